@@ -1,0 +1,52 @@
+"""Recurrent cells written once, as equations; everything else is derived from them."""
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from saiki import activations, cells, lens
+    from saiki.cell import Cell
+    from saiki.errors import CellError, InputError, SaikiError
+    from saiki.proof import check
+    from saiki.recurrent import Bidirectional, Recurrent, Stack
+
+__version__ = version("saiki")
+
+__all__ = [
+    "Bidirectional",
+    "Cell",
+    "CellError",
+    "InputError",
+    "Recurrent",
+    "SaikiError",
+    "Stack",
+    "activations",
+    "cells",
+    "check",
+    "lens",
+]
+
+_HOMES = {
+    "Bidirectional": "saiki.recurrent",
+    "Cell": "saiki.cell",
+    "CellError": "saiki.errors",
+    "InputError": "saiki.errors",
+    "Recurrent": "saiki.recurrent",
+    "SaikiError": "saiki.errors",
+    "Stack": "saiki.recurrent",
+    "check": "saiki.proof",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``saiki --help`` need not wait for torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in __all__:
+        return importlib.import_module(f"saiki.{name}")
+    raise AttributeError(f"module 'saiki' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

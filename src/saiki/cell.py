@@ -1,0 +1,144 @@
+"""The language of cells: one time step, written as its equations."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saiki.errors import CellError
+
+Step = Callable[..., Tensor | tuple[Tensor, ...]]
+
+
+class Cell(nn.Module):
+    """One time step of a recurrent network, written as its equations.
+
+    A subclass defines ``step(self, x, *state)``: it takes the input of one time step,
+    ``(batch, input_size)``, and the state in the order of its own signature, each
+    ``(batch, state_size)``, and returns the new state in the same order. A cell with one state
+    returns the tensor itself. The first state is the output of the layer built on the cell.
+
+    The state has ``hidden_size`` features each unless ``state_sizes`` says otherwise, and begins
+    at zero unless ``initial_state`` says otherwise. Parameters and modules of any kind may live
+    in a cell. The rows of the batch must not see each other.
+
+    >>> class Leaky(Cell):
+    ...     def __init__(self, input_size, hidden_size):
+    ...         super().__init__(input_size, hidden_size)
+    ...         self.W = torch.nn.Linear(input_size, hidden_size)
+    ...
+    ...     def step(self, x, h):
+    ...         return 0.9 * h + 0.1 * torch.tanh(self.W(x))
+    >>> Leaky(3, 5).state_names
+    ('h',)
+    """
+
+    step: Step
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if not isinstance(size, int) or size < 1:
+                raise CellError(f"{name} must be a whole number of at least 1, got {size!r}")
+        if not callable(getattr(type(self), "step", None)):
+            raise CellError(f"{type(self).__name__} defines no step(self, x, *state)")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the state, as ``step`` gives them."""
+        _, _, *state = inspect.signature(type(self).step).parameters.values()
+        if not state:
+            raise CellError(f"step of {type(self).__name__} takes no state; write step(self, x, h)")
+        if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in state):
+            raise CellError(f"step of {type(self).__name__} must name each state: step(self, x, h)")
+        return tuple(p.name for p in state)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """The number of features of each state; override it for a projection."""
+        return (self.hidden_size,) * len(self.state_names)
+
+    def initial_state(self, batch: int) -> Tensor | tuple[Tensor, ...]:
+        """The state before the first step, ``(batch, state_size)`` each; override to learn it."""
+        like = next(self.parameters(), torch.empty(0))
+        return tuple(like.new_zeros(batch, size) for size in self.state_sizes)
+
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """One step with the contract checked; always a tuple. Hooks on the cell see every step.
+
+        Raises:
+            CellError: ``step`` returned another number of states, another shape or another type.
+        """
+        new = as_states(self.step(x, *state))
+        if len(new) != len(state):
+            raise CellError(
+                f"step of {type(self).__name__} must return {len(state)} state(s) "
+                f"({', '.join(self.state_names)}), and it returned {len(new)}"
+            )
+        for i, (old, value) in enumerate(zip(state, new, strict=True)):
+            if not isinstance(value, Tensor):
+                problem = f"a {type(value).__name__} as"
+            elif value.shape != old.shape:
+                problem = f"shape {tuple(value.shape)} instead of {tuple(old.shape)} for"
+            elif value.dtype != old.dtype:
+                problem = f"{value.dtype} instead of {old.dtype} for"
+            else:
+                continue
+            raise CellError(
+                f"step of {type(self).__name__} returned {problem} state {self.state_names[i]!r}"
+            )
+        return new
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}"
+
+
+def as_states(state: Any) -> tuple[Any, ...]:
+    """What ``step`` returned, or what a caller passed as a state, as a tuple."""
+    return tuple(state) if isinstance(state, tuple | list) else (state,)
+
+
+def verify(cell: Cell) -> None:
+    """Run one step of ``cell`` on random rows and raise if it breaks the contract.
+
+    Raises:
+        CellError: wrong number, shape or type of the states, or rows of the batch that see each
+            other: changing row 0 of the input and the state changes the result of another row.
+    """
+    like = next(cell.parameters(), torch.empty(0))
+    if like.is_meta:
+        return
+    devices = [like.device] if like.is_cuda else []
+    random = torch.Generator().manual_seed(0)
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+
+    def draw(size: int) -> Tensor:
+        return torch.randn(3, size, generator=random, dtype=torch.float64).to(like.device, dtype)
+
+    initial = as_states(cell.initial_state(3))
+    shapes = [tuple(s.shape) for s in initial]
+    wanted = [(3, size) for size in cell.state_sizes]
+    if shapes != wanted:
+        raise CellError(
+            f"initial_state(3) of {type(cell).__name__} must have the shapes {wanted}, got {shapes}"
+        )
+    x, state = draw(cell.input_size), [draw(size) for size in cell.state_sizes]
+
+    def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        with torch.random.fork_rng(devices), torch.no_grad():
+            torch.manual_seed(0)
+            return cell.forward(*tensors)
+
+    before = run(x, *state)
+    for tensor in (x, *state):
+        tensor[0] = 2 * tensor[0] + 1
+    for name, a, b in zip(cell.state_names, before, run(x, *state), strict=True):
+        if not torch.allclose(a[1:], b[1:], rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise CellError(
+                f"step of {type(cell).__name__} mixes rows of the batch: changing one row "
+                f"changes state {name!r} of another"
+            )

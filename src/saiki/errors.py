@@ -1,0 +1,13 @@
+"""Errors for the person who made the mistake: what was given, what is allowed, what to try."""
+
+
+class SaikiError(Exception):
+    """Base of every error saiki raises on purpose; the command line prints it as one line."""
+
+
+class CellError(SaikiError, ValueError):
+    """A cell breaks the contract of :class:`saiki.Cell`."""
+
+
+class InputError(SaikiError, ValueError):
+    """A value, a shape or a file given by the user is not what is needed."""
