@@ -44,6 +44,9 @@ class Activation:
         """f′(x) in closed form."""
         return self.slope(x, **self.parameters)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (self.name, dict(self.parameters))  # by name: its functions do not pickle
+
     @property
     def range(self) -> tuple[float, float]:
         """Infimum and supremum of f."""
@@ -239,6 +242,10 @@ CATALOGUE: dict[str, Activation] = {
         ),
     )
 }
+
+
+def _restore(name: str, parameters: dict[str, float]) -> Activation:
+    return CATALOGUE[name].with_parameters(**parameters)
 
 
 def get(activation: str | Function, **parameters: float) -> Function:

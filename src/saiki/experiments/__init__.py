@@ -1,0 +1,24 @@
+"""The exercises, one a file, by the name the command line gives them."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from saiki.errors import InputError
+
+if TYPE_CHECKING:
+    from saiki.experiment import Experiment
+
+HOMES = {"adder": ("saiki.experiments.adder", "Adder")}
+
+
+def load(name: str) -> "type[Experiment]":
+    """The experiment of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in HOMES:
+        raise InputError(f"there is no experiment {name!r}; there are {', '.join(HOMES)}")
+    module, attribute = HOMES[name]
+    experiment: type[Experiment] = getattr(importlib.import_module(module), attribute)
+    return experiment

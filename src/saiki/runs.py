@@ -1,0 +1,165 @@
+"""The run folder: what a training leaves behind, in files that are whole or absent."""
+
+import json
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from saiki.errors import InputError, SaikiError
+
+
+def write(path: Path, save: Callable[[Path], object]) -> Path:
+    """Let ``save`` fill a temporary file beside ``path``, then rename it: whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            save(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise SaikiError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """JSON that every reader accepts: what is not finite becomes null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {k: _finite(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_finite(v) for v in value]
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``; an error in one sentence when there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} must hold a JSON object")
+    return value
+
+
+class RunFolder:
+    """``config.json``, ``metrics.jsonl``, ``result.json``, ``model.safetensors`` and pictures."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, name: str, out: Path | None = None) -> "RunFolder":
+        """A new folder at ``out``, or the next of ``runs/NAME/1``, ``2``, … here.
+
+        Raises:
+            InputError: ``out`` holds something already.
+            SaikiError: the folder cannot be made.
+        """
+        try:
+            if out is None:
+                return cls(_next(Path("runs") / name))
+            if out.is_dir() and any(out.iterdir()):
+                raise InputError(f"{out} is not empty; choose another --out, or remove it first")
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SaikiError(f"cannot make the folder {out or 'runs'}: {error.strerror}") from error
+        return cls(out)
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing folder.
+
+        Raises:
+            InputError: there is no run at ``path``.
+        """
+        if not (path / "config.json").is_file():
+            raise InputError(f"{path} is not a run folder: it holds no config.json")
+        return cls(path)
+
+    def write_config(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
+        self._write_json(
+            "config.json",
+            {
+                "experiment": experiment,
+                "preset": preset,
+                "knobs": knobs,
+                "command": command,
+                "versions": {
+                    "saiki": version("saiki"),
+                    "torch": version("torch"),
+                    "python": platform.python_version(),
+                },
+            },
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return read_json(self.path / "config.json")
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return read_json(self.path / "result.json")
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        self._write_json("result.json", result)
+
+    def append(self, name: str, record: dict[str, Any]) -> None:
+        """Add one line to ``metrics.jsonl`` or another log of this folder."""
+        path = self.path / name
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(to_json(record) + "\n")
+        except OSError as error:
+            raise SaikiError(f"cannot write {path}: {error.strerror}") from error
+
+    def lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """The records of ``metrics.jsonl`` or another log; none if there is no such file."""
+        path = self.path / name
+        if not path.exists():
+            return
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise InputError(f"{path} is damaged at line {number}") from None
+
+    def _write_json(self, name: str, value: dict[str, Any]) -> None:
+        text = to_json(value, indent=2) + "\n"
+        write(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _next(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    number = max((int(p.name) for p in parent.iterdir() if p.name.isdecimal()), default=0)
+    while True:
+        number += 1
+        try:
+            (parent / str(number)).mkdir()
+        except FileExistsError:  # another run took the number in the meantime
+            continue
+        return parent / str(number)

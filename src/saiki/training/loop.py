@@ -1,0 +1,112 @@
+"""The training loop: one for all experiments."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from saiki import lens
+from saiki.experiment import Experiment
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
+    "adam": torch.optim.Adam,
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of the curves: the iterations since the last one."""
+
+    step: int
+    loss: float
+    """Mean over these iterations."""
+    gradient_norm: float
+    """Largest among these iterations, before clipping."""
+    gradient_norm_step: int
+    """The iteration at which the gradient was that large."""
+    view: lens.View | None
+    """The inside at the last of them, if it was watched."""
+
+
+class Stopped(Exception):
+    """The loss or the gradient is no longer a number. Says where it grew."""
+
+    def __init__(self, step: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.step = step
+
+
+def train(
+    experiment: Experiment,
+    model: nn.Module,
+    on_point: Callable[[Point], None],
+    watch: bool = False,
+) -> None:
+    """Train ``model`` as the knobs of ``experiment`` say, calling ``on_point`` along the way.
+
+    Args:
+        on_point: called every ``log_every`` iterations and after the last one.
+        watch: look inside the recurrent layers at the first iteration and at each point.
+
+    Raises:
+        Stopped: the loss or the gradient became NaN or infinite; the model is as it was before.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = OPTIMISERS[experiment.optimiser](parameters, lr=experiment.learning_rate)
+    losses: list[float] = []
+    worst, worst_step = 0.0, 0
+    batches = itertools.islice(experiment.batches(), experiment.iterations)
+    for step, batch in enumerate(batches, 1):
+        at_point = step % experiment.log_every == 0 or step == experiment.iterations
+        view = None
+        if watch and (at_point or step == 1):
+            with lens.watch(model) as view:
+                loss = backward(experiment, model, batch)
+        else:
+            loss = backward(experiment, model, batch)
+        norm = clip(parameters, experiment.clip_value, experiment.clip_norm)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise Stopped(step, _what_happened(experiment, model, batch, step, loss))
+        optimiser.step()
+        losses.append(loss)
+        if norm > worst or len(losses) == 1:
+            worst, worst_step = norm, step
+        if at_point or view is not None:
+            mean = sum(losses) / len(losses)
+            on_point(Point(step, mean, worst, worst_step, view))
+            losses = []
+
+
+def backward(experiment: Experiment, model: nn.Module, batch: Any) -> float:
+    """The loss of one batch, its gradient left in the parameters."""
+    model.zero_grad()
+    loss = experiment.loss(model, batch)
+    loss.backward()
+    return loss.item()
+
+
+def clip(parameters: list[Tensor], value: float, norm: float) -> float:
+    """Bound the gradient by entry and by norm where these are not 0; returns the norm before."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    before = nn.utils.get_total_norm(gradients).item()
+    if value > 0:
+        nn.utils.clip_grad_value_(parameters, value)
+    if norm > 0:
+        nn.utils.clip_grad_norm_(parameters, norm)
+    return before
+
+
+def _what_happened(
+    experiment: Experiment, model: nn.Module, batch: Any, step: int, loss: float
+) -> str:
+    """The same batch again under the lens, with the weights as they are before the update."""
+    with lens.watch(model) as view:
+        backward(experiment, model, batch)
+    what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
+    return f"{what} at iteration {step}: {lens.describe([(step, view)])}"
