@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 
 from saiki.errors import InputError
 from saiki.knobs import Knobs, Value, knob
 
+Model = TypeVar("Model", bound=nn.Module)
+Batch = TypeVar("Batch")
 Figures = dict[str, float | None]
 
 
@@ -47,7 +49,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Experiment(Knobs, ABC):
+class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """An exercise. An instance is one setting of its knobs; the training engine does the rest."""
 
     iterations: int = knob(1000, "updates of the weights", minimum=1)
@@ -63,6 +65,8 @@ class Experiment(Knobs, ABC):
     summary: ClassVar[str]
     score: ClassVar[str]
     """The figure that says how well it did, the larger the better."""
+    threads: ClassVar[int | None] = None
+    """CPU threads that pay for a model of this size; all of them if None."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     claims: ClassVar[Sequence[Claim]] = ()
 
@@ -78,31 +82,35 @@ class Experiment(Knobs, ABC):
         return dict(cls.presets[name])
 
     @abstractmethod
-    def model(self) -> nn.Module:
+    def model(self) -> Model:
         """A new model; the random state has been seeded."""
 
     @abstractmethod
-    def batches(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[Batch]:
         """Training batches without end, the same for the same seed."""
 
     @abstractmethod
-    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+    def loss(self, model: Model, batch: Batch) -> Tensor:
         """The loss of one batch."""
 
     @abstractmethod
-    def evaluate(self, model: nn.Module) -> Figures:
+    def evaluate(self, model: Model) -> Figures:
         """The final figures, on data kept apart."""
 
-    def monitor(self, model: nn.Module) -> dict[str, float]:
+    def monitor(self, model: Model) -> dict[str, float]:
         """Figures that go with each point of the curves, beside the loss."""
         return {}
 
+    def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
+        """Final figures that only the whole curve tells, from its points as they are logged."""
+        return {}
+
     @abstractmethod
-    def sample(self, model: nn.Module) -> str:
+    def sample(self, model: Model) -> str:
         """One line that shows a person what the model can do by now."""
 
     @abstractmethod
-    def predict(self, model: nn.Module, text: str) -> dict[str, Any]:
+    def predict(self, model: Model, text: str) -> dict[str, Any]:
         """What the trained model makes of a user's input."""
 
     @abstractmethod

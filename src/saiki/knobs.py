@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from saiki.errors import InputError
 
@@ -56,11 +56,11 @@ class Knob:
         kind = "a whole number" if self.type is int else "a number"
         match math.isfinite(self.minimum), math.isfinite(self.maximum):
             case True, True:
-                return f"{kind} from {self.minimum:g} to {self.maximum:g}"
+                return f"{kind} from {self.minimum} to {self.maximum}"
             case True, False:
-                return f"{kind} of at least {self.minimum:g}"
+                return f"{kind} of at least {self.minimum}"
             case False, True:
-                return f"{kind} of at most {self.maximum:g}"
+                return f"{kind} of at most {self.maximum}"
         return kind
 
     def parse(self, text: str) -> Value:
@@ -75,19 +75,17 @@ class Knob:
         except ValueError:
             raise self._refusal(text) from None
 
-    def check(self, value: Any) -> Value:
+    def check(self, value: Value) -> Value:
         """``value`` itself, or an error that names the knob and what it allows."""
         if self.type is float and type(value) is int:
             value = float(value)
-        if type(value) is not self.type:
+        if type(value) is not self.type or (self.choices and value not in self.choices):
             raise self._refusal(value)
-        if self.choices and value not in self.choices:
+        if isinstance(value, int | float) and not (
+            math.isfinite(value) and self.minimum <= value <= self.maximum
+        ):
             raise self._refusal(value)
-        if self.type in (int, float) and not self.minimum <= value <= self.maximum:
-            raise self._refusal(value)
-        if self.type is float and not math.isfinite(value):
-            raise self._refusal(value)
-        return value  # type: ignore[no-any-return]
+        return value
 
     def _refusal(self, value: Any) -> InputError:
         return InputError(f"{self.name} must be {self.allowed}, got {value!r}")
@@ -108,8 +106,9 @@ class Knobs:
     @classmethod
     def knobs(cls) -> dict[str, Knob]:
         """The knobs by name, in the order they are written."""
+        defaults = {f.name: cast(Value, f.default) for f in dataclasses.fields(cls)}
         return {
-            f.name: Knob(f.name, type(f.default), f.default, **f.metadata)
+            f.name: Knob(f.name, type(defaults[f.name]), defaults[f.name], **f.metadata)
             for f in dataclasses.fields(cls)
         }
 

@@ -1,5 +1,6 @@
 """Pictures: curves over each other, the inside of a layer, activation functions."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from saiki.activations import Activation
 from saiki.lens import LayerView, View
@@ -85,22 +87,23 @@ def _gradient_map(
         axes.set_axis_off()
         return
     scale = LogNorm(shown.min().item(), max(shown.max().item(), shown.min().item() * 1.01))
-    edges = [steps[0] - 0.5, *((a + b) / 2 for a, b in zip(steps, steps[1:], strict=False))]
+    edges = [steps[0] - 0.5, *((a + b) / 2 for a, b in itertools.pairwise(steps))]
     edges.append(steps[-1] + 0.5)
     times = [t + 0.5 for t in range(len(norms) + 1)]
     axes.set_facecolor("lightgrey")  # shows through where the norm is 0 or not finite
     masked = norms.masked_fill(~(norms > 0), math.nan).numpy()
     mesh = axes.pcolormesh(edges, times, masked, norm=scale, cmap="viridis")
     figure.colorbar(mesh, ax=axes, label=f"‖∂L/∂{state}‖")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="iteration", ylabel="time step", title=f"{name}gradient over time")
 
 
 def _saturation(axes: Axes, frames: Sequence[tuple[int, LayerView]], name: str) -> None:
     shares = {n for _, view in frames for n, s in view.values.items() if s.saturated is not None}
     for quantity in sorted(shares):
-        seen = [(step, view.values[quantity]) for step, view in frames if quantity in view.values]
-        axes.plot([step for step, _ in seen], [s.saturated for _, s in seen], label=quantity)
+        seen = [(step, view.values[quantity].saturated) for step, view in frames]
+        known = [(step, share) for step, share in seen if share is not None]
+        axes.plot(*zip(*known, strict=True), label=quantity)
     axes.set(xlabel="iteration", ylabel="share", title=f"{name}saturated units", ylim=(0, 1))
     axes.grid(alpha=0.3)
     if shares:

@@ -94,6 +94,18 @@ def check(layer: nn.Module, batch: int = 3, time: int = 5, seed: int = 0) -> Rep
     return Report(_title(layer), tuple(rows))
 
 
+def check_loss(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Report:
+    """Prove the gradient of ``loss(model)`` for every parameter of a whole model.
+
+    Works on a copy in float64, to which ``loss`` is applied.
+    """
+    twin = copy.deepcopy(model).double().eval()
+    return Report(
+        f"loss of {type(model).__name__}",
+        tuple(gradients(lambda: loss(twin), dict(twin.named_parameters()))),
+    )
+
+
 def gradients(loss: Callable[[], Tensor], tensors: dict[str, Tensor]) -> Iterator[Row]:
     """A row for each of ``tensors``: its gradient of ``loss()`` against finite differences.
 

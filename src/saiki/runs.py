@@ -17,7 +17,9 @@ def write(path: Path, save: Callable[[Path], object]) -> Path:
     """Let ``save`` fill a temporary file beside ``path``, then rename it: whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
         os.close(handle)
         temporary = Path(name)
         try:

@@ -1,11 +1,14 @@
 """One run: from knobs to a run folder with its figures, its model and its pictures."""
 
+import importlib.util
 import shlex
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,12 +16,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from saiki import lens, plots
+from saiki import lens, plots, proof
+from saiki.cell import Cell
+from saiki.cells import VARIANTS
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures
-from saiki.experiments import load
+from saiki.experiments import HOMES, load
+from saiki.recurrent import Recurrent
 from saiki.runs import RunFolder, write
-from saiki.training import Point, Stopped, train
+from saiki.training import Point, StoppedError, train
 
 Say = Callable[[str], None]
 
@@ -49,41 +55,45 @@ def run(
     """
     command = shlex.join(["saiki", *sys.argv[1:]])
     folder.write_config(experiment.name, preset, experiment.to_dict(), command)
+    if experiment.threads is not None:
+        torch.set_num_threads(experiment.threads)
     torch.manual_seed(experiment.seed)
     model = experiment.model()
-    points: list[Point] = []
+    curve: list[dict[str, float]] = []
+    history: list[tuple[int, lens.View]] = []
     shown = {round(experiment.iterations * i / 10) for i in range(1, 11)}
-    started = time.perf_counter()
+    trouble, last, started = None, experiment.iterations, time.perf_counter()
     with tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar:
 
         def on_point(point: Point) -> None:
-            bar.update(point.step - (points[-1].step if points else 0))
-            points.append(point)
-            record = {"step": point.step, "loss": point.loss, "gradient_norm": point.gradient_norm}
-            folder.append("metrics.jsonl", record | experiment.monitor(model))
+            bar.update(point.step - bar.n)
+            curve.append({**point.figures(), **experiment.monitor(model)})
+            folder.append("metrics.jsonl", curve[-1])
             if point.view is not None:
+                history.append((point.step, point.view))
                 layers = {name: layer.to_dict() for name, layer in point.view.items()}
                 folder.append("lens.jsonl", {"step": point.step, "layers": layers})
-            if say and any(point.step - experiment.log_every < step <= point.step for step in shown):
+            if say and shown.intersection(
+                range(point.step - experiment.log_every + 1, point.step + 1)
+            ):
                 bar.clear()
                 say(f"{point.step:>7}  loss {point.loss:.4f}   {experiment.sample(model)}")
 
-        trouble, last = None, experiment.iterations
         try:
             train(experiment, model, on_point, watch)
-        except Stopped as stopped:
+        except StoppedError as stopped:
             trouble, last = str(stopped), stopped.step
     figures: Figures = {
         **experiment.evaluate(model),
-        "train_loss": points[-1].loss if points else None,
-        "gradient_norm_max": max((p.gradient_norm for p in points), default=None),
+        **experiment.summarise(curve),
+        "train_loss": curve[-1]["loss"] if curve else None,
+        "gradient_norm_max": max((point["gradient_norm"] for point in curve), default=None),
         "iterations": last,
         "seconds": time.perf_counter() - started,
     }
     write(folder.path / "model.safetensors", lambda path: save_file(model.state_dict(), path))
     folder.write_result({**figures, "stopped": trouble})
-    pictures = [loss_plot(folder, points)]
-    history = [(p.step, p.view) for p in points if p.view is not None]
+    pictures = [loss_plot(folder)]
     if history:
         pictures.append(plots.inside(folder.path / "lens.png", history, experiment.name))
     if say:
@@ -93,9 +103,103 @@ def run(
     return Outcome(folder, figures, trouble)
 
 
-def loss_plot(folder: RunFolder, points: list[Point]) -> Path:
-    curve = [p.step for p in points], [p.loss for p in points]
+def loss_curve(folder: RunFolder) -> plots.Curve:
+    """Iterations and training loss of a run, without the points where it was not a number."""
+    points = [p for p in folder.lines("metrics.jsonl") if p["loss"] is not None]
+    return [p["step"] for p in points], [p["loss"] for p in points]
+
+
+def loss_plot(folder: RunFolder) -> Path:
+    """Draw the training loss of a run."""
+    curve = loss_curve(folder)
     return plots.curves(folder.path / "loss.png", {"": [curve]}, ylabel="training loss")
+
+
+def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
+    """What differs between runs, line by line; draws their loss curves over each other."""
+    runs = [RunFolder.open(path) for path in folders]
+    width = max(len(str(path)) for path in folders)
+    yield " " * 24 + "  ".join(f"{path!s:>{width}}" for path in folders)
+    for title, tables in (
+        ("settings", [{"experiment": r.config["experiment"], **r.config["knobs"]} for r in runs]),
+        ("figures", [run.result for run in runs]),
+    ):
+        yield title
+        for name in dict.fromkeys(name for table in tables for name in table):
+            values = [_shown(table.get(name)) for table in tables]
+            if len(set(values)) > 1:
+                yield f"  {name:<22}" + "  ".join(f"{value:>{width}}" for value in values)
+    lines = {str(run.path): [loss_curve(run)] for run in runs}
+    yield str(plots.curves(picture, lines, ylabel="training loss"))
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "–" if value is None else str(value)
+
+
+def check(
+    target: str, preset: str | None, input_size: int, hidden_size: int
+) -> Iterator[proof.Report]:
+    """The proofs of a built-in family, of the cells of a file, or of an experiment's model."""
+    if target in VARIANTS:
+        for name, variant in VARIANTS[target].items():
+            yield replace(proof.check(variant(input_size, hidden_size)), title=name)
+    elif ".py" in target:
+        for cell in cells_in(target):
+            yield proof.check(cell(input_size, hidden_size))
+    elif target in HOMES:
+        experiment = load(target).from_dict(load(target).preset(preset))
+        torch.manual_seed(experiment.seed)
+        model = experiment.model()
+        for layer in model.modules():
+            if isinstance(layer, Recurrent):
+                yield proof.check(layer)
+        batch = next(experiment.batches())
+        yield proof.check_loss(model, lambda twin: experiment.loss(twin, doubled(batch)))
+    else:
+        raise InputError(
+            f"there is nothing called {target!r} to check; there are "
+            f"{', '.join((*VARIANTS, *HOMES))}, and FILE.py:Cell for a cell of yours"
+        )
+
+
+def doubled(batch: Any) -> Any:
+    """A batch with its floating-point tensors in float64."""
+    if isinstance(batch, torch.Tensor):
+        return batch.double() if batch.is_floating_point() else batch
+    return tuple(doubled(part) for part in batch)
+
+
+def cells_in(target: str) -> list[Callable[[int, int], Cell]]:
+    """The cell ``FILE.py:Cell``, or every cell that ``FILE.py`` defines.
+
+    Raises:
+        InputError: there is no such file or cell, or the file does not run.
+    """
+    file, _, name = target.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        where = error.lineno if isinstance(error, SyntaxError) else line
+        raise InputError(f"{file} does not run: {error} (line {where})") from error
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Cell) and value.__module__ == path.stem
+    }
+    if not found:
+        raise InputError(f"{file} defines no subclass of saiki.Cell")
+    if name and name not in found:
+        raise InputError(f"{file} defines no cell {name!r}; it defines {', '.join(found)}")
+    return [found[name]] if name else list(found.values())
 
 
 def reopen(path: Path) -> tuple[Experiment, nn.Module]:

@@ -1,8 +1,8 @@
 import numpy as np
-import oracles
 import pytest
 import torch
 
+import oracles
 from saiki import InputError, Recurrent
 from saiki.cells import SimpleRNN
 

@@ -2,9 +2,9 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +15,14 @@ from saiki.activations import CATALOGUE
 from saiki.cell import Cell
 from saiki.cells import FAMILIES, GRU, LSTM, SimpleRNN
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures
+from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.initialise import SCHEMES, initialise_
-from saiki.knobs import knob
+from saiki.knobs import Value, knob
 from saiki.recurrent import Recurrent
 
 KEPT_APART = 2000
+EXPLODED = 100.0
+"""A hidden state beyond this saturates the output: its bits are 0 or 1 whatever the weights do."""
 
 Batch = tuple[Tensor, Tensor]
 """The bits of two numbers, ``(batch, bits, 2)``, and of their sum, ``(batch, bits)``."""
@@ -90,7 +92,7 @@ class AdderNetwork(nn.Module):
 
 
 @dataclass(frozen=True)
-class Adder(Experiment):
+class Adder(Experiment[AdderNetwork, Batch]):
     """Two numbers below 2^(bits−1) are read bit by bit, the least significant first, and at each
     step the network puts out that bit of their sum. It has to find out about the carry by itself.
     """
@@ -120,7 +122,8 @@ class Adder(Experiment):
     name = "adder"
     summary = "learn to add binary numbers, bit by bit"
     score = "exact_sum_rate"
-    presets = {  # noqa: RUF012
+    threads = 1
+    presets: ClassVar[dict[str, dict[str, Value]]] = {
         "report": {
             "activation": "sigmoid",
             "iterations": 10_000,
@@ -144,6 +147,59 @@ class Adder(Experiment):
         "activation": "tanh",
         "wrong_derivative": True,
     }
+
+    claims: ClassVar[tuple[Claim, ...]] = (
+        Claim(
+            "With sigmoid it learns",
+            "report",
+            ({},),
+            lambda trials: (_learns(trials[0]), _rates(trials)),
+        ),
+        Claim(
+            "With ReLU at the same settings it fails, because the hidden state explodes",
+            "report",
+            ({"activation": "relu"},),
+            lambda trials: (_fails(trials[0]) and _explodes(trials[0]), _explosion(trials[0])),
+        ),
+        Claim(
+            "With tanh at the same settings, and the true gradient, it does not converge",
+            "report",
+            ({"activation": "tanh"},),
+            lambda trials: (_fails(trials[0]), _rates(trials)),
+        ),
+        Claim(
+            "With tanh and a learning rate small enough it converges",
+            "report",
+            tuple(
+                {"activation": "tanh", "learning_rate": rate} for rate in (0.1, 0.05, 0.02, 0.01)
+            ),
+            lambda trials: (any(map(_learns, trials)), _rates(trials, "learning_rate")),
+        ),
+        Claim(
+            "Clipping the norm of the gradient at 1 rescues ReLU",
+            "report",
+            ({"activation": "relu", "clip_norm": 1.0},),
+            lambda trials: (_learns(trials[0]), _rates(trials)),
+        ),
+        Claim(
+            "Clipping each entry of the gradient at 0.5 rescues ReLU",
+            "report",
+            ({"activation": "relu", "clip_value": 0.5},),
+            lambda trials: (_learns(trials[0]), _rates(trials)),
+        ),
+        Claim(
+            "With the wrong derivative tanh fails at a learning rate where the true one learns",
+            "report",
+            (
+                {"activation": "tanh", "learning_rate": 0.02, "wrong_derivative": True},
+                {"activation": "tanh", "learning_rate": 0.02},
+            ),
+            lambda trials: (
+                _fails(trials[0]) and _learns(trials[1]),
+                _rates(trials, "wrong_derivative"),
+            ),
+        ),
+    )
 
     def validate(self) -> None:
         if self.wrong_derivative and (self.cell, self.activation) != ("rnn", "tanh"):
@@ -177,9 +233,11 @@ class Adder(Experiment):
             pairs = random.integers(0, self._pairs(self.bits), 4096 * max(1, self.batch_size // 64))
             x, t = self.encode(pairs[~np.isin(pairs, apart)], self.bits)
             whole = len(x) - len(x) % self.batch_size
-            yield from zip(x[:whole].split(self.batch_size), t[:whole].split(self.batch_size), strict=True)
+            yield from zip(
+                x[:whole].split(self.batch_size), t[:whole].split(self.batch_size), strict=True
+            )
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: AdderNetwork, batch: Batch) -> Tensor:
         bits, target = batch
         v = model(bits)
         if self.loss_function == "squared":
@@ -187,7 +245,7 @@ class Adder(Experiment):
         return F.binary_cross_entropy_with_logits(v, target, reduction="sum") / len(target)
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> Figures:
+    def evaluate(self, model: AdderNetwork) -> Figures:
         x, t = self.encode(self.kept_apart(self.bits), self.bits)
         figures: Figures = {"loss": self.loss(model, (x, t)).item()}
         figures |= {"exact_sum_rate": exact_sum_rate(model(x), t)}
@@ -197,19 +255,27 @@ class Adder(Experiment):
         return figures
 
     @torch.no_grad()
-    def monitor(self, model: nn.Module) -> dict[str, float]:
+    def monitor(self, model: AdderNetwork) -> dict[str, float]:
         x, _ = self.encode(self.kept_apart(self.bits)[:256], self.bits)
         h, _ = model.layer(x)
         constant = h.flatten(0, 1).std(0) == 0
         return {"state_max": h.abs().max().item(), "dead_units": constant.float().mean().item()}
 
-    def sample(self, model: nn.Module) -> str:
+    def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
+        exploded = (point["step"] for point in curve if point["state_max"] > EXPLODED)
+        return {
+            "state_peak": max((point["state_max"] for point in curve), default=None),
+            "state_exploded_at": next(exploded, None),
+            "dead_units": curve[-1]["dead_units"] if curve else None,
+        }
+
+    def sample(self, model: AdderNetwork) -> str:
         pairs = self.kept_apart(self.bits)[:3]
         width = self.bits - 1
         shown = (self._add(model, int(p) >> width, int(p) % 2**width) for p in pairs)
         return "   ".join(line for line, _ in shown)
 
-    def predict(self, model: nn.Module, text: str) -> dict[str, Any]:
+    def predict(self, model: AdderNetwork, text: str) -> dict[str, Any]:
         match = re.fullmatch(r"\s*(\d+)\s*\+\s*(\d+)\s*", text)
         if match is None:
             raise InputError(f"the adder takes a sum such as '37 + 58', got {text!r}")
@@ -266,7 +332,7 @@ class Adder(Experiment):
         return int(4 ** (bits - 1))
 
     @torch.no_grad()
-    def _add(self, model: nn.Module, a: int, b: int) -> tuple[str, int]:
+    def _add(self, model: AdderNetwork, a: int, b: int) -> tuple[str, int]:
         bits = max(self.bits, (a + b).bit_length(), a.bit_length() + 1, b.bit_length() + 1)
         x = torch.tensor([[[(n >> i) & 1 for n in (a, b)] for i in range(bits)]])
         value = sum(int(bit) << i for i, bit in enumerate(model(x.float())[0] > 0))
@@ -277,3 +343,39 @@ class Adder(Experiment):
 def exact_sum_rate(v: Tensor, target: Tensor) -> float:
     """Share of the sums with every bit right, from the pre-activations of the bits."""
     return ((v > 0) == (target > 0.5)).all(1).float().mean().item()
+
+
+def _learns(trial: Trial) -> bool:
+    return trial.mean("exact_sum_rate") >= 0.99
+
+
+def _fails(trial: Trial) -> bool:
+    return max(trial.values("exact_sum_rate")) < 0.99
+
+
+def _explodes(trial: Trial) -> bool:
+    """In more than half of the runs the state exploded before the units died."""
+    exploded = [value > EXPLODED for value in trial.values("state_peak")]
+    dead = [value > 0.9 for value in trial.values("dead_units")]
+    return sum(exploded) > len(exploded) / 2 and sum(dead) < len(dead) / 2
+
+
+def _explosion(trial: Trial) -> str:
+    at = [f"{step:.0f}" for step in trial.values("state_exploded_at") if step == step]
+    return (
+        f"{_rates([trial])}; |h| reaches {max(trial.values('state_peak')):.0e} and passes "
+        f"{EXPLODED:g} by iteration {', '.join(at) or 'none'}; "
+        f"{trial.mean('dead_units'):.0%} of the units are dead at the end"
+    )
+
+
+def _rates(trials: Sequence[Trial], knob_name: str | None = None) -> str:
+    return "exact_sum_rate " + ", ".join(
+        (f"{trial.knobs[knob_name]}: " if knob_name else "")
+        + "{:.3f} ({:.3f} to {:.3f})".format(
+            trial.mean("exact_sum_rate"),
+            min(trial.values("exact_sum_rate")),
+            max(trial.values("exact_sum_rate")),
+        )
+        for trial in trials
+    )

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,14 @@ class Point:
     """Mean over these iterations."""
     gradient_norm: float
     """Largest among these iterations, before clipping."""
-    gradient_norm_step: int
-    """The iteration at which the gradient was that large."""
     view: lens.View | None
     """The inside at the last of them, if it was watched."""
 
+    def figures(self) -> dict[str, float]:
+        return {"step": self.step, "loss": self.loss, "gradient_norm": self.gradient_norm}
 
-class Stopped(Exception):
+
+class StoppedError(Exception):
     """The loss or the gradient is no longer a number. Says where it grew."""
 
     def __init__(self, step: int, sentence: str) -> None:
@@ -55,12 +56,13 @@ def train(
         watch: look inside the recurrent layers at the first iteration and at each point.
 
     Raises:
-        Stopped: the loss or the gradient became NaN or infinite; the model is as it was before.
+        StoppedError: the loss or the gradient became NaN or infinite; the model keeps the weights
+            it had before.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = OPTIMISERS[experiment.optimiser](parameters, lr=experiment.learning_rate)
     losses: list[float] = []
-    worst, worst_step = 0.0, 0
+    norms: list[float] = []
     batches = itertools.islice(experiment.batches(), experiment.iterations)
     for step, batch in enumerate(batches, 1):
         at_point = step % experiment.log_every == 0 or step == experiment.iterations
@@ -72,15 +74,13 @@ def train(
             loss = backward(experiment, model, batch)
         norm = clip(parameters, experiment.clip_value, experiment.clip_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise Stopped(step, _what_happened(experiment, model, batch, step, loss))
+            raise StoppedError(step, _what_happened(experiment, model, batch, step, loss))
         optimiser.step()
         losses.append(loss)
-        if norm > worst or len(losses) == 1:
-            worst, worst_step = norm, step
+        norms.append(norm)
         if at_point or view is not None:
-            mean = sum(losses) / len(losses)
-            on_point(Point(step, mean, worst, worst_step, view))
-            losses = []
+            on_point(Point(step, sum(losses) / len(losses), max(norms), view))
+            losses, norms = [], []
 
 
 def backward(experiment: Experiment, model: nn.Module, batch: Any) -> float:
@@ -91,7 +91,7 @@ def backward(experiment: Experiment, model: nn.Module, batch: Any) -> float:
     return loss.item()
 
 
-def clip(parameters: list[Tensor], value: float, norm: float) -> float:
+def clip(parameters: Sequence[Tensor], value: float, norm: float) -> float:
     """Bound the gradient by entry and by norm where these are not 0; returns the norm before."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     before = nn.utils.get_total_norm(gradients).item()

@@ -1,0 +1,313 @@
+"""The command line. What a command needs is imported when it runs, so that help is instant."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from saiki.errors import InputError, SaikiError
+
+if TYPE_CHECKING:
+    from saiki.experiment import Experiment
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and ends with exit code 2."""
+
+    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"saiki {prog}".strip(),
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = Parser("", "Recurrent and sequence models, written once as equations.", _overview())
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
+    parsed, _ = parser.parse_known_args(words[:1])
+    if parsed.version:
+        from importlib.metadata import version
+
+        print(f"saiki {version('saiki')}")
+        return 0
+    if parsed.command is None:
+        parser.print_help()
+        return 0
+    if parsed.command not in COMMANDS:
+        parser.error(f"there is no command {parsed.command!r}; there are {', '.join(COMMANDS)}")
+    _, command = COMMANDS[parsed.command]
+    try:
+        return command(words[1:])
+    except SaikiError as error:
+        print(f"saiki {parsed.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"saiki {parsed.command}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def ls(words: list[str]) -> int:
+    Parser("ls", "The experiments, one line each.").parse_args(words)
+    from saiki.experiments import HOMES, load
+
+    for name in HOMES:
+        print(f"{name:<16} {load(name).summary}")
+    return 0
+
+
+def show(words: list[str]) -> int:
+    parser = Parser("show", "What an experiment computes, its knobs, its presets and its claims.")
+    parser.add_argument("name", metavar="NAME", help="an experiment; saiki ls lists them")
+    parser.add_argument("--preset", help="the settings whose equations are shown")
+    options = parser.parse_args(words)
+    from saiki.experiments import load
+
+    experiment = load(options.name)
+    values = experiment.preset(options.preset)
+    setting = experiment.from_dict(values)
+    doc = " ".join((experiment.__doc__ or "").split())
+    print(f"{experiment.name}: {experiment.summary}\n\n{doc}\n\n{setting.equations()}\n\nknobs")
+    for knob in experiment.knobs().values():
+        value = getattr(setting, knob.name)
+        print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
+    print("\npresets")
+    for preset, changes in experiment.presets.items():
+        print(f"  {preset:<18} {', '.join(f'{k}={v}' for k, v in changes.items())}")
+    print("\nclaims, measured by saiki try", experiment.name)
+    for claim in experiment.claims:
+        print(f"  {claim.statement} (preset {claim.preset})")
+    return 0
+
+
+def run(words: list[str]) -> int:
+    parser = _experiment_parser("run", "Train one setting of an experiment.", words)
+    _add_knobs(parser, words)
+    parser.add_argument("--out", type=Path, help="folder of the run; runs/NAME/1, 2, … without it")
+    parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
+    options = parser.parse_args(words)
+    from saiki import session
+    from saiki.runs import RunFolder
+
+    experiment = _setting(options)
+    folder = RunFolder.create(experiment.name, options.out)
+    print(experiment.equations(), end="\n\n")
+    outcome = session.run(experiment, folder, options.preset, options.lens, say=_say)
+    for name, value in outcome.figures.items():
+        print(f"{name:<22} {'–' if value is None else f'{value:.6g}'}")
+    print(folder.path)
+    return 1 if outcome.trouble else 0
+
+
+def try_(words: list[str]) -> int:
+    parser = _experiment_parser(
+        "try",
+        "Run a grid of settings, each with several seeds, and compare them. Without a grid: the\n"
+        "settings that decide the experiment's claims. Each claim that the runs decide is printed\n"
+        "as held or not held.",
+        words,
+    )
+    parser.add_argument("grid", nargs="*", metavar="knob=a,b,c", help="values to try; their grid")
+    parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
+    parser.add_argument("--seeds", type=_count, default=3, help="runs of each setting (3)")
+    jobs = os.cpu_count() or 1
+    parser.add_argument("--jobs", type=_count, default=jobs, help=f"runs at a time ({jobs})")
+    parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
+    parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
+    options = parser.parse_intermixed_args(words)
+    from saiki import sweep
+    from saiki.experiments import load
+    from saiki.runs import RunFolder
+
+    experiment = load(options.name)
+    if options.grid or options.preset:
+        rows = sweep.settings(
+            experiment, options.preset, sweep.grid(experiment, options.grid), options.seeds
+        )
+    else:
+        rows = sweep.claim_settings(experiment, options.seeds)
+    out = RunFolder.create(options.name, options.out)
+    trials = sweep.run_all(rows, out, options.preset, options.jobs, options.lens)
+    lines = sweep.table(rows, trials)
+    pictures = sweep.save(out, rows, lines)
+    sweep.show(lines, (experiment.score, "loss", "seconds"), _say)
+    for claim, held, figures in sweep.verdicts(experiment, rows, trials):
+        print(f"{'held    ' if held else 'not held'}  {claim.statement}: {figures}")
+    for path in pictures:
+        print(path)
+    print(out.path)
+    return 0
+
+
+def compare(words: list[str]) -> int:
+    parser = Parser("compare", "What differs between runs, and their curves over each other.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders")
+    parser.add_argument("--out", type=Path, default=Path("compare.png"), help="the picture")
+    options = parser.parse_args(words)
+    from saiki import session
+
+    for line in session.compare(options.folders, options.out):
+        print(line)
+    return 0
+
+
+def predict(words: list[str]) -> int:
+    parser = Parser("predict", "What a trained model makes of your input.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="such as '37 + 58'")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(words)
+    from saiki import session
+
+    experiment, model = session.reopen(options.folder)
+    for text in options.inputs:
+        answer = experiment.predict(model, text)
+        print(json.dumps(answer, ensure_ascii=False) if options.json else answer["text"])
+    return 0
+
+
+def check(words: list[str]) -> int:
+    parser = Parser(
+        "check",
+        "Prove gradients right against finite differences, padding and reversal, in float64.",
+        "examples:\n"
+        "  saiki check lstm                     the built-in cell in every variant\n"
+        "  saiki check my_cell.py:MyCell        a cell of yours\n"
+        "  saiki check adder --preset report    an experiment's model and its loss",
+    )
+    parser.add_argument("target", metavar="TARGET", help="rnn, lstm, gru, FILE.py:Cell or NAME")
+    parser.add_argument("--preset", help="settings of the experiment")
+    parser.add_argument("--input-size", type=_count, default=3, help="of a cell of yours (3)")
+    parser.add_argument("--hidden-size", type=_count, default=5, help="of a cell of yours (5)")
+    options = parser.parse_args(words)
+    from saiki import session
+
+    if options.preset and ":" in options.target:
+        parser.error("--preset goes with the name of an experiment")
+    reports = session.check(options.target, options.preset, options.input_size, options.hidden_size)
+    passed = True
+    for report in reports:
+        print(report)
+        passed &= report.passed
+    return 0 if passed else 1
+
+
+def plot(words: list[str]) -> int:
+    from saiki.activations import CATALOGUE
+
+    parser = Parser("plot", "Draw activation functions and their derivatives.")
+    names = ", ".join(("activations", *CATALOGUE))
+    parser.add_argument("name", metavar="NAME", help=f"one of {names}")
+    parser.add_argument("--out", type=Path, help="the picture; NAME.png without it")
+    for parameter in dict.fromkeys(p for a in CATALOGUE.values() for p in a.parameters):
+        owners = ", ".join(a.name for a in CATALOGUE.values() if parameter in a.parameters)
+        parser.add_argument(f"--{parameter}", type=float, help=f"parameter of {owners}")
+    options = parser.parse_args(words)
+    from saiki import plots
+
+    if options.name not in (*CATALOGUE, "activations"):
+        raise InputError(f"there is no activation {options.name!r}; there are {names}")
+    given = {p: getattr(options, p) for p in ("alpha", "beta") if getattr(options, p) is not None}
+    if options.name == "activations":
+        if given:
+            raise InputError(f"name the activation whose {', '.join(given)} is meant")
+        chosen = list(CATALOGUE.values())
+    else:
+        chosen = [CATALOGUE[options.name].with_parameters(**given)]
+    print(plots.activation_sheet(options.out or Path(f"{options.name}.png"), chosen))
+    return 0
+
+
+COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "ls": ("experiments, one line each", ls),
+    "show": ("NAME: its equations, knobs, presets and claims", show),
+    "run": ("NAME [--knob value]: train one setting", run),
+    "try": ("NAME [knob=a,b,c]: a grid of settings, compared, and the claims it decides", try_),
+    "compare": ("DIR DIR …: what differs between runs, and their curves", compare),
+    "predict": ("DIR INPUT …: the trained model on your input", predict),
+    "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check),
+    "plot": ("activations | NAME: functions and their derivatives", plot),
+}
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {help}" for name, (help, _) in COMMANDS.items()]
+    return "commands\n" + "\n".join(lines) + "\n\nsaiki COMMAND --help tells more."
+
+
+def _experiment_parser(command: str, description: str, words: list[str]) -> Parser:
+    """The parser of a command whose first word names an experiment."""
+    from saiki.experiments import HOMES
+
+    named = bool(words) and not words[0].startswith("-")
+    parser = Parser(f"{command} {words[0]}" if named else command, description)
+    help = f"one of {', '.join(HOMES)}; saiki {command} NAME --help tells more"
+    parser.add_argument("name", metavar="NAME", help=help)
+    return parser
+
+
+def _add_knobs(parser: Parser, words: list[str]) -> None:
+    """A flag for every knob of the experiment that ``words`` name, if they name one."""
+    parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
+    if not words or words[0].startswith("-"):
+        return
+    from saiki.experiments import load
+    from saiki.knobs import Knob, Value
+
+    def parse(knob: Knob) -> Callable[[str], Value]:
+        def parse_one(text: str) -> Value:
+            try:
+                return knob.parse(text)
+            except InputError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        return parse_one
+
+    group = parser.add_argument_group("knobs")
+    for knob in load(words[0]).knobs().values():
+        group.add_argument(
+            knob.flag,
+            dest=knob.name,
+            type=parse(knob),
+            default=argparse.SUPPRESS,
+            metavar=knob.type.__name__.upper(),
+            help=f"{knob.help}; {knob.allowed} ({knob.default})".replace("%", "%%"),
+        )
+
+
+def _setting(options: argparse.Namespace) -> "Experiment":
+    """The experiment with the knobs of its preset and then those given as flags."""
+    from saiki.experiments import load
+
+    experiment = load(options.name)
+    given = {name: value for name, value in vars(options).items() if name in experiment.knobs()}
+    return experiment.from_dict({**experiment.preset(options.preset), **given})
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return number
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,205 @@
+"""Trying: a grid of settings, each with several seeds, compared; and the claims they decide."""
+
+import csv
+import io
+import itertools
+import math
+import multiprocessing
+import os
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from saiki import plots, session
+from saiki.errors import InputError
+from saiki.experiment import Claim, Experiment, Figures, Trial
+from saiki.knobs import Value
+from saiki.runs import RunFolder, to_json, write
+
+Changes = dict[str, Value]
+Row = dict[str, Value | float | None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table: what it changes, and the experiment of each seed."""
+
+    changes: Changes
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def label(self) -> str:
+        return ", ".join(f"{k}={v}" for k, v in self.changes.items()) or "as preset"
+
+
+def grid(experiment: type[Experiment], words: Sequence[str]) -> list[Changes]:
+    """The settings that ``knob=a,b,c`` words span, in their order.
+
+    Raises:
+        InputError: a word is not of that form, or names a knob or value that is not allowed.
+    """
+    axes: dict[str, list[Value]] = {}
+    for word in words:
+        name, equals, values = word.partition("=")
+        if not (name and equals and values):
+            raise InputError(f"expected knob=value,value, got {word!r}")
+        knob = experiment.knob(name)
+        if knob.name in axes:
+            raise InputError(f"{knob.name} is given twice; write {knob.name}=a,b")
+        if knob.name == "seed":
+            raise InputError("seeds are counted with --seeds N, not listed")
+        axes[knob.name] = [knob.parse(value) for value in values.split(",")]
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def settings(
+    experiment: type[Experiment], preset: str | None, changes: Sequence[Changes], seeds: int
+) -> list[Setting]:
+    """Each of ``changes`` to the preset, with the seeds 0 to ``seeds − 1``; repetitions once."""
+    start = experiment.preset(preset)
+    found: dict[str, Setting] = {}
+    for change in changes:
+        members = tuple(
+            experiment.from_dict({**start, **change, "seed": seed}) for seed in range(seeds)
+        )
+        found.setdefault(_identity(members[0]), Setting(change, members))
+    return list(found.values())
+
+
+def run_all(
+    rows: Sequence[Setting], out: RunFolder, preset: str | None, jobs: int, watch: bool
+) -> list[Trial]:
+    """Run every seed of every setting, ``jobs`` at a time in processes of their own."""
+    tasks = {
+        (i, seed): (member, out.path / folder_name(row, seed), preset, watch)
+        for i, row in enumerate(rows)
+        for seed, member in enumerate(row.experiments)
+    }
+    results: dict[tuple[int, int], Figures] = {}
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool,
+        tqdm(total=len(tasks), unit="run", disable=None, leave=False) as bar,
+    ):
+        futures = {pool.submit(_one, *task): key for key, task in tasks.items()}
+        try:
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+                bar.update()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [
+        Trial(
+            row.experiments[0].to_dict(), tuple(results[i, s] for s in range(len(row.experiments)))
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def _one(experiment: Experiment, path: Path, preset: str | None, watch: bool) -> Figures:
+    outcome = session.run(experiment, RunFolder.create(experiment.name, path), preset, watch)
+    return outcome.figures | {"stopped": float(outcome.trouble is not None)}
+
+
+def folder_name(row: Setting, seed: int) -> str:
+    return ",".join([*(f"{k}={v}" for k, v in row.changes.items()), f"seed={seed}"])
+
+
+def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Row]:
+    """What each setting changed, then mean and standard deviation over seeds of each figure.
+
+    The deviation is that of a sample (n − 1), and 0 for one seed. A figure that some run lacks, or
+    that is not finite, is null.
+    """
+    found = []
+    for row, trial in zip(rows, trials, strict=True):
+        line: Row = dict(row.changes)
+        for figure in trial.results[0]:
+            values = trial.values(figure)
+            finite = all(math.isfinite(v) for v in values)
+            deviation = statistics.stdev(values) if finite and len(values) > 1 else 0.0
+            line[f"{figure}_mean"] = trial.mean(figure) if finite else None
+            line[f"{figure}_std"] = deviation if finite else None
+        found.append(line)
+    return found
+
+
+def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Row]) -> list[Path]:
+    """Write ``table.json``, ``table.csv`` and the loss curves of all settings over each other."""
+    text = to_json(list(lines), indent=2) + "\n"
+    buffer = io.StringIO()
+    columns = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write(out.path / "table.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write(out.path / "table.csv", lambda path: path.write_text(buffer.getvalue(), encoding="utf-8"))
+    members = {
+        row.label: [
+            session.loss_curve(RunFolder(out.path / folder_name(row, seed)))
+            for seed in range(len(row.experiments))
+        ]
+        for row in rows
+    }
+    picture = plots.curves(out.path / "loss.png", members, ylabel="training loss")
+    return [out.path / "table.json", out.path / "table.csv", picture]
+
+
+def verdicts(
+    experiment: type[Experiment], rows: Sequence[Setting], trials: Sequence[Trial]
+) -> Iterator[tuple[Claim, bool, str]]:
+    """Each claim whose settings are all among ``rows``: whether it holds, and the figures."""
+    known = {_identity(row.experiments[0]): trial for row, trial in zip(rows, trials, strict=True)}
+    for claim in experiment.claims:
+        needed = settings(experiment, claim.preset, _changes(claim), 1)
+        found = [known.get(_identity(setting.experiments[0])) for setting in needed]
+        if all(trial is not None for trial in found):
+            yield claim, *claim.judge([trial for trial in found if trial is not None])
+
+
+def claim_settings(experiment: type[Experiment], seeds: int) -> list[Setting]:
+    """What the claims of the experiment need, each setting once."""
+    found: dict[str, Setting] = {}
+    for claim in experiment.claims:
+        for setting in settings(experiment, claim.preset, _changes(claim), seeds):
+            named = {"preset": claim.preset, **setting.changes}
+            found.setdefault(_identity(setting.experiments[0]), Setting(named, setting.experiments))
+    return list(found.values())
+
+
+def _changes(claim: Claim) -> list[Changes]:
+    return [dict(change) for change in claim.changes]
+
+
+def _identity(experiment: Experiment) -> str:
+    knobs: Mapping[str, Any] = experiment.to_dict()
+    return to_json({name: value for name, value in knobs.items() if name != "seed"})
+
+
+def show(lines: Sequence[Row], figures: Sequence[str], say: Callable[[str], None]) -> None:
+    """Print the table as columns: the varied knobs, then mean ± deviation of ``figures``."""
+    knobs = list(
+        dict.fromkeys(n for line in lines for n in line if not n.endswith(("_mean", "_std")))
+    )
+    cells = [[*knobs, *figures]]
+    for line in lines:
+        shown = [str(line.get(knob, "")) for knob in knobs]
+        cells.append([*shown, *(_mean_and_deviation(line, figure) for figure in figures)])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _mean_and_deviation(line: Row, figure: str) -> str:
+    mean, deviation = line.get(f"{figure}_mean"), line.get(f"{figure}_std")
+    if not isinstance(mean, float | int) or not isinstance(deviation, float | int):
+        return "not finite"
+    return f"{mean:.4g} ± {deviation:.2g}"
