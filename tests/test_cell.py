@@ -95,7 +95,7 @@ def test_a_cell_that_drops_units_at_random_does_not_count_as_mixing_rows():
     def step(self, x, h):
         return h + torch.nn.functional.dropout(x, 0.5)
 
-    y, _ = Recurrent(cell_of(step))(torch.ones(1, 400, 4))
+    y, _ = Recurrent(cell_of(step), backend="eager")(torch.ones(1, 400, 4))
     increments = y.diff(dim=1)
     assert set(increments.unique().tolist()) == {0.0, 2.0}
     assert increments.mean().item() == pytest.approx(1.0, abs=0.15)  # 1600 draws of 0 or 2
@@ -129,7 +129,7 @@ def test_the_contract_holds_at_every_step_and_not_only_at_the_first():
             self.calls += 1
             return h if self.calls < 6 else (h, h)
 
-    layer = Recurrent(Forgetful(4, 4))
+    layer = Recurrent(Forgetful(4, 4), backend="eager")
     with pytest.raises(CellError, match="step of Forgetful must return 1 state"):
         layer(torch.zeros(1, 9, 4))
 

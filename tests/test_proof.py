@@ -201,7 +201,7 @@ def test_a_wrong_cell_is_found_inside_other_layers():
 
 def test_the_error_is_the_relative_difference_of_the_two_derivatives():
     x = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64, requires_grad=True)
-    a = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    a = torch.tensor([1.5], dtype=torch.float64, requires_grad=True)
     # Doubled claims 2a where a is right: |2a − a| / 2a = 1/2, and with a on trial 0.
     wrong, right = gradients(lambda: (Doubled.apply(x) * a).sum(), {"x": x, "a": a})
     assert wrong.error == pytest.approx(0.5, abs=1e-6)

@@ -47,6 +47,9 @@ class Activation:
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (self.name, dict(self.parameters))  # by name: its functions do not pickle
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Activation":
+        return self  # frozen
+
     @property
     def range(self) -> tuple[float, float]:
         """Infimum and supremum of f."""
@@ -93,7 +96,7 @@ def _mish_slope(x: Tensor) -> Tensor:
 
 
 def _between(x: Tensor, low: float, high: float, slope: float) -> Tensor:
-    return torch.where((x > low) & (x < high), slope, 0.0).to(x.dtype)
+    return torch.where((x > low) & (x < high), torch.full_like(x, slope), 0.0)
 
 
 _SWISH_MINIMUM = -0.2784645427610738  # x σ(x) at x = −1.2784645427610738 = −(1 + W₀(1/e))
@@ -143,7 +146,7 @@ CATALOGUE: dict[str, Activation] = {
             "x if x > 0 else αx",
             "1 if x > 0 else α",
             lambda x, alpha: F.leaky_relu(x, alpha),
-            lambda x, alpha: torch.where(x > 0, 1.0, alpha).to(x.dtype),
+            lambda x, alpha: torch.where(x > 0, torch.ones_like(x), alpha),
             lambda alpha: _UNBOUNDED,
             "neither side",
             {"alpha": 0.01},
@@ -209,7 +212,7 @@ CATALOGUE: dict[str, Activation] = {
             "ω + x (1 − ω²) σ(x), ω = tanh(softplus(x))",
             F.mish,
             _mish_slope,
-            lambda: (-0.3088413, math.inf),
+            lambda: (-0.30884341301725, math.inf),
             "negative side",
         ),
         Activation(
@@ -226,7 +229,7 @@ CATALOGUE: dict[str, Activation] = {
             "hard_sigmoid",
             "min(1, max(0, x/6 + 1/2))",
             "1/6 if −3 < x < 3 else 0",
-            F.hardsigmoid,
+            lambda x: (x / 6 + 0.5).clamp(0, 1),
             lambda x: _between(x, -3, 3, 1 / 6),
             lambda: (0, 1),
             "both sides",
@@ -257,8 +260,12 @@ def get(activation: str | Function, **parameters: float) -> Function:
     Raises:
         InputError: the catalogue has no such name, or the function no such parameter.
     """
-    if not isinstance(activation, str):
+    if callable(activation):
+        if parameters:
+            raise InputError(f"a callable takes no parameters, got {', '.join(parameters)}")
         return activation
+    if not isinstance(activation, str):
+        raise InputError(f"an activation is a name or a callable, got {activation!r}")
     if activation not in CATALOGUE:
         raise InputError(f"no activation {activation!r}; there are {', '.join(CATALOGUE)}")
     return CATALOGUE[activation].with_parameters(**parameters)

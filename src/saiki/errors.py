@@ -11,3 +11,7 @@ class CellError(SaikiError, ValueError):
 
 class InputError(SaikiError, ValueError):
     """A value, a shape or a file given by the user is not what is needed."""
+
+
+class CompileError(SaikiError):
+    """A cell cannot be compiled; the message names the operation and the line of ``step``."""

@@ -172,8 +172,10 @@ class _Probe(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "").replace("hardtanh", "hard_tanh")
-        name = name.replace("hardsigmoid", "hard_sigmoid")
+        name = getattr(func, "__name__", "")
+        name = {"hardtanh": "hard_tanh", "hardsigmoid": "hard_sigmoid"}.get(name, name)
+        if name == "clamp":
+            name = {(0, 1): "hard_sigmoid", (-1, 1): "hard_tanh"}.get(tuple(args[1:]), "")
         if name in CATALOGUE and isinstance(result, Tensor):
             self.activation[id(result)] = name
             self.made.append(result)

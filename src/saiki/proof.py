@@ -1,7 +1,7 @@
 """Proofs: gradients against finite differences, padding that must not leak, both directions."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,15 +119,23 @@ def gradients(loss: Callable[[], Tensor], tensors: dict[str, Tensor]) -> Iterato
             torch.manual_seed(0)
             return loss()
 
-    exact = torch.autograd.grad(value(), list(tensors.values()), allow_unused=True)
+    exact = derivatives(value(), list(tensors.values()))
     with torch.no_grad():
         floor = 1e-3 * max(1.0, abs(value().item()))
         for (name, tensor), gradient in zip(tensors.items(), exact, strict=True):
             errors = []
             for direction in _directions(tensor):
-                a = (gradient * direction).sum().item() if gradient is not None else 0.0
+                a = (gradient * direction).sum().item()
                 errors.append(_error(value, tensor, direction, a, floor))
             yield Row(f"gradient of {name}", _worst(errors), GRADIENT_BOUND)
+
+
+def derivatives(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The gradient of ``value`` for each of ``tensors``; zero where there is none."""
+    if not (value.requires_grad and tensors):
+        return [torch.zeros_like(t) for t in tensors]
+    found = torch.autograd.grad(value, tensors, allow_unused=True)
+    return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
 
 
 def _error(
@@ -196,10 +204,7 @@ def _padding(layer: Layer, x: Tensor) -> Iterator[Row]:
 
     def backward(outputs: list[Tensor]) -> list[Tensor]:
         total = sum(((o * o).sum() for o in outputs), torch.zeros((), dtype=x.dtype))
-        found = torch.autograd.grad(total, parameters, allow_unused=True) if parameters else ()
-        return [
-            torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)
-        ]
+        return derivatives(total, parameters)
 
     y, end = layer(padded, lengths=lengths)
     together = [y, *flatten(end).values()]

@@ -1,18 +1,24 @@
 """Layers: a cell over time, in one direction or two, and layers on top of each other."""
 
 import copy
+import functools
 import itertools
+import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.stateless import _reparametrize_module as swapped
 
 from saiki.cell import Cell, as_states, verify
-from saiki.errors import InputError
+from saiki.compiler.layer import CompiledCell
+from saiki.compiler.op import register, scan
+from saiki.errors import CompileError, InputError
 
-BACKENDS = ("auto", "eager")
+BACKENDS = ("auto", "eager", "cpu")
 MERGES = ("concat", "sum", "mean", "mul")
 
 
@@ -31,7 +37,8 @@ class Recurrent(nn.Module):
     Args:
         cell: the equations; they are tried once, and a cell that breaks the contract is refused.
         reverse: read each row from its last step to its first; ``y`` keeps the order of ``x``.
-        backend: ``"eager"`` runs ``step`` in a loop; ``"auto"`` takes the fastest that serves.
+        backend: ``"eager"`` runs ``step`` in a loop; ``"cpu"`` compiles it; ``"auto"`` takes the
+            fastest that serves, and says so once when a cell cannot be compiled.
 
     Raises:
         CellError: the cell breaks its contract.
@@ -39,7 +46,7 @@ class Recurrent(nn.Module):
     """
 
     def __init__(
-        self, cell: Cell, reverse: bool = False, backend: Literal["auto", "eager"] = "auto"
+        self, cell: Cell, reverse: bool = False, backend: Literal["auto", "eager", "cpu"] = "auto"
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
@@ -50,6 +57,8 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.reverse = reverse
         self.backend = backend
+        self._kernels: dict[torch.dtype, _Kernel] = {}
+        self._warned = False
 
     @property
     def input_size(self) -> int:
@@ -84,6 +93,19 @@ class Recurrent(nn.Module):
         if lengths is not None:
             lengths = check_lengths(lengths, x)
         start = self._start(x, state)
+        if self._compiles(x):
+            tensors = [*self.cell.parameters(), *self.cell.buffers()]
+            y, end = scan(
+                x, start, tensors, lengths, _kernel(self, x.dtype), self.reverse,
+                functools.partial(self._eager_with, lengths),
+            )  # fmt: skip
+        else:
+            y, end = self._eager(x, start, lengths)
+        return y, end if len(end) > 1 else end[0]
+
+    def _eager(
+        self, x: Tensor, start: tuple[Tensor, ...], lengths: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.reverse:
             x = flip(x, lengths)
         if lengths is None:
@@ -101,7 +123,49 @@ class Recurrent(nn.Module):
             end = tuple(s[back] for s in end)
         if self.reverse:
             y = flip(y, lengths)
-        return y, end if len(end) > 1 else end[0]
+        return y, end
+
+    def _eager_with(
+        self, lengths: Tensor | None, x: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        """The eager loop as a function of the states and parameters ``tensors`` holds."""
+        states = len(self.cell.state_sizes)
+        names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
+        values = dict(zip(names, tensors[states:], strict=True))
+        with swapped(self.cell, values):
+            y, end = self._eager(x, tensors[:states], lengths)
+        return y, *end
+
+    def _compiles(self, x: Tensor) -> bool:
+        """Whether this call goes to a compiled kernel.
+
+        Raises:
+            CompileError: the backend asked for by name cannot serve.
+        """
+        if self.backend == "eager":
+            return False
+        why = self._obstacle(x)
+        if why is None:
+            why = _why_not(self, x.dtype)
+            if why is not None and self.backend == "auto" and not self._warned:
+                self._warned = True
+                warnings.warn(f"running step by step: {why}", stacklevel=3)
+        if why is not None and self.backend != "auto":
+            raise CompileError(why)
+        return why is None
+
+    def _obstacle(self, x: Tensor) -> str | None:
+        """Why no kernel can serve this call, whatever the cell computes."""
+        if x.device.type != "cpu":
+            return f"there is no kernel for {x.device.type} tensors"
+        if x.dtype not in (torch.float32, torch.float64):
+            return f"there is no kernel for {x.dtype}"
+        for module in self.cell.modules():
+            if module._forward_hooks or module._forward_pre_hooks:
+                return "hooks on the cell see every step, which only the eager loop makes"
+        if torch._C._are_functorch_transforms_active():
+            return "transforms of torch.func need the eager loop"
+        return None
 
     def _start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
         batch = x.shape[0]
@@ -114,8 +178,72 @@ class Recurrent(nn.Module):
             raise InputError(f"the state must have the shapes {wanted}, got {shapes}")
         return given
 
+    def explain(self) -> str:
+        """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
+        if self.backend == "eager":
+            return "eager: step runs once for each time step"
+        dtype = next(self.cell.parameters(), torch.empty(0)).dtype
+        why = _why_not(self, dtype)
+        if why is not None:
+            return f"eager: {why}"
+        return str(self._kernels[dtype].compiled)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave the kernels behind; they are compiled again when needed."""
+        return self.__dict__ | {"_kernels": {}}
+
     def extra_repr(self) -> str:
         return f"reverse={self.reverse}, backend={self.backend!r}"
+
+
+@dataclass
+class _Kernel:
+    """What became of an attempt to compile a cell with the settings it had; None: any."""
+
+    setting: tuple[Any, ...] | None
+    compiled: CompiledCell | None
+    key: int
+    why_not: str | None
+
+
+def _attempt(layer: Recurrent, dtype: torch.dtype) -> _Kernel:
+    """The kernel of the cell as it is now; compiled anew when the cell has changed its settings."""
+    known = layer._kernels.get(dtype)
+    if known is None or known.setting not in (None, _setting(layer.cell)):
+        layer._kernels[dtype] = known = _compile(layer.cell, dtype)
+    return known
+
+
+def _compile(cell: Cell, dtype: torch.dtype) -> _Kernel:
+    setting = _setting(cell)
+    try:
+        compiled = CompiledCell(cell, dtype)
+    except CompileError as error:
+        return _Kernel(setting, None, -1, str(error))
+    if setting != _setting(cell):
+        why = f"step of {type(cell).__name__} changes an attribute of the cell at every step"
+        return _Kernel(None, None, -1, why)
+    return _Kernel(setting, compiled, register(compiled), None)
+
+
+def _setting(cell: Cell) -> tuple[Any, ...]:
+    """The plain attributes of the cell and its modules, which a trace takes as they are."""
+    return tuple(
+        value
+        for module in cell.modules()
+        for value in vars(module).values()
+        if isinstance(value, bool | int | float | str | None)
+    )
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _why_not(layer: Recurrent, dtype: torch.dtype) -> str | None:
+    return _attempt(layer, dtype).why_not
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _kernel(layer: Recurrent, dtype: torch.dtype) -> int:
+    return _attempt(layer, dtype).key
 
 
 def unroll(
@@ -200,6 +328,11 @@ class Bidirectional(nn.Module):
             backward = Recurrent(backward, reverse=True, backend=forward.backend)
         if not isinstance(backward, Recurrent) or not backward.reverse:
             raise InputError("backward must be a Cell or a Recurrent with reverse=True")
+        if forward.input_size != backward.input_size:
+            raise InputError(
+                f"both directions read the same input, got {forward.input_size} and "
+                f"{backward.input_size} features"
+            )
         sizes = forward.output_size, backward.output_size
         if merge != "concat" and sizes[0] != sizes[1]:
             raise InputError(f"merge={merge!r} needs outputs of one size, got {sizes}")
@@ -222,7 +355,7 @@ class Bidirectional(nn.Module):
         """Shapes as in :class:`Recurrent`; the state is a pair, forward and backward."""
         if state is not None and len(state) != 2:
             raise InputError(f"the state must be a pair, forward and backward, got {len(state)}")
-        past, future = state or (None, None)
+        past, future = (None, None) if state is None else state
         a, a_state = self.forward_layer(x, past, lengths)
         b, b_state = self.backward_layer(x, future, lengths)
         match self.merge:
@@ -277,7 +410,9 @@ class Stack(nn.Module):
             raise InputError(f"the state must hold {len(self.layers)} entries, got {len(state)}")
         states = []
         for i, layer in enumerate(self.layers):
-            x, end = layer(x if i == 0 else self.dropout(x), state and state[i], lengths)
+            x, end = layer(
+                x if i == 0 else self.dropout(x), None if state is None else state[i], lengths
+            )
             states.append(end)
         return x, tuple(states)
 

@@ -89,7 +89,7 @@ def test_each_variant_of_the_search_space_odyssey_agrees_with_numpy(variant, add
     assert_agrees_with_numpy(gates, bias=bias, **switches, **ADDITIONS[addition])
 
 
-@pytest.mark.parametrize("squashed", itertools.product([True, False], repeat=2))
+@pytest.mark.parametrize("squashed", list(itertools.product([True, False], repeat=2)))
 @pytest.mark.parametrize("gates", ["ifg", "igo", "fgo", "ig", "fg", "go", "g"])
 def test_switches_combine_freely(gates, squashed):
     names = {"input_gate": "i", "forget_gate": "f", "output_gate": "o"}

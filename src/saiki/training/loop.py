@@ -68,10 +68,9 @@ def train(
         at_point = step % experiment.log_every == 0 or step == experiment.iterations
         view = None
         if watch and (at_point or step == 1):
-            with lens.watch(model) as view:
-                loss = backward(experiment, model, batch)
-        else:
-            loss = backward(experiment, model, batch)
+            with lens.watch(model) as view, torch.random.fork_rng():
+                backward(experiment, model, batch)  # a pass of its own: looking changes nothing
+        loss = backward(experiment, model, batch)
         norm = clip(parameters, experiment.clip_value, experiment.clip_norm)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise StoppedError(step, _what_happened(experiment, model, batch, step, loss))

@@ -1,0 +1,614 @@
+"""Emit: a program as LLVM IR for the CPU, one function with the time loop around its stages.
+
+Every row's arithmetic is written out operation by operation, with fused multiply-adds only where
+products say so, and the order in which it sums depends on the sizes alone: so the bits of a row
+depend neither on the number of threads nor on how rows are shared among them.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from llvmlite import ir
+from torch import fx
+
+from saiki.compiler.cpu import vmath
+from saiki.compiler.plan import (
+    CONSTANTS,
+    RESHAPES,
+    Array,
+    Loop,
+    Program,
+    Store,
+    is_slice,
+    sliced,
+    unsupported,
+)
+from saiki.compiler.trace import is_row, width
+
+aten = torch.ops.aten
+Node = fx.Node
+
+INT = ir.IntType(64)
+POINTER = ir.PointerType()
+FLAG = ir.IntType(1)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the emitter must know of the processor."""
+
+    vector_bytes: int
+    registers: int
+    """Vector registers."""
+
+    def lanes(self, dtype: torch.dtype) -> int:
+        return self.vector_bytes // dtype.itemsize
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Rows and vectors of the block of sums a product keeps in registers."""
+        return (4, 4) if self.registers >= 32 else (4, 2)
+
+    @property
+    def row_multiple(self) -> int:
+        """Threads share the rows in multiples of this."""
+        return self.tile[0]
+
+
+SIGNATURE = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT])
+"""pointers, strides, offsets, counts, steps, first row, row after the last, row stride."""
+
+
+def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
+    """The program as the text of an LLVM module with one function, ``run``.
+
+    It runs ``steps`` time steps for the rows from ``first`` to ``last``. At step s the rows below
+    ``counts[s]`` take part, and row r of a "step" array lies at
+    ``(offsets[s] + r · row_stride) · stride``.
+    """
+    return str(_Emitter(program, dtype, machine).module)
+
+
+class _Emitter:
+    def __init__(self, program: Program, dtype: torch.dtype, machine: Machine) -> None:
+        self.program = program
+        self.machine = machine
+        self.lanes = machine.lanes(dtype)
+        self.element = ir.FloatType() if dtype == torch.float32 else ir.DoubleType()
+        self.size = dtype.itemsize
+        self.module = ir.Module("saiki")
+        self.products: dict[tuple[int, int], ir.Function] = {}
+        function = ir.Function(self.module, SIGNATURE, "run")
+        self.b = ir.IRBuilder(function.append_basic_block("entry"))
+        self._run(function)
+
+    # control flow
+
+    @contextmanager
+    def loop(self, start: ir.Value, stop: ir.Value, by: int = 1) -> Iterator[ir.Value]:
+        """``for (i = start; i < stop; i += by)`` around the block; yields i."""
+        b = self.b
+        body, end = b.append_basic_block("body"), b.append_basic_block("end")
+        before = b.block
+        b.cbranch(b.icmp_signed("<", start, stop), body, end)
+        b.position_at_end(body)
+        i = b.phi(INT)
+        i.add_incoming(start, before)
+        yield i
+        following = b.add(i, INT(by))
+        i.add_incoming(following, b.block)
+        b.cbranch(b.icmp_signed("<", following, stop), body, end)
+        b.position_at_end(end)
+
+    def chunks(self, features: int) -> Iterator[tuple[ir.Value, int]]:
+        """Columns 0 to ``features`` in runs of one vector, and the rest in ever shorter ones."""
+        whole = features - features % self.lanes
+        if whole:
+            with self.loop(INT(0), INT(whole), self.lanes) as column:
+                yield column, self.lanes
+        at, lanes = whole, self.lanes // 2
+        while at < features:
+            if features - at >= lanes:
+                yield INT(at), lanes
+                at += lanes
+            lanes //= 2
+
+    # memory
+
+    def vector(self, lanes: int) -> ir.Type:
+        return self.element if lanes == 1 else ir.VectorType(self.element, lanes)
+
+    def at(self, pointer: ir.Value, index: ir.Value) -> ir.Value:
+        return self.b.gep(pointer, [index], source_etype=self.element)
+
+    def load(self, pointer: ir.Value, lanes: int) -> ir.Value:
+        return self.b.load(pointer, typ=self.vector(lanes), align=self.size)
+
+    def store(self, value: ir.Value, pointer: ir.Value) -> None:
+        self.b.store(value, pointer, align=self.size)
+
+    def splat(self, scalar: ir.Value, lanes: int) -> ir.Value:
+        if lanes == 1:
+            return scalar
+        kind = ir.VectorType(scalar.type, lanes)
+        first = self.b.insert_element(ir.Constant(kind, ir.Undefined), scalar, INT(0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+        return self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
+
+    def number(self, value: float, lanes: int) -> ir.Value:
+        return vmath.Vector(self.b, ir.Constant(self.vector(lanes), None)).constant(value).value
+
+    def row(self, array: Array, r: ir.Value) -> ir.Value:
+        """Where row ``r`` of the array begins at the present step."""
+        i = self.program.arrays.index(array)
+        pointer, stride = self.pointers[i], self.strides[i]
+        match array.kind:
+            case "step":
+                at = self.b.add(self.offset, self.b.mul(r, self.row_stride))
+                return self.at(pointer, self.b.mul(at, stride))
+            case "row":
+                return self.at(pointer, self.b.mul(r, stride))
+        return pointer
+
+    def row_step(self, array: Array) -> ir.Value:
+        """From one row of the array to the next."""
+        stride = self.strides[self.program.arrays.index(array)]
+        return self.b.mul(stride, self.row_stride) if array.kind == "step" else stride
+
+    # the function
+
+    def _run(self, function: ir.Function) -> None:
+        pointers, strides, offsets, counts, steps, first, last, self.row_stride = function.args
+        b = self.b
+        self.pointers, self.strides = [], []
+        for i in range(len(self.program.arrays)):
+            at = b.gep(pointers, [INT(i)], source_etype=POINTER)
+            self.pointers.append(b.load(at, typ=POINTER))
+            at = b.gep(strides, [INT(i)], source_etype=INT)
+            self.strides.append(b.load(at, typ=INT))
+        with self.loop(INT(0), steps) as s:
+            self.offset = b.load(b.gep(offsets, [s], source_etype=INT), typ=INT)
+            count = b.load(b.gep(counts, [s], source_etype=INT), typ=INT)
+            end = b.select(b.icmp_signed("<", count, last), count, last)
+            rows = b.sub(end, first)
+            for stage in self.program.stages:
+                for product in stage.products:
+                    source = self.at(self.row(product.source, first), INT(product.column))
+                    b.call(
+                        self._product(product.weight.inner, product.weight.width),
+                        [
+                            source,
+                            self.row_step(product.source),
+                            self.row(product.weight, first),
+                            self.row(product.target, first),
+                            self.row_step(product.target),
+                            rows,
+                        ],
+                    )
+                for loop in stage.loops:
+                    with self.loop(first, end) as r:
+                        self._pointwise(loop, r, self.program.stages.index(stage))
+            for source_array, target_array in self.program.copies:
+                with self.loop(first, end) as r:
+                    source, target = self.row(source_array, r), self.row(target_array, r)
+                    for column, lanes in self.chunks(source_array.width):
+                        value = self.load(self.at(source, column), lanes)
+                        self.store(value, self.at(target, column))
+        b.ret_void()
+
+    def _pointwise(self, loop: Loop, r: ir.Value, stage: int) -> None:
+        sums = [self._start_sum(node) for node, _ in loop.sums]
+        for column, lanes in self.chunks(loop.width):
+            values = _Values(self, r, column, lanes, stage)
+            results = [values.of(store.node) for store in loop.stores]
+            for (node, _), total in zip(loop.sums, sums, strict=True):
+                part = values.of(node.args[0])
+                self._add_to_sum(node, total, part, lanes)
+            for store, result in zip(loop.stores, results, strict=True):
+                self._store(store, result, r, column, lanes)
+        for (node, array), total in zip(loop.sums, sums, strict=True):
+            self.store(self._end_sum(node, total), self.row(array, r))
+
+    def _store(
+        self, store: Store, value: ir.Value, r: ir.Value, column: ir.Value, lanes: int
+    ) -> None:
+        at = self.at(self.row(store.array, r), self.b.add(column, INT(store.column)))
+        if store.accumulate:
+            value = self.b.fadd(self.load(at, lanes), value)
+        self.store(value, at)
+
+    # reductions: one total for whole vectors, one for the rest
+
+    def _start_sum(self, node: Node) -> tuple[ir.Value, ir.Value]:
+        start = {aten.amax.default: -math.inf, aten.amin.default: math.inf}.get(node.target, 0.0)
+        totals = []
+        for lanes in (self.lanes, 1):
+            with self.b.goto_entry_block():
+                totals.append(self.b.alloca(self.vector(lanes)))
+            self.b.store(self.number(start, lanes), totals[-1])
+        return totals[0], totals[1]
+
+    def _combine(self, node: Node, a: ir.Value, b: ir.Value) -> ir.Value:
+        match node.target:
+            case aten.amax.default:
+                return _maximum(self.b, a, b)
+            case aten.amin.default:
+                return _minimum(self.b, a, b)
+        return self.b.fadd(a, b)
+
+    def _add_to_sum(
+        self, node: Node, totals: tuple[ir.Value, ir.Value], part: ir.Value, lanes: int
+    ) -> None:
+        whole = lanes == self.lanes
+        total = totals[0] if whole else totals[1]
+        if not whole:
+            part = self._across(node, part, lanes)
+        kind = self.vector(self.lanes if whole else 1)
+        self.b.store(self._combine(node, self.b.load(total, typ=kind), part), total)
+
+    def _end_sum(self, node: Node, totals: tuple[ir.Value, ir.Value]) -> ir.Value:
+        whole = self.b.load(totals[0], typ=self.vector(self.lanes))
+        rest = self.b.load(totals[1], typ=self.element)
+        return self._combine(node, self._across(node, whole, self.lanes), rest)
+
+    def _across(self, node: Node, value: ir.Value, lanes: int) -> ir.Value:
+        """The lanes of a vector combined two halves at a time."""
+        while lanes > 1:
+            lanes //= 2
+            undefined = ir.Constant(value.type, ir.Undefined)
+            halves = []
+            for start in (0, lanes):
+                mask = ir.Constant(
+                    ir.VectorType(ir.IntType(32), lanes), list(range(start, start + lanes))
+                )
+                halves.append(self.b.shuffle_vector(value, undefined, mask))
+            if lanes == 1:
+                halves = [self.b.extract_element(half, INT(0)) for half in halves]
+            value = self._combine(node, *halves)
+        return value
+
+    # matrix products
+
+    def _product(self, inner: int, outer: int) -> ir.Function:
+        """``product(a, a_step, w, c, c_step, rows)``: c ← a · w, ``w`` packed by :func:`packing`.
+
+        Columns go in blocks of some vectors, so that a block of w stays in the nearest cache while
+        all rows pass; ``c`` has room for whole vectors.
+        """
+        if (inner, outer) in self.products:
+            return self.products[inner, outer]
+        kinds = [POINTER, INT, POINTER, POINTER, INT, INT]
+        function = ir.Function(
+            self.module, ir.FunctionType(ir.VoidType(), kinds), f"product_{inner}_{outer}"
+        )
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        for i in (0, 2, 3):
+            function.args[i].add_attribute("noalias")
+        self.products[inner, outer] = function
+        outside, self.b = self.b, ir.IRBuilder(function.append_basic_block("entry"))
+        a, a_step, w, c, c_step, rows = function.args
+        vectors = -(-outer // self.lanes)
+        most = self.machine.tile[1]
+        block = most * self.lanes
+        whole = vectors // most
+        if whole:
+            with self.loop(INT(0), INT(whole)) as i:
+                at_w = self.at(w, self.b.mul(i, INT(inner * block)))
+                at_c = self.at(c, self.b.mul(i, INT(block)))
+                self._block(a, a_step, at_w, at_c, c_step, rows, inner, most)
+        if vectors % most:
+            at_w, at_c = self.at(w, INT(whole * inner * block)), self.at(c, INT(whole * block))
+            self._block(a, a_step, at_w, at_c, c_step, rows, inner, vectors % most)
+        self.b.ret_void()
+        self.b = outside
+        return function
+
+    def _block(
+        self,
+        a: ir.Value,
+        a_step: ir.Value,
+        w: ir.Value,
+        c: ir.Value,
+        c_step: ir.Value,
+        rows: ir.Value,
+        inner: int,
+        vectors: int,
+    ) -> None:
+        """One block of columns for all rows, a slice of the inner size at a time."""
+        depth = max(16, CACHED // (vectors * self.lanes * self.size))
+        for start in range(0, inner, depth):
+            size = min(depth, inner - start)
+            at_a = self.at(a, INT(start))
+            at_w = self.at(w, INT(start * vectors * self.lanes))
+            height = self.machine.tile[0]
+            tiled = self.b.mul(self.b.sdiv(rows, INT(height)), INT(height))
+            for begin, end, step in ((INT(0), tiled, height), (tiled, rows, 1)):
+                with self.loop(begin, end, step) as r:
+                    row_a = self.at(at_a, self.b.mul(r, a_step))
+                    row_c = self.at(c, self.b.mul(r, c_step))
+                    self._tile(row_a, a_step, at_w, row_c, c_step, size, vectors, step, start > 0)
+
+    def _tile(
+        self,
+        a: ir.Value,
+        a_step: ir.Value,
+        w: ir.Value,
+        c: ir.Value,
+        c_step: ir.Value,
+        inner: int,
+        vectors: int,
+        height: int,
+        add: bool,
+    ) -> None:
+        """``height`` rows times ``vectors`` vectors, all sums in registers.
+
+        A single row has four sums for each vector, since one would wait for itself.
+        """
+        b, kind = self.b, self.vector(self.lanes)
+        ways = 4 if height == 1 and inner >= 4 else 1
+        zero = ir.Constant(kind, None)
+        sums = [[[zero] * vectors for _ in range(height)] for _ in range(ways)]
+        rows_a = [self.at(a, b.mul(a_step, INT(i))) for i in range(height)]
+        rows_c = [self.at(c, b.mul(c_step, INT(i))) for i in range(height)]
+        if add:
+            sums[0] = [
+                [self.load(self.at(row, INT(v * self.lanes)), self.lanes) for v in range(vectors)]
+                for row in rows_c
+            ]
+        flat = [(j, i, v) for j in range(ways) for i in range(height) for v in range(vectors)]
+
+        def multiply(k: ir.Value, way: int) -> None:
+            at = self.at(w, b.mul(k, INT(vectors * self.lanes)))
+            weights = [
+                self.load(self.at(at, INT(v * self.lanes)), self.lanes) for v in range(vectors)
+            ]
+            for i, row in enumerate(rows_a):
+                factor = self.splat(self.load(self.at(row, k), 1), self.lanes)
+                for v, weight in enumerate(weights):
+                    product = vmath.Vector(b, factor)
+                    addend = vmath.Vector(b, sums[way][i][v])
+                    sums[way][i][v] = product.fma(vmath.Vector(b, weight), addend).value
+
+        main = inner - inner % ways
+        body, end = b.append_basic_block("inner"), b.append_basic_block("finish")
+        before = b.block
+        b.branch(body)
+        b.position_at_end(body)
+        k = b.phi(INT)
+        k.add_incoming(INT(0), before)
+        phis = []
+        for j, i, v in flat:
+            phi = b.phi(kind)
+            phi.add_incoming(sums[j][i][v], before)
+            phis.append(phi)
+            sums[j][i][v] = phi
+        for j in range(ways):
+            multiply(b.add(k, INT(j)), j)
+        following = b.add(k, INT(ways))
+        k.add_incoming(following, b.block)
+        for phi, (j, i, v) in zip(phis, flat, strict=True):
+            phi.add_incoming(sums[j][i][v], b.block)
+        b.cbranch(b.icmp_signed("<", following, INT(main)), body, end)
+        b.position_at_end(end)
+        for j in range(inner - main):
+            multiply(INT(main + j), j)
+        for i, row in enumerate(rows_c):
+            for v in range(vectors):
+                total = [sums[j][i][v] for j in range(ways)]
+                while len(total) > 1:
+                    total = [b.fadd(p, q) for p, q in zip(total[::2], total[1::2], strict=True)]
+                self.store(total[0], self.at(row, INT(v * self.lanes)))
+
+
+CACHED = 24 * 1024
+"""Bytes of weights that a product passes all rows by before it goes on."""
+
+
+def packing(weight: torch.Tensor, dtype: torch.dtype, machine: Machine) -> torch.Tensor:
+    """``weight``, ``(inner, outer)``, in the order a product reads it: blocks of some vectors."""
+    outer = weight.shape[1]
+    lanes = machine.lanes(dtype)
+    block = machine.tile[1] * lanes
+    padded = -(-outer // lanes) * lanes
+    if padded != outer:
+        weight = torch.nn.functional.pad(weight, (0, padded - outer))
+    if padded <= block:
+        return weight.contiguous().view(-1)
+    whole = padded - padded % block
+    blocks = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
+    if whole == padded:
+        return blocks
+    return torch.cat((blocks, weight[:, whole:].reshape(-1)))
+
+
+class _Values:
+    """The values of nodes in one run of columns of one row."""
+
+    def __init__(
+        self,
+        emitter: _Emitter,
+        r: ir.Value,
+        column: ir.Value,
+        lanes: int,
+        stage: int,
+    ) -> None:
+        self.e, self.r = emitter, r
+        self.column, self.lanes, self.stage = column, lanes, stage
+        self.known: dict[tuple[Node, int, bool], ir.Value] = {}
+
+    @property
+    def b(self) -> ir.IRBuilder:
+        return self.e.b
+
+    def of(self, node: Node, shift: int = 0, single: bool = False) -> ir.Value:
+        """``node`` from column + ``shift`` on; its only feature, if ``single``."""
+        key = (node, shift, single)
+        if key not in self.known:
+            self.known[key] = self._read(node, shift, single) or self._compute(node, shift, single)
+        return self.known[key]
+
+    def operand(
+        self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
+    ) -> ir.Value:
+        """What ``node`` takes, a node or a number, in as many lanes as ``node`` is evaluated."""
+        lanes = 1 if single else self.lanes
+        if not isinstance(value, Node):
+            if flag or isinstance(value, bool):
+                return ir.Constant(FLAG if lanes == 1 else ir.VectorType(FLAG, lanes), bool(value))
+            return self.e.number(float(value), lanes)
+        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
+        if narrow and width(node) != 1:
+            return self.e.splat(self.of(value, 0, True), lanes)
+        return self.of(value, shift, single)
+
+    def number(self, node: Node, value: Any, shift: int, single: bool) -> ir.Value:
+        """An operand of arithmetic: a comparison counts as 0 or 1."""
+        result = self.operand(node, value, shift, single)
+        if _is_flag(result):
+            result = self.b.uitofp(result, self.e.vector(1 if single else self.lanes))
+        return result
+
+    def flag(self, node: Node, value: Any, shift: int, single: bool) -> ir.Value:
+        """An operand of logic: a number counts as true unless it is 0."""
+        result = self.operand(node, value, shift, single, flag=not isinstance(value, Node))
+        if not _is_flag(result):
+            zero = ir.Constant(result.type, None)
+            result = self.b.fcmp_unordered("!=", result, zero)
+        return result
+
+    def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
+        value = self.e.program.values.get(node)
+        if value is None or value.stage > self.stage:
+            return None
+        lanes = 1 if single else self.lanes
+        column = INT(0) if single else self.column
+        total = None
+        for array in value.arrays:
+            at = self.b.add(column, INT(value.column + shift))
+            part = self.e.load(self.e.at(self.e.row(array, self.r), at), lanes)
+            total = part if total is None else self.b.fadd(total, part)
+        return total
+
+    def _compute(self, node: Node, shift: int, single: bool) -> ir.Value:
+        target: Any = node.target
+        args: Any = node.args
+        lanes = 1 if single else self.lanes
+        if target in CONSTANTS:
+            number = args[1] if target is not aten.scalar_tensor.default else args[0]
+            return self.operand(node, number, shift, single)
+        if is_slice(node):
+            source, start = sliced(node)
+            return self.of(source, shift + start, single)
+        if target in RESHAPES:
+            return self.operand(node, args[0], shift, single)
+        if target is aten._to_copy.default:
+            dtype = node.meta["val"].dtype
+            take = self.flag if dtype == torch.bool else self.number
+            return take(node, args[0], shift, single)
+        if target is aten.where.self:
+            condition = self.flag(node, args[0], shift, single)
+            yes, no = (self.number(node, arg, shift, single) for arg in args[1:])
+            return self.b.select(condition, yes, no)
+        name = target._schema.name.removeprefix("aten::")
+        if name in _LOGIC:
+            return _LOGIC[name](self.b, *(self.flag(node, arg, shift, single) for arg in args))
+        if name == "clamp":
+            x = self.number(node, args[0], shift, single)
+            for bound, symbol in zip((*args[1:], None)[:2], "<>", strict=True):
+                if bound is not None:
+                    limit = self.e.number(float(bound), lanes)
+                    beyond = self.b.fcmp_ordered(symbol, x, limit)
+                    x = self.b.select(beyond, limit, x)
+            return x
+        if name == "pow" and not isinstance(args[1], Node) and float(args[1]) in _POWERS:
+            x = vmath.Vector(self.b, self.number(node, args[0], shift, single))
+            return _POWERS[float(args[1])](x).value
+        operands = [self.number(node, arg, shift, single) for arg in args]
+        if name in ("add", "sub") and "alpha" in node.kwargs:
+            scale = self.e.number(float(node.kwargs["alpha"]), lanes)
+            operands[1] = self.b.fmul(operands[1], scale)
+        if name in _COMPARISONS:
+            compare = self.b.fcmp_unordered if name == "ne" else self.b.fcmp_ordered
+            return compare(_COMPARISONS[name], *operands)
+        if name in _ARITHMETIC:
+            return _ARITHMETIC[name](self.b, *operands)
+        if name in vmath.__all__:
+            return getattr(vmath, name)(self.b, *operands)
+        raise unsupported(node, "there is no kernel for it")
+
+
+def _is_flag(value: ir.Value) -> bool:
+    kind = value.type
+    return (kind.element if isinstance(kind, ir.VectorType) else kind) == FLAG
+
+
+def _maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """The larger; NaN if either is."""
+    larger = b.select(b.fcmp_ordered(">", x, y), x, y)
+    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), larger)
+
+
+def _minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    smaller = b.select(b.fcmp_ordered("<", x, y), x, y)
+    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), smaller)
+
+
+def _relu(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    zero = ir.Constant(x.type, None)
+    return b.select(b.fcmp_ordered("<=", x, zero), zero, x)  # NaN stays NaN
+
+
+def _sign(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    zero = ir.Constant(x.type, None)
+    above = b.uitofp(b.fcmp_ordered(">", x, zero), x.type)
+    return b.fsub(above, b.uitofp(b.fcmp_ordered("<", x, zero), x.type))
+
+
+def _rounded(name: str) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
+    def emit(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        return vmath.Vector(b, x).intrinsic(name).value
+
+    return emit
+
+
+_ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
+    "add": lambda b, x, y: b.fadd(x, y),
+    "sub": lambda b, x, y: b.fsub(x, y),
+    "mul": lambda b, x, y: b.fmul(x, y),
+    "div": lambda b, x, y: b.fdiv(x, y),
+    "neg": lambda b, x: b.fneg(x),
+    "abs": _rounded("fabs"),
+    "relu": _relu,
+    "sign": _sign,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "reciprocal": lambda b, x: (1 / vmath.Vector(b, x)).value,
+    "floor": _rounded("floor"),
+    "ceil": _rounded("ceil"),
+    "trunc": _rounded("trunc"),
+    "round": _rounded("roundeven"),
+    "isnan": lambda b, x: b.fcmp_unordered("uno", x, x),
+}
+_LOGIC: dict[str, Callable[..., ir.Value]] = {
+    "logical_and": lambda b, x, y: b.and_(x, y),
+    "logical_or": lambda b, x, y: b.or_(x, y),
+    "logical_xor": lambda b, x, y: b.xor(x, y),
+    "logical_not": lambda b, x: b.not_(x),
+    "bitwise_and": lambda b, x, y: b.and_(x, y),
+    "bitwise_or": lambda b, x, y: b.or_(x, y),
+    "bitwise_not": lambda b, x: b.not_(x),
+}
+_COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_POWERS: dict[float, Callable[[vmath.Vector], vmath.Vector]] = {
+    0.5: lambda x: x.intrinsic("sqrt"),
+    1.0: lambda x: x,
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+    -1.0: lambda x: 1 / x,
+    -2.0: lambda x: 1 / (x * x),
+}

@@ -1,0 +1,113 @@
+"""Running an emitted program: arrays to pointers, rows to threads."""
+
+import ctypes
+import itertools
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import torch
+from torch import Tensor
+
+from saiki.compiler.cpu.emit import emit, packing
+from saiki.compiler.cpu.jit import Compiled, compile_text, machine
+from saiki.compiler.plan import Array, Scheduler
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Which rows of the step arrays each time step reads and writes.
+
+    At step s the rows below ``counts[s]`` take part, and row r lies at
+    ``offsets[s] + r · row_stride``.
+    """
+
+    offsets: Tensor
+    counts: Tensor
+    row_stride: int
+    rows: int
+
+    def backwards(self) -> "Walk":
+        return Walk(self.offsets.flip(0), self.counts.flip(0), self.row_stride, self.rows)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+class CompiledLoop:
+    """A program of the plan, compiled for one floating-point type when it first runs."""
+
+    def __init__(self, scheduler: Scheduler, dtype: torch.dtype) -> None:
+        self.scheduler = scheduler
+        self.dtype = dtype
+        self.arrays = scheduler.program.arrays
+
+    @cached_property
+    def text(self) -> str:
+        """The LLVM IR."""
+        return emit(self.scheduler.program, self.dtype, machine())
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        return compile_text(self.text)
+
+    def run(
+        self, given: Mapping[Array, Tensor], outside: Mapping[Array, Tensor], walk: Walk
+    ) -> None:
+        """Run over all steps of ``walk``.
+
+        Args:
+            given: ``(rows, width)`` tensors, whose last axis is contiguous; temporaries are made.
+            outside: values of the parameters that the loop reads.
+        """
+        lanes = machine().lanes(self.dtype)
+        free = [a for a in self.arrays if a.kind == "row" and a not in given]
+        sizes = [-(-a.width // lanes) * lanes for a in free]
+        scratch = torch.zeros(walk.rows, sum(sizes), dtype=self.dtype)
+        pieces = dict(zip(free, scratch.split(sizes, 1), strict=True)) if free else {}
+        tensors = []
+        for array in self.arrays:
+            if array.kind == "weight":
+                tensor = packing(outside[array], self.dtype, machine())
+            elif array.kind == "vector":
+                tensor = outside[array].reshape(-1).contiguous()
+            else:
+                tensor = given[array] if array in given else pieces[array]
+            tensors.append(tensor)
+        n = len(tensors)
+        pointers = (ctypes.c_int64 * n)(*(t.data_ptr() for t in tensors))
+        strides = (ctypes.c_int64 * n)(*(t.stride(0) for t in tensors))
+        arguments = (
+            ctypes.addressof(pointers),
+            ctypes.addressof(strides),
+            walk.offsets.data_ptr(),
+            walk.counts.data_ptr(),
+            len(walk),
+        )
+        run = self.compiled.run
+        shares = shared(walk.rows, torch.get_num_threads(), machine().row_multiple)
+        if len(shares) == 1:
+            run(*arguments, 0, walk.rows, walk.row_stride)
+            return
+        jobs = [pool().submit(run, *arguments, *share, walk.row_stride) for share in shares[1:]]
+        try:
+            run(*arguments, *shares[0], walk.row_stride)
+        finally:
+            wait(jobs)
+        for job in jobs:
+            job.result()
+
+
+def shared(rows: int, threads: int, multiple: int) -> list[tuple[int, int]]:
+    """``rows`` in one run for each thread, cut at multiples only."""
+    tiles = -(-rows // multiple)
+    parts = max(1, min(threads, tiles))
+    edges = [min(rows, tiles * i // parts * multiple) for i in range(parts + 1)]
+    return list(itertools.pairwise(edges))
+
+
+@cache
+def pool() -> ThreadPoolExecutor:
+    """Threads that run loops; the calls release the interpreter's lock."""
+    return ThreadPoolExecutor(thread_name_prefix="saiki")

@@ -1,0 +1,162 @@
+"""A compiled layer: what comes before, in and after the loop, forward and backward."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from saiki.cell import Cell
+from saiki.compiler.cpu.loop import CompiledLoop, Walk
+from saiki.compiler.plan import Array, Scheduler, extract, plan
+from saiki.compiler.trace import trace, width
+
+Node = fx.Node
+
+
+class CompiledCell:
+    """The loop of one cell for one floating-point type, as functions of tensors alone.
+
+    Rows are those of all time steps: ``x`` is ``(total rows, input_size)``, and a :class:`Walk`
+    says in which order the loop takes them.
+    """
+
+    def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
+        self.trace = trace(cell, dtype)
+        self.plan = plan(self.trace)
+        self.dtype = dtype
+        self.inference = CompiledLoop(self.plan.inference, dtype)
+        self.training = CompiledLoop(self.plan.training, dtype)
+        self.backward = CompiledLoop(self.plan.backward, dtype)
+        t, p = self.trace, self.plan
+        self.names = list(t.parameters)
+        self.inputs = [t.x, *t.parameters.values(), *t.constants]
+        self.before = {
+            training: extract(
+                t, self.inputs, [*p.streams, *(p.kept if training else ()), *scheduler.outside]
+            )
+            for training, scheduler in ((False, p.inference), (True, p.training))
+        }
+        self.outside_backward = extract(t, self.inputs, list(p.backward.outside))
+        self.after: dict[tuple[bool, ...], fx.GraphModule] = {}
+
+    def forward(
+        self,
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        walk: Walk,
+        training: bool,
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """The output of each row and step, the last states, and what the backward pass needs."""
+        p = self.plan
+        loop = self.training if training else self.inference
+        scheduler = loop.scheduler
+        total = x.shape[0]
+        values = self.before[training](total, x, *parameters, *self.trace.constants.values())
+        streams = values[: len(p.streams)]
+        kept = values[len(p.streams) : len(values) - len(scheduler.outside)]
+        outside = _outside(scheduler, values[len(values) - len(scheduler.outside) :])
+        given: dict[Array, Tensor] = {}
+        arrays = iter(loop.arrays)
+        for stream in streams:
+            given[next(arrays)] = _rows(stream)
+        ends = []
+        for state in states:
+            ends.append(state.clone(memory_format=torch.contiguous_format))
+            given[next(arrays)] = ends[-1]
+        saved: list[Tensor] = []
+        y = x.new_empty(total, self.output_size)
+        for node in p.saved if training else ():
+            if node is self.trace.new_states[0]:
+                saved.append(y)
+                continue
+            array = next(arrays)
+            saved.append(x.new_empty(total, array.width))
+            given[array] = saved[-1]
+        given[next(arrays)] = y
+        loop.run(given, outside, walk)
+        return y, ends, [*saved, *kept]
+
+    @property
+    def saved_widths(self) -> list[int]:
+        """Features of each saved and kept value."""
+        return [width(node) for node in (*self.plan.saved, *self.plan.kept)]
+
+    @property
+    def has_gradient(self) -> list[bool]:
+        """Of x and each parameter or buffer: whether the new state depends on it at all."""
+        t = self.trace
+        return [t.d_x is not None, *(t.d_parameters.get(n) is not None for n in self.names)]
+
+    @property
+    def output_size(self) -> int:
+        return int(self.trace.new_states[0].meta["val"].shape[1])
+
+    def gradients(
+        self,
+        d_y: Tensor,
+        d_states: Sequence[Tensor],
+        x: Tensor,
+        parameters: Sequence[Tensor],
+        saved: Sequence[Tensor],
+        walk: Walk,
+        needs: tuple[bool, ...],
+    ) -> tuple[Tensor | None, list[Tensor], list[Tensor | None]]:
+        """∂L/∂x, ∂L/∂(initial states) and ∂L/∂parameters; ``needs`` says which of x and these."""
+        t, p = self.trace, self.plan
+        loop, total = self.backward, x.shape[0]
+        constants = tuple(t.constants.values())
+        values = self.outside_backward(total, x, *parameters, *constants)
+        outside = _outside(p.backward, values)
+        given: dict[Array, Tensor] = {}
+        arrays = iter(loop.arrays)
+        for tensor in saved:
+            given[next(arrays)] = _rows(tensor)
+        given[next(arrays)] = _rows(d_y)
+        starts = []
+        for d_state in d_states:
+            starts.append(d_state.clone(memory_format=torch.contiguous_format))
+            given[next(arrays)] = starts[-1]
+        passed: dict[Node, Tensor] = {}
+        for node, (array, column) in p.boundary.items():
+            if array not in given:
+                given[array] = x.new_empty(total, array.width)
+            size = int(node.meta["val"].shape[-1]) if node.meta["val"].ndim == 2 else 1
+            passed[node] = given[array][:, column : column + size]
+        sums: dict[Node, Tensor] = {}
+        by_name = {a.name: a for a in loop.arrays}
+        for node in p.accumulated:
+            array = by_name[f"sum {node.name}"]
+            sums[node] = given[array] = x.new_zeros(walk.rows, array.width)
+        loop.run(given, outside, walk.backwards())
+        found = dict(zip([*p.saved, *p.kept], saved, strict=True)) | passed
+        for node in list(found):
+            if node.meta["val"].ndim == 1:
+                found[node] = found[node].squeeze(1)
+        totals = {n: sums[value].sum(0) for n, value in p.rows_summed.items()}
+        results = self._after(needs, found, totals)(
+            total, *found.values(), *totals.values(), x, *parameters, *constants
+        )
+        return results[0], starts, list(results[1:])
+
+    def _after(
+        self, needs: tuple[bool, ...], found: dict[Node, Tensor], totals: dict[Node, Tensor]
+    ) -> Any:
+        if needs not in self.after:
+            t = self.trace
+            gradients = [t.d_x, *(t.d_parameters.get(name) for name in self.names)]
+            wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
+            inputs = [*found, *totals, *self.inputs]
+            self.after[needs] = extract(t, inputs, wanted)
+        return self.after[needs]
+
+
+def _outside(scheduler: Scheduler, values: Sequence[Tensor]) -> dict[Array, Tensor]:
+    return dict(zip(scheduler.outside.values(), values, strict=True))
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    """As ``(rows, width)`` with contiguous features."""
+    tensor = tensor.unsqueeze(1) if tensor.ndim == 1 else tensor
+    return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()

@@ -1,0 +1,347 @@
+"""Trace and derive: a cell's step and its vector-Jacobian product as one graph of ATen operations.
+
+``step`` is run once on tensors that hold no numbers. PyTorch's own autograd is run through as well,
+so that no derivative is written by hand anywhere, and everything is decomposed to a small core set.
+"""
+
+import math
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import tree_leaves
+
+from saiki.cell import Cell, as_states
+from saiki.errors import CompileError, SaikiError
+
+aten = torch.ops.aten
+
+ROWS = 1_000_003
+"""Rows of the batch while tracing: a prime no other size equals, so that it marks the batch."""
+
+_DECOMPOSED = (
+    aten._softmax,
+    aten._log_softmax,
+    aten.gelu,
+    aten.elu,
+    aten.leaky_relu,
+    aten.hardtanh,
+)
+"""Operations of the core set that PyTorch can decompose further."""
+
+
+def _mean(x: Tensor, dim: list[int], keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    count = math.prod(x.shape[d] for d in dim) if dim else x.numel()
+    return x.sum(dim, keepdim) / count
+
+
+def _variance(x: Tensor, dim: list[int], correction: Any = None, keepdim: bool = False) -> Tensor:
+    count = math.prod(x.shape[d] for d in dim)
+    deviation = x - x.sum(dim, True) / count
+    return (deviation * deviation).sum(dim, keepdim) / (
+        count - (1 if correction is None else correction)
+    )
+
+
+def _layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    dims = list(range(x.ndim - len(shape), x.ndim))
+    mean = _mean(x, dims, True)
+    deviation = x - mean
+    scale = torch.rsqrt(_mean(deviation * deviation, dims, True) + eps)
+    y = deviation * scale
+    if weight is not None:
+        y = y * weight
+    return (y if bias is None else y + bias), mean, scale
+
+
+def _slice_scatter(
+    x: Tensor,
+    part: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    size = x.shape[dim]
+    first, last, _ = slice(start, None if end is None or end >= size else end).indices(size)
+    if step != 1:
+        return NotImplemented
+    before, after = x.narrow(dim, 0, first), x.narrow(dim, last, size - last)
+    return torch.cat([t for t in (before, part, after) if t.shape[dim]], dim)
+
+
+_DECOMPOSITIONS = {
+    aten.slice_scatter.default: _slice_scatter,
+    aten.mean.dim: _mean,
+    aten.var.correction: _variance,
+    aten.native_layer_norm.default: _layer_norm,
+    aten.mish.default: lambda x: x * torch.tanh(torch.nn.functional.softplus(x)),
+    aten.select.int: lambda x, dim, i: x.narrow(dim, i % x.shape[dim], 1).squeeze(dim),
+    aten.silu.default: lambda x: x * torch.sigmoid(x),
+}
+"""Those that PyTorch keeps whole, or decomposes into something less plain."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One graph: from x, state, parameters and ∂L/∂(new state) to the new state and all gradients.
+
+    A row tensor has ``ROWS`` as its first size. The gradients are None where there are none.
+    """
+
+    graph: fx.Graph
+    x: fx.Node
+    states: tuple[fx.Node, ...]
+    parameters: dict[str, fx.Node]
+    """Parameters and buffers by their name in the cell."""
+    constants: dict[fx.Node, Tensor]
+    """Tensors that ``step`` takes from elsewhere."""
+    cotangents: tuple[fx.Node, ...]
+    new_states: tuple[fx.Node, ...]
+    d_x: fx.Node | None
+    d_states: tuple[fx.Node | None, ...]
+    d_parameters: dict[str, fx.Node | None]
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+
+def trace(cell: Cell, dtype: torch.dtype) -> Trace:
+    """The graph of ``cell`` for inputs of that type.
+
+    Raises:
+        CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
+    """
+    tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    names = list(tensors)
+    learnt = [name for name, p in cell.named_parameters() if p.is_floating_point()]
+
+    def joint(
+        x: Tensor, states: list[Tensor], parameters: list[Tensor], cotangents: list[Tensor]
+    ) -> tuple[Any, ...]:
+        values = dict(zip(names, parameters, strict=True))
+        new = as_states(functional_call(cell, values, (x, *states)))
+        wanted = [x, *states, *(values[name] for name in learnt)]
+        differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
+        if not differentiable:
+            return tuple(new), (None,) * len(wanted)
+        gradients = torch.autograd.grad(
+            [n for n, _ in differentiable],
+            wanted,
+            [g for _, g in differentiable],
+            allow_unused=True,
+        )
+        return tuple(new), gradients
+
+    table = {
+        **core_aten_decompositions(),
+        **get_decompositions(_DECOMPOSED),
+        **_DECOMPOSITIONS,
+    }
+    with torch.inference_mode(False), FakeTensorMode(allow_non_fake_inputs=True):
+        states = [torch.empty(ROWS, n, dtype=dtype).requires_grad_() for n in cell.state_sizes]
+        arguments = (
+            torch.empty(ROWS, cell.input_size, dtype=dtype).requires_grad_(),
+            states,
+            [
+                torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in learnt)
+                for name, t in tensors.items()
+            ],
+            [torch.empty(ROWS, n, dtype=dtype) for n in cell.state_sizes],
+        )
+    tracer = make_fx(
+        joint,
+        decomposition_table=table,
+        tracing_mode="fake",
+        _allow_non_fake_inputs=True,
+        record_stack_traces=True,
+    )
+    try:
+        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+            module = tracer(*arguments)
+    except SaikiError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        where = _line_of_step(cell, traceback.extract_tb(error.__traceback__))
+        raise CompileError(
+            f"step of {type(cell).__name__} cannot be traced{where}: {reason}"
+        ) from error
+    graph = module.graph
+    _without_mutation(cell, graph)
+    constants = {
+        node: getattr(module, str(node.target)) for node in graph.nodes if node.op == "get_attr"
+    }
+    _simplify(graph)
+    x, *rest = (node for node in graph.nodes if node.op == "placeholder")
+    k = len(states)
+    _split_addmm(graph, rest[:k])
+    output = next(node for node in graph.nodes if node.op == "output").args[0]
+    new_states, gradients = _unflatten(output, k)
+    d_parameters = dict(zip(learnt, gradients[1 + k :], strict=True))
+    return Trace(
+        graph=graph,
+        x=x,
+        states=tuple(rest[:k]),
+        parameters=dict(zip(names, rest[k : k + len(names)], strict=True)),
+        constants=constants,
+        cotangents=tuple(rest[k + len(names) :]),
+        new_states=new_states,
+        d_x=gradients[0],
+        d_states=gradients[1 : 1 + k],
+        d_parameters=d_parameters,
+    )
+
+
+def _split_addmm(graph: fx.Graph, states: list[fx.Node]) -> None:
+    """Inside the recursion a product and the bias added to it are two things."""
+    of_state = set(states)
+    for node in list(graph.nodes):
+        if not any(source in of_state for source in node.all_input_nodes):
+            continue
+        of_state.add(node)
+        if node.target is aten.addmm.default:
+            bias, left, right = node.args
+            with graph.inserting_before(node):
+                product = graph.call_function(aten.mm.default, (left, right))
+                total = graph.call_function(aten.add.Tensor, (product, bias))
+            for new in (product, total):
+                new.meta = dict(node.meta)
+                new.stack_trace = node.stack_trace
+                of_state.add(new)
+            node.replace_all_uses_with(total)
+            graph.erase_node(node)
+
+
+def _unflatten(output: Any, states: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    flat = tuple(
+        tree_leaves(output, is_leaf=lambda leaf: leaf is None or isinstance(leaf, fx.Node))
+    )
+    return flat[:states], flat[states:]
+
+
+def width(node: fx.Node) -> int:
+    """Features of a row tensor ``(rows, width)``, ``(rows, 1)`` or ``(rows,)``."""
+    shape = node.meta["val"].shape
+    return int(shape[1]) if len(shape) == 2 else 1
+
+
+def is_row(node: fx.Node) -> bool:
+    """Whether the value has one entry, or one vector, for each row of the batch."""
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.ndim >= 1 and value.shape[0] == ROWS
+
+
+def where(node: fx.Node) -> str:
+    """`` (file.py, line 12: the line)`` of the step that made the node, where it is known."""
+    for line in reversed((node.stack_trace or "").splitlines()):
+        if ", in step" in line:
+            at = (node.stack_trace or "").splitlines().index(line)
+            code = (node.stack_trace or "").splitlines()[at + 1 : at + 2]
+            place = line.strip().removeprefix("File ").removesuffix(", in step").replace('"', "")
+            return f" ({place}: {code[0].strip()})" if code else f" ({place})"
+    return ""
+
+
+def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:
+    for frame in reversed(frames):
+        if frame.name == "step":
+            return f" at {frame.filename}, line {frame.lineno}: {frame.line}"
+    return ""
+
+
+_VIEWS = {"view", "permute", "slice", "squeeze", "unsqueeze", "expand", "select", "split", "alias"}
+
+
+def _without_mutation(cell: Cell, graph: fx.Graph) -> None:
+    """Replace each operation in place by the one that returns its result.
+
+    Raises:
+        CompileError: what is changed is an input of the step, or has views.
+    """
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
+            continue
+        if torch.Tag.nondeterministic_seeded in node.target.tags:
+            raise CompileError(
+                f"{_name(node)} draws random numbers in step of {type(cell).__name__}{where(node)}"
+            )
+        if not node.target._schema.is_mutable:
+            continue
+        changed = node.args[0]
+        views = any(_name(user).split("_")[0] in _VIEWS for user in changed.users)
+        if changed.op != "call_function" or views or _name(changed).split("_")[0] in _VIEWS:
+            raise CompileError(
+                f"{_name(node)} changes a tensor in place that step of {type(cell).__name__} was "
+                f"given or sees elsewhere{where(node)}; write it without"
+            )
+        if _name(node) == "copy_":
+            result = node.args[1]
+        else:
+            packet = getattr(aten, _name(node).removesuffix("_"))
+            node.target = getattr(packet, node.target._overloadname)
+            result = node
+        for user in list(changed.users):
+            if user is not node and order.get(user, 0) > order[node]:
+                user.replace_input_with(changed, result)
+        if result is not node:
+            node.replace_all_uses_with(result)
+            graph.erase_node(node)
+
+
+def _name(node: fx.Node) -> str:
+    packet = getattr(node.target, "overloadpacket", node.target)
+    return str(getattr(packet, "__name__", packet))
+
+
+_SAME = {
+    aten.alias.default,
+    aten.detach.default,
+    aten.clone.default,
+    aten.lift_fresh_copy.default,
+    aten.contiguous.default,
+}
+
+
+def _simplify(graph: fx.Graph) -> None:
+    """Drop copies and views that change nothing, compute equal things once, drop the unused."""
+    seen: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        value = node.meta.get("val")
+        first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        same = node.target in _SAME or (
+            node.target
+            in (aten.view.default, aten.expand.default, aten._to_copy.default, aten.squeeze.dims)
+            and first is not None
+            and isinstance(value, Tensor)
+            and first.meta["val"].shape == value.shape
+            and first.meta["val"].dtype == value.dtype
+        )
+        if node.target is aten.permute.default and first is not None:
+            inner = first
+            if inner.target is aten.permute.default and list(node.args[1]) == list(inner.args[1]):
+                node.replace_all_uses_with(inner.args[0])  # two transpositions of a matrix
+                graph.erase_node(node)
+                continue
+        if same and first is not None:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+            continue
+        key = (node.target, repr(node.args), repr(sorted(node.kwargs.items())))
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+            graph.erase_node(node)
+        else:
+            seen[key] = node
+    graph.eliminate_dead_code()

@@ -1,0 +1,137 @@
+"""Knobs: what is allowed gets in as it is, anything else is refused in words."""
+
+import json
+import math
+from dataclasses import FrozenInstanceError, dataclass
+
+import pytest
+
+from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
+
+
+@dataclass(frozen=True)
+class Oven(Knobs):
+    trays: int = knob(2, "trays inside", minimum=1, maximum=4)
+    degrees: float = knob(180.0, "heat", minimum=0)
+    cooling: float = knob(-1.0, "change after baking", maximum=0)
+    heat_from: str = knob("below", "side of the flame", choices=("above", "below"))
+    label: str = knob("", "what the door says")
+    light: bool = knob(False, "whether the light is on")
+    minutes: int = knob(30, "until the bell")
+    shift: float = knob(0.0, "any number")
+
+    def validate(self) -> None:
+        if self.heat_from == "above" and self.trays > 1:
+            raise InputError("heat from above is for one tray")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("trays", "1", 1),
+        ("trays", " 4 ", 4),
+        ("degrees", "0", 0.0),
+        ("degrees", "2.5e2", 250.0),
+        ("cooling", "-3", -3.0),
+        ("heat_from", "above", "above"),
+        ("label", "bread, mostly", "bread, mostly"),
+        ("light", "true", True),
+        ("light", "False", False),
+        ("minutes", "-7", -7),
+    ],
+)
+def test_an_allowed_text_becomes_the_value_in_the_knobs_own_type(name, text, value):
+    parsed = Oven.knob(name).parse(text)
+    assert (type(parsed), parsed) == (type(value), value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "allowed"),
+    [
+        ("trays", "0", "a whole number from 1 to 4"),
+        ("trays", "5", "a whole number from 1 to 4"),
+        ("trays", "2.0", "a whole number from 1 to 4"),
+        ("trays", "two", "a whole number from 1 to 4"),
+        ("degrees", "-0.1", "a number of at least 0"),
+        ("degrees", "nan", "a number of at least 0"),
+        ("degrees", "inf", "a number of at least 0"),
+        ("degrees", "1e999", "a number of at least 0"),
+        ("cooling", "0.5", "a number of at most 0"),
+        ("cooling", "-inf", "a number of at most 0"),
+        ("heat_from", "left", "one of above, below"),
+        ("light", "1", "true or false"),
+        ("light", "yes", "true or false"),
+        ("minutes", "half", "a whole number"),
+        ("shift", "nan", "a number"),
+    ],
+)
+def test_a_refused_text_names_the_knob_what_is_allowed_and_what_was_given(name, text, allowed):
+    with pytest.raises(InputError) as error:
+        Oven.knob(name).parse(text)
+    message = str(error.value)
+    assert message.startswith(f"{name} must be {allowed}, got ")
+    assert message.endswith(repr(text)) or float(text) == float(message.split("got ")[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trays", True),  # bool is an int to Python, and not to a person
+        ("trays", 2.0),
+        ("trays", "2"),
+        ("degrees", True),
+        ("degrees", "180"),
+        ("degrees", math.nan),
+        ("degrees", math.inf),
+        ("light", 1),
+        ("light", "true"),
+        ("label", 3),
+        ("heat_from", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused(name, value):
+    with pytest.raises(InputError, match=rf"^{name} must be .*, got {value!r}$"):
+        Oven(**{name: value})
+
+
+@pytest.mark.xfail(strict=True, reason="math.isfinite and float() overflow beyond 10^308")
+@pytest.mark.parametrize("name", ["minutes", "degrees"])
+def test_a_whole_number_beyond_every_float_is_refused_like_any_other(name):
+    with pytest.raises(InputError, match=name):
+        Oven(**{name: 10**400})
+
+
+def test_a_whole_number_serves_where_any_number_does():
+    oven = Oven(degrees=200)
+    assert (type(oven.degrees), oven.degrees) == (float, 200.0)
+
+
+def test_values_at_the_bounds_are_allowed():
+    assert (Oven(trays=1).trays, Oven(trays=4).trays, Oven(degrees=0.0).degrees) == (1, 4, 0.0)
+
+
+def test_knobs_that_do_not_fit_each_other_are_refused():
+    with pytest.raises(InputError, match="heat from above is for one tray"):
+        Oven(heat_from="above")
+    assert Oven(heat_from="above", trays=1).trays == 1
+
+
+def test_an_unknown_knob_is_named_with_those_there_are():
+    with pytest.raises(InputError, match=r"no knob 'tray'; the knobs are trays, degrees, cooling,"):
+        Oven.from_dict({"tray": 1})
+
+
+def test_a_knob_is_found_as_its_flag_writes_it():
+    assert Oven.knob("heat_from").flag == "--heat-from"
+    assert Oven.knob("heat-from") == Oven.knob("heat_from")
+
+
+def test_the_dictionary_goes_through_json_and_makes_the_same_knobs():
+    oven = Oven(trays=3, degrees=10, light=True)
+    assert Oven.from_dict(json.loads(json.dumps(oven.to_dict()))) == oven
+
+
+def test_a_setting_cannot_be_changed_afterwards():
+    with pytest.raises(FrozenInstanceError):
+        Oven().trays = 9

@@ -1,0 +1,220 @@
+"""The run folder: files that are whole or absent, numbers that no two runs share."""
+
+import json
+import math
+import threading
+from pathlib import Path
+
+import pytest
+
+from saiki.errors import InputError, SaikiError
+from saiki.runs import RunFolder, read_json, to_json, write
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def below_a_file(tmp_path):
+    """A place where nothing can be written, not even by root."""
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "below"
+
+
+def test_a_writer_that_fails_halfway_leaves_the_old_file_and_nothing_else(tmp_path):
+    def fails(path):
+        path.write_text("new, but only ha")
+        raise RuntimeError("the power went")
+
+    write(tmp_path / "figures.txt", lambda path: path.write_text("old"))
+    with pytest.raises(RuntimeError, match="the power went"):
+        write(tmp_path / "figures.txt", fails)
+    assert names(tmp_path) == ["figures.txt"]
+    assert (tmp_path / "figures.txt").read_text() == "old"
+
+
+def test_a_writer_that_fails_at_first_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write(tmp_path / "new.txt", lambda _: 1 / 0)
+    assert names(tmp_path) == []
+
+
+def test_the_file_appears_under_its_name_only_once_it_is_whole(tmp_path):
+    seen = []
+
+    def save(path):
+        path.write_text("whole")
+        seen.append((tmp_path / "late.txt").exists())
+
+    assert write(tmp_path / "late.txt", save).read_text() == "whole"
+    assert seen == [False]
+
+
+def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path):
+    # a temporary file is for its owner alone, and colleagues should be able to read a run
+    (tmp_path / "plain").write_text("")
+    write(tmp_path / "ours", lambda path: path.write_text(""))
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_what_cannot_be_written_is_told_in_a_sentence(tmp_path):
+    path = below_a_file(tmp_path) / "result.json"
+    with pytest.raises(SaikiError, match=rf"^cannot write {path}: \w+"):
+        write(path, lambda temporary: temporary.write_text(""))
+
+
+def test_runs_are_numbered_from_1():
+    made = [RunFolder.create("adder").path for _ in range(3)]
+    assert made == [Path(f"runs/adder/{n}") for n in (1, 2, 3)]
+    assert all(path.is_dir() for path in made)
+
+
+def test_the_number_follows_the_largest_there_is_and_not_the_count():
+    Path("runs/adder/9").mkdir(parents=True)
+    Path("runs/adder/notes").mkdir()
+    assert RunFolder.create("adder").path == Path("runs/adder/10")
+
+
+def test_runs_that_begin_at_once_get_different_numbers():
+    found, gate = [], threading.Barrier(8)
+
+    def take():
+        gate.wait()
+        found.extend(RunFolder.create("adder").path for _ in range(5))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(path.name) for path in found) == list(range(1, 41))
+
+
+def test_a_number_taken_in_the_meantime_is_skipped(monkeypatch):
+    # the other run makes its folder between our look at the numbers and our own mkdir
+    mkdir = Path.mkdir
+
+    def meanwhile(path, *arguments, **keywords):
+        if path == Path("runs/adder/1"):
+            mkdir(path, exist_ok=True)
+        return mkdir(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "mkdir", meanwhile)
+    assert RunFolder.create("adder").path == Path("runs/adder/2")
+
+
+def test_an_out_folder_with_anything_in_it_is_refused_and_untouched(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="mine is not empty; choose another --out"):
+        RunFolder.create("adder", tmp_path / "mine")
+    assert names(tmp_path / "mine") == ["thesis.txt"]
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_empty_or_missing_out_folder_is_taken(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "empty", tmp_path / "deep" / "er"):
+        assert RunFolder.create("adder", out).path == out
+        assert out.is_dir()
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("deeper", ["", "more"])
+def test_an_out_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path, deeper):
+    out = below_a_file(tmp_path) / deeper if deeper else below_a_file(tmp_path).parent
+    with pytest.raises(SaikiError, match=rf"^cannot make the folder {out}: "):
+        RunFolder.create("adder", out)
+
+
+def test_numbered_runs_that_cannot_be_made_are_told_in_a_sentence():
+    Path("runs").write_text("")
+    with pytest.raises(SaikiError, match=r"^cannot make the folder runs: "):
+        RunFolder.create("adder")
+
+
+def test_a_log_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
+    folder = RunFolder(below_a_file(tmp_path))
+    with pytest.raises(SaikiError, match=r"^cannot write .*metrics\.jsonl: "):
+        folder.append("metrics.jsonl", {"step": 1})
+
+
+def strict(text):
+    """As other languages read it: without the names NaN and Infinity, which JSON lacks."""
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_what_is_not_finite_becomes_null_at_any_depth():
+    value = {"a": math.nan, "b": [1.5, -math.inf, {"c": (math.inf, 2)}], "d": "NaN", "e": True}
+    wanted = {"a": None, "b": [1.5, None, {"c": [None, 2]}], "d": "NaN", "e": True}
+    assert strict(to_json(value)) == wanted
+
+
+def test_floats_come_back_bit_by_bit():
+    values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0]
+    assert [v.hex() for v in strict(to_json(values))] == [v.hex() for v in values]
+
+
+def test_letters_of_every_script_stay_readable_in_the_file(tmp_path):
+    RunFolder(tmp_path).write_result({"文": "再帰"})
+    assert "再帰" in (tmp_path / "result.json").read_text(encoding="utf-8")
+    assert RunFolder(tmp_path).result == {"文": "再帰"}
+
+
+def test_log_lines_come_back_in_order_and_nan_as_null(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert list(folder.lines("metrics.jsonl")) == []
+    folder.append("metrics.jsonl", {"step": 1, "loss": math.nan})
+    folder.append("metrics.jsonl", {"step": 2, "loss": 0.5})
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert [strict(line) for line in text.splitlines()] == list(folder.lines("metrics.jsonl"))
+    assert list(folder.lines("metrics.jsonl")) == [
+        {"step": 1, "loss": None},
+        {"step": 2, "loss": 0.5},
+    ]
+
+
+def test_a_damaged_log_line_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "lo\n')
+    with pytest.raises(InputError, match=r"metrics\.jsonl is damaged at line 2$"):
+        list(RunFolder(tmp_path).lines("metrics.jsonl"))
+
+
+@pytest.mark.xfail(strict=True, reason="lines() reads text and values that it does not check")
+@pytest.mark.parametrize("content", [b"\xff\xfe\n", b"5\n"], ids=["not text", "not an object"])
+def test_a_log_line_that_is_no_object_is_named(tmp_path, content):
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=r"metrics\.jsonl"):
+        list(RunFolder(tmp_path).lines("metrics.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "does not exist"),
+        (b"", "cannot be read as JSON"),
+        (b'{"step": ', "cannot be read as JSON"),
+        (b"\xff\xfe", "cannot be read as JSON"),
+        (b"[1, 2]", "must hold a JSON object"),
+    ],
+)
+def test_a_missing_or_damaged_json_file_is_told_in_a_sentence(tmp_path, content, reason):
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path} {reason}"):
+        read_json(path)
+
+
+def test_a_folder_without_config_is_no_run(tmp_path):
+    with pytest.raises(InputError, match=r"is not a run folder: it holds no config\.json"):
+        RunFolder.open(tmp_path)

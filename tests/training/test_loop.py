@@ -1,0 +1,250 @@
+"""The training loop against updates written out by hand."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from saiki.cells import GRU
+from saiki.experiment import Experiment
+from saiki.knobs import knob
+from saiki.recurrent import Recurrent
+from saiki.training import StoppedError, train
+from saiki.training.loop import clip
+
+
+@dataclass(frozen=True)
+class Line(Experiment):
+    """A straight line through three points at a time: E = ½ Σ (x w + b − t)²."""
+
+    batch_size: int = knob(3, "points", minimum=1)
+    breaks_at: int = knob(0, "iteration whose data are not a number; 0: none", minimum=0)
+    name = "line"
+    summary = score = ""
+
+    def model(self):
+        torch.manual_seed(self.seed)
+        return nn.Linear(2, 1).double()
+
+    def batches(self):
+        random = np.random.default_rng(self.seed)
+        for step in itertools.count(1):
+            x, t = random.normal(size=(self.batch_size, 2)), random.normal(size=self.batch_size)
+            if step == self.breaks_at:
+                t[1] = np.nan
+            yield torch.from_numpy(x), torch.from_numpy(t)
+
+    def loss(self, model, batch):
+        x, t = batch
+        return ((model(x)[:, 0] - t) ** 2).sum() / 2
+
+    def evaluate(self, model):
+        return {}
+
+    def sample(self, model):
+        return ""
+
+    def predict(self, model, text):
+        return {}
+
+    def equations(self):
+        return ""
+
+
+def trained(experiment):
+    model, points = experiment.model(), []
+    train(experiment, model, points.append)
+    return np.append(model.weight[0].detach().numpy(), model.bias.item()), points
+
+
+def by_hand(experiment, rule, bound=lambda g: g):
+    """Parameters, losses and norms of the same training in NumPy; ``rule`` makes the update."""
+    model = experiment.model()
+    w = np.append(model.weight[0].detach().numpy(), model.bias.item())
+    losses, norms = [], []
+    for x, t in itertools.islice(experiment.batches(), experiment.iterations):
+        x, t = np.column_stack((x, np.ones(len(x)))), t.numpy()
+        errors = x @ w - t
+        gradient = x.T @ errors
+        losses.append((errors**2).sum() / 2)
+        norms.append(np.sqrt((gradient**2).sum()))
+        w = w + rule(bound(gradient))
+    return w, losses, norms
+
+
+def momentum(rate):
+    velocity = np.zeros(3)
+
+    def update(gradient):
+        nonlocal velocity
+        velocity = 0.9 * velocity + gradient
+        return -rate * velocity
+
+    return update
+
+
+def adam(rate):
+    """Kingma & Ba (2015), algorithm 1, with its default settings."""
+    m, v, steps = np.zeros(3), np.zeros(3), itertools.count(1)
+
+    def update(gradient):
+        nonlocal m, v
+        t = next(steps)
+        m = 0.9 * m + 0.1 * gradient
+        v = 0.999 * v + 0.001 * gradient**2
+        return -rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+    return update
+
+
+RULES = {"sgd": lambda rate: lambda gradient: -rate * gradient, "momentum": momentum, "adam": adam}
+
+
+@pytest.mark.parametrize("optimiser", RULES)
+def test_the_weights_move_as_the_equations_of_the_optimiser_say(optimiser):
+    line = Line(iterations=25, optimiser=optimiser, learning_rate=0.03, seed=4)
+    wanted, _, _ = by_hand(line, RULES[optimiser](0.03))
+    np.testing.assert_allclose(trained(line)[0], wanted, rtol=1e-9)
+
+
+def test_every_optimiser_on_offer_is_tested_here():
+    assert set(Experiment.knob("optimiser").choices) == set(RULES)
+
+
+def test_clipping_by_value_bounds_each_entry():
+    line = Line(iterations=20, optimiser="sgd", learning_rate=0.1, clip_value=0.7)
+    wanted, _, _ = by_hand(line, RULES["sgd"](0.1), lambda g: np.clip(g, -0.7, 0.7))
+    np.testing.assert_allclose(trained(line)[0], wanted, rtol=1e-12)
+
+
+def scaled(g):
+    return g * min(1, 0.7 / np.sqrt((g**2).sum()))
+
+
+def test_clipping_by_norm_keeps_the_direction_of_the_whole_gradient():
+    line = Line(iterations=20, optimiser="sgd", learning_rate=0.1, clip_norm=0.7)
+    wanted, _, norms = by_hand(line, RULES["sgd"](0.1), scaled)
+    assert min(norms) < 0.7 < max(norms)  # so that both cases are met
+    # PyTorch adds 10⁻⁶ to the norm it divides by
+    np.testing.assert_allclose(trained(line)[0], wanted, rtol=1e-4)
+
+
+def test_with_both_clips_each_entry_is_bounded_first():
+    p = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+    p.grad = torch.tensor([30.0, 0.4], dtype=torch.float64)
+    assert clip([p], 0.3, 0.1) == pytest.approx(np.hypot(30, 0.4))
+    want = np.array([0.3, 0.3]) / np.hypot(0.3, 0.3) * 0.1
+    np.testing.assert_allclose(p.grad.numpy(), want, rtol=1e-4)
+
+
+def test_a_clip_of_0_leaves_the_gradient_alone():
+    p = nn.Parameter(torch.zeros(2))
+    p.grad = torch.tensor([3e6, -4e6])
+    assert clip([p], 0.0, 0.0) == pytest.approx(5e6)
+    assert p.grad.tolist() == [3e6, -4e6]
+
+
+def test_a_parameter_that_the_loss_does_not_use_is_no_trouble():
+    line = Line(iterations=3, optimiser="sgd", clip_value=0.1, clip_norm=0.1)
+    model = line.model()
+    model.unused = nn.Parameter(torch.ones(2))
+    train(line, model, lambda point: None)
+    assert model.unused.tolist() == [1, 1]
+
+
+def test_parameters_that_are_frozen_stay():
+    line = Line(iterations=3, optimiser="adam", learning_rate=0.1)
+    model = line.model()
+    model.bias.requires_grad_(False)
+    before = model.bias.item(), model.weight[0, 0].item()
+    train(line, model, lambda point: None)
+    assert model.bias.item() == before[0]
+    assert model.weight[0, 0].item() != before[1]
+
+
+def test_the_points_hold_the_mean_loss_and_the_largest_norm_since_the_last():
+    line = Line(iterations=7, log_every=3, optimiser="sgd", learning_rate=0.1, clip_norm=0.5)
+    _, points = trained(line)
+    # by hand the same clip with the 10⁻⁶ of PyTorch
+    bound = lambda g: g * min(1, 0.5 / (np.sqrt((g**2).sum()) + 1e-6))  # noqa: E731
+    _, losses, norms = by_hand(line, RULES["sgd"](0.1), bound)
+    assert [point.step for point in points] == [3, 6, 7]
+    spans = [slice(0, 3), slice(3, 6), slice(6, 7)]
+    np.testing.assert_allclose([p.loss for p in points], [np.mean(losses[s]) for s in spans])
+    np.testing.assert_allclose([p.gradient_norm for p in points], [max(norms[s]) for s in spans])
+
+
+def test_the_last_iteration_is_not_told_twice():
+    _, points = trained(Line(iterations=6, log_every=3))
+    assert [point.step for point in points] == [3, 6]
+
+
+def test_a_loss_that_is_no_number_stops_the_training_before_the_update():
+    line = Line(iterations=10, breaks_at=5, log_every=2, optimiser="momentum")
+    model, points = line.model(), []
+    with pytest.raises(StoppedError, match=r"^the loss is nan at iteration 5: ") as stopped:
+        train(line, model, points.append)
+    assert stopped.value.step == 5
+    assert [point.step for point in points] == [2, 4]
+    before = line.model()
+    train(Line(iterations=4, optimiser="momentum"), before, lambda point: None)
+    for now, then in zip(model.parameters(), before.parameters(), strict=True):
+        assert torch.equal(now, then)
+
+
+@dataclass(frozen=True)
+class Steep(Line):
+    """A finite loss with an infinite gradient: the root at 0."""
+
+    def loss(self, model, batch):
+        return torch.sqrt(0 * model(batch[0]).square().sum())
+
+
+def test_a_gradient_that_is_no_number_stops_the_training_too():
+    model = Steep().model()
+    with pytest.raises(StoppedError, match=r"^the gradient is not finite at iteration 1: "):
+        train(Steep(), model, lambda point: None)
+    assert torch.equal(model.weight, Steep().model().weight)
+
+
+@dataclass(frozen=True)
+class Sequences(Line):
+    """A recurrent layer under the loop, for the lens to look at."""
+
+    def model(self):
+        torch.manual_seed(self.seed)
+        return Recurrent(GRU(2, 4)).double()
+
+    def loss(self, model, batch):
+        x, t = batch
+        y, _ = model(x[None])
+        return ((y[0].sum(-1) - t) ** 2).sum()
+
+
+def test_looking_inside_leaves_the_weights_the_same_bit_by_bit():
+    setting, models, points = Sequences(iterations=12, log_every=5), [], []
+    for watch in (False, True):
+        models.append(setting.model())
+        points.append([])
+        train(setting, models[-1], points[-1].append, watch)
+    for plain, watched in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(plain, watched)
+    assert [point.step for point in points[0]] == [5, 10, 12]
+    assert [point.step for point in points[1]] == [1, 5, 10, 12]  # the first look before any update
+    assert all(point.view is None for point in points[0])
+    assert all(set(point.view) == {""} for point in points[1])
+
+
+def test_the_view_of_a_point_is_that_of_its_own_iteration():
+    setting, points = Sequences(iterations=2, log_every=1, optimiser="sgd"), []
+    model = setting.model()
+    train(setting, model, points.append, watch=True)
+    again = setting.model()
+    train(Sequences(iterations=1, optimiser="sgd"), again, lambda point: None)
+    _, (x, _) = itertools.islice(setting.batches(), 2)
+    h, _ = again(x[None])  # after one update, with the second batch
+    assert points[1].view[""].values["h"].mean == pytest.approx(h.mean().item(), rel=1e-12)
+    assert points[0].view[""].values["h"].mean != pytest.approx(h.mean().item(), rel=1e-3)
