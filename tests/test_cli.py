@@ -143,7 +143,6 @@ def test_an_unknown_command_is_named_with_those_there_are():
     assert "no command 'rum'; there are ls, show, run, try, compare, predict, check, plot" in line
 
 
-@pytest.mark.xfail(strict=True, reason="an unknown option before the command is ignored")
 def test_an_unknown_option_is_refused():
     assert "--verison" in refused("--verison")
 
@@ -327,7 +326,6 @@ def test_an_exploding_run_ends_with_1_and_says_in_a_sentence_where():
         assert Path("boom", name).stat().st_size > 0
 
 
-@pytest.mark.xfail(strict=True, reason="the legend of a picture without a curve is a warning")
 def test_runs_that_exploded_at_once_can_be_compared():
     words = ["adder", "--activation", "relu", "--recurrent-scale", "1e8"]
     for out in "ab":
@@ -572,7 +570,6 @@ def test_a_cell_that_breaks_the_contract_is_told_in_one_line(name, sentence):
     assert sentence in refused("check", f"cells.py:{name}")
 
 
-@pytest.mark.xfail(strict=True, reason="errors of a user's own code come out as tracebacks")
 @pytest.mark.usefixtures("cells")
 @pytest.mark.parametrize("name", ["Narrow", "Misfit"])
 def test_a_cell_that_raises_is_told_in_one_line(name):

@@ -92,7 +92,6 @@ def test_one_curve_without_a_label_has_no_legend(drawn, tmp_path):
     assert drawn[0].axes[0].get_legend() is None
 
 
-@pytest.mark.xfail(strict=True, reason="a legend of nothing is a warning")
 def test_runs_without_a_point_make_an_empty_picture(drawn, tmp_path):
     plots.curves(tmp_path / "x.png", {"a": [([], [])], "b": [([], [])]}, ylabel="loss")
     assert len(drawn[0].axes[0].lines) == 0

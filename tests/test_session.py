@@ -192,7 +192,6 @@ def test_a_damaged_folder_is_told_in_one_sentence(folder, damage, sentence):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="compare does not check what it reads")
 @pytest.mark.parametrize(
     "damage",
     [

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser("", "Recurrent and sequence models, written once as equations.", _overview())
     parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
-    parsed, _ = parser.parse_known_args(words[:1])
+    parsed = parser.parse_args(words[:1])
     if parsed.version:
         from importlib.metadata import version
 

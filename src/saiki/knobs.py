@@ -6,6 +6,7 @@ grid of a sweep, ``config.json`` and the pages of the documentation all come fro
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -77,14 +78,14 @@ class Knob:
 
     def check(self, value: Value) -> Value:
         """``value`` itself, or an error that names the knob and what it allows."""
-        if self.type is float and type(value) is int:
+        if self.type is float and type(value) is int and abs(value) <= sys.float_info.max:
             value = float(value)
         if type(value) is not self.type or (self.choices and value not in self.choices):
             raise self._refusal(value)
-        if isinstance(value, int | float) and not (
-            math.isfinite(value) and self.minimum <= value <= self.maximum
-        ):
-            raise self._refusal(value)
+        if isinstance(value, int | float):
+            finite = isinstance(value, int) or math.isfinite(value)
+            if not finite or not self.minimum <= value <= min(self.maximum, sys.float_info.max):
+                raise self._refusal(value)
         return value
 
     def _refusal(self, value: Any) -> InputError:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
@@ -94,15 +95,20 @@ class _Recorder:
     def __init__(self, layer: Recurrent) -> None:
         self.layer = layer
         self.names = layer.cell.state_names
-        self.start()
+        self.steps = 0
         self.probe = _Probe(type(layer.cell).step.__code__)
         self.handles = [
             layer.register_forward_pre_hook(lambda *_: self.start()),
-            layer.cell.register_forward_pre_hook(lambda *_: self.probe.begin()),
-            layer.cell.register_forward_hook(self.after_step, always_call=True),
+            layer.register_forward_hook(lambda *_: self.stop(), always_call=True),
         ]
+        self.of_cell: list[RemovableHandle] = []
 
     def start(self) -> None:
+        """The layer begins to run: watch its cell, which another layer may share, until it ends."""
+        self.of_cell = [
+            self.layer.cell.register_forward_pre_hook(lambda *_: self.probe.begin()),
+            self.layer.cell.register_forward_hook(self.after_step, always_call=True),
+        ]
         self.steps = 0
         self.first_infinite: int | None = None
         self.norms: list[dict[str, float]] = []
@@ -127,7 +133,12 @@ class _Recorder:
             if function is not None:
                 self.made_by[name] = function
 
+    def stop(self) -> None:
+        for handle in self.of_cell:
+            handle.remove()
+
     def detach(self) -> None:
+        self.stop()
         for handle in self.handles:
             handle.remove()
 
@@ -164,6 +175,7 @@ class _Probe(TorchFunctionMode):
     def __init__(self, code: CodeType) -> None:
         super().__init__()
         self.code = code
+        self.input = code.co_varnames[1]
         self.activation: dict[int, str] = {}
         self.made: list[Tensor] = []  # kept, so that no two tensors share an id
         self.named: dict[str, Tensor] = {}
@@ -189,11 +201,11 @@ class _Probe(TorchFunctionMode):
 
     def on_event(self, frame: FrameType, event: str, argument: Any) -> None:
         if event == "return" and frame.f_code is self.code:
-            rows = len(frame.f_locals["x"])
+            rows = len(frame.f_locals[self.input])
             self.named = {
                 name: value
                 for name, value in frame.f_locals.items()
-                if isinstance(value, Tensor) and name != "x" and value.shape[:1] == (rows,)
+                if isinstance(value, Tensor) and name != self.input and value.shape[:1] == (rows,)
             }
 
     def end(self) -> dict[str, tuple[Tensor, str | None]]:
@@ -247,7 +259,10 @@ def describe(history: Sequence[tuple[int, View]]) -> str:
 def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
     """The first thing that went wrong, if any did."""
     state = next(iter(frames[0][1].gradient))
-    usual = sorted(max(view.gradient[state]) for _, view in frames)[len(frames) // 2]
+    largest_norms = sorted(
+        norm for _, view in frames if 0 < (norm := max(view.gradient[state])) < math.inf
+    )
+    usual = largest_norms[len(largest_norms) // 2] if largest_norms else math.inf
     for iteration, view in frames:
         norms = view.gradient[state]
         if view.first_infinite is not None:
@@ -256,7 +271,7 @@ def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
         if largest > EXPLODED:
             return f"{state} exploded by iteration {iteration}: it reached {_number(largest)}; "
         worst = max(norms, key=lambda n: math.inf if math.isnan(n) else n)
-        if not worst <= EXPLODED * max(usual, 1e-30) or math.isinf(worst):
+        if not worst <= EXPLODED * usual or math.isinf(worst):
             step = norms.index(worst) + 1
             return (
                 f"the gradient exploded at iteration {iteration}: "

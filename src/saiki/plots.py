@@ -39,8 +39,8 @@ def curves(
     """Curves over each other; several under one label show their mean and their extremes."""
     figure = new_figure()
     axes = figure.subplots()
-    for label, members in lines.items():
-        members = [curve for curve in members if len(curve[0])]
+    for label, all_members in lines.items():
+        members = [curve for curve in all_members if len(curve[0])]
         if not members:
             continue
         longest, _ = max(members, key=lambda curve: len(curve[0]))
@@ -52,7 +52,7 @@ def curves(
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)
-    if any(lines):
+    if not all(str(line.get_label()).startswith("_") for line in axes.lines):
         axes.legend()
     return save(figure, path)
 

@@ -144,11 +144,18 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from None
+        for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
+                record = json.loads(line)
             except ValueError:
-                raise InputError(f"{path} is damaged at line {number}") from None
+                record = None
+            if not isinstance(record, dict):
+                raise InputError(f"{path} is damaged at line {number}")
+            yield record
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
         text = to_json(value, indent=2) + "\n"

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from saiki import lens, plots, proof
 from saiki.cell import Cell
 from saiki.cells import VARIANTS
-from saiki.errors import InputError
+from saiki.errors import InputError, SaikiError
 from saiki.experiment import Experiment, Figures
 from saiki.experiments import HOMES, load
 from saiki.recurrent import Recurrent
@@ -105,8 +105,11 @@ def run(
 
 def loss_curve(folder: RunFolder) -> plots.Curve:
     """Iterations and training loss of a run, without the points where it was not a number."""
-    points = [p for p in folder.lines("metrics.jsonl") if p["loss"] is not None]
-    return [p["step"] for p in points], [p["loss"] for p in points]
+    points = list(folder.lines("metrics.jsonl"))
+    if not all("step" in point and "loss" in point for point in points):
+        raise InputError(f"{folder.path / 'metrics.jsonl'} has a line without step or loss")
+    known = [point for point in points if point["loss"] is not None]
+    return [point["step"] for point in known], [point["loss"] for point in known]
 
 
 def loss_plot(folder: RunFolder) -> Path:
@@ -121,7 +124,7 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     width = max(len(str(path)) for path in folders)
     yield " " * 24 + "  ".join(f"{path!s:>{width}}" for path in folders)
     for title, tables in (
-        ("settings", [{"experiment": r.config["experiment"], **r.config["knobs"]} for r in runs]),
+        ("settings", [settings_of(run) for run in runs]),
         ("figures", [run.result for run in runs]),
     ):
         yield title
@@ -131,6 +134,15 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
                 yield f"  {name:<22}" + "  ".join(f"{value:>{width}}" for value in values)
     lines = {str(run.path): [loss_curve(run)] for run in runs}
     yield str(plots.curves(picture, lines, ylabel="training loss"))
+
+
+def settings_of(run: RunFolder) -> dict[str, Any]:
+    """The experiment and its knobs, as the run recorded them."""
+    config = run.config
+    knobs = config.get("knobs")
+    if "experiment" not in config or not isinstance(knobs, dict):
+        raise InputError(f"{run.path / 'config.json'} is not the record of a run")
+    return {"experiment": config["experiment"], **knobs}
 
 
 def _shown(value: object) -> str:
@@ -146,7 +158,13 @@ def check(
             yield replace(proof.check(variant(input_size, hidden_size)), title=name)
     elif ".py" in target:
         for cell in cells_in(target):
-            yield proof.check(cell(input_size, hidden_size))
+            try:
+                report = proof.check(cell(input_size, hidden_size))
+            except SaikiError:
+                raise
+            except Exception as error:  # whatever a user's own code may raise
+                raise InputError(f"{cell.__name__} does not run: {_told(error)}") from error
+            yield report
     elif target in HOMES:
         experiment = load(target).from_dict(load(target).preset(preset))
         torch.manual_seed(experiment.seed)
@@ -170,7 +188,7 @@ def doubled(batch: Any) -> Any:
     return tuple(doubled(part) for part in batch)
 
 
-def cells_in(target: str) -> list[Callable[[int, int], Cell]]:
+def cells_in(target: str) -> list[type[Cell]]:
     """The cell ``FILE.py:Cell``, or every cell that ``FILE.py`` defines.
 
     Raises:
@@ -186,10 +204,8 @@ def cells_in(target: str) -> list[Callable[[int, int], Cell]]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        where = error.lineno if isinstance(error, SyntaxError) else line
-        raise InputError(f"{file} does not run: {error} (line {where})") from error
+    except Exception as error:  # whatever a user's own code may raise
+        raise InputError(f"{file} does not run: {_told(error)}") from error
     found = {
         key: value
         for key, value in vars(module).items()
@@ -202,17 +218,23 @@ def cells_in(target: str) -> list[Callable[[int, int], Cell]]:
     return [found[name]] if name else list(found.values())
 
 
+def _told(error: Exception) -> str:
+    """An error of a user's own code: what it says and at which line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and "/saiki/" not in f.filename]
+    line = error.lineno if isinstance(error, SyntaxError) else (own or frames)[-1].lineno
+    said = str(error).strip().splitlines()
+    return f"{said[0] if said else type(error).__name__} (line {line})"
+
+
 def reopen(path: Path) -> tuple[Experiment, nn.Module]:
     """The experiment and the trained model of a run folder.
 
     Raises:
         InputError: there is no run, or its files are damaged or do not fit each other.
     """
-    config = RunFolder.open(path).config
-    try:
-        experiment = load(config["experiment"]).from_dict(config["knobs"])
-    except (KeyError, TypeError, AttributeError):
-        raise InputError(f"{path / 'config.json'} is not the record of a run") from None
+    settings = settings_of(RunFolder.open(path))
+    experiment = load(settings.pop("experiment")).from_dict(settings)
     model = experiment.model()
     weights = path / "model.safetensors"
     try:

@@ -17,7 +17,7 @@ def load(name: str) -> "type[Experiment]":
     Raises:
         InputError: there is none.
     """
-    if name not in HOMES:
+    if not isinstance(name, str) or name not in HOMES:
         raise InputError(f"there is no experiment {name!r}; there are {', '.join(HOMES)}")
     module, attribute = HOMES[name]
     experiment: type[Experiment] = getattr(importlib.import_module(module), attribute)

@@ -289,9 +289,10 @@ class Adder(Experiment[AdderNetwork, Batch]):
         return "   ".join(line for line, _ in shown)
 
     def predict(self, model: AdderNetwork, text: str) -> dict[str, Any]:
-        match = re.fullmatch(r"\s*(\d+)\s*\+\s*(\d+)\s*", text)
+        match = re.fullmatch(r"\s*(\d{1,30})\s*\+\s*(\d{1,30})\s*", text)
         if match is None:
-            raise InputError(f"the adder takes a sum such as '37 + 58', got {text!r}")
+            shown = text if len(text) <= 80 else f"{text[:80]}…"
+            raise InputError(f"the adder takes a sum such as '37 + 58', got {shown!r}")
         a, b = int(match[1]), int(match[2])
         if a + b >= 2**62:
             raise InputError(f"the sum must be below 2^62, got {text!r}")
