@@ -4,11 +4,6 @@ import torch
 from saiki import Cell, CellError, Recurrent
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def cell_of(step, name="Odd"):
     """A cell of 4 inputs and 4 units whose step is the given function."""
     return type(name, (Cell,), {"step": step})(4, 4)

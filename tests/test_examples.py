@@ -28,12 +28,6 @@ FILES = sorted(FOLDER.glob("*.py"))
 CELLS = {name: cell for path in FILES for name, cell in cells_in(path).items()}
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-    torch.set_num_threads(1)  # tensors this small only lose by sharing the work
-
-
 # One step of one row each, from the papers; w holds the parameters by name.
 
 

@@ -12,11 +12,6 @@ from saiki.cells import GRU, LSTM, SimpleRNN
 LENGTHS = torch.tensor([3, 7, 1, 7, 5])
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def randomised(module):
     for p in module.parameters():
         torch.nn.init.normal_(p, std=0.5)

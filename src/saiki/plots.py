@@ -80,7 +80,10 @@ def _gradient_map(
 ) -> None:
     state = next(iter(frames[0][1].gradient))
     steps = [step for step, _ in frames]
-    norms = torch.tensor([view.gradient[state] for _, view in frames]).T
+    longest = max(len(view.gradient[state]) for _, view in frames)
+    norms = torch.full((longest, len(frames)), math.nan)
+    for i, (_, view) in enumerate(frames):
+        norms[: len(view.gradient[state]), i] = torch.tensor(view.gradient[state])
     shown = norms[norms.isfinite() & (norms > 0)]
     if len(shown) == 0:
         axes.text(0.5, 0.5, "every gradient is 0 or not finite", ha="center", va="center")
@@ -101,8 +104,8 @@ def _gradient_map(
 def _saturation(axes: Axes, frames: Sequence[tuple[int, LayerView]], name: str) -> None:
     shares = {n for _, view in frames for n, s in view.values.items() if s.saturated is not None}
     for quantity in sorted(shares):
-        seen = [(step, view.values[quantity].saturated) for step, view in frames]
-        known = [(step, share) for step, share in seen if share is not None]
+        seen = [(step, view.values.get(quantity)) for step, view in frames]
+        known = [(step, s.saturated) for step, s in seen if s and s.saturated is not None]
         axes.plot(*zip(*known, strict=True), label=quantity)
     axes.set(xlabel="iteration", ylabel="share", title=f"{name}saturated units", ylim=(0, 1))
     axes.grid(alpha=0.3)

@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from saiki.errors import InputError, SaikiError
 
 
@@ -28,8 +30,9 @@ def write(path: Path, save: Callable[[Path], object]) -> Path:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise SaikiError(f"cannot write {path}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SaikiError(f"cannot write {path}: {reason}") from error
     return path
 
 

@@ -202,10 +202,14 @@ def cells_in(target: str) -> list[type[Cell]]:
     if spec is None or spec.loader is None:
         raise InputError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where dataclasses and pickles look for it
+    sys.path.insert(0, str(path.parent.resolve()))  # the file may import its neighbours
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's own code may raise
         raise InputError(f"{file} does not run: {_told(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
     found = {
         key: value
         for key, value in vars(module).items()

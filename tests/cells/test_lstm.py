@@ -29,11 +29,6 @@ ADDITIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def randomised(module):
     for p in module.parameters():
         torch.nn.init.normal_(p, std=0.5)

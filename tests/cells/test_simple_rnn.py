@@ -9,11 +9,6 @@ from saiki.cells import SimpleRNN
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(0)
-
-
 def randomised(module):
     for p in module.parameters():
         torch.nn.init.normal_(p, std=0.5)

@@ -21,15 +21,6 @@ from saiki.experiments.adder import (
 from saiki.training import train
 
 
-@pytest.fixture(autouse=True)
-def one_thread_and_one_seed():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(Adder.threads)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(threads)
-
-
 def setting(preset=None, **changes):
     return Adder.from_dict({**Adder.preset(preset), **changes})
 
