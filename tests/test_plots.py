@@ -72,7 +72,7 @@ def test_every_curve_holds_its_data_under_its_label(drawn, tmp_path):
         "slow": [[1, 2, 3], [9.0, 8.5, 8.0]],
         "fast": [[1, 2], [9.0, 1.0]],
     }
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["slow", "fast"]
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["slow", "fast"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("iteration", "training loss")
     assert axes.get_title() == "two rates"
     assert axes.get_ylim()[0] == 0  # so that a small gain does not look large
@@ -89,7 +89,7 @@ def test_curves_of_several_seeds_show_their_mean_and_their_extremes(drawn, tmp_p
 
 def test_one_curve_without_a_label_has_no_legend(drawn, tmp_path):
     plots.curves(tmp_path / "x.png", {"": [([1, 2], [3, 4])]}, ylabel="loss")
-    assert drawn[0].axes[0].get_legend() is None
+    assert drawn[0].legends == []
 
 
 def test_runs_without_a_point_make_an_empty_picture(drawn, tmp_path):

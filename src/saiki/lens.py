@@ -238,7 +238,7 @@ def saturated(values: Tensor, activation: str) -> float | None:
 
 
 EXPLODED = 1e3
-"""A state beyond this, or a gradient this many times the usual one, counts as exploded."""
+"""A state beyond this, or a gradient this many times the first one, counts as exploded."""
 
 
 def describe(history: Sequence[tuple[int, View]]) -> str:
@@ -259,10 +259,8 @@ def describe(history: Sequence[tuple[int, View]]) -> str:
 def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
     """The first thing that went wrong, if any did."""
     state = next(iter(frames[0][1].gradient))
-    largest_norms = sorted(
-        norm for _, view in frames if 0 < (norm := max(view.gradient[state])) < math.inf
-    )
-    usual = largest_norms[len(largest_norms) // 2] if largest_norms else math.inf
+    largest_norms = (max(view.gradient[state]) for _, view in frames)
+    first = next((norm for norm in largest_norms if 0 < norm < math.inf), math.inf)
     for iteration, view in frames:
         norms = view.gradient[state]
         if view.first_infinite is not None:
@@ -271,7 +269,7 @@ def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
         if largest > EXPLODED:
             return f"{state} exploded by iteration {iteration}: it reached {_number(largest)}; "
         worst = max(norms, key=lambda n: math.inf if math.isnan(n) else n)
-        if not worst <= EXPLODED * usual or math.isinf(worst):
+        if not worst <= EXPLODED * first or math.isinf(worst):
             step = norms.index(worst) + 1
             return (
                 f"the gradient exploded at iteration {iteration}: "

@@ -28,6 +28,10 @@ def new_figure(width: float = 7.0, height: float = 4.2) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+BANDS = 4
+"""With more lines than this their extremes would hide each other, and only means are drawn."""
+
+
 def curves(
     path: Path,
     lines: Mapping[str, Sequence[Curve]],
@@ -46,14 +50,16 @@ def curves(
         longest, _ = max(members, key=lambda curve: len(curve[0]))
         at = [[values[i] for _, values in members if i < len(values)] for i in range(len(longest))]
         line = axes.plot(longest, [_mean(v) for v in at], label=label or None, linewidth=1.6)
-        if len(members) > 1:
+        if len(members) > 1 and len(lines) <= BANDS:
             low, high = [min(v) for v in at], [max(v) for v in at]
             axes.fill_between(longest, low, high, color=line[0].get_color(), alpha=0.15, lw=0)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)
     if not all(str(line.get_label()).startswith("_") for line in axes.lines):
-        axes.legend()
+        columns = 1 if max(map(len, lines)) > 40 else 2
+        figure.set_figheight(4.2 + 0.2 * math.ceil(len(lines) / columns))
+        figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
     return save(figure, path)
 
 
@@ -98,7 +104,9 @@ def _gradient_map(
     mesh = axes.pcolormesh(edges, times, masked, norm=scale, cmap="viridis")
     figure.colorbar(mesh, ax=axes, label=f"‖∂L/∂{state}‖")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="iteration", ylabel="time step", title=f"{name}gradient over time")
+    axes.set(
+        xlabel="iteration", ylabel="time step", title=f"{name}gradient over time; grey: exactly 0"
+    )
 
 
 def _saturation(axes: Axes, frames: Sequence[tuple[int, LayerView]], name: str) -> None:
