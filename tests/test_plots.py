@@ -41,7 +41,7 @@ def history(gradients, saturated):
 def test_each_picture_is_a_png_of_the_size_it_says(tmp_path):
     views = history([[1.0, 2.0], [0.5, 2.0]], [0.1, 0.2])
     made = {
-        plots.curves(tmp_path / "loss.png", {"a": [([1, 2], [3, 4])]}, ylabel="loss"): (840, 504),
+        plots.curves(tmp_path / "loss.png", {"": [([1, 2], [3, 4])]}, ylabel="loss"): (840, 504),
         plots.inside(tmp_path / "lens.png", views): (900, 720),
         plots.activation_sheet(tmp_path / "tanh.png", [CATALOGUE["tanh"]]): (552, 408),
     }
