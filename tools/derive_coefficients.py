@@ -1,7 +1,10 @@
-"""Derive the polynomial tables of vmath.py: weighted minimax (Remez exchange) fits with mpmath.
+"""Derive the polynomial tables of vmath: weighted minimax (Remez exchange) fits with mpmath.
 
-`python derive_coefficients.py` prints the tables as they stand in vmath.py, with the weighted
-error of each fit before its coefficients are rounded to the element type.
+    python tools/derive_coefficients.py
+
+prints the tables as they stand in src/saiki/compiler/cpu/vmath.py, with the weighted error of each
+fit before its coefficients are rounded to the element type. It needs mpmath, which is installed
+with PyTorch (by way of sympy), and takes some ten seconds.
 """
 
 import textwrap

@@ -33,6 +33,7 @@ class Report:
 
     title: str
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -51,7 +52,7 @@ class Report:
             for row in self.rows
         ]
         verdict = "passed" if self.passed else f"FAILED: {', '.join(self.failed)}"
-        return "\n".join((self.title, *lines, f"  {verdict}"))
+        return "\n".join((self.title, *lines, *(f"  {n}" for n in self.notes), f"  {verdict}"))
 
     __repr__ = __str__
 
@@ -68,6 +69,7 @@ def check(layer: nn.Module, batch: int = 3, time: int = 5, seed: int = 0) -> Rep
     * Rows of unequal length, with NaN in the padding, give what each row gives by itself, and the
       same gradients.
     * A reversed layer gives what the layer gives for flipped input.
+    * A compiled layer, whose gradients these then are, gives what the eager loop gives.
 
     >>> from saiki.cells import GRU
     >>> check(GRU(2, 3)).passed
@@ -91,7 +93,10 @@ def check(layer: nn.Module, batch: int = 3, time: int = 5, seed: int = 0) -> Rep
             *_padding(layer, x),
             *(_reversal(name, part) for name, part in _parts(layer)),
         ]
-    return Report(_title(layer), tuple(rows))
+        eager = {part.why_eager(torch.float64) for _, part in _parts(layer)}
+        if eager == {None}:
+            rows += _backends(layer, x)
+    return Report(_title(layer), tuple(rows), tuple(f"eager: {why}" for why in eager if why))
 
 
 def check_loss(model: nn.Module, loss: Callable[[nn.Module], Tensor]) -> Report:
@@ -230,6 +235,22 @@ def _reversal(name: str, layer: Recurrent) -> Row:
     b = [flip(flipped, lengths), *flatten(flipped_end).values()]
     claim = "reversal as flipped input" + (f" ({name})" if name else "")
     return Row(claim, _difference(a, b), EQUALITY_BOUND)
+
+
+def _backends(layer: Layer, x: Tensor) -> Iterator[Row]:
+    outputs, gradients = [], []
+    for backend in ("cpu", "eager"):
+        twin = copy.deepcopy(layer)
+        for _, part in _parts(twin):
+            part.backend = backend
+        read = x.clone().requires_grad_()
+        y, end = twin(read)
+        found = [y, *flatten(end).values()]
+        total = sum(((o * o).sum() for o in found), torch.zeros((), dtype=x.dtype))
+        outputs.append([o.detach() for o in found])
+        gradients.append(derivatives(total, [read, *twin.parameters()]))
+    yield Row("compiled as eager", _difference(*outputs), EQUALITY_BOUND)
+    yield Row("gradients compiled as eager", _difference(*gradients), EQUALITY_BOUND)
 
 
 def _difference(first: list[Tensor], second: list[Tensor]) -> float:

@@ -180,13 +180,16 @@ class Recurrent(nn.Module):
 
     def explain(self) -> str:
         """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
-        if self.backend == "eager":
-            return "eager: step runs once for each time step"
         dtype = next(self.cell.parameters(), torch.empty(0)).dtype
-        why = _why_not(self, dtype)
-        if why is not None:
-            return f"eager: {why}"
-        return str(self._kernels[dtype].compiled)
+        why = self.why_eager(dtype)
+        return f"eager: {why}" if why else f"cpu: {self._kernels[dtype].compiled}"
+
+    def why_eager(self, dtype: torch.dtype) -> str | None:
+        """Why inputs of that type go through the eager loop; None if a kernel serves them."""
+        if self.backend == "eager":
+            return "the backend is 'eager'"
+        why: str | None = _why_not(self, dtype)
+        return why
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the kernels behind; they are compiled again when needed."""

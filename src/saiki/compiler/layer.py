@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from saiki.cell import Cell
+from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Walk
 from saiki.compiler.plan import Array, Scheduler, extract, plan
 from saiki.compiler.trace import trace, width
@@ -65,18 +66,31 @@ class CompiledCell:
         for state in states:
             ends.append(state.clone(memory_format=torch.contiguous_format))
             given[next(arrays)] = ends[-1]
-        saved: list[Tensor] = []
         y = x.new_empty(total, self.output_size)
-        for node in p.saved if training else ():
-            if node is self.trace.new_states[0]:
-                saved.append(y)
-                continue
-            array = next(arrays)
-            saved.append(x.new_empty(total, array.width))
-            given[array] = saved[-1]
+        saved: list[Tensor] = []
+        if training:
+            widths = [0 if n is self.trace.new_states[0] else width(n) for n in p.saved]
+            together = x.new_empty(total, sum(widths))  # a step's values lie side by side
+            for size, tensor in zip(widths, together.split(widths, 1), strict=True):
+                saved.append(tensor if size else y)
+                if size:
+                    given[next(arrays)] = tensor
         given[next(arrays)] = y
         loop.run(given, outside, walk)
         return y, ends, [*saved, *kept]
+
+    def __str__(self) -> str:
+        """What a person wants to know of the plan."""
+        wide = machine()
+        count = sum(self.saved_widths)
+        return "\n".join(
+            (
+                f"one loop of {self.dtype} in vectors of {wide.lanes(self.dtype)} ({wide.name})",
+                str(self.plan),
+                f"saved for the backward pass: {count * self.dtype.itemsize} bytes for each row and"
+                " time step",
+            )
+        )
 
     @property
     def saved_widths(self) -> list[int]:

@@ -16,7 +16,7 @@ import torch
 from torch import fx
 from torch.fx.node import map_aggregate
 
-from saiki.compiler.trace import ROWS, Trace, is_row, where, width
+from saiki.compiler.trace import ROWS, Trace, is_row, label, where, width
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -229,11 +229,11 @@ class Scheduler:
         if node not in self.outside:
             shape = node.meta["val"].shape
             if kind == "weight":
-                array = self.array(node.name, kind, int(shape[1]), int(shape[0]))
+                array = self.array(label(node), kind, int(shape[1]), int(shape[0]))
             elif len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
                 raise unsupported(node, f"a parameter of shape {tuple(shape)} meets rows")
             else:
-                array = self.array(node.name, kind, int(shape[-1]) if shape else 1)
+                array = self.array(label(node), kind, int(shape[-1]) if shape else 1)
                 self.program.values[node] = Value((array,), 0, 0)
             self.outside[node] = array
         return self.outside[node]
@@ -373,14 +373,20 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join(
             (
-                f"hoisted: {', '.join(n.name for n in self.streams) or 'nothing'}",
+                f"hoisted: {', '.join(map(told, self.streams)) or 'nothing'}",
                 "forward",
                 str(self.training.program),
-                f"saved: {', '.join(f'{n.name} ({width(n)})' for n in self.saved) or 'nothing'}",
+                f"saved: {', '.join(f'{label(n)} ({width(n)})' for n in self.saved) or 'nothing'}",
                 "backward",
                 str(self.backward.program),
             )
         )
+
+
+def told(node: Node) -> str:
+    """``mm = mm(x, W.weightᵀ)``: a node and what it is made of."""
+    name = str(node.target).removeprefix("aten.").split(".")[0]
+    return f"{label(node)} = {name}({', '.join(label(n) for n in node.all_input_nodes)})"
 
 
 def plan(trace: Trace) -> Plan:
@@ -557,12 +563,12 @@ def _forward(trace: Trace, streams: Sequence[Node], saved: Sequence[Node]) -> Sc
     """The loop forward: reads streams and state, writes what is saved, y and the new state."""
     s = Scheduler()
     for node in streams:
-        s.read(node, s.array(f"stream {node.name}", "step", width(node)))
-    states = [s.array(f"state {node.name}", "row", width(node)) for node in trace.states]
+        s.read(node, s.array(f"stream {label(node)}", "step", width(node)))
+    states = [s.array(f"state {label(node)}", "row", width(node)) for node in trace.states]
     for node, state in zip(trace.states, states, strict=True):
         s.read(node, state)
     outputs = [
-        (node, s.array(f"save {node.name}", "step", width(node)))
+        (node, s.array(f"save {label(node)}", "step", width(node)))
         for node in saved
         if node is not trace.new_states[0]
     ]
@@ -586,13 +592,11 @@ def _backward(
     on, what is accumulated, and ∂L/∂(state before)."""
     s = Scheduler()
     for node in saved:
-        s.read(node, s.array(f"save {node.name}", "step", width(node)))
+        s.read(node, s.array(f"save {label(node)}", "step", width(node)))
     for node in kept:
-        s.read(node, s.array(f"stream {node.name}", "step", width(node)))
+        s.read(node, s.array(f"stream {label(node)}", "step", width(node)))
     d_y = s.array("d_y", "step", width(trace.new_states[0]))
-    d_states = [
-        s.array(f"d_state {i}", "row", width(node)) for i, node in enumerate(trace.cotangents)
-    ]
+    d_states = [s.array(label(node), "row", width(node)) for node in trace.cotangents]
     for i, (node, d_state) in enumerate(zip(trace.cotangents, d_states, strict=True)):
         s.read(node, *((d_state, d_y) if i == 0 else (d_state,)))
     outputs = []

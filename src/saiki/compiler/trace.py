@@ -186,6 +186,9 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     _split_addmm(graph, rest[:k])
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, k)
+    labels = ["x", *cell.state_names, *names, *(f"d_{name}" for name in cell.state_names)]
+    for node, label in zip((x, *rest), labels, strict=True):
+        node.meta["label"] = label
     d_parameters = dict(zip(learnt, gradients[1 + k :], strict=True))
     return Trace(
         graph=graph,
@@ -232,6 +235,16 @@ def width(node: fx.Node) -> int:
     """Features of a row tensor ``(rows, width)``, ``(rows, 1)`` or ``(rows,)``."""
     shape = node.meta["val"].shape
     return int(shape[1]) if len(shape) == 2 else 1
+
+
+def label(node: fx.Node) -> str:
+    """What a person calls the value: the name of a state or parameter, or how it comes from it."""
+    known = node.meta.get("label")
+    if known is not None:
+        return str(known)
+    if node.target is aten.permute.default:
+        return f"{label(node.args[0])}ᵀ"
+    return node.name
 
 
 def is_row(node: fx.Node) -> bool:

@@ -41,6 +41,7 @@ FLAG = ir.IntType(1)
 class Machine:
     """What the emitter must know of the processor."""
 
+    name: str
     vector_bytes: int
     registers: int
     """Vector registers."""

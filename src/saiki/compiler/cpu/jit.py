@@ -24,10 +24,12 @@ def machine() -> Machine:
     features = binding.get_host_cpu_features()
     triple = binding.get_process_triple()
     if features.get("avx512f"):
-        return Machine(64, 32)
+        return Machine("AVX-512", 64, 32)
     if features.get("avx2"):
-        return Machine(32, 16)
-    return Machine(16, 32 if triple.startswith(("aarch64", "arm64")) else 16)
+        return Machine("AVX2", 32, 16)
+    if triple.startswith(("aarch64", "arm64")):
+        return Machine("NEON", 16, 32)
+    return Machine("vectors of 16 bytes", 16, 16)
 
 
 @dataclass(frozen=True)

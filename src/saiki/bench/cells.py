@@ -1,0 +1,107 @@
+"""One training step of recurrent layers against the peers, and the adder against NumPy."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from saiki.bench import adder_numpy, peers
+from saiki.bench.harness import Step, Timing, interleaved
+from saiki.cell import Cell
+from saiki.cells import FAMILIES, GRU, LSTM
+from saiki.experiments.adder import Adder
+from saiki.recurrent import Bidirectional, Recurrent
+from saiki.training import train
+
+Row = dict[str, Any]
+SHORT, LONG = (8, 1000, 1, 64), (1, 2000, 8, 16)
+"""batch, steps, input size, hidden size."""
+
+VARIANTS: dict[str, Callable[[int, int], Cell]] = {
+    "peephole": partial(LSTM, peephole=True),
+    "relu": partial(LSTM, activation="relu"),
+    "coupled": partial(LSTM, coupled=True),
+    "without output gate": partial(LSTM, output_gate=False),
+    "gru": GRU,
+    "gru reset before": partial(GRU, reset="before"),
+    "layer norm": partial(LSTM, layer_norm=True),
+}
+
+
+def rows(repeats: int) -> Iterator[Row]:
+    """Each workload measured; ratios above 1 say how many times faster ours is than that peer."""
+    for family in FAMILIES:
+        yield _against_peers(f"bidirectional {family}", family, SHORT, True, repeats)
+    yield _against_peers("gru", "gru", LONG, False, repeats)
+    yield _variants(repeats)
+    for size in ((64, 100, 256, 256), (64, 50, 512, 512)):
+        yield _peephole(size, max(3, repeats // 2))
+    yield _adder(max(3, repeats // 4))
+
+
+def _row(name: str, size: object, timings: dict[str, Timing], ours: str = "saiki") -> Row:
+    return {
+        "workload": name,
+        "size": size,
+        "milliseconds": {n: round(1e3 * t.median, 3) for n, t in timings.items()},
+        "spread": {
+            n: [round(1e3 * t.fastest, 3), round(1e3 * t.slowest, 3)] for n, t in timings.items()
+        },
+        "ratio": {
+            n: round(t.median / timings[ours].median, 3) for n, t in timings.items() if n != ours
+        },
+    }
+
+
+def _against_peers(
+    name: str, family: str, size: tuple[int, int, int, int], bidirectional: bool, repeats: int
+) -> Row:
+    batch, steps, inputs, hidden = size
+    x = torch.randn(batch, steps, inputs)
+    cell = FAMILIES[family](inputs, hidden)
+    layer = Bidirectional(cell) if bidirectional else Recurrent(cell)
+    contenders: dict[str, Step] = {"saiki": peers.training_step(layer, x)}
+    contenders |= peers.all_of(family, x, hidden, bidirectional)
+    eager: nn.Module = Recurrent(cell, backend="eager")
+    eager = Bidirectional(eager) if bidirectional else eager  # type: ignore[arg-type]
+    timings = interleaved(contenders, repeats)
+    timings |= interleaved({"eager": peers.training_step(eager, x)}, 3)
+    return _row(name, size, timings)
+
+
+def _variants(repeats: int) -> Row:
+    batch, steps, inputs, hidden = SHORT
+    x = torch.randn(batch, steps, inputs)
+    cells: dict[str, Cell] = {"saiki": LSTM(inputs, hidden)}
+    cells |= {name: make(inputs, hidden) for name, make in VARIANTS.items()}
+    contenders = {
+        name: peers.training_step(Bidirectional(Recurrent(cell, backend="cpu")), x)
+        for name, cell in cells.items()
+    }
+    return _row("variants beside the plain lstm", SHORT, interleaved(contenders, repeats))
+
+
+def _peephole(size: tuple[int, int, int, int], repeats: int) -> Row:
+    batch, steps, inputs, hidden = size
+    x = torch.randn(batch, steps, inputs)
+    contenders = {
+        "saiki": peers.training_step(Recurrent(LSTM(inputs, hidden, peephole=True)), x),
+        "torch.nn without peepholes": peers.of_torch("lstm", x, hidden, False),
+    }
+    return _row("peephole lstm", size, interleaved(contenders, repeats))
+
+
+def _adder(repeats: int, iterations: int = 2000) -> Row:
+    adder = Adder.from_dict({**Adder.preset("report"), "iterations": iterations})
+    threads = torch.get_num_threads()
+
+    def ours() -> None:
+        torch.manual_seed(0)
+        train(adder, adder.model(), lambda point: None)
+
+    torch.set_num_threads(Adder.threads)
+    timings = interleaved({"saiki": ours, "numpy": lambda: adder_numpy.train(iterations)}, repeats)
+    torch.set_num_threads(threads)
+    return _row(f"adder, preset report, {iterations} iterations", (1, 8, 2, 16), timings)

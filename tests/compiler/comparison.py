@@ -1,0 +1,102 @@
+"""A compiled layer beside the same layer step by step."""
+
+import copy
+
+import torch
+
+from saiki import Recurrent
+
+
+def randomised(module, dtype=torch.float64, spread=0.4):
+    """``module`` with parameters drawn anew, those of vectors too."""
+    for p in module.parameters():
+        torch.nn.init.normal_(p, std=spread)
+    return module.to(dtype)
+
+
+def compiled(cell, dtype=torch.float64, **options):
+    return Recurrent(randomised(cell, dtype), backend="cpu", **options)
+
+
+def eager(layer, dtype=None):
+    """A copy of a layer, or of layers on top of each other, that runs step by step."""
+    twin = copy.deepcopy(layer)
+    for part in twin.modules():
+        if isinstance(part, Recurrent):
+            part.backend = "eager"
+    return twin if dtype is None else twin.to(dtype)
+
+
+def draw(*shape, dtype=torch.float64):
+    return torch.randn(shape, dtype=torch.float64).to(dtype)
+
+
+def flat(states):
+    """Tensors nested in tuples as one list."""
+    if isinstance(states, torch.Tensor):
+        return [states]
+    return [tensor for state in states for tensor in flat(state)]
+
+
+def like(states, tensors):
+    """The list ``tensors`` nested as ``states`` are."""
+    if isinstance(states, torch.Tensor):
+        return next(tensors)
+    return tuple(like(state, tensors) for state in states)
+
+
+def outcome(layer, x, start=None, lengths=None, take=lambda y, last: [y, *last]):
+    """y, the last states, and the gradients of a weighted sum of what ``take`` takes, by name.
+
+    The weights are always the same. A gradient is None where nothing depends on the value.
+    """
+    dtype = x.dtype
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_(x.requires_grad)
+    wanted = {"x": x} if x.requires_grad else {}
+    if start is not None:
+        tensors = [s.detach().clone().requires_grad_() for s in flat(start)]
+        wanted |= {f"start {i}": s for i, s in enumerate(tensors)}
+        start = like(start, iter(tensors))
+    wanted |= {name: p for name, p in layer.named_parameters() if p.requires_grad}
+    y, last = layer(x, start, lengths)
+    last = flat(last)
+    generator = torch.Generator().manual_seed(1)
+    loss = 0.0
+    for output in take(y, last):
+        weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+        loss = loss + (weights.to(dtype) * output).sum()
+    gradients = [None] * len(wanted)
+    if loss.requires_grad and wanted:
+        gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
+    return {
+        "y": y.detach(),
+        **{f"last {i}": state.detach() for i, state in enumerate(last)},
+        **{f"gradient of {name}": g for name, g in zip(wanted, gradients, strict=True)},
+    }
+
+
+def assert_same(found, expected, tolerance):
+    """Equal to within ``tolerance`` of the largest entry of each tensor."""
+    assert found.keys() == expected.keys()
+    for name, b in expected.items():
+        a = found[name]
+        if b is None or a is None:
+            rest = a if b is None else b
+            assert rest is None or not rest.any(), f"{name} is {a} instead of {b}"
+            continue
+        assert a.shape == b.shape, name
+        error = (a.double() - b.double()).abs().max() / b.abs().max().clamp(min=1e-3)
+        assert error <= tolerance, f"{name} is off by {error:.1e} of its largest entry"
+
+
+def assert_agrees(layer, x, start=None, lengths=None, tolerance=None, **options):
+    """``layer`` against the eager loop in float64, with the same numbers to begin with."""
+    if tolerance is None:
+        tolerance = 1e-10 if x.dtype == torch.float64 else 1e-5
+    wide = None if start is None else like(start, iter([s.double() for s in flat(start)]))
+    x64 = x.detach().double().requires_grad_(x.requires_grad)
+    assert_same(
+        outcome(layer, x, start, lengths, **options),
+        outcome(eager(layer, torch.float64), x64, wide, lengths, **options),
+        tolerance,
+    )
