@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx
 
 from saiki.cell import Cell
+from saiki.compiler.cpu import memory
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Walk
 from saiki.compiler.plan import Array, Scheduler, extract, plan
@@ -70,7 +71,7 @@ class CompiledCell:
         saved: list[Tensor] = []
         if training:
             widths = [0 if n is self.trace.new_states[0] else width(n) for n in p.saved]
-            together = x.new_empty(total, sum(widths))  # a step's values lie side by side
+            together = memory.empty(total, sum(widths), dtype=self.dtype)
             for size, tensor in zip(widths, together.split(widths, 1), strict=True):
                 saved.append(tensor if size else y)
                 if size:
@@ -135,7 +136,7 @@ class CompiledCell:
         passed: dict[Node, Tensor] = {}
         for node, (array, column) in p.boundary.items():
             if array not in given:
-                given[array] = x.new_empty(total, array.width)
+                given[array] = memory.empty(total, array.width, dtype=self.dtype)
             size = int(node.meta["val"].shape[-1]) if node.meta["val"].ndim == 2 else 1
             passed[node] = given[array][:, column : column + size]
         sums: dict[Node, Tensor] = {}

@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
+import torch
 from llvmlite import binding
 
-from saiki.compiler.cpu.emit import Machine
+from saiki.compiler.cpu.emit import TEAM, Machine
 
 _LOCK = threading.Lock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -34,9 +36,11 @@ def machine() -> Machine:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled function; keeps the engine alive that owns its code."""
+    """A compiled program; keeps the engine alive that owns its code."""
 
     run: Run
+    share: int
+    """The address of ``share``; 0 without OpenMP."""
     engine: Any
 
 
@@ -52,6 +56,8 @@ def compile_text(text: str) -> Compiled:
             features=binding.get_host_cpu_features().flatten(),
             opt=3,
         )
+        if team() is None:
+            text = text[: text.index('define void @"share"')]
         module = binding.parse_assembly(text)
         module.verify()
         options = binding.create_pipeline_tuning_options(speed_level=3)
@@ -61,4 +67,24 @@ def compile_text(text: str) -> Compiled:
         builder.getModulePassManager().run(module, builder)
         engine = binding.create_mcjit_compiler(module, target)
         engine.finalize_object()
-        return Compiled(_FUNCTION(engine.get_function_address("run")), engine)
+        share = engine.get_function_address("share") if team() else 0
+        return Compiled(_FUNCTION(engine.get_function_address("run")), share, engine)
+
+
+@cache
+def team() -> Callable[[int, int, int, int], None] | None:
+    """``GOMP_parallel(function, data, threads, 0)`` of the OpenMP that PyTorch runs on.
+
+    So kernels run on PyTorch's own threads, which would otherwise compete with ours for the cores:
+    they stay awake for a while after each operation. None where PyTorch has another OpenMP.
+    """
+    library = ctypes.CDLL(str(next(Path(torch.__file__).parent.glob("lib/*torch_cpu.*"))))
+    try:
+        addresses = {name: getattr(library, name) for name in (*TEAM, "GOMP_parallel")}
+    except AttributeError:
+        return None
+    for name in TEAM:
+        binding.add_symbol(name, ctypes.cast(addresses[name], ctypes.c_void_p).value)
+    run = addresses["GOMP_parallel"]
+    run.argtypes, run.restype = [_POINTER, _POINTER, ctypes.c_uint, ctypes.c_uint], None
+    return cast(Callable[[int, int, int, int], None], run)

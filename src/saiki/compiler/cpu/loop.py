@@ -3,15 +3,15 @@
 import ctypes
 import itertools
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 import torch
 from torch import Tensor
 
-from saiki.compiler.cpu.emit import emit, packing
-from saiki.compiler.cpu.jit import Compiled, compile_text, machine
+from saiki.compiler.cpu.emit import SHARE, emit, packing
+from saiki.compiler.cpu.jit import Compiled, compile_text, machine, team
 from saiki.compiler.plan import Array, Scheduler
 
 
@@ -85,29 +85,29 @@ class CompiledLoop:
             walk.counts.data_ptr(),
             len(walk),
         )
-        run = self.compiled.run
-        shares = shared(walk.rows, torch.get_num_threads(), machine().row_multiple)
-        if len(shares) == 1:
-            run(*arguments, 0, walk.rows, walk.row_stride)
-            return
-        jobs = [pool().submit(run, *arguments, *share, walk.row_stride) for share in shares[1:]]
-        try:
-            run(*arguments, *shares[0], walk.row_stride)
-        finally:
-            wait(jobs)
-        for job in jobs:
-            job.result()
-
-
-def shared(rows: int, threads: int, multiple: int) -> list[tuple[int, int]]:
-    """``rows`` in one run for each thread, cut at multiples only."""
-    tiles = -(-rows // multiple)
-    parts = max(1, min(threads, tiles))
-    edges = [min(rows, tiles * i // parts * multiple) for i in range(parts + 1)]
-    return list(itertools.pairwise(edges))
+        tiles = -(-walk.rows // machine().row_multiple)
+        threads = min(torch.get_num_threads(), tiles)
+        compiled = self.compiled
+        parallel = team()
+        if threads == 1:
+            compiled.run(*arguments, 0, walk.rows, walk.row_stride)
+        elif parallel is not None:
+            data = (ctypes.c_int64 * len(SHARE))(*arguments, walk.rows, walk.row_stride)
+            parallel(compiled.share, ctypes.addressof(data), threads, 0)
+        else:
+            edges = [
+                min(walk.rows, tiles * i // threads * machine().row_multiple)
+                for i in range(threads + 1)
+            ]
+            jobs = [
+                pool().submit(compiled.run, *arguments, first, last, walk.row_stride)
+                for first, last in itertools.pairwise(edges)
+            ]
+            for job in jobs:
+                job.result()
 
 
 @cache
 def pool() -> ThreadPoolExecutor:
-    """Threads that run loops; the calls release the interpreter's lock."""
+    """Threads that run loops where there is no team; the calls release the interpreter's lock."""
     return ThreadPoolExecutor(thread_name_prefix="saiki")
