@@ -1,5 +1,6 @@
 """The language of cells: one time step, written as its equations."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -50,12 +51,7 @@ class Cell(nn.Module):
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of the state, as ``step`` gives them."""
-        _, _, *state = inspect.signature(type(self).step).parameters.values()
-        if not state:
-            raise CellError(f"step of {type(self).__name__} takes no state; write step(self, x, h)")
-        if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in state):
-            raise CellError(f"step of {type(self).__name__} must name each state: step(self, x, h)")
-        return tuple(p.name for p in state)
+        return _state_names(type(self).step, type(self).__name__)
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -95,6 +91,16 @@ class Cell(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
+
+
+@functools.cache
+def _state_names(step: Step, cell: str) -> tuple[str, ...]:
+    _, _, *state = inspect.signature(step).parameters.values()
+    if not state:
+        raise CellError(f"step of {cell} takes no state; write step(self, x, h)")
+    if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in state):
+        raise CellError(f"step of {cell} must name each state: step(self, x, h)")
+    return tuple(p.name for p in state)
 
 
 def as_states(state: Any) -> tuple[Any, ...]:

@@ -5,7 +5,6 @@ import functools
 import itertools
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -14,8 +13,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from torch.nn.utils.stateless import _reparametrize_module as swapped
 
 from saiki.cell import Cell, as_states, verify
-from saiki.compiler.layer import CompiledCell
-from saiki.compiler.op import register, scan
+from saiki.compiler.kernels import Kernels
+from saiki.compiler.op import scan
 from saiki.errors import CompileError, InputError
 
 BACKENDS = ("auto", "eager", "cpu")
@@ -57,7 +56,7 @@ class Recurrent(nn.Module):
         self.cell = cell
         self.reverse = reverse
         self.backend = backend
-        self._kernels: dict[torch.dtype, _Kernel] = {}
+        self._kernels = Kernels(cell)
         self._warned = False
 
     @property
@@ -93,14 +92,13 @@ class Recurrent(nn.Module):
         if lengths is not None:
             lengths = check_lengths(lengths, x)
         start = self._start(x, state)
-        if self._compiles(x):
-            tensors = [*self.cell.parameters(), *self.cell.buffers()]
-            y, end = scan(
-                x, start, tensors, lengths, _kernel(self, x.dtype), self.reverse,
-                functools.partial(self._eager_with, lengths),
-            )  # fmt: skip
-        else:
+        key = self._kernel(x)
+        if key < 0:
             y, end = self._eager(x, start, lengths)
+        else:
+            eager = functools.partial(self._eager_with, lengths)
+            tensors = self._kernels.known[x.dtype].setting.tensors()
+            y, end = scan(x, start, tensors, lengths, key, self.reverse, eager)
         return y, end if len(end) > 1 else end[0]
 
     def _eager(
@@ -136,36 +134,26 @@ class Recurrent(nn.Module):
             y, end = self._eager(x, tensors[:states], lengths)
         return y, *end
 
-    def _compiles(self, x: Tensor) -> bool:
-        """Whether this call goes to a compiled kernel.
+    def _kernel(self, x: Tensor) -> int:
+        """The number of the kernel this call goes to; -1 for the eager loop.
 
         Raises:
             CompileError: the backend asked for by name cannot serve.
         """
         if self.backend == "eager":
-            return False
-        why = self._obstacle(x)
-        if why is None:
+            return -1
+        why = self._kernels.obstacle(x)
+        if not why:
+            key: int = _key(self, x.dtype)
+            if key >= 0:
+                return key
             why = _why_not(self, x.dtype)
-            if why is not None and self.backend == "auto" and not self._warned:
+            if self.backend == "auto" and not self._warned:
                 self._warned = True
                 warnings.warn(f"running step by step: {why}", stacklevel=3)
-        if why is not None and self.backend != "auto":
+        if self.backend != "auto":
             raise CompileError(why)
-        return why is None
-
-    def _obstacle(self, x: Tensor) -> str | None:
-        """Why no kernel can serve this call, whatever the cell computes."""
-        if x.device.type != "cpu":
-            return f"there is no kernel for {x.device.type} tensors"
-        if x.dtype not in (torch.float32, torch.float64):
-            return f"there is no kernel for {x.dtype}"
-        for module in self.cell.modules():
-            if module._forward_hooks or module._forward_pre_hooks:
-                return "hooks on the cell see every step, which only the eager loop makes"
-        if torch._C._are_functorch_transforms_active():
-            return "transforms of torch.func need the eager loop"
-        return None
+        return -1
 
     def _start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
         batch = x.shape[0]
@@ -182,71 +170,34 @@ class Recurrent(nn.Module):
         """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
         dtype = next(self.cell.parameters(), torch.empty(0)).dtype
         why = self.why_eager(dtype)
-        return f"eager: {why}" if why else f"cpu: {self._kernels[dtype].compiled}"
+        return f"eager: {why}" if why else f"cpu: {self._kernels.find(dtype).compiled}"
 
     def why_eager(self, dtype: torch.dtype) -> str | None:
         """Why inputs of that type go through the eager loop; None if a kernel serves them."""
         if self.backend == "eager":
             return "the backend is 'eager'"
-        why: str | None = _why_not(self, dtype)
-        return why
+        return _why_not(self, dtype) or None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the kernels behind; they are compiled again when needed."""
-        return self.__dict__ | {"_kernels": {}}
+        return {name: value for name, value in self.__dict__.items() if name != "_kernels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._kernels = Kernels(self.cell)
 
     def extra_repr(self) -> str:
         return f"reverse={self.reverse}, backend={self.backend!r}"
 
 
-@dataclass
-class _Kernel:
-    """What became of an attempt to compile a cell with the settings it had; None: any."""
-
-    setting: tuple[Any, ...] | None
-    compiled: CompiledCell | None
-    key: int
-    why_not: str | None
-
-
-def _attempt(layer: Recurrent, dtype: torch.dtype) -> _Kernel:
-    """The kernel of the cell as it is now; compiled anew when the cell has changed its settings."""
-    known = layer._kernels.get(dtype)
-    if known is None or known.setting not in (None, _setting(layer.cell)):
-        layer._kernels[dtype] = known = _compile(layer.cell, dtype)
-    return known
-
-
-def _compile(cell: Cell, dtype: torch.dtype) -> _Kernel:
-    setting = _setting(cell)
-    try:
-        compiled = CompiledCell(cell, dtype)
-    except CompileError as error:
-        return _Kernel(setting, None, -1, str(error))
-    if setting != _setting(cell):
-        why = f"step of {type(cell).__name__} changes an attribute of the cell at every step"
-        return _Kernel(None, None, -1, why)
-    return _Kernel(setting, compiled, register(compiled), None)
-
-
-def _setting(cell: Cell) -> tuple[Any, ...]:
-    """The plain attributes of the cell and its modules, which a trace takes as they are."""
-    return tuple(
-        value
-        for module in cell.modules()
-        for value in vars(module).values()
-        if isinstance(value, bool | int | float | str | None)
-    )
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _key(layer: Recurrent, dtype: torch.dtype) -> int:
+    return layer._kernels.find(dtype).key
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _why_not(layer: Recurrent, dtype: torch.dtype) -> str | None:
-    return _attempt(layer, dtype).why_not
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _kernel(layer: Recurrent, dtype: torch.dtype) -> int:
-    return _attempt(layer, dtype).key
+def _why_not(layer: Recurrent, dtype: torch.dtype) -> str:
+    return layer._kernels.find(dtype).why_not
 
 
 def unroll(

@@ -55,7 +55,9 @@ class CompiledCell:
         loop = self.training if training else self.inference
         scheduler = loop.scheduler
         total = x.shape[0]
-        values = self.before[training](total, x, *parameters, *self.trace.constants.values())
+        values = self.before[training].forward(
+            total, x, *parameters, *self.trace.constants.values()
+        )
         streams = values[: len(p.streams)]
         kept = values[len(p.streams) : len(values) - len(scheduler.outside)]
         outside = _outside(scheduler, values[len(values) - len(scheduler.outside) :])
@@ -122,7 +124,7 @@ class CompiledCell:
         t, p = self.trace, self.plan
         loop, total = self.backward, x.shape[0]
         constants = tuple(t.constants.values())
-        values = self.outside_backward(total, x, *parameters, *constants)
+        values = self.outside_backward.forward(total, x, *parameters, *constants)
         outside = _outside(p.backward, values)
         given: dict[Array, Tensor] = {}
         arrays = iter(loop.arrays)
@@ -140,17 +142,15 @@ class CompiledCell:
             size = int(node.meta["val"].shape[-1]) if node.meta["val"].ndim == 2 else 1
             passed[node] = given[array][:, column : column + size]
         sums: dict[Node, Tensor] = {}
-        by_name = {a.name: a for a in loop.arrays}
-        for node in p.accumulated:
-            array = by_name[f"sum {node.name}"]
+        for node, array in p.accumulated.items():
             sums[node] = given[array] = x.new_zeros(walk.rows, array.width)
-        loop.run(given, outside, walk.backwards())
+        loop.run(given, outside, walk.backwards)
         found = dict(zip([*p.saved, *p.kept], saved, strict=True)) | passed
         for node in list(found):
             if node.meta["val"].ndim == 1:
                 found[node] = found[node].squeeze(1)
         totals = {n: sums[value].sum(0) for n, value in p.rows_summed.items()}
-        results = self._after(needs, found, totals)(
+        results = self._after(needs, found, totals).forward(
             total, *found.values(), *totals.values(), x, *parameters, *constants
         )
         return results[0], starts, list(results[1:])

@@ -6,6 +6,7 @@ Forward and backward are two operators of ``torch.library``, opaque to tracers, 
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -26,6 +27,13 @@ def register(cell: CompiledCell) -> int:
     return key
 
 
+@lru_cache(maxsize=64)
+def _dense(batch: int, time: int, reverse: bool) -> Walk:
+    steps = torch.arange(time)
+    counts = torch.full((time,), batch)
+    return Walk(steps.flip(0) if reverse else steps, counts, time, batch)
+
+
 class _Path:
     """The way of a loop through ``x``, ``(batch, time, features)``.
 
@@ -37,9 +45,7 @@ class _Path:
         self.batch, self.time = x.shape[:2]
         self.index: Tensor | None = None
         if lengths is None:
-            steps = torch.arange(self.time)
-            counts = torch.full((self.time,), self.batch)
-            self.walk = Walk(steps.flip(0) if reverse else steps, counts, self.time, self.batch)
+            self.walk = _dense(self.batch, self.time, reverse)
             return
         self.order = torch.argsort(lengths, descending=True, stable=True)
         self.back = torch.argsort(self.order)

@@ -365,7 +365,7 @@ class Plan:
     """Computed before the loop, read by the backward loop or after it."""
     boundary: dict[Node, tuple[Array, int]]
     """Written by the backward loop at each step for what comes after it: where each begins."""
-    accumulated: tuple[Node, ...]
+    accumulated: dict[Node, Array]
     """Summed over time by the backward loop, row by row."""
     rows_summed: dict[Node, Node]
     """Sums over all rows after the loop, by the accumulated value that takes the place of rows."""
@@ -409,7 +409,7 @@ def plan(trace: Trace) -> Plan:
     inference = _forward(trace, streams, ())
     saved, kept, boundary, accumulated, rows_summed = _choose(trace, parts)
     training = _forward(trace, streams, saved)
-    backward, places = _backward(trace, saved, kept, boundary, accumulated)
+    backward, places, sums = _backward(trace, saved, kept, boundary, accumulated)
     return Plan(
         trace=trace,
         streams=streams,
@@ -419,7 +419,7 @@ def plan(trace: Trace) -> Plan:
         saved=saved,
         kept=kept,
         boundary=places,
-        accumulated=accumulated,
+        accumulated=sums,
         rows_summed=rows_summed,
     )
 
@@ -587,7 +587,7 @@ def _backward(
     kept: Sequence[Node],
     boundary: Sequence[Node],
     accumulated: Sequence[Node],
-) -> tuple[Scheduler, dict[Node, tuple[Array, int]]]:
+) -> tuple[Scheduler, dict[Node, tuple[Array, int]], dict[Node, Array]]:
     """The loop backward: reads what was saved and kept, ∂L/∂y and ∂L/∂state; writes what is passed
     on, what is accumulated, and ∂L/∂(state before)."""
     s = Scheduler()
@@ -614,9 +614,10 @@ def _backward(
         if d is not None:
             outputs.append((d, temporary))
     _write_all(s, outputs)
-    for node in accumulated:
-        s.write(node, s.array(f"sum {node.name}", "row", width(node)), accumulate=True)
-    return s, places
+    sums = {node: s.array(f"sum {node.name}", "row", width(node)) for node in accumulated}
+    for node, array in sums.items():
+        s.write(node, array, accumulate=True)
+    return s, places, sums
 
 
 def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:

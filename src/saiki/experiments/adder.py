@@ -388,7 +388,8 @@ def _explosion(trial: Trial) -> str:
 def _rates(trials: Sequence[Trial], *varied: str) -> str:
     """The rate of each trial, with its extremes over the seeds."""
     return "exact_sum_rate " + ", ".join(
-        "".join(f"{name} {trial.knobs[name]}: " for name in varied)
+        ", ".join(f"{name} {trial.knobs[name]}" for name in varied)
+        + (": " if varied else "")
         + "{:.3f} ({:.3f} to {:.3f})".format(
             trial.mean("exact_sum_rate"),
             min(trial.values("exact_sum_rate")),

@@ -28,7 +28,9 @@ class Walk:
     row_stride: int
     rows: int
 
+    @cached_property
     def backwards(self) -> "Walk":
+        """The same steps from the last to the first."""
         return Walk(self.offsets.flip(0), self.counts.flip(0), self.row_stride, self.rows)
 
     def __len__(self) -> int:
@@ -52,35 +54,50 @@ class CompiledLoop:
     def compiled(self) -> Compiled:
         return compile_text(self.text)
 
+    @cached_property
+    def temporaries(self) -> dict[Array, int]:
+        """Arrays that live for one call, with their features in whole vectors."""
+        lanes = machine().lanes(self.dtype)
+        names = {f"t{i}" for i in range(1, self.scheduler.scratch + 1)}
+        return {a: -(-a.width // lanes) * lanes for a in self.arrays if a.name in names}
+
+    @cached_property
+    def table(self) -> type[ctypes.Array[ctypes.c_int64]]:
+        return ctypes.c_int64 * len(self.arrays)
+
     def run(
         self, given: Mapping[Array, Tensor], outside: Mapping[Array, Tensor], walk: Walk
     ) -> None:
         """Run over all steps of ``walk``.
 
         Args:
-            given: ``(rows, width)`` tensors, whose last axis is contiguous; temporaries are made.
+            given: ``(rows, width)`` tensors, whose last axis is contiguous.
             outside: values of the parameters that the loop reads.
         """
-        lanes = machine().lanes(self.dtype)
-        free = [a for a in self.arrays if a.kind == "row" and a not in given]
-        sizes = [-(-a.width // lanes) * lanes for a in free]
-        scratch = torch.zeros(walk.rows, sum(sizes), dtype=self.dtype)
-        pieces = dict(zip(free, scratch.split(sizes, 1), strict=True)) if free else {}
-        tensors = []
+        sizes = self.temporaries
+        room = sum(sizes.values())
+        scratch = torch.empty(walk.rows, room, dtype=self.dtype)
+        at, size = scratch.data_ptr(), self.dtype.itemsize
+        pointers, strides, alive = [], [], []
         for array in self.arrays:
+            if array in sizes:
+                pointers.append(at)
+                strides.append(room)
+                at += sizes[array] * size
+                continue
             if array.kind == "weight":
                 tensor = packing(outside[array], self.dtype, machine())
             elif array.kind == "vector":
                 tensor = outside[array].reshape(-1).contiguous()
             else:
-                tensor = given[array] if array in given else pieces[array]
-            tensors.append(tensor)
-        n = len(tensors)
-        pointers = (ctypes.c_int64 * n)(*(t.data_ptr() for t in tensors))
-        strides = (ctypes.c_int64 * n)(*(t.stride(0) for t in tensors))
+                tensor = given[array]
+            alive.append(tensor)
+            pointers.append(tensor.data_ptr())
+            strides.append(tensor.stride(0))
+        addresses = self.table(*pointers), self.table(*strides)
         arguments = (
-            ctypes.addressof(pointers),
-            ctypes.addressof(strides),
+            ctypes.addressof(addresses[0]),
+            ctypes.addressof(addresses[1]),
             walk.offsets.data_ptr(),
             walk.counts.data_ptr(),
             len(walk),

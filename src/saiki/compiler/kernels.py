@@ -1,0 +1,98 @@
+"""Which kernel serves a cell: compiled at the first call, and again when the cell has changed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saiki.cell import Cell
+from saiki.compiler.layer import CompiledCell
+from saiki.compiler.op import register
+from saiki.errors import CompileError
+
+_INTERNAL = set(vars(torch.nn.Module())) - {"training"}
+
+
+class Setting:
+    """What a trace takes as it is: the attributes of a cell and its modules, and all shapes."""
+
+    def __init__(self, cell: Cell) -> None:
+        names = [*dict(cell.named_parameters()), *dict(cell.named_buffers())]
+        owners = [cell.get_submodule(name.rpartition(".")[0]) for name in names]
+        self.places: list[tuple[dict[str, Any], str]] = [
+            (owner._parameters if last in owner._parameters else owner._buffers, last)
+            for owner, last in zip(owners, (n.rpartition(".")[2] for n in names), strict=True)
+        ]
+        self.values: list[tuple[dict[str, Any], str, Any]] = []
+        for module in cell.modules():
+            own = vars(module)
+            self.values += [(own, n, v) for n, v in own.items() if n not in _INTERNAL]
+            self.values += [(module._modules, n, v) for n, v in module._modules.items()]
+        self.shapes = [t.shape for t in self.tensors()]
+
+    def tensors(self) -> list[Tensor]:
+        """Parameters, then buffers, as a trace orders them."""
+        return [owner[name] for owner, name in self.places]
+
+    def holds(self) -> bool:
+        """Whether nothing of it has changed."""
+        for values, name, value in self.values:
+            now = values.get(name, _INTERNAL)
+            if now is not value and (not isinstance(value, int | float | str) or now != value):
+                return False
+        return [t.shape for t in self.tensors()] == self.shapes
+
+
+@dataclass(frozen=True)
+class Known:
+    """A compiled cell and its number for :func:`saiki.compiler.op.scan`, or why there is none."""
+
+    setting: Setting
+    compiled: CompiledCell | None
+    key: int
+    why_not: str
+    for_ever: bool = False
+
+
+class Kernels:
+    """The compiled forms of one cell, one for each floating-point type."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.known: dict[torch.dtype, Known] = {}
+        self.hooks = [
+            hooks
+            for module in cell.modules()
+            for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        ]
+
+    def find(self, dtype: torch.dtype) -> Known:
+        """What is known of the cell as it now is; compiled if need be."""
+        known = self.known.get(dtype)
+        if known is None or not (known.for_ever or known.setting.holds()):
+            self.known[dtype] = known = self._compile(dtype)
+        return known
+
+    def _compile(self, dtype: torch.dtype) -> Known:
+        setting = Setting(self.cell)
+        try:
+            compiled = CompiledCell(self.cell, dtype)
+        except CompileError as error:
+            return Known(setting, None, -1, str(error))
+        if not setting.holds():
+            why = f"step of {type(self.cell).__name__} changes an attribute of the cell each time"
+            return Known(setting, None, -1, why, for_ever=True)
+        return Known(setting, compiled, register(compiled), "")
+
+    def obstacle(self, x: Tensor) -> str:
+        """Why no kernel can serve this call, whatever the cell computes; empty if one can."""
+        if x.device.type != "cpu":
+            return f"there is no kernel for {x.device.type} tensors"
+        if x.dtype not in (torch.float32, torch.float64):
+            return f"there is no kernel for {x.dtype}"
+        if any(self.hooks):
+            return "hooks on the cell see every step, which only the eager loop makes"
+        if torch._C._are_functorch_transforms_active():
+            return "transforms of torch.func need the eager loop"
+        return ""

@@ -1,0 +1,102 @@
+"""What the plan hoists, how many stages it has, and what it leaves to one product afterwards."""
+
+import pytest
+import torch
+
+from saiki import Recurrent
+from saiki.cells import GRU, LSTM, SimpleRNN
+from saiki.compiler.plan import plan
+from saiki.compiler.trace import trace
+from test_examples import CELLS
+
+aten = torch.ops.aten
+
+
+def planned(cell):
+    return plan(trace(cell, torch.float64))
+
+
+def stages(program):
+    """Stages with a product."""
+    return sum(bool(stage.products) for stage in program.stages)
+
+
+def weights(scheduler):
+    return [(a.inner, a.width) for a in scheduler.program.arrays if a.kind == "weight"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "count"),
+    [
+        (lambda: LSTM(3, 5), 1),
+        (lambda: LSTM(3, 5, peephole=True), 1),
+        (lambda: GRU(3, 5), 1),
+        (lambda: GRU(3, 5, reset="before"), 2),
+        (lambda: LSTM(3, 5, projection_size=2), 2),
+        (lambda: CELLS["MultiplicativeLSTM"](3, 5), 2),
+        (lambda: CELLS["IndRNN"](3, 5), 0),
+        (lambda: CELLS["SRU"](3, 5), 0),
+    ],
+    ids=["lstm", "peephole", "gru", "reset before", "projection", "multiplicative", "ind", "sru"],
+)
+def test_products_one_after_the_other_forward(cell, count):
+    p = planned(cell())
+    assert stages(p.inference.program) == stages(p.training.program) == count
+
+
+def test_the_product_of_the_recurrence_is_the_only_one_in_the_loop():
+    p = planned(LSTM(3, 5))
+    assert weights(p.inference) == weights(p.training) == [(5, 20)]
+    assert weights(p.backward) == [(20, 5)]
+
+
+@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
+def test_the_product_of_x_is_done_for_all_steps_at_once(cell):
+    p = planned(cell(3, 5))
+    in_loop = {product.node for stage in p.training.program.stages for product in stage.products}
+    hoisted = set()
+    stack = list(p.streams)
+    while stack:
+        node = stack.pop()
+        hoisted.add(node)
+        stack.extend(node.all_input_nodes)
+    assert p.trace.x in hoisted
+    products = {n for n in hoisted if n.target in (aten.mm.default, aten.addmm.default)}
+    assert len(products) == 1
+    assert not products & in_loop
+    assert not hoisted & set(p.trace.states)
+
+
+@pytest.mark.parametrize("cell", [LSTM(3, 5), GRU(3, 5), GRU(3, 5, reset="before")], ids=str)
+def test_no_gradient_of_a_weight_is_computed_in_the_loop(cell):
+    p = planned(cell)
+    in_loop = [product.node for stage in p.backward.program.stages for product in stage.products]
+    matrices = [
+        gradient
+        for name, gradient in p.trace.d_parameters.items()
+        if dict(cell.named_parameters())[name].ndim == 2
+    ]
+    assert len(matrices) == 2
+    for gradient in matrices:
+        assert gradient not in in_loop
+        assert gradient not in p.accumulated
+    for product in in_loop:
+        assert product.meta["val"].shape[0] == p.trace.x.meta["val"].shape[0]  # rows, not features
+    sizes = [array.width for array in p.backward.program.arrays if "sum" in array.name]
+    assert all(size <= 4 * 5 for size in sizes)
+
+
+def test_an_lstm_saves_its_gates_and_its_cell_and_no_more():
+    p = planned(LSTM(3, 5))
+    saved = sum(int(node.meta["val"].shape[1]) for node in (*p.saved, *p.kept))
+    assert saved <= 4 * 5 + 3 * 5  # i, f, g, o; h; c before and tanh(c) after
+
+
+def test_explain_shows_the_plan():
+    text = Recurrent(GRU(3, 5, reset="before"), backend="cpu").explain()
+    assert "hoisted: " in text
+    assert "forward" in text
+    assert "saved: " in text
+    assert "backward" in text
+    assert "5×10" in text.partition("backward")[0]
+    assert "5×5" in text.partition("backward")[0]

@@ -1,0 +1,210 @@
+"""What cannot be compiled is refused by the name of the operation and the line of step."""
+
+import inspect
+import re
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from compiler.comparison import draw, eager, randomised
+from saiki import Cell, Recurrent
+from saiki.cells import GRU
+from saiki.errors import CompileError
+
+
+class Base(Cell):
+    def __init__(self, input_size=3, hidden_size=5):
+        super().__init__(input_size, hidden_size)
+        self.W = nn.Linear(input_size, hidden_size)
+
+
+class Branches(Base):
+    def step(self, x, h):
+        if bool(h.abs().max() > 100):  # here
+            return h
+        return torch.tanh(self.W(x) + h)
+
+
+class ReadsANumber(Base):
+    def step(self, x, h):
+        return torch.tanh(self.W(x) + h) * max(1.0, h.sum().item() * 0)  # here
+
+
+class Random(Base):
+    def step(self, x, h):
+        noise = torch.rand_like(h)  # here
+        return torch.tanh(self.W(x) + h) + 0 * noise
+
+
+class DropsOut(Base):
+    def step(self, x, h):
+        h = nn.functional.dropout(h, 0.5)  # here
+        return torch.tanh(self.W(x) + h)
+
+
+class Sorts(Base):
+    def step(self, x, h):
+        h = h.sort(-1).values  # here
+        return torch.tanh(self.W(x) + h)
+
+
+class CumulativelySums(Base):
+    def step(self, x, h):
+        h = h.cumsum(-1)  # here
+        return torch.tanh(self.W(x) + h)
+
+
+class Convolves(Base):
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Conv1d(1, 1, 3, padding=1)
+
+    def step(self, x, h):
+        h = self.kernel(h.unsqueeze(1)).squeeze(1)  # here
+        return torch.tanh(self.W(x) + h)
+
+
+class ChangesX(Base):
+    def step(self, x, h):
+        x = x.mul_(0.5)  # here
+        return torch.tanh(self.W(x) + h)
+
+
+class ChangesTheState(Base):
+    def step(self, x, h):
+        h[:, 0] = 1  # here
+        return torch.tanh(self.W(x) + h)
+
+
+class MultipliesRows(Base):
+    def step(self, x, h):
+        u = torch.tanh(self.W(x) + h)
+        return torch.bmm(u.unsqueeze(2), h.unsqueeze(1))[:, 0]  # here
+
+
+class ThreeDimensions(Base):
+    def step(self, x, h):
+        return torch.tanh(self.W(x) + (h.unsqueeze(2) * h.unsqueeze(1)).sum(2))  # here
+
+
+REFUSED = {
+    Branches: "cannot be traced",
+    ReadsANumber: "cannot be traced",
+    Random: "rand",
+    DropsOut: "bernoulli|rand|dropout",
+    Sorts: "sort",
+    CumulativelySums: "cumsum",
+    Convolves: "convolution|unsqueeze",
+    ChangesX: "mul_|in.?place",
+    ChangesTheState: "copy_|fill_|in.?place",
+    MultipliesRows: "bmm|unsqueeze",
+    ThreeDimensions: "unsqueeze|mul|tanh|sum",
+}
+
+
+def line_of(cell):
+    """The number and the text of the line marked in ``step``."""
+    lines, first = inspect.getsourcelines(cell.step)
+    at = next(i for i, line in enumerate(lines) if line.rstrip().endswith("# here"))
+    return first + at, lines[at].strip()
+
+
+NO_LINE = "the message lacks the line of step"
+PARTS = "an operation with several results ends in an IndexError or a TypeError"
+BROKEN = {
+    **dict.fromkeys(
+        (Random, DropsOut, CumulativelySums, Convolves, MultipliesRows, ThreeDimensions), NO_LINE
+    ),
+    Sorts: PARTS,
+    ChangesX: "the check of the contract, which steps twice on one x, calls it a mixing of rows",
+}
+
+
+def cases(cells):
+    return [
+        pytest.param(cell, marks=pytest.mark.xfail(strict=True, reason=BROKEN[cell]))
+        if cell in BROKEN
+        else cell
+        for cell in cells
+    ]
+
+
+@pytest.mark.parametrize("cell", cases(REFUSED))
+def test_names_the_operation_and_the_line(cell):
+    with pytest.raises(CompileError) as refusal:
+        Recurrent(cell(), backend="cpu")(torch.randn(2, 4, 3))
+    message = str(refusal.value)
+    number, text = line_of(cell)
+    assert re.search(REFUSED[cell], message)
+    assert "test_refusals.py" in message
+    assert f"line {number}" in message
+    assert text in message
+
+
+@pytest.mark.parametrize("cell", cases([Branches, Sorts, Convolves, MultipliesRows]))
+def test_auto_says_so_once_and_is_right(cell):
+    layer = randomised(Recurrent(cell()))
+    x = draw(2, 4, 3)
+    with pytest.warns(UserWarning, match=r"step by step.*step") as warned:
+        y, last = layer(x)
+    assert len(warned) == 1
+    expected, end = eager(layer)(x)
+    assert torch.equal(y, expected)
+    assert torch.equal(last, end)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(x)
+        layer(draw(2, 4, 3).float().double())
+
+
+@pytest.mark.xfail(strict=True, reason=PARTS)
+def test_explain_says_why():
+    layer = Recurrent(Sorts())
+    assert layer.explain().startswith("eager: sort cannot be compiled")
+    assert Recurrent(GRU(3, 5), backend="eager").explain().startswith("eager")
+
+
+@pytest.mark.parametrize("device", ["meta"])
+def test_another_device(device):
+    layer = Recurrent(GRU(3, 5), backend="cpu").to(device)
+    with pytest.raises(CompileError, match="no kernel for meta tensors"):
+        layer(torch.randn(2, 4, 3, device=device))
+
+
+def test_another_type():
+    layer = Recurrent(GRU(3, 5), backend="cpu").bfloat16()
+    with pytest.raises(CompileError, match="no kernel for torch.bfloat16"):
+        layer(torch.randn(2, 4, 3).bfloat16())
+
+
+class Recurs(Cell):
+    """Nothing is hoisted that could notice a wrong type."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.U = nn.Linear(hidden_size, hidden_size)
+
+    def step(self, x, h):
+        return torch.tanh(self.U(h) + x)
+
+
+TYPES = "memory of another type is read, and written beyond its end, as if it were the kernel's"
+
+
+@pytest.mark.xfail(run=False, strict=True, reason=TYPES)
+def test_a_state_of_another_type_is_refused_as_by_the_eager_loop():
+    layer = randomised(Recurrent(Recurs(5, 5), backend="cpu"))
+    for part in (eager(layer), layer):
+        with pytest.raises((RuntimeError, ValueError, CompileError)):
+            part(draw(3, 4, 5), draw(3, 5).float())
+
+
+@pytest.mark.xfail(run=False, strict=True, reason=TYPES)
+def test_parameters_of_another_type_are_refused_as_by_the_eager_loop():
+    layer = randomised(Recurrent(Recurs(5, 5), backend="cpu"))
+    layer.float()
+    for part in (eager(layer), layer):
+        with pytest.raises((RuntimeError, ValueError, CompileError)):
+            part(draw(3, 4, 5), draw(3, 5))
