@@ -140,7 +140,10 @@ def test_the_version_is_that_of_the_package():
 
 def test_an_unknown_command_is_named_with_those_there_are():
     line = refused("rum", "adder")
-    assert "no command 'rum'; there are ls, show, run, try, compare, predict, check, plot" in line
+    assert (
+        "no command 'rum'; there are ls, show, run, try, compare, predict, check, bench, plot"
+        in line
+    )
 
 
 def test_an_unknown_option_is_refused():

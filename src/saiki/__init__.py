@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from saiki import activations, cells, lens
     from saiki.cell import Cell
-    from saiki.errors import CellError, InputError, SaikiError
+    from saiki.errors import CellError, CompileError, InputError, SaikiError
     from saiki.proof import check
     from saiki.recurrent import Bidirectional, Recurrent, Stack
 
@@ -17,6 +17,7 @@ __all__ = [
     "Bidirectional",
     "Cell",
     "CellError",
+    "CompileError",
     "InputError",
     "Recurrent",
     "SaikiError",
@@ -31,6 +32,7 @@ _HOMES = {
     "Bidirectional": "saiki.recurrent",
     "Cell": "saiki.cell",
     "CellError": "saiki.errors",
+    "CompileError": "saiki.errors",
     "InputError": "saiki.errors",
     "Recurrent": "saiki.recurrent",
     "SaikiError": "saiki.errors",

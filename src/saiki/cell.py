@@ -1,6 +1,5 @@
 """The language of cells: one time step, written as its equations."""
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +50,10 @@ class Cell(nn.Module):
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of the state, as ``step`` gives them."""
-        return _state_names(type(self).step, type(self).__name__)
+        if "_names" not in self.__dict__:
+            self.__dict__["_names"] = _state_names(type(self).step, type(self).__name__)
+        names: tuple[str, ...] = self.__dict__["_names"]
+        return names
 
     @property
     def state_sizes(self) -> tuple[int, ...]:
@@ -93,7 +95,6 @@ class Cell(nn.Module):
         return f"{self.input_size}, {self.hidden_size}"
 
 
-@functools.cache
 def _state_names(step: Step, cell: str) -> tuple[str, ...]:
     _, _, *state = inspect.signature(step).parameters.values()
     if not state:
@@ -137,7 +138,7 @@ def verify(cell: Cell) -> None:
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         with torch.random.fork_rng(devices), torch.no_grad():
             torch.manual_seed(0)
-            return cell.forward(*tensors)
+            return cell.forward(*(tensor.clone() for tensor in tensors))
 
     before = run(x, *state)
     for row in (0, 2):  # the last too, for a step in which rows see only later ones

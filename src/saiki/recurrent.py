@@ -92,7 +92,7 @@ class Recurrent(nn.Module):
         if lengths is not None:
             lengths = check_lengths(lengths, x)
         start = self._start(x, state)
-        key = self._kernel(x)
+        key = self._kernel(x, start)
         if key < 0:
             y, end = self._eager(x, start, lengths)
         else:
@@ -134,7 +134,7 @@ class Recurrent(nn.Module):
             y, end = self._eager(x, tensors[:states], lengths)
         return y, *end
 
-    def _kernel(self, x: Tensor) -> int:
+    def _kernel(self, x: Tensor, start: tuple[Tensor, ...]) -> int:
         """The number of the kernel this call goes to; -1 for the eager loop.
 
         Raises:
@@ -142,7 +142,7 @@ class Recurrent(nn.Module):
         """
         if self.backend == "eager":
             return -1
-        why = self._kernels.obstacle(x)
+        why = self._kernels.obstacle(x, start)
         if not why:
             key: int = _key(self, x.dtype)
             if key >= 0:

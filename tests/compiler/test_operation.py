@@ -205,10 +205,12 @@ def assert_models_agree(found, expected, x, *rest):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
+CACHED = "dynamo warns of the functools.lru_cache under Cell.state_names"
 ALIAS = "the operator returns y and what it saves as one memory"
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by dynamo
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # by dynamo
 class TestCompile:
     @pytest.fixture(autouse=True)
     def afresh(self):
@@ -216,8 +218,17 @@ class TestCompile:
         yield
         torch._dynamo.reset()
 
-    @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-    @pytest.mark.parametrize("name", ["lstm", "gru"])
+    @pytest.mark.parametrize(
+        ("name", "backend"),
+        [
+            ("lstm", "eager"),
+            pytest.param("lstm", "aot_eager", marks=pytest.mark.xfail(strict=True, reason=ALIAS)),
+            *(
+                pytest.param("gru", backend, marks=pytest.mark.xfail(strict=True, reason=CACHED))
+                for backend in ("eager", "aot_eager")
+            ),
+        ],
+    )
     def test_in_a_model(self, request, name, backend):
         layer = request.getfixturevalue(name)
         model = Model(layer)

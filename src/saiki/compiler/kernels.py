@@ -1,5 +1,7 @@
 """Which kernel serves a cell: compiled at the first call, and again when the cell has changed."""
 
+import threading
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ from saiki.compiler.layer import CompiledCell
 from saiki.compiler.op import register
 from saiki.errors import CompileError
 
+_LOCK = threading.RLock()
 _INTERNAL = set(vars(torch.nn.Module())) - {"training"}
 
 
@@ -27,7 +30,7 @@ class Setting:
         self.values: list[tuple[dict[str, Any], str, Any]] = []
         for module in cell.modules():
             own = vars(module)
-            self.values += [(own, n, v) for n, v in own.items() if n not in _INTERNAL]
+            self.values += [(own, n, _frozen(v)) for n, v in own.items() if n not in _INTERNAL]
             self.values += [(module._modules, n, v) for n, v in module._modules.items()]
         self.shapes = [t.shape for t in self.tensors()]
 
@@ -38,10 +41,15 @@ class Setting:
     def holds(self) -> bool:
         """Whether nothing of it has changed."""
         for values, name, value in self.values:
-            now = values.get(name, _INTERNAL)
+            now = _frozen(values.get(name, _INTERNAL))
             if now is not value and (not isinstance(value, int | float | str) or now != value):
                 return False
         return [t.shape for t in self.tensors()] == self.shapes
+
+
+def _frozen(value: Any) -> Any:
+    """A value that tells whether ``value`` has changed: what a list holds may change in place."""
+    return repr(value) if isinstance(value, list | dict | set | tuple) else value
 
 
 @dataclass(frozen=True)
@@ -61,17 +69,27 @@ class Kernels:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.known: dict[torch.dtype, Known] = {}
+        self.retired: deque[Known] = deque(maxlen=8)
+        """Replaced, but a backward pass may still need them."""
         self.hooks = [
             hooks
             for module in cell.modules()
-            for hooks in (module._forward_hooks, module._forward_pre_hooks)
+            for hooks in (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._backward_pre_hooks,
+            )
         ]
 
     def find(self, dtype: torch.dtype) -> Known:
         """What is known of the cell as it now is; compiled if need be."""
         known = self.known.get(dtype)
         if known is None or not (known.for_ever or known.setting.holds()):
-            self.known[dtype] = known = self._compile(dtype)
+            with _LOCK:
+                if known is not None:
+                    self.retired.append(known)
+                self.known[dtype] = known = self._compile(dtype)
         return known
 
     def _compile(self, dtype: torch.dtype) -> Known:
@@ -85,12 +103,15 @@ class Kernels:
             return Known(setting, None, -1, why, for_ever=True)
         return Known(setting, compiled, register(compiled), "")
 
-    def obstacle(self, x: Tensor) -> str:
+    def obstacle(self, x: Tensor, states: tuple[Tensor, ...]) -> str:
         """Why no kernel can serve this call, whatever the cell computes; empty if one can."""
         if x.device.type != "cpu":
             return f"there is no kernel for {x.device.type} tensors"
         if x.dtype not in (torch.float32, torch.float64):
             return f"there is no kernel for {x.dtype}"
+        for tensor in (*states, *self.cell.parameters()):
+            if tensor.dtype != x.dtype or tensor.device != x.device:
+                return f"x is of {x.dtype} and a state or parameter of {tensor.dtype}"
         if any(self.hooks):
             return "hooks on the cell see every step, which only the eager loop makes"
         if torch._C._are_functorch_transforms_active():

@@ -1,7 +1,6 @@
 """A compiled layer: what comes before, in and after the loop, forward and backward."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -11,7 +10,7 @@ from saiki.compiler.cpu import memory
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Walk
 from saiki.compiler.plan import Array, Scheduler, extract, plan
-from saiki.compiler.trace import trace, width
+from saiki.compiler.trace import is_row, trace, width
 
 Node = fx.Node
 
@@ -45,12 +44,13 @@ class CompiledCell:
     def forward(
         self,
         x: Tensor,
+        y: Tensor,
         states: Sequence[Tensor],
         parameters: Sequence[Tensor],
         walk: Walk,
         training: bool,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """The output of each row and step, the last states, and what the backward pass needs."""
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Fill ``y``, the output of each row and step; the last states, and what backward needs."""
         p = self.plan
         loop = self.training if training else self.inference
         scheduler = loop.scheduler
@@ -64,23 +64,20 @@ class CompiledCell:
         given: dict[Array, Tensor] = {}
         arrays = iter(loop.arrays)
         for stream in streams:
-            given[next(arrays)] = _rows(stream)
+            given[next(arrays)] = self._rows(stream)
         ends = []
         for state in states:
             ends.append(state.clone(memory_format=torch.contiguous_format))
             given[next(arrays)] = ends[-1]
-        y = x.new_empty(total, self.output_size)
         saved: list[Tensor] = []
-        if training:
-            widths = [0 if n is self.trace.new_states[0] else width(n) for n in p.saved]
+        if training and p.saved:
+            widths = [width(node) for node in p.saved]
             together = memory.empty(total, sum(widths), dtype=self.dtype)
-            for size, tensor in zip(widths, together.split(widths, 1), strict=True):
-                saved.append(tensor if size else y)
-                if size:
-                    given[next(arrays)] = tensor
+            saved += together.split(widths, 1)  # a step's values lie side by side
+            given |= {next(arrays): tensor for tensor in saved}
         given[next(arrays)] = y
         loop.run(given, outside, walk)
-        return y, ends, [*saved, *kept]
+        return ends, [*saved, *kept]
 
     def __str__(self) -> str:
         """What a person wants to know of the plan."""
@@ -129,8 +126,8 @@ class CompiledCell:
         given: dict[Array, Tensor] = {}
         arrays = iter(loop.arrays)
         for tensor in saved:
-            given[next(arrays)] = _rows(tensor)
-        given[next(arrays)] = _rows(d_y)
+            given[next(arrays)] = self._rows(tensor)
+        given[next(arrays)] = self._rows(d_y)
         starts = []
         for d_state in d_states:
             starts.append(d_state.clone(memory_format=torch.contiguous_format))
@@ -145,33 +142,31 @@ class CompiledCell:
         for node, array in p.accumulated.items():
             sums[node] = given[array] = x.new_zeros(walk.rows, array.width)
         loop.run(given, outside, walk.backwards)
-        found = dict(zip([*p.saved, *p.kept], saved, strict=True)) | passed
-        for node in list(found):
-            if node.meta["val"].ndim == 1:
-                found[node] = found[node].squeeze(1)
-        totals = {n: sums[value].sum(0) for n, value in p.rows_summed.items()}
-        results = self._after(needs, found, totals).forward(
-            total, *found.values(), *totals.values(), x, *parameters, *constants
-        )
+        found = dict(zip(self.inputs, (x, *parameters, *constants), strict=True))
+        found |= dict(zip([*p.saved, *p.kept], saved, strict=True)) | passed
+        for node, tensor in found.items():
+            like = node.meta["val"]
+            if is_row(node) and (like.ndim != tensor.ndim or like.dtype != tensor.dtype):
+                found[node] = (tensor.squeeze(1) if like.ndim == 1 else tensor).to(like.dtype)
+        found |= {n: sums[value].sum(0) for n, value in p.rows_summed.items()}
+        for node in p.rows_summed:
+            found[node] = found[node].view(node.meta["val"].shape)
+        results = self._after(needs, list(found)).forward(total, *found.values())
         return results[0], starts, list(results[1:])
 
-    def _after(
-        self, needs: tuple[bool, ...], found: dict[Node, Tensor], totals: dict[Node, Tensor]
-    ) -> Any:
+    def _after(self, needs: tuple[bool, ...], inputs: list[Node]) -> fx.GraphModule:
         if needs not in self.after:
             t = self.trace
             gradients = [t.d_x, *(t.d_parameters.get(name) for name in self.names)]
             wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
-            inputs = [*found, *totals, *self.inputs]
             self.after[needs] = extract(t, inputs, wanted)
         return self.after[needs]
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""
+        tensor = (tensor.unsqueeze(1) if tensor.ndim == 1 else tensor).to(self.dtype)
+        return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()
 
 
 def _outside(scheduler: Scheduler, values: Sequence[Tensor]) -> dict[Array, Tensor]:
     return dict(zip(scheduler.outside.values(), values, strict=True))
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """As ``(rows, width)`` with contiguous features."""
-    tensor = tensor.unsqueeze(1) if tensor.ndim == 1 else tensor
-    return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()

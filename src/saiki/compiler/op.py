@@ -88,10 +88,18 @@ def _forward(
 ) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
     path = _Path(x, lengths, reverse)
-    y, ends, saved = _CELLS[key].forward(
-        path.rows(x), [path.sorted(s) for s in states], parameters, path.walk, training
+    cell = _CELLS[key]
+    dense = path.index is None
+    y = x.new_empty(*(x.shape[:2] if dense else (len(path.index),)), cell.output_size)
+    ends, saved = cell.forward(
+        path.rows(x),
+        y.flatten(0, 1) if dense else y,
+        [path.sorted(s) for s in states],
+        parameters,
+        path.walk,
+        training,
     )
-    return [path.padded(y), *(path.unsorted(e) for e in ends), *saved]
+    return [y if dense else path.padded(y), *(path.unsorted(e) for e in ends), *saved]
 
 
 def _backward(

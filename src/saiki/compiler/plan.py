@@ -36,6 +36,8 @@ CHEAP = {
       for kind in ("Scalar", "Tensor")),
     aten.logical_and.default, aten.logical_or.default, aten.logical_not.default,
     aten.bitwise_and.Tensor, aten.bitwise_or.Tensor, aten.bitwise_not.default,
+    aten.add.Scalar, aten.sub.Scalar, aten.mul.Scalar, aten.bitwise_xor.Tensor,
+    aten.logical_xor.default, aten.isnan.default,
     *CONSTANTS, *SLICES, *RESHAPES, aten.split_with_sizes.default,
 }  # fmt: skip
 """Cheaper to do again in the backward loop than to write in one loop and read in the other."""
@@ -139,6 +141,9 @@ def _place(array: Array, column: int, size: int) -> str:
 
 
 def is_slice(node: Node) -> bool:
+    """Whether the value is a run of another's features."""
+    if node.target is operator.getitem:
+        return node.args[0].target is aten.split_with_sizes.default and is_row(node)
     return node.target in SLICES and is_row(node)
 
 
@@ -327,15 +332,19 @@ POINTWISE: set[Any] = CHEAP | {
     aten.tanh.default, aten.sigmoid.default, aten.erf.default, aten.sin.default, aten.cos.default,
     aten.sqrt.default, aten.rsqrt.default, aten.reciprocal.default, aten.pow.Tensor_Scalar,
     aten.pow.Tensor_Tensor, aten.pow.Scalar, aten.floor.default, aten.ceil.default,
-    aten.round.default, aten.trunc.default, aten.logical_xor.default, aten.div.Tensor_mode,
-    aten.isnan.default,
+    aten.round.default, aten.trunc.default, aten.div.Scalar,
 }  # fmt: skip
 
 
 def supported(node: Node) -> None:
     """Raise unless ``node`` is pointwise work that an emitter knows."""
-    if node.target not in POINTWISE:
+    if node.target not in POINTWISE or (node.target is operator.getitem and not is_slice(node)):
         raise unsupported(node, "there is no kernel for it")
+    value = node.meta["val"]
+    if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
+        arithmetic = node.target in (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
+        if value.dtype != torch.bool or arithmetic:
+            raise unsupported(node, f"it yields {value.dtype}")
     if node.target in RESHAPES:
         source = node.args[0]
         if isinstance(source, Node) and is_row(source) and width(source) not in (1, width(node)):
@@ -517,8 +526,14 @@ def _pointwise(node: Node, parts: _Parts) -> bool:
 
 
 def _is_cheap(node: Node) -> bool:
-    by_number = node.target is aten.div.Tensor and not isinstance(node.args[1], Node)
-    return node.target in CHEAP or by_number
+    """Whether the backward loop would rather do it again; flags are never saved."""
+    divided = node.target in (aten.div.Tensor, aten.div.Scalar)
+    by_number = divided and not isinstance(node.args[1], Node)
+    return node.target in CHEAP or by_number or _is_flag(node)
+
+
+def _is_flag(node: Node) -> bool:
+    return is_row(node) and node.meta["val"].dtype == torch.bool
 
 
 def _resolve(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
@@ -528,8 +543,13 @@ def _resolve(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
     again: dict[Node, None] = dict(saved)
     _leaves_to_save(node, parts, again)
     extra = sum(width(n) for n in again if n not in saved)
-    is_flag = node.meta["val"].dtype == torch.bool if "val" in node.meta and is_row(node) else True
-    if extra and not is_flag and extra >= width(node) and node in parts.loop_forward:
+    if (
+        extra
+        and is_row(node)
+        and not _is_flag(node)
+        and extra >= width(node)
+        and node in parts.loop_forward
+    ):
         saved[node] = None
     else:
         saved.update(again)
@@ -567,11 +587,7 @@ def _forward(trace: Trace, streams: Sequence[Node], saved: Sequence[Node]) -> Sc
     states = [s.array(f"state {label(node)}", "row", width(node)) for node in trace.states]
     for node, state in zip(trace.states, states, strict=True):
         s.read(node, state)
-    outputs = [
-        (node, s.array(f"save {label(node)}", "step", width(node)))
-        for node in saved
-        if node is not trace.new_states[0]
-    ]
+    outputs = [(n, s.array(f"save {label(n)}", "step", width(n))) for n in saved]
     outputs.append((trace.new_states[0], s.array("y", "step", width(trace.new_states[0]))))
     for node, state in zip(trace.new_states, states, strict=True):
         temporary = s.temporary(state.width)

@@ -4,17 +4,23 @@
 so that no derivative is written by hand anywhere, and everything is decomposed to a small core set.
 """
 
+import linecache
 import math
+import sys
 import traceback
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
+from torch.fx import traceback as fx_traceback
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from saiki.cell import Cell, as_states
@@ -78,7 +84,17 @@ def _slice_scatter(
     return torch.cat([t for t in (before, part, after) if t.shape[dim]], dim)
 
 
+def _vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> Tensor:
+    if ord != 2 or dtype is not None:
+        return NotImplemented
+    dims = list(range(x.ndim)) if dim is None else dim
+    return torch.sqrt((x * x).sum(dims, keepdim))
+
+
 _DECOMPOSITIONS = {
+    aten.linalg_vector_norm.default: _vector_norm,
     aten.slice_scatter.default: _slice_scatter,
     aten.mean.dim: _mean,
     aten.var.correction: _variance,
@@ -128,7 +144,8 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         x: Tensor, states: list[Tensor], parameters: list[Tensor], cotangents: list[Tensor]
     ) -> tuple[Any, ...]:
         values = dict(zip(names, parameters, strict=True))
-        new = as_states(functional_call(cell, values, (x, *states)))
+        with _Lines(cell):
+            new = as_states(functional_call(cell, values, (x, *states)))
         wanted = [x, *states, *(values[name] for name in learnt)]
         differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
         if not differentiable:
@@ -162,10 +179,12 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         decomposition_table=table,
         tracing_mode="fake",
         _allow_non_fake_inputs=True,
-        record_stack_traces=True,
     )
     try:
-        with torch.inference_mode(False), torch.enable_grad():  # whatever the caller is in
+        # whatever the caller is in: no gradients, a checkpoint that packs what autograd saves
+        same = saved_tensors_hooks(lambda saved: saved, lambda saved: saved)
+        modes = torch.inference_mode(False), torch.enable_grad(), fx_traceback.preserve_node_meta()
+        with modes[0], modes[1], modes[2], same:
             module = tracer(*arguments)
     except SaikiError:
         raise
@@ -254,14 +273,30 @@ def is_row(node: fx.Node) -> bool:
 
 
 def where(node: fx.Node) -> str:
-    """`` (file.py, line 12: the line)`` of the step that made the node, where it is known."""
-    for line in reversed((node.stack_trace or "").splitlines()):
-        if ", in step" in line:
-            at = (node.stack_trace or "").splitlines().index(line)
-            code = (node.stack_trace or "").splitlines()[at + 1 : at + 2]
-            place = line.strip().removeprefix("File ").removesuffix(", in step").replace('"', "")
-            return f" ({place}: {code[0].strip()})" if code else f" ({place})"
-    return ""
+    """`` at file.py, line 12: the line`` of the step that made the node, where it is known."""
+    return node.stack_trace or ""
+
+
+class _Lines(TorchFunctionMode):
+    """Notes for each operation which line of ``step`` it comes from."""
+
+    def __init__(self, cell: Cell) -> None:
+        super().__init__()
+        self.code = type(cell).step.__code__
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code is not self.code:
+            frame = frame.f_back
+        if frame is not None:
+            place = self.code.co_filename, frame.f_lineno
+            line = linecache.getline(*place).strip()
+            fx_traceback.set_stack_trace([f" at {place[0]}, line {place[1]}: {line}"])
+        return func(*args, **(kwargs or {}))
+
+    def __exit__(self, *error: Any) -> None:
+        fx_traceback.set_stack_trace([])  # the gradients have no line
+        super().__exit__(*error)
 
 
 def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:

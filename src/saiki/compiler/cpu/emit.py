@@ -248,7 +248,7 @@ class _Emitter:
             values = _Values(self, r, column, lanes, stage)
             results = [values.of(store.node) for store in loop.stores]
             for (node, _), total in zip(loop.sums, sums, strict=True):
-                part = values.of(node.args[0])
+                part = values.number(node.args[0], node.args[0], 0, False)
                 self._add_to_sum(node, total, part, lanes)
             for store, result in zip(loop.stores, results, strict=True):
                 self._store(store, result, r, column, lanes)
@@ -259,6 +259,8 @@ class _Emitter:
         self, store: Store, value: ir.Value, r: ir.Value, column: ir.Value, lanes: int
     ) -> None:
         at = self.at(self.row(store.array, r), self.b.add(column, INT(store.column)))
+        if _is_flag(value):
+            value = self.b.uitofp(value, self.vector(lanes))
         if store.accumulate:
             value = self.b.fadd(self.load(at, lanes), value)
         self.store(value, at)
@@ -643,6 +645,7 @@ _LOGIC: dict[str, Callable[..., ir.Value]] = {
     "logical_not": lambda b, x: b.not_(x),
     "bitwise_and": lambda b, x, y: b.and_(x, y),
     "bitwise_or": lambda b, x, y: b.or_(x, y),
+    "bitwise_xor": lambda b, x, y: b.xor(x, y),
     "bitwise_not": lambda b, x: b.not_(x),
 }
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}

@@ -76,7 +76,7 @@ class CompiledLoop:
         """
         sizes = self.temporaries
         room = sum(sizes.values())
-        scratch = torch.empty(walk.rows, room, dtype=self.dtype)
+        scratch = torch.zeros(walk.rows, room, dtype=self.dtype)
         at, size = scratch.data_ptr(), self.dtype.itemsize
         pointers, strides, alive = [], [], []
         for array in self.arrays:
@@ -86,9 +86,9 @@ class CompiledLoop:
                 at += sizes[array] * size
                 continue
             if array.kind == "weight":
-                tensor = packing(outside[array], self.dtype, machine())
+                tensor = packing(outside[array].to(self.dtype), self.dtype, machine())
             elif array.kind == "vector":
-                tensor = outside[array].reshape(-1).contiguous()
+                tensor = outside[array].to(self.dtype).reshape(-1).contiguous()
             else:
                 tensor = given[array]
             alive.append(tensor)
