@@ -43,6 +43,8 @@ def test_every_parameter_the_input_and_each_state_are_on_trial():
         PADDING,
         PADDING_GRADIENTS,
         "reversal as flipped input",
+        "compiled as eager",
+        "gradients compiled as eager",
     ]
 
 

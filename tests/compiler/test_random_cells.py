@@ -1,6 +1,5 @@
 """Cells made of random expressions, compiled, give what they give step by step."""
 
-import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -105,10 +104,6 @@ def cells(draw):
     return (One, Two, Three)[states - 1](trees)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="x or a hoisted comparison needed by the gradients; memory of states nothing reads",
-)
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(cell=cells(), ragged=st.booleans(), reverse=st.booleans())
 def test_agrees(cell, ragged, reverse):

@@ -62,6 +62,9 @@ class Known:
     why_not: str
     for_ever: bool = False
 
+    def holds(self) -> bool:
+        return self.for_ever or self.setting.holds()
+
 
 class Kernels:
     """The compiled forms of one cell, one for each floating-point type."""
@@ -85,11 +88,15 @@ class Kernels:
     def find(self, dtype: torch.dtype) -> Known:
         """What is known of the cell as it now is; compiled if need be."""
         known = self.known.get(dtype)
-        if known is None or not (known.for_ever or known.setting.holds()):
-            with _LOCK:
-                if known is not None:
-                    self.retired.append(known)
-                self.known[dtype] = known = self._compile(dtype)
+        if known is not None and known.holds():
+            return known
+        with _LOCK:
+            known = self.known.get(dtype)
+            if known is not None and known.holds():  # another thread was faster
+                return known
+            if known is not None:
+                self.retired.append(known)
+            self.known[dtype] = known = self._compile(dtype)
         return known
 
     def _compile(self, dtype: torch.dtype) -> Known:

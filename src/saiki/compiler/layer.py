@@ -1,6 +1,7 @@
 """A compiled layer: what comes before, in and after the loop, forward and backward."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx
@@ -71,18 +72,16 @@ class CompiledCell:
             given[next(arrays)] = ends[-1]
         saved: list[Tensor] = []
         if training and p.saved:
-            widths = [width(node) for node in p.saved]
-            together = memory.empty(total, sum(widths), dtype=self.dtype)
-            saved += together.split(widths, 1)  # a step's values lie side by side
-            given |= {next(arrays): tensor for tensor in saved}
+            saved.append(memory.empty(total, sum(self.saved_widths), dtype=self.dtype))
+            given |= {next(arrays): part for part in saved[0].split(self.saved_widths, 1)}
         given[next(arrays)] = y
         loop.run(given, outside, walk)
-        return ends, [*saved, *kept]
+        return ends, [*saved, *self._apart(x, kept)]
 
     def __str__(self) -> str:
         """What a person wants to know of the plan."""
         wide = machine()
-        count = sum(self.saved_widths)
+        count = sum(self.left_widths)
         return "\n".join(
             (
                 f"one loop of {self.dtype} in vectors of {wide.lanes(self.dtype)} ({wide.name})",
@@ -92,10 +91,25 @@ class CompiledCell:
             )
         )
 
-    @property
+    def _apart(self, x: Tensor, kept: Sequence[Tensor]) -> list[Tensor]:
+        """``kept`` as rows, none in memory of another or of x: an operator's results."""
+        seen, found = {x.untyped_storage().data_ptr()}, []
+        for tensor in map(self._rows, kept):
+            where = tensor.untyped_storage().data_ptr()
+            found.append(tensor.clone() if where in seen else tensor)
+            seen.add(where)
+        return found
+
+    @cached_property
     def saved_widths(self) -> list[int]:
-        """Features of each saved and kept value."""
-        return [width(node) for node in (*self.plan.saved, *self.plan.kept)]
+        """Features of each saved value; at each step they lie side by side."""
+        return [width(node) for node in self.plan.saved]
+
+    @property
+    def left_widths(self) -> list[int]:
+        """Features of each tensor the forward pass leaves for the backward pass."""
+        saved = [sum(self.saved_widths)] if self.saved_widths else []
+        return [*saved, *(width(node) for node in self.plan.kept)]
 
     @property
     def has_gradient(self) -> list[bool]:
@@ -123,6 +137,8 @@ class CompiledCell:
         constants = tuple(t.constants.values())
         values = self.outside_backward.forward(total, x, *parameters, *constants)
         outside = _outside(p.backward, values)
+        if p.saved:
+            saved = [*saved[0].split(self.saved_widths, 1), *saved[1:]]
         given: dict[Array, Tensor] = {}
         arrays = iter(loop.arrays)
         for tensor in saved:

@@ -144,7 +144,7 @@ def _forward_shapes(
     cell = _CELLS[key]
     batch, time = x.shape[:2]
     total = batch * time if lengths is None else torch.library.get_ctx().new_dynamic_size()
-    saved = [x.new_empty(total, n) for n in cell.saved_widths] if training else []
+    saved = [x.new_empty(total, n) for n in cell.left_widths] if training else []
     y = x.new_empty(batch, time, cell.output_size)
     return [y, *(torch.empty_like(s) for s in states), *saved]
 

@@ -354,8 +354,9 @@ def supported(node: Node) -> None:
 
 
 def unsupported(node: Node, why: str) -> CompileError:
-    name = str(node.target).removeprefix("aten.").split(".")[0]
-    return CompileError(f"{name} cannot be compiled{where(node)}: {why}")
+    maker = node.args[0] if node.target is operator.getitem else node
+    name = str(maker.target).removeprefix("aten.").split(".")[0]
+    return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")
 
 
 @dataclass

@@ -233,9 +233,15 @@ def _split_addmm(graph: fx.Graph, states: list[fx.Node]) -> None:
         if node.target is aten.addmm.default:
             bias, left, right = node.args
             with graph.inserting_before(node):
-                product = graph.call_function(aten.mm.default, (left, right))
-                total = graph.call_function(aten.add.Tensor, (product, bias))
-            for new in (product, total):
+                product = total = graph.call_function(aten.mm.default, (left, right))
+                if "alpha" in node.kwargs:
+                    total = graph.call_function(aten.mul.Tensor, (product, node.kwargs["alpha"]))
+                if "beta" in node.kwargs:
+                    scale, meta = node.kwargs["beta"], bias.meta
+                    bias = graph.call_function(aten.mul.Tensor, (bias, scale))
+                    bias.meta = {"val": meta["val"]}
+                scaled, total = total, graph.call_function(aten.add.Tensor, (total, bias))
+            for new in (product, scaled, total):
                 new.meta = dict(node.meta)
                 new.stack_trace = node.stack_trace
                 of_state.add(new)
