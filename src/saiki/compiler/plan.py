@@ -343,7 +343,10 @@ def supported(node: Node) -> None:
     value = node.meta["val"]
     if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
         arithmetic = node.target in (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
-        if value.dtype != torch.bool or arithmetic:
+        chosen = node.target is aten.where.self and all(
+            not isinstance(a, Node) or a.target in CONSTANTS for a in node.args[1:]
+        )
+        if not chosen and (value.dtype != torch.bool or arithmetic):
             raise unsupported(node, f"it yields {value.dtype}")
     if node.target in RESHAPES:
         source = node.args[0]
@@ -515,6 +518,8 @@ def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
 
 def _pointwise(node: Node, parts: _Parts) -> bool:
     """Whether the loop can evaluate ``node`` from what it has anyway."""
+    if node.target is operator.getitem and not is_slice(node):
+        return node in parts.hoisted
     if node in parts.loop_backward or node.target in CONSTANTS or not is_row(node):
         return node.target is not aten.split_with_sizes.default or _pointwise(node.args[0], parts)
     if node in parts.hoisted or node in parts.loop_forward or node.op == "placeholder":

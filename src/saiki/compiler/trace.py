@@ -10,7 +10,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -163,6 +163,7 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         **get_decompositions(_DECOMPOSED),
         **_DECOMPOSITIONS,
     }
+    norms = {norm: table.pop(norm) for norm in _NORMS}
     with torch.inference_mode(False), FakeTensorMode(allow_non_fake_inputs=True):
         states = [torch.empty(ROWS, n, dtype=dtype).requires_grad_() for n in cell.state_sizes]
         arguments = (
@@ -202,6 +203,7 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     _simplify(graph)
     x, *rest = (node for node in graph.nodes if node.op == "placeholder")
     k = len(states)
+    _split_norms(graph, rest[:k], {**table, **norms})
     _split_addmm(graph, rest[:k])
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, k)
@@ -221,6 +223,48 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         d_states=gradients[1 : 1 + k],
         d_parameters=d_parameters,
     )
+
+
+_NORMS = {aten.native_layer_norm.default: 0, aten.native_layer_norm_backward.default: 1}
+"""Kept whole outside the recursion, where PyTorch has kernels for them; the place of the input."""
+
+
+def _split_norms(graph: fx.Graph, states: list[fx.Node], table: Any) -> None:
+    """Inside the recursion a layer normalisation is made of plain operations."""
+    of_state = set(states)
+    for node in list(graph.nodes):
+        if not any(source in of_state for source in node.all_input_nodes):
+            continue
+        of_state.add(node)
+        place = _NORMS.get(node.target)
+        if place is None or node.args[place] not in of_state:
+            continue
+        inputs, norm = node.all_input_nodes, cast(Any, node.target)
+
+        def whole(
+            *values: Tensor, node: fx.Node = node, inputs: Any = inputs, norm: Any = norm
+        ) -> Any:
+            known = dict(zip(inputs, values, strict=True))
+            return norm(*fx.node.map_arg(node.args, known.__getitem__))
+
+        parts = make_fx(whole, decomposition_table=table)(*(n.meta["val"] for n in inputs)).graph
+        copies: dict[fx.Node, Any] = {}
+        given = iter(inputs)
+        with graph.inserting_before(node):
+            for part in parts.nodes:
+                if part.op == "placeholder":
+                    copies[part] = next(given)
+                elif part.op == "call_function":
+                    copies[part] = graph.node_copy(part, copies.__getitem__)
+                    copies[part].stack_trace = node.stack_trace
+                    if any(source in of_state for source in copies[part].all_input_nodes):
+                        of_state.add(copies[part])
+                else:
+                    results = part.args[0]
+        for user in list(node.users):
+            user.replace_all_uses_with(copies[results[user.args[1]]])
+            graph.erase_node(user)
+        graph.erase_node(node)
 
 
 def _split_addmm(graph: fx.Graph, states: list[fx.Node]) -> None:
