@@ -10,7 +10,8 @@ from saiki.cell import Cell
 from saiki.compiler.cpu import memory
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Walk
-from saiki.compiler.plan import Array, Scheduler, extract, plan
+from saiki.compiler.plan import extract, plan
+from saiki.compiler.program import Array, Scheduler
 from saiki.compiler.trace import is_row, trace, width
 
 Node = fx.Node

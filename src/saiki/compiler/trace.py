@@ -163,7 +163,7 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         **get_decompositions(_DECOMPOSED),
         **_DECOMPOSITIONS,
     }
-    norms = {norm: table.pop(norm) for norm in _NORMS}
+    norms = {norm: table.pop(norm) for norm in _WHOLE}
     with torch.inference_mode(False), FakeTensorMode(allow_non_fake_inputs=True):
         states = [torch.empty(ROWS, n, dtype=dtype).requires_grad_() for n in cell.state_sizes]
         arguments = (
@@ -225,8 +225,8 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     )
 
 
-_NORMS = {aten.native_layer_norm.default: 0, aten.native_layer_norm_backward.default: 1}
-"""Kept whole outside the recursion, where PyTorch has kernels for them; the place of the input."""
+_WHOLE = (aten.native_layer_norm.default,)
+"""Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
 
 
 def _split_norms(graph: fx.Graph, states: list[fx.Node], table: Any) -> None:
@@ -236,8 +236,7 @@ def _split_norms(graph: fx.Graph, states: list[fx.Node], table: Any) -> None:
         if not any(source in of_state for source in node.all_input_nodes):
             continue
         of_state.add(node)
-        place = _NORMS.get(node.target)
-        if place is None or node.args[place] not in of_state:
+        if node.target not in _WHOLE:
             continue
         inputs, norm = node.all_input_nodes, cast(Any, node.target)
 

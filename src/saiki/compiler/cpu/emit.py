@@ -16,7 +16,7 @@ from llvmlite import ir
 from torch import fx
 
 from saiki.compiler.cpu import vmath
-from saiki.compiler.plan import (
+from saiki.compiler.program import (
     CONSTANTS,
     RESHAPES,
     Array,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from saiki.compiler.cpu.emit import SHARE, emit, packing
 from saiki.compiler.cpu.jit import Compiled, compile_text, machine, team
-from saiki.compiler.plan import Array, Scheduler
+from saiki.compiler.program import Array, Scheduler
 
 
 @dataclass(frozen=True)

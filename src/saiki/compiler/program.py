@@ -1,0 +1,358 @@
+"""Programs: what one time step of a loop does, in an order that any device can follow.
+
+A program is a chain of stages, each some matrix products followed by pointwise work over features,
+on arrays that say how they are laid out and nothing of where. The :class:`Scheduler` builds one
+from what can be read at the start of a step and what must be written by its end.
+"""
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import fx
+
+from saiki.compiler.trace import is_row, label, where, width
+from saiki.errors import CompileError
+
+aten = torch.ops.aten
+Node = fx.Node
+Kind = Literal["step", "row", "vector", "weight"]
+
+PRODUCTS = {aten.mm.default}
+SUMS = {aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
+CONSTANTS = {aten.full.default, aten.full_like.default, aten.scalar_tensor.default}
+SLICES = {aten.slice.Tensor, operator.getitem}
+RESHAPES = {aten.view.default, aten.unsqueeze.default, aten.squeeze.dims, aten.expand.default}
+CHEAP = {
+    aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.neg.default, aten.abs.default,
+    aten.relu.default, aten.clamp.default, aten.where.self, aten.maximum.default,
+    aten.minimum.default, aten.sign.default, aten._to_copy.default,
+    *(getattr(getattr(aten, name), kind) for name in ("eq", "ne", "lt", "le", "gt", "ge")
+      for kind in ("Scalar", "Tensor")),
+    aten.logical_and.default, aten.logical_or.default, aten.logical_not.default,
+    aten.bitwise_and.Tensor, aten.bitwise_or.Tensor, aten.bitwise_not.default,
+    aten.add.Scalar, aten.sub.Scalar, aten.mul.Scalar, aten.bitwise_xor.Tensor,
+    aten.logical_xor.default, aten.isnan.default,
+    *CONSTANTS, *SLICES, *RESHAPES, aten.split_with_sizes.default,
+}  # fmt: skip
+"""Cheaper to do again in the backward loop than to write in one loop and read in the other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """Numbers that a loop reads or writes.
+
+    ``step``: one row for each row of the batch at each time step; ``row``: one for each row of the
+    batch; ``vector``: one for all; ``weight``: a matrix ``(inner, width)``.
+    """
+
+    name: str
+    kind: Kind
+    width: int
+    inner: int = 1
+
+
+@dataclass(frozen=True)
+class Product:
+    """target ← source · weight, from column ``column`` of the source on."""
+
+    node: Node
+    source: Array
+    column: int
+    weight: Array
+    target: Array
+
+
+@dataclass(frozen=True)
+class Store:
+    """array[:, column:] ← value, or += where it accumulates over time."""
+
+    node: Node
+    array: Array
+    column: int = 0
+    accumulate: bool = False
+
+
+@dataclass
+class Loop:
+    """Pointwise work over ``width`` features, row by row; reductions over them end in ``sums``."""
+
+    width: int
+    stores: list[Store] = field(default_factory=list)
+    sums: list[tuple[Node, Array]] = field(default_factory=list)
+
+
+@dataclass
+class Stage:
+    products: list[Product] = field(default_factory=list)
+    loops: list[Loop] = field(default_factory=list)
+
+    def loop(self, features: int) -> Loop:
+        for loop in self.loops:
+            if loop.width == features:
+                return loop
+        self.loops.append(Loop(features))
+        return self.loops[-1]
+
+
+@dataclass(frozen=True)
+class Value:
+    """Where a node can be read: the sum of ``arrays`` from ``column`` on, from ``stage`` on."""
+
+    arrays: tuple[Array, ...]
+    column: int
+    stage: int
+
+
+@dataclass
+class Program:
+    """What one time step does; ``copies`` end it."""
+
+    arrays: list[Array] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    values: dict[Node, Value] = field(default_factory=dict)
+    copies: list[tuple[Array, Array]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = []
+        for i, stage in enumerate(self.stages, 1):
+            for p in stage.products:
+                lines.append(
+                    f"  stage {i}: {p.target.name} = {_place(p.source, p.column, p.weight.inner)}"
+                    f" · {p.weight.name} ({p.weight.inner}×{p.weight.width})"
+                )
+            for loop in stage.loops:
+                names = [
+                    f"{_place(s.array, s.column, loop.width)}{' +' if s.accumulate else ''}"
+                    for s in loop.stores
+                ]
+                names += [f"Σ {array.name}" for _, array in loop.sums]
+                lines.append(f"  stage {i}: {loop.width} features into {', '.join(names)}")
+        return "\n".join(lines)
+
+
+def _place(array: Array, column: int, size: int) -> str:
+    return array.name if size == array.width else f"{array.name}[{column}:{column + size}]"
+
+
+def is_slice(node: Node) -> bool:
+    """Whether the value is a run of another's features."""
+    if node.target is operator.getitem:
+        return node.args[0].target is aten.split_with_sizes.default and is_row(node)
+    return node.target in SLICES and is_row(node)
+
+
+def sliced(node: Node) -> tuple[Node, int]:
+    """The row tensor of which ``node`` is a run of features, and the first of them."""
+    source: Any = node.args[0]
+    if node.target is operator.getitem:
+        index: Any = node.args[1]
+        return source.args[0], sum(source.args[1][:index])
+    start: Any = node.args[2] if len(node.args) > 2 and node.args[2] is not None else 0
+    size = width(source)
+    return source, min(max(0, start + size if start < 0 else start), size)
+
+
+class Scheduler:
+    """Builds a program from what can be read at the start of a step and what must be written.
+
+    The level of a node is the first stage in which it can be used. What a product, a reduction or
+    a concatenation yields is read from memory; anything pointwise is evaluated where it is used,
+    and read from memory only in stages after the one that stored it.
+    """
+
+    def __init__(self) -> None:
+        self.program = Program()
+        self.levels: dict[Node, int] = {}
+        self.homes: dict[Node, tuple[Array, int]] = {}
+        self.outside: dict[Node, Array] = {}
+        """Parameters the loop reads: what PyTorch computes for it once for each call."""
+        self.scratch = 0
+
+    def array(self, name: str, kind: Kind, size: int, inner: int = 1) -> Array:
+        self.program.arrays.append(Array(name, kind, size, inner))
+        return self.program.arrays[-1]
+
+    def temporary(self, size: int) -> Array:
+        self.scratch += 1
+        return self.array(f"t{self.scratch}", "row", size)
+
+    def read(self, node: Node, *arrays: Array) -> None:
+        """``node`` can be read from the start: it is the sum of ``arrays``."""
+        self.levels[node] = 0
+        self.program.values[node] = Value(arrays, 0, 0)
+
+    def settle(self, node: Node, array: Array, column: int = 0) -> None:
+        """Decide that ``node`` will be written to ``array``, so that others can read it there."""
+        if node in self.homes or node in self.program.values:
+            return
+        self.homes[node] = array, column
+        if is_cat(node):
+            for part in node.args[0]:
+                self.settle(part, array, column)
+                column += width(part)
+
+    def home(self, node: Node) -> tuple[Array, int] | None:
+        """Where ``node`` will be written, by itself or as parts that lie side by side."""
+        if node in self.homes or not is_cat(node):
+            return self.homes.get(node)
+        parts = node.args[0]
+        first = self.homes.get(parts[0])
+        if first is None:
+            return None
+        array, column = first
+        for part in parts:
+            if self.homes.get(part) != (array, column):
+                return None
+            column += width(part)
+        return first
+
+    def write(self, node: Node, array: Array, column: int = 0, accumulate: bool = False) -> None:
+        """``array`` ← the value of ``node`` at each step."""
+        if is_cat(node):
+            for part in node.args[0]:
+                self.write(part, array, column, accumulate)
+                column += width(part)
+            return
+        level = self.level(node)
+        self.stage(level).loop(width(node)).stores.append(Store(node, array, column, accumulate))
+        if self.homes.get(node) == (array, column):
+            self.program.values.setdefault(node, Value((array,), column, level + 1))
+
+    def stage(self, level: int) -> Stage:
+        while len(self.program.stages) <= level:
+            self.program.stages.append(Stage())
+        return self.program.stages[level]
+
+    def parameter(self, node: Node, kind: Literal["vector", "weight"]) -> Array:
+        """The array of a value that is the same for all rows."""
+        if node not in self.outside:
+            shape = node.meta["val"].shape
+            if kind == "weight":
+                array = self.array(label(node), kind, int(shape[1]), int(shape[0]))
+            elif len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
+                raise unsupported(node, f"a parameter of shape {tuple(shape)} meets rows")
+            else:
+                array = self.array(label(node), kind, int(shape[-1]) if shape else 1)
+                self.program.values[node] = Value((array,), 0, 0)
+            self.outside[node] = array
+        return self.outside[node]
+
+    def level(self, node: Node) -> int:
+        if node not in self.levels:
+            self.levels[node] = self._level(node)
+        return self.levels[node]
+
+    def _level(self, node: Node) -> int:
+        if node.target in CONSTANTS:
+            return 0
+        if not is_row(node) and node.target is not aten.split_with_sizes.default:
+            self.parameter(node, "vector")
+            return 0
+        if node.op != "call_function":
+            raise unsupported(node, "a value from outside the step")
+        if is_row(node) and node.meta["val"].ndim > 2:
+            raise unsupported(node, f"rows of {node.meta['val'].ndim - 1} dimensions")
+        if node.target in PRODUCTS:
+            return self._product(node)
+        if node.target in SUMS:
+            return self._sum(node)
+        if is_cat(node):
+            array, column = self.in_memory(node)
+            level = 1 + max(self.level(part) for part in node.args[0])
+            self.program.values[node] = Value((array,), column, level)
+            return level
+        if is_slice(node):
+            return self.level(sliced(node)[0])
+        supported(node)
+        return max((self.level(n) for n in node.all_input_nodes), default=0)
+
+    def in_memory(self, node: Node) -> tuple[Array, int]:
+        """The array and the column where ``node`` is or will be; it is written if need be."""
+        value = self.program.values.get(node)
+        if value is not None and len(value.arrays) == 1:
+            return value.arrays[0], value.column
+        if is_slice(node):
+            source, start = sliced(node)
+            array, column = self.in_memory(source)
+            return array, column + start
+        home = self.home(node)
+        if home is not None:
+            return home
+        array = self.temporary(width(node))
+        self.settle(node, array)
+        self.write(node, array)
+        return array, 0
+
+    def _ready(self, node: Node) -> int:
+        """The first stage in which ``node`` lies in memory as a whole."""
+        if is_slice(node):
+            return self._ready(sliced(node)[0])
+        value = self.program.values.get(node)
+        if value is not None and len(value.arrays) == 1:
+            return value.stage
+        return self.level(node) + (0 if is_cat(node) else 1)
+
+    def _product(self, node: Node) -> int:
+        left, right = node.args[0], node.args[1]
+        if is_row(right) or not is_row(left):
+            raise unsupported(node, "a matrix product needs a parameter on its right")
+        self.level(left)
+        source, column = self.in_memory(left)
+        level = self._ready(left)
+        target = self.temporary(width(node))
+        weight = self.parameter(right, "weight")
+        self.stage(level).products.append(Product(node, source, column, weight, target))
+        self.program.values[node] = Value((target,), 0, level)
+        return level
+
+    def _sum(self, node: Node) -> int:
+        source: Any = node.args[0]
+        dims: Any = node.args[1] if len(node.args) > 1 else ()
+        if [d % 2 for d in dims] != [1] or source.meta["val"].ndim != 2:
+            raise unsupported(node, "a reduction that is not over the features")
+        level = self.level(source)
+        array = self.temporary(1)
+        self.stage(level).loop(width(source)).sums.append((node, array))
+        self.program.values[node] = Value((array,), 0, level + 1)
+        return level + 1
+
+
+def is_cat(node: Node) -> bool:
+    return node.target is aten.cat.default and is_row(node)
+
+
+POINTWISE: set[Any] = CHEAP | {
+    aten.div.Tensor, aten.exp.default, aten.expm1.default, aten.log.default, aten.log1p.default,
+    aten.tanh.default, aten.sigmoid.default, aten.erf.default, aten.sin.default, aten.cos.default,
+    aten.sqrt.default, aten.rsqrt.default, aten.reciprocal.default, aten.pow.Tensor_Scalar,
+    aten.pow.Tensor_Tensor, aten.pow.Scalar, aten.floor.default, aten.ceil.default,
+    aten.round.default, aten.trunc.default, aten.div.Scalar,
+}  # fmt: skip
+
+
+def supported(node: Node) -> None:
+    """Raise unless ``node`` is pointwise work that an emitter knows."""
+    if node.target not in POINTWISE or (node.target is operator.getitem and not is_slice(node)):
+        raise unsupported(node, "there is no kernel for it")
+    value = node.meta["val"]
+    if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
+        arithmetic = node.target in (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
+        chosen = node.target is aten.where.self and all(
+            not isinstance(a, Node) or a.target in CONSTANTS for a in node.args[1:]
+        )
+        if not chosen and (value.dtype != torch.bool or arithmetic):
+            raise unsupported(node, f"it yields {value.dtype}")
+    if node.target in RESHAPES:
+        source = node.args[0]
+        if isinstance(source, Node) and is_row(source) and width(source) not in (1, width(node)):
+            raise unsupported(node, "rows change their shape")
+    if node.target is aten.slice.Tensor and len(node.args) > 4 and node.args[4] != 1:
+        raise unsupported(node, "a slice with a step")
+
+
+def unsupported(node: Node, why: str) -> CompileError:
+    maker = node.args[0] if node.target is operator.getitem else node
+    name = str(maker.target).removeprefix("aten.").split(".")[0]
+    return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")
