@@ -112,7 +112,7 @@ def lstm(
 
 
 def gru(x, h, W, U, b, b_after=0.0, reset="after", f=np.tanh, sigma=sigmoid):
-    """Cho et al. (2014) and cuDNN's form of it; z = 0 keeps the old state. Every h."""
+    """Cho et al. (2014) and cuDNN's form of it; z = 1 keeps the old state. Every h."""
     outputs = []
     for x_t in x:
         z = sigma(W["z"] @ x_t + U["z"] @ h + b["z"])
@@ -121,6 +121,6 @@ def gru(x, h, W, U, b, b_after=0.0, reset="after", f=np.tanh, sigma=sigmoid):
             n = f(W["n"] @ x_t + U["n"] @ (r * h) + b["n"])
         else:
             n = f(W["n"] @ x_t + b["n"] + r * (U["n"] @ h + b_after))
-        h = h - z * h + z * n
+        h = n + z * (h - n)
         outputs.append(h)
     return np.array(outputs)

@@ -62,10 +62,10 @@ def layer_norm_gru(w, x, h):
         return layer_norm(a, w[f"{norm}.weight"], w[f"{norm}.bias"])
 
     a = normalised("norm_x", w["W.weight"] @ x) + normalised("norm_h", w["U.weight"] @ h)
-    z, r = np.split(sigmoid(a), 2)
+    r, z = np.split(sigmoid(a), 2)
     from_h = normalised("norm_n_h", w["U_n.weight"] @ h)
     n = np.tanh(normalised("norm_n_x", w["W_n.weight"] @ x) + r * from_h)
-    return (h + z * (n - h),)
+    return (n + z * (h - n),)
 
 
 def simple_recurrent_unit(w, x, h, c):

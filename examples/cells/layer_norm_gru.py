@@ -8,9 +8,9 @@ import saiki
 class LayerNormGRU(saiki.Cell):
     """A GRU that normalises what it reads (Ba, Kiros & Hinton 2016, "Layer normalization").
 
-    z, r = σ(LN(W x) + LN(U h))
+    r, z = σ(LN(W x) + LN(U h))
     n = tanh(LN(W_n x) + r ∘ LN(U_n h))
-    h ← (1 − z) ∘ h + z ∘ n
+    h ← z ∘ h + (1 − z) ∘ n
 
     Each LN has a gain and a bias of its own, so W and U need none.
     """
@@ -27,6 +27,6 @@ class LayerNormGRU(saiki.Cell):
         self.norm_n_h = torch.nn.LayerNorm(hidden_size)
 
     def step(self, x, h):
-        z, r = torch.sigmoid(self.norm_x(self.W(x)) + self.norm_h(self.U(h))).chunk(2, dim=-1)
+        r, z = torch.sigmoid(self.norm_x(self.W(x)) + self.norm_h(self.U(h))).chunk(2, dim=-1)
         n = torch.tanh(self.norm_n_x(self.W_n(x)) + r * self.norm_n_h(self.U_n(h)))
-        return (1 - z) * h + z * n
+        return z * h + (1 - z) * n

@@ -47,8 +47,8 @@ def of_jax(family: str, x: torch.Tensor, hidden: int, bidirectional: bool) -> St
         if family == "gru":
             a, b, n = jnp.split(u, 3, -1)
             p, q, m = jnp.split(v, 3, -1)
-            z, r = jax.nn.sigmoid(a + p), jax.nn.sigmoid(b + q)
-            h = (1 - z) * h + z * jnp.tanh(n + r * m)
+            r, z = jax.nn.sigmoid(a + p), jax.nn.sigmoid(b + q)
+            h = z * h + (1 - z) * jnp.tanh(n + r * m)
             return (h,), h
         i, f, g, o = jnp.split(u + v, 4, -1)
         c = jax.nn.sigmoid(f) * state[1] + jax.nn.sigmoid(i) * jnp.tanh(g)

@@ -13,17 +13,15 @@ from saiki.initialise import initialise_
 
 
 class GRU(Cell):
-    """The gated recurrent unit (Cho et al. 2014, §2.3, with z as in Chung et al. 2014, §3.2).
+    """The gated recurrent unit (Cho et al. 2014, §2.3).
 
-    z = σ(W_z x + U_z h + b_z)              update gate: 0 keeps the old state
     r = σ(W_r x + U_r h + b_r)              reset gate
+    z = σ(W_z x + U_z h + b_z)              update gate: 1 keeps the old state
     n = φ(W_n x + U_n (r ∘ h) + b_n)        candidate, ``reset="before"``: the original form
     n = φ(W_n x + b_n + r ∘ (U_n h + b′))   candidate, ``reset="after"``: cuDNN's form
-    h ← (1 − z) ∘ h + z ∘ n
+    h ← z ∘ h + (1 − z) ∘ n
 
-    ``torch.nn.GRU`` and Keras write h ← z ∘ h + (1 − z) ∘ n: their z is 1 − z here, so the weights
-    and biases of that gate change sign between them and this cell. The gates lie in the order
-    z, r, n.
+    The gates lie in the order r, z, n. Chung et al. (2014, §3.2) write 1 − z for this z.
 
     Args:
         reset: whether the reset gate acts before or after the product with U_n.
@@ -61,14 +59,14 @@ class GRU(Cell):
                 nn.init.zeros_(bias)
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        z, r, n = self.W(x).chunk(3, dim=-1)
-        U_zr, U_n = self.U.weight.split([2 * self.hidden_size, self.hidden_size])
-        z_h, r_h = linear(h, U_zr).chunk(2, dim=-1)
-        z = self.recurrent_activation(z + z_h)
+        r, z, n = self.W(x).chunk(3, dim=-1)
+        U_rz, U_n = self.U.weight.split([2 * self.hidden_size, self.hidden_size])
+        r_h, z_h = linear(h, U_rz).chunk(2, dim=-1)
         r = self.recurrent_activation(r + r_h)
+        z = self.recurrent_activation(z + z_h)
         if self.reset == "before":
             n = self.activation(n + linear(r * h, U_n))
         else:
             n = self.activation(n + r * linear(h, U_n, self.b))
-        h = (1 - z) * h + z * n
+        h = z * h + (1 - z) * n
         return h
