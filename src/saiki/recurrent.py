@@ -1,10 +1,9 @@
 """Layers: a cell over time, in one direction or two, and layers on top of each other."""
 
 import copy
-import functools
 import itertools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -85,25 +84,39 @@ class Recurrent(nn.Module):
         Raises:
             InputError: a shape or a length does not fit.
         """
+        lengths = self.check_input(x, lengths)
+        y, (end,) = together([self], x, [self.start(x, state)], lengths)
+        return y, end if len(end) > 1 else end[0]
+
+    def check_input(self, x: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """``lengths`` in order, if there are any; what does not fit is refused."""
         if x.ndim != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
             raise InputError(
                 f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"
             )
-        if lengths is not None:
-            lengths = check_lengths(lengths, x)
-        start = self._start(x, state)
-        key = self._kernel(x, start)
-        if key < 0:
-            y, end = self._eager(x, start, lengths)
-        else:
-            eager = functools.partial(self._eager_with, lengths)
-            tensors = self._kernels.known[x.dtype].setting.tensors()
-            y, end = scan(x, start, tensors, lengths, key, self.reverse, eager)
-        return y, end if len(end) > 1 else end[0]
+        return None if lengths is None else check_lengths(lengths, x)
 
-    def _eager(
-        self, x: Tensor, start: tuple[Tensor, ...], lengths: Tensor | None
+    def eager(
+        self,
+        x: Tensor,
+        start: tuple[Tensor, ...],
+        lengths: Tensor | None,
+        tensors: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Step by step, with ``tensors`` in place of the parameters and buffers of the cell.
+
+        Shapes are those of :func:`together`.
+        """
+        if tensors is not None:
+            names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
+            with swapped(self.cell, dict(zip(names, tensors, strict=True))):
+                return self.eager(x, start, lengths)
+        if x.ndim == 2:
+            assert lengths is not None
+            packed = PackedSequence(x, lengths)
+            x, lengths = pad_packed_sequence(packed, batch_first=True)
+            y, end = self.eager(x, start, lengths)
+            return pack_padded_sequence(y, lengths, batch_first=True).data, end
         if self.reverse:
             x = flip(x, lengths)
         if lengths is None:
@@ -123,39 +136,37 @@ class Recurrent(nn.Module):
             y = flip(y, lengths)
         return y, end
 
-    def _eager_with(
-        self, lengths: Tensor | None, x: Tensor, *tensors: Tensor
-    ) -> tuple[Tensor, ...]:
-        """The eager loop as a function of the states and parameters ``tensors`` holds."""
-        states = len(self.cell.state_sizes)
-        names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
-        values = dict(zip(names, tensors[states:], strict=True))
-        with swapped(self.cell, values):
-            y, end = self._eager(x, tensors[:states], lengths)
-        return y, *end
-
-    def _kernel(self, x: Tensor, start: tuple[Tensor, ...]) -> int:
-        """The number of the kernel this call goes to; -1 for the eager loop.
+    def kernel(
+        self, x: Tensor, start: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
+    ) -> tuple[int, Sequence[Tensor]]:
+        """The number of the kernel that serves these tensors, -1 for the eager loop; and
+        ``tensors``, or those of the cell in their place.
 
         Raises:
             CompileError: the backend asked for by name cannot serve.
         """
         if self.backend == "eager":
-            return -1
-        why = self._kernels.obstacle(x, start)
+            return -1, tensors or ()
+        kernels = self._kernels
+        why = kernels.obstacle(x)
         if not why:
             key: int = _key(self, x.dtype)
-            if key >= 0:
-                return key
-            why = _why_not(self, x.dtype)
-            if self.backend == "auto" and not self._warned:
-                self._warned = True
-                warnings.warn(f"running step by step: {why}", stacklevel=3)
+            if tensors is None:
+                tensors = kernels.known[x.dtype].setting.tensors()
+            why = kernels.mixture(x, (*start, *tensors))
+            if not why and key >= 0:
+                return key, tensors
+            if not why:
+                why = _why_not(self, x.dtype)
+                if self.backend == "auto" and not self._warned:
+                    self._warned = True
+                    warnings.warn(f"running step by step: {why}", stacklevel=4)
         if self.backend != "auto":
             raise CompileError(why)
-        return -1
+        return -1, tensors or ()
 
-    def _start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
+    def start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
+        """The states before the first step: ``state`` if it fits, the cell's own if it is None."""
         batch = x.shape[0]
         if state is None:
             return tuple(s.to(x) for s in as_states(self.cell.initial_state(batch)))
@@ -200,6 +211,61 @@ def _why_not(layer: Recurrent, dtype: torch.dtype) -> str:
     return layer._kernels.find(dtype).why_not
 
 
+def together(
+    layers: Sequence[Recurrent],
+    x: Tensor,
+    starts: Sequence[tuple[Tensor, ...]],
+    lengths: Tensor | None = None,
+    tensors: Sequence[Sequence[Tensor]] | None = None,
+) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    """Several layers over the same input, in one operation where kernels serve them all.
+
+    Args:
+        x: ``(batch, time, input_size)``; or ``(steps of all rows, input_size)``, packed as
+            :class:`torch.nn.utils.rnn.PackedSequence` holds them.
+        starts: the states of each layer before the first step.
+        lengths: ``(batch,)``; or, of a packed x, the number of rows at each step.
+        tensors: for each layer what takes the place of the parameters and buffers of its cell.
+
+    Returns:
+        The outputs side by side, in the layout of x, and the last states of each layer.
+    """
+    given = [None] * len(layers) if tensors is None else tensors
+    served = [
+        layer.kernel(x, start, its) for layer, start, its in zip(layers, starts, given, strict=True)
+    ]
+
+    def eager(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(tensors)
+        states = [tuple(itertools.islice(rest, len(start))) for start in starts]
+        parts = [
+            layer.eager(x, start, lengths, tuple(itertools.islice(rest, len(its))))
+            for layer, start, (_, its) in zip(layers, states, served, strict=True)
+        ]
+        return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
+
+    if all(key >= 0 for key, _ in served):
+        y, states = scan(
+            x,
+            [s for start in starts for s in start],
+            [t for _, its in served for t in its],
+            lengths,
+            [key for key, _ in served],
+            [layer.reverse for layer in layers],
+            eager,
+        )
+        rest = iter(states)
+        return y, [tuple(itertools.islice(rest, len(start))) for start in starts]
+    if len(layers) == 1:
+        y, end = layers[0].eager(x, starts[0], lengths, given[0])
+        return y, [end]
+    parts = [
+        together([layer], x, [start], lengths, None if its is None else [its])
+        for layer, start, its in zip(layers, starts, given, strict=True)
+    ]
+    return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]
+
+
 def unroll(
     cell: Cell, steps: Iterable[Tensor], state: tuple[Tensor, ...]
 ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
@@ -222,6 +288,20 @@ def unroll(
         return outputs, state
     pieces = (state, *reversed(left))
     return outputs, tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
+
+
+def merged(y: Tensor, merge: str, size: int) -> Tensor:
+    """Two outputs that lie side by side, ``size`` features the first, as one; see
+    :class:`Bidirectional`."""
+    if merge == "concat":
+        return y
+    a, b = y[..., :size], y[..., size:]
+    match merge:
+        case "sum":
+            return a + b
+        case "mean":
+            return (a + b) / 2
+    return a * b
 
 
 def check_lengths(lengths: Tensor, x: Tensor) -> Tensor:
@@ -309,19 +389,15 @@ class Bidirectional(nn.Module):
         """Shapes as in :class:`Recurrent`; the state is a pair, forward and backward."""
         if state is not None and len(state) != 2:
             raise InputError(f"the state must be a pair, forward and backward, got {len(state)}")
-        past, future = (None, None) if state is None else state
-        a, a_state = self.forward_layer(x, past, lengths)
-        b, b_state = self.backward_layer(x, future, lengths)
-        match self.merge:
-            case "concat":
-                y = torch.cat((a, b), -1)
-            case "sum":
-                y = a + b
-            case "mean":
-                y = (a + b) / 2
-            case _:
-                y = a * b
-        return y, (a_state, b_state)
+        layers = self.forward_layer, self.backward_layer
+        lengths = self.forward_layer.check_input(x, lengths)
+        starts = [
+            layer.start(x, its)
+            for layer, its in zip(layers, (None, None) if state is None else state, strict=True)
+        ]
+        y, ends = together(layers, x, starts, lengths)
+        past, future = (end if len(end) > 1 else end[0] for end in ends)
+        return merged(y, self.merge, layers[0].output_size), (past, future)
 
     def extra_repr(self) -> str:
         return f"merge={self.merge!r}"

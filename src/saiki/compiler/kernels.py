@@ -2,6 +2,7 @@
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,17 +111,23 @@ class Kernels:
             return Known(setting, None, -1, why, for_ever=True)
         return Known(setting, compiled, register(compiled), "")
 
-    def obstacle(self, x: Tensor, states: tuple[Tensor, ...]) -> str:
-        """Why no kernel can serve this call, whatever the cell computes; empty if one can."""
+    def obstacle(self, x: Tensor) -> str:
+        """Why no kernel can serve this input, whatever the cell computes; empty if one can."""
         if x.device.type != "cpu":
             return f"there is no kernel for {x.device.type} tensors"
         if x.dtype not in (torch.float32, torch.float64):
             return f"there is no kernel for {x.dtype}"
-        for tensor in (*states, *self.cell.parameters()):
-            if tensor.dtype != x.dtype or tensor.device != x.device:
-                return f"x is of {x.dtype} and a state or parameter of {tensor.dtype}"
         if any(self.hooks):
             return "hooks on the cell see every step, which only the eager loop makes"
         if torch._C._are_functorch_transforms_active():
             return "transforms of torch.func need the eager loop"
+        return ""
+
+    @staticmethod
+    def mixture(x: Tensor, others: Sequence[Tensor]) -> str:
+        """Why a kernel for x cannot take the states and parameters ``others``; empty if it can."""
+        for tensor in others:
+            of_x = tensor.dtype == x.dtype or not tensor.is_floating_point()  # flags and counts
+            if not of_x or tensor.device != x.device:
+                return f"x is of {x.dtype} and a state or parameter of {tensor.dtype}"
         return ""

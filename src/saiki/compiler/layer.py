@@ -1,6 +1,6 @@
 """A compiled layer: what comes before, in and after the loop, forward and backward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -10,6 +10,7 @@ from saiki.cell import Cell
 from saiki.compiler.cpu import memory
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Walk
+from saiki.compiler.cpu.team import Job
 from saiki.compiler.plan import extract, plan
 from saiki.compiler.program import Array, Scheduler
 from saiki.compiler.trace import is_row, trace, width
@@ -51,8 +52,9 @@ class CompiledCell:
         parameters: Sequence[Tensor],
         walk: Walk,
         training: bool,
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Fill ``y``, the output of each row and step; the last states, and what backward needs."""
+    ) -> tuple[Job, list[Tensor], list[Tensor]]:
+        """The job that fills ``y``, the output of each row and step; the last states, and what the
+        backward pass needs, both of which are there when it has run."""
         p = self.plan
         loop = self.training if training else self.inference
         scheduler = loop.scheduler
@@ -76,8 +78,7 @@ class CompiledCell:
             saved.append(memory.empty(total, sum(self.saved_widths), dtype=self.dtype))
             given |= {next(arrays): part for part in saved[0].split(self.saved_widths, 1)}
         given[next(arrays)] = y
-        loop.run(given, outside, walk)
-        return ends, [*saved, *self._apart(x, kept)]
+        return loop.job(given, outside, walk), ends, [*saved, *self._apart(x, kept)]
 
     def __str__(self) -> str:
         """What a person wants to know of the plan."""
@@ -119,6 +120,11 @@ class CompiledCell:
         return [t.d_x is not None, *(t.d_parameters.get(n) is not None for n in self.names)]
 
     @property
+    def states(self) -> int:
+        """How many there are."""
+        return len(self.trace.states)
+
+    @property
     def output_size(self) -> int:
         return int(self.trace.new_states[0].meta["val"].shape[1])
 
@@ -131,8 +137,12 @@ class CompiledCell:
         saved: Sequence[Tensor],
         walk: Walk,
         needs: tuple[bool, ...],
-    ) -> tuple[Tensor | None, list[Tensor], list[Tensor | None]]:
-        """∂L/∂x, ∂L/∂(initial states) and ∂L/∂parameters; ``needs`` says which of x and these."""
+    ) -> tuple[Job, list[Tensor], Callable[[], tuple[Tensor | None, ...]]]:
+        """The job of the backward loop, and what is there when it has run: ∂L/∂(initial states),
+        and a function that returns ∂L/∂x and ∂L/∂parameters as far as ``needs`` says.
+
+        ``walk`` is the way backwards.
+        """
         t, p = self.trace, self.plan
         loop, total = self.backward, x.shape[0]
         constants = tuple(t.constants.values())
@@ -158,18 +168,22 @@ class CompiledCell:
         sums: dict[Node, Tensor] = {}
         for node, array in p.accumulated.items():
             sums[node] = given[array] = x.new_zeros(walk.rows, array.width)
-        loop.run(given, outside, walk.backwards)
+        job = loop.job(given, outside, walk)
         found = dict(zip(self.inputs, (x, *parameters, *constants), strict=True))
         found |= dict(zip([*p.saved, *p.kept], saved, strict=True)) | passed
         for node, tensor in found.items():
             like = node.meta["val"]
             if is_row(node) and (like.ndim != tensor.ndim or like.dtype != tensor.dtype):
                 found[node] = (tensor.squeeze(1) if like.ndim == 1 else tensor).to(like.dtype)
-        found |= {n: sums[value].sum(0) for n, value in p.rows_summed.items()}
-        for node in p.rows_summed:
-            found[node] = found[node].view(node.meta["val"].shape)
-        results = self._after(needs, list(found)).forward(total, *found.values())
-        return results[0], starts, list(results[1:])
+
+        def finish() -> tuple[Tensor | None, ...]:
+            for node, value in p.rows_summed.items():
+                found[node] = sums[value].sum(0).view(node.meta["val"].shape)
+            results: tuple[Tensor | None, ...]
+            results = self._after(needs, list(found)).forward(total, *found.values())
+            return results
+
+        return job, starts, finish
 
     def _after(self, needs: tuple[bool, ...], inputs: list[Node]) -> fx.GraphModule:
         if needs not in self.after:

@@ -5,8 +5,10 @@ Forward and backward are two operators of ``torch.library``, opaque to tracers, 
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.cpu.loop import Walk
+from saiki.compiler.cpu.team import run
 from saiki.compiler.layer import CompiledCell
 
 _CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()
@@ -28,53 +31,59 @@ def register(cell: CompiledCell) -> int:
 
 
 @lru_cache(maxsize=64)
-def _dense(batch: int, time: int, reverse: bool) -> Walk:
-    steps = torch.arange(time)
-    counts = torch.full((time,), batch)
-    return Walk(steps.flip(0) if reverse else steps, counts, time, batch)
+def _dense(batch: int, time: int) -> Walk:
+    return Walk(torch.arange(time), torch.full((time,), batch), time, (time,) * batch)
 
 
 class _Path:
-    """The way of a loop through ``x``, ``(batch, time, features)``.
+    """The way of a loop through its input.
 
-    Without lengths the loop reads and writes in place. With lengths the real steps are gathered as
-    packed sequences are: longest row first, all rows of the first step, then all of the second.
+    ``x`` is ``(batch, time, features)``, and the loop reads and writes in place; or, with lengths,
+    its real steps are gathered as packed sequences are: all rows of the first step, longest first,
+    then those of the second that have one. ``x`` of ``(steps of all rows, features)`` is packed
+    already, and instead of lengths there are the numbers of rows at each step.
     """
 
-    def __init__(self, x: Tensor, lengths: Tensor | None, reverse: bool) -> None:
-        self.batch, self.time = x.shape[:2]
-        self.index: Tensor | None = None
+    def __init__(self, x: Tensor, lengths: Tensor | None) -> None:
+        self.shape = x.shape[:-1]
+        self.order = self.index = None
         if lengths is None:
-            self.walk = _dense(self.batch, self.time, reverse)
+            self.walk = _dense(*self.shape)
             return
-        self.order = torch.argsort(lengths, descending=True, stable=True)
-        self.back = torch.argsort(self.order)
-        ordered = lengths[self.order]
-        steps = torch.arange(int(ordered[0]))[:, None]
-        real = steps < ordered
-        at = self.order * self.time + (ordered - 1 - steps if reverse else steps)
-        self.index = at[real]
-        counts = real.sum(1)
-        offsets = counts.cumsum(0) - counts
-        self.walk = Walk(offsets, counts, 1, self.batch)
+        if x.ndim == 2:
+            counts = lengths
+            rows = torch.arange(int(counts[0]), 0, -1)
+            ordered = len(counts) - torch.searchsorted(counts.flip(0), rows).flip(0)
+        else:
+            ordered, self.order = lengths.sort(descending=True, stable=True)
+            self.back = torch.argsort(self.order)
+            steps = torch.arange(int(ordered[0]))[:, None]
+            real = steps < ordered
+            self.index = (self.order * x.shape[1] + steps)[real]
+            counts = real.sum(1)
+        self.walk = Walk(counts.cumsum(0) - counts, counts, 1, tuple(ordered.tolist()))
+
+    def empty(self, x: Tensor, size: int) -> Tensor:
+        """Room for ``size`` features at each step."""
+        return x.new_empty(*(self.shape if self.index is None else self.index.shape), size)
 
     def rows(self, x: Tensor) -> Tensor:
-        """The real steps of ``x`` as ``(total rows, features)``."""
+        """The real steps of ``x`` as ``(total, features)``."""
         flat = x.reshape(-1, x.shape[-1])
         return flat if self.index is None else flat[self.index]
 
     def padded(self, rows: Tensor) -> Tensor:
-        """``rows`` back in ``(batch, time, features)``, 0 in the padding."""
+        """``rows`` in the shape of the input, 0 in the padding."""
         if self.index is not None:
-            flat = rows.new_zeros(self.batch * self.time, rows.shape[-1])
+            flat = rows.new_zeros(math.prod(self.shape), rows.shape[-1])
             rows = flat.index_copy_(0, self.index, rows)
-        return rows.view(self.batch, self.time, rows.shape[-1])
+        return rows.view(*self.shape, rows.shape[-1])
 
     def sorted(self, state: Tensor) -> Tensor:
-        return state if self.index is None else state[self.order]
+        return state if self.order is None else state[self.order]
 
     def unsorted(self, state: Tensor) -> Tensor:
-        return state if self.index is None else state[self.back]
+        return state if self.order is None else state[self.back]
 
 
 def _forward(
@@ -82,24 +91,32 @@ def _forward(
     states: Sequence[Tensor],
     parameters: Sequence[Tensor],
     lengths: Tensor | None,
-    key: int,
-    reverse: bool,
+    keys: Sequence[int],
+    reverse: Sequence[bool],
     training: bool,
 ) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
-    path = _Path(x, lengths, reverse)
-    cell = _CELLS[key]
-    dense = path.index is None
-    y = x.new_empty(*(x.shape[:2] if dense else (len(path.index),)), cell.output_size)
-    ends, saved = cell.forward(
-        path.rows(x),
-        y.flatten(0, 1) if dense else y,
-        [path.sorted(s) for s in states],
-        parameters,
-        path.walk,
-        training,
-    )
-    return [y if dense else path.padded(y), *(path.unsorted(e) for e in ends), *saved]
+    path = _Path(x, lengths)
+    cells = [_CELLS[key] for key in keys]
+    rows = path.rows(x)
+    sizes = [cell.output_size for cell in cells]
+    y = path.empty(x, sum(sizes))
+    given, weights = iter(map(path.sorted, states)), iter(parameters)
+    jobs, ends, saved = [], [], []
+    for cell, back, part in zip(cells, reverse, y.flatten(0, -2).split(sizes, 1), strict=True):
+        job, its_ends, its_saved = cell.forward(
+            rows,
+            part,
+            list(islice(given, cell.states)),
+            list(islice(weights, len(cell.names))),
+            path.walk.backwards if back else path.walk,
+            training,
+        )
+        jobs.append(job)
+        ends += its_ends
+        saved += its_saved
+    run(jobs)
+    return [y if path.index is None else path.padded(y), *map(path.unsorted, ends), *saved]
 
 
 def _backward(
@@ -109,25 +126,43 @@ def _backward(
     parameters: Sequence[Tensor],
     lengths: Tensor | None,
     saved: Sequence[Tensor],
-    key: int,
-    reverse: bool,
+    keys: Sequence[int],
+    reverse: Sequence[bool],
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """∂L/∂x, ∂L/∂(initial states) and ∂L/∂parameters; empty where not needed or absent."""
-    path = _Path(x, lengths, reverse)
-    d_x, starts, d_parameters = _CELLS[key].gradients(
-        path.rows(d_y),
-        [path.sorted(d) for d in d_states],
-        path.rows(x),
-        parameters,
-        saved,
-        path.walk,
-        tuple(needs),
-    )
+    path = _Path(x, lengths)
+    cells = [_CELLS[key] for key in keys]
+    rows = path.rows(x)
+    parts = path.rows(d_y).split([cell.output_size for cell in cells], 1)
+    d_ends, weights = iter(map(path.sorted, d_states)), iter(parameters)
+    left, needed = iter(saved), iter(needs[1:])
+    jobs, starts, finishes = [], [], []
+    for cell, back, part in zip(cells, reverse, parts, strict=True):
+        count = len(cell.names)
+        job, its_starts, finish = cell.gradients(
+            part,
+            list(islice(d_ends, cell.states)),
+            rows,
+            list(islice(weights, count)),
+            list(islice(left, len(cell.left_widths))),
+            path.walk if back else path.walk.backwards,
+            (needs[0], *islice(needed, count)),
+        )
+        jobs.append(job)
+        starts += its_starts
+        finishes.append(finish)
+    run(jobs)
+    d_x: Tensor | None = None
+    d_parameters: list[Tensor | None] = []
+    for finish in finishes:
+        its_d_x, *its_parameters = finish()
+        d_x = its_d_x if d_x is None or its_d_x is None else d_x + its_d_x
+        d_parameters += its_parameters
     empty = x.new_empty(0)
     return [
         empty if d_x is None else path.padded(d_x),
-        *(path.unsorted(d) for d in starts),
+        *map(path.unsorted, starts),
         *(empty if d is None else d for d in d_parameters),
     ]
 
@@ -137,15 +172,19 @@ def _forward_shapes(
     states: Sequence[Tensor],
     parameters: Sequence[Tensor],
     lengths: Tensor | None,
-    key: int,
-    reverse: bool,
+    keys: Sequence[int],
+    reverse: Sequence[bool],
     training: bool,
 ) -> list[Tensor]:
-    cell = _CELLS[key]
-    batch, time = x.shape[:2]
-    total = batch * time if lengths is None else torch.library.get_ctx().new_dynamic_size()
-    saved = [x.new_empty(total, n) for n in cell.left_widths] if training else []
-    y = x.new_empty(batch, time, cell.output_size)
+    cells = [_CELLS[key] for key in keys]
+    saved = []
+    if training:
+        if x.ndim == 3 and lengths is not None:
+            total = torch.library.get_ctx().new_dynamic_size()
+        else:
+            total = math.prod(x.shape[:-1])
+        saved = [x.new_empty(total, n) for cell in cells for n in cell.left_widths]
+    y = x.new_empty(*x.shape[:-1], sum(cell.output_size for cell in cells))
     return [y, *(torch.empty_like(s) for s in states), *saved]
 
 
@@ -156,18 +195,20 @@ def _backward_shapes(
     parameters: Sequence[Tensor],
     lengths: Tensor | None,
     saved: Sequence[Tensor],
-    key: int,
-    reverse: bool,
+    keys: Sequence[int],
+    reverse: Sequence[bool],
     needs: Sequence[bool],
 ) -> list[Tensor]:
-    has = [need and g for need, g in zip(needs, _CELLS[key].has_gradient, strict=True)]
+    has = [_CELLS[key].has_gradient for key in keys]
+    given = [needs[0] and any(of_x for of_x, *_ in has)]
+    given += [n and g for n, g in zip(needs[1:], chain(*(h[1:] for h in has)), strict=True)]
     empty = x.new_empty(0)
     return [
-        torch.empty(x.shape, dtype=x.dtype, device=x.device) if has[0] else empty,
+        torch.empty(x.shape, dtype=x.dtype, device=x.device) if given[0] else empty,
         *(torch.empty_like(d) for d in d_states),
         *(
-            torch.empty(p.shape, dtype=p.dtype, device=p.device) if need else empty
-            for p, need in zip(parameters, has[1:], strict=True)
+            torch.empty(p.shape, dtype=p.dtype, device=p.device) if is_given else empty
+            for p, is_given in zip(parameters, given[1:], strict=True)
         ),
     ]
 
@@ -176,15 +217,15 @@ _LIBRARY = torch.library.Library("saiki", "DEF")
 for _name, _schema, _kernel, _shapes in (
     (
         "scan",
-        "(Tensor x, Tensor[] states, Tensor[] parameters, Tensor? lengths, int key, bool reverse,"
-        " bool training) -> Tensor[]",
+        "(Tensor x, Tensor[] states, Tensor[] parameters, Tensor? lengths, int[] keys,"
+        " bool[] reverse, bool training) -> Tensor[]",
         _forward,
         _forward_shapes,
     ),
     (
         "scan_backward",
         "(Tensor d_y, Tensor[] d_states, Tensor x, Tensor[] parameters, Tensor? lengths,"
-        " Tensor[] saved, int key, bool reverse, bool[] needs) -> Tensor[]",
+        " Tensor[] saved, int[] keys, bool[] reverse, bool[] needs) -> Tensor[]",
         _backward,
         _backward_shapes,
     ),
@@ -205,16 +246,16 @@ class _Scan(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         lengths: Tensor | None,
-        key: int,
-        reverse: bool,
+        keys: Sequence[int],
+        reverse: Sequence[bool],
         states: int,
         eager: Eager,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         given, parameters = tensors[:states], tensors[states:]
-        outputs = torch.ops.saiki.scan(x, given, parameters, lengths, key, reverse, True)
+        outputs = torch.ops.saiki.scan(x, given, parameters, lengths, keys, reverse, True)
         ctx.save_for_backward(x, lengths, *tensors, *outputs[1 + states :])
-        ctx.key, ctx.reverse, ctx.states, ctx.eager = key, reverse, states, eager
+        ctx.keys, ctx.reverse, ctx.states, ctx.eager = keys, reverse, states, eager
         ctx.count = len(tensors)
         return tuple(outputs[: 1 + states])
 
@@ -228,7 +269,7 @@ class _Scan(torch.autograd.Function):
         else:
             needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[6 + k :]]
             found = torch.ops.saiki.scan_backward(
-                gradients[0], gradients[1:], x, tensors[k:], lengths, saved, ctx.key, ctx.reverse,
+                gradients[0], gradients[1:], x, tensors[k:], lengths, saved, ctx.keys, ctx.reverse,
                 needs,
             )  # fmt: skip
             found = [None if g.numel() == 0 else g for g in found]
@@ -260,24 +301,27 @@ def scan(
     states: Sequence[Tensor],
     parameters: Sequence[Tensor],
     lengths: Tensor | None,
-    key: int,
-    reverse: bool,
+    keys: Sequence[int],
+    reverse: Sequence[bool],
     eager: Eager,
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The output at each step and the last states.
+) -> tuple[Tensor, list[Tensor]]:
+    """The output at each step and the last states of some cells that read the same input.
 
     Args:
-        x: ``(batch, time, input_size)``.
-        states: the states before the first step, ``(batch, state_size)`` each.
-        parameters: parameters and buffers of the cell, in the order of its trace.
-        lengths: ``(batch,)``, on the CPU.
-        key: from :func:`register`.
-        reverse: each row from its last step to its first.
+        x: ``(batch, time, input_size)``; or ``(steps of all rows, input_size)``, packed.
+        states: the states before the first step, ``(batch, state_size)`` each, cell by cell.
+        parameters: parameters and buffers of the cells, in the order of their traces.
+        lengths: ``(batch,)``; or, of a packed x, the number of rows at each step; on the CPU.
+        keys: of each cell, from :func:`register`.
+        reverse: of each cell: whether it reads each row from its last step to its first.
         eager: what to differentiate twice.
+
+    Returns:
+        The outputs of all cells side by side, and their last states.
     """
     k = len(states)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *parameters)):
-        y, *ends = _Scan.apply(x, lengths, key, reverse, k, eager, *states, *parameters)
+        y, *ends = _Scan.apply(x, lengths, keys, reverse, k, eager, *states, *parameters)
     else:
-        y, *ends = torch.ops.saiki.scan(x, states, parameters, lengths, key, reverse, False)
-    return y, tuple(ends)
+        y, *ends = torch.ops.saiki.scan(x, states, parameters, lengths, keys, reverse, False)
+    return y, ends

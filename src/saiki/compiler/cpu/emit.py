@@ -54,65 +54,19 @@ class Machine:
         """Rows and vectors of the block of sums a product keeps in registers."""
         return (4, 4) if self.registers >= 32 else (4, 2)
 
-    @property
-    def row_multiple(self) -> int:
-        """Threads share the rows in multiples of this."""
-        return self.tile[0]
-
 
 SIGNATURE = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT])
 """pointers, strides, offsets, counts, steps, first row, row after the last, row stride."""
 
 
 def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
-    """The program as the text of an LLVM module with two functions.
+    """The program as the text of an LLVM module with a function ``run``.
 
-    ``run`` runs ``steps`` time steps for the rows from ``first`` to ``last``. At step s the rows
+    It runs ``steps`` time steps for the rows from ``first`` to ``last``. At step s the rows
     below ``counts[s]`` take part, and row r of a "step" array lies at
-    ``(offsets[s] + r · row_stride) · stride``. ``share`` is what each thread of a team calls: it
-    takes the address of :data:`SHARE`'s values and runs its part of the rows.
+    ``(offsets[s] + r · row_stride) · stride``.
     """
-    emitter = _Emitter(program, dtype, machine)
-    _emit_share(emitter.module, machine.row_multiple)
-    return str(emitter.module)
-
-
-SHARE = ("pointers", "strides", "offsets", "counts", "steps", "rows", "row_stride")
-"""What ``share`` reads, 8 bytes each."""
-TEAM = ("omp_get_num_threads", "omp_get_thread_num")
-"""Functions of OpenMP that tell a thread the size of its team and its number in it."""
-
-
-def _emit_share(module: ir.Module, multiple: int) -> None:
-    """Rows are cut at multiples only, so that tiles are the same for any number of threads."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER]), "share")
-    b = ir.IRBuilder(function.append_basic_block("entry"))
-
-    def field(name: str, kind: ir.Type) -> ir.Value:
-        at = b.gep(function.args[0], [INT(SHARE.index(name))], source_etype=INT)
-        return b.load(at, typ=kind)
-
-    ask = ir.FunctionType(ir.IntType(32), [])
-    team, number = (b.zext(b.call(ir.Function(module, ask, name), []), INT) for name in TEAM)
-    rows = field("rows", INT)
-    tiles = b.sdiv(b.add(rows, INT(multiple - 1)), INT(multiple))
-
-    def edge(i: ir.Value) -> ir.Value:
-        row = b.mul(b.sdiv(b.mul(tiles, i), team), INT(multiple))
-        return b.select(b.icmp_signed("<", row, rows), row, rows)
-
-    addresses = [field(name, POINTER) for name in SHARE[:4]]
-    b.call(
-        module.get_global("run"),
-        [
-            *addresses,
-            field("steps", INT),
-            edge(number),
-            edge(b.add(number, INT(1))),
-            field("row_stride", INT),
-        ],
-    )
-    b.ret_void()
+    return str(_Emitter(program, dtype, machine).module)
 
 
 class _Emitter:

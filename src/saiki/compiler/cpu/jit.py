@@ -5,13 +5,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from llvmlite import binding
 
-from saiki.compiler.cpu.emit import TEAM, Machine
+from saiki.compiler.cpu.emit import Machine
 
 _LOCK = threading.Lock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -36,17 +34,17 @@ def machine() -> Machine:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled program; keeps the engine alive that owns its code."""
+    """A compiled function; keeps the engine alive that owns its code."""
 
     run: Run
-    share: int
-    """The address of ``share``; 0 without OpenMP."""
+    """To call it with the arguments of a program's loop."""
+    address: int
     engine: Any
 
 
 @lru_cache(maxsize=256)
-def compile_text(text: str) -> Compiled:
-    """The function ``run`` of an LLVM module; the same text is compiled once in a process."""
+def compile_text(text: str, name: str = "run") -> Compiled:
+    """A function of an LLVM module; the same text is compiled once in a process."""
     with _LOCK:
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
@@ -56,8 +54,6 @@ def compile_text(text: str) -> Compiled:
             features=binding.get_host_cpu_features().flatten(),
             opt=3,
         )
-        if team() is None:
-            text = text[: text.index('define void @"share"')]
         module = binding.parse_assembly(text)
         module.verify()
         options = binding.create_pipeline_tuning_options(speed_level=3)
@@ -67,24 +63,5 @@ def compile_text(text: str) -> Compiled:
         builder.getModulePassManager().run(module, builder)
         engine = binding.create_mcjit_compiler(module, target)
         engine.finalize_object()
-        share = engine.get_function_address("share") if team() else 0
-        return Compiled(_FUNCTION(engine.get_function_address("run")), share, engine)
-
-
-@cache
-def team() -> Callable[[int, int, int, int], None] | None:
-    """``GOMP_parallel(function, data, threads, 0)`` of the OpenMP that PyTorch runs on.
-
-    So kernels run on PyTorch's own threads, which would otherwise compete with ours for the cores:
-    they stay awake for a while after each operation. None where PyTorch has another OpenMP.
-    """
-    library = ctypes.CDLL(str(next(Path(torch.__file__).parent.glob("lib/*torch_cpu.*"))))
-    try:
-        addresses = {name: getattr(library, name) for name in (*TEAM, "GOMP_parallel")}
-    except AttributeError:
-        return None
-    for name in TEAM:
-        binding.add_symbol(name, ctypes.cast(addresses[name], ctypes.c_void_p).value)
-    run = addresses["GOMP_parallel"]
-    run.argtypes, run.restype = [_POINTER, _POINTER, ctypes.c_uint, ctypes.c_uint], None
-    return cast(Callable[[int, int, int, int], None], run)
+        address = engine.get_function_address(name)
+        return Compiled(_FUNCTION(address), address, engine)

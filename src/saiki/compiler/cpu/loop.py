@@ -1,17 +1,16 @@
-"""Running an emitted program: arrays to pointers, rows to threads."""
+"""An emitted program and the arrays it runs on."""
 
 import ctypes
-import itertools
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from saiki.compiler.cpu.emit import SHARE, emit, packing
-from saiki.compiler.cpu.jit import Compiled, compile_text, machine, team
+from saiki.compiler.cpu.emit import emit, packing
+from saiki.compiler.cpu.jit import Compiled, compile_text, machine
+from saiki.compiler.cpu.team import Job
 from saiki.compiler.program import Array, Scheduler
 
 
@@ -20,18 +19,29 @@ class Walk:
     """Which rows of the step arrays each time step reads and writes.
 
     At step s the rows below ``counts[s]`` take part, and row r lies at
-    ``offsets[s] + r · row_stride``.
+    ``offsets[s] + r · row_stride``. ``lengths`` holds the number of steps of each row, longest
+    first.
     """
 
     offsets: Tensor
     counts: Tensor
     row_stride: int
-    rows: int
+    lengths: tuple[int, ...]
 
     @cached_property
     def backwards(self) -> "Walk":
         """The same steps from the last to the first."""
-        return Walk(self.offsets.flip(0), self.counts.flip(0), self.row_stride, self.rows)
+        return Walk(self.offsets.flip(0), self.counts.flip(0), self.row_stride, self.lengths)
+
+    @cached_property
+    def tiles(self) -> tuple[int, ...]:
+        """What each tile of rows costs. Rows are cut there only, so that each is computed in the
+        same way by any number of threads."""
+        return self.lengths[:: machine().tile[0]]
+
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -56,34 +66,45 @@ class CompiledLoop:
 
     @cached_property
     def temporaries(self) -> dict[Array, int]:
-        """Arrays that live for one call, with their features in whole vectors."""
-        lanes = machine().lanes(self.dtype)
+        """Where in a row of scratch the arrays begin that live for one call. Their features fill
+        whole vectors."""
         names = {f"t{i}" for i in range(1, self.scheduler.scratch + 1)}
-        return {a: -(-a.width // lanes) * lanes for a in self.arrays if a.name in names}
+        places, at = {}, 0
+        for array in self.arrays:
+            if array.name in names:
+                places[array] = at
+                at += self._whole(array.width)
+        return places
+
+    @cached_property
+    def room(self) -> int:
+        """Numbers in a row of scratch."""
+        return sum(self._whole(array.width) for array in self.temporaries)
+
+    def _whole(self, width: int) -> int:
+        lanes = machine().lanes(self.dtype)
+        return -(-width // lanes) * lanes
 
     @cached_property
     def table(self) -> type[ctypes.Array[ctypes.c_int64]]:
         return ctypes.c_int64 * len(self.arrays)
 
-    def run(
+    def job(
         self, given: Mapping[Array, Tensor], outside: Mapping[Array, Tensor], walk: Walk
-    ) -> None:
-        """Run over all steps of ``walk``.
+    ) -> Job:
+        """All that it takes to run over the steps of ``walk``.
 
         Args:
             given: ``(rows, width)`` tensors, whose last axis is contiguous.
             outside: values of the parameters that the loop reads.
         """
-        sizes = self.temporaries
-        room = sum(sizes.values())
-        scratch = torch.zeros(walk.rows, room, dtype=self.dtype)
+        scratch = torch.zeros(walk.rows, self.room, dtype=self.dtype)
         at, size = scratch.data_ptr(), self.dtype.itemsize
-        pointers, strides, alive = [], [], []
+        pointers, strides, alive = [], [], [scratch]
         for array in self.arrays:
-            if array in sizes:
-                pointers.append(at)
-                strides.append(room)
-                at += sizes[array] * size
+            if array in self.temporaries:
+                pointers.append(at + self.temporaries[array] * size)
+                strides.append(self.room)
                 continue
             if array.kind == "weight":
                 tensor = packing(outside[array].to(self.dtype), self.dtype, machine())
@@ -102,29 +123,12 @@ class CompiledLoop:
             walk.counts.data_ptr(),
             len(walk),
         )
-        tiles = -(-walk.rows // machine().row_multiple)
-        threads = min(torch.get_num_threads(), tiles)
-        compiled = self.compiled
-        parallel = team()
-        if threads == 1:
-            compiled.run(*arguments, 0, walk.rows, walk.row_stride)
-        elif parallel is not None:
-            data = (ctypes.c_int64 * len(SHARE))(*arguments, walk.rows, walk.row_stride)
-            parallel(compiled.share, ctypes.addressof(data), threads, 0)
-        else:
-            edges = [
-                min(walk.rows, tiles * i // threads * machine().row_multiple)
-                for i in range(threads + 1)
-            ]
-            jobs = [
-                pool().submit(compiled.run, *arguments, first, last, walk.row_stride)
-                for first, last in itertools.pairwise(edges)
-            ]
-            for job in jobs:
-                job.result()
-
-
-@cache
-def pool() -> ThreadPoolExecutor:
-    """Threads that run loops where there is no team; the calls release the interpreter's lock."""
-    return ThreadPoolExecutor(thread_name_prefix="saiki")
+        return Job(
+            self.compiled,
+            arguments,
+            walk.rows,
+            walk.row_stride,
+            walk.tiles,
+            machine().tile[0],
+            (alive, addresses, walk),
+        )

@@ -1,0 +1,177 @@
+"""Sharing loops among PyTorch's own threads.
+
+Kernels run on the OpenMP threads of PyTorch, which would otherwise compete with ours for the cores:
+they stay awake for a while after each operation.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, groupby
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from llvmlite import binding
+
+from saiki.compiler.cpu.jit import Compiled, compile_text
+
+FIELDS = 9
+"""8-byte fields of a piece: the function ``run`` of a program and its eight arguments."""
+ASK = ("omp_get_num_threads", "omp_get_thread_num")
+
+SHARE = f"""
+declare i32 @{ASK[0]}()
+declare i32 @{ASK[1]}()
+
+; data: the pieces, where those of each share begin, the number of shares
+define void @share(ptr %data) {{
+entry:
+  %pieces = load ptr, ptr %data
+  %at.starts = getelementptr i64, ptr %data, i64 1
+  %starts = load ptr, ptr %at.starts
+  %at.shares = getelementptr i64, ptr %data, i64 2
+  %shares = load i64, ptr %at.shares
+  %team.32 = call i32 @{ASK[0]}()
+  %team = zext i32 %team.32 to i64
+  %number.32 = call i32 @{ASK[1]}()
+  %number = zext i32 %number.32 to i64
+  br label %each.share
+
+each.share: ; of a team smaller than was asked for, some threads take several
+  %share = phi i64 [ %number, %entry ], [ %next.share, %next ]
+  %more.shares = icmp slt i64 %share, %shares
+  br i1 %more.shares, label %begin, label %end
+
+begin:
+  %at.first = getelementptr i64, ptr %starts, i64 %share
+  %first = load i64, ptr %at.first
+  %at.last = getelementptr i64, ptr %at.first, i64 1
+  %last = load i64, ptr %at.last
+  br label %each.piece
+
+each.piece:
+  %i = phi i64 [ %first, %begin ], [ %next.i, %call ]
+  %more = icmp slt i64 %i, %last
+  br i1 %more, label %call, label %next
+
+call:
+  %index = mul i64 %i, {FIELDS}
+  %piece = getelementptr i64, ptr %pieces, i64 %index
+  %run = load ptr, ptr %piece
+{
+    "".join(
+        f'''  %at.{k} = getelementptr i64, ptr %piece, i64 {k}
+  %a.{k} = load {"ptr" if k < 5 else "i64"}, ptr %at.{k}
+'''
+        for k in range(1, FIELDS)
+    )
+}\
+  call void %run({", ".join(f"{'ptr' if k < 5 else 'i64'} %a.{k}" for k in range(1, FIELDS))})
+  %next.i = add i64 %i, 1
+  br label %each.piece
+
+next:
+  %next.share = add i64 %share, %team
+  br label %each.share
+
+end:
+  ret void
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One program on its way through all its rows."""
+
+    compiled: Compiled
+    arguments: tuple[int, int, int, int, int]
+    """Addresses of pointers, strides, offsets and counts; the number of steps."""
+    rows: int
+    row_stride: int
+    tiles: Sequence[int]
+    """What the rows cost, so many of them at a time: a share begins with a tile."""
+    tile: int
+    """Rows of a tile."""
+    alive: Any
+    """What the addresses point to."""
+
+    def piece(self, first: int, last: int) -> tuple[int, ...]:
+        """The arguments of ``run`` for the tiles from ``first`` to before ``last``."""
+        rows = first * self.tile, min(last * self.tile, self.rows)
+        return *self.arguments, *rows, self.row_stride
+
+
+def run(jobs: Sequence[Job]) -> None:
+    """Run all jobs, their tiles shared among as many threads as PyTorch may use."""
+    threads = min(torch.get_num_threads(), sum(len(job.tiles) for job in jobs))
+    if threads == 1:
+        for job in jobs:
+            job.compiled.run(*job.piece(0, len(job.tiles)))
+        return
+    shares = _shares(jobs, threads)
+    parallel = _parallel()
+    if parallel is None:
+        for done in [_pool().submit(_run_share, share) for share in shares]:
+            done.result()
+        return
+    flat = [
+        value for share in shares for job, *tiles in share
+        for value in (job.compiled.address, *job.piece(*tiles))
+    ]  # fmt: skip
+    pieces = (ctypes.c_int64 * len(flat))(*flat)
+    edges = [0, *accumulate(map(len, shares))]
+    starts = (ctypes.c_int64 * len(edges))(*edges)
+    data = (ctypes.c_int64 * 3)(ctypes.addressof(pieces), ctypes.addressof(starts), len(shares))
+    share_all, gomp = parallel
+    gomp(share_all.address, ctypes.addressof(data), threads, 0)
+
+
+Share = list[tuple[Job, int, int]]
+
+
+def _shares(jobs: Sequence[Job], threads: int) -> list[Share]:
+    """Runs of tiles of about the same cost, in the order of the jobs."""
+    total = sum(sum(job.tiles) for job in jobs)
+    before = 0
+    places = []  # of each tile: its share, its job and its number in it
+    for j, job in enumerate(jobs):
+        for i, cost in enumerate(job.tiles):
+            places.append((min(threads - 1, (2 * before + cost) * threads // (2 * total)), j, i))
+            before += cost
+    shares: list[Share] = [[] for _ in range(threads)]
+    for (share, j), tiles in groupby(places, lambda place: place[:2]):
+        numbers = [i for _, _, i in tiles]
+        shares[share].append((jobs[j], numbers[0], numbers[-1] + 1))
+    return shares
+
+
+def _run_share(share: Share) -> None:
+    for job, first, last in share:
+        job.compiled.run(*job.piece(first, last))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """Threads where PyTorch's cannot be had; the calls release the interpreter's lock."""
+    return ThreadPoolExecutor(thread_name_prefix="saiki")
+
+
+@cache
+def _parallel() -> tuple[Compiled, Callable[[int, int, int, int], None]] | None:
+    """``share`` compiled, and ``GOMP_parallel(function, data, threads, 0)`` of the OpenMP that
+    PyTorch runs on; None where it has another OpenMP."""
+    library = ctypes.CDLL(str(next(Path(torch.__file__).parent.glob("lib/*torch_cpu.*"))))
+    try:
+        addresses = {name: getattr(library, name) for name in (*ASK, "GOMP_parallel")}
+    except AttributeError:
+        return None
+    for name in ASK:
+        binding.add_symbol(name, ctypes.cast(addresses[name], ctypes.c_void_p).value)
+    gomp = addresses["GOMP_parallel"]
+    gomp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    gomp.restype = None
+    return compile_text(SHARE, "share"), cast(Callable[[int, int, int, int], None], gomp)
