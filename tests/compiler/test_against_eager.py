@@ -376,9 +376,11 @@ ALL = {**BUILT_IN, **CELLS, **STRUCTURES}
 UNREAD = "the gradient of a state that no step reads is memory as it was found"
 
 
+@pytest.mark.parametrize("input_size", [3, 9], ids=["in the loop", "hoisted"])
 @pytest.mark.parametrize("name", ALL)
-def test_in_float64(name):
-    layer = compiled(ALL[name](3, 5))
+def test_in_float64(name, input_size):
+    """Products with few features of x are done in the loop, others in front of it."""
+    layer = compiled(ALL[name](input_size, 5))
     start = tuple(draw(5, size) for size in layer.cell.state_sizes)
     start = start if len(start) > 1 else start[0]
     assert_agrees(layer, learning(5, 5, layer.input_size), start)

@@ -28,14 +28,14 @@ def weights(scheduler):
 @pytest.mark.parametrize(
     ("cell", "count"),
     [
-        (lambda: LSTM(3, 5), 1),
-        (lambda: LSTM(3, 5, peephole=True), 1),
-        (lambda: GRU(3, 5), 1),
-        (lambda: GRU(3, 5, reset="before"), 2),
-        (lambda: LSTM(3, 5, projection_size=2), 2),
-        (lambda: CELLS["MultiplicativeLSTM"](3, 5), 2),
-        (lambda: CELLS["IndRNN"](3, 5), 0),
-        (lambda: CELLS["SRU"](3, 5), 0),
+        (lambda: LSTM(9, 5), 1),
+        (lambda: LSTM(9, 5, peephole=True), 1),
+        (lambda: GRU(9, 5), 1),
+        (lambda: GRU(9, 5, reset="before"), 2),
+        (lambda: LSTM(9, 5, projection_size=2), 2),
+        (lambda: CELLS["MultiplicativeLSTM"](9, 5), 2),
+        (lambda: CELLS["IndRNN"](9, 5), 0),
+        (lambda: CELLS["SRU"](9, 5), 0),
     ],
     ids=["lstm", "peephole", "gru", "reset before", "projection", "multiplicative", "ind", "sru"],
 )
@@ -45,14 +45,14 @@ def test_products_one_after_the_other_forward(cell, count):
 
 
 def test_the_product_of_the_recurrence_is_the_only_one_in_the_loop():
-    p = planned(LSTM(3, 5))
+    p = planned(LSTM(9, 5))
     assert weights(p.inference) == weights(p.training) == [(5, 20)]
     assert weights(p.backward) == [(20, 5)]
 
 
 @pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
 def test_the_product_of_x_is_done_for_all_steps_at_once(cell):
-    p = planned(cell(3, 5))
+    p = planned(cell(9, 5))
     in_loop = {product.node for stage in p.training.program.stages for product in stage.products}
     hoisted = set()
     stack = list(p.streams)
@@ -67,7 +67,24 @@ def test_the_product_of_x_is_done_for_all_steps_at_once(cell):
     assert not hoisted & set(p.trace.states)
 
 
-@pytest.mark.parametrize("cell", [LSTM(3, 5), GRU(3, 5), GRU(3, 5, reset="before")], ids=str)
+@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
+def test_the_product_of_few_features_is_done_in_the_loop(cell):
+    p = planned(cell(2, 5))
+    assert p.streams == (p.trace.x,)
+    assert weights(p.inference)[0][0] == 2
+    assert stages(p.inference.program) == 1
+
+
+def test_what_the_loop_cannot_do_is_hoisted_however_few_features_it_has():
+    class Sorted(SimpleRNN):
+        def step(self, x, h):
+            return torch.tanh(self.W(x).sort(-1).values + self.U(h))
+
+    p = planned(Sorted(2, 5))
+    assert weights(p.inference) == [(5, 5)]
+
+
+@pytest.mark.parametrize("cell", [LSTM(9, 5), GRU(9, 5), GRU(9, 5, reset="before")], ids=str)
 def test_no_gradient_of_a_weight_is_computed_in_the_loop(cell):
     p = planned(cell)
     in_loop = [product.node for stage in p.backward.program.stages for product in stage.products]
@@ -87,13 +104,13 @@ def test_no_gradient_of_a_weight_is_computed_in_the_loop(cell):
 
 
 def test_an_lstm_saves_its_gates_and_its_cell_and_no_more():
-    p = planned(LSTM(3, 5))
+    p = planned(LSTM(9, 5))
     saved = sum(int(node.meta["val"].shape[1]) for node in (*p.saved, *p.kept))
     assert saved <= 4 * 5 + 3 * 5  # i, f, g, o; h; c before and tanh(c) after
 
 
 def test_explain_shows_the_plan():
-    text = Recurrent(GRU(3, 5, reset="before"), backend="cpu").explain()
+    text = Recurrent(GRU(9, 5, reset="before"), backend="cpu").explain()
     assert "hoisted: " in text
     assert "forward" in text
     assert "saved: " in text

@@ -23,7 +23,7 @@ from saiki.compiler.program import (
     is_cat,
     is_slice,
 )
-from saiki.compiler.trace import ROWS, Trace, is_row, label, width
+from saiki.compiler.trace import ROWS, Trace, is_narrow, is_row, label, width
 
 aten = torch.ops.aten
 Node = fx.Node
@@ -110,6 +110,8 @@ class _Parts:
     def __init__(self, trace: Trace) -> None:
         nodes = list(trace.graph.nodes)
         self.of_state = _descendants(nodes, trace.states)
+        narrow = [n for n in nodes if is_narrow(n) and self._fits_the_loop(n)]
+        self.of_state |= _descendants(nodes, narrow)
         self.of_cotangent = _descendants(nodes, trace.cotangents)
         rows = {n for n in nodes if is_row(n) or n.target is aten.split_with_sizes.default}
         self.hoisted = {
@@ -121,6 +123,15 @@ class _Parts:
         self.loop_forward = _ancestors(trace.new_states) & self.forward
         recursion = [d for d in trace.d_states if d is not None]
         self.loop_backward = (_ancestors(recursion) & self.of_cotangent) | set(trace.cotangents)
+
+    def _fits_the_loop(self, node: Node) -> bool:
+        """Whether the loop can do what is made of ``node`` before it meets the state."""
+        taken = POINTWISE | SUMS | {aten.split_with_sizes.default}
+        return all(
+            user in self.of_state or user.op == "output"
+            or (user.target in taken and self._fits_the_loop(user))
+            for user in node.users
+        )  # fmt: skip
 
 
 def _choose(
@@ -202,7 +213,7 @@ def _is_cheap(node: Node) -> bool:
     """Whether the backward loop would rather do it again; flags are never saved."""
     divided = node.target in (aten.div.Tensor, aten.div.Scalar)
     by_number = divided and not isinstance(node.args[1], Node)
-    return node.target in CHEAP or by_number or _is_flag(node)
+    return node.target in CHEAP or by_number or _is_flag(node) or is_narrow(node)
 
 
 def _is_flag(node: Node) -> bool:

@@ -230,10 +230,11 @@ _WHOLE = (aten.native_layer_norm.default,)
 
 
 def _split_norms(graph: fx.Graph, states: list[fx.Node], table: Any) -> None:
-    """Inside the recursion a layer normalisation is made of plain operations."""
+    """Inside the loop a layer normalisation is made of plain operations."""
     of_state = set(states)
     for node in list(graph.nodes):
-        if not any(source in of_state for source in node.all_input_nodes):
+        inside = is_narrow(node) or any(source in of_state for source in node.all_input_nodes)
+        if not inside:
             continue
         of_state.add(node)
         if node.target not in _WHOLE:
@@ -270,9 +271,10 @@ def _split_addmm(graph: fx.Graph, states: list[fx.Node]) -> None:
     """Inside the recursion a product and the bias added to it are two things."""
     of_state = set(states)
     for node in list(graph.nodes):
-        if not any(source in of_state for source in node.all_input_nodes):
+        if any(source in of_state for source in node.all_input_nodes):
+            of_state.add(node)
+        elif not is_narrow(node):
             continue
-        of_state.add(node)
         if node.target is aten.addmm.default:
             bias, left, right = node.args
             with graph.inserting_before(node):
@@ -287,9 +289,23 @@ def _split_addmm(graph: fx.Graph, states: list[fx.Node]) -> None:
             for new in (product, scaled, total):
                 new.meta = dict(node.meta)
                 new.stack_trace = node.stack_trace
-                of_state.add(new)
+                if node in of_state:
+                    of_state.add(new)
             node.replace_all_uses_with(total)
             graph.erase_node(node)
+
+
+NARROW = 8
+"""Features of x up to which a loop multiplies by weights rather than read what is made of them."""
+
+
+def is_narrow(node: fx.Node) -> bool:
+    """Whether it takes longer to write a product with x for all steps, and to read it in the loop,
+    than to do it there."""
+    if node.target not in (aten.mm.default, aten.addmm.default):
+        return False
+    left, right = node.args[-2:]
+    return left.op == "placeholder" and not is_row(right) and 0 < width(left) <= NARROW
 
 
 def _unflatten(output: Any, states: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -24,12 +24,12 @@ def machine() -> Machine:
     features = binding.get_host_cpu_features()
     triple = binding.get_process_triple()
     if features.get("avx512f"):
-        return Machine("AVX-512", 64, 32)
+        return Machine("AVX-512", 64, 32, "mxcsr")
     if features.get("avx2"):
-        return Machine("AVX2", 32, 16)
+        return Machine("AVX2", 32, 16, "mxcsr")
     if triple.startswith(("aarch64", "arm64")):
-        return Machine("NEON", 16, 32)
-    return Machine("vectors of 16 bytes", 16, 16)
+        return Machine("NEON", 16, 32, "fpcr")
+    return Machine("vectors of 16 bytes", 16, 16, "mxcsr")
 
 
 @dataclass(frozen=True)
