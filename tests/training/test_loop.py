@@ -13,7 +13,7 @@ from saiki.experiment import Experiment
 from saiki.knobs import knob
 from saiki.recurrent import Recurrent
 from saiki.training import StoppedError, train
-from saiki.training.loop import clip
+from saiki.training.step import clip
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A compiled layer: what comes before, in and after the loop, forward and backward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor, fx
@@ -9,11 +10,10 @@ from torch import Tensor, fx
 from saiki.cell import Cell
 from saiki.compiler.cpu import memory
 from saiki.compiler.cpu.jit import machine
-from saiki.compiler.cpu.loop import CompiledLoop, Walk
+from saiki.compiler.cpu.loop import CompiledLoop, Place, Walk
 from saiki.compiler.cpu.team import Job
 from saiki.compiler.plan import extract, plan
-from saiki.compiler.program import Array, Scheduler
-from saiki.compiler.trace import is_row, trace, width
+from saiki.compiler.trace import trace, width
 
 Node = fx.Node
 
@@ -34,20 +34,26 @@ class CompiledCell:
         self.backward = CompiledLoop(self.plan.backward, dtype)
         t, p = self.trace, self.plan
         self.names = list(t.parameters)
+        self.constants = tuple(t.constants.values())
         self.inputs = [t.x, *t.parameters.values(), *t.constants]
         self.before = {
             training: extract(
                 t, self.inputs, [*p.streams, *(p.kept if training else ()), *scheduler.outside]
-            )
+            ).forward
             for training, scheduler in ((False, p.inference), (True, p.training))
         }
-        self.outside_backward = extract(t, self.inputs, list(p.backward.outside))
-        self.after: dict[tuple[bool, ...], fx.GraphModule] = {}
+        self.outside_backward = extract(t, self.inputs, list(p.backward.outside)).forward
+        self.after: dict[tuple[bool, ...], _After] = {}
+        self.states = len(t.states)
+        self.output_size = width(t.new_states[0])
+        self.saved_columns = _columns(map(width, p.saved))
+        self.summed_columns = _columns(array.width for array in p.accumulated.values())
+        self.passed = list(dict.fromkeys(array for array, _ in p.boundary.values()))
 
     def forward(
         self,
         x: Tensor,
-        y: Tensor,
+        y: Place,
         states: Sequence[Tensor],
         parameters: Sequence[Tensor],
         walk: Walk,
@@ -56,28 +62,19 @@ class CompiledCell:
         """The job that fills ``y``, the output of each row and step; the last states, and what the
         backward pass needs, both of which are there when it has run."""
         p = self.plan
-        loop = self.training if training else self.inference
-        scheduler = loop.scheduler
         total = x.shape[0]
-        values = self.before[training].forward(
-            total, x, *parameters, *self.trace.constants.values()
-        )
-        streams = values[: len(p.streams)]
-        kept = values[len(p.streams) : len(values) - len(scheduler.outside)]
-        outside = _outside(scheduler, values[len(values) - len(scheduler.outside) :])
-        given: dict[Array, Tensor] = {}
-        arrays = iter(loop.arrays)
-        for stream in streams:
-            given[next(arrays)] = self._rows(stream)
-        ends = []
-        for state in states:
-            ends.append(state.clone(memory_format=torch.contiguous_format))
-            given[next(arrays)] = ends[-1]
-        saved: list[Tensor] = []
+        values = self.before[training](total, x, *parameters, *self.constants)
+        streams, values = values[: len(p.streams)], values[len(p.streams) :]
+        kept, outside = (values[: len(p.kept)], values[len(p.kept) :]) if training else ((), values)
+        ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
+        given: list[Place] = [(self._rows(stream), 0) for stream in streams]
+        given += [(end, 0) for end in ends]
+        saved = []
         if training and p.saved:
-            saved.append(memory.empty(total, sum(self.saved_widths), dtype=self.dtype))
-            given |= {next(arrays): part for part in saved[0].split(self.saved_widths, 1)}
-        given[next(arrays)] = y
+            saved.append(memory.empty(total, self.saved_columns[-1], dtype=self.dtype))
+            given += [(saved[0], column) for column in self.saved_columns[:-1]]
+        given.append(y)
+        loop = self.training if training else self.inference
         return loop.job(given, outside, walk), ends, [*saved, *self._apart(x, kept)]
 
     def __str__(self) -> str:
@@ -103,14 +100,10 @@ class CompiledCell:
         return found
 
     @cached_property
-    def saved_widths(self) -> list[int]:
-        """Features of each saved value; at each step they lie side by side."""
-        return [width(node) for node in self.plan.saved]
-
-    @property
     def left_widths(self) -> list[int]:
-        """Features of each tensor the forward pass leaves for the backward pass."""
-        saved = [sum(self.saved_widths)] if self.saved_widths else []
+        """Features of each tensor the forward pass leaves for the backward pass: first the saved
+        values, which lie side by side at each step."""
+        saved = [self.saved_columns[-1]] if self.plan.saved else []
         return [*saved, *(width(node) for node in self.plan.kept)]
 
     @property
@@ -119,85 +112,119 @@ class CompiledCell:
         t = self.trace
         return [t.d_x is not None, *(t.d_parameters.get(n) is not None for n in self.names)]
 
-    @property
-    def states(self) -> int:
-        """How many there are."""
-        return len(self.trace.states)
-
-    @property
-    def output_size(self) -> int:
-        return int(self.trace.new_states[0].meta["val"].shape[1])
-
     def gradients(
         self,
-        d_y: Tensor,
+        d_y: Place,
         d_states: Sequence[Tensor],
         x: Tensor,
         parameters: Sequence[Tensor],
-        saved: Sequence[Tensor],
+        left: Sequence[Tensor],
         walk: Walk,
         needs: tuple[bool, ...],
     ) -> tuple[Job, list[Tensor], Callable[[], tuple[Tensor | None, ...]]]:
         """The job of the backward loop, and what is there when it has run: ∂L/∂(initial states),
         and a function that returns ∂L/∂x and ∂L/∂parameters as far as ``needs`` says.
 
-        ``walk`` is the way backwards.
+        ``walk`` is the way backwards, ``left`` what the forward pass left.
         """
-        t, p = self.trace, self.plan
-        loop, total = self.backward, x.shape[0]
-        constants = tuple(t.constants.values())
-        values = self.outside_backward.forward(total, x, *parameters, *constants)
-        outside = _outside(p.backward, values)
-        if p.saved:
-            saved = [*saved[0].split(self.saved_widths, 1), *saved[1:]]
-        given: dict[Array, Tensor] = {}
-        arrays = iter(loop.arrays)
-        for tensor in saved:
-            given[next(arrays)] = self._rows(tensor)
-        given[next(arrays)] = self._rows(d_y)
-        starts = []
-        for d_state in d_states:
-            starts.append(d_state.clone(memory_format=torch.contiguous_format))
-            given[next(arrays)] = starts[-1]
-        passed: dict[Node, Tensor] = {}
-        for node, (array, column) in p.boundary.items():
-            if array not in given:
-                given[array] = memory.empty(total, array.width, dtype=self.dtype)
-            size = int(node.meta["val"].shape[-1]) if node.meta["val"].ndim == 2 else 1
-            passed[node] = given[array][:, column : column + size]
-        sums: dict[Node, Tensor] = {}
-        for node, array in p.accumulated.items():
-            sums[node] = given[array] = x.new_zeros(walk.rows, array.width)
-        job = loop.job(given, outside, walk)
-        found = dict(zip(self.inputs, (x, *parameters, *constants), strict=True))
-        found |= dict(zip([*p.saved, *p.kept], saved, strict=True)) | passed
-        for node, tensor in found.items():
-            like = node.meta["val"]
-            if is_row(node) and (like.ndim != tensor.ndim or like.dtype != tensor.dtype):
-                found[node] = (tensor.squeeze(1) if like.ndim == 1 else tensor).to(like.dtype)
+        p, total = self.plan, x.shape[0]
+        inputs = (x, *parameters, *self.constants)
+        outside = self.outside_backward(total, *inputs)
+        kept = left[1:] if p.saved else left
+        starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
+        passed = [memory.empty(total, array.width, dtype=self.dtype) for array in self.passed]
+        sums = x.new_zeros(walk.rows, self.summed_columns[-1])
+        given: list[Place] = [(left[0], column) for column in self.saved_columns[:-1]]
+        given += [(self._rows(tensor), 0) for tensor in kept]
+        given.append(d_y)
+        given += [(start, 0) for start in starts]
+        given += [(tensor, 0) for tensor in passed]
+        given += [(sums, column) for column in self.summed_columns[:-1]]
+        job = self.backward.job(given, outside, walk)
+        if needs not in self.after:
+            self.after[needs] = _After(self, needs)
+        after = self.after[needs]
 
         def finish() -> tuple[Tensor | None, ...]:
-            for node, value in p.rows_summed.items():
-                found[node] = sums[value].sum(0).view(node.meta["val"].shape)
-            results: tuple[Tensor | None, ...]
-            results = self._after(needs, list(found)).forward(total, *found.values())
-            return results
+            return after(total, (*inputs, *left, *passed, sums.sum(0)))
 
         return job, starts, finish
 
-    def _after(self, needs: tuple[bool, ...], inputs: list[Node]) -> fx.GraphModule:
-        if needs not in self.after:
-            t = self.trace
-            gradients = [t.d_x, *(t.d_parameters.get(name) for name in self.names)]
-            wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
-            self.after[needs] = extract(t, inputs, wanted)
-        return self.after[needs]
-
     def _rows(self, tensor: Tensor) -> Tensor:
         """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""
-        tensor = (tensor.unsqueeze(1) if tensor.ndim == 1 else tensor).to(self.dtype)
+        if tensor.ndim == 1:
+            tensor = tensor.unsqueeze(1)
+        if tensor.dtype != self.dtype:
+            tensor = tensor.to(self.dtype)
         return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()
 
 
-def _outside(scheduler: Scheduler, values: Sequence[Tensor]) -> dict[Array, Tensor]:
-    return dict(zip(scheduler.outside.values(), values, strict=True))
+class _After:
+    """What comes after the backward loop, for a choice of the gradients that are needed."""
+
+    def __init__(self, cell: CompiledCell, needs: tuple[bool, ...]) -> None:
+        t, p = cell.trace, cell.plan
+        gradients = [t.d_x, *(t.d_parameters.get(name) for name in cell.names)]
+        wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
+        reads: dict[Node, Read] = {node: _given(i) for i, node in enumerate(cell.inputs)}
+        at = len(reads)
+        for node, column in zip(p.saved, cell.saved_columns, strict=False):
+            reads[node] = _columns_of(node, at, column)
+        at += bool(p.saved)
+        reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(p.kept)}
+        at += len(p.kept)
+        homes = {array: at + i for i, array in enumerate(cell.passed)}
+        for node, (array, column) in p.boundary.items():
+            reads[node] = _columns_of(node, homes[array], column)
+        sums = dict(zip(p.accumulated, cell.summed_columns, strict=False))
+        for node, value in p.rows_summed.items():
+            reads[node] = _sum(node, at + len(homes), sums[value])
+        graph = extract(t, list(reads), wanted).graph
+        _, *placeholders = (node for node in graph.nodes if node.op == "placeholder")
+        self.reads = []
+        for read, placeholder in zip(reads.values(), placeholders, strict=True):
+            if placeholder.users:
+                self.reads.append(read)
+            else:
+                graph.erase_node(placeholder)
+        self.function = fx.GraphModule({}, graph).forward
+
+    def __call__(self, total: int, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+        results: tuple[Tensor | None, ...]
+        results = self.function(total, *(read(tensors) for read in self.reads))
+        return results
+
+
+Read = Callable[[Sequence[Tensor]], Tensor]
+"""Finds the value of a node among some tensors."""
+
+
+def _given(index: int) -> Read:
+    return lambda tensors: tensors[index]
+
+
+def _columns_of(node: Node, index: int, column: int) -> Read:
+    """Some columns of a tensor of rows, in the shape and type of the node."""
+    like, size = node.meta["val"], width(node)
+
+    def read(tensors: Sequence[Tensor]) -> Tensor:
+        rows = tensors[index]
+        if rows.shape[1] != size:
+            rows = rows.narrow(1, column, size)
+        if like.ndim == 1:
+            rows = rows.squeeze(1)
+        return rows if rows.dtype == like.dtype else rows.to(like.dtype)
+
+    return read
+
+
+def _sum(node: Node, index: int, column: int) -> Read:
+    """Some columns of a single row, in the shape of the node."""
+    shape = node.meta["val"].shape
+    size = shape.numel()
+    return lambda tensors: tensors[index].narrow(0, column, size).view(shape)
+
+
+def _columns(widths: Iterable[int]) -> list[int]:
+    """Where values begin that lie side by side, and where the last one ends."""
+    return list(accumulate(widths, initial=0))

@@ -99,14 +99,14 @@ def _forward(
     path = _Path(x, lengths)
     cells = [_CELLS[key] for key in keys]
     rows = path.rows(x)
-    sizes = [cell.output_size for cell in cells]
-    y = path.empty(x, sum(sizes))
+    y = path.empty(x, sum(cell.output_size for cell in cells))
+    outputs, column = y.flatten(0, -2), 0
     given, weights = iter(map(path.sorted, states)), iter(parameters)
     jobs, ends, saved = [], [], []
-    for cell, back, part in zip(cells, reverse, y.flatten(0, -2).split(sizes, 1), strict=True):
+    for cell, back in zip(cells, reverse, strict=True):
         job, its_ends, its_saved = cell.forward(
             rows,
-            part,
+            (outputs, column),
             list(islice(given, cell.states)),
             list(islice(weights, len(cell.names))),
             path.walk.backwards if back else path.walk,
@@ -115,6 +115,7 @@ def _forward(
         jobs.append(job)
         ends += its_ends
         saved += its_saved
+        column += cell.output_size
     run(jobs)
     return [y if path.index is None else path.padded(y), *map(path.unsorted, ends), *saved]
 
@@ -134,14 +135,16 @@ def _backward(
     path = _Path(x, lengths)
     cells = [_CELLS[key] for key in keys]
     rows = path.rows(x)
-    parts = path.rows(d_y).split([cell.output_size for cell in cells], 1)
+    d_outputs, column = path.rows(d_y), 0
+    if d_outputs.stride(1) != 1:
+        d_outputs = d_outputs.contiguous()
     d_ends, weights = iter(map(path.sorted, d_states)), iter(parameters)
     left, needed = iter(saved), iter(needs[1:])
     jobs, starts, finishes = [], [], []
-    for cell, back, part in zip(cells, reverse, parts, strict=True):
+    for cell, back in zip(cells, reverse, strict=True):
         count = len(cell.names)
         job, its_starts, finish = cell.gradients(
-            part,
+            (d_outputs, column),
             list(islice(d_ends, cell.states)),
             rows,
             list(islice(weights, count)),
@@ -152,6 +155,7 @@ def _backward(
         jobs.append(job)
         starts += its_starts
         finishes.append(finish)
+        column += cell.output_size
     run(jobs)
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
@@ -213,6 +217,8 @@ def _backward_shapes(
     ]
 
 
+DIRECT: dict[Any, Callable[..., list[Tensor]]] = {}
+"""The functions behind the operators, for a caller that has only tensors of the CPU."""
 _LIBRARY = torch.library.Library("saiki", "DEF")
 for _name, _schema, _kernel, _shapes in (
     (
@@ -233,6 +239,7 @@ for _name, _schema, _kernel, _shapes in (
     _LIBRARY.define(_name + _schema)
     _LIBRARY.impl(_name, _kernel, "CPU")
     torch.library.register_fake(f"saiki::{_name}", _shapes, lib=_LIBRARY)
+    DIRECT[getattr(torch.ops.saiki, _name).default] = _kernel
 
 Eager = Callable[..., tuple[Tensor, ...]]
 """``eager(x, *states, *parameters)``: y and the last states by the plain loop."""

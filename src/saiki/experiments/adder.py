@@ -123,6 +123,7 @@ class Adder(Experiment[AdderNetwork, Batch]):
     summary = "learn to add binary numbers, bit by bit"
     score = "exact_sum_rate"
     threads = 1
+    same_operations: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "report": {
             "activation": "sigmoid",

@@ -2,15 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saiki import lens
 from saiki.experiment import Experiment
+from saiki.training.step import Step
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -59,8 +60,8 @@ def train(
         StoppedError: the loss or the gradient became NaN or infinite; the model keeps the weights
             it had before.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimiser = OPTIMISERS[experiment.optimiser](parameters, lr=experiment.learning_rate)
+    take = Step(experiment, model)
+    optimiser = OPTIMISERS[experiment.optimiser](take.parameters, lr=experiment.learning_rate)
     losses: list[float] = []
     norms: list[float] = []
     batches = itertools.islice(experiment.batches(), experiment.iterations)
@@ -69,9 +70,9 @@ def train(
         view = None
         if watch and (at_point or step == 1):
             with lens.watch(model) as view, torch.random.fork_rng():
-                backward(experiment, model, batch)  # a pass of its own: looking changes nothing
-        loss = backward(experiment, model, batch)
-        norm = clip(parameters, experiment.clip_value, experiment.clip_norm)
+                model.zero_grad()
+                experiment.loss(model, batch).backward()  # of its own: looking changes nothing
+        loss, norm = take(batch)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise StoppedError(step, _what_happened(experiment, model, batch, step, loss))
         optimiser.step()
@@ -82,30 +83,12 @@ def train(
             losses, norms = [], []
 
 
-def backward(experiment: Experiment, model: nn.Module, batch: Any) -> float:
-    """The loss of one batch, its gradient left in the parameters."""
-    model.zero_grad()
-    loss = experiment.loss(model, batch)
-    loss.backward()
-    return loss.item()
-
-
-def clip(parameters: Sequence[Tensor], value: float, norm: float) -> float:
-    """Bound the gradient by entry and by norm where these are not 0; returns the norm before."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    before = nn.utils.get_total_norm(gradients).item()
-    if value > 0:
-        nn.utils.clip_grad_value_(parameters, value)
-    if norm > 0:
-        nn.utils.clip_grad_norm_(parameters, norm)
-    return before
-
-
 def _what_happened(
     experiment: Experiment, model: nn.Module, batch: Any, step: int, loss: float
 ) -> str:
     """The same batch again under the lens, with the weights as they are before the update."""
     with lens.watch(model) as view:
-        backward(experiment, model, batch)
+        model.zero_grad()
+        experiment.loss(model, batch).backward()
     what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
     return f"{what} at iteration {step}: {lens.describe([(step, view)])}"

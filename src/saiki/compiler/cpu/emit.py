@@ -439,16 +439,16 @@ CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""
 
 
-def packing(weight: torch.Tensor, dtype: torch.dtype, machine: Machine) -> torch.Tensor:
+def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
     """``weight``, ``(inner, outer)``, in the order a product reads it: blocks of some vectors."""
     outer = weight.shape[1]
-    lanes = machine.lanes(dtype)
+    lanes = machine.lanes(weight.dtype)
     block = machine.tile[1] * lanes
     padded = -(-outer // lanes) * lanes
     if padded != outer:
         weight = torch.nn.functional.pad(weight, (0, padded - outer))
     if padded <= block:
-        return weight.contiguous().view(-1)
+        return weight.contiguous()
     whole = padded - padded % block
     blocks = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
     if whole == padded:

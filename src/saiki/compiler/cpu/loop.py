@@ -1,9 +1,11 @@
 """An emitted program and the arrays it runs on."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from saiki.compiler.cpu.emit import emit, packing
 from saiki.compiler.cpu.jit import Compiled, compile_text, machine
 from saiki.compiler.cpu.team import Job
-from saiki.compiler.program import Array, Scheduler
+from saiki.compiler.program import Scheduler
 
 
 @dataclass(frozen=True)
@@ -39,96 +41,85 @@ class Walk:
         same way by any number of threads."""
         return self.lengths[:: machine().tile[0]]
 
+    @cached_property
+    def arguments(self) -> tuple[int, int, int]:
+        """What a kernel takes: the addresses of offsets and counts, and the number of steps."""
+        return self.offsets.data_ptr(), self.counts.data_ptr(), len(self.offsets)
+
     @property
     def rows(self) -> int:
         return len(self.lengths)
 
-    def __len__(self) -> int:
-        return len(self.offsets)
+
+Place = tuple[Tensor, int]
+"""Rows whose last axis is contiguous, and the first of the columns meant."""
 
 
 class CompiledLoop:
     """A program of the plan, compiled for one floating-point type when it first runs."""
 
     def __init__(self, scheduler: Scheduler, dtype: torch.dtype) -> None:
-        self.scheduler = scheduler
+        self.program = scheduler.program
+        self.outside = list(scheduler.outside.values())
         self.dtype = dtype
-        self.arrays = scheduler.program.arrays
+        arrays = self.program.arrays
+        scratch = {f"t{i}" for i in range(1, scheduler.scratch + 1)}
+        self.temporaries = [i for i, a in enumerate(arrays) if a.name in scratch]
+        self.places = [arrays.index(a) for a in self.outside]
+        taken = {*self.temporaries, *self.places}
+        self.given = [i for i in range(len(arrays)) if i not in taken]
+        self.table = ctypes.c_int64 * (2 * len(arrays))
 
     @cached_property
     def text(self) -> str:
         """The LLVM IR."""
-        return emit(self.scheduler.program, self.dtype, machine())
+        return emit(self.program, self.dtype, machine())
 
     @cached_property
     def compiled(self) -> Compiled:
         return compile_text(self.text)
 
     @cached_property
-    def temporaries(self) -> dict[Array, int]:
-        """Where in a row of scratch the arrays begin that live for one call. Their features fill
-        whole vectors."""
-        names = {f"t{i}" for i in range(1, self.scheduler.scratch + 1)}
-        places, at = {}, 0
-        for array in self.arrays:
-            if array.name in names:
-                places[array] = at
-                at += self._whole(array.width)
-        return places
+    def columns(self) -> list[int]:
+        """Where the temporaries begin in a row of scratch, in bytes; they fill whole vectors."""
+        whole = machine().vector_bytes
+        sizes = (self.program.arrays[i].width * self.dtype.itemsize for i in self.temporaries)
+        return list(accumulate((-(-size // whole) * whole for size in sizes), initial=0))
 
-    @cached_property
-    def room(self) -> int:
-        """Numbers in a row of scratch."""
-        return sum(self._whole(array.width) for array in self.temporaries)
-
-    def _whole(self, width: int) -> int:
-        lanes = machine().lanes(self.dtype)
-        return -(-width // lanes) * lanes
-
-    @cached_property
-    def table(self) -> type[ctypes.Array[ctypes.c_int64]]:
-        return ctypes.c_int64 * len(self.arrays)
-
-    def job(
-        self, given: Mapping[Array, Tensor], outside: Mapping[Array, Tensor], walk: Walk
-    ) -> Job:
+    def job(self, given: Sequence[Place], outside: Sequence[Tensor], walk: Walk) -> Job:
         """All that it takes to run over the steps of ``walk``.
 
         Args:
-            given: ``(rows, width)`` tensors, whose last axis is contiguous.
+            given: of each array of rows, in the order of the program.
             outside: values of the parameters that the loop reads.
         """
-        scratch = torch.zeros(walk.rows, self.room, dtype=self.dtype)
-        at, size = scratch.data_ptr(), self.dtype.itemsize
-        pointers, strides, alive = [], [], [scratch]
-        for array in self.arrays:
-            if array in self.temporaries:
-                pointers.append(at + self.temporaries[array] * size)
-                strides.append(self.room)
-                continue
-            if array.kind == "weight":
-                tensor = packing(outside[array].to(self.dtype), self.dtype, machine())
-            elif array.kind == "vector":
-                tensor = outside[array].to(self.dtype).reshape(-1).contiguous()
-            else:
-                tensor = given[array]
+        arrays, size = self.program.arrays, self.dtype.itemsize
+        room = self.columns[-1] // size
+        scratch = torch.zeros(walk.rows, room, dtype=self.dtype)
+        alive: list[Any] = [scratch, given, walk]
+        count = len(arrays)
+        table = self.table()
+        for i, (tensor, column) in zip(self.given, given, strict=True):
+            table[i] = tensor.data_ptr() + column * size
+            table[count + i] = tensor.stride(0)
+        start = scratch.data_ptr()
+        for i, at in zip(self.temporaries, self.columns, strict=False):
+            table[i] = start + at
+            table[count + i] = room
+        for i, array, tensor in zip(self.places, self.outside, outside, strict=True):
+            if tensor.dtype != self.dtype:
+                tensor = tensor.to(self.dtype)
+            tensor = packing(tensor, machine()) if array.kind == "weight" else tensor.contiguous()
             alive.append(tensor)
-            pointers.append(tensor.data_ptr())
-            strides.append(tensor.stride(0))
-        addresses = self.table(*pointers), self.table(*strides)
-        arguments = (
-            ctypes.addressof(addresses[0]),
-            ctypes.addressof(addresses[1]),
-            walk.offsets.data_ptr(),
-            walk.counts.data_ptr(),
-            len(walk),
-        )
+            table[i] = tensor.data_ptr()
+        address = ctypes.addressof(table)
+        alive.append(table)
         return Job(
             self.compiled,
-            arguments,
+            (address, address + 8 * count, *walk.arguments),
             walk.rows,
             walk.row_stride,
             walk.tiles,
             machine().tile[0],
-            (alive, addresses, walk),
+            alive,
         )

@@ -83,7 +83,7 @@ end:
 """
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Job:
     """One program on its way through all its rows."""
 
@@ -107,7 +107,9 @@ class Job:
 
 def run(jobs: Sequence[Job]) -> None:
     """Run all jobs, their tiles shared among as many threads as PyTorch may use."""
-    threads = min(torch.get_num_threads(), sum(len(job.tiles) for job in jobs))
+    threads = torch.get_num_threads()
+    if threads > 1:
+        threads = min(threads, sum(len(job.tiles) for job in jobs))
     if threads == 1:
         for job in jobs:
             job.compiled.run(*job.piece(0, len(job.tiles)))

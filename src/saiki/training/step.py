@@ -1,0 +1,123 @@
+"""One training iteration up to the update: the loss of a batch and its gradient."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.graph import CodeGen
+from torch.nn.utils.stateless import _reparametrize_module as swapped
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from saiki.compiler.op import DIRECT
+from saiki.experiment import Experiment
+
+aten = torch.ops.aten
+SAME = {aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default}
+"""Operations whose result equals their argument where no gradient is recorded."""
+POWERS = {aten.pow.Tensor_Scalar}
+CONSTANTS = {
+    aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default, aten.ones.default,
+    aten.ones_like.default, aten.full.default, aten.full_like.default, aten.scalar_tensor.default,
+}  # fmt: skip
+"""Operations whose result follows from shapes alone."""
+
+
+class Step:
+    """``loss, norm = step(batch)`` leaves the clipped gradient in the parameters of ``model``.
+
+    ``norm`` is that of the gradient before clipping. Where the experiment says that its loss makes
+    the same operations for every batch of the same shapes, they are recorded once, those of the
+    gradient and of clipping with them, and done again as a plain list: for small models most of the
+    time goes into finding out what to do. The numbers are the same to the last bit.
+    """
+
+    def __init__(self, experiment: Experiment, model: nn.Module) -> None:
+        self.experiment = experiment
+        self.model = model
+        self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.parameters = list(self.named.values())
+        self.recorded: dict[Any, Callable[..., Sequence[Tensor | None]]] = {}
+
+    def __call__(self, batch: Any) -> tuple[float, float]:
+        for p in self.parameters:
+            p.grad = None
+        if self.experiment.same_operations:
+            figures = self._again(batch)
+        else:
+            figures = self._once(batch, self.parameters)
+        loss, norm = figures.tolist()
+        return loss, norm
+
+    def _once(self, batch: Any, parameters: Sequence[Tensor]) -> Tensor:
+        loss = self.experiment.loss(self.model, batch)
+        loss.backward()
+        norm = clip(parameters, self.experiment.clip_value, self.experiment.clip_norm)
+        return torch.stack((loss.detach(), norm.to(loss)))
+
+    def _again(self, batch: Any) -> Tensor:
+        leaves, structure = tree_flatten(batch)
+        key = structure, tuple((t.shape, t.dtype) for t in leaves)
+        if key not in self.recorded:
+
+            def record(parameters: Sequence[Tensor], leaves: list[Any]) -> list[Tensor | None]:
+                parameters = [p.detach().requires_grad_() for p in parameters]
+                with swapped(self.model, dict(zip(self.named, parameters, strict=True))):
+                    figures = self._once(tree_unflatten(leaves, structure), parameters)
+                return [figures, *(p.grad for p in parameters)]
+
+            traced = make_fx(record)(self.parameters, leaves)
+            _simplify(traced, *self.parameters, *leaves)
+            self.recorded[key] = traced.forward
+        with torch.no_grad():
+            figures, *gradients = self.recorded[key](*self.parameters, *leaves)
+        for p, gradient in zip(self.parameters, gradients, strict=True):
+            p.grad = gradient
+        assert figures is not None
+        return figures
+
+
+def clip(parameters: Sequence[Tensor], value: float, norm: float) -> Tensor:
+    """Bound the gradient by entry and by norm where these are not 0; returns the norm before."""
+    before = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if value > 0:
+        nn.utils.clip_grad_value_(parameters, value)
+    if norm > 0:
+        nn.utils.clip_grad_norm_(parameters, norm)
+    return before
+
+
+def _simplify(recorded: fx.GraphModule, *arguments: Tensor) -> None:
+    """Leave out what is there for the recording of gradients alone, and what is always the same."""
+    graph = recorded.graph
+    graph.set_codegen(CodeGen())  # arguments one by one, as results are
+    for node in list(graph.nodes):
+        node.target = DIRECT.get(node.target, node.target)
+        source: Any = node.args[0] if node.args else None
+        if node.target is aten.t.default and source.target is aten.t.default:
+            source = source.args[0]
+        elif node.target not in SAME and not (node.target in POWERS and node.args[1] == 1):
+            continue
+        node.replace_all_uses_with(source)
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
+    called = [node for node in graph.nodes if node.op == "call_function"]
+    if not any(_changes_arguments(node) for node in called):
+        run = fx.Interpreter(recorded, garbage_collect_values=False)
+        with torch.no_grad():
+            run.run(*arguments)
+        fixed: dict[fx.Node, str] = {}
+        for node in called:
+            if node.target in CONSTANTS or all(n in fixed for n in node.all_input_nodes):
+                fixed[node] = f"constant_{len(fixed)}"
+                recorded.register_buffer(fixed[node], run.env[node])
+        for node, name in fixed.items():
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.get_attr(name))
+        graph.eliminate_dead_code()
+    recorded.recompile()
+
+
+def _changes_arguments(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
