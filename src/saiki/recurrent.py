@@ -102,6 +102,7 @@ class Recurrent(nn.Module):
         start: tuple[Tensor, ...],
         lengths: Tensor | None,
         tensors: Sequence[Tensor] | None = None,
+        time_first: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Step by step, with ``tensors`` in place of the parameters and buffers of the cell.
 
@@ -110,7 +111,10 @@ class Recurrent(nn.Module):
         if tensors is not None:
             names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
             with swapped(self.cell, dict(zip(names, tensors, strict=True))):
-                return self.eager(x, start, lengths)
+                return self.eager(x, start, lengths, time_first=time_first)
+        if time_first:
+            y, end = self.eager(x.transpose(0, 1), start, lengths)
+            return y.transpose(0, 1), end
         if x.ndim == 2:
             assert lengths is not None
             packed = PackedSequence(x, lengths)
@@ -217,11 +221,13 @@ def together(
     starts: Sequence[tuple[Tensor, ...]],
     lengths: Tensor | None = None,
     tensors: Sequence[Sequence[Tensor]] | None = None,
+    time_first: bool = False,
 ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
     """Several layers over the same input, in one operation where kernels serve them all.
 
     Args:
-        x: ``(batch, time, input_size)``; or ``(steps of all rows, input_size)``, packed as
+        x: ``(batch, time, input_size)``, or ``(time, batch, input_size)`` with ``time_first``; or
+            ``(steps of all rows, input_size)``, packed as
             :class:`torch.nn.utils.rnn.PackedSequence` holds them.
         starts: the states of each layer before the first step.
         lengths: ``(batch,)``; or, of a packed x, the number of rows at each step.
@@ -239,7 +245,7 @@ def together(
         rest = iter(tensors)
         states = [tuple(itertools.islice(rest, len(start))) for start in starts]
         parts = [
-            layer.eager(x, start, lengths, tuple(itertools.islice(rest, len(its))))
+            layer.eager(x, start, lengths, tuple(itertools.islice(rest, len(its))), time_first)
             for layer, start, (_, its) in zip(layers, states, served, strict=True)
         ]
         return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
@@ -252,15 +258,16 @@ def together(
             lengths,
             [key for key, _ in served],
             [layer.reverse for layer in layers],
+            time_first,
             eager,
         )
         rest = iter(states)
         return y, [tuple(itertools.islice(rest, len(start))) for start in starts]
     if len(layers) == 1:
-        y, end = layers[0].eager(x, starts[0], lengths, given[0])
+        y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first)
         return y, [end]
     parts = [
-        together([layer], x, [start], lengths, None if its is None else [its])
+        together([layer], x, [start], lengths, None if its is None else [its], time_first)
         for layer, start, its in zip(layers, starts, given, strict=True)
     ]
     return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]

@@ -31,24 +31,29 @@ def register(cell: CompiledCell) -> int:
 
 
 @lru_cache(maxsize=64)
-def _dense(batch: int, time: int) -> Walk:
-    return Walk(torch.arange(time), torch.full((time,), batch), time, (time,) * batch)
+def _dense(batch: int, time: int, time_first: bool) -> Walk:
+    steps, counts = torch.arange(time), torch.full((time,), batch)
+    if time_first:
+        return Walk(steps * batch, counts, 1, (time,) * batch)
+    return Walk(steps, counts, time, (time,) * batch)
 
 
 class _Path:
     """The way of a loop through its input.
 
-    ``x`` is ``(batch, time, features)``, and the loop reads and writes in place; or, with lengths,
-    its real steps are gathered as packed sequences are: all rows of the first step, longest first,
-    then those of the second that have one. ``x`` of ``(steps of all rows, features)`` is packed
-    already, and instead of lengths there are the numbers of rows at each step.
+    ``x`` is ``(batch, time, features)`` or ``(time, batch, features)``, and the loop reads and
+    writes in place; or, with lengths, its real steps are gathered as packed sequences are: all rows
+    of the first step, longest first, then those of the second that have one. ``x`` of
+    ``(steps of all rows, features)`` is packed already, and instead of lengths there are the
+    numbers of rows at each step.
     """
 
-    def __init__(self, x: Tensor, lengths: Tensor | None) -> None:
+    def __init__(self, x: Tensor, lengths: Tensor | None, time_first: bool) -> None:
         self.shape = x.shape[:-1]
         self.order = self.index = None
         if lengths is None:
-            self.walk = _dense(*self.shape)
+            batch, time = self.shape[::-1] if time_first else self.shape
+            self.walk = _dense(batch, time, time_first)
             return
         if x.ndim == 2:
             counts = lengths
@@ -59,7 +64,10 @@ class _Path:
             self.back = torch.argsort(self.order)
             steps = torch.arange(int(ordered[0]))[:, None]
             real = steps < ordered
-            self.index = (self.order * x.shape[1] + steps)[real]
+            at = (
+                steps * len(lengths) + self.order if time_first else self.order * x.shape[1] + steps
+            )
+            self.index = at[real]
             counts = real.sum(1)
         self.walk = Walk(counts.cumsum(0) - counts, counts, 1, tuple(ordered.tolist()))
 
@@ -93,10 +101,11 @@ def _forward(
     lengths: Tensor | None,
     keys: Sequence[int],
     reverse: Sequence[bool],
+    time_first: bool,
     training: bool,
 ) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
-    path = _Path(x, lengths)
+    path = _Path(x, lengths, time_first)
     cells = [_CELLS[key] for key in keys]
     rows = path.rows(x)
     y = path.empty(x, sum(cell.output_size for cell in cells))
@@ -129,10 +138,11 @@ def _backward(
     saved: Sequence[Tensor],
     keys: Sequence[int],
     reverse: Sequence[bool],
+    time_first: bool,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     """∂L/∂x, ∂L/∂(initial states) and ∂L/∂parameters; empty where not needed or absent."""
-    path = _Path(x, lengths)
+    path = _Path(x, lengths, time_first)
     cells = [_CELLS[key] for key in keys]
     rows = path.rows(x)
     d_outputs, column = path.rows(d_y), 0
@@ -178,6 +188,7 @@ def _forward_shapes(
     lengths: Tensor | None,
     keys: Sequence[int],
     reverse: Sequence[bool],
+    time_first: bool,
     training: bool,
 ) -> list[Tensor]:
     cells = [_CELLS[key] for key in keys]
@@ -201,6 +212,7 @@ def _backward_shapes(
     saved: Sequence[Tensor],
     keys: Sequence[int],
     reverse: Sequence[bool],
+    time_first: bool,
     needs: Sequence[bool],
 ) -> list[Tensor]:
     has = [_CELLS[key].has_gradient for key in keys]
@@ -224,14 +236,14 @@ for _name, _schema, _kernel, _shapes in (
     (
         "scan",
         "(Tensor x, Tensor[] states, Tensor[] parameters, Tensor? lengths, int[] keys,"
-        " bool[] reverse, bool training) -> Tensor[]",
+        " bool[] reverse, bool time_first, bool training) -> Tensor[]",
         _forward,
         _forward_shapes,
     ),
     (
         "scan_backward",
         "(Tensor d_y, Tensor[] d_states, Tensor x, Tensor[] parameters, Tensor? lengths,"
-        " Tensor[] saved, int[] keys, bool[] reverse, bool[] needs) -> Tensor[]",
+        " Tensor[] saved, int[] keys, bool[] reverse, bool time_first, bool[] needs) -> Tensor[]",
         _backward,
         _backward_shapes,
     ),
@@ -255,14 +267,18 @@ class _Scan(torch.autograd.Function):
         lengths: Tensor | None,
         keys: Sequence[int],
         reverse: Sequence[bool],
+        time_first: bool,
         states: int,
         eager: Eager,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         given, parameters = tensors[:states], tensors[states:]
-        outputs = torch.ops.saiki.scan(x, given, parameters, lengths, keys, reverse, True)
+        outputs = torch.ops.saiki.scan(
+            x, given, parameters, lengths, keys, reverse, time_first, True
+        )
         ctx.save_for_backward(x, lengths, *tensors, *outputs[1 + states :])
-        ctx.keys, ctx.reverse, ctx.states, ctx.eager = keys, reverse, states, eager
+        ctx.keys, ctx.reverse, ctx.time_first = keys, reverse, time_first
+        ctx.states, ctx.eager = states, eager
         ctx.count = len(tensors)
         return tuple(outputs[: 1 + states])
 
@@ -274,13 +290,13 @@ class _Scan(torch.autograd.Function):
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             found = _eager_gradients(ctx, x, tensors, gradients)
         else:
-            needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[6 + k :]]
+            needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[7 + k :]]
             found = torch.ops.saiki.scan_backward(
                 gradients[0], gradients[1:], x, tensors[k:], lengths, saved, ctx.keys, ctx.reverse,
-                needs,
+                ctx.time_first, needs,
             )  # fmt: skip
             found = [None if g.numel() == 0 else g for g in found]
-        return found[0], None, None, None, None, None, *found[1:]
+        return found[0], None, None, None, None, None, None, *found[1:]
 
 
 def _eager_gradients(
@@ -310,12 +326,14 @@ def scan(
     lengths: Tensor | None,
     keys: Sequence[int],
     reverse: Sequence[bool],
+    time_first: bool,
     eager: Eager,
 ) -> tuple[Tensor, list[Tensor]]:
     """The output at each step and the last states of some cells that read the same input.
 
     Args:
-        x: ``(batch, time, input_size)``; or ``(steps of all rows, input_size)``, packed.
+        x: ``(batch, time, input_size)``, or ``(time, batch, input_size)`` with ``time_first``; or
+            ``(steps of all rows, input_size)``, packed.
         states: the states before the first step, ``(batch, state_size)`` each, cell by cell.
         parameters: parameters and buffers of the cells, in the order of their traces.
         lengths: ``(batch,)``; or, of a packed x, the number of rows at each step; on the CPU.
@@ -328,7 +346,11 @@ def scan(
     """
     k = len(states)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *parameters)):
-        y, *ends = _Scan.apply(x, lengths, keys, reverse, k, eager, *states, *parameters)
+        y, *ends = _Scan.apply(
+            x, lengths, keys, reverse, time_first, k, eager, *states, *parameters
+        )
     else:
-        y, *ends = torch.ops.saiki.scan(x, states, parameters, lengths, keys, reverse, False)
+        y, *ends = torch.ops.saiki.scan(
+            x, states, parameters, lengths, keys, reverse, time_first, False
+        )
     return y, ends
