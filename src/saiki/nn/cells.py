@@ -1,0 +1,113 @@
+"""``RNNCell``, ``LSTMCell`` and ``GRUCell`` that take the place of those of ``torch.nn``."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.stateless import _reparametrize_module as swapped
+
+from saiki.activations import Function
+from saiki.nn.layout import Family, GRUFamily, LSTMFamily, SimpleRNNFamily, parameter_shapes
+
+
+class DropInCell(Family):
+    """One step; what the three have in common."""
+
+    def _setup(self: Any, options: Mapping[str, Any]) -> None:
+        """Take the options, and add or replace the parameters that they change."""
+        self.options = dict(options)
+        self._meta: list[Any] = []
+        if self.is_plain:
+            return
+        with torch.device("meta"):
+            cell = self._cell(self.input_size)
+        self._meta = [cell]  # in a list, for its parameters are not ours
+        for name, shape in parameter_shapes(cell, self.bias).items():
+            if name not in self._parameters or self._parameters[name].shape != shape:
+                setattr(self, name, nn.Parameter(self.weight_hh.new_empty(shape)))
+        self.reset_parameters()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it computes what the class of ``torch.nn`` computes."""
+        return self.options == self.defaults
+
+    def reset_parameters(self: Any) -> None:
+        """As in ``torch.nn``, uniform within ±1/√hidden_size; normalisations change nothing."""
+        super().reset_parameters()  # type: ignore[misc]
+        self._reset_norms()
+
+    def forward(self: Any, input: Tensor, hx: Any = None) -> Any:
+        """As in ``torch.nn``: input ``(batch, input_size)`` or ``(input_size,)``."""
+        if self.is_plain:
+            return super().forward(input, hx)  # type: ignore[misc]
+        cell = self._meta[0]
+        count, batched = len(cell.state_sizes), input.dim() == 2
+        states = (hx,) if count == 1 and hx is not None else hx
+        if states is None:
+            shape = (*input.shape[:-1], self.hidden_size)
+            states = tuple(input.new_zeros(shape) for _ in range(count))
+        for tensor, size in ((input, self.input_size), *((s, self.hidden_size) for s in states)):
+            fits = tensor.shape[-1] == size and tensor.shape[:-1] == input.shape[:-1]
+            if not fits or input.dim() not in (1, 2):
+                raise RuntimeError(
+                    f"{type(self).__name__} takes (batch, {self.input_size}) or "
+                    f"({self.input_size},) and states of {self.hidden_size} features for the same "
+                    f"batch, got {[tuple(t.shape) for t in (input, *states)]}"
+                )
+        x, *states = (t if batched else t.unsqueeze(0) for t in (input, *states))
+        names = (name for name, _ in cell.named_parameters())
+        with swapped(cell, dict(zip(names, self._tensors(cell, ""), strict=True))):
+            new = cell(x, *states)
+        new = new if batched else tuple(s.squeeze(0) for s in new)
+        return new if count > 1 else new[0]
+
+    def extra_repr(self: Any) -> str:
+        own: str = super().extra_repr()  # type: ignore[misc]
+        more = (f"{k}={v}" for k, v in self.options.items() if v != self.defaults[k])
+        return ", ".join((own, *more))
+
+
+class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell):
+    """``torch.nn.RNNCell`` with any activation; see :class:`saiki.nn.RNN`."""
+
+    def __init__(self, *args: Any, activation: str | Function | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._setup({"activation": activation})
+
+
+class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell):
+    """``torch.nn.LSTMCell`` with the variants of :class:`saiki.nn.LSTM`."""
+
+    def __init__(
+        self, *args: Any, peephole: bool = False, activation: str | Function = "tanh",
+        recurrent_activation: str | Function = "sigmoid", input_gate: bool = True,
+        forget_gate: bool = True, output_gate: bool = True, input_activation: bool = True,
+        output_activation: bool = True, coupled: bool = False, layer_norm: bool = False,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*args, **kwargs)
+        self._setup(
+            {
+                "peephole": peephole, "activation": activation,
+                "recurrent_activation": recurrent_activation, "input_gate": input_gate,
+                "forget_gate": forget_gate, "output_gate": output_gate,
+                "input_activation": input_activation, "output_activation": output_activation,
+                "coupled": coupled, "layer_norm": layer_norm,
+            }
+        )  # fmt: skip
+
+
+class GRUCell(DropInCell, GRUFamily, nn.GRUCell):
+    """``torch.nn.GRUCell`` with the variants of :class:`saiki.nn.GRU`."""
+
+    def __init__(
+        self, *args: Any, reset: Literal["after", "before"] = "after",
+        activation: str | Function = "tanh", recurrent_activation: str | Function = "sigmoid",
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*args, **kwargs)
+        self._setup(
+            {"reset": reset, "activation": activation, "recurrent_activation": recurrent_activation}
+        )

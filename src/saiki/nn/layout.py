@@ -1,0 +1,107 @@
+"""How the parameters of ``torch.nn`` become those of a cell, family by family."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from saiki import cells
+from saiki.cell import Cell
+
+NAMES = {
+    "W.weight": "weight_ih",
+    "U.weight": "weight_hh",
+    "P.weight": "weight_hr",
+    "p": "weight_ph",
+}
+"""What ``torch.nn`` calls the parameters of a cell, and would call its peepholes."""
+BIASES = {"b", "W.bias"}
+
+
+def parameter_shapes(cell: Cell, bias: bool) -> dict[str, torch.Size]:
+    """The shapes of the parameters of a cell, by their names in ``torch.nn``."""
+    named = dict(cell.named_parameters())
+    shapes = {_name(name): p.shape for name, p in named.items() if name not in BIASES}
+    if bias:
+        shapes |= dict.fromkeys(("bias_ih", "bias_hh"), named["W.weight"].shape[:1])
+    return shapes
+
+
+def _name(name: str) -> str:
+    return NAMES.get(name, name.replace(".", "_"))
+
+
+class Family:
+    """The cell behind a layer or cell of ``torch.nn``, and its options."""
+
+    defaults: ClassVar[Mapping[str, Any]]
+    """The options that make it the cell of ``torch.nn``."""
+    options: dict[str, Any]
+
+    def _cell(self: Any, input_size: int) -> Cell:
+        raise NotImplementedError
+
+    def _biases(self: Any, b_ih: Tensor, b_hh: Tensor) -> dict[str, Tensor]:
+        """The biases of the cell from the two of ``torch.nn``."""
+        raise NotImplementedError
+
+    def _tensors(self: Any, cell: Cell, end: str) -> list[Tensor]:
+        """What ``torch.nn`` keeps under names with that ending, as the parameters of the cell."""
+        biases = {}
+        if self.bias:
+            biases = self._biases(getattr(self, f"bias_ih{end}"), getattr(self, f"bias_hh{end}"))
+        names = (name.removeprefix("inner.") for name, _ in cell.named_parameters())
+        return [biases[n] if n in biases else getattr(self, _name(n) + end) for n in names]
+
+    def _reset_norms(self: Any) -> None:
+        """Let normalisations change nothing, gain 1 and bias 0."""
+        for name, parameter in self.named_parameters():
+            if name.startswith("norm"):
+                nn.init.constant_(parameter, float("weight" in name))
+
+
+class SimpleRNNFamily(Family):
+    defaults: ClassVar = {"activation": None}
+
+    def _cell(self: Any, input_size: int) -> Cell:
+        f = self.options["activation"] or self.nonlinearity
+        return cells.SimpleRNN(input_size, self.hidden_size, f, self.bias)
+
+    def _biases(self: Any, b_ih: Tensor, b_hh: Tensor) -> dict[str, Tensor]:
+        return {"W.bias": b_ih + b_hh}
+
+
+class LSTMFamily(Family):
+    defaults: ClassVar = {
+        "peephole": False, "activation": "tanh", "recurrent_activation": "sigmoid",
+        "input_gate": True, "forget_gate": True, "output_gate": True, "input_activation": True,
+        "output_activation": True, "coupled": False, "layer_norm": False,
+    }  # fmt: skip
+
+    def _cell(self: Any, input_size: int) -> Cell:
+        return cells.LSTM(
+            input_size,
+            self.hidden_size,
+            bias=self.bias,
+            projection_size=getattr(self, "proj_size", 0) or None,
+            **self.options,
+        )
+
+    def _biases(self: Any, b_ih: Tensor, b_hh: Tensor) -> dict[str, Tensor]:
+        return {"b": b_ih + b_hh}
+
+
+class GRUFamily(Family):
+    defaults: ClassVar = {
+        "reset": "after", "activation": "tanh", "recurrent_activation": "sigmoid"
+    }  # fmt: skip
+
+    def _cell(self: Any, input_size: int) -> Cell:
+        return cells.GRU(input_size, self.hidden_size, bias=self.bias, **self.options)
+
+    def _biases(self: Any, b_ih: Tensor, b_hh: Tensor) -> dict[str, Tensor]:
+        if self.options["reset"] == "before":
+            return {"W.bias": b_ih + b_hh}
+        rz = 2 * self.hidden_size
+        return {"W.bias": torch.cat((b_ih[:rz] + b_hh[:rz], b_ih[rz:])), "b": b_hh[rz:]}

@@ -1,0 +1,313 @@
+"""``RNN``, ``LSTM`` and ``GRU`` that take the place of those of ``torch.nn``.
+
+They are subclasses: constructor, parameters, state dict, checks and errors are PyTorch's own. What
+differs is who runs the time loop, and that the cell has options.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from saiki.activations import Function
+from saiki.errors import InputError
+from saiki.nn.layout import Family, GRUFamily, LSTMFamily, SimpleRNNFamily, parameter_shapes
+from saiki.nn.noise import Noisy, dropout_mask, zoneout_mask
+from saiki.recurrent import BACKENDS, MERGES, Recurrent, merged, together
+
+Merge = Literal["concat", "sum", "mean", "mul"]
+
+
+class DropIn(Family):
+    """What the three have in common; see each for its options.
+
+    Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
+    same name. Further options, by keyword only:
+
+    Args:
+        merge: of the two directions; with ``"sum"``, ``"mean"`` or ``"mul"`` the output and the
+            input of the layers above have ``hidden_size`` features instead of twice as many.
+        recurrent_dropout: share of the features of h that the recurrent products do not see, the
+            same ones at each step of a row, while training (Gal & Ghahramani 2016).
+        zoneout: probability that a feature of the state keeps its old value at a step while
+            training; otherwise old and new are mixed in that proportion (Krueger et al. 2017).
+        backend: as in :class:`saiki.Recurrent`. With ``"auto"``, a layer without options runs on
+            PyTorch's own kernels where there is none for the device or type of its input.
+    """
+
+    torch_class: ClassVar[type[nn.RNNBase]]
+    merge: Merge
+    recurrent_dropout: float
+    zoneout: float
+    backend: str
+
+    def _setup(
+        self: Any,
+        options: Mapping[str, Any],
+        merge: Merge = "concat",
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        backend: str = "auto",
+    ) -> None:
+        """Take the options, and add or replace the parameters that they change."""
+        if merge not in MERGES:
+            raise InputError(f"merge must be one of {', '.join(MERGES)}, got {merge!r}")
+        for name, p in (("recurrent_dropout", recurrent_dropout), ("zoneout", zoneout)):
+            if not 0 <= p < 1:
+                raise InputError(f"{name} must lie in [0, 1), got {p}")
+        if backend not in BACKENDS:
+            raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        self.options = dict(options)
+        self.merge, self.backend = merge, backend
+        self.recurrent_dropout, self.zoneout = recurrent_dropout, zoneout
+        self._built: dict[tuple[int, torch.dtype, bool, bool], tuple[Recurrent, ...]] = {}
+        if not self.is_plain:
+            self._shape_parameters()
+            self.reset_parameters()
+
+    @property
+    def is_plain(self: Any) -> bool:
+        """Whether it computes what the class of ``torch.nn`` computes."""
+        noise = self.recurrent_dropout or self.zoneout
+        return self.options == self.defaults and self.merge == "concat" and not noise
+
+    def _layers(
+        self: Any, layer: int, dtype: torch.dtype, dropout: bool = False, zoneout: bool = False
+    ) -> tuple[Recurrent, ...]:
+        """The directions of a layer. Their cells have no weights: those come with each call."""
+        concat = 2 if self.bidirectional and self.merge == "concat" else 1
+        size = self.input_size if layer == 0 else concat * (self.proj_size or self.hidden_size)
+        key = size, dtype, dropout, zoneout
+        if key not in self._built:
+            with torch.device("meta"):
+                cell = self._cell(size)
+                if dropout or zoneout:
+                    cell = Noisy(cell, dropout, zoneout)
+            cell.to(dtype)
+            layers = [Recurrent(cell, reverse, self.backend) for reverse in self._directions]
+            for other in layers[1:]:
+                other._kernels = layers[0]._kernels
+            self._built[key] = tuple(layers)
+        layers_built: tuple[Recurrent, ...] = self._built[key]
+        return layers_built
+
+    @property
+    def _directions(self: Any) -> list[bool]:
+        """Whether each is reversed."""
+        return [False, True] if self.bidirectional else [False]
+
+    def _shape_parameters(self: Any) -> None:
+        """Give the parameters the shapes the cell has, and add those that ``torch.nn`` lacks."""
+        like, groups = self.weight_hh_l0, iter(self._all_weights)
+        for layer in range(self.num_layers):
+            cell = self._layers(layer, like.dtype)[0].cell
+            shapes = parameter_shapes(cell, self.bias)
+            for reverse in self._directions:
+                group = next(groups)
+                for name, shape in shapes.items():
+                    full = f"{name}_l{layer}{'_reverse' if reverse else ''}"
+                    if full not in group:
+                        group.append(full)
+                    if full not in self._parameters or self._parameters[full].shape != shape:
+                        setattr(self, full, nn.Parameter(like.new_empty(shape)))
+        self._flat_weights_names = [name for group in self._all_weights for name in group]
+        self._init_flat_weights()
+
+    def reset_parameters(self: Any) -> None:
+        """As in ``torch.nn``, uniform within ±1/√hidden_size; normalisations change nothing."""
+        super().reset_parameters()  # type: ignore[misc]
+        self._reset_norms()
+
+    def forward(self: Any, input: Any, hx: Any = None) -> Any:
+        """Input, initial and last states as in ``torch.nn``, a ``PackedSequence`` included."""
+        data = input.data if isinstance(input, PackedSequence) else input
+        if self.is_plain and self.backend == "auto" and not _serves(data):
+            return super().forward(input, hx)  # type: ignore[misc]
+        sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
+        batch_sizes = order = back = None
+        batched = True
+        if isinstance(input, PackedSequence):
+            x, batch_sizes, order, back = input
+        else:
+            name = self.torch_class.__name__
+            if input.dim() not in (2, 3):
+                noun = "D tensor" if name == "RNN" else "D"
+                raise ValueError(
+                    f"{name}: Expected input to be 2D or 3D, got {input.dim()}{noun} instead"
+                )
+            batched = input.dim() == 3
+            x = input if batched else input.unsqueeze(0 if self.batch_first else 1)
+        if hx is None:
+            rows = int(batch_sizes[0]) if batch_sizes is not None else x.shape[not self.batch_first]
+            count = self.num_layers * len(self._directions)
+            states = tuple(x.new_zeros(count, rows, size) for size in sizes)
+        else:
+            states = (hx,) if self._states == 1 else tuple(hx)
+            if batch_sizes is None:
+                self._check_dimensions(states, batched)
+            if not batched:
+                states = tuple(state.unsqueeze(1) for state in states)
+        given = states if self._states > 1 else states[0]
+        self.check_forward_args(
+            x, given if order is None else self.permute_hidden(given, order), batch_sizes
+        )
+        if order is not None and hx is not None:
+            states = tuple(state.index_select(1, order) for state in states)
+        y, ends = self._run(x, states, batch_sizes)
+        if isinstance(input, PackedSequence):
+            y = PackedSequence(y, batch_sizes, order, back)
+            if back is not None:
+                ends = [end.index_select(1, back) for end in ends]
+        elif not batched:
+            y, ends = y.squeeze(0 if self.batch_first else 1), [end.squeeze(1) for end in ends]
+        return y, ends[0] if self._states == 1 else tuple(ends)
+
+    @property
+    def _states(self: Any) -> int:
+        return 2 if self.mode == "LSTM" else 1
+
+    def _check_dimensions(self, states: tuple[Tensor, ...], batched: bool) -> None:
+        wanted = 3 if batched else 2
+        if all(state.dim() == wanted for state in states):
+            return
+        kind = f"{'' if batched else 'un'}batched {wanted}-D input"
+        if len(states) == 1:
+            raise RuntimeError(
+                f"For {kind}, hx should also be {wanted}-D but got {states[0].dim()}-D tensor"
+            )
+        raise RuntimeError(
+            f"For {kind}, hx and cx should also be {wanted}-D but got "
+            f"({states[0].dim()}-D, {states[1].dim()}-D) tensors"
+        )
+
+    def _run(
+        self: Any, x: Tensor, states: tuple[Tensor, ...], batch_sizes: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """All layers on top of each other; x is batched or packed."""
+        ends: list[tuple[Tensor, ...]] = []
+        directions = self._directions
+        noisy = self.training and self.recurrent_dropout > 0
+        for layer in range(self.num_layers):
+            if layer > 0 and self.dropout > 0:
+                x = F.dropout(x, self.dropout, self.training)
+            layers = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
+            first = layer * len(directions)
+            starts = [tuple(s[first + i] for s in states) for i in range(len(directions))]
+            if noisy:
+                starts = [(*s, dropout_mask(s[0], self.recurrent_dropout)) for s in starts]
+            if self.zoneout > 0:
+                features = sum(s.shape[-1] for s in states)
+                z = zoneout_mask(x, features, self.zoneout, self.training)
+                x = torch.cat((x, z), -1)
+            y, last = together(
+                layers,
+                x,
+                starts,
+                batch_sizes,
+                [
+                    self._tensors(r.cell, f"_l{layer}{'_reverse' if r.reverse else ''}")
+                    for r in layers
+                ],
+                time_first=batch_sizes is None and not self.batch_first,
+            )
+            ends += last
+            x = merged(y, self.merge, layers[0].output_size) if len(layers) > 1 else y
+        return x, [torch.stack([end[i] for end in ends]) for i in range(self._states)]
+
+    def extra_repr(self: Any) -> str:
+        more = {k: v for k, v in self.options.items() if v != self.defaults[k]}
+        noise = {"recurrent_dropout": self.recurrent_dropout, "zoneout": self.zoneout}
+        more |= {name: p for name, p in noise.items() if p}
+        if self.merge != "concat":
+            more["merge"] = self.merge
+        own: str = super().extra_repr()  # type: ignore[misc]
+        return ", ".join([own, *(f"{name}={value}" for name, value in more.items())])
+
+    def __getstate__(self: Any) -> dict[str, Any]:
+        """Copies and pickles leave the kernels behind; they are compiled again when needed."""
+        state: Any = super().__getstate__()
+        return {**state, "_built": {}}
+
+
+def _serves(x: Tensor) -> bool:
+    """Whether there is a kernel of ours for such input."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype in (torch.float32, torch.float64)
+        and 0 not in x.shape
+        and not torch._C._is_any_autocast_enabled()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+class RNN(DropIn, SimpleRNNFamily, nn.RNN):
+    __doc__ = f"""``torch.nn.RNN`` with any activation.
+
+    h ← f(W_ih x + b_ih + W_hh h + b_hh)
+
+    {DropIn.__doc__}
+        activation: f, a name of :mod:`saiki.activations` or any callable, in place of
+            ``nonlinearity``.
+    """
+    torch_class = nn.RNN
+
+    def __init__(
+        self, *args: Any, activation: str | Function | None = None, merge: Merge = "concat",
+        recurrent_dropout: float = 0.0, zoneout: float = 0.0, backend: str = "auto", **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*args, **kwargs)
+        self._setup({"activation": activation}, merge, recurrent_dropout, zoneout, backend)
+
+
+class LSTM(DropIn, LSTMFamily, nn.LSTM):
+    __doc__ = f"""``torch.nn.LSTM`` with the variants of :class:`saiki.cells.LSTM`.
+
+    {DropIn.__doc__}
+        peephole, activation, recurrent_activation, input_gate, forget_gate, output_gate,
+        input_activation, output_activation, coupled, layer_norm: as in :class:`saiki.cells.LSTM`.
+            Peepholes are ``weight_ph_l0`` and so on, (gates, hidden_size), in the order i, f, o; a
+            gate that is switched off has no rows in the weights.
+    """
+    torch_class = nn.LSTM
+
+    def __init__(
+        self, *args: Any, peephole: bool = False, activation: str | Function = "tanh",
+        recurrent_activation: str | Function = "sigmoid", input_gate: bool = True,
+        forget_gate: bool = True, output_gate: bool = True, input_activation: bool = True,
+        output_activation: bool = True, coupled: bool = False, layer_norm: bool = False,
+        merge: Merge = "concat", recurrent_dropout: float = 0.0, zoneout: float = 0.0,
+        backend: str = "auto", **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*args, **kwargs)
+        options = {
+            "peephole": peephole, "activation": activation,
+            "recurrent_activation": recurrent_activation, "input_gate": input_gate,
+            "forget_gate": forget_gate, "output_gate": output_gate,
+            "input_activation": input_activation, "output_activation": output_activation,
+            "coupled": coupled, "layer_norm": layer_norm,
+        }  # fmt: skip
+        self._setup(options, merge, recurrent_dropout, zoneout, backend)
+
+
+class GRU(DropIn, GRUFamily, nn.GRU):
+    __doc__ = f"""``torch.nn.GRU`` with the variants of :class:`saiki.cells.GRU`.
+
+    {DropIn.__doc__}
+        reset, activation, recurrent_activation: as in :class:`saiki.cells.GRU`.
+    """
+    torch_class = nn.GRU
+
+    def __init__(
+        self, *args: Any, reset: Literal["after", "before"] = "after",
+        activation: str | Function = "tanh", recurrent_activation: str | Function = "sigmoid",
+        merge: Merge = "concat", recurrent_dropout: float = 0.0, zoneout: float = 0.0,
+        backend: str = "auto", **kwargs: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(*args, **kwargs)
+        options = {
+            "reset": reset, "activation": activation, "recurrent_activation": recurrent_activation,
+        }  # fmt: skip
+        self._setup(options, merge, recurrent_dropout, zoneout, backend)
