@@ -5,9 +5,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saiki import activations, cells, lens
+    from saiki import activations, cells, convert, lens, nn
     from saiki.cell import Cell
     from saiki.errors import CellError, CompileError, InputError, SaikiError
+    from saiki.nn.swapping import swap
     from saiki.proof import check
     from saiki.recurrent import Bidirectional, Recurrent, Stack
 
@@ -25,7 +26,10 @@ __all__ = [
     "activations",
     "cells",
     "check",
+    "convert",
     "lens",
+    "nn",
+    "swap",
 ]
 
 _HOMES = {
@@ -38,6 +42,7 @@ _HOMES = {
     "SaikiError": "saiki.errors",
     "Stack": "saiki.recurrent",
     "check": "saiki.proof",
+    "swap": "saiki.nn.swapping",
 }
 
 

@@ -234,20 +234,28 @@ def plot(words: list[str]) -> int:
 
 def bench(words: list[str]) -> int:
     parser = Parser("bench", "One training step against the peers that are installed, in turn.")
-    parser.add_argument("name", nargs="?", default="cells", choices=("cells",), metavar="NAME")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        default="cells",
+        choices=("cells", "layers"),
+        metavar="NAME",
+        help="cells, against other libraries; layers: saiki.nn and ragged batches",
+    )
     parser.add_argument("--repeats", type=_count, default=15, help="timings of each (15)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args(words)
-    from saiki.bench import cells
+    from saiki.bench import cells, layers
     from saiki.bench.harness import machine
     from saiki.runs import to_json, write
 
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     rows = []
-    for row in cells.rows(options.repeats):
+    for row in (layers if options.name == "layers" else cells).rows(options.repeats):
         rows.append(row)
-        print(f"{row['workload']} {row['size']}: saiki {row['milliseconds']['saiki']:.2f} ms")
+        ours = next(iter(row["milliseconds"]))
+        print(f"{row['workload']} {row['size']}: {ours} {row['milliseconds'][ours]:.2f} ms")
         for peer, ratio in row["ratio"].items():
             print(f"  {peer:<28} {row['milliseconds'][peer]:10.2f} ms  {ratio:8.2f}×", flush=True)
     if options.json:
@@ -264,7 +272,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "compare": ("DIR DIR …: what differs between runs, and their curves", compare),
     "predict": ("DIR INPUT …: the trained model on your input", predict),
     "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check),
-    "bench": ("[--json FILE]: speed against the peers that are installed", bench),
+    "bench": ("[cells | layers] [--json FILE]: speed against the peers that are installed", bench),
     "plot": ("activations | NAME: functions and their derivatives", plot),
 }
 

@@ -38,10 +38,11 @@ def rows(repeats: int) -> Iterator[Row]:
     yield _variants(repeats)
     for size in ((64, 100, 256, 256), (64, 50, 512, 512)):
         yield _peephole(size, max(3, repeats // 2))
-    yield _adder(max(3, repeats // 4))
+    yield _adder(max(3, repeats // 5))
 
 
-def _row(name: str, size: object, timings: dict[str, Timing], ours: str = "saiki") -> Row:
+def row(name: str, size: object, timings: dict[str, Timing], ours: str = "saiki") -> Row:
+    """One workload: medians, extremes, and how many times the time of ``ours`` the others take."""
     return {
         "workload": name,
         "size": size,
@@ -68,7 +69,7 @@ def _against_peers(
     eager = Bidirectional(eager) if bidirectional else eager  # type: ignore[arg-type]
     timings = interleaved(contenders, repeats)
     timings |= interleaved({"eager": peers.training_step(eager, x)}, 3)
-    return _row(name, size, timings)
+    return row(name, size, timings)
 
 
 def _variants(repeats: int) -> Row:
@@ -80,7 +81,7 @@ def _variants(repeats: int) -> Row:
         name: peers.training_step(Bidirectional(Recurrent(cell, backend="cpu")), x)
         for name, cell in cells.items()
     }
-    return _row("variants beside the plain lstm", SHORT, interleaved(contenders, repeats))
+    return row("variants beside the plain lstm", SHORT, interleaved(contenders, repeats))
 
 
 def _peephole(size: tuple[int, int, int, int], repeats: int) -> Row:
@@ -90,10 +91,10 @@ def _peephole(size: tuple[int, int, int, int], repeats: int) -> Row:
         "saiki": peers.training_step(Recurrent(LSTM(inputs, hidden, peephole=True)), x),
         "torch.nn without peepholes": peers.of_torch("lstm", x, hidden, False),
     }
-    return _row("peephole lstm", size, interleaved(contenders, repeats))
+    return row("peephole lstm", size, interleaved(contenders, repeats))
 
 
-def _adder(repeats: int, iterations: int = 2000) -> Row:
+def _adder(repeats: int, iterations: int = 10_000) -> Row:
     adder = Adder.from_dict({**Adder.preset("report"), "iterations": iterations})
     threads = torch.get_num_threads()
 
@@ -104,4 +105,4 @@ def _adder(repeats: int, iterations: int = 2000) -> Row:
     torch.set_num_threads(Adder.threads)
     timings = interleaved({"saiki": ours, "numpy": lambda: adder_numpy.train(iterations)}, repeats)
     torch.set_num_threads(threads)
-    return _row(f"adder, preset report, {iterations} iterations", (1, 8, 2, 16), timings)
+    return row(f"adder, preset report, {iterations} iterations", (1, 8, 2, 16), timings)

@@ -1,0 +1,72 @@
+"""The drop-ins of ``saiki.nn`` beside ``saiki.Recurrent``, and ragged batches beside full ones."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from saiki import nn as ours
+from saiki.bench import peers
+from saiki.bench.cells import LONG, SHORT, Row, row
+from saiki.bench.harness import interleaved
+from saiki.cells import FAMILIES, LSTM
+from saiki.recurrent import Bidirectional, Recurrent
+
+LAYERS: dict[str, Callable[..., nn.Module]] = {"rnn": ours.RNN, "lstm": ours.LSTM, "gru": ours.GRU}
+SPEECH = (32, 400, 40, 128)
+"""batch, steps, input size, hidden size."""
+
+
+def rows(repeats: int) -> Iterator[Row]:
+    """Each workload measured; ratios are of ``saiki.Recurrent``, or of the full batch."""
+    for family in FAMILIES:
+        yield _beside_recurrent(family, SHORT, True, repeats)
+    yield _beside_recurrent("gru", LONG, False, repeats)
+    for size in ((64, 100, 256, 256), (64, 50, 512, 512)):
+        yield _beside_recurrent("lstm", size, False, max(3, repeats // 2), peephole=True)
+    yield _ragged(repeats)
+
+
+def _beside_recurrent(
+    family: str,
+    size: tuple[int, int, int, int],
+    bidirectional: bool,
+    repeats: int,
+    **options: Any,
+) -> Row:
+    batch, steps, inputs, hidden = size
+    x = torch.randn(batch, steps, inputs)
+    cell = FAMILIES[family](inputs, hidden, **options)
+    layer = Bidirectional(cell) if bidirectional else Recurrent(cell)
+    drop_in = LAYERS[family](
+        inputs, hidden, batch_first=True, bidirectional=bidirectional, **options
+    )
+    contenders = {
+        "saiki.Recurrent": peers.training_step(layer, x),
+        "saiki.nn": peers.training_step(drop_in, x),
+    }
+    name = " ".join((*(["bidirectional"] if bidirectional else []), *options, family))
+    return row(name, size, interleaved(contenders, repeats), "saiki.Recurrent")
+
+
+def _ragged(repeats: int) -> Row:
+    """Half of all steps are padding."""
+    batch, steps, inputs, hidden = SPEECH
+    x = torch.randn(batch, steps, inputs)
+    lengths = torch.linspace(1, steps - 1, batch).round().long()
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    layer = Bidirectional(LSTM(inputs, hidden))
+    drop_in = ours.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
+
+    def step(outputs: Callable[[], Tensor]) -> Callable[[], None]:
+        return lambda: outputs().sum().backward()
+
+    contenders = {
+        "full": step(lambda: layer(x)[0]),
+        "with lengths": step(lambda: layer(x, lengths=lengths)[0]),
+        "saiki.nn, full": step(lambda: drop_in(x)[0]),
+        "saiki.nn, packed": step(lambda: drop_in(packed)[0].data),
+    }
+    return row("ragged bidirectional lstm", SPEECH, interleaved(contenders, repeats), "full")
