@@ -5,10 +5,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saiki import activations, cells, convert, lens, nn
+    from saiki import activations, cells, convert, lens, nn, pretrained
     from saiki.cell import Cell
     from saiki.errors import CellError, CompileError, InputError, SaikiError
     from saiki.nn.swapping import swap
+    from saiki.pretrained import load
     from saiki.proof import check
     from saiki.recurrent import Bidirectional, Recurrent, Stack
 
@@ -28,7 +29,9 @@ __all__ = [
     "check",
     "convert",
     "lens",
+    "load",
     "nn",
+    "pretrained",
     "swap",
 ]
 
@@ -42,6 +45,7 @@ _HOMES = {
     "SaikiError": "saiki.errors",
     "Stack": "saiki.recurrent",
     "check": "saiki.proof",
+    "load": "saiki.pretrained",
     "swap": "saiki.nn.swapping",
 }
 

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saiki.described import Described
 from saiki.errors import CellError
 
 Step = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
-class Cell(nn.Module):
+class Cell(Described, nn.Module):
     """One time step of a recurrent network, written as its equations.
 
     A subclass defines ``step(self, x, *state)``: it takes the input of one time step,

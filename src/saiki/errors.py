@@ -15,3 +15,7 @@ class InputError(SaikiError, ValueError):
 
 class CompileError(SaikiError):
     """A cell cannot be compiled; the message names the operation and the line of ``step``."""
+
+
+class ExportError(SaikiError):
+    """A model cannot be exported, or the file would not compute what the model does."""

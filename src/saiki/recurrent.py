@@ -3,7 +3,8 @@
 import copy
 import itertools
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import torch
@@ -14,13 +15,16 @@ from torch.nn.utils.stateless import _reparametrize_module as swapped
 from saiki.cell import Cell, as_states, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.op import scan
+from saiki.described import Described
 from saiki.errors import CompileError, InputError
 
 BACKENDS = ("auto", "eager", "cpu")
 MERGES = ("concat", "sum", "mean", "mul")
+STAND_IN: ContextVar[Callable[..., Any] | None] = ContextVar("STAND_IN", default=None)
+"""Called in place of :func:`together` while a model is exported; tensors hold no numbers then."""
 
 
-class Recurrent(nn.Module):
+class Recurrent(Described, nn.Module):
     """A cell over time.
 
     ``y, state = layer(x)`` takes ``x: (batch, time, input_size)`` and returns the first state of
@@ -236,6 +240,12 @@ def together(
     Returns:
         The outputs side by side, in the layout of x, and the last states of each layer.
     """
+    stand_in = exporting()
+    if stand_in is not None:
+        result: tuple[Tensor, list[tuple[Tensor, ...]]] = stand_in(
+            layers, x, starts, lengths, tensors, time_first
+        )
+        return result
     given = [None] * len(layers) if tensors is None else tensors
     served = [
         layer.kernel(x, start, its) for layer, start, its in zip(layers, starts, given, strict=True)
@@ -271,6 +281,11 @@ def together(
         for layer, start, its in zip(layers, starts, given, strict=True)
     ]
     return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]
+
+
+def exporting() -> Callable[..., Any] | None:
+    """What stands in for :func:`together`; torch.compile cannot see it, and need not."""
+    return None if torch.compiler.is_dynamo_compiling() else STAND_IN.get()
 
 
 def unroll(
@@ -320,6 +335,8 @@ def check_lengths(lengths: Tensor, x: Tensor) -> Tensor:
             f"lengths must hold {batch} whole numbers, one for each row, got "
             f"{lengths.dtype} of shape {tuple(lengths.shape)}"
         )
+    if exporting() is not None:
+        return lengths.long()
     if lengths.min() < 1 or lengths.max() > time:
         raise InputError(
             f"lengths must lie between 1 and the {time} steps of x, got "
@@ -338,7 +355,7 @@ def flip(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     return x.gather(1, source[..., None].expand(x.shape))
 
 
-class Bidirectional(nn.Module):
+class Bidirectional(Described, nn.Module):
     """Two layers that read the same input in opposite directions (Schuster & Paliwal 1997).
 
     ``y, (forward_state, backward_state) = layer(x)``. At each step ``y`` merges what the forward
@@ -410,7 +427,7 @@ class Bidirectional(nn.Module):
         return f"merge={self.merge!r}"
 
 
-class Stack(nn.Module):
+class Stack(Described, nn.Module):
     """Layers on top of each other: each reads the output of the one below.
 
     ``y, states = layer(x)`` with one state for each layer, from the lowest.

@@ -15,7 +15,7 @@ from saiki.compiler.op import register
 from saiki.errors import CompileError
 
 _LOCK = threading.RLock()
-_INTERNAL = set(vars(torch.nn.Module())) - {"training"}
+_INTERNAL = set(vars(torch.nn.Module())) - {"training"} | {"_given"}
 
 
 class Setting:

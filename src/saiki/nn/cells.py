@@ -8,10 +8,18 @@ from torch import Tensor, nn
 from torch.nn.utils.stateless import _reparametrize_module as swapped
 
 from saiki.activations import Function
-from saiki.nn.layout import Family, GRUFamily, LSTMFamily, SimpleRNNFamily, parameter_shapes
+from saiki.described import Described
+from saiki.nn.layout import (
+    Family,
+    GRUFamily,
+    LSTMFamily,
+    SimpleRNNFamily,
+    parameter_names,
+    parameter_shapes,
+)
 
 
-class DropInCell(Family):
+class DropInCell(Described, Family):
     """One step; what the three have in common."""
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:
@@ -57,11 +65,16 @@ class DropInCell(Family):
                     f"batch, got {[tuple(t.shape) for t in (input, *states)]}"
                 )
         x, *states = (t if batched else t.unsqueeze(0) for t in (input, *states))
-        names = (name for name, _ in cell.named_parameters())
-        with swapped(cell, dict(zip(names, self._tensors(cell, ""), strict=True))):
+        names = parameter_names(cell)
+        with swapped(cell, dict(zip(names, self._tensors(names, ""), strict=True))):
             new = cell(x, *states)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if count > 1 else new[0]
+
+    def arguments(self: Any) -> dict[str, Any]:
+        names = ["input_size", "hidden_size", "bias"]
+        names += ["nonlinearity"] if isinstance(self, nn.RNNCell) else []
+        return {**{name: getattr(self, name) for name in names}, **self.options}
 
     def extra_repr(self: Any) -> str:
         own: str = super().extra_repr()  # type: ignore[misc]

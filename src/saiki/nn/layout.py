@@ -1,10 +1,11 @@
 """How the parameters of ``torch.nn`` become those of a cell, family by family."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from saiki import cells
 from saiki.cell import Cell
@@ -28,6 +29,11 @@ def parameter_shapes(cell: Cell, bias: bool) -> dict[str, torch.Size]:
     return shapes
 
 
+def parameter_names(cell: Cell) -> tuple[str, ...]:
+    """The names of the parameters of a cell, noise or not."""
+    return tuple(name.removeprefix("inner.") for name, _ in cell.named_parameters())
+
+
 def _name(name: str) -> str:
     return NAMES.get(name, name.replace(".", "_"))
 
@@ -46,12 +52,11 @@ class Family:
         """The biases of the cell from the two of ``torch.nn``."""
         raise NotImplementedError
 
-    def _tensors(self: Any, cell: Cell, end: str) -> list[Tensor]:
+    def _tensors(self: Any, names: Sequence[str], end: str) -> list[Tensor]:
         """What ``torch.nn`` keeps under names with that ending, as the parameters of the cell."""
         biases = {}
         if self.bias:
             biases = self._biases(getattr(self, f"bias_ih{end}"), getattr(self, f"bias_hh{end}"))
-        names = (name.removeprefix("inner.") for name, _ in cell.named_parameters())
         return [biases[n] if n in biases else getattr(self, _name(n) + end) for n in names]
 
     def _reset_norms(self: Any) -> None:
@@ -104,4 +109,5 @@ class GRUFamily(Family):
         if self.options["reset"] == "before":
             return {"W.bias": b_ih + b_hh}
         rz = 2 * self.hidden_size
-        return {"W.bias": torch.cat((b_ih[:rz] + b_hh[:rz], b_ih[rz:])), "b": b_hh[rz:]}
+        of_rz, of_n = b_hh.split((rz, self.hidden_size))
+        return {"W.bias": b_ih + F.pad(of_rz, (0, self.hidden_size)), "b": of_n}

@@ -13,15 +13,26 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from saiki.activations import Function
+from saiki.described import Described
 from saiki.errors import InputError
-from saiki.nn.layout import Family, GRUFamily, LSTMFamily, SimpleRNNFamily, parameter_shapes
+from saiki.nn.layout import (
+    Family,
+    GRUFamily,
+    LSTMFamily,
+    SimpleRNNFamily,
+    parameter_names,
+    parameter_shapes,
+)
 from saiki.nn.noise import Noisy, dropout_mask, zoneout_mask
 from saiki.recurrent import BACKENDS, MERGES, Recurrent, merged, together
 
 Merge = Literal["concat", "sum", "mean", "mul"]
 
 
-class DropIn(Family):
+Built = tuple[tuple[Recurrent, ...], tuple[str, ...]]
+
+
+class DropIn(Described, Family):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -63,7 +74,7 @@ class DropIn(Family):
         self.options = dict(options)
         self.merge, self.backend = merge, backend
         self.recurrent_dropout, self.zoneout = recurrent_dropout, zoneout
-        self._built: dict[tuple[int, torch.dtype, bool, bool], tuple[Recurrent, ...]] = {}
+        self._built: dict[tuple[int, torch.dtype, bool, bool], Built] = {}
         if not self.is_plain:
             self._shape_parameters()
             self.reset_parameters()
@@ -76,8 +87,9 @@ class DropIn(Family):
 
     def _layers(
         self: Any, layer: int, dtype: torch.dtype, dropout: bool = False, zoneout: bool = False
-    ) -> tuple[Recurrent, ...]:
-        """The directions of a layer. Their cells have no weights: those come with each call."""
+    ) -> Built:
+        """The directions of a layer, and the names of their parameters. Their cells have no
+        weights: those come with each call."""
         concat = 2 if self.bidirectional and self.merge == "concat" else 1
         size = self.input_size if layer == 0 else concat * (self.proj_size or self.hidden_size)
         key = size, dtype, dropout, zoneout
@@ -90,9 +102,9 @@ class DropIn(Family):
             layers = [Recurrent(cell, reverse, self.backend) for reverse in self._directions]
             for other in layers[1:]:
                 other._kernels = layers[0]._kernels
-            self._built[key] = tuple(layers)
-        layers_built: tuple[Recurrent, ...] = self._built[key]
-        return layers_built
+            self._built[key] = tuple(layers), parameter_names(cell)
+        found: Built = self._built[key]
+        return found
 
     @property
     def _directions(self: Any) -> list[bool]:
@@ -103,7 +115,7 @@ class DropIn(Family):
         """Give the parameters the shapes the cell has, and add those that ``torch.nn`` lacks."""
         like, groups = self.weight_hh_l0, iter(self._all_weights)
         for layer in range(self.num_layers):
-            cell = self._layers(layer, like.dtype)[0].cell
+            cell = self._layers(layer, like.dtype)[0][0].cell
             shapes = parameter_shapes(cell, self.bias)
             for reverse in self._directions:
                 group = next(groups)
@@ -193,7 +205,7 @@ class DropIn(Family):
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x = F.dropout(x, self.dropout, self.training)
-            layers = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
+            layers, names = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
             first = layer * len(directions)
             starts = [tuple(s[first + i] for s in states) for i in range(len(directions))]
             if noisy:
@@ -208,14 +220,22 @@ class DropIn(Family):
                 starts,
                 batch_sizes,
                 [
-                    self._tensors(r.cell, f"_l{layer}{'_reverse' if r.reverse else ''}")
+                    self._tensors(names, f"_l{layer}{'_reverse' if r.reverse else ''}")
                     for r in layers
                 ],
                 time_first=batch_sizes is None and not self.batch_first,
             )
             ends += last
             x = merged(y, self.merge, layers[0].output_size) if len(layers) > 1 else y
+        if len(ends) == 1:
+            return x, [state.unsqueeze(0) for state in ends[0][: self._states]]
         return x, [torch.stack([end[i] for end in ends]) for i in range(self._states)]
+
+    def arguments(self: Any) -> dict[str, Any]:
+        names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]
+        names += ["bidirectional", "merge", "recurrent_dropout", "zoneout", "backend"]
+        names += {"LSTM": ["proj_size"], "GRU": []}.get(self.mode, ["nonlinearity"])
+        return {**{name: getattr(self, name) for name in names}, **self.options}
 
     def extra_repr(self: Any) -> str:
         more = {k: v for k, v in self.options.items() if v != self.defaults[k]}

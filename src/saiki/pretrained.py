@@ -1,0 +1,136 @@
+"""Models as a folder of data: ``config.json`` and ``model.safetensors``, and no code."""
+
+import hashlib
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
+from torch import Tensor, nn
+
+from saiki.described import Described, describe, make
+from saiki.errors import InputError
+from saiki.runs import read_json, to_json, write
+
+FORMAT = 1
+"""Of the folder; a newer one is refused."""
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def save(model: nn.Module, folder: str | Path) -> Path:
+    """Write ``config.json``, how the model is made, and ``model.safetensors``, its weights.
+
+    Parameters that are one tensor under several names are stored once. Each file is written whole
+    or not at all, and the configuration holds the checksum of the weights it belongs to.
+
+    Raises:
+        InputError: the model, or an argument it was made with, cannot be said as data.
+        SaikiError: the folder cannot be written.
+    """
+    if not isinstance(model, Described):
+        raise InputError(
+            f"{type(model).__name__} does not remember how it was made; models of saiki do, and "
+            "cells, and the layers on them"
+        )
+    path = Path(folder)
+    tensors, same = _once(model.state_dict())
+    weights = save_bytes(tensors)
+    config = {
+        "format": FORMAT,
+        "saiki": version("saiki"),
+        "model": describe(model),
+        "same": same,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    write(path / WEIGHTS, lambda file: file.write_bytes(weights))
+    text = to_json(config, indent=2) + "\n"
+    write(path / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
+    return path
+
+
+def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
+    """The model that :func:`save` wrote, its weights to the last bit, in evaluation mode.
+
+    Args:
+        classes: your own cells and models in it, where they have not been defined in this process.
+
+    Raises:
+        InputError: the folder is of a newer format, names a class that is unknown here, or its
+            weights are damaged or do not fit.
+    """
+    path = Path(folder)
+    config = read_json(path / CONFIG)
+    if not {"format", "model", "sha256"} <= set(config):
+        raise InputError(f"{path / CONFIG} does not describe a model of saiki")
+    if config["format"] != FORMAT:
+        raise InputError(
+            f"{path} is of format {config['format']}, and this saiki reads format {FORMAT}; it was "
+            f"written by saiki {config.get('saiki', 'of an unknown version')}"
+        )
+    tensors = _read(path / WEIGHTS, config["sha256"])
+    same = config.get("same", {})
+    if not isinstance(same, dict):
+        raise InputError(f"{path / CONFIG} must say under 'same' which names are one tensor")
+    for name, first in same.items():
+        if not isinstance(first, str) or first not in tensors:
+            raise InputError(f"{path / CONFIG} says that {name} is {first}, which is not there")
+        tensors[name] = tensors[first]
+    try:
+        model = make(config["model"], classes)
+    except InputError as error:
+        raise InputError(f"{path / CONFIG}: {error}") from None
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{path / CONFIG} describes {model!r}, which is not a model")
+    _fill(model, tensors, path)
+    return model.eval()
+
+
+def _once(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Each tensor under its first name; the other names, and which one each repeats."""
+    first: dict[tuple[Any, ...], str] = {}
+    tensors, same = {}, {}
+    for name, tensor in state.items():
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and key in first:
+            same[name] = first[key]
+        else:
+            first[key] = name
+            tensors[name] = tensor.detach().cpu().contiguous().clone()
+    return tensors, same
+
+
+def _read(path: Path, checksum: str) -> dict[str, Tensor]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    if hashlib.sha256(data).hexdigest() != checksum:
+        raise InputError(f"{path} is not what was saved with its {CONFIG}: the checksums differ")
+    try:
+        return load_bytes(data)
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+
+
+@torch.no_grad()
+def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    state = model.state_dict(keep_vars=True)
+    if set(state) != set(tensors):
+        missing, unknown = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))
+        raise InputError(
+            f"{path} does not fit its model: missing {missing or 'nothing'}, "
+            f"unknown {unknown or 'nothing'}"
+        )
+    for name, tensor in state.items():
+        if tensor.shape != tensors[name].shape:
+            raise InputError(
+                f"{path} does not fit its model: {name} has the shape {tuple(tensors[name].shape)} "
+                f"instead of {tuple(tensor.shape)}"
+            )
+    for name, tensor in state.items():
+        tensor.data = tensor.data.to(tensors[name].dtype)
+        tensor.copy_(tensors[name])
