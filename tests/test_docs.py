@@ -27,7 +27,7 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 3
+    assert len(SNIPPETS) == 5
     assert len(COMMANDS) == 13
 
 
