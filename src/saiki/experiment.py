@@ -68,8 +68,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     threads: ClassVar[int | None] = None
     """CPU threads that pay for a model of this size; all of them if None."""
     same_operations: ClassVar[bool] = False
-    """Whether ``loss`` does the same operations of PyTorch for all batches of the same shapes: it
-    asks no number to decide what comes next. Small models then train several times faster."""
+    """Whether a batch is a tuple of tensors, and ``loss`` does the same operations of PyTorch for
+    all batches of the same shapes: it asks no number to decide what comes next. Small models then
+    train several times faster."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     claims: ClassVar[Sequence[Claim]] = ()
 
@@ -91,6 +92,11 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     @abstractmethod
     def batches(self) -> Iterator[Batch]:
         """Training batches without end, the same for the same seed."""
+
+    def example(self) -> Any:
+        """Two or more inputs of the model, as an export needs them: the first part of a batch."""
+        batch: Any = next(self.batches())
+        return batch[0] if isinstance(batch, tuple) else batch
 
     @abstractmethod
     def loss(self, model: Model, batch: Batch) -> Tensor:

@@ -8,7 +8,6 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.nn.utils.stateless import _reparametrize_module as swapped
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from saiki.compiler.op import DIRECT
 from saiki.experiment import Experiment
@@ -22,6 +21,7 @@ CONSTANTS = {
     aten.ones_like.default, aten.full.default, aten.full_like.default, aten.scalar_tensor.default,
 }  # fmt: skip
 """Operations whose result follows from shapes alone."""
+Recorded = Callable[..., Sequence[Tensor | None]]
 
 
 class Step:
@@ -38,14 +38,14 @@ class Step:
         self.model = model
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
-        self.recorded: dict[Any, Callable[..., Sequence[Tensor | None]]] = {}
+        self.recorded: dict[tuple[torch.Size, ...], Recorded] = {}
 
     def __call__(self, batch: Any) -> tuple[float, float]:
-        for p in self.parameters:
-            p.grad = None
         if self.experiment.same_operations:
             figures = self._again(batch)
         else:
+            for p in self.parameters:
+                p.grad = None
             figures = self._once(batch, self.parameters)
         loss, norm = figures.tolist()
         return loss, norm
@@ -56,26 +56,30 @@ class Step:
         norm = clip(parameters, self.experiment.clip_value, self.experiment.clip_norm)
         return torch.stack((loss.detach(), norm.to(loss)))
 
-    def _again(self, batch: Any) -> Tensor:
-        leaves, structure = tree_flatten(batch)
-        key = structure, tuple((t.shape, t.dtype) for t in leaves)
+    def _again(self, batch: tuple[Tensor, ...]) -> Tensor:
+        key = tuple(t.shape for t in batch)
         if key not in self.recorded:
-
-            def record(parameters: Sequence[Tensor], leaves: list[Any]) -> list[Tensor | None]:
-                parameters = [p.detach().requires_grad_() for p in parameters]
-                with swapped(self.model, dict(zip(self.named, parameters, strict=True))):
-                    figures = self._once(tree_unflatten(leaves, structure), parameters)
-                return [figures, *(p.grad for p in parameters)]
-
-            traced = make_fx(record)(self.parameters, leaves)
-            _simplify(traced, *self.parameters, *leaves)
-            self.recorded[key] = traced.forward
+            self.recorded[key] = self._record(batch)
         with torch.no_grad():
-            figures, *gradients = self.recorded[key](*self.parameters, *leaves)
+            figures, *gradients = self.recorded[key](*self.parameters, *batch)
         for p, gradient in zip(self.parameters, gradients, strict=True):
             p.grad = gradient
         assert figures is not None
         return figures
+
+    def _record(self, batch: tuple[Tensor, ...]) -> Recorded:
+        """A function of the parameters and the batch: the figures, then each gradient."""
+
+        def record(parameters: Sequence[Tensor], batch: Any) -> list[Tensor | None]:
+            parameters = [p.detach().requires_grad_() for p in parameters]
+            with swapped(self.model, dict(zip(self.named, parameters, strict=True))):
+                figures = self._once(batch, parameters)
+            return [figures, *(p.grad for p in parameters)]
+
+        traced = make_fx(record)(self.parameters, batch)
+        _simplify(traced, *self.parameters, *batch)
+        function: Recorded = traced.forward
+        return function
 
 
 def clip(parameters: Sequence[Tensor], value: float, norm: float) -> Tensor:
