@@ -17,6 +17,7 @@ from torch import nn
 from tqdm import tqdm
 
 from saiki import lens, plots, proof
+from saiki.bench.cells import beside_eager
 from saiki.cell import Cell
 from saiki.cells import VARIANTS
 from saiki.errors import InputError, SaikiError
@@ -159,12 +160,14 @@ def check(
     elif ".py" in target:
         for cell in cells_in(target):
             try:
-                report = proof.check(cell(input_size, hidden_size))
+                made = cell(input_size, hidden_size)
+                report = proof.check(made)
+                notes = (beside_eager(made),) if report.passed else ()
             except SaikiError:
                 raise
             except Exception as error:  # whatever a user's own code may raise
                 raise InputError(f"{cell.__name__} does not run: {_told(error)}") from error
-            yield report
+            yield replace(report, notes=(*report.notes, *notes))
     elif target in HOMES:
         experiment = load(target).from_dict(load(target).preset(preset))
         torch.manual_seed(experiment.seed)

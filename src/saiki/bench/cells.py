@@ -41,6 +41,25 @@ def rows(repeats: int) -> Iterator[Row]:
     yield _adder(max(3, repeats // 5))
 
 
+def beside_eager(cell: Cell, batch: int = 8, steps: int = 100) -> str:
+    """One training step of a cell, compiled and step by step, in a sentence."""
+    layer = Recurrent(cell)
+    like = next(cell.parameters(), torch.empty(0))
+    why = layer.why_eager(like.dtype)
+    if why is not None:
+        return f"runs step by step: {why}"
+    x = torch.randn(batch, steps, cell.input_size, dtype=like.dtype)
+    contenders = {
+        name: peers.training_step(Recurrent(cell, backend=name), x) for name in ("cpu", "eager")
+    }
+    timings = interleaved(contenders, 5)
+    compiled, eager = (timings[name].median for name in ("cpu", "eager"))
+    return (
+        f"a training step of {batch} rows and {steps} steps: {1e3 * compiled:.2f} ms compiled, "
+        f"{1e3 * eager:.1f} ms step by step, {eager / compiled:.0f} times as long"
+    )
+
+
 def row(name: str, size: object, timings: dict[str, Timing], ours: str = "saiki") -> Row:
     """One workload: medians, extremes, and how many times the time of ``ours`` the others take."""
     return {

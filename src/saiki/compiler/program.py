@@ -114,6 +114,15 @@ class Program:
     values: dict[Node, Value] = field(default_factory=dict)
     copies: list[tuple[Array, Array]] = field(default_factory=list)
 
+    @property
+    def cost(self) -> int:
+        """What a row costs, about: multiplications, and eight of them for each feature stored."""
+        products = (p for stage in self.stages for p in stage.products)
+        loops = (loop for stage in self.stages for loop in stage.loops)
+        return sum(p.weight.inner * p.weight.width for p in products) + 8 * sum(
+            loop.width * (len(loop.stores) + len(loop.sums)) for loop in loops
+        )
+
     def __str__(self) -> str:
         lines = []
         for i, stage in enumerate(self.stages, 1):

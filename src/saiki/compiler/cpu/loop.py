@@ -68,6 +68,7 @@ class CompiledLoop:
         self.places = [arrays.index(a) for a in self.outside]
         taken = {*self.temporaries, *self.places}
         self.given = [i for i in range(len(arrays)) if i not in taken]
+        self.cost = scheduler.program.cost
         self.table = ctypes.c_int64 * (2 * len(arrays))
 
     @cached_property
@@ -121,5 +122,6 @@ class CompiledLoop:
             walk.row_stride,
             walk.tiles,
             machine().tile[0],
+            self.cost,
             alive,
         )

@@ -20,6 +20,8 @@ from saiki.compiler.cpu.jit import Compiled, compile_text
 
 FIELDS = 9
 """8-byte fields of a piece: the function ``run`` of a program and its eight arguments."""
+SHARED = 1 << 20
+"""Multiplications that are worth another thread: some 50 microseconds."""
 ASK = ("omp_get_num_threads", "omp_get_thread_num")
 
 SHARE = f"""
@@ -96,6 +98,8 @@ class Job:
     """What the rows cost, so many of them at a time: a share begins with a tile."""
     tile: int
     """Rows of a tile."""
+    cost: int
+    """Of one row at one step, in multiplications or so."""
     alive: Any
     """What the addresses point to."""
 
@@ -109,7 +113,8 @@ def run(jobs: Sequence[Job]) -> None:
     """Run all jobs, their tiles shared among as many threads as PyTorch may use."""
     threads = torch.get_num_threads()
     if threads > 1:
-        threads = min(threads, sum(len(job.tiles) for job in jobs))
+        work = sum(job.cost * job.tile * sum(job.tiles) for job in jobs)
+        threads = min(threads, 1 + work // SHARED, sum(len(job.tiles) for job in jobs))
     if threads == 1:
         for job in jobs:
             job.compiled.run(*job.piece(0, len(job.tiles)))
