@@ -16,6 +16,8 @@ from saiki.compiler.plan import extract, plan
 from saiki.compiler.trace import trace, width
 
 Node = fx.Node
+Gradients = tuple[Tensor | None, ...]
+"""∂L/∂x, then ∂L/∂parameters."""
 
 
 class CompiledCell:
@@ -77,6 +79,30 @@ class CompiledCell:
         loop = self.training if training else self.inference
         return loop.job(given, outside, walk), ends, [*saved, *self._apart(x, kept)]
 
+    def forward_again(
+        self,
+        job: Job,
+        ends: Sequence[Tensor],
+        left: Sequence[Tensor],
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        training: bool,
+    ) -> None:
+        """Give what :meth:`forward` made the numbers of another call of the same shapes."""
+        p = self.plan
+        values = self.before[training](x.shape[0], x, *parameters, *self.constants)
+        count = len(p.streams)
+        for (buffer, _), stream in zip(job.given, values[:count], strict=False):
+            buffer.copy_(self._rows(stream))
+        for end, state in zip(ends, states, strict=True):
+            end.copy_(state)
+        if training:
+            for buffer, value in zip(left[bool(p.saved) :], values[count:], strict=False):
+                buffer.copy_(self._rows(value))
+            count += len(p.kept)
+        (self.training if training else self.inference).refill(job, values[count:])
+
     def __str__(self) -> str:
         """What a person wants to know of the plan."""
         wide = machine()
@@ -121,15 +147,14 @@ class CompiledCell:
         left: Sequence[Tensor],
         walk: Walk,
         needs: tuple[bool, ...],
-    ) -> tuple[Job, list[Tensor], Callable[[], tuple[Tensor | None, ...]]]:
+    ) -> tuple[Job, list[Tensor], Callable[..., Gradients]]:
         """The job of the backward loop, and what is there when it has run: ∂L/∂(initial states),
         and a function that returns ∂L/∂x and ∂L/∂parameters as far as ``needs`` says.
 
         ``walk`` is the way backwards, ``left`` what the forward pass left.
         """
         p, total = self.plan, x.shape[0]
-        inputs = (x, *parameters, *self.constants)
-        outside = self.outside_backward(total, *inputs)
+        outside = self.outside_backward(total, x, *parameters, *self.constants)
         kept = left[1:] if p.saved else left
         starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
         passed = [memory.empty(total, array.width, dtype=self.dtype) for array in self.passed]
@@ -145,10 +170,37 @@ class CompiledCell:
             self.after[needs] = _After(self, needs)
         after = self.after[needs]
 
-        def finish() -> tuple[Tensor | None, ...]:
+        def finish(x: Tensor = x, parameters: Sequence[Tensor] = parameters) -> Gradients:
+            inputs = (x, *parameters, *self.constants)
             return after(total, (*inputs, *left, *passed, sums.sum(0)))
 
         return job, starts, finish
+
+    def gradients_again(
+        self,
+        job: Job,
+        starts: Sequence[Tensor],
+        d_y: Tensor,
+        d_states: Sequence[Tensor],
+        x: Tensor,
+        parameters: Sequence[Tensor],
+    ) -> None:
+        """Give what :meth:`gradients` made the numbers of another call of the same shapes. What the
+        forward pass left lies where it lay."""
+        p = self.plan
+        job.given[len(p.saved) + len(p.kept)][0].copy_(d_y)
+        for start, d_state in zip(starts, d_states, strict=True):
+            start.copy_(d_state)
+        if p.accumulated:
+            job.given[-1][0].zero_()
+        outside = self.outside_backward(x.shape[0], x, *parameters, *self.constants)
+        self.backward.refill(job, outside)
+
+    @property
+    def can_do_again(self) -> bool:
+        """Whether the backward loop reads what the forward pass left where it lies."""
+        values = (node.meta["val"] for node in self.plan.kept)
+        return all(v.ndim == 2 and v.dtype == self.dtype for v in values)
 
     def _rows(self, tensor: Tensor) -> Tensor:
         """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""

@@ -30,6 +30,18 @@ def register(cell: CompiledCell) -> int:
     return key
 
 
+def compiled_cell(key: int) -> CompiledCell:
+    """The cell known by that number."""
+    return _CELLS[key]
+
+
+def dense_walk(shape: Sequence[int], time_first: bool, reverse: bool) -> Walk:
+    """The way through all steps of ``(batch, time)``, or ``(time, batch)``."""
+    batch, time = reversed(shape[:2]) if time_first else shape[:2]
+    walk = _dense(batch, time, time_first)
+    return walk.backwards if reverse else walk
+
+
 @lru_cache(maxsize=64)
 def _dense(batch: int, time: int, time_first: bool) -> Walk:
     steps, counts = torch.arange(time), torch.full((time,), batch)

@@ -9,6 +9,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.nn.utils.stateless import _reparametrize_module as swapped
 
+from saiki.compiler.bound import bind
 from saiki.compiler.op import DIRECT
 from saiki.experiment import Experiment
 
@@ -97,7 +98,10 @@ def _simplify(recorded: fx.GraphModule, *arguments: Tensor) -> None:
     graph = recorded.graph
     graph.set_codegen(CodeGen())  # arguments one by one, as results are
     for node in list(graph.nodes):
-        node.target = DIRECT.get(node.target, node.target)
+        if node.target in DIRECT:
+            names = (argument.name for argument in node.target._schema.arguments)
+            given = dict(zip(names, node.args, strict=True))
+            node.target = bind(node.target, given["keys"], given["lengths"])
         source: Any = node.args[0] if node.args else None
         if node.target is aten.t.default and source.target is aten.t.default:
             source = source.args[0]

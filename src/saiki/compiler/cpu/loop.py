@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from saiki.compiler.cpu.emit import emit, packing
 from saiki.compiler.cpu.jit import Compiled, compile_text, machine
 from saiki.compiler.cpu.team import Job
-from saiki.compiler.program import Scheduler
+from saiki.compiler.program import Array, Scheduler
 
 
 @dataclass(frozen=True)
@@ -94,11 +93,10 @@ class CompiledLoop:
             given: of each array of rows, in the order of the program.
             outside: values of the parameters that the loop reads.
         """
-        arrays, size = self.program.arrays, self.dtype.itemsize
+        size = self.dtype.itemsize
         room = self.columns[-1] // size
         scratch = torch.zeros(walk.rows, room, dtype=self.dtype)
-        alive: list[Any] = [scratch, given, walk]
-        count = len(arrays)
+        count = len(self.program.arrays)
         table = self.table()
         for i, (tensor, column) in zip(self.given, given, strict=True):
             table[i] = tensor.data_ptr() + column * size
@@ -107,14 +105,10 @@ class CompiledLoop:
         for i, at in zip(self.temporaries, self.columns, strict=False):
             table[i] = start + at
             table[count + i] = room
-        for i, array, tensor in zip(self.places, self.outside, outside, strict=True):
-            if tensor.dtype != self.dtype:
-                tensor = tensor.to(self.dtype)
-            tensor = packing(tensor, machine()) if array.kind == "weight" else tensor.contiguous()
-            alive.append(tensor)
+        ready = [self._ready(a, t) for a, t in zip(self.outside, outside, strict=True)]
+        for i, tensor in zip(self.places, ready, strict=True):
             table[i] = tensor.data_ptr()
         address = ctypes.addressof(table)
-        alive.append(table)
         return Job(
             self.compiled,
             (address, address + 8 * count, *walk.arguments),
@@ -123,5 +117,19 @@ class CompiledLoop:
             walk.tiles,
             machine().tile[0],
             self.cost,
-            alive,
+            given,
+            ready,
+            (scratch, walk, table),
         )
+
+    def refill(self, job: Job, outside: Sequence[Tensor]) -> None:
+        """Give the parameters of a job other values."""
+        for array, buffer, tensor in zip(self.outside, job.outside, outside, strict=True):
+            same = buffer.shape == tensor.shape
+            buffer.copy_(tensor if same else self._ready(array, tensor))
+
+    def _ready(self, array: Array, tensor: Tensor) -> Tensor:
+        """A parameter as the kernel reads it."""
+        if tensor.dtype != self.dtype:
+            tensor = tensor.to(self.dtype)
+        return packing(tensor, machine()) if array.kind == "weight" else tensor.contiguous()

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from llvmlite import binding
+from torch import Tensor
 
 from saiki.compiler.cpu.jit import Compiled, compile_text
 
@@ -100,8 +101,12 @@ class Job:
     """Rows of a tile."""
     cost: int
     """Of one row at one step, in multiplications or so."""
+    given: Sequence[tuple[Tensor, int]]
+    """The arrays of rows, as they were given."""
+    outside: Sequence[Tensor]
+    """The parameters, in the order the kernel reads them."""
     alive: Any
-    """What the addresses point to."""
+    """What else the addresses point to."""
 
     def piece(self, first: int, last: int) -> tuple[int, ...]:
         """The arguments of ``run`` for the tiles from ``first`` to before ``last``."""

@@ -1,0 +1,107 @@
+"""The same call of a kernel again and again, on buffers of its own."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saiki.compiler.cpu.team import run
+from saiki.compiler.op import DIRECT, compiled_cell, dense_walk
+
+Function = Callable[..., list[Tensor]]
+
+
+def bind(operator: Any, keys: Sequence[int], lengths: Tensor | None) -> Function:
+    """A function that does what ``operator`` does, for tensors of the shapes it first sees.
+
+    What it returns is overwritten by its next call. It saves what a call spends on finding memory
+    and telling the kernel where everything is, which for small layers is most of the time. Ragged
+    input and several directions are served as ever.
+    """
+    if len(keys) > 1 or lengths is not None or not compiled_cell(keys[0]).can_do_again:
+        return DIRECT[operator]
+    return (_forward if operator is torch.ops.saiki.scan.default else _backward)()
+
+
+def _forward() -> Function:
+    cell: Any = None
+    y: Tensor
+    job: Any
+    ends: list[Tensor]
+    left: list[Tensor]
+
+    def bound(
+        x: Tensor,
+        states: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        lengths: None,
+        keys: Sequence[int],
+        reverse: Sequence[bool],
+        time_first: bool,
+        training: bool,
+    ) -> list[Tensor]:
+        nonlocal cell, y, job, ends, left
+        rows = x.flatten(0, 1)
+        if cell is None:
+            cell = compiled_cell(keys[0])
+            y = x.new_empty(*x.shape[:2], cell.output_size)
+            job, ends, left = cell.forward(
+                rows.clone(),  # or the kernel would read the memory of this very batch for ever
+                (y.flatten(0, 1), 0),
+                states,
+                [p.clone() for p in parameters],
+                dense_walk(x.shape, time_first, reverse[0]),
+                training,
+            )
+        else:
+            cell.forward_again(job, ends, left, rows, states, parameters, training)
+        run((job,))
+        return [y, *ends, *left]
+
+    return bound
+
+
+def _backward() -> Function:
+    cell: Any = None
+    job: Any
+    starts: list[Tensor]
+    finish: Any
+
+    def bound(
+        d_y: Tensor,
+        d_states: Sequence[Tensor],
+        x: Tensor,
+        parameters: Sequence[Tensor],
+        lengths: None,
+        left: Sequence[Tensor],
+        keys: Sequence[int],
+        reverse: Sequence[bool],
+        time_first: bool,
+        needs: Sequence[bool],
+    ) -> list[Tensor]:
+        nonlocal cell, job, starts, finish
+        rows, d_rows = x.flatten(0, 1), d_y.flatten(0, 1)
+        if cell is None:
+            cell = compiled_cell(keys[0])
+            job, starts, finish = cell.gradients(
+                (d_rows.clone(memory_format=torch.contiguous_format), 0),
+                d_states,
+                rows,
+                [p.clone() for p in parameters],
+                left,
+                dense_walk(x.shape, time_first, not reverse[0]),
+                tuple(needs),
+            )
+        else:
+            cell.gradients_again(job, starts, d_rows, d_states, rows, parameters)
+        run((job,))
+        d_x, *d_parameters = finish(rows, parameters)
+        empty = x.new_empty(0)
+        return [
+            empty if d_x is None else d_x.view(x.shape),
+            *starts,
+            *(empty if d is None else d for d in d_parameters),
+        ]
+
+    return bound
