@@ -14,6 +14,7 @@ from saiki.nn.layout import (
     GRUFamily,
     LSTMFamily,
     SimpleRNNFamily,
+    own_precision,
     parameter_names,
     parameter_shapes,
 )
@@ -24,17 +25,20 @@ class DropInCell(Described, Family):
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:
         """Take the options, and add or replace the parameters that they change."""
-        self.options = dict(options)
+        self.options = self._checked(options)
         self._meta: list[Any] = []
         if self.is_plain:
             return
         with torch.device("meta"):
             cell = self._cell(self.input_size)
         self._meta = [cell]  # in a list, for its parameters are not ours
+        new = False
         for name, shape in parameter_shapes(cell, self.bias).items():
             if name not in self._parameters or self._parameters[name].shape != shape:
                 setattr(self, name, nn.Parameter(self.weight_hh.new_empty(shape)))
-        self.reset_parameters()
+                new = True
+        if new:
+            self.reset_parameters()
 
     @property
     def is_plain(self) -> bool:
@@ -57,17 +61,18 @@ class DropInCell(Described, Family):
             shape = (*input.shape[:-1], self.hidden_size)
             states = tuple(input.new_zeros(shape) for _ in range(count))
         for tensor, size in ((input, self.input_size), *((s, self.hidden_size) for s in states)):
-            fits = tensor.shape[-1] == size and tensor.shape[:-1] == input.shape[:-1]
+            fits = tensor.shape == (*input.shape[:-1], size) and len(states) == count
             if not fits or input.dim() not in (1, 2):
                 raise RuntimeError(
                     f"{type(self).__name__} takes (batch, {self.input_size}) or "
-                    f"({self.input_size},) and states of {self.hidden_size} features for the same "
-                    f"batch, got {[tuple(t.shape) for t in (input, *states)]}"
+                    f"({self.input_size},) and {count} state(s) of {self.hidden_size} features for "
+                    f"the same batch, got {[tuple(t.shape) for t in (input, *states)]}"
                 )
-        x, *states = (t if batched else t.unsqueeze(0) for t in (input, *states))
+        rows = (t if batched else t.unsqueeze(0) for t in (input, *states))
         names = parameter_names(cell)
-        with swapped(cell, dict(zip(names, self._tensors(names, ""), strict=True))):
-            new = cell(x, *states)
+        tensors = dict(zip(names, self._tensors(names, ""), strict=True))
+        with own_precision(self.weight_hh, *rows) as given, swapped(cell, tensors):
+            new = cell(*given)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if count > 1 else new[0]
 

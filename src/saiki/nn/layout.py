@@ -1,6 +1,7 @@
 """How the parameters of ``torch.nn`` become those of a cell, family by family."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from saiki import cells
 from saiki.cell import Cell
+from saiki.errors import InputError
 
 NAMES = {
     "W.weight": "weight_ih",
@@ -34,6 +36,17 @@ def parameter_names(cell: Cell) -> tuple[str, ...]:
     return tuple(name.removeprefix("inner.") for name, _ in cell.named_parameters())
 
 
+@contextmanager
+def own_precision(weight: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Where autocast is on: ``tensors`` in the type of the weights, and autocast off."""
+    if not torch._C._is_any_autocast_enabled():
+        yield tensors
+        return
+    kind = weight.device.type if torch.amp.is_autocast_available(weight.device.type) else "cpu"
+    with torch.autocast(kind, enabled=False):
+        yield tuple(tensor.to(weight.dtype) for tensor in tensors)
+
+
 def _name(name: str) -> str:
     return NAMES.get(name, name.replace(".", "_"))
 
@@ -47,6 +60,16 @@ class Family:
 
     def _cell(self: Any, input_size: int) -> Cell:
         raise NotImplementedError
+
+    @staticmethod
+    def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+        for name, value in options.items():
+            if isinstance(value, nn.Module) and value.state_dict():
+                raise InputError(
+                    f"{name} is {value}, which has parameters or buffers of its own; write a "
+                    "saiki.Cell that holds it, for saiki.Recurrent"
+                )
+        return dict(options)
 
     def _biases(self: Any, b_ih: Tensor, b_hh: Tensor) -> dict[str, Tensor]:
         """The biases of the cell from the two of ``torch.nn``."""

@@ -4,11 +4,13 @@ They are subclasses: constructor, parameters, state dict, checks and errors are 
 differs is who runs the time loop, and that the cell has options.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
@@ -20,6 +22,7 @@ from saiki.nn.layout import (
     GRUFamily,
     LSTMFamily,
     SimpleRNNFamily,
+    own_precision,
     parameter_names,
     parameter_shapes,
 )
@@ -67,16 +70,15 @@ class DropIn(Described, Family):
         if merge not in MERGES:
             raise InputError(f"merge must be one of {', '.join(MERGES)}, got {merge!r}")
         for name, p in (("recurrent_dropout", recurrent_dropout), ("zoneout", zoneout)):
-            if not 0 <= p < 1:
-                raise InputError(f"{name} must lie in [0, 1), got {p}")
+            if not isinstance(p, int | float) or not 0 <= p < 1:
+                raise InputError(f"{name} must lie in [0, 1), got {p!r}")
         if backend not in BACKENDS:
             raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-        self.options = dict(options)
+        self.options = self._checked(options)
         self.merge, self.backend = merge, backend
         self.recurrent_dropout, self.zoneout = recurrent_dropout, zoneout
-        self._built: dict[tuple[int, torch.dtype, bool, bool], Built] = {}
-        if not self.is_plain:
-            self._shape_parameters()
+        self._built: dict[tuple[Any, ...], Built] = {}
+        if not self.is_plain and self._shape_parameters():
             self.reset_parameters()
 
     @property
@@ -92,9 +94,10 @@ class DropIn(Described, Family):
         weights: those come with each call."""
         concat = 2 if self.bidirectional and self.merge == "concat" else 1
         size = self.input_size if layer == 0 else concat * (self.proj_size or self.hidden_size)
-        key = size, dtype, dropout, zoneout
+        key = size, dtype, dropout, zoneout, self.backend
         if key not in self._built:
-            with torch.device("meta"):
+            # under torch.vmap nothing may be drawn, not even weights without numbers
+            with temporarily_clear_interpreter_stack(), torch.device("meta"):
                 cell = self._cell(size)
                 if dropout or zoneout:
                     cell = Noisy(cell, dropout, zoneout)
@@ -111,9 +114,12 @@ class DropIn(Described, Family):
         """Whether each is reversed."""
         return [False, True] if self.bidirectional else [False]
 
-    def _shape_parameters(self: Any) -> None:
-        """Give the parameters the shapes the cell has, and add those that ``torch.nn`` lacks."""
-        like, groups = self.weight_hh_l0, iter(self._all_weights)
+    def _shape_parameters(self: Any) -> bool:
+        """Give the parameters the shapes the cell has, and add those that ``torch.nn`` lacks.
+
+        Returns whether there were any such.
+        """
+        like, groups, new = self.weight_hh_l0, iter(self._all_weights), False
         for layer in range(self.num_layers):
             cell = self._layers(layer, like.dtype)[0][0].cell
             shapes = parameter_shapes(cell, self.bias)
@@ -125,18 +131,24 @@ class DropIn(Described, Family):
                         group.append(full)
                     if full not in self._parameters or self._parameters[full].shape != shape:
                         setattr(self, full, nn.Parameter(like.new_empty(shape)))
+                        new = True
         self._flat_weights_names = [name for group in self._all_weights for name in group]
         self._init_flat_weights()
+        return new
 
     def reset_parameters(self: Any) -> None:
         """As in ``torch.nn``, uniform within ±1/√hidden_size; normalisations change nothing."""
         super().reset_parameters()  # type: ignore[misc]
         self._reset_norms()
 
+    def flatten_parameters(self: Any) -> None:
+        """As in ``torch.nn``; cuDNN knows no options, so that with them nothing is done."""
+        if "options" not in self.__dict__ or self.is_plain:
+            super().flatten_parameters()  # type: ignore[misc]
+
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
         """Input, initial and last states as in ``torch.nn``, a ``PackedSequence`` included."""
-        data = input.data if isinstance(input, PackedSequence) else input
-        if self.is_plain and self.backend == "auto" and not _serves(data):
+        if not self._serves(input, hx) and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)  # type: ignore[misc]
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
         batch_sizes = order = back = None
@@ -152,12 +164,16 @@ class DropIn(Described, Family):
                 )
             batched = input.dim() == 3
             x = input if batched else input.unsqueeze(0 if self.batch_first else 1)
+            if x.shape[self.batch_first] == 0:
+                raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
         if hx is None:
             rows = int(batch_sizes[0]) if batch_sizes is not None else x.shape[not self.batch_first]
             count = self.num_layers * len(self._directions)
             states = tuple(x.new_zeros(count, rows, size) for size in sizes)
         else:
             states = (hx,) if self._states == 1 else tuple(hx)
+            if len(states) != self._states:
+                raise RuntimeError("lstm expects two hidden states")
             if batch_sizes is None:
                 self._check_dimensions(states, batched)
             if not batched:
@@ -168,7 +184,8 @@ class DropIn(Described, Family):
         )
         if order is not None and hx is not None:
             states = tuple(state.index_select(1, order) for state in states)
-        y, ends = self._run(x, states, batch_sizes)
+        with own_precision(self._flat_weights[0], x, *states) as (x, *starts):
+            y, ends = self._run(x, starts, batch_sizes)
         if isinstance(input, PackedSequence):
             y = PackedSequence(y, batch_sizes, order, back)
             if back is not None:
@@ -176,6 +193,27 @@ class DropIn(Described, Family):
         elif not batched:
             y, ends = y.squeeze(0 if self.batch_first else 1), [end.squeeze(1) for end in ends]
         return y, ends[0] if self._states == 1 else tuple(ends)
+
+    def _serves(self: Any, input: Any, hx: Any) -> bool:
+        """Whether there is a kernel of ours for such input and states."""
+        x = input.data if isinstance(input, PackedSequence) else input
+        states = hx if isinstance(hx, tuple | list) else () if hx is None else (hx,)
+        if not all(isinstance(tensor, Tensor) for tensor in (x, *states)):
+            return False
+        kind = x.dtype, x.device
+        if kind != (self._flat_weights[0].dtype, self._flat_weights[0].device):
+            self._update_flat_weights()  # torch.func.functional_call replaces them
+        return (
+            x.device.type == "cpu"
+            and x.dtype in (torch.float32, torch.float64)
+            and 0 not in x.shape
+            and all((t.dtype, t.device) == kind for t in (self._flat_weights[0], *states))
+            and len(states) in (0, self._states)
+            and not torch._C._is_any_autocast_enabled()
+            and not torch._C._are_functorch_transforms_active()
+            and forward_ad._current_level < 0
+            and not torch._C._is_tracing()
+        )
 
     @property
     def _states(self: Any) -> int:
@@ -196,7 +234,7 @@ class DropIn(Described, Family):
         )
 
     def _run(
-        self: Any, x: Tensor, states: tuple[Tensor, ...], batch_sizes: Tensor | None
+        self: Any, x: Tensor, states: Sequence[Tensor], batch_sizes: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers on top of each other; x is batched or packed."""
         ends: list[tuple[Tensor, ...]] = []
@@ -250,17 +288,6 @@ class DropIn(Described, Family):
         """Copies and pickles leave the kernels behind; they are compiled again when needed."""
         state: Any = super().__getstate__()
         return {**state, "_built": {}}
-
-
-def _serves(x: Tensor) -> bool:
-    """Whether there is a kernel of ours for such input."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
-        and 0 not in x.shape
-        and not torch._C._is_any_autocast_enabled()
-        and not torch._C._are_functorch_transforms_active()
-    )
 
 
 class RNN(DropIn, SimpleRNNFamily, nn.RNN):

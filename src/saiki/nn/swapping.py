@@ -61,5 +61,5 @@ def _full(kind: type) -> str:
     return f"{'saiki' if kind in THEIRS else 'torch'}.nn.{kind.__name__}"
 
 
-OWN = ("options", "merge", "recurrent_dropout", "zoneout", "backend", "_built", "_meta")
+OWN = ("options", "merge", "recurrent_dropout", "zoneout", "backend", "_built", "_meta", "_given")
 """Attributes that ours have beside those of ``torch.nn``."""
