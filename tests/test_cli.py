@@ -141,8 +141,8 @@ def test_the_version_is_that_of_the_package():
 def test_an_unknown_command_is_named_with_those_there_are():
     line = refused("rum", "adder")
     assert (
-        "no command 'rum'; there are ls, show, run, try, compare, predict, check, bench, plot"
-        in line
+        "no command 'rum'; there are ls, show, run, try, compare, predict, export, check, bench, "
+        "plot" in line
     )
 
 

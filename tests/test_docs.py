@@ -27,8 +27,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 5
-    assert len(COMMANDS) == 13
+    assert len(SNIPPETS) == 6
+    assert len(COMMANDS) == 14
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saiki import activations, cells, convert, lens, nn, pretrained
+    from saiki import activations, cells, convert, export, lens, nn, pretrained
     from saiki.cell import Cell
-    from saiki.errors import CellError, CompileError, InputError, SaikiError
+    from saiki.errors import CellError, CompileError, ExportError, InputError, SaikiError
     from saiki.nn.swapping import swap
     from saiki.pretrained import load
     from saiki.proof import check
@@ -20,6 +20,7 @@ __all__ = [
     "Cell",
     "CellError",
     "CompileError",
+    "ExportError",
     "InputError",
     "Recurrent",
     "SaikiError",
@@ -28,6 +29,7 @@ __all__ = [
     "cells",
     "check",
     "convert",
+    "export",
     "lens",
     "load",
     "nn",
@@ -40,6 +42,7 @@ _HOMES = {
     "Cell": "saiki.cell",
     "CellError": "saiki.errors",
     "CompileError": "saiki.errors",
+    "ExportError": "saiki.errors",
     "InputError": "saiki.errors",
     "Recurrent": "saiki.recurrent",
     "SaikiError": "saiki.errors",

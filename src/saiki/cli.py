@@ -232,6 +232,20 @@ def plot(words: list[str]) -> int:
     return 0
 
 
+def export(words: list[str]) -> int:
+    parser = Parser("export", "A trained model as a file for other programs, verified.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
+    help = "for onnxruntime and others; needs pip install 'saiki[onnx]'"
+    parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help=help)
+    options = parser.parse_args(words)
+    from saiki import session
+    from saiki.export import onnx
+
+    experiment, model = session.reopen(options.folder)
+    print(onnx(model, experiment.example(), options.onnx))
+    return 0
+
+
 def bench(words: list[str]) -> int:
     parser = Parser("bench", "One training step against the peers that are installed, in turn.")
     parser.add_argument(
@@ -271,6 +285,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "try": ("NAME [knob=a,b,c]: a grid of settings, compared, and the claims it decides", try_),
     "compare": ("DIR DIR …: what differs between runs, and their curves", compare),
     "predict": ("DIR INPUT …: the trained model on your input", predict),
+    "export": ("DIR --onnx FILE: the trained model for onnxruntime and others", export),
     "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check),
     "bench": ("[cells | layers] [--json FILE]: speed against the peers that are installed", bench),
     "plot": ("activations | NAME: functions and their derivatives", plot),

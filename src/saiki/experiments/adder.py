@@ -251,6 +251,9 @@ class Adder(Experiment[AdderNetwork, Batch]):
                 x[:whole].split(self.batch_size), t[:whole].split(self.batch_size), strict=True
             )
 
+    def example(self) -> Tensor:
+        return self.encode(np.arange(2), self.bits)[0]
+
     def loss(self, model: AdderNetwork, batch: Batch) -> Tensor:
         bits, target = batch
         v = model(bits)

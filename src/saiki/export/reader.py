@@ -1,0 +1,212 @@
+"""From the RNN, LSTM and GRU nodes of an ONNX file to layers."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saiki import activations
+from saiki.activations import Function
+from saiki.cell import Cell
+from saiki.cells import GRU, LSTM, SimpleRNN
+from saiki.errors import InputError
+from saiki.export.functions import Clipped, from_onnx, parse
+from saiki.export.translate import require
+from saiki.recurrent import Bidirectional, Recurrent
+
+_GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
+_FUNCTIONS = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}
+_DIRECTIONS = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
+_INPUTS = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
+_ATTRIBUTES = {
+    "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size",
+    "input_forget", "layout", "linear_before_reset", "output_sequence",
+}  # fmt: skip
+
+
+def load_onnx(path: str | Path) -> dict[str, Recurrent | Bidirectional]:
+    """The layers of an ONNX file: each RNN, LSTM and GRU node by its name.
+
+    A node without a name goes by that of its first output. Weights are read from initialisers and
+    Constant nodes, and keep their type. Layers here take ``(batch, time, features)``, whatever the
+    ``layout`` of the node, and ``sequence_lens`` and initial states come with each call.
+
+    Raises:
+        InputError: the file is missing, broken or holds no such node, or a node computes its
+            weights, starts from a fixed state other than 0, or has functions that one cell here
+            cannot have.
+        ExportError: a package is missing.
+    """
+    require("onnx", "onnx_ir")
+    import onnx_ir
+
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        model = onnx_ir.load(path)
+    except Exception as error:  # protobuf and onnx_ir have classes of their own
+        raise InputError(f"{path} is not an ONNX file") from error
+    layers: dict[str, Recurrent | Bidirectional] = {}
+    for node in model.graph.all_nodes():
+        if node.op_type in _GATES and node.domain in ("", "ai.onnx"):
+            name = node.name if node.name and node.name not in layers else _output(node)
+            layers[name] = _Node(node, name).layer()
+    if not layers:
+        raise InputError(f"{path} holds no RNN, LSTM or GRU node")
+    return layers
+
+
+def _output(node: Any) -> str:
+    return next(str(value.name) for value in node.outputs if value.name)
+
+
+class _Node:
+    """One node, read into NumPy and Python."""
+
+    def __init__(self, node: Any, name: str) -> None:
+        self.kind: str = node.op_type
+        self.title = f"{node.op_type} {name!r}"
+        self.attributes = {key: attribute.value for key, attribute in node.attributes.items()}
+        self.inputs = dict(zip(_INPUTS, node.inputs, strict=False))
+        unknown = self.attributes.keys() - _ATTRIBUTES
+        if unknown:
+            raise InputError(f"{self.title} has the unknown attribute {min(unknown)!r}")
+        direction = self.attributes.get("direction", "forward")
+        if direction not in _DIRECTIONS:
+            raise InputError(f"{self.title} has the unknown direction {direction!r}")
+        self.reversed = _DIRECTIONS[direction]
+
+    def layer(self) -> Recurrent | Bidirectional:
+        W, R = self.constant("W"), self.constant("R")
+        B, P = self.constant("B"), self.constant("P")
+        if W is None or R is None:
+            raise InputError(f"{self.title} has no weights")
+        size, directions, gates = R.shape[-1], len(self.reversed), _GATES[self.kind]
+        wanted = {
+            "W": (W, (directions, gates * size, W.shape[-1])),
+            "R": (R, (directions, gates * size, self.attributes.get("hidden_size", size))),
+            "B": (B, (directions, 2 * gates * size)),
+            "P": (P, (directions, 3 * size)),
+        }
+        for name, (array, shape) in wanted.items():
+            if array is not None and tuple(array.shape) != shape:
+                raise InputError(
+                    f"{name} of {self.title} has the shape {tuple(array.shape)}, and needs {shape}"
+                )
+        for name in ("initial_h", "initial_c"):
+            if self.inputs.get(name) is not None and self.is_constant_but_zero(name):
+                raise InputError(
+                    f"{name} of {self.title} is fixed in the file: give the layer its initial "
+                    "state when you call it, and remove it there"
+                )
+        functions = self.functions()
+        layers = []
+        for d, reverse in enumerate(self.reversed):
+            arrays = {n: a[d] for n, (a, _) in wanted.items() if a is not None}
+            layers.append(Recurrent(self.cell(functions[d], arrays), reverse))
+        return layers[0] if len(layers) == 1 else Bidirectional(layers[0], backward=layers[1])
+
+    def constant(self, name: str) -> Tensor | None:
+        """An input that the file fixes, None if there is none."""
+        import onnx_ir
+
+        value = self.inputs.get(name)
+        if value is None:
+            return None
+        tensor = onnx_ir.convenience.get_const_tensor(value)
+        if tensor is None:
+            raise InputError(
+                f"{name} of {self.title} is computed in the file or given to it; it must be an "
+                "initialiser or a Constant"
+            )
+        return torch.from_numpy(np.array(tensor.numpy()))
+
+    def is_constant_but_zero(self, name: str) -> bool:
+        import onnx_ir
+
+        tensor = onnx_ir.convenience.get_const_tensor(self.inputs[name])
+        return tensor is not None and bool(np.any(tensor.numpy()))
+
+    def functions(self) -> list[list[Function]]:
+        """The activations of each direction, clipped if the node says so."""
+        defaults, count = _FUNCTIONS[self.kind], len(self.reversed)
+        names = self.attributes.get("activations") or defaults * count
+        if len(names) != len(defaults) * count:
+            raise InputError(
+                f"{self.title} needs {len(defaults) * count} activations, got {len(names)}"
+            )
+        alphas, betas = (
+            [float(str(np.float32(value))) for value in self.attributes.get(key, ())]
+            for key in ("activation_alpha", "activation_beta")  # float32: 0.1 is meant by 0.1
+        )
+        found: list[Function] = [from_onnx(f) for f in parse(names, alphas, betas)]
+        clip = float(str(np.float32(self.attributes.get("clip", math.inf))))
+        if clip <= 0:
+            raise InputError(f"clip of {self.title} must be positive, got {clip}")
+        if math.isfinite(clip):
+            found = [Clipped(f, clip) for f in found]
+        return [found[d * len(defaults) :][: len(defaults)] for d in range(count)]
+
+    def cell(self, functions: Sequence[Function], arrays: dict[str, Tensor]) -> Cell:
+        """The cell of one direction."""
+        W, R = arrays["W"], arrays["R"]
+        sizes, bias = (W.shape[1], R.shape[1]), "B" in arrays
+        cell: Cell
+        if self.kind == "RNN":
+            cell = SimpleRNN(*sizes, functions[0], bias)
+        elif self.kind == "GRU":
+            after = self.attributes.get("linear_before_reset", 0)
+            cell = GRU(*sizes, "after" if after else "before", functions[1], functions[0], bias)
+        else:
+            cell = self.lstm(sizes, functions, bias, "P" in arrays)
+        cell.to(W.dtype)
+        cell.load_state_dict(values(cell, arrays))
+        return cell
+
+    def lstm(
+        self, sizes: tuple[int, int], functions: Sequence[Function], bias: bool, peephole: bool
+    ) -> LSTM:
+        f, g, h = functions
+        plain = activations.get("identity")
+        if g != h and plain not in (g, h):
+            raise InputError(
+                f"{self.title} has different activations for the block input and the output, and "
+                "an LSTM here has one for both"
+            )
+        return LSTM(
+            *sizes,
+            peephole=peephole,
+            activation=h if g == plain else g,
+            recurrent_activation=f,
+            bias=bias,
+            input_activation=g == h or g != plain,
+            output_activation=g == h or h != plain,
+            coupled=bool(self.attributes.get("input_forget", 0)),
+        )
+
+
+def values(cell: Cell, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters of ``cell`` from W, R, B and P of one direction."""
+    order = {SimpleRNN: [0], GRU: [1, 0, 2], LSTM: [0, 2, 3, 1]}[type(cell)]
+    if isinstance(cell, LSTM) and cell.coupled:
+        order = [0, 3, 1]
+
+    def arranged(a: Tensor) -> Tensor:
+        blocks = a.split(cell.hidden_size)
+        return torch.cat([blocks[k] for k in order])
+
+    found = {"W.weight": arranged(arrays["W"]), "U.weight": arranged(arrays["R"])}
+    if "B" in arrays:
+        of_input, of_state = map(arranged, arrays["B"].chunk(2))
+        if isinstance(cell, GRU) and cell.reset == "after":
+            *_, found["b"] = of_state.split(cell.hidden_size)
+            of_state = torch.cat((of_state[: -cell.hidden_size], torch.zeros_like(found["b"])))
+        found["b" if isinstance(cell, LSTM) else "W.bias"] = of_input + of_state
+    if "P" in arrays and isinstance(cell, LSTM):
+        p_i, p_o, p_f = arrays["P"].chunk(3)
+        found["p"] = torch.stack([p_i, p_o] if cell.coupled else [p_i, p_f, p_o])
+    return found

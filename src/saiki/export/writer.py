@@ -1,0 +1,73 @@
+"""From a model to a verified ONNX file."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_leaves, tree_map
+
+from saiki.errors import ExportError
+from saiki.export import verify
+from saiki.export.graph import graph_of
+from saiki.export.translate import require
+from saiki.nn.recurrent import DropIn
+from saiki.recurrent import Recurrent
+from saiki.runs import write
+
+LARGEST = 2**31
+"""Bytes that an ONNX file can hold."""
+
+
+def onnx(model: nn.Module, example: Any, path: str | Path) -> Path:
+    """Write ``model`` to ``path`` as ONNX, opset 22, verified with onnxruntime.
+
+    Layers of cells that ONNX has become its RNN, LSTM and GRU, those of other cells a Scan over
+    their equations, and everything else what PyTorch's exporter makes of it; ``docs/export.md``
+    has the table. The model is exported as it computes after ``eval()``. Batch and time stay open,
+    as does every other size that the model does not fix. The arguments keep their names; the
+    outputs are ``output_0``, ``output_1`` and so on, a tuple of states one by one.
+
+    The file is run on the example and on arguments of other sizes. No entry may differ from the
+    model's by more than 10⁻⁴ of the output's largest, in float64 10⁻⁶; otherwise nothing is left
+    at ``path``.
+
+    Args:
+        example: the input, or a tuple of the arguments of ``model``, with at least two rows and
+            two steps.
+
+    Raises:
+        ExportError: a package is missing, the model cannot be exported, or the file does not
+            compute what the model does.
+        SaikiError: the file cannot be written.
+    """
+    require("onnx", "onnxruntime", "onnxscript")
+    is_packed = isinstance(example, PackedSequence)
+    arguments = example if isinstance(example, tuple) and not is_packed else (example,)
+    if any(isinstance(argument, PackedSequence) for argument in arguments):
+        raise ExportError("packed sequences cannot be exported: pass padded ones and lengths")
+    arguments = tree_map(lambda a: a.detach().cpu() if isinstance(a, Tensor) else a, arguments)
+    twin = copy.deepcopy(model).cpu().eval()
+    for layer in twin.modules():
+        if isinstance(layer, Recurrent | DropIn):
+            layer.backend = "eager"  # the oracle
+    with torch.no_grad():
+        outputs = tree_leaves(twin(*arguments))  # an argument that does not fit is told here
+    others = {type(output).__name__ for output in outputs if not isinstance(output, Tensor)}
+    if others:
+        raise ExportError(f"only tensors can be exported, and the model returns {min(others)}")
+    exported, graph = graph_of(twin, arguments)
+    size = sum(value.const_value.nbytes for value in graph.graph.initializers.values())
+    if size >= LARGEST:
+        raise ExportError(f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds 2")
+
+    def save(temporary: Path) -> None:
+        import onnx_ir
+
+        onnx_ir.save(graph, temporary)
+        verify.compare(twin, arguments, temporary)
+        verify.compare(twin, verify.other_sizes(exported, arguments), temporary)
+
+    return write(Path(path), save)
