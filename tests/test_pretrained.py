@@ -38,6 +38,11 @@ MODELS = {
     "cell": partial(LSTM, 3, 4, projection_size=2),
     "layer": lambda: Recurrent(LSTM(3, 4, peephole=True), reverse=True, backend="eager"),
     "activation": lambda: Recurrent(SimpleRNN(3, 4, activations.get("leaky_relu", alpha=0.2))),
+    "clipped": lambda: Recurrent(
+        SimpleRNN(
+            3, 4, saiki.export.Clipped(saiki.export.OnnxFunction("ScaledTanh", 1.5, 0.5), 2.0)
+        )
+    ),
     "stack": lambda: Stack([Bidirectional(GRU(3, 4), merge="sum"), LSTM(4, 2)], dropout=0.1),
     "tied": tied,
     "own cell": lambda: Recurrent(Leaky(3, 4, rate=0.25)),

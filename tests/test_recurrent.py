@@ -444,3 +444,18 @@ def test_a_cell_without_parameters_works_in_the_type_of_its_input(dtype):
     y, _ = Recurrent(Leaky(3, 3))(x)
     expected = 1 - 0.9 ** torch.arange(1, 10, dtype=dtype)  # the geometric series
     torch.testing.assert_close(y, expected[None, :, None].expand(2, 9, 3))
+
+
+class TestAutocast:
+    @pytest.mark.parametrize("backend", ["auto", "eager"])
+    @pytest.mark.parametrize("make", [LSTM, GRU, SimpleRNN])
+    def test_a_layer_computes_in_the_type_of_its_weights_and_stays_as_it_was(self, make, backend):
+        layer = randomised(Bidirectional(Recurrent(make(3, 5), backend=backend))).float()
+        x = torch.randn(2, 6, 3)
+        with torch.autocast("cpu", torch.bfloat16):
+            first, _ = layer(x)
+            low, _ = layer(x.bfloat16())
+        again, _ = layer(x)
+        assert first.dtype == low.dtype == torch.float32
+        assert torch.equal(first, again)
+        torch.testing.assert_close(low, again, rtol=0, atol=0.05)

@@ -1,11 +1,14 @@
 """The language of cells: one time step, written as its equations."""
 
 import inspect
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.stateless import _reparametrize_module
 
 from saiki.described import Described
 from saiki.errors import CellError
@@ -103,6 +106,19 @@ def _state_names(step: Step, cell: str) -> tuple[str, ...]:
     if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in state):
         raise CellError(f"step of {cell} must name each state: step(self, x, h)")
     return tuple(p.name for p in state)
+
+
+_HOLDING = threading.RLock()
+
+
+@contextmanager
+def holding(cell: Cell, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let ``tensors`` take the place of parameters and buffers of ``cell``, by name, for a while.
+
+    Only one thread may do so at a time: all would see what one has put there.
+    """
+    with _HOLDING, _reparametrize_module(cell, dict(tensors)):
+        yield
 
 
 def as_states(state: Any) -> tuple[Any, ...]:

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-from torch.nn.utils.stateless import _reparametrize_module as swapped
 
-from saiki.cell import Cell, as_states, verify
+from saiki.cell import Cell, as_states, holding, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.op import scan
 from saiki.described import Described
@@ -114,7 +113,7 @@ class Recurrent(Described, nn.Module):
         """
         if tensors is not None:
             names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
-            with swapped(self.cell, dict(zip(names, tensors, strict=True))):
+            with holding(self.cell, dict(zip(names, tensors, strict=True))):
                 return self.eager(x, start, lengths, time_first=time_first)
         if time_first:
             y, end = self.eager(x.transpose(0, 1), start, lengths)
@@ -246,6 +245,8 @@ def together(
             layers, x, starts, lengths, tensors, time_first
         )
         return result
+    if torch._C._is_any_autocast_enabled():
+        return _in_own_precision(layers, x, starts, lengths, tensors, time_first)
     given = [None] * len(layers) if tensors is None else tensors
     served = [
         layer.kernel(x, start, its) for layer, start, its in zip(layers, starts, given, strict=True)
@@ -281,6 +282,22 @@ def together(
         for layer, start, its in zip(layers, starts, given, strict=True)
     ]
     return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]
+
+
+def _in_own_precision(
+    layers: Sequence[Recurrent],
+    x: Tensor,
+    starts: Sequence[tuple[Tensor, ...]],
+    lengths: Tensor | None,
+    tensors: Sequence[Sequence[Tensor]] | None,
+    time_first: bool,
+) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    """:func:`together` without autocast: a state that is rounded at each step drifts."""
+    own = layers[0].cell.parameters() if tensors is None else iter(tensors[0])
+    dtype = next((t.dtype for t in own if t.is_floating_point()), x.dtype)
+    starts = [tuple(s.to(dtype) for s in start) for start in starts]
+    with torch.autocast(x.device.type, enabled=False):
+        return together(layers, x.to(dtype), starts, lengths, tensors, time_first)
 
 
 def exporting() -> Callable[..., Any] | None:

@@ -81,7 +81,7 @@ def run(layer, rows, starts, masks=None, zones=None):
         rows: the input of each row, ``(its time, features)``.
         starts: arrays ``(layers · directions, batch, size)``, one for each state.
         masks: of the recurrent dropout, ``(batch, size)``, for each layer and direction in turn.
-        zones: of the zoneout: for each layer, for each row, ``(its time, sizes of all states)``.
+        zones: of the zoneout: for each direction, for each row, ``(its time, sizes of states)``.
     """
     weights = {name: p.detach().numpy() for name, p in layer.named_parameters()}
     step, ends = STEPS[type(layer).__name__], [np.empty_like(s) for s in starts]
@@ -99,7 +99,7 @@ def run(layer, rows, starts, masks=None, zones=None):
                     new = step(w, layer.options, x[t], seen, *state)
                     if zones is not None:
                         sizes = np.cumsum([len(s) for s in new])[:-1]
-                        mixed = zip(np.split(zones[k][i][t], sizes), state, new, strict=True)
+                        mixed = zip(np.split(zones[n][i][t], sizes), state, new, strict=True)
                         new = [z * a + (1 - z) * b for z, a, b in mixed]
                     state, y[t] = list(new), new[0]
                 for end, s in zip(ends, state, strict=True):

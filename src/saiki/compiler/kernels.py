@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from saiki.cell import Cell
 from saiki.compiler.layer import CompiledCell
@@ -119,8 +120,8 @@ class Kernels:
             return f"there is no kernel for {x.dtype}"
         if any(self.hooks):
             return "hooks on the cell see every step, which only the eager loop makes"
-        if torch._C._are_functorch_transforms_active():
-            return "transforms of torch.func need the eager loop"
+        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+            return "transforms of torch.func and forward derivatives need the eager loop"
         return ""
 
     @staticmethod

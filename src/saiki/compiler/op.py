@@ -119,6 +119,8 @@ def _forward(
     """y, the last states, then what the backward pass needs."""
     path = _Path(x, lengths, time_first)
     cells = [_CELLS[key] for key in keys]
+    if any(len(state) != path.walk.rows for state in states):
+        raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(x)
     y = path.empty(x, sum(cell.output_size for cell in cells))
     outputs, column = y.flatten(0, -2), 0

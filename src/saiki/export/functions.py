@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from saiki import activations
 from saiki.activations import Activation, Function
+from saiki.described import Described
 from saiki.errors import InputError
 
 ALPHA = {
@@ -27,7 +28,7 @@ _PLAIN = {"Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Tanh": 
 
 
 @dataclass(frozen=True)
-class OnnxFunction:
+class OnnxFunction(Described):
     """A function of ONNX, with its parameters.
 
     ===============  ===================  ===============  ====================================
@@ -63,7 +64,7 @@ class OnnxFunction:
 
 
 @dataclass(frozen=True)
-class Clipped:
+class Clipped(Described):
     """``activation`` of x limited to [−bound, bound]: the attribute ``clip`` of ONNX.
 
     >>> Clipped(activations.get("identity"), 2.0)(torch.tensor([-3.0, 1.0]))

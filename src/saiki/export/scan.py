@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.stateless import _reparametrize_module as swapped
 
-from saiki.cell import as_states
+from saiki.cell import as_states, holding
 from saiki.export.capture import PLACEHOLDER, Scanned, tensors_of
 from saiki.export.translate import rename_sizes, translate
 
@@ -33,7 +32,7 @@ class Step(nn.Module):
         count = len(cell.state_sizes)
         states, (x, *rest) = inputs[:count], inputs[count:]
         keep, tensors = (rest[0], rest[1:]) if scanned.is_ragged else (None, rest)
-        with swapped(cell, dict(zip(tensors_of(cell), tensors, strict=True))):
+        with holding(cell, dict(zip(tensors_of(cell), tensors, strict=True))):
             new = as_states(cell.step(x, *states))
         y = new[0]
         if keep is not None:

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.stateless import _reparametrize_module as swapped
 
 from saiki.activations import Function
+from saiki.cell import holding
 from saiki.described import Described
 from saiki.nn.layout import (
     Family,
@@ -71,7 +71,7 @@ class DropInCell(Described, Family):
         rows = (t if batched else t.unsqueeze(0) for t in (input, *states))
         names = parameter_names(cell)
         tensors = dict(zip(names, self._tensors(names, ""), strict=True))
-        with own_precision(self.weight_hh, *rows) as given, swapped(cell, tensors):
+        with own_precision(self.weight_hh, *rows) as given, holding(cell, tensors):
             new = cell(*given)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if count > 1 else new[0]
@@ -92,6 +92,8 @@ class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell):
 
     def __init__(self, *args: Any, activation: str | Function | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if activation == self.nonlinearity:
+            activation = None
         self._setup({"activation": activation})
 
 

@@ -22,7 +22,6 @@ from saiki.nn.layout import (
     GRUFamily,
     LSTMFamily,
     SimpleRNNFamily,
-    own_precision,
     parameter_names,
     parameter_shapes,
 )
@@ -184,8 +183,7 @@ class DropIn(Described, Family):
         )
         if order is not None and hx is not None:
             states = tuple(state.index_select(1, order) for state in states)
-        with own_precision(self._flat_weights[0], x, *states) as (x, *starts):
-            y, ends = self._run(x, starts, batch_sizes)
+        y, ends = self._run(x, states, batch_sizes)
         if isinstance(input, PackedSequence):
             y = PackedSequence(y, batch_sizes, order, back)
             if back is not None:
@@ -237,6 +235,8 @@ class DropIn(Described, Family):
         self: Any, x: Tensor, states: Sequence[Tensor], batch_sizes: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers on top of each other; x is batched or packed."""
+        if torch._C._is_any_autocast_enabled():  # the noise, too, is of the type of the weights
+            x, *states = (t.to(self._flat_weights[0].dtype) for t in (x, *states))
         ends: list[tuple[Tensor, ...]] = []
         directions = self._directions
         noisy = self.training and self.recurrent_dropout > 0
@@ -248,20 +248,18 @@ class DropIn(Described, Family):
             starts = [tuple(s[first + i] for s in states) for i in range(len(directions))]
             if noisy:
                 starts = [(*s, dropout_mask(s[0], self.recurrent_dropout)) for s in starts]
+            given = [x] * len(layers)
             if self.zoneout > 0:
                 features = sum(s.shape[-1] for s in states)
-                z = zoneout_mask(x, features, self.zoneout, self.training)
-                x = torch.cat((x, z), -1)
-            y, last = together(
-                layers,
-                x,
-                starts,
-                batch_sizes,
-                [
-                    self._tensors(names, f"_l{layer}{'_reverse' if r.reverse else ''}")
-                    for r in layers
-                ],
-                time_first=batch_sizes is None and not self.batch_first,
+                given = [
+                    torch.cat((x, zoneout_mask(x, features, self.zoneout, self.training)), -1)
+                    for _ in layers
+                ]
+            tensors = [
+                self._tensors(names, f"_l{layer}{'_reverse' if r.reverse else ''}") for r in layers
+            ]
+            y, last = _run_directions(
+                layers, given, starts, batch_sizes, tensors, not self.batch_first
             )
             ends += last
             x = merged(y, self.merge, layers[0].output_size) if len(layers) > 1 else y
@@ -290,6 +288,26 @@ class DropIn(Described, Family):
         return {**state, "_built": {}}
 
 
+def _run_directions(
+    layers: Sequence[Recurrent],
+    given: Sequence[Tensor],
+    starts: Sequence[tuple[Tensor, ...]],
+    batch_sizes: Tensor | None,
+    tensors: Sequence[Sequence[Tensor]],
+    time_first: bool,
+) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    """Directions that read the same input in one operation, and others one by one."""
+    time_first = time_first and batch_sizes is None
+    if all(x is given[0] for x in given):
+        return together(layers, given[0], starts, batch_sizes, tensors, time_first)
+    outputs, ends = [], []
+    for layer, x, start, its in zip(layers, given, starts, tensors, strict=True):
+        y, end = together([layer], x, [start], batch_sizes, [its], time_first)
+        outputs.append(y)
+        ends += end
+    return torch.cat(outputs, -1), ends
+
+
 class RNN(DropIn, SimpleRNNFamily, nn.RNN):
     __doc__ = f"""``torch.nn.RNN`` with any activation.
 
@@ -306,6 +324,8 @@ class RNN(DropIn, SimpleRNNFamily, nn.RNN):
         recurrent_dropout: float = 0.0, zoneout: float = 0.0, backend: str = "auto", **kwargs: Any,
     ) -> None:  # fmt: skip
         super().__init__(*args, **kwargs)
+        if activation == self.nonlinearity:
+            activation = None
         self._setup({"activation": activation}, merge, recurrent_dropout, zoneout, backend)
 
 

@@ -68,12 +68,13 @@ class CompiledLoop:
         taken = {*self.temporaries, *self.places}
         self.given = [i for i in range(len(arrays)) if i not in taken]
         self.cost = scheduler.program.cost
+        self.machine = machine()
         self.table = ctypes.c_int64 * (2 * len(arrays))
 
     @cached_property
     def text(self) -> str:
         """The LLVM IR."""
-        return emit(self.program, self.dtype, machine())
+        return emit(self.program, self.dtype, self.machine)
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -82,7 +83,7 @@ class CompiledLoop:
     @cached_property
     def columns(self) -> list[int]:
         """Where the temporaries begin in a row of scratch, in bytes; they fill whole vectors."""
-        whole = machine().vector_bytes
+        whole = self.machine.vector_bytes
         sizes = (self.program.arrays[i].width * self.dtype.itemsize for i in self.temporaries)
         return list(accumulate((-(-size // whole) * whole for size in sizes), initial=0))
 
@@ -115,7 +116,7 @@ class CompiledLoop:
             walk.rows,
             walk.row_stride,
             walk.tiles,
-            machine().tile[0],
+            self.machine.tile[0],
             self.cost,
             given,
             ready,
@@ -132,4 +133,4 @@ class CompiledLoop:
         """A parameter as the kernel reads it."""
         if tensor.dtype != self.dtype:
             tensor = tensor.to(self.dtype)
-        return packing(tensor, machine()) if array.kind == "weight" else tensor.contiguous()
+        return packing(tensor, self.machine) if array.kind == "weight" else tensor.contiguous()
