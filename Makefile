@@ -11,13 +11,17 @@ help:
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"saiki needs Python 3.11 or newer, and $(PYTHON) is {sys.version.split()[0]}; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/ready-to-test: .venv/ready
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
 demo: .venv/ready
 	$(BIN)/saiki run adder
 
-test: .venv/ready
+test: .venv/ready-to-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -446,6 +446,17 @@ def test_a_cell_without_parameters_works_in_the_type_of_its_input(dtype):
     torch.testing.assert_close(y, expected[None, :, None].expand(2, 9, 3))
 
 
+def test_hooks_on_one_direction_are_called():
+    layer = randomised(Bidirectional(GRU(3, 4)))
+    x = torch.randn(2, 5, 3, dtype=next(layer.parameters()).dtype)
+    wanted, _ = layer(x)
+    called = []
+    layer.backward_layer.register_forward_hook(lambda *given: called.append(given))
+    found, _ = layer(x)
+    assert len(called) == 1
+    assert torch.equal(found, wanted)
+
+
 class TestAutocast:
     @pytest.mark.parametrize("backend", ["auto", "eager"])
     @pytest.mark.parametrize("make", [LSTM, GRU, SimpleRNN])

@@ -329,6 +329,16 @@ def unroll(
     return outputs, tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
+def hooked(module: nn.Module) -> bool:
+    """Whether hooks of its own wait for the module to be called."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
 def merged(y: Tensor, merge: str, size: int) -> Tensor:
     """Two outputs that lie side by side, ``size`` features the first, as one; see
     :class:`Bidirectional`."""
@@ -432,12 +442,15 @@ class Bidirectional(Described, nn.Module):
             raise InputError(f"the state must be a pair, forward and backward, got {len(state)}")
         layers = self.forward_layer, self.backward_layer
         lengths = self.forward_layer.check_input(x, lengths)
-        starts = [
-            layer.start(x, its)
-            for layer, its in zip(layers, (None, None) if state is None else state, strict=True)
-        ]
-        y, ends = together(layers, x, starts, lengths)
-        past, future = (end if len(end) > 1 else end[0] for end in ends)
+        given = (None, None) if state is None else state
+        if all(type(layer) is Recurrent and not hooked(layer) for layer in layers):
+            starts = [layer.start(x, its) for layer, its in zip(layers, given, strict=True)]
+            y, ends = together(layers, x, starts, lengths)
+            past, future = (end if len(end) > 1 else end[0] for end in ends)
+        else:  # whoever watches a direction, or makes it another, wants it called
+            a, past = layers[0](x, given[0], lengths)
+            b, future = layers[1](x, given[1], lengths)
+            y = torch.cat((a, b), -1)
         return merged(y, self.merge, layers[0].output_size), (past, future)
 
     def extra_repr(self) -> str:

@@ -59,18 +59,14 @@ class GRU(Cell):
                 nn.init.zeros_(bias)
 
     def step(self, x: Tensor, h: Tensor) -> Tensor:
-        return self.update(x, h, h)
-
-    def update(self, x: Tensor, h: Tensor, seen: Tensor) -> Tensor:
-        """The new h from the old one, and from what the products see of it."""
         r, z, n = self.W(x).chunk(3, dim=-1)
         U_rz, U_n = self.U.weight.split([2 * self.hidden_size, self.hidden_size])
-        r_h, z_h = linear(seen, U_rz).chunk(2, dim=-1)
+        r_h, z_h = linear(h, U_rz).chunk(2, dim=-1)
         r = self.recurrent_activation(r + r_h)
         z = self.recurrent_activation(z + z_h)
         if self.reset == "before":
-            n = self.activation(n + linear(r * seen, U_n))
+            n = self.activation(n + linear(r * h, U_n))
         else:
-            n = self.activation(n + r * linear(seen, U_n, self.b))
+            n = self.activation(n + r * linear(h, U_n, self.b))
         h = z * h + (1 - z) * n
         return h
