@@ -175,3 +175,10 @@ def test_parameters_show_in_the_title_and_in_the_curve(drawn, tmp_path):
     assert "α = 0.3" in axes.get_title()
     y = next(line.get_ydata() for line in axes.lines if line.get_label() == "f(x)")
     np.testing.assert_allclose(y, np.where(X > 0, X, 0.3 * X), atol=1e-12)
+
+
+def test_more_curves_than_colours_are_told_apart(drawn, tmp_path):
+    lines = {f"line {i}": [([1, 2], [i, i + 1])] for i in range(12)}
+    plots.curves(tmp_path / "loss.png", lines, ylabel="loss")
+    looks = [(line.get_color(), line.get_linestyle()) for line in drawn[0].axes[0].lines]
+    assert len(set(looks)) == 12

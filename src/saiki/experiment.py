@@ -69,8 +69,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """CPU threads that pay for a model of this size; all of them if None."""
     same_operations: ClassVar[bool] = False
     """Whether a batch is a tuple of tensors, and ``loss`` does the same operations of PyTorch for
-    all batches of the same shapes: it asks no number to decide what comes next. Small models then
-    train several times faster."""
+    all batches of the same shapes: it asks no number to decide what comes next. An iteration of
+    the adder's preset ``report`` then takes less than half the time."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     claims: ClassVar[Sequence[Claim]] = ()
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
 from saiki.activations import Activation
@@ -43,6 +45,8 @@ def curves(
     """Curves over each other; several under one label show their mean and their extremes."""
     figure = new_figure()
     axes = figure.subplots()
+    # when the colours are used up they come again, dashed and dotted
+    axes.set_prop_cycle(cycler(linestyle=["-", "--", ":"]) * rcParams["axes.prop_cycle"])
     for label, all_members in lines.items():
         members = [curve for curve in all_members if len(curve[0])]
         if not members:
