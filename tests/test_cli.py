@@ -322,7 +322,8 @@ def test_an_exploding_run_ends_with_1_and_says_in_a_sentence_where():
     code, out, err = saiki("run", *words)
     assert (code, err, out[-1]) == (1, [], "boom")
     (sentence,) = (line for line in out if line.startswith("the loss is nan"))
-    assert sentence.startswith("the loss is nan at iteration 1: h overflowed at iteration 1, step ")
+    start = "the loss is nan at iteration 1: in layer, h overflowed at iteration 1, step "
+    assert sentence.startswith(start)
     result = json.loads(Path("boom/result.json").read_text(), parse_constant=pytest.fail)
     assert (result["stopped"], result["iterations"]) == (sentence, 1)
     for name in ("config.json", "model.safetensors", "loss.png"):

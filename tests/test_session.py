@@ -2,16 +2,17 @@
 
 import json
 import platform
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from saiki import plots, session
+from saiki import checks, plots, session
 from saiki.errors import InputError
 from saiki.experiments.adder import Adder
 from saiki.runs import RunFolder
-from saiki.training import train
+from saiki.training import Training
 
 SETTING = Adder(
     iterations=50, bits=4, longer_bits=6, hidden_size=5, batch_size=7, log_every=20, seed=3
@@ -19,8 +20,9 @@ SETTING = Adder(
 EXPLODES = {"activation": "relu", "optimiser": "sgd", "learning_rate": 100.0, "log_every": 1}
 
 
-def run(path, setting=SETTING, **arguments):
-    return session.run(setting, RunFolder.create("adder", path), **arguments)
+def run(path, setting=SETTING, preset=None, **options):
+    folder = RunFolder.create("adder", path)
+    return session.run(setting, folder, preset, session.Options(**options))
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,7 @@ def outcome(tmp_path_factory):
 @pytest.fixture
 def folder(outcome, tmp_path):
     """A copy of the run's folder, to be damaged."""
-    for path in outcome.folder.path.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(outcome.folder.path, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
@@ -40,7 +41,7 @@ def trained_apart():
     """The same training without a session."""
     torch.manual_seed(3)
     model, points = SETTING.model(), []
-    train(SETTING, model, points.append)
+    Training(SETTING, model).run(points.append)
     return model, points
 
 
@@ -51,6 +52,7 @@ def test_the_folder_holds_these_files_and_no_other(outcome):
         "lens.jsonl",
         "result.json",
         "model.safetensors",
+        "checkpoint",
         "loss.png",
         "lens.png",
     }
@@ -85,7 +87,10 @@ def test_the_metrics_are_the_points_of_the_training_and_what_was_monitored(tmp_p
     model, points = trained_apart()
     assert [record["step"] for record in records] == [20, 40, 50]
     for record, point in zip(records, points, strict=True):
-        assert (record["loss"], record["gradient_norm"]) == (point.loss, point.gradient_norm)
+        assert (record["loss"], record["gradient_norm"]) == (
+            point.figures["loss"],
+            point.figures["gradient_norm"],
+        )
     assert {k: records[-1][k] for k in ("state_max", "dead_units")} == SETTING.monitor(model)
 
 
@@ -111,7 +116,7 @@ def test_the_result_is_flat_and_holds_the_figures_of_the_trained_model(outcome):
 def test_the_loss_is_drawn_as_it_was_logged(outcome, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure) or path)
-    session.loss_plot(outcome.folder)
+    session.curve_plots(outcome.folder)
     line = drawn[0].axes[0].lines[0]
     records = list(outcome.folder.lines("metrics.jsonl"))
     assert list(line.get_xdata()) == [r["step"] for r in records]
@@ -139,7 +144,7 @@ def test_an_exploding_run_ends_in_a_whole_folder_and_says_where(tmp_path):
     torch.manual_seed(0)
     shorter = Adder(**EXPLODES, iterations=step - 1)
     model = shorter.model()
-    train(shorter, model, lambda point: None)
+    Training(shorter, model).run(lambda point: None)
     for name, value in load_file(tmp_path / "model.safetensors").items():
         assert torch.equal(value, model.state_dict()[name])
 
@@ -179,9 +184,9 @@ def damaged(path, config=None, **changes):
         (lambda p: damaged(p, knobs={"hidden_size": 0}), "hidden_size must be"),
         (lambda p: damaged(p, knobs={"hidden_size": 6}), "does not hold the weights of this run"),
         (lambda p: (p / "model.safetensors").unlink(), "holds no model.safetensors"),
-        (lambda p: (p / "model.safetensors").write_bytes(b"\0" * 64), "does not hold the weights"),
-        (lambda p: (p / "model.safetensors").write_bytes(b""), "does not hold the weights"),
-        (lambda p: save_file({}, p / "model.safetensors"), "does not hold the weights"),
+        (lambda p: (p / "model.safetensors").write_bytes(b"\0" * 64), "is damaged"),
+        (lambda p: (p / "model.safetensors").write_bytes(b""), "is damaged"),
+        (lambda p: save_file({}, p / "model.safetensors"), "was not written by saiki"),
     ],
 )
 def test_a_damaged_folder_is_told_in_one_sentence(folder, damage, sentence):
@@ -260,8 +265,8 @@ class Borrowed(Leaky):
 def test_the_cells_of_a_file_are_those_it_defines_and_not_those_it_imports(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(GOOD)
-    assert [cell.__name__ for cell in session.cells_in(str(path))] == ["Leaky", "Borrowed"]
-    assert [cell.__name__ for cell in session.cells_in(f"{path}:Borrowed")] == ["Borrowed"]
+    assert [cell.__name__ for cell in checks.cells_in(str(path))] == ["Leaky", "Borrowed"]
+    assert [cell.__name__ for cell in checks.cells_in(f"{path}:Borrowed")] == ["Borrowed"]
 
 
 @pytest.mark.parametrize(
@@ -280,12 +285,12 @@ def test_a_file_without_the_cell_is_told_with_what_it_has_or_where_it_breaks(
 ):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(InputError) as error:
-        session.cells_in(f"{tmp_path / 'mine.py'}{name}")
+        checks.cells_in(f"{tmp_path / 'mine.py'}{name}")
     assert sentence in str(error.value)
 
 
 def test_a_batch_is_doubled_but_for_its_whole_numbers():
     batch = (torch.ones(2), (torch.ones(1, dtype=torch.long), torch.tensor([0.1])))
-    a, (b, c) = session.doubled(batch)
+    a, (b, c) = checks.doubled(batch)
     assert (a.dtype, b.dtype, c.dtype) == (torch.float64, torch.long, torch.float64)
     assert c.item() == pytest.approx(0.1, rel=1e-7)

@@ -29,7 +29,7 @@ def test_the_grid_is_every_combination_in_the_order_written():
         (["bits"], "expected knob=value,value, got 'bits'"),
         (["bits="], "expected knob=value,value, got 'bits='"),
         (["=3"], "expected knob=value,value, got '=3'"),
-        (["bit=3"], "there is no knob 'bit'; the knobs are iterations,"),
+        (["bit=3"], "there is no knob 'bit'; the knobs are batch_size,"),
         (["bits=4,33"], "bits must be a whole number from 2 to 32, got '33'"),
         (["bits=4,"], "bits must be a whole number from 2 to 32, got ''"),
         (["bits=4", "bits=5"], "bits is given twice; write bits=a,b"),

@@ -12,6 +12,7 @@ from saiki.errors import InputError, SaikiError
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
+    from saiki.runs import RunFolder
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SaikiError as error:
         print(f"saiki {parsed.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"saiki {parsed.command}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"saiki {parsed.command}: {str(stop) or 'stopped'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -98,19 +99,48 @@ def run(words: list[str]) -> int:
     parser = _experiment_parser("run", "Train one setting of an experiment.", words)
     _add_knobs(parser, words)
     parser.add_argument("--out", type=Path, help="folder of the run; runs/NAME/1, 2, … without it")
+    help = "go on with the run in --out, or the newest of runs/NAME, where it was stopped"
+    parser.add_argument("--resume", action="store_true", help=help)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
+    parser.add_argument(
+        "--cross-validate", metavar="WHAT", help="a run for each fold, such as speakers"
+    )
+    help = "from one checkpoint to the next (30)"
+    parser.add_argument("--checkpoint-seconds", type=_seconds, default=30.0, metavar="S", help=help)
+    help = "write the curves for TensorBoard too; pip install 'saiki[tensorboard]'"
+    parser.add_argument("--tensorboard", action="store_true", help=help)
     options = parser.parse_args(words)
-    from saiki import session
+    from saiki import processes, session
     from saiki.runs import RunFolder
 
-    experiment = _setting(options)
-    folder = RunFolder.create(experiment.name, options.out)
-    print(experiment.equations(), end="\n\n")
-    outcome = session.run(experiment, folder, options.preset, options.lens, say=_say)
-    for name, value in outcome.figures.items():
-        print(f"{name:<22} {'–' if value is None else f'{value:.6g}'}")
-    print(folder.path)
-    return 1 if outcome.trouble else 0
+    with processes.joined():
+        say = _say if processes.is_first() else lambda line: None
+        if options.resume:
+            folder = RunFolder.resume(options.name, options.out)
+            experiment = _setting(options, folder)
+        else:
+            experiment = _setting(options)
+            if processes.is_first():
+                folder = RunFolder.create(options.name, options.out)
+            else:
+                folder = RunFolder(options.out or Path())
+        if folder.is_finished and options.resume:
+            say(f"{folder.path} has ended already; here is its result\n")
+            figures, trouble = folder.figures, folder.result["stopped"]
+        else:
+            say(f"{experiment.equations()}\n")
+            how = session.Options(
+                options.lens, options.tensorboard, options.checkpoint_seconds, say=say
+            )
+            if options.cross_validate:
+                outcome = session.cross_validate(experiment, options.cross_validate, folder, how)
+            else:
+                outcome = session.run(experiment, folder, options.preset, how)
+            figures, trouble = outcome.figures, outcome.trouble
+        for name, value in figures.items():
+            say(f"{name:<22} {'–' if value is None else f'{value:.6g}'}")
+        say(str(folder.path))
+    return 1 if trouble else 0
 
 
 def try_(words: list[str]) -> int:
@@ -127,6 +157,8 @@ def try_(words: list[str]) -> int:
     jobs = os.cpu_count() or 1
     parser.add_argument("--jobs", type=_count, default=jobs, help=f"runs at a time ({jobs})")
     parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
+    help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
+    parser.add_argument("--resume", action="store_true", help=help)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
     options = parser.parse_intermixed_args(words)
     from saiki import sweep
@@ -140,7 +172,8 @@ def try_(words: list[str]) -> int:
         )
     else:
         rows = sweep.claim_settings(experiment, options.seeds)
-    out = RunFolder.create(options.name, options.out)
+    folder = RunFolder.resume if options.resume else RunFolder.create
+    out = folder(options.name, options.out)
     trials = sweep.run_all(rows, out, options.preset, options.jobs, options.lens)
     lines = sweep.table(rows, trials)
     pictures = sweep.save(out, rows, lines)
@@ -168,15 +201,47 @@ def compare(words: list[str]) -> int:
 def predict(words: list[str]) -> int:
     parser = Parser("predict", "What a trained model makes of your input.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="such as '37 + 58'")
+    help = "such as '37 + 58', or the path of a sound file"
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=help)
+    help = "listen to the microphone for S seconds (2); pip install 'saiki[microphone]'"
+    parser.add_argument("--mic", type=_seconds, nargs="?", const=2.0, metavar="S", help=help)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(words)
+    options = parser.parse_intermixed_args(words)
+    if not options.inputs and options.mic is None:
+        parser.error("give an INPUT at least, or --mic")
     from saiki import session
 
     experiment, model = session.reopen(options.folder)
-    for text in options.inputs:
-        answer = experiment.predict(model, text)
-        print(json.dumps(answer, ensure_ascii=False) if options.json else answer["text"])
+    trouble = False
+    with session.inputs(experiment, options.inputs, options.mic) as inputs:
+        for text in inputs:
+            try:
+                answer = experiment.predict(model, text)
+            except InputError as error:  # the others are answered all the same
+                print(f"saiki predict: {error}", file=sys.stderr)
+                trouble = True
+                continue
+            told = answer.pop("text")
+            print(json.dumps(answer, ensure_ascii=False) if options.json else told, flush=True)
+    return 2 if trouble else 0
+
+
+def data(words: list[str]) -> int:
+    parser = Parser("data", "The datasets of the exercises: what there is, and getting one.")
+    parser.add_argument("action", choices=("ls", "get"), metavar="ls | get NAME")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="a dataset; saiki data ls lists them"
+    )
+    options = parser.parse_args(words)
+    from saiki.data import store
+
+    if options.action == "ls":
+        print(store.listing())
+        return 0
+    if options.name is None:
+        parser.error(f"name the dataset to get; there are {', '.join(store.DATASETS)}")
+    store.locate(options.name)
+    print(store.describe(options.name))
     return 0
 
 
@@ -194,11 +259,11 @@ def check(words: list[str]) -> int:
     parser.add_argument("--input-size", type=_count, default=3, help="of a cell of yours (3)")
     parser.add_argument("--hidden-size", type=_count, default=5, help="of a cell of yours (5)")
     options = parser.parse_args(words)
-    from saiki import session
+    from saiki import checks
 
     if options.preset and ":" in options.target:
         parser.error("--preset goes with the name of an experiment")
-    reports = session.check(options.target, options.preset, options.input_size, options.hidden_size)
+    reports = checks.check(options.target, options.preset, options.input_size, options.hidden_size)
     passed = True
     for report in reports:
         print(report)
@@ -252,21 +317,23 @@ def bench(words: list[str]) -> int:
         "name",
         nargs="?",
         default="cells",
-        choices=("cells", "layers"),
+        choices=("cells", "layers", "spoken-digits"),
         metavar="NAME",
-        help="cells, against other libraries; layers: saiki.nn and ragged batches",
+        help="cells, against other libraries; layers: saiki.nn and ragged batches; spoken-digits: "
+        "an epoch of it",
     )
     parser.add_argument("--repeats", type=_count, default=15, help="timings of each (15)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args(words)
-    from saiki.bench import cells, layers
+    from saiki.bench import cells, digits, layers
     from saiki.bench.harness import machine
     from saiki.runs import to_json, write
 
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     rows = []
-    for row in (layers if options.name == "layers" else cells).rows(options.repeats):
+    homes = {"cells": cells, "layers": layers, "spoken-digits": digits}
+    for row in homes[options.name].rows(options.repeats):
         rows.append(row)
         ours = next(iter(row["milliseconds"]))
         print(f"{row['workload']} {row['size']}: {ours} {row['milliseconds'][ours]:.2f} ms")
@@ -285,9 +352,13 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "try": ("NAME [knob=a,b,c]: a grid of settings, compared, and the claims it decides", try_),
     "compare": ("DIR DIR …: what differs between runs, and their curves", compare),
     "predict": ("DIR INPUT …: the trained model on your input", predict),
+    "data": ("ls | get NAME: the datasets of the exercises", data),
     "export": ("DIR --onnx FILE: the trained model for onnxruntime and others", export),
     "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check),
-    "bench": ("[cells | layers] [--json FILE]: speed against the peers that are installed", bench),
+    "bench": (
+        "[cells | layers | spoken-digits] [--json FILE]: speed against the peers installed here",
+        bench,
+    ),
     "plot": ("activations | NAME: functions and their derivatives", plot),
 }
 
@@ -338,13 +409,32 @@ def _add_knobs(parser: Parser, words: list[str]) -> None:
         )
 
 
-def _setting(options: argparse.Namespace) -> "Experiment":
-    """The experiment with the knobs of its preset and then those given as flags."""
+def _setting(options: argparse.Namespace, begun: "RunFolder | None" = None) -> "Experiment":
+    """The experiment with the knobs of its preset and then those given as flags.
+
+    Of a run that was ``begun`` the knobs are those of its folder, and the flags must agree.
+    """
     from saiki.experiments import load
 
     experiment = load(options.name)
     given = {name: value for name, value in vars(options).items() if name in experiment.knobs()}
-    return experiment.from_dict({**experiment.preset(options.preset), **given})
+    given = {**experiment.preset(options.preset), **given}
+    knobs = experiment.from_dict(given)
+    if begun is None or not begun.has_begun:
+        return knobs
+    from saiki.session import setting_of
+
+    there = setting_of(begun)
+    if there.name != experiment.name:
+        raise InputError(f"{begun.path} holds a run of {there.name}, not of {experiment.name}")
+    for name in given:
+        old, new = getattr(there, name), getattr(knobs, name)
+        if old != new:
+            raise InputError(
+                f"{begun.path} was begun with {name} {old!r}, got {new!r}; leave it out to go on, "
+                "or choose another --out"
+            )
+    return there
 
 
 def _count(text: str) -> int:
@@ -354,6 +444,16 @@ def _count(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds of at least 0, got {text!r}")
     return number
 
 

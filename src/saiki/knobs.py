@@ -29,6 +29,12 @@ def knob(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def other(base: "type[Knobs]", name: str, default: Value) -> Any:
+    """The knob ``name`` of ``base``, with another default."""
+    k = base.knob(name)
+    return knob(default, k.help, choices=k.choices, minimum=k.minimum, maximum=k.maximum)
+
+
 @dataclass(frozen=True)
 class Knob:
     """What is known of one knob."""

@@ -62,6 +62,21 @@ class LayerView:
             "reverse": self.reverse,
         }
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "LayerView":
+        """From what :meth:`to_dict` gave, out of a file: what was not finite there is NaN."""
+        numbers = {
+            state: [math.nan if norm is None else norm for norm in norms]
+            for state, norms in values["gradient"].items()
+        }
+        named = {
+            name: Statistics(
+                **{k: math.nan if v is None and k != "saturated" else v for k, v in its.items()}
+            )
+            for name, its in values["values"].items()
+        }
+        return cls(numbers, named, values["first_infinite"], values["reverse"])
+
 
 View = dict[str, LayerView]
 

@@ -1,15 +1,17 @@
-"""Pictures: curves over each other, the inside of a layer, activation functions."""
+"""Pictures: curves over each other, the inside of a layer, activation functions, sounds."""
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.mlab import specgram
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import MaxNLocator
 
@@ -74,8 +76,12 @@ def _mean(values: Sequence[float]) -> float:
 def inside(path: Path, history: Sequence[tuple[int, View]], title: str = "") -> Path:
     """Iteration × time step: the norm of ∂L/∂h as a heat map, and the shares of saturated units."""
     layers = {name: state for _, view in history for name, state in view.items()}
-    figure = new_figure(7.5, 6.0 * len(layers))
-    grid = figure.subplots(2 * len(layers), 1, squeeze=False)[:, 0]
+    if len(layers) == 1:
+        figure = new_figure(7.5, 6.0)
+        grid = figure.subplots(2, 1).flatten()
+    else:
+        figure = new_figure(14.0, 3.0 * len(layers))
+        grid = figure.subplots(len(layers), 2, width_ratios=[3, 2]).flatten()
     for i, layer in enumerate(layers):
         frames = [(step, view[layer]) for step, view in history if layer in view]
         name = f"{layer}: " if len(layers) > 1 else ""
@@ -159,3 +165,83 @@ def _values(activation: Activation, x: torch.Tensor) -> tuple[torch.Tensor, torc
         return activation(x), activation.derivative(x)
     pairs = torch.stack((x, torch.zeros_like(x)), -1)  # the first of two inputs, the second at 0
     return activation(pairs)[:, 0], activation.derivative(pairs)[:, 0, 0]
+
+
+def sounds(path: Path, waves: Mapping[str, np.ndarray], rate: int) -> Path:
+    """Each wave above its spectrogram, side by side, under its name.
+
+    Args:
+        waves: ``(samples,)`` each.
+        rate: samples of a second.
+    """
+    columns = min(3, len(waves))
+    rows = math.ceil(len(waves) / columns)
+    figure = new_figure(4.0 * columns, 3.6 * rows)
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1, 2] * rows)
+    for axes in grid.flatten():
+        axes.set_axis_off()
+    for i, (name, wave) in enumerate(waves.items()):
+        row, column = divmod(i, columns)
+        above, below = grid[2 * row, column], grid[2 * row + 1, column]
+        seconds = len(wave) / rate
+        above.set_axis_on()
+        above.plot(np.arange(len(wave)) / rate, wave, lw=0.6)
+        above.set(title=name if len(name) <= 40 else f"…{name[-39:]}", xlim=(0, seconds))
+        above.title.set_fontsize(9)
+        above.tick_params(labelbottom=False, labelsize=7)
+        below.set_axis_on()
+        size = min(256, len(wave))
+        power, frequencies, times = map(
+            np.asarray, specgram(wave, size, rate, noverlap=size * 3 // 4)
+        )
+        decibels = 10 * np.log10(np.maximum(power / max(power.max(), 1e-30), 1e-6))
+        shown = below.pcolormesh(
+            times, frequencies / 1000, decibels, cmap="magma", vmin=-60, vmax=0
+        )
+        shown.set_rasterized(True)
+        below.set(xlim=(0, seconds), xlabel="seconds", ylabel="kHz", facecolor="black")
+        below.tick_params(labelsize=7)
+    return save(figure, path)
+
+
+def confusion(
+    path: Path,
+    pairs: Sequence[tuple[str, str]],
+    classes: Sequence[str],
+    rates: Mapping[str, float],
+) -> Path:
+    """How often each class was taken for each other, and the accuracy for each speaker.
+
+    Args:
+        pairs: what it was, and what was said.
+        rates: the accuracy of each speaker; none where nobody is known.
+    """
+    numbers = {label: i for i, label in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), int)
+    for label, said in pairs:
+        counts[numbers[label], numbers[said]] += 1
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(14.0, max(5.0, 0.5 * len(classes) + 1.5))
+    figure = new_figure(side + (3.2 if rates else 0.6), side)
+    panels = figure.subplots(
+        1, 2 if rates else 1, squeeze=False, width_ratios=[3, 1][: 1 + bool(rates)]
+    )
+    axes = panels[0, 0]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 4 else 90)
+    axes.set_yticks(range(len(classes)), classes)
+    right = counts.trace() / max(counts.sum(), 1)
+    axes.set(xlabel="said", ylabel="was", title=f"{right:.1%} of {counts.sum():,} right")
+    if len(classes) <= 30:
+        for (i, j), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[i, j] > 0.5 else "black"
+                axes.text(j, i, str(count), ha="center", va="center", fontsize=8, color=colour)
+    if rates:
+        bars = panels[0, 1].barh(list(rates), list(rates.values()), color="C0", height=0.6)
+        panels[0, 1].bar_label(
+            bars, [f"{rate:.1%}" for rate in rates.values()], padding=2, fontsize=8
+        )
+        panels[0, 1].set(xlim=(0, 1.3), xticks=[0, 0.5, 1], title="right, by speaker")
+        panels[0, 1].set_ylim(max(len(rates), 4) - 0.5, -0.5)
+    return save(figure, path)

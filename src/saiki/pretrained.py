@@ -85,7 +85,7 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
         raise InputError(f"{path / CONFIG}: {error}") from None
     if not isinstance(model, nn.Module):
         raise InputError(f"{path / CONFIG} describes {model!r}, which is not a model")
-    _fill(model, tensors, path)
+    fill(model, tensors, path)
     return model.eval()
 
 
@@ -117,7 +117,12 @@ def _read(path: Path, checksum: str) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Give ``model`` the weights ``tensors``, in their own precision.
+
+    Raises:
+        InputError: they do not fit; ``path`` is where they came from.
+    """
     state = model.state_dict(keep_vars=True)
     if set(state) != set(tensors):
         missing, unknown = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))

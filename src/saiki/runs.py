@@ -14,18 +14,22 @@ from safetensors import SafetensorError
 
 from saiki.errors import InputError, SaikiError
 
+TEMPORARY = ".writing-"
+"""How the names of files begin that are not whole yet."""
+
 
 def write(path: Path, save: Callable[[Path], object]) -> Path:
     """Let ``save`` fill a temporary file beside ``path``, then rename it: whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+            dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix
         )
         os.close(handle)
         temporary = Path(name)
         try:
             save(temporary)
+            _sync(temporary)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
@@ -34,6 +38,12 @@ def write(path: Path, save: Callable[[Path], object]) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise SaikiError(f"cannot write {path}: {reason}") from error
     return path
+
+
+def _sync(path: Path) -> None:
+    """Have the file on the disk before its name is: then a power failure leaves one of the two."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _umask() -> int:
@@ -106,7 +116,40 @@ class RunFolder:
             raise InputError(f"{path} is not a run folder: it holds no config.json")
         return cls(path)
 
-    def write_config(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
+    @classmethod
+    def resume(cls, name: str, out: Path | None = None) -> "RunFolder":
+        """The folder ``out``, or the newest of ``runs/NAME/1``, ``2``, … here: to go on in.
+
+        Raises:
+            InputError: there is no such folder, or it holds something else.
+        """
+        if out is None:
+            numbered = [p for p in (Path("runs") / name).glob("*") if p.name.isdecimal()]
+            if not numbered:
+                raise InputError(f"there is no run of {name} in runs/{name} to go on with")
+            out = max(numbered, key=lambda path: int(path.name))
+        if not out.is_dir():
+            raise InputError(f"{out} does not exist, so there is no run to go on with")
+        files = [p for p in out.iterdir() if not p.name.startswith(TEMPORARY)]
+        if files and not (out / "config.json").is_file():
+            raise InputError(f"{out} is not a run folder: it holds no config.json")
+        return cls(out)
+
+    def begin(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
+        """Write ``config.json``, or find that it says the same but for the command.
+
+        Raises:
+            InputError: the folder holds a run of another experiment or of other knobs.
+        """
+        for left in self.path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
+            left.unlink(missing_ok=True)
+        if self.has_begun:
+            there = self.config
+            if there.get("experiment") != experiment:
+                raise InputError(f"{self.path} holds a run of {there.get('experiment')}")
+            if there.get("knobs") != knobs:
+                raise InputError(f"{self.path} holds a run of other knobs")
+            return
         self._write_json(
             "config.json",
             {
@@ -127,8 +170,21 @@ class RunFolder:
         return read_json(self.path / "config.json")
 
     @property
+    def has_begun(self) -> bool:
+        return (self.path / "config.json").is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        return (self.path / "result.json").is_file()
+
+    @property
     def result(self) -> dict[str, Any]:
         return read_json(self.path / "result.json")
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The figures of a finished run."""
+        return {name: value for name, value in self.result.items() if name != "stopped"}
 
     def write_result(self, result: dict[str, Any]) -> None:
         self._write_json("result.json", result)
@@ -141,6 +197,16 @@ class RunFolder:
                 log.write(to_json(record) + "\n")
         except OSError as error:
             raise SaikiError(f"cannot write {path}: {error.strerror}") from error
+
+    def cut(self, name: str, count: int) -> None:
+        """Keep the first ``count`` lines of a log, if there is one."""
+        path = self.path / name
+        if not path.exists():
+            return
+        kept = path.read_bytes().splitlines(keepends=True)[:count]
+        if len(kept) < count:
+            raise InputError(f"{path} has {len(kept)} lines, and the checkpoint counts {count}")
+        write(path, lambda file: file.write_bytes(b"".join(kept)))
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The records of ``metrics.jsonl`` or another log; none if there is no such file."""

@@ -1,33 +1,36 @@
 """One run: from knobs to a run folder with its figures, its model and its pictures."""
 
-import importlib.util
 import shlex
+import signal
 import sys
+import tempfile
+import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm import tqdm
 
-from saiki import lens, plots, proof
-from saiki.bench.cells import beside_eager
-from saiki.cell import Cell
-from saiki.cells import VARIANTS
-from saiki.errors import InputError, SaikiError
-from saiki.experiment import Experiment, Figures
-from saiki.experiments import HOMES, load
-from saiki.recurrent import Recurrent
-from saiki.runs import RunFolder, write
-from saiki.training import Point, StoppedError, train
+from saiki import lens, plots, processes, tensors
+from saiki.described import Described, describe, make
+from saiki.errors import InputError
+from saiki.experiment import Experiment, Figures, placed
+from saiki.experiments import load
+from saiki.pretrained import fill
+from saiki.runs import RunFolder
+from saiki.summary import summary
+from saiki.training import Point, StoppedError, Training
 
 Say = Callable[[str], None]
+CHECKPOINT = Path("checkpoint", "training.safetensors")
+WEIGHTS = "model.safetensors"
+MICROPHONE_RATE = 16_000
+METRICS, LENS = "metrics.jsonl", "lens.jsonl"
 
 
 @dataclass(frozen=True)
@@ -40,83 +43,294 @@ class Outcome:
     """Why the training stopped early, in one sentence."""
 
 
+@dataclass(frozen=True)
+class Options:
+    """What goes with a run and changes none of its numbers."""
+
+    watch: bool = False
+    """Look inside with :mod:`saiki.lens` at each point of the curves."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard too, into ``tensorboard/``."""
+    checkpoint_seconds: float = 30.0
+    """From one checkpoint to the next; there is one more at the end, and on Ctrl-C."""
+    say: Say | None = None
+    """Called with each line a person should see; silent without it."""
+
+
+QUIET = Options()
+
+
 def run(
-    experiment: Experiment,
-    folder: RunFolder,
-    preset: str | None = None,
-    watch: bool = False,
-    say: Say | None = None,
+    experiment: Experiment, folder: RunFolder, preset: str | None = None, options: Options = QUIET
 ) -> Outcome:
-    """Train, evaluate and leave everything in ``folder``.
+    """Train, evaluate and leave everything in ``folder``, or go on where the run there was left.
+
+    Of several processes that train together, the first one alone writes and speaks.
 
     Args:
         preset: the name the knobs came from, for the record.
-        watch: look inside with :mod:`saiki.lens` at each point of the curves.
-        say: called with each line a person should see; silent without it.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; all is saved, and the message says how to go on.
+        InputError: the folder holds a run of other knobs, or a damaged checkpoint.
+        SaikiError: a file cannot be written; the last checkpoint is whole.
     """
-    command = shlex.join(["saiki", *sys.argv[1:]])
-    folder.write_config(experiment.name, preset, experiment.to_dict(), command)
     if experiment.threads is not None:
         torch.set_num_threads(experiment.threads)
+    if processes.is_first():
+        folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
+    say = options.say if processes.is_first() else None
     torch.manual_seed(experiment.seed)
-    model = experiment.model()
-    curve: list[dict[str, float]] = []
-    history: list[tuple[int, lens.View]] = []
-    shown = {round(experiment.iterations * i / 10) for i in range(1, 11)}
-    trouble, last, started = None, experiment.iterations, time.perf_counter()
-    with tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar:
+    training = Training(experiment, experiment.model())
+    record = _Record(training, folder, options)
+    record.restore()
+    if say and (opening := experiment.opening()):
+        say(opening + "\n")
+    if say and training.step == 0:
+        say(summary(training.model, placed(experiment.example(), training.model)) + "\n")
+    elif say:
+        say(f"goes on from iteration {training.step}")
+    trouble = None
+    with (
+        _pausing(training),
+        tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar,
+    ):
 
         def on_point(point: Point) -> None:
+            record.add(point)
             bar.update(point.step - bar.n)
-            curve.append({**point.figures(), **experiment.monitor(model)})
-            folder.append("metrics.jsonl", curve[-1])
-            if point.view is not None:
-                history.append((point.step, point.view))
-                layers = {name: layer.to_dict() for name, layer in point.view.items()}
-                folder.append("lens.jsonl", {"step": point.step, "layers": layers})
-            if say and shown.intersection(
-                range(point.step - experiment.log_every + 1, point.step + 1)
-            ):
+            if say and record.is_shown(point):
                 bar.clear()
-                say(f"{point.step:>7}  loss {point.loss:.4f}   {experiment.sample(model)}")
+                shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
+                sample = experiment.sample(training.model)
+                say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
 
         try:
-            train(experiment, model, on_point, watch)
+            training.run(on_point, record.keep, options.watch)
         except StoppedError as stopped:
-            trouble, last = str(stopped), stopped.step
+            trouble = str(stopped)
+    if trouble is None:
+        record.save()
+        if not training.has_ended:
+            raise KeyboardInterrupt(
+                f"stopped after iteration {training.step}, and nothing is lost; go on with: "
+                f"saiki run {experiment.name} --out {shlex.quote(str(folder.path))} --resume"
+            )
+    if not processes.is_first():
+        return Outcome(folder, {}, trouble)
+    return _finish(record, trouble, say)
+
+
+def _command() -> list[str]:
+    return ["saiki", *sys.argv[1:]]
+
+
+class _Record:
+    """What a training leaves in its folder as it goes: the curves, and checkpoints."""
+
+    def __init__(self, training: Training, folder: RunFolder, options: Options) -> None:
+        self.training = training
+        self.experiment = training.experiment
+        self.folder = folder
+        self.options = options
+        self.curve: list[dict[str, float]] = []
+        self.history: list[tuple[int, lens.View]] = []
+        self.started = self.saved = time.monotonic()
+        self.seconds_before = 0.0
+        self.writes = processes.is_first()
+        self.board = _board(folder.path) if options.tensorboard and self.writes else None
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def add(self, point: Point) -> None:
+        self.curve.append(point.record())
+        if not self.writes:
+            return
+        self.folder.append(METRICS, self.curve[-1])
+        if self.board is not None:
+            for name, value in point.figures.items():
+                self.board.add_scalar(name, value, point.step)
+        if point.view is not None:
+            self.history.append((point.step, point.view))
+            layers = {name: layer.to_dict() for name, layer in point.view.items()}
+            self.folder.append(LENS, {"step": point.step, "layers": layers})
+
+    def is_shown(self, point: Point) -> bool:
+        """Whether a tenth of the training ends with this point."""
+        tenth, every = self.experiment.iterations / 10, self.experiment.point_every
+        return point.step // tenth > (point.step - every) // tenth
+
+    def keep(self) -> None:
+        """Save where it is time to."""
+        if self.writes and time.monotonic() - self.saved > self.options.checkpoint_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint: the training, and how much of each log belongs to it."""
+        if not self.writes:
+            return
+        kept, state = self.training.state()
+        about = {
+            "experiment": self.experiment.name,
+            "knobs": self.experiment.to_dict(),
+            "training": state,
+            "lines": {METRICS: len(self.curve), LENS: len(self.history)},
+            "seconds": self.seconds,
+        }
+        tensors.save(self.folder.path / CHECKPOINT, kept, about)
+        self.saved = time.monotonic()
+
+    def restore(self) -> None:
+        """Go on from the checkpoint, if there is one; what the logs hold beyond it is cut off."""
+        path = self.folder.path / CHECKPOINT
+        data = path.read_bytes() if self.writes and path.exists() else None
+        data = processes.from_first(data)
+        lines: dict[str, int] = {}
+        if data is not None:
+            kept, about = tensors.parse(data, path)
+            if about.get("knobs") != self.experiment.to_dict():
+                raise InputError(f"{path} is of a run with other knobs than {self.folder.path}")
+            self.training.restore((kept, about["training"]))
+            self.seconds_before, lines = about["seconds"], about["lines"]
+        if self.writes:
+            for name in (METRICS, LENS):
+                self.folder.cut(name, lines.get(name, 0))
+            self.curve = list(self.folder.lines(METRICS))
+            self.history = [
+                (line["step"], {n: lens.LayerView.of(its) for n, its in line["layers"].items()})
+                for line in self.folder.lines(LENS)
+            ]
+
+
+def _finish(record: _Record, trouble: str | None, say: Say | None) -> Outcome:
+    """Evaluate the trained model and write what remains of the folder; the result comes last."""
+    experiment, folder, curve = record.experiment, record.folder, record.curve
+    model = record.training.model
+    if not isinstance(model, Described):
+        raise InputError(f"{type(model).__name__} must be Described, to be made again from its run")
     figures: Figures = {
         **experiment.evaluate(model),
         **experiment.summarise(curve),
         "train_loss": curve[-1]["loss"] if curve else None,
         "gradient_norm_max": max((point["gradient_norm"] for point in curve), default=None),
-        "iterations": last,
-        "seconds": time.perf_counter() - started,
+        "iterations": record.training.step + (trouble is not None),
+        "seconds": record.seconds,
     }
-    write(folder.path / "model.safetensors", lambda path: save_file(model.state_dict(), path))
+    about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
+    tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
+    pictures = [*curve_plots(folder), *experiment.draw(model, folder.path)]
+    if record.history:
+        pictures.append(plots.inside(folder.path / "lens.png", record.history, experiment.name))
+    if record.board is not None:
+        record.board.close()
     folder.write_result({**figures, "stopped": trouble})
-    pictures = [loss_plot(folder)]
-    if history:
-        pictures.append(plots.inside(folder.path / "lens.png", history, experiment.name))
     if say:
-        for line in (trouble, lens.describe(history) if history else None, *map(str, pictures)):
+        inside = lens.describe(record.history) if record.history else None
+        for line in (trouble, inside, experiment.remarks(model), *map(str, pictures)):
             if line:
                 say(line)
     return Outcome(folder, figures, trouble)
 
 
+def cross_validate(
+    experiment: Experiment, by: str, folder: RunFolder, options: Options = QUIET
+) -> Outcome:
+    """A run for each fold, each in its own folder below ``folder``, and the means of the figures.
+
+    Raises:
+        InputError: the experiment has no folds of that name.
+    """
+    folds = experiment.folds(by)
+    found: dict[str, Figures] = {}
+    for changes in folds:
+        label = ",".join(f"{name}={value}" for name, value in changes.items())
+        if options.say and processes.is_first():
+            options.say(f"\n{label}")
+        fold = RunFolder(folder.path / label)
+        setting = experiment.from_dict({**experiment.to_dict(), **changes})
+        done = fold.is_finished
+        found[label] = fold.figures if done else run(setting, fold, None, options).figures
+    if not processes.is_first():
+        return Outcome(folder, {}, None)
+    names = [n for n, v in next(iter(found.values())).items() if isinstance(v, float | int)]
+    values = {name: [its.get(name) for its in found.values()] for name in names}
+    figures: Figures = {
+        name: None if None in its else sum(its) / len(its)  # type: ignore[arg-type]
+        for name, its in values.items()
+    }
+    figures |= {
+        f"{experiment.score} {label}": its[experiment.score] for label, its in found.items()
+    }
+    folder.write_result(dict(figures))
+    return Outcome(folder, figures, None)
+
+
+@contextmanager
+def _pausing(training: Training) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let the iteration end first; a second one does not wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pause(*_: object) -> None:
+        if training.interrupted:
+            raise KeyboardInterrupt("stopped at once; what was saved before is whole")
+        training.interrupted = True
+
+    before = {number: signal.signal(number, pause) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _board(path: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "--tensorboard needs a package: pip install 'saiki[tensorboard]'"
+        ) from None
+    return SummaryWriter(path / "tensorboard")
+
+
 def loss_curve(folder: RunFolder) -> plots.Curve:
     """Iterations and training loss of a run, without the points where it was not a number."""
-    points = list(folder.lines("metrics.jsonl"))
+    return curves_of(folder)["loss"]
+
+
+def curves_of(folder: RunFolder) -> dict[str, plots.Curve]:
+    """Each figure of the points of a run over the iterations, where it was a number."""
+    points = list(folder.lines(METRICS))
     if not all("step" in point and "loss" in point for point in points):
-        raise InputError(f"{folder.path / 'metrics.jsonl'} has a line without step or loss")
-    known = [point for point in points if point["loss"] is not None]
-    return [point["step"] for point in known], [point["loss"] for point in known]
+        raise InputError(f"{folder.path / METRICS} has a line without step or loss")
+    names = dict.fromkeys(["loss", *(name for point in points for name in point)])
+    known = {n: [p for p in points if p.get(n) is not None] for n in names if n != "step"}
+    return {n: ([p["step"] for p in its], [p[n] for p in its]) for n, its in known.items()}
 
 
-def loss_plot(folder: RunFolder) -> Path:
-    """Draw the training loss of a run."""
-    curve = loss_curve(folder)
-    return plots.curves(folder.path / "loss.png", {"": [curve]}, ylabel="training loss")
+def curve_plots(folder: RunFolder) -> list[Path]:
+    """Draw what a run measured: training and validation over each other, one picture a figure."""
+    found = curves_of(folder)
+    pictures = []
+    for name in ("loss", "accuracy", "gradient_norm"):
+        others = {"training": name, "validation": f"validation_{name}"}
+        if name == "gradient_norm":
+            others = {"before clipping": name, "after clipping": "clipped_norm"}
+        lines = {label: [found[key]] for label, key in others.items() if key in found}
+        if len(lines) == 1:
+            lines = {"": next(iter(lines.values()))}
+        if name in found and (name != "gradient_norm" or "clipped_norm" in found):
+            label = (
+                "training loss"
+                if list(lines) == [""] and name == "loss"
+                else name.replace("_", " ")
+            )
+            pictures.append(plots.curves(folder.path / f"{name}.png", lines, ylabel=label))
+    return pictures
 
 
 def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
@@ -150,105 +364,42 @@ def _shown(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "–" if value is None else str(value)
 
 
-def check(
-    target: str, preset: str | None, input_size: int, hidden_size: int
-) -> Iterator[proof.Report]:
-    """The proofs of a built-in family, of the cells of a file, or of an experiment's model."""
-    if target in VARIANTS:
-        for name, variant in VARIANTS[target].items():
-            yield replace(proof.check(variant(input_size, hidden_size)), title=name)
-    elif ".py" in target:
-        for cell in cells_in(target):
-            try:
-                made = cell(input_size, hidden_size)
-                report = proof.check(made)
-                notes = (beside_eager(made),) if report.passed else ()
-            except SaikiError:
-                raise
-            except Exception as error:  # whatever a user's own code may raise
-                raise InputError(f"{cell.__name__} does not run: {_told(error)}") from error
-            yield replace(report, notes=(*report.notes, *notes))
-    elif target in HOMES:
-        experiment = load(target).from_dict(load(target).preset(preset))
-        torch.manual_seed(experiment.seed)
-        model = experiment.model()
-        for layer in model.modules():
-            if isinstance(layer, Recurrent):
-                yield proof.check(layer)
-        batch = next(experiment.batches())
-        yield proof.check_loss(model, lambda twin: experiment.loss(twin, doubled(batch)))
-    else:
-        raise InputError(
-            f"there is nothing called {target!r} to check; there are "
-            f"{', '.join((*VARIANTS, *HOMES))}, and FILE.py:Cell for a cell of yours"
-        )
-
-
-def doubled(batch: Any) -> Any:
-    """A batch with its floating-point tensors in float64."""
-    if isinstance(batch, torch.Tensor):
-        return batch.double() if batch.is_floating_point() else batch
-    return tuple(doubled(part) for part in batch)
-
-
-def cells_in(target: str) -> list[type[Cell]]:
-    """The cell ``FILE.py:Cell``, or every cell that ``FILE.py`` defines.
-
-    Raises:
-        InputError: there is no such file or cell, or the file does not run.
-    """
-    file, _, name = target.partition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"there is no file {file}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where dataclasses and pickles look for it
-    sys.path.insert(0, str(path.parent.resolve()))  # the file may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a user's own code may raise
-        raise InputError(f"{file} does not run: {_told(error)}") from error
-    finally:
-        sys.path.remove(str(path.parent.resolve()))
-    found = {
-        key: value
-        for key, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, Cell) and value.__module__ == path.stem
-    }
-    if not found:
-        raise InputError(f"{file} defines no subclass of saiki.Cell")
-    if name and name not in found:
-        raise InputError(f"{file} defines no cell {name!r}; it defines {', '.join(found)}")
-    return [found[name]] if name else list(found.values())
-
-
-def _told(error: Exception) -> str:
-    """An error of a user's own code: what it says and at which line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and "/saiki/" not in f.filename]
-    line = error.lineno if isinstance(error, SyntaxError) else (own or frames)[-1].lineno
-    said = str(error).strip().splitlines()
-    return f"{said[0] if said else type(error).__name__} (line {line})"
-
-
 def reopen(path: Path) -> tuple[Experiment, nn.Module]:
     """The experiment and the trained model of a run folder.
 
     Raises:
         InputError: there is no run, or its files are damaged or do not fit each other.
     """
-    settings = settings_of(RunFolder.open(path))
-    experiment = load(settings.pop("experiment")).from_dict(settings)
-    model = experiment.model()
-    weights = path / "model.safetensors"
-    try:
-        model.load_state_dict(load_file(weights))
-    except FileNotFoundError:
-        raise InputError(f"{path} holds no model.safetensors: its training did not end") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{weights} does not hold the weights of this run: {reason}") from None
+    experiment = setting_of(RunFolder.open(path))
+    if not (path / WEIGHTS).is_file():
+        raise InputError(f"{path} holds no {WEIGHTS}: its training did not end")
+    kept, about = tensors.load(path / WEIGHTS)
+    if about.get("run") != [experiment.name, experiment.to_dict()]:
+        raise InputError(f"{path / WEIGHTS} does not hold the weights of this run, but of another")
+    model = make(about["model"])
+    fill(model, kept, path / WEIGHTS)
     return experiment, model.eval()
+
+
+@contextmanager
+def inputs(
+    experiment: Experiment, given: Sequence[str], seconds: float | None
+) -> Iterator[Iterator[str]]:
+    """What a user wants predictions of: first so many ``seconds`` of the microphone, if any."""
+    if seconds is None:
+        yield iter(given)
+        return
+    if not experiment.hears:
+        raise InputError(f"{experiment.name} does not take sound, so there is nothing to listen to")
+    from saiki.data import sound
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "microphone.wav")
+        sound.save(path, sound.record(seconds, MICROPHONE_RATE), MICROPHONE_RATE)
+        yield iter((str(path), *given))
+
+
+def setting_of(run: RunFolder) -> Experiment:
+    """The experiment of a run, with its knobs."""
+    settings = settings_of(run)
+    return load(settings.pop("experiment")).from_dict(settings)

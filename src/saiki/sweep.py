@@ -105,8 +105,10 @@ def run_all(
 
 
 def _one(experiment: Experiment, path: Path, preset: str | None, watch: bool) -> Figures:
-    outcome = session.run(experiment, RunFolder.create(experiment.name, path), preset, watch)
-    return outcome.figures | {"stopped": float(outcome.trouble is not None)}
+    folder = RunFolder(path)
+    if not folder.is_finished:
+        session.run(experiment, folder, preset, session.Options(watch=watch))
+    return folder.figures | {"stopped": float(folder.result["stopped"] is not None)}
 
 
 def folder_name(row: Setting, seed: int) -> str:

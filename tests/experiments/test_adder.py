@@ -18,7 +18,7 @@ from saiki.experiments.adder import (
     sigmoid_with_slope_of_tanh,
     tanh_with_slope_of_sigmoid,
 )
-from saiki.training import train
+from saiki.training import Training
 
 
 def setting(preset=None, **changes):
@@ -163,8 +163,10 @@ def test_the_losses_are_sums_over_the_bits_and_means_over_the_rows():
     y = output(model, x)
     squared = ((y - target) ** 2).sum() / 2 / 4
     entropy = -(target * np.log(y) + (1 - target) * np.log(1 - y)).sum() / 4
-    assert Adder(loss_function="squared").loss(model, (x, t)).item() == pytest.approx(squared)
-    assert Adder().loss(model, (x, t)).item() == pytest.approx(entropy)
+    assert Adder(loss_function="squared").measure(model, (x, t))["loss"].item() == pytest.approx(
+        squared
+    )
+    assert Adder().measure(model, (x, t))["loss"].item() == pytest.approx(entropy)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
@@ -176,7 +178,7 @@ def test_the_gradients_are_those_of_backpropagation_through_time_by_hand(activat
         nn.init.normal_(model.layer.cell.W.bias)
         nn.init.normal_(model.readout.bias)
     x, t = (part.double() for part in Adder.encode(np.array([100 * 128 + 77]), 8))
-    adder.loss(model, (x, t)).backward()
+    adder.measure(model, (x, t))["loss"].backward()
     found = {"W_in": model.layer.cell.W, "W": model.layer.cell.U, "W_out": model.readout}
     values = {name: linear.weight.detach().numpy() for name, linear in found.items()}
     values["b"] = model.layer.cell.W.bias.detach().numpy() if bias else np.zeros(16)
@@ -230,7 +232,7 @@ def test_the_wrong_derivative_changes_the_gradient_and_not_the_network():
         torch.manual_seed(1)
         adder = setting("report", activation="tanh", wrong_derivative=wrong)
         models.append(adder.model())
-        losses.append(adder.loss(models[-1], batch))
+        losses.append(adder.measure(models[-1], batch)["loss"])
         losses[-1].backward()
     assert losses[0].item() == losses[1].item()
     for right, wrong in zip(models[0].parameters(), models[1].parameters(), strict=True):
@@ -376,7 +378,7 @@ def test_every_cell_learns_to_add(cell, iterations):
     adder = Adder(cell=cell, iterations=iterations)
     model = adder.model()
     assert adder.evaluate(model)["exact_sum_rate"] < 0.05
-    train(adder, model, lambda point: None)
+    Training(adder, model).run(lambda point: None)
     assert adder.evaluate(model)["exact_sum_rate"] >= 0.99
     assert adder.predict(model, "37 + 58")["output"] == "95"
     assert adder.sample(model).count("✓") == 3

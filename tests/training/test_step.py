@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saiki.experiments.adder import Adder
-from saiki.training import train
+from saiki.training import Training
 from saiki.training.step import Step
 
 
@@ -27,8 +27,8 @@ def trained(kind, setting):
     torch.manual_seed(0)
     model = experiment.model()
     points = []
-    train(experiment, model, points.append)
-    return [p.figures() for p in points], list(model.parameters())
+    Training(experiment, model).run(points.append)
+    return [p.record() for p in points], list(model.parameters())
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -47,8 +47,8 @@ def test_batches_of_another_shape_are_recorded_anew():
     x, t = next(experiment.batches())
     step, anew = Step(experiment, model), Step(Anew.from_dict({"batch_size": 4}), model)
     for batch in ((x, t), (x[:3], t[:3]), (x[:, :5], t[:, :5]), (x, t)):
-        assert step(batch) == anew(batch)
+        assert step([batch]) == anew([batch])
         wanted = [p.grad.clone() for p in model.parameters()]
-        step(batch)
+        step([batch])
         assert all(map(torch.equal, wanted, (p.grad for p in model.parameters())))
     assert len(step.recorded) == 3

@@ -13,7 +13,7 @@ from saiki.cell import Cell
 from saiki.cells import FAMILIES, GRU, LSTM
 from saiki.experiments.adder import Adder
 from saiki.recurrent import Bidirectional, Recurrent
-from saiki.training import train
+from saiki.training import Training
 
 Row = dict[str, Any]
 SHORT, LONG = (8, 1000, 1, 64), (1, 2000, 8, 16)
@@ -119,7 +119,7 @@ def _adder(repeats: int, iterations: int = 10_000) -> Row:
 
     def ours() -> None:
         torch.manual_seed(0)
-        train(adder, adder.model(), lambda point: None)
+        Training(adder, adder.model()).run(lambda point: None)
 
     torch.set_num_threads(Adder.threads)
     timings = interleaved({"saiki": ours, "numpy": lambda: adder_numpy.train(iterations)}, repeats)

@@ -8,7 +8,10 @@ from saiki.errors import InputError
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
 
-HOMES = {"adder": ("saiki.experiments.adder", "Adder")}
+HOMES = {
+    "adder": ("saiki.experiments.adder", "Adder"),
+    "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
+}
 
 
 def load(name: str) -> "type[Experiment]":

@@ -1,5 +1,6 @@
 """Adding binary numbers: a recurrent network reads two numbers bit by bit and learns to carry."""
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki import processes
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
 from saiki.cells import FAMILIES, GRU, LSTM, SimpleRNN
+from saiki.described import Described
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Trial
+from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, placed
 from saiki.initialise import SCHEMES, initialise_
 from saiki.knobs import Value, knob
 from saiki.recurrent import Recurrent
@@ -72,17 +75,17 @@ class WrongDerivativeRNN(SimpleRNN):
         super().__init__(input_size, hidden_size, tanh_with_slope_of_sigmoid, bias)
 
 
-class AdderNetwork(nn.Module):
+class AdderNetwork(Described, nn.Module):
     """A recurrent layer and one sigmoid output unit: the bit of the sum at each step.
 
     yᵗ = σ(W_out hᵗ + c)
     """
 
-    def __init__(self, cell: Cell, bias: bool, output: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, cell: Cell, bias: bool, wrong_derivative: bool = False) -> None:
         super().__init__()
         self.layer = Recurrent(cell)
         self.readout = nn.Linear(self.layer.output_size, 1, bias=bias)
-        self.output = output
+        self.output = sigmoid_with_slope_of_tanh if wrong_derivative else torch.sigmoid
 
     def forward(self, bits: Tensor) -> Tensor:
         """The pre-activation of each bit of the sum, ``(batch, bits)``."""
@@ -231,8 +234,7 @@ class Adder(Experiment[AdderNetwork, Batch]):
                 cell = WrongDerivativeRNN(2, self.hidden_size, self.bias)
             case _:
                 cell = SimpleRNN(2, self.hidden_size, self.activation, self.bias)
-        output = sigmoid_with_slope_of_tanh if self.wrong_derivative else torch.sigmoid
-        model = AdderNetwork(cell, self.bias, output)
+        model = AdderNetwork(cell, self.bias, self.wrong_derivative)
         for name, weight in cell.named_parameters():
             if weight.ndim == 2:
                 scale = self.input_scale if name.startswith("W") else self.recurrent_scale
@@ -240,40 +242,46 @@ class Adder(Experiment[AdderNetwork, Batch]):
         initialise_(model.readout.weight, self.initialisation, self.output_scale)
         return model
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        return itertools.islice(self._draws(), start, None)
+
+    def _draws(self) -> Iterator[Batch]:
+        size = self.batch_size * processes.count()
         random = np.random.default_rng(self.seed)
         apart = np.sort(self.kept_apart(self.bits))
+        mine = processes.part(size)
         while True:
-            pairs = random.integers(0, self._pairs(self.bits), 4096 * max(1, self.batch_size // 64))
+            pairs = random.integers(0, self._pairs(self.bits), 4096 * max(1, size // 64))
             x, t = self.encode(pairs[~np.isin(pairs, apart)], self.bits)
-            whole = len(x) - len(x) % self.batch_size
-            yield from zip(
-                x[:whole].split(self.batch_size), t[:whole].split(self.batch_size), strict=True
-            )
+            whole = len(x) - len(x) % size
+            for bits, target in zip(x[:whole].split(size), t[:whole].split(size), strict=True):
+                yield bits[mine], target[mine]
 
     def example(self) -> Tensor:
         return self.encode(np.arange(2), self.bits)[0]
 
-    def loss(self, model: AdderNetwork, batch: Batch) -> Tensor:
+    def measure(self, model: AdderNetwork, batch: Batch) -> Measures:
         bits, target = batch
         v = model(bits)
         if self.loss_function == "squared":
-            return ((model.output(v) - target) ** 2).sum() / (2 * len(target))
-        return F.binary_cross_entropy_with_logits(v, target, reduction="sum") / len(target)
+            loss = ((model.output(v) - target) ** 2).sum() / (2 * len(target))
+        else:
+            loss = F.binary_cross_entropy_with_logits(v, target, reduction="sum") / len(target)
+        return {"loss": loss}
 
     @torch.no_grad()
     def evaluate(self, model: AdderNetwork) -> Figures:
-        x, t = self.encode(self.kept_apart(self.bits), self.bits)
-        figures: Figures = {"loss": self.loss(model, (x, t)).item()}
+        x, t = placed(self.encode(self.kept_apart(self.bits), self.bits), model)
+        figures: Figures = {"loss": self.measure(model, (x, t))["loss"].item()}
         figures |= {"exact_sum_rate": exact_sum_rate(model(x), t)}
         if self.longer_bits > self.bits:
-            x, t = self.encode(self.kept_apart(self.longer_bits), self.longer_bits)
+            x, t = placed(self.encode(self.kept_apart(self.longer_bits), self.longer_bits), model)
             figures["exact_sum_rate_longer"] = exact_sum_rate(model(x), t)
         return figures
 
     @torch.no_grad()
     def monitor(self, model: AdderNetwork) -> dict[str, float]:
-        x, _ = self.encode(self.kept_apart(self.bits)[:256], self.bits)
+        x, _ = placed(self.encode(self.kept_apart(self.bits)[:256], self.bits), model)
         h, _ = model.layer(x)
         constant = h.flatten(0, 1).std(0) == 0
         return {"state_max": h.abs().max().item(), "dead_units": constant.float().mean().item()}
@@ -353,7 +361,7 @@ class Adder(Experiment[AdderNetwork, Batch]):
     def _add(self, model: AdderNetwork, a: int, b: int) -> tuple[str, int]:
         bits = max(self.bits, (a + b).bit_length(), a.bit_length() + 1, b.bit_length() + 1)
         x = torch.tensor([[[(n >> i) & 1 for n in (a, b)] for i in range(bits)]])
-        value = sum(int(bit) << i for i, bit in enumerate(model(x.float())[0] > 0))
+        value = sum(int(bit) << i for i, bit in enumerate(model(placed(x.float(), model))[0] > 0))
         mark = "✓" if value == a + b else f"✗ ({a + b})"
         return f"{a} + {b} = {value}  {mark}", value
 

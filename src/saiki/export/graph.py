@@ -62,6 +62,8 @@ def _name_layers(model: Any) -> dict[str, str]:
         node.name = f"{'scan' if _is_placeholder(node) else node.op_type.lower()}_{number}"
         order = ("batch", "time") if batch_first else ("time", "batch")
         for size, name in zip(node.inputs[0].shape, order, strict=False):
+            if isinstance(size, int) and name == "time" and size > 1:
+                continue  # the model itself makes a fixed number of steps of its input
             if isinstance(size, int):
                 raise ExportError(
                     f"the {name} of a layer would be fixed to {size}: take an example with at "

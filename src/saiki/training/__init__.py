@@ -1,5 +1,5 @@
 """The training engine that all experiments share."""
 
-from saiki.training.loop import Point, StoppedError, train
+from saiki.training.loop import Point, StoppedError, Training
 
-__all__ = ["Point", "StoppedError", "train"]
+__all__ = ["Point", "StoppedError", "Training"]

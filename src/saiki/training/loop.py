@@ -2,22 +2,23 @@
 
 import itertools
 import math
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from saiki import lens
-from saiki.experiment import Experiment
+from saiki import lens, processes
+from saiki.errors import InputError
+from saiki.experiment import Experiment, placed
+from saiki.tensors import Contents
+from saiki.training import optimisers
+from saiki.training.ahead import ahead
 from saiki.training.step import Step
-
-OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
-    "adam": torch.optim.Adam,
-}
+from saiki.training.trouble import explain
 
 
 @dataclass(frozen=True)
@@ -25,70 +26,240 @@ class Point:
     """One point of the curves: the iterations since the last one."""
 
     step: int
-    loss: float
-    """Mean over these iterations."""
-    gradient_norm: float
-    """Largest among these iterations, before clipping."""
+    figures: dict[str, float]
+    """The mean of what each batch measured, the largest norms of the gradient, and what the
+    experiment monitors."""
     view: lens.View | None
     """The inside at the last of them, if it was watched."""
 
-    def figures(self) -> dict[str, float]:
-        return {"step": self.step, "loss": self.loss, "gradient_norm": self.gradient_norm}
+    def record(self) -> dict[str, float]:
+        """A line of ``metrics.jsonl``."""
+        return {"step": self.step, **self.figures}
 
 
 class StoppedError(Exception):
-    """The loss or the gradient is no longer a number. Says where it grew."""
+    """The loss or the gradient is no longer a number. Says where it grew, and what to try."""
 
     def __init__(self, step: int, sentence: str) -> None:
         super().__init__(sentence)
         self.step = step
 
 
-def train(
-    experiment: Experiment,
-    model: nn.Module,
-    on_point: Callable[[Point], None],
-    watch: bool = False,
-) -> None:
-    """Train ``model`` as the knobs of ``experiment`` say, calling ``on_point`` along the way.
+class Training:
+    """The training of one model: what has been done so far, and how it goes on.
 
-    Args:
-        on_point: called every ``log_every`` iterations and after the last one.
-        watch: look inside the recurrent layers at the first iteration and at each point.
+    Everything that is random in an iteration follows from the seed, the number of the iteration
+    and that of the process. So :meth:`state`, with the number of the next iteration in it, is all
+    that it takes to go on in another process as if nothing had happened, to the last bit.
+    """
+
+    def __init__(self, experiment: Experiment, model: nn.Module) -> None:
+        self.experiment = experiment
+        self.device = device(experiment.device)
+        dtype = torch.float64 if experiment.precision == "float64" else torch.float32
+        self.model = model.to(self.device, dtype)
+        self.take = Step(experiment, model)
+        self.optimiser = optimisers.optimiser(experiment, self.take.parameters)
+        self.step = 0
+        """Iterations done."""
+        self.since: list[dict[str, float]] = []
+        """The figures of each iteration since the last point."""
+        self.average: dict[str, Tensor] = {}
+        """A running mean of the weights, if there is one: m ← d m + (1 − d) w, where the decay d
+        rises with the iteration i as i / (i + 9) up to ``average``."""
+        if experiment.average > 0:
+            self.average = {n: t.clone() for n, t in self.model.state_dict().items()}
+        self.best: float | None = None
+        self.best_weights: dict[str, Tensor] = {}
+        self.points_since_best = 0
+        self.interrupted = False
+        """Set it, from a signal handler say, and the training pauses after the iteration."""
+
+    @property
+    def has_ended(self) -> bool:
+        patience = self.experiment.patience
+        out_of_patience = bool(patience) and self.points_since_best >= patience
+        return self.step >= self.experiment.iterations or out_of_patience
+
+    def run(
+        self,
+        on_point: Callable[[Point], None],
+        after_step: Callable[[], None] = lambda: None,
+        watch: bool = False,
+    ) -> None:
+        """Train until the end, or until :attr:`interrupted`.
+
+        Args:
+            on_point: called every ``point_every`` iterations and after the last one.
+            after_step: called after each iteration and what belongs to it: here all can be saved.
+            watch: look inside the recurrent layers at the first iteration and at each point.
+
+        Raises:
+            StoppedError: the loss or the gradient became NaN or infinite; the model keeps the
+                weights it had before.
+        """
+        experiment, model, count = self.experiment, self.model, self.experiment.accumulate
+        last, point_every = experiment.iterations, experiment.point_every
+        moves = self.device.type != "cpu" or experiment.precision == "float64"
+        varies = experiment.warmup > 0 or experiment.schedule != "constant"
+        model.train()
+        with ahead(experiment.batches(self.step * count), experiment.ahead) as stream:
+            while not (self.has_ended or self._pauses()):
+                step = self.step + 1
+                at_point = step % point_every == 0 or step == last
+                batches = list(itertools.islice(stream, count))
+                if moves:
+                    batches = [placed(batch, model) for batch in batches]
+                view = None
+                if watch and (at_point or step == 1):
+                    view = self._look(batches[0])
+                if varies:
+                    self.optimiser.param_groups[0]["lr"] = optimisers.learning_rate(
+                        experiment, step
+                    )
+                self._seed(step)
+                figures = self.take(batches)
+                if not all(map(math.isfinite, figures.values())):
+                    raise StoppedError(step, explain(experiment, model, batches, step, figures))
+                self.optimiser.step()
+                if self.average:
+                    self._average(step)
+                self.step = step
+                self.since.append(figures)
+                if at_point or view is not None:
+                    on_point(self._point(view, at_point))
+                    model.train()
+                after_step()
+        if self.has_ended:
+            kept = self.best_weights if experiment.keep == "best" else self.average
+            model.load_state_dict(kept or model.state_dict())
+        model.eval()
+
+    def state(self) -> Contents:
+        """All that it takes to go on: tensors by name, and numbers."""
+        tensors, numbers = optimisers.settings(self.optimiser, list(self.take.named))
+        parts = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "best": self.best_weights,
+            "optimiser": tensors,
+        }
+        return {f"{part}/{n}": t for part, its in parts.items() for n, t in its.items()}, {
+            "step": self.step,
+            "since": self.since,
+            "best": self.best,
+            "points_since_best": self.points_since_best,
+            "optimiser": numbers,
+        }
+
+    def restore(self, contents: Contents) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            InputError: it is the state of another model.
+        """
+        tensors, about = contents
+        parts: dict[str, dict[str, Tensor]] = {
+            part: {} for part in ("model", "average", "best", "optimiser")
+        }
+        try:
+            for path, tensor in tensors.items():
+                part, _, name = path.partition("/")
+                parts[part][name] = tensor
+            self.model.load_state_dict(parts["model"])
+            optimisers.restore(
+                self.optimiser, list(self.take.named), parts["optimiser"], about["optimiser"]
+            )
+            if parts["average"].keys() != self.average.keys():
+                raise ValueError("it keeps another mean of the weights")
+            for name, tensor in self.average.items():
+                tensor.copy_(parts["average"][name])
+            self.best_weights = parts["best"]
+            self.step, self.since = about["step"], about["since"]
+            self.best, self.points_since_best = about["best"], about["points_since_best"]
+        except (LookupError, RuntimeError, ValueError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"the checkpoint is not of this model: {reason}") from None
+
+    def _seed(self, step: int) -> None:
+        key = f"{self.experiment.seed} {step} {processes.rank()}"
+        seed = zlib.crc32(key.encode())
+        torch.default_generator.manual_seed(seed)
+        if self.device.type != "cpu":
+            torch.manual_seed(seed)
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        decay = min(self.experiment.average, step / (step + 9))
+        for mean, weight in zip(
+            self.average.values(), self.model.state_dict().values(), strict=True
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(weight, 1 - decay)
+            else:
+                mean.copy_(weight)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The model with the mean of its weights in their place, if there is one."""
+        if not self.average:
+            yield
+            return
+        own = {n: t.clone() for n, t in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def _look(self, batch: Any) -> lens.View:
+        """Inside, for this batch; a pass of its own, so that looking changes nothing."""
+        with lens.watch(self.model) as view:
+            self.model.zero_grad()
+            self._seed(self.step + 1)
+            self.experiment.measure(self.model, batch)["loss"].backward()
+        return view
+
+    def _pauses(self) -> bool:
+        """Whether any process has been interrupted: all pause after the same iteration."""
+        if processes.count() == 1:
+            return self.interrupted
+        return bool(processes.total(torch.tensor(float(self.interrupted))) > 0)
+
+    def _point(self, view: lens.View | None, counts: bool) -> Point:
+        figures = {name: self._since(name) for name in self.since[-1]}
+        self.since = []
+        self.model.eval()
+        with torch.no_grad(), self._averaged():
+            figures |= self.experiment.monitor(self.model)
+        judged_by = self.experiment.judged_by
+        if judged_by not in figures:
+            raise InputError(f"{self.experiment.name} has no figure {judged_by} to be judged by")
+        if not counts:  # only the lens asked for it, and looking changes nothing
+            return Point(self.step, figures, view)
+        if self.best is None or figures[judged_by] < self.best:
+            self.best, self.points_since_best = figures[judged_by], 0
+            if self.experiment.keep == "best":
+                kept = self.average or self.model.state_dict()
+                self.best_weights = {n: t.clone() for n, t in kept.items()}
+        else:
+            self.points_since_best += 1
+        return Point(self.step, figures, view)
+
+    def _since(self, name: str) -> float:
+        values = [figures[name] for figures in self.since]
+        return max(values) if name.endswith("_norm") else sum(values) / len(values)
+
+
+def device(name: str) -> torch.device:
+    """The device that the knob names; for auto a GPU if there is one.
 
     Raises:
-        StoppedError: the loss or the gradient became NaN or infinite; the model keeps the weights
-            it had before.
+        InputError: this machine does not have it.
     """
-    take = Step(experiment, model)
-    optimiser = OPTIMISERS[experiment.optimiser](take.parameters, lr=experiment.learning_rate)
-    losses: list[float] = []
-    norms: list[float] = []
-    batches = itertools.islice(experiment.batches(), experiment.iterations)
-    for step, batch in enumerate(batches, 1):
-        at_point = step % experiment.log_every == 0 or step == experiment.iterations
-        view = None
-        if watch and (at_point or step == 1):
-            with lens.watch(model) as view, torch.random.fork_rng():
-                model.zero_grad()
-                experiment.loss(model, batch).backward()  # of its own: looking changes nothing
-        loss, norm = take(batch)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise StoppedError(step, _what_happened(experiment, model, batch, step, loss))
-        optimiser.step()
-        losses.append(loss)
-        norms.append(norm)
-        if at_point or view is not None:
-            on_point(Point(step, sum(losses) / len(losses), max(norms), view))
-            losses, norms = [], []
-
-
-def _what_happened(
-    experiment: Experiment, model: nn.Module, batch: Any, step: int, loss: float
-) -> str:
-    """The same batch again under the lens, with the weights as they are before the update."""
-    with lens.watch(model) as view:
-        model.zero_grad()
-        experiment.loss(model, batch).backward()
-    what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
-    return f"{what} at iteration {step}: {lens.describe([(step, view)])}"
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind in has if has[kind])
+    if not has[name]:
+        raise InputError(f"device must be one that is here, got {name!r}; here there is cpu")
+    return torch.device(name)

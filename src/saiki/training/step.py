@@ -1,6 +1,7 @@
 """One training iteration up to the update: the loss of a batch and its gradient."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,9 +10,10 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
 from torch.nn.utils.stateless import _reparametrize_module as swapped
 
+from saiki import processes
 from saiki.compiler.bound import bind
 from saiki.compiler.op import DIRECT
-from saiki.experiment import Experiment
+from saiki.experiment import Experiment, Measures
 
 aten = torch.ops.aten
 SAME = {aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default}
@@ -25,13 +27,28 @@ CONSTANTS = {
 Recorded = Callable[..., Sequence[Tensor | None]]
 
 
-class Step:
-    """``loss, norm = step(batch)`` leaves the clipped gradient in the parameters of ``model``.
+class Objective(nn.Module):
+    """What a batch measures, as the forward pass of a module: DistributedDataParallel needs one."""
 
-    ``norm`` is that of the gradient before clipping. Where the experiment says that its loss makes
-    the same operations for every batch of the same shapes, they are recorded once, those of the
-    gradient and of clipping with them, and done again as a plain list: for small models most of the
-    time goes into finding out what to do. The numbers are the same to the last bit.
+    def __init__(self, experiment: Experiment, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._experiment = experiment
+
+    def forward(self, batch: Any) -> Measures:
+        return self._experiment.measure(self.model, batch)
+
+
+class Step:
+    """``figures = step(batches)`` leaves the clipped gradient in the parameters of ``model``.
+
+    The figures are the means of what the batches measure, ``gradient_norm`` before clipping and,
+    if the gradient is clipped at all, ``clipped_norm`` after it. Where the experiment says that it
+    does the same operations for every batch of the same shapes, they are recorded once, those of
+    the gradient and of clipping with them, and done again as a plain list: for small models most of
+    the time goes into finding out what to do. The numbers are the same to the last bit.
+
+    Where there are several processes, each has the gradient of their batches together.
     """
 
     def __init__(self, experiment: Experiment, model: nn.Module) -> None:
@@ -39,23 +56,53 @@ class Step:
         self.model = model
         self.named = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.parameters = list(self.named.values())
+        self.device = self.parameters[0].device
+        self.names: tuple[str, ...] = ()
         self.recorded: dict[tuple[torch.Size, ...], Recorded] = {}
+        self.objective: nn.Module = Objective(experiment, model)
+        self.shared = processes.count() > 1
+        if self.shared:
+            self.objective = nn.parallel.DistributedDataParallel(self.objective)
+        self.is_recorded = (
+            experiment.same_operations
+            and experiment.accumulate == 1
+            and experiment.precision != "bfloat16"
+            and self.device.type == "cpu"
+            and not self.shared
+        )
 
-    def __call__(self, batch: Any) -> tuple[float, float]:
-        if self.experiment.same_operations:
-            figures = self._again(batch)
+    def __call__(self, batches: Sequence[Any]) -> dict[str, float]:
+        if self.is_recorded:
+            figures = self._again(batches[0])
         else:
             for p in self.parameters:
                 p.grad = None
-            figures = self._once(batch, self.parameters)
-        loss, norm = figures.tolist()
-        return loss, norm
+            figures = self._once(batches, self.parameters)
+            if self.shared:
+                figures = processes.total(figures) / processes.count()
+        return dict(zip(self.names, figures.tolist(), strict=True))
 
-    def _once(self, batch: Any, parameters: Sequence[Tensor]) -> Tensor:
-        loss = self.experiment.loss(self.model, batch)
-        loss.backward()
-        norm = clip(parameters, self.experiment.clip_value, self.experiment.clip_norm)
-        return torch.stack((loss.detach(), norm.to(loss)))
+    def _once(self, batches: Sequence[Any], parameters: Sequence[Tensor]) -> Tensor:
+        parts = [self._backward(b, len(batches), b is batches[-1]) for b in batches]
+        value, norm = self.experiment.clip_value, self.experiment.clip_norm
+        before, after = clip(parameters, value, norm)
+        measured = {name: torch.stack([m[name] for m in parts]).sum(0) for name in parts[0]}
+        measured |= {"gradient_norm": before}
+        if value > 0 or norm > 0:
+            measured |= {"clipped_norm": after}
+        self.names = tuple(measured)
+        return torch.stack([m.to(measured["loss"]) for m in measured.values()])
+
+    def _backward(self, batch: Any, count: int, is_last: bool) -> Measures:
+        """Add the gradient of one of ``count`` batches; its share of what they measure."""
+        mixed = self.experiment.precision == "bfloat16"
+        waits = self.shared and not is_last  # the processes meet once an update
+        with self.objective.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
+                measures: Measures = self.objective(batch)
+            loss = measures["loss"] if count == 1 else measures["loss"] / count
+            loss.backward()
+        return {n: m.detach() if count == 1 else m.detach() / count for n, m in measures.items()}
 
     def _again(self, batch: tuple[Tensor, ...]) -> Tensor:
         key = tuple(t.shape for t in batch)
@@ -74,7 +121,7 @@ class Step:
         def record(parameters: Sequence[Tensor], batch: Any) -> list[Tensor | None]:
             parameters = [p.detach().requires_grad_() for p in parameters]
             with swapped(self.model, dict(zip(self.named, parameters, strict=True))):
-                figures = self._once(batch, parameters)
+                figures = self._once([batch], parameters)
             return [figures, *(p.grad for p in parameters)]
 
         traced = make_fx(record)(self.parameters, batch)
@@ -83,14 +130,15 @@ class Step:
         return function
 
 
-def clip(parameters: Sequence[Tensor], value: float, norm: float) -> Tensor:
-    """Bound the gradient by entry and by norm where these are not 0; returns the norm before."""
-    before = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+def clip(parameters: Sequence[Tensor], value: float, norm: float) -> tuple[Tensor, Tensor]:
+    """Bound the gradient by entry and by norm where these are not 0; its norm before and after."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    before = nn.utils.get_total_norm(gradients)
     if value > 0:
         nn.utils.clip_grad_value_(parameters, value)
     if norm > 0:
         nn.utils.clip_grad_norm_(parameters, norm)
-    return before
+    return before, nn.utils.get_total_norm(gradients) if value > 0 or norm > 0 else before
 
 
 def _simplify(recorded: fx.GraphModule, *arguments: Tensor) -> None:

@@ -1,0 +1,103 @@
+"""Checks from the shell: of built-in cells, of cells in a user's file, of an experiment's model."""
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saiki import proof
+from saiki.bench.cells import beside_eager
+from saiki.cell import Cell
+from saiki.cells import VARIANTS
+from saiki.errors import InputError, SaikiError
+from saiki.experiments import HOMES, load
+from saiki.recurrent import Recurrent
+
+
+def check(
+    target: str, preset: str | None, input_size: int, hidden_size: int
+) -> Iterator[proof.Report]:
+    """The proofs of a built-in family, of the cells of a file, or of an experiment's model."""
+    if target in VARIANTS:
+        for name, variant in VARIANTS[target].items():
+            yield replace(proof.check(variant(input_size, hidden_size)), title=name)
+    elif ".py" in target:
+        for cell in cells_in(target):
+            try:
+                made = cell(input_size, hidden_size)
+                report = proof.check(made)
+                notes = (beside_eager(made),) if report.passed else ()
+            except SaikiError:
+                raise
+            except Exception as error:  # whatever a user's own code may raise
+                raise InputError(f"{cell.__name__} does not run: {_told(error)}") from error
+            yield replace(report, notes=(*report.notes, *notes))
+    elif target in HOMES:
+        experiment = load(target).from_dict(load(target).preset(preset))
+        torch.manual_seed(experiment.seed)
+        model = experiment.model()
+        for layer in model.modules():
+            if isinstance(layer, Recurrent):
+                yield proof.check(layer)
+        batch = next(experiment.batches())
+        yield proof.check_loss(model, lambda twin: experiment.measure(twin, doubled(batch))["loss"])
+    else:
+        raise InputError(
+            f"there is nothing called {target!r} to check; there are "
+            f"{', '.join((*VARIANTS, *HOMES))}, and FILE.py:Cell for a cell of yours"
+        )
+
+
+def doubled(batch: Any) -> Any:
+    """A batch with its floating-point tensors in float64."""
+    if isinstance(batch, torch.Tensor):
+        return batch.double() if batch.is_floating_point() else batch
+    return tuple(doubled(part) for part in batch)
+
+
+def cells_in(target: str) -> list[type[Cell]]:
+    """The cell ``FILE.py:Cell``, or every cell that ``FILE.py`` defines.
+
+    Raises:
+        InputError: there is no such file or cell, or the file does not run.
+    """
+    file, _, name = target.partition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise InputError(f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # where dataclasses and pickles look for it
+    sys.path.insert(0, str(path.parent.resolve()))  # the file may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's own code may raise
+        raise InputError(f"{file} does not run: {_told(error)}") from error
+    finally:
+        sys.path.remove(str(path.parent.resolve()))
+    found = {
+        key: value
+        for key, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Cell) and value.__module__ == path.stem
+    }
+    if not found:
+        raise InputError(f"{file} defines no subclass of saiki.Cell")
+    if name and name not in found:
+        raise InputError(f"{file} defines no cell {name!r}; it defines {', '.join(found)}")
+    return [found[name]] if name else list(found.values())
+
+
+def _told(error: Exception) -> str:
+    """An error of a user's own code: what it says and at which line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and "/saiki/" not in f.filename]
+    line = error.lineno if isinstance(error, SyntaxError) else (own or frames)[-1].lineno
+    said = str(error).strip().splitlines()
+    return f"{said[0] if said else type(error).__name__} (line {line})"

@@ -1,0 +1,217 @@
+"""Named datasets: where each comes from, under which terms, and where it is on this machine.
+
+A dataset is a folder. It is the one that was given, else ``$SAIKI_DATA/NAME``, else the one in the
+user's cache folder, into which it is downloaded at first use.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from saiki.data.archive import unpack
+from saiki.errors import InputError, SaikiError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that is published at one address as one archive (``.tar.gz`` or ``.zip``)."""
+
+    name: str
+    summary: str
+    address: str
+    sha256: str | None
+    """Of the archive; None where nobody has published it, and then the archive is not checked."""
+    licence: str
+    citation: str
+    holds: tuple[str, ...]
+    """Patterns of files; a folder in which one of them finds any is this dataset."""
+
+    def is_in(self, folder: Path) -> bool:
+        return any(any(folder.glob(pattern)) for pattern in self.holds)
+
+
+DATASETS = {
+    each.name: each
+    for each in (
+        Dataset(
+            name="fsdd",
+            summary="Free Spoken Digit Dataset 1.0.9: 2,500 recordings of English digits by five "
+            "speakers, 8 kHz",
+            address="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/v1.0.9.tar.gz",
+            # as listed by TensorFlow Datasets for its spoken_digit
+            sha256="8bc44cde129d505cbbb6b365c09f80c663f2aa77578afc634e6141a2f87100c0",
+            licence="CC BY-SA 4.0",
+            citation="Z. Jackson, C. Souza, J. Flaks, Y. Pan, H. Nicolas, A. Thite: "
+            "Free Spoken Digit Dataset, 2018, doi:10.5281/zenodo.1342401",
+            holds=("recordings/*.wav", "*.wav"),
+        ),
+    )
+}
+
+
+def dataset(name: str) -> Dataset:
+    """What is known of the dataset of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return DATASETS[name]
+    except KeyError:
+        raise InputError(
+            f"there is no dataset {name!r}; the datasets are {', '.join(DATASETS)}"
+        ) from None
+
+
+def where(name: str) -> Path | None:
+    """The folder of the dataset if it is on this machine; nothing is downloaded.
+
+    Raises:
+        InputError: there is no such dataset, or ``$SAIKI_DATA/NAME`` is something else.
+    """
+    wanted = dataset(name)
+    if supplied := os.environ.get("SAIKI_DATA"):
+        folder = Path(supplied) / name
+        if folder.exists():
+            if not wanted.is_in(folder):
+                lacks = " and no ".join(wanted.holds)
+                raise InputError(f"{folder} is not the dataset {name}: it holds no {lacks}")
+            return folder
+    folder = _cache() / name
+    return folder if folder.is_dir() else None
+
+
+def locate(name: str, given: Path | None = None) -> Path:
+    """The folder of the dataset; it is downloaded if it is not on this machine.
+
+    Args:
+        given: a folder or file of the user's own, which is returned instead if it exists.
+
+    Raises:
+        InputError: there is no such dataset or no ``given``, or the dataset is not here and cannot
+            be downloaded; the error says how to supply it.
+    """
+    wanted = dataset(name)
+    if given is not None:
+        if not given.exists():
+            raise InputError(f"{given} does not exist")
+        return given
+    return where(name) or _download(wanted, _cache() / name)
+
+
+def listing() -> str:
+    """All datasets in two lines each: what it is, and its licence and where it is."""
+    lines = []
+    for each in DATASETS.values():
+        lines.append(f"{each.name:12} {each.summary}")
+        lines.append(f"{'':12} {each.licence}; {_whereabouts(each)}")
+    return "\n".join(lines)
+
+
+def describe(name: str) -> str:
+    """One dataset in full, a line for each fact."""
+    each = dataset(name)
+    facts = {
+        "name": each.name,
+        "summary": each.summary,
+        "licence": each.licence,
+        "citation": each.citation,
+        "address": each.address,
+        "sha256": each.sha256 or "not known; the archive is not checked",
+        "folder": _whereabouts(each),
+    }
+    return "\n".join(f"{fact:9} {text}" for fact, text in facts.items())
+
+
+def _whereabouts(wanted: Dataset) -> str:
+    try:
+        return str(where(wanted.name) or "not here")
+    except InputError as error:
+        return str(error)
+
+
+def _cache() -> Path:
+    import pooch
+
+    return Path(pooch.os_cache("saiki"))
+
+
+def _download(wanted: Dataset, folder: Path) -> Path:
+    """Fetch and unpack beside ``folder``, then rename: it is there whole or not at all."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=folder.parent, prefix=f".{wanted.name}-", ignore_cleanup_errors=True
+        ) as temporary:
+            archive = _fetch(wanted, Path(temporary))
+            unpacked = Path(temporary) / "unpacked"
+            unpack(archive, unpacked)
+            if not wanted.is_in(unpacked):
+                raise SaikiError(f"its archive holds no {' and no '.join(wanted.holds)}")
+            try:
+                unpacked.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # otherwise another process was faster
+                    raise
+    except (SaikiError, OSError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(
+            f"the dataset {wanted.name} is not here and cannot be downloaded ({reason}); get "
+            f"{wanted.address} on another machine, unpack it, and name its folder with --data PATH "
+            f"or keep it as {wanted.name} in a folder that SAIKI_DATA names"
+        ) from None
+    return folder
+
+
+def _fetch(wanted: Dataset, folder: Path) -> Path:
+    """Download the archive into ``folder`` and check it."""
+    import pooch
+    from requests import RequestException
+
+    terminal = sys.stderr.isatty()
+    if wanted.sha256 is None:
+        print(
+            f"{wanted.name} is downloaded without a check: nobody has published the checksum of "
+            f"{wanted.address}",
+            file=sys.stderr,
+        )
+    elif terminal:
+        print(f"downloading {wanted.name} from {wanted.address}", file=sys.stderr)
+    try:
+        with _level(pooch.get_logger(), "WARNING"):
+            return Path(
+                pooch.retrieve(
+                    wanted.address,
+                    known_hash=wanted.sha256 and f"sha256:{wanted.sha256}",
+                    fname=PurePosixPath(wanted.address).name,
+                    path=folder,
+                    progressbar=terminal,
+                )
+            )
+    except RequestException as error:
+        raise SaikiError(_network_reason(error)) from None
+    except ValueError:  # of pooch, when the checksum is another one
+        raise SaikiError("its checksum is not the one that was published") from None
+
+
+def _network_reason(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"the server answers {response.status_code} {response.reason}"
+    broken = "ChunkedEncoding" in type(error).__name__
+    return "the download broke off" if broken else "the server cannot be reached"
+
+
+@contextmanager
+def _level(logger: logging.Logger, level: str) -> Iterator[None]:
+    kept = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(kept)

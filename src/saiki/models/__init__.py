@@ -1,0 +1,5 @@
+"""Models, one a file."""
+
+from saiki.models.classifier import Convolution, SequenceClassifier
+
+__all__ = ["Convolution", "SequenceClassifier"]

@@ -1,0 +1,76 @@
+"""From the outputs of all time steps to one vector for each row."""
+
+import torch
+from torch import Tensor, nn
+
+from saiki.described import Described
+
+
+def real_steps(y: Tensor, lengths: Tensor | None) -> Tensor:
+    """Which steps of ``y: (batch, time, features)`` are real and not padding: ``(batch, time)``."""
+    steps = torch.arange(y.shape[1], device=y.device)
+    if lengths is None:
+        return torch.ones_like(steps, dtype=torch.bool).expand(y.shape[:2])
+    return steps < lengths.to(y.device)[:, None]
+
+
+class AttentionPooling(Described, nn.Module):
+    """The mean over time, weighted by what the layer learns to look at (Yang et al. 2016, §2.2).
+
+    aᵗ = softmaxₜ(vᵀ tanh(W yᵗ + b)),  u = Σₜ aᵗ yᵗ; steps beyond the length of a row weigh 0.
+
+    Args:
+        size: features of y.
+        hidden_size: rows of W.
+    """
+
+    def __init__(self, size: int, hidden_size: int = 48) -> None:
+        super().__init__()
+        self.W = nn.Linear(size, hidden_size)
+        self.v = nn.Linear(hidden_size, 1, bias=False)
+
+    def weights(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """a, ``(batch, time)``; each row sums to 1."""
+        scores: Tensor = self.v(torch.tanh(self.W(y))).squeeze(-1)
+        return scores.masked_fill(~real_steps(y, lengths), -torch.inf).softmax(-1)
+
+    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """``y: (batch, time, size)`` to ``u: (batch, size)``."""
+        u: Tensor = (self.weights(y, lengths)[..., None] * y).sum(1)
+        return u
+
+
+class MeanPooling(Described, nn.Module):
+    """The plain mean over the real steps: u = 1/T Σₜ yᵗ."""
+
+    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """``y: (batch, time, size)`` to ``u: (batch, size)``."""
+        real = real_steps(y, lengths)[..., None]
+        return (y * real).sum(1) / real.sum(1)
+
+
+class LastPooling(Described, nn.Module):
+    """Where each direction ends: its output after the last step that it reads.
+
+    With features of a forward and a backward layer side by side, the first half is taken from the
+    last real step and the second half from the first step.
+
+    Args:
+        bidirectional: whether y holds two directions.
+    """
+
+    def __init__(self, bidirectional: bool) -> None:
+        super().__init__()
+        self.bidirectional = bidirectional
+
+    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """``y: (batch, time, size)`` to ``u: (batch, size)``."""
+        if lengths is None:
+            last = y[:, -1]
+        else:
+            at = (lengths.to(y.device) - 1)[:, None, None].expand(-1, 1, y.shape[2])
+            last = y.gather(1, at).squeeze(1)
+        if not self.bidirectional:
+            return last
+        half = y.shape[2] // 2
+        return torch.cat((last[:, :half], y[:, 0, half:]), -1)

@@ -1,0 +1,72 @@
+"""Which of several processes this is, where ``torchrun`` started more than one.
+
+Alone, a process is the first of one, and every function here returns what it is given.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the processes that ``torchrun`` started, for as long as the block lasts."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local % torch.cuda.device_count())
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def count() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files and speaks."""
+    return rank() == 0
+
+
+def part(rows: int) -> slice:
+    """Which of the ``rows`` of a batch for all processes are this one's.
+
+    >>> part(32)
+    slice(0, 32, None)
+    """
+    return slice(rows * rank() // count(), rows * (rank() + 1) // count())
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum of ``values`` over all processes."""
+    if count() > 1:
+        values = values.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+        dist.all_reduce(values)
+    return values
+
+
+def from_first(data: bytes | None) -> bytes | None:
+    """What the first process has, told to all."""
+    if count() == 1:
+        return data
+    told = torch.tensor(len(data) + 1 if data is not None and is_first() else 0)
+    size = int(total(told).item()) - 1  # −1: it has nothing, which is not the same as b""
+    if size < 1:
+        return None if size < 0 else b""
+    buffer = torch.zeros(size, dtype=torch.uint8)
+    if is_first() and data is not None:
+        buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    return bytes(total(buffer).cpu().numpy())

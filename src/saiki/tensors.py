@@ -1,0 +1,79 @@
+"""Named tensors and what there is to say about them, in one file: checked, and without code.
+
+The format is safetensors. Its header holds the words, as JSON, and a checksum of everything.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from saiki.errors import InputError
+from saiki.runs import to_json, write
+
+Contents = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Path:
+    """Write ``tensors`` and ``about``, which JSON can say, whole or not at all.
+
+    Raises:
+        SaikiError: the file cannot be written.
+    """
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    words = to_json(dict(about))
+    # under one name: the order of several would change from file to file
+    header = to_json({"about": words, "sha256": _checksum(own, words)})
+    data = to_bytes(own, {"saiki": header})
+    return write(path, lambda file: file.write_bytes(data))
+
+
+def load(path: Path) -> Contents:
+    """What :func:`save` wrote.
+
+    Raises:
+        InputError: there is no such file, or it is not, to the last bit, what was written.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    return parse(data, path)
+
+
+def parse(data: bytes, path: Path) -> Contents:
+    """The contents of a file; ``path`` is where errors say it is."""
+    try:
+        tensors = from_bytes(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        header = json.loads(metadata["saiki"])
+        words, checksum = header["about"], header["sha256"]
+        about = json.loads(words)
+    except (
+        SafetensorError,
+        ValueError,
+        LookupError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+    ) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged or was not written by saiki: {reason}") from None
+    if not isinstance(about, dict) or checksum != _checksum(tensors, words):
+        raise InputError(f"{path} is damaged: it does not hold what was written")
+    return tensors, about
+
+
+def _checksum(tensors: Mapping[str, Tensor], words: str) -> str:
+    digest = hashlib.sha256(words.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""What went wrong, where, and what to try, in a sentence."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from saiki import lens
+from saiki.experiment import Experiment
+
+
+def explain(
+    experiment: Experiment,
+    model: nn.Module,
+    batches: Sequence[Any],
+    step: int,
+    figures: Mapping[str, float],
+) -> str:
+    """Why the figures of iteration ``step`` are not all numbers.
+
+    The same batches are looked at again under the lens, with the weights as they are before the
+    update: whether they are numbers themselves, in which layer and at which time step a state or
+    its gradient grew, or else which parameter's gradient is not finite.
+    """
+    loss = figures["loss"]
+    what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
+    start = f"{what} at iteration {step}: "
+    if any(_is_broken(leaf) for leaf in tree_leaves(list(batches))):
+        return start + "the batch itself holds NaN or infinite numbers; look at the data"
+    where = ""
+    for batch in batches:
+        with lens.watch(model) as view:
+            model.zero_grad()
+            experiment.measure(model, batch)["loss"].backward()
+        where = _worst(view, step) or where
+    if not where:
+        spoilt = (
+            n for n, p in model.named_parameters() if p.grad is not None and _is_broken(p.grad)
+        )
+        name = next(spoilt, None)
+        where = f"the gradient of {name} is not finite" if name else "no gradient shows where"
+    return f"{start}{where}; {_advice(experiment)}"
+
+
+def _is_broken(value: Any) -> bool:
+    return isinstance(value, Tensor) and not bool(torch.isfinite(value).all())
+
+
+def _worst(view: lens.View, step: int) -> str:
+    """The layer whose states or gradients grew the most, in the words of the lens."""
+
+    def badness(name: str) -> tuple[bool, float]:
+        layer = view[name]
+        norms = next(iter(layer.gradient.values()))
+        largest = max((math.inf if math.isnan(n) else n for n in norms), default=0.0)
+        return layer.first_infinite is not None, largest
+
+    if not view:
+        return ""
+    name = max(view, key=badness)
+    layer = f"in {name}, " if name else ""
+    return layer + lens.describe([(step, {name: view[name]})])
+
+
+def _advice(experiment: Experiment) -> str:
+    tips = [f"a learning_rate below {experiment.learning_rate:g}"]
+    if experiment.clip_norm == 0:
+        tips.append("clip_norm 1")
+    else:
+        tips.append(f"a clip_norm below {experiment.clip_norm:g}")
+    return "try " + " or ".join(tips)

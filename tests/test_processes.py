@@ -1,0 +1,131 @@
+"""Several processes as torchrun starts them, and one alone."""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from saiki import processes
+
+PROGRAM = """
+import json
+import torch
+from saiki import processes
+
+long = bytes(i * i % 251 for i in range(100_000))
+cases = {"none": None, "empty": b"", "one": b"\\x00", "long": long}
+with processes.joined():
+    first = processes.is_first()
+    values = torch.tensor([10.0 ** processes.rank(), 1.0], dtype=torch.float64)
+    whole = torch.tensor([processes.rank() + 2**53])
+    heard = {
+        name: processes.from_first(data if first else None) for name, data in cases.items()
+    }
+    told = {
+        "count": processes.count(),
+        "rank": processes.rank(),
+        "first": first,
+        "parts": [[(p := processes.part(rows)).start, p.stop] for rows in range(20)],
+        "total": processes.total(values).tolist(),
+        "whole": processes.total(whole).tolist(),
+        "kept": values.tolist(),
+        "heard": [name for name, data in cases.items() if heard[name] == data],
+        "others": processes.from_first(b"first" if first else b"another").decode(),
+    }
+    print(json.dumps(told))
+assert processes.count() == 1  # left again
+"""
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def several(request):
+    """What each of so many processes tells."""
+    count, port = request.param, free_port()
+    running = []
+    for rank in range(count):
+        environment = {
+            **os.environ,
+            "WORLD_SIZE": str(count),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+        }
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", PROGRAM],
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        )
+    told = []
+    try:
+        for process in running:
+            out, trouble = process.communicate(timeout=120)
+            assert process.returncode == 0, trouble
+            told.append(json.loads(out))
+    finally:
+        for process in running:
+            process.kill()
+    return told
+
+
+def test_each_process_knows_its_place(several):
+    count = len(several)
+    assert [its["rank"] for its in several] == list(range(count))
+    assert [its["count"] for its in several] == [count] * count
+    assert [its["first"] for its in several] == [True] + [False] * (count - 1)
+
+
+def test_the_parts_cover_every_batch_once_and_are_as_even_as_can_be(several):
+    for rows in range(20):
+        parts = [its["parts"][rows] for its in several]
+        ends = [0, *(stop for _, stop in parts)]
+        assert parts == [list(pair) for pair in itertools.pairwise(ends)]
+        assert ends[-1] == rows
+        sizes = [stop - start for start, stop in parts]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_totals_are_sums_over_all_and_leave_the_values_alone(several):
+    count = len(several)
+    want = [float("1" * count), float(count)]
+    for rank, its in enumerate(several):
+        assert its["total"] == want
+        assert its["kept"] == [10.0**rank, 1]
+        # whole numbers stay whole: no float32 on the way
+        assert its["whole"] == [count * 2**53 + sum(range(count))]
+
+
+def test_all_hear_what_the_first_has(several):
+    for its in several:
+        assert its["heard"] == ["none", "empty", "one", "long"]
+        assert its["others"] == "first"
+
+
+def test_alone_everything_is_as_it_is_given(monkeypatch):
+    values = torch.randn(3)
+    for setting in ({}, {"WORLD_SIZE": "1"}):
+        for name, value in setting.items():
+            monkeypatch.setenv(name, value)
+        with processes.joined():
+            assert (processes.count(), processes.rank(), processes.is_first()) == (1, 0, True)
+            assert processes.part(7) == slice(0, 7)
+            assert processes.total(values) is values
+            for data in (None, b"", b"\x00", bytes(100_000)):
+                assert processes.from_first(data) == data

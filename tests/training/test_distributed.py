@@ -1,0 +1,76 @@
+"""Two processes that train together, beside one that does the same alone."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+KNOBS = {
+    "adder": ["--precision", "float64", "--iterations", "150", "--optimiser", "adam"],
+    "clipped and accumulated": [
+        *("--precision", "float64", "--iterations", "60", "--optimiser", "momentum"),
+        *("--clip-norm", "0.3", "--learning-rate", "0.05", "--accumulate", "3", "--cell", "lstm"),
+        *("--average", "0.9", "--log-every", "7"),
+    ],
+}
+
+
+def run(path, *flags, processes=1):
+    words = ["-m", "saiki", "run", "adder", "--out", str(path), *flags]
+    if processes > 1:
+        words = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, timeout=300, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_two_processes_at_batch_16_are_one_at_batch_32(tmp_path, name):
+    two = run(tmp_path / "two", *KNOBS[name], "--batch-size", "16", processes=2)
+    run(tmp_path / "one", *KNOBS[name], "--batch-size", "32")
+    ours, theirs = (load_file(tmp_path / p / "model.safetensors") for p in ("two", "one"))
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.allclose(value, theirs[name], rtol=0, atol=1e-8), name
+    logs = [(tmp_path / p / "metrics.jsonl").read_text().splitlines() for p in ("two", "one")]
+    assert len(logs[0]) == len(logs[1]) > 1  # one process alone writes
+    for a, b in zip(*(map(json.loads, log) for log in logs), strict=True):
+        assert a == pytest.approx(b, rel=1e-8)
+    assert two.stdout.count(str(tmp_path / "two")) == 2  # the picture and the folder, told once
+
+
+def test_two_processes_go_on_where_they_were_stopped(tmp_path):
+    flags = [*KNOBS["adder"], "--batch-size", "4", "--log-every", "10"]
+    run(tmp_path / "whole", *flags, processes=2)
+    # the checkpoint of a shorter run, told to be one of the longer one
+    code = (
+        "import sys\n"
+        "from saiki import cli, session, processes\n"
+        "keep = session._Record.keep\n"
+        "def stop(record):\n"
+        "    keep(record)\n"
+        "    if record.training.step == 37 and processes.rank() == 1:\n"
+        "        record.training.interrupted = True\n"
+        "session._Record.keep = stop\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "stops.py").write_text(code)
+    words = [str(tmp_path / "stops.py"), "run", "adder", "--out", str(tmp_path / "cut"), *flags]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words],
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert not (tmp_path / "cut" / "result.json").exists()
+    done = run(tmp_path / "cut", "--resume", processes=2)
+    assert "goes on from iteration 37" in done.stdout
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

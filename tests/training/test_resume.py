@@ -1,0 +1,243 @@
+"""Nothing is lost: a run that is killed or stopped goes on as if nothing had happened."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from saiki import session, tensors
+from saiki.errors import InputError, SaikiError
+from saiki.experiments.adder import Adder
+from saiki.runs import TEMPORARY, RunFolder
+
+KNOBS = {
+    "iterations": 6000,
+    "log_every": 50,
+    "cell": "gru",
+    "hidden_size": 12,
+    "optimiser": "adam",
+    "warmup": 0.2,
+    "schedule": "cosine",
+    "average": 0.99,
+    "keep": "best",
+    "accumulate": 2,
+}
+FLAGS = [w for name, value in KNOBS.items() for w in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def command(path, *more):
+    words = [sys.executable, "-m", "saiki", "run", "adder", "--out", str(path)]
+    return [*words, "--checkpoint-seconds", "0.05", *more]
+
+
+def started(path, *more):
+    return subprocess.Popen(
+        command(path, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def points(path):
+    try:
+        return len((path / "metrics.jsonl").read_bytes().splitlines())
+    except FileNotFoundError:
+        return 0
+
+
+def wait_for(path, count, process):
+    """Until the run has so many points, or ends."""
+    while points(path) < count and process.poll() is None:
+        time.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("undisturbed")
+    session.run(Adder.from_dict(KNOBS), RunFolder(path))
+    return path
+
+
+def assert_same(path, undisturbed):
+    for name in ("metrics.jsonl", "model.safetensors"):
+        assert (path / name).read_bytes() == (undisturbed / name).read_bytes(), name
+    found, wanted = (json.loads((p / "result.json").read_text()) for p in (path, undisturbed))
+    assert found.pop("seconds") > 0
+    wanted.pop("seconds")
+    assert found == wanted
+    last = [tensors.load(p / session.CHECKPOINT) for p in (path, undisturbed)]
+    assert last[0][1]["training"] == last[1][1]["training"]
+    assert last[0][0].keys() == last[1][0].keys()
+    assert all(torch.equal(value, last[1][0][name]) for name, value in last[0][0].items())
+
+
+def test_a_run_that_is_killed_five_times_ends_as_the_one_that_never_was(tmp_path, undisturbed):
+    path, dice = tmp_path / "run", random.Random(7)
+    aims = sorted(dice.sample(range(1, 118), 5))
+    process = started(path, *FLAGS)
+    for aim in aims:
+        wait_for(path, aim, process)
+        time.sleep(dice.random() * 0.02)
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        process = started(path, "--resume")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert_same(path, undisturbed)
+    assert not list(path.rglob(f"{TEMPORARY}*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_saves_and_says_how_to_go_on(tmp_path, undisturbed, number):
+    path = tmp_path / "my run"
+    process = started(path, *FLAGS, "--checkpoint-seconds", "1000")
+    wait_for(path, 3, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    said = errors.splitlines()
+    assert len(said) == 1
+    assert f"go on with: saiki run adder --out '{path}' --resume" in said[0]
+    done = int(said[0].split("after iteration ")[1].split(",")[0])
+    assert 150 <= done < 6000
+    _, about = tensors.load(path / session.CHECKPOINT)
+    assert about["training"]["step"] == done
+    again = subprocess.run(command(path, "--resume"), capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert f"goes on from iteration {done}" in again.stdout
+    assert_same(path, undisturbed)
+
+
+# In one process: the training is stopped by an error where a file is written.
+
+SMALL = {**KNOBS, "iterations": 300, "log_every": 20}
+
+
+class CutError(Exception):
+    """Stands for the power cut."""
+
+
+def cut_after(monkeypatch, step):
+    keep = session._Record.keep
+
+    def keep_and_cut(record):
+        keep(record)
+        if record.training.step == step:
+            raise CutError
+
+    monkeypatch.setattr(session._Record, "keep", keep_and_cut)
+
+
+def outcome(path, knobs, **options):
+    return session.run(Adder.from_dict(knobs), RunFolder(path), None, session.Options(**options))
+
+
+@pytest.mark.parametrize("step", [1, 19, 20, 21, 299, 300])
+def test_every_place_in_the_curve_can_be_gone_on_from(tmp_path, monkeypatch, step):
+    outcome(tmp_path / "whole", SMALL, watch=True)
+    with monkeypatch.context() as patched:
+        cut_after(patched, step)
+        with pytest.raises(CutError):
+            outcome(tmp_path / "cut", SMALL, watch=True, checkpoint_seconds=0.0)
+    outcome(tmp_path / "cut", SMALL, watch=True)
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+    logs = [(tmp_path / p / "lens.jsonl").read_bytes() for p in ("cut", "whole")]
+    assert logs[0] == logs[1]
+
+
+def test_without_a_checkpoint_yet_the_run_begins_anew(tmp_path, monkeypatch):
+    outcome(tmp_path / "whole", SMALL)
+    with monkeypatch.context() as patched:
+        cut_after(patched, 70)
+        with pytest.raises(CutError):
+            outcome(tmp_path / "cut", SMALL)
+    assert points(tmp_path / "cut") == 3
+    outcome(tmp_path / "cut", SMALL)
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_patience_is_remembered(tmp_path, monkeypatch):
+    knobs = {**SMALL, "patience": 2, "learning_rate": 2.0, "schedule": "constant", "average": 0.0}
+    outcome(tmp_path / "whole", knobs)
+    ended = json.loads((tmp_path / "whole" / "result.json").read_text())["iterations"]
+    assert 60 <= ended < 300
+    with monkeypatch.context() as patched:
+        cut_after(patched, ended - 10)
+        with pytest.raises(CutError):
+            outcome(tmp_path / "cut", knobs, checkpoint_seconds=0.0)
+    outcome(tmp_path / "cut", knobs)
+    assert_same(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_is_whole(tmp_path, monkeypatch):
+    outcome(tmp_path / "whole", SMALL)
+    sync, written = os.fsync, []
+
+    def full(handle):
+        written.append(handle)
+        if len(written) > 5:
+            raise OSError(28, "No space left on device")
+        sync(handle)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(SaikiError, match=r"^cannot write .*safetensors: No space") as e:
+            outcome(tmp_path / "full", SMALL, checkpoint_seconds=0.0)
+    assert "\n" not in str(e.value)
+    _, about = tensors.load(tmp_path / "full" / session.CHECKPOINT)
+    assert about["training"]["step"] == 4  # config.json and four checkpoints were written
+    assert not list((tmp_path / "full").rglob(f"{TEMPORARY}*"))
+    outcome(tmp_path / "full", SMALL)
+    assert_same(tmp_path / "full", tmp_path / "whole")
+
+
+def test_a_log_on_a_full_disk_is_one_sentence_and_the_checkpoint_is_whole(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(SaikiError, match=r"^cannot write .*metrics.jsonl: No space left"):
+        outcome(path, {**SMALL, "iterations": 30}, checkpoint_seconds=0.0)
+    _, about = tensors.load(path / session.CHECKPOINT)
+    assert about["training"]["step"] == 19
+
+
+def begun(path, monkeypatch):
+    with monkeypatch.context() as patched:
+        cut_after(patched, 30)
+        with pytest.raises(CutError):
+            outcome(path, SMALL, checkpoint_seconds=0.0)
+
+
+def test_a_folder_of_other_knobs_is_refused_and_keeps_its_checkpoint(tmp_path, monkeypatch):
+    begun(tmp_path, monkeypatch)
+    before = (tmp_path / session.CHECKPOINT).read_bytes()
+    with pytest.raises(InputError, match="holds a run of other knobs"):
+        outcome(tmp_path, {**SMALL, "hidden_size": 13})
+    assert (tmp_path / session.CHECKPOINT).read_bytes() == before
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
+    begun(tmp_path, monkeypatch)
+    path = tmp_path / session.CHECKPOINT
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:-9] + b"\0" + whole[-8:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is damaged") as error:
+            outcome(tmp_path, SMALL)
+        assert "\n" not in str(error.value)
+        assert path.read_bytes() == damaged
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
+    begun(tmp_path / "one", monkeypatch)
+    other = {**SMALL, "seed": 5}
+    outcome(tmp_path / "two", {**other, "iterations": 20})
+    there = tmp_path / "two" / session.CHECKPOINT
+    (tmp_path / "one" / session.CHECKPOINT).write_bytes(there.read_bytes())
+    with pytest.raises(InputError, match="is of a run with other knobs"):
+        outcome(tmp_path / "one", SMALL)
