@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+import signal
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
-from saiki import plots, sweep
+from saiki import cli, plots, sweep
 from saiki.errors import InputError
 from saiki.experiment import Claim, Trial
 from saiki.experiments.adder import Adder
@@ -191,3 +193,95 @@ def test_the_settings_of_the_claims_decide_every_claim():
     trials = [Trial(row.experiments[0].to_dict(), (figures,)) for row in rows]
     decided = [claim.statement for claim, _, _ in sweep.verdicts(Adder, rows, trials)]
     assert decided == [claim.statement for claim in Adder.claims]
+
+
+# Going on with a sweep.
+
+KNOBS = ["hidden_size=3,4", "iterations=12", "bits=4", "longer_bits=5", "log_every=4"]
+WORDS = ["try", "adder", *KNOBS, "--seeds", "2"]
+
+
+def in_this_process(started, stop_after=None):
+    """A runner that notes what it starts, and is stopped by Ctrl-C in the middle of a run."""
+
+    append = RunFolder.append
+
+    def stop(*line):
+        append(*line)
+        signal.raise_signal(signal.SIGINT)
+
+    def run(tasks):
+        for task in tasks:
+            started.append(task.folder.path.name)
+            with pytest.MonkeyPatch.context() as patch:
+                if len(started) == stop_after:
+                    patch.setattr(RunFolder, "append", stop)
+                task.run()
+            yield task
+
+    return run
+
+
+def try_(capsys, monkeypatch, runner, *words):
+    """Exit code and table, without the column of seconds, of a sweep that ``runner`` does."""
+    monkeypatch.setattr(sweep, "processes", lambda jobs: nullcontext(runner))
+    code = cli.main([*WORDS, *words])
+    lines = capsys.readouterr().out.splitlines()
+    return code, [line.split()[:-3] for line in lines[:3]]
+
+
+def without_seconds(path):
+    rows = json.loads((path / "table.json").read_text())
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+
+def test_a_sweep_that_was_stopped_goes_on_to_the_same_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = try_(capsys, monkeypatch, in_this_process([]), "--out", "whole")
+    first, second = [], []
+    code, _ = try_(capsys, monkeypatch, in_this_process(first, stop_after=3))
+    assert (code, len(first)) == (130, 3)
+    assert len(list(tmp_path.glob("runs/adder/1/*/result.json"))) == 2
+    assert try_(capsys, monkeypatch, in_this_process(second), "--resume") == whole
+    assert second == [first[2], second[1]]  # the one that was stopped, and the one not begun
+    assert len({*first, *second}) == 4
+    folder = tmp_path / "runs/adder/1"
+    assert without_seconds(folder) == without_seconds(tmp_path / "whole")
+    for name in ("model.safetensors", "metrics.jsonl"):
+        for path in (tmp_path / "whole").glob(f"*/{name}"):
+            there = folder / path.relative_to(tmp_path / "whole")
+            assert there.read_bytes() == path.read_bytes()
+
+
+def test_a_sweep_that_has_ended_runs_nothing_again(tmp_path, capsys, monkeypatch):
+    before = try_(capsys, monkeypatch, in_this_process([]), "--out", str(tmp_path))
+    table, started = (tmp_path / "table.json").read_bytes(), []
+    words = ("--out", str(tmp_path), "--resume")
+    assert try_(capsys, monkeypatch, in_this_process(started), *words) == before
+    assert started == []
+    assert (tmp_path / "table.json").read_bytes() == table  # to the seconds
+
+
+def test_a_folder_of_something_else_is_no_sweep_to_go_on_with(tmp_path, capsys, monkeypatch):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    words = ("--out", str(tmp_path), "--resume")
+    assert try_(capsys, monkeypatch, in_this_process([]), *words)[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_processes_yield_each_run_as_it_ends_and_pass_its_error_on(tmp_path):
+    good, bad = (
+        sweep.Task(
+            Adder(iterations=3, bits=4, longer_bits=4, device=device),
+            RunFolder(tmp_path / device),
+            None,
+            False,
+        )
+        for device in ("cpu", "mps")
+    )
+    with sweep.processes(1) as run:
+        runs = run([good, bad])
+        assert next(runs) is good
+        assert good.folder.is_finished
+        with pytest.raises(InputError, match="device must be one that is here, got 'mps'"):
+            next(runs)

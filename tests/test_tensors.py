@@ -177,6 +177,12 @@ def test_files_by_other_programs_are_refused_in_a_sentence(tmp_path, metadata):
     assert "\n" not in str(caught.value)
 
 
+def test_words_that_are_no_object_are_refused_even_with_their_checksum(tmp_path):
+    kept = {"a": torch.ones(3)}
+    header = json.dumps({"about": "[]", "sha256": tensors._checksum(kept, "[]")})
+    assert "damaged" in told(to_bytes(kept, {"saiki": header}), tmp_path / "x")
+
+
 def test_what_is_no_file_of_tensors_is_refused(tmp_path):
     path = tmp_path / "x"
     for data in (b"", b"\0" * 100, b"\xff" * 100, b"PK\x03\x04" + bytes(50), b"{}"):

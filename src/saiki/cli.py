@@ -116,7 +116,8 @@ def run(words: list[str]) -> int:
     with processes.joined():
         say = _say if processes.is_first() else lambda line: None
         if options.resume:
-            folder = RunFolder.resume(options.name, options.out)
+            several = options.cross_validate is not None
+            folder = RunFolder.resume(options.name, options.out, several)
             experiment = _setting(options, folder)
         else:
             experiment = _setting(options)
@@ -155,13 +156,19 @@ def try_(words: list[str]) -> int:
     parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
     parser.add_argument("--seeds", type=_count, default=3, help="runs of each setting (3)")
     jobs = os.cpu_count() or 1
-    parser.add_argument("--jobs", type=_count, default=jobs, help=f"runs at a time ({jobs})")
+    help = f"runs at a time ({jobs}; on a Ray cluster as many as it has CPUs)"
+    parser.add_argument("--jobs", type=_count, help=help)
+    help = (
+        "run on a Ray cluster: auto, HOST:PORT, ray://HOST:10001, or local for one on this "
+        "machine; pip install 'saiki[ray]'"
+    )
+    parser.add_argument("--ray", metavar="ADDRESS", help=help)
     parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
     help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
     parser.add_argument("--resume", action="store_true", help=help)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
     options = parser.parse_intermixed_args(words)
-    from saiki import sweep
+    from saiki import cluster, sweep
     from saiki.experiments import load
     from saiki.runs import RunFolder
 
@@ -172,9 +179,13 @@ def try_(words: list[str]) -> int:
         )
     else:
         rows = sweep.claim_settings(experiment, options.seeds)
-    folder = RunFolder.resume if options.resume else RunFolder.create
-    out = folder(options.name, options.out)
-    trials = sweep.run_all(rows, out, options.preset, options.jobs, options.lens)
+    ray, at_a_time = options.ray, options.jobs
+    with cluster.joined(ray, at_a_time) if ray else sweep.processes(at_a_time or jobs) as run:
+        if options.resume:
+            out = RunFolder.resume(options.name, options.out, several=True)
+        else:
+            out = RunFolder.create(options.name, options.out)
+        trials = sweep.run_all(rows, out, options.preset, options.lens, run)
     lines = sweep.table(rows, trials)
     pictures = sweep.save(out, rows, lines)
     sweep.show(lines, (experiment.score, "loss", "seconds"), _say)

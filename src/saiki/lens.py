@@ -64,18 +64,27 @@ class LayerView:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "LayerView":
-        """From what :meth:`to_dict` gave, out of a file: what was not finite there is NaN."""
-        numbers = {
-            state: [math.nan if norm is None else norm for norm in norms]
-            for state, norms in values["gradient"].items()
-        }
-        named = {
-            name: Statistics(
-                **{k: math.nan if v is None and k != "saturated" else v for k, v in its.items()}
-            )
-            for name, its in values["values"].items()
-        }
-        return cls(numbers, named, values["first_infinite"], values["reverse"])
+        """From what :meth:`to_dict` gave, out of a file: what was not finite there is NaN.
+
+        Raises:
+            LookupError, TypeError, ValueError or AttributeError: it is something else.
+        """
+        gradient = {s: [_out_of_file(n) for n in norms] for s, norms in values["gradient"].items()}
+        named = {}
+        for name, its in values["values"].items():
+            saturated = its.pop("saturated")
+            numbers = {key: _out_of_file(value) for key, value in its.items()}
+            edge = None if saturated is None else _out_of_file(saturated)
+            named[name] = Statistics(**numbers, saturated=edge)
+        first = values["first_infinite"]
+        if not gradient or not all(gradient.values()):
+            raise ValueError("a layer without gradients")
+        return cls(gradient, named, None if first is None else int(first), bool(values["reverse"]))
+
+
+def _out_of_file(value: float | None) -> float:
+    """A number out of JSON, where what is not finite is null."""
+    return math.nan if value is None else 0.0 + value
 
 
 View = dict[str, LayerView]

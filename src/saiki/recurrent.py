@@ -159,7 +159,7 @@ class Recurrent(Described, nn.Module):
         if not why:
             key: int = _key(self, x.dtype)
             if tensors is None:
-                tensors = kernels.known[x.dtype].setting.tensors()
+                tensors = kernels.known[x.dtype][0].setting.tensors()
             why = kernels.mixture(x, (*start, *tensors))
             if not why and key >= 0:
                 return key, tensors

@@ -5,7 +5,7 @@ import math
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,10 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def _is_figure(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and abs(value) < 1e300)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The object in ``path``; an error in one sentence when there is none."""
     try:
@@ -117,8 +121,11 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def resume(cls, name: str, out: Path | None = None) -> "RunFolder":
+    def resume(cls, name: str, out: Path | None = None, several: bool = False) -> "RunFolder":
         """The folder ``out``, or the newest of ``runs/NAME/1``, ``2``, … here: to go on in.
+
+        Args:
+            several: whether it is the folder of several runs, each in a folder of its own in it.
 
         Raises:
             InputError: there is no such folder, or it holds something else.
@@ -130,9 +137,10 @@ class RunFolder:
             out = max(numbered, key=lambda path: int(path.name))
         if not out.is_dir():
             raise InputError(f"{out} does not exist, so there is no run to go on with")
-        files = [p for p in out.iterdir() if not p.name.startswith(TEMPORARY)]
-        if files and not (out / "config.json").is_file():
-            raise InputError(f"{out} is not a run folder: it holds no config.json")
+        files = (p for p in out.rglob("*") if p.is_file() and not p.name.startswith(TEMPORARY))
+        config = "*/config.json" if several else "config.json"
+        if any(files) and not any(out.glob(config)):
+            raise InputError(f"{out} is not a run folder: it holds no {config}")
         return cls(out)
 
     def begin(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
@@ -179,7 +187,15 @@ class RunFolder:
 
     @property
     def result(self) -> dict[str, Any]:
-        return read_json(self.path / "result.json")
+        """The final figures, a flat object."""
+        path = self.path / "result.json"
+        result = read_json(path)
+        stopped = result.get("stopped")
+        if not all(_is_figure(v) for k, v in result.items() if k != "stopped") or not (
+            stopped is None or isinstance(stopped, str)
+        ):
+            raise InputError(f"{path} is damaged: it must hold numbers under their names")
+        return result
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -198,15 +214,20 @@ class RunFolder:
         except OSError as error:
             raise SaikiError(f"cannot write {path}: {error.strerror}") from error
 
-    def cut(self, name: str, count: int) -> None:
-        """Keep the first ``count`` lines of a log, if there is one."""
+    def points(self) -> list[dict[str, Any]]:
+        """The points of the curves, lines of ``metrics.jsonl``: numbers under their names."""
+        points = list(self.lines("metrics.jsonl"))
+        for number, point in enumerate(points, 1):
+            if not {"step", "loss"} <= set(point) or not all(map(_is_figure, point.values())):
+                raise InputError(f"{self.path / 'metrics.jsonl'} is damaged at line {number}")
+        return points
+
+    def rewrite(self, name: str, records: Iterable[dict[str, Any]]) -> None:
+        """Make a log hold these records, if there is one or anything to hold."""
+        text = "".join(to_json(record) + "\n" for record in records)
         path = self.path / name
-        if not path.exists():
-            return
-        kept = path.read_bytes().splitlines(keepends=True)[:count]
-        if len(kept) < count:
-            raise InputError(f"{path} has {len(kept)} lines, and the checkpoint counts {count}")
-        write(path, lambda file: file.write_bytes(b"".join(kept)))
+        if text or path.exists():
+            write(path, lambda file: file.write_text(text, encoding="utf-8"))
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The records of ``metrics.jsonl`` or another log; none if there is no such file."""
@@ -220,7 +241,7 @@ class RunFolder:
         for number, line in enumerate(lines, 1):
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
                 raise InputError(f"{path} is damaged at line {number}")

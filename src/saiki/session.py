@@ -1,12 +1,14 @@
 """One run: from knobs to a run folder with its figures, its model and its pictures."""
 
+import itertools
+import math
 import shlex
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +79,16 @@ def run(
     """
     if experiment.threads is not None:
         torch.set_num_threads(experiment.threads)
+    if options.tensorboard:
+        _summary_writer()  # refused before anything is written
     if processes.is_first():
         folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
     say = options.say if processes.is_first() else None
+    left = _left(experiment, folder)
     torch.manual_seed(experiment.seed)
     training = Training(experiment, experiment.model())
     record = _Record(training, folder, options)
-    record.restore()
+    record.restore(left)
     if say and (opening := experiment.opening()):
         say(opening + "\n")
     if say and training.step == 0:
@@ -121,6 +126,19 @@ def run(
     return _finish(record, trouble, say)
 
 
+def _left(experiment: Experiment, folder: RunFolder) -> tensors.Contents | None:
+    """The checkpoint of the run in ``folder``, if there is one."""
+    path = folder.path / CHECKPOINT
+    data = path.read_bytes() if processes.is_first() and path.exists() else None
+    data = processes.from_first(data)
+    if data is None:
+        return None
+    kept, about = tensors.parse(data, path)
+    if about.get("run") != [experiment.name, experiment.to_dict()]:
+        raise InputError(f"{path} is of a run with other knobs than {folder.path}")
+    return kept, about
+
+
 def _command() -> list[str]:
     return ["saiki", *sys.argv[1:]]
 
@@ -138,7 +156,7 @@ class _Record:
         self.started = self.saved = time.monotonic()
         self.seconds_before = 0.0
         self.writes = processes.is_first()
-        self.board = _board(folder.path) if options.tensorboard and self.writes else None
+        self.board: Any = None
 
     @property
     def seconds(self) -> float:
@@ -149,13 +167,17 @@ class _Record:
         if not self.writes:
             return
         self.folder.append(METRICS, self.curve[-1])
-        if self.board is not None:
-            for name, value in point.figures.items():
-                self.board.add_scalar(name, value, point.step)
+        self.show(self.curve[-1])
         if point.view is not None:
             self.history.append((point.step, point.view))
             layers = {name: layer.to_dict() for name, layer in point.view.items()}
             self.folder.append(LENS, {"step": point.step, "layers": layers})
+
+    def show(self, record: Mapping[str, float | None]) -> None:
+        """Put a line of the curves on the board, if there is one."""
+        for name, value in record.items():
+            if self.board is not None and name != "step":
+                self.board.add_scalar(name, math.nan if value is None else value, record["step"])
 
     def is_shown(self, point: Point) -> bool:
         """Whether a tenth of the training ends with this point."""
@@ -168,40 +190,50 @@ class _Record:
             self.save()
 
     def save(self) -> None:
-        """Write a checkpoint: the training, and how much of each log belongs to it."""
+        """Write a checkpoint: the training, and what of the logs belongs to it."""
         if not self.writes:
             return
         kept, state = self.training.state()
         about = {
-            "experiment": self.experiment.name,
-            "knobs": self.experiment.to_dict(),
+            "run": [self.experiment.name, self.experiment.to_dict()],
             "training": state,
-            "lines": {METRICS: len(self.curve), LENS: len(self.history)},
+            "curve": self.curve,
+            "looks": len(self.history),
             "seconds": self.seconds,
         }
         tensors.save(self.folder.path / CHECKPOINT, kept, about)
+        if self.board is not None:
+            self.board.flush()
         self.saved = time.monotonic()
 
-    def restore(self) -> None:
-        """Go on from the checkpoint, if there is one; what the logs hold beyond it is cut off."""
-        path = self.folder.path / CHECKPOINT
-        data = path.read_bytes() if self.writes and path.exists() else None
-        data = processes.from_first(data)
-        lines: dict[str, int] = {}
-        if data is not None:
-            kept, about = tensors.parse(data, path)
-            if about.get("knobs") != self.experiment.to_dict():
-                raise InputError(f"{path} is of a run with other knobs than {self.folder.path}")
+    def restore(self, left: tensors.Contents | None) -> None:
+        """Go on from a checkpoint, if there is one; the logs become what they were then."""
+        looks = 0
+        if left is not None:
+            kept, about = left
             self.training.restore((kept, about["training"]))
-            self.seconds_before, lines = about["seconds"], about["lines"]
+            self.seconds_before, self.curve = about["seconds"], about["curve"]
+            looks = about["looks"]
         if self.writes:
-            for name in (METRICS, LENS):
-                self.folder.cut(name, lines.get(name, 0))
-            self.curve = list(self.folder.lines(METRICS))
+            self.folder.rewrite(METRICS, self.curve)
+            self.folder.rewrite(LENS, itertools.islice(self.folder.lines(LENS), looks))
             self.history = [
-                (line["step"], {n: lens.LayerView.of(its) for n, its in line["layers"].items()})
-                for line in self.folder.lines(LENS)
+                _look(line, self.folder.path / LENS) for line in self.folder.lines(LENS)
             ]
+            if self.options.tensorboard:
+                # what a board was told before is void from step 0 on, and told again
+                path = self.folder.path / "tensorboard"
+                self.board = _summary_writer()(path, purge_step=0)
+                for point in self.curve:
+                    self.show(point)
+
+
+def _look(line: dict[str, Any], path: Path) -> tuple[int, lens.View]:
+    """What the lens saw, out of a line of its log."""
+    try:
+        return int(line["step"]), {n: lens.LayerView.of(v) for n, v in line["layers"].items()}
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise InputError(f"{path} is damaged at iteration {line.get('step')}") from None
 
 
 def _finish(record: _Record, trouble: str | None, say: Say | None) -> Outcome:
@@ -242,29 +274,40 @@ def cross_validate(
     Raises:
         InputError: the experiment has no folds of that name.
     """
-    folds = experiment.folds(by)
     found: dict[str, Figures] = {}
-    for changes in folds:
+    troubles = []
+    for changes in experiment.folds(by):
         label = ",".join(f"{name}={value}" for name, value in changes.items())
         if options.say and processes.is_first():
             options.say(f"\n{label}")
-        fold = RunFolder(folder.path / label)
+        fold = RunFolder(folder.path / label.replace("/", "_"))
         setting = experiment.from_dict({**experiment.to_dict(), **changes})
-        done = fold.is_finished
-        found[label] = fold.figures if done else run(setting, fold, None, options).figures
+        if fold.is_finished:
+            outcome = Outcome(fold, fold.figures, fold.result["stopped"])
+        else:
+            try:
+                outcome = run(setting, fold, None, options)
+            except KeyboardInterrupt as stop:
+                again = f"--cross-validate {by} --out {shlex.quote(str(folder.path))} --resume"
+                said = str(stop).partition("; go on with")[0]
+                raise KeyboardInterrupt(
+                    f"{said}; go on with the same command and {again}"
+                ) from None
+        found[label] = outcome.figures
+        if outcome.trouble:
+            troubles.append(f"{label}: {outcome.trouble}")
+    trouble = "; ".join(troubles) or None
     if not processes.is_first():
-        return Outcome(folder, {}, None)
-    names = [n for n, v in next(iter(found.values())).items() if isinstance(v, float | int)]
-    values = {name: [its.get(name) for its in found.values()] for name in names}
-    figures: Figures = {
-        name: None if None in its else sum(its) / len(its)  # type: ignore[arg-type]
-        for name, its in values.items()
-    }
-    figures |= {
-        f"{experiment.score} {label}": its[experiment.score] for label, its in found.items()
-    }
-    folder.write_result(dict(figures))
-    return Outcome(folder, figures, None)
+        return Outcome(folder, {}, trouble)
+    figures: Figures = {}
+    for name in next(iter(found.values())):
+        values = [its[name] for its in found.values() if its.get(name) is not None]
+        if len(values) == len(found):
+            figures[name] = sum(values) / len(values)  # type: ignore[arg-type]
+    for label, its in found.items():
+        figures[f"{experiment.score} {label}"] = its[experiment.score]
+    folder.write_result({**figures, "stopped": trouble})
+    return Outcome(folder, figures, trouble)
 
 
 @contextmanager
@@ -287,14 +330,14 @@ def _pausing(training: Training) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _board(path: Path) -> Any:
+def _summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise InputError(
             "--tensorboard needs a package: pip install 'saiki[tensorboard]'"
         ) from None
-    return SummaryWriter(path / "tensorboard")
+    return SummaryWriter
 
 
 def loss_curve(folder: RunFolder) -> plots.Curve:
@@ -304,9 +347,7 @@ def loss_curve(folder: RunFolder) -> plots.Curve:
 
 def curves_of(folder: RunFolder) -> dict[str, plots.Curve]:
     """Each figure of the points of a run over the iterations, where it was a number."""
-    points = list(folder.lines(METRICS))
-    if not all("step" in point and "loss" in point for point in points):
-        raise InputError(f"{folder.path / METRICS} has a line without step or loss")
+    points = folder.points()
     names = dict.fromkeys(["loss", *(name for point in points for name in point)])
     known = {n: [p for p in points if p.get(n) is not None] for n in names if n != "step"}
     return {n: ([p["step"] for p in its], [p[n] for p in its]) for n, its in known.items()}

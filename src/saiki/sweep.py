@@ -9,6 +9,7 @@ import os
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,28 @@ from saiki.runs import RunFolder, to_json, write
 
 Changes = dict[str, Value]
 Row = dict[str, Value | float | None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a sweep: all that a process needs to know of it."""
+
+    experiment: Experiment
+    folder: RunFolder
+    preset: str | None
+    watch: bool
+
+    def run(self) -> None:
+        session.run(self.experiment, self.folder, self.preset, session.Options(watch=self.watch))
+
+    @property
+    def figures(self) -> Figures:
+        """What came of it, once its folder is finished."""
+        return self.folder.figures | {"stopped": float(self.folder.result["stopped"] is not None)}
+
+
+Runner = Callable[[Sequence[Task]], Iterator[Task]]
+"""Runs tasks, several at a time, and yields each of them when its folder is finished."""
 
 
 @dataclass(frozen=True)
@@ -73,42 +96,46 @@ def settings(
 
 
 def run_all(
-    rows: Sequence[Setting], out: RunFolder, preset: str | None, jobs: int, watch: bool
+    rows: Sequence[Setting], out: RunFolder, preset: str | None, watch: bool, run: Runner
 ) -> list[Trial]:
-    """Run every seed of every setting, ``jobs`` at a time in processes of their own."""
-    tasks = {
-        (i, seed): (member, out.path / folder_name(row, seed), preset, watch)
-        for i, row in enumerate(rows)
-        for seed, member in enumerate(row.experiments)
-    }
-    results: dict[tuple[int, int], Figures] = {}
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool,
-        tqdm(total=len(tasks), unit="run", disable=None, leave=False) as bar,
-    ):
-        futures = {pool.submit(_one, *task): key for key, task in tasks.items()}
-        try:
-            for future in as_completed(futures):
-                results[futures[future]] = future.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    """Have ``run`` do every seed of every setting below ``out``, but for those finished there."""
+    tasks = [
+        [
+            Task(member, RunFolder(out.path / folder_name(row, seed)), preset, watch)
+            for seed, member in enumerate(row.experiments)
+        ]
+        for row in rows
+    ]
+    every = [task for its in tasks for task in its]
+    left = [task for task in every if not task.folder.is_finished]
+    with tqdm(
+        total=len(every), initial=len(every) - len(left), unit="run", disable=None, leave=False
+    ) as bar:
+        for _ in run(left):
+            bar.update()
     return [
-        Trial(
-            row.experiments[0].to_dict(), tuple(results[i, s] for s in range(len(row.experiments)))
-        )
-        for i, row in enumerate(rows)
+        Trial(row.experiments[0].to_dict(), tuple(task.figures for task in its))
+        for row, its in zip(rows, tasks, strict=True)
     ]
 
 
-def _one(experiment: Experiment, path: Path, preset: str | None, watch: bool) -> Figures:
-    folder = RunFolder(path)
-    if not folder.is_finished:
-        session.run(experiment, folder, preset, session.Options(watch=watch))
-    return folder.figures | {"stopped": float(folder.result["stopped"] is not None)}
+@contextmanager
+def processes(jobs: int) -> Iterator[Runner]:
+    """Runs in processes of their own on this machine, ``jobs`` at a time."""
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,))
+
+    def run(tasks: Sequence[Task]) -> Iterator[Task]:
+        futures = {pool.submit(task.run): task for task in tasks}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
+
+    try:
+        yield run
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def folder_name(row: Setting, seed: int) -> str:

@@ -83,7 +83,14 @@ def close(a, b, tolerance=1e-9):
 # What the numbers depend on.
 
 
-@pytest.mark.parametrize("settings", [Augmentation(), Augmentation(room=1.0, noise=1.0, masks=0)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Augmentation(),
+        Augmentation(room=1.0, noise=1.0, masks=0),
+        Augmentation(shift=0.0, speed=1.0),
+    ],
+)
 def test_the_same_keys_give_the_same_whatever_else_is_in_the_batch(settings):
     augmenter = Augmenter(LogMel(RATE).double(), settings)
     waves = [noise(s) for s in (0.4, 0.08, 1.5, 0.3, 0.21, 0.55, 0.0301, 0.7)]

@@ -190,6 +190,18 @@ def test_a_row_alone_is_the_row_in_a_padded_batch():
         assert z[i, frames[i] :].abs().sum() == 0
 
 
+def test_there_is_no_power_beyond_the_frames_of_a_row():
+    mel = front()
+    waves = [noise(s) for s in (0.5, 0.1001, 0.1099, 0.02)]
+    power, frames = mel.power(*ragged(*waves, more=1))  # the last window reaches beyond its row
+    assert frames.tolist() == [51, 11, 11, 3]
+    for i, wave in enumerate(waves):
+        alone, (count,) = mel.power(*ragged(wave, more=1))  # and its last sample by one
+        close(power[i, :, :count], alone[0, :, :count])
+        assert power[i, :, count - 1].max() > 0
+        assert power[i, :, count:].abs().sum() == 0
+
+
 def test_silence_beyond_the_margin_changes_nothing():
     mel, wave = front(), noise(0.3)
     usual = features(mel, torch.cat((silence(0.2), wave, silence(0.2))))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from saiki.cells import GRU
+from saiki.errors import InputError
 from saiki.experiment import Experiment
 from saiki.knobs import knob
 from saiki.recurrent import Recurrent
@@ -267,3 +268,156 @@ def test_the_view_of_a_point_is_that_of_its_own_iteration():
     h, _ = again(x[None])  # after one update, with the second batch
     assert points[1].view[""].values["h"].mean == pytest.approx(h.mean().item(), rel=1e-12)
     assert points[0].view[""].values["h"].mean != pytest.approx(h.mean().item(), rel=1e-3)
+
+
+def test_batches_together_are_one_large_batch():
+    apart = Line(iterations=20, batch_size=3, accumulate=4, optimiser="adam", clip_norm=0.5)
+
+    @dataclass(frozen=True)
+    class Sum(Line):
+        """The same rows, twelve at a time; the sum over three rows is a mean over four times."""
+
+        def batches(self, start=0):
+            parts = Line(batch_size=3, seed=self.seed).batches(4 * start)
+            while True:
+                x, t = zip(*itertools.islice(parts, 4), strict=True)
+                yield torch.cat(x), torch.cat(t)
+
+        def measure(self, model, batch):
+            return {"loss": super().measure(model, batch)["loss"] / 4}
+
+    together = Sum(iterations=20, batch_size=12, optimiser="adam", clip_norm=0.5)
+    (w, points), (wanted, whole) = trained(apart), trained(together)
+    np.testing.assert_allclose(w, wanted, rtol=1e-12)
+    for a, b in zip(points, whole, strict=True):
+        assert a.figures == pytest.approx(b.figures, rel=1e-12)
+
+
+def test_the_norm_after_clipping_is_told_beside_the_one_before():
+    _, points = trained(Line(iterations=30, log_every=1, clip_norm=0.7))
+    for point in points:
+        before, after = point.figures["gradient_norm"], point.figures["clipped_norm"]
+        assert after == pytest.approx(min(before, 0.7), rel=1e-5)
+    _, points = trained(Line(iterations=3, log_every=1))
+    assert "clipped_norm" not in points[0].figures
+
+
+def test_the_mean_of_the_weights_follows_its_equation():
+    setting = Line(iterations=30, optimiser="sgd", learning_rate=0.1, average=0.8)
+    path, plain = [], Line(iterations=1, optimiser="sgd", learning_rate=0.1)
+    for count in range(1, 31):
+        w, _ = trained(Line(**{**plain.to_dict(), "iterations": count}))
+        path.append(w)
+    start = setting.model()
+    mean = np.append(start.weight[0].detach().numpy(), start.bias.item())
+    for i, w in enumerate(path, 1):
+        decay = min(0.8, i / (i + 9))
+        mean = decay * mean + (1 - decay) * w
+    np.testing.assert_allclose(trained(setting)[0], mean, rtol=1e-12)
+
+
+@dataclass(frozen=True)
+class Judged(Line):
+    """Judged by a figure that is best at the fourth point of eight."""
+
+    judged_by = "distance"
+
+    def monitor(self, model):
+        return {"distance": abs(next(self._distances))}
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "_distances", iter(range(-3, 100)))
+
+
+def weights_after(iterations):
+    return trained(Line(iterations=iterations, optimiser="sgd", learning_rate=0.05))[0]
+
+
+JUDGED = {"iterations": 40, "log_every": 5, "optimiser": "sgd", "learning_rate": 0.05}
+
+
+def test_the_best_weights_are_kept_where_that_is_asked():
+    np.testing.assert_array_equal(trained(Judged(**JUDGED, keep="best"))[0], weights_after(20))
+    np.testing.assert_array_equal(trained(Judged(**JUDGED, keep="last"))[0], weights_after(40))
+
+
+def test_training_ends_when_the_patience_is_over():
+    w, points = trained(Judged(**JUDGED, patience=2))
+    assert [point.step for point in points] == [5, 10, 15, 20, 25, 30]
+    np.testing.assert_array_equal(w, weights_after(30))
+
+
+def test_looking_inside_does_not_use_up_patience():
+    @dataclass(frozen=True)
+    class Watched(Judged, Sequences):
+        """Looked into; at the first iteration there is a point more."""
+
+        def __post_init__(self):
+            super().__post_init__()
+            object.__setattr__(self, "_distances", iter([0, 5, 4, 3, 9, 9, 9, 9, 9]))
+
+    steps = []
+    model = Watched(**JUDGED, patience=2).model()
+    Training(Watched(**JUDGED, patience=2), model).run(steps.append, watch=True)
+    assert [point.step for point in steps] == [1, 5, 10, 15, 20, 25]
+
+
+def test_a_figure_to_be_judged_by_must_be_there():
+    @dataclass(frozen=True)
+    class Lost(Line):
+        judged_by = "perplexity"
+
+    with pytest.raises(InputError, match="no figure perplexity"):
+        trained(Lost(iterations=1))
+
+
+def test_what_is_random_follows_from_seed_and_iteration_alone():
+    @dataclass(frozen=True)
+    class Dropped(Line):
+        def model(self):
+            torch.manual_seed(self.seed)
+            return nn.Sequential(nn.Linear(2, 1), nn.Dropout(0.5)).double()
+
+    def weights(disturb):
+        setting = Dropped(iterations=10, seed=3)
+        model = setting.model()
+        Training(setting, model).run(lambda point: None, lambda: torch.rand(disturb))
+        return model[0].weight
+
+    assert torch.equal(weights(1), weights(17))
+
+
+def test_a_device_that_is_not_here_is_refused():
+    missing = "mps" if not torch.backends.mps.is_available() else "cuda"
+    with pytest.raises(InputError, match=f"device must be one that is here, got '{missing}'"):
+        trained(Line(device=missing))
+
+
+def test_bfloat16_is_near_float32():
+    knobs = {"iterations": 30, "optimiser": "sgd", "learning_rate": 0.02}
+
+    def weights(precision):
+        setting = Mixed(**knobs, precision=precision)
+        model = setting.model()
+        Training(setting, model).run(lambda point: None)
+        assert model.weight.dtype == torch.float32
+        return model.weight.detach().numpy()
+
+    a, b = weights("bfloat16"), weights("float32")
+    assert not np.array_equal(a, b)
+    np.testing.assert_allclose(a, b, atol=0.05)
+
+
+@dataclass(frozen=True)
+class Mixed(Line):
+    """The same line in single precision."""
+
+    precision: str = knob("bfloat16", "of numbers", choices=("float32", "bfloat16"))
+
+    def model(self):
+        return super().model().float()
+
+    def measure(self, model, batch):
+        x, t = (part.float() for part in batch)
+        return {"loss": ((model(x)[:, 0].float() - t) ** 2).sum() / 2}

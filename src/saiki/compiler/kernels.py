@@ -1,7 +1,7 @@
 """Which kernel serves a cell: compiled at the first call, and again when the cell has changed."""
 
+import itertools
 import threading
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ from saiki.compiler.layer import CompiledCell
 from saiki.compiler.op import register
 from saiki.errors import CompileError
 
+KEPT = 8
+"""Compiled forms of a cell in one type."""
 _LOCK = threading.RLock()
 _INTERNAL = set(vars(torch.nn.Module())) - {"training"} | {"_given"}
 
@@ -73,9 +75,9 @@ class Kernels:
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
-        self.known: dict[torch.dtype, Known] = {}
-        self.retired: deque[Known] = deque(maxlen=8)
-        """Replaced, but a backward pass may still need them."""
+        self.known: dict[torch.dtype, tuple[Known, ...]] = {}
+        """The last one first. Those before may come again, as after ``eval()`` and ``train()``, and
+        a backward pass may still need them."""
         self.hooks = [
             hooks
             for module in cell.modules()
@@ -89,17 +91,15 @@ class Kernels:
 
     def find(self, dtype: torch.dtype) -> Known:
         """What is known of the cell as it now is; compiled if need be."""
-        known = self.known.get(dtype)
-        if known is not None and known.holds():
-            return known
+        known = self.known.get(dtype, ())
+        if known and known[0].holds():
+            return known[0]
         with _LOCK:
-            known = self.known.get(dtype)
-            if known is not None and known.holds():  # another thread was faster
-                return known
-            if known is not None:
-                self.retired.append(known)
-            self.known[dtype] = known = self._compile(dtype)
-        return known
+            known = self.known.get(dtype, ())
+            found = next((each for each in known if each.holds()), None) or self._compile(dtype)
+            others = (each for each in known if each is not found)
+            self.known[dtype] = (found, *itertools.islice(others, KEPT - 1))
+        return found
 
     def _compile(self, dtype: torch.dtype) -> Known:
         setting = Setting(self.cell)
