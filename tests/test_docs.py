@@ -1,12 +1,18 @@
 """Every command of the README and every snippet of the docs runs as it is written."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from saiki.cli import main
+from saiki.data import sound
+from saiki.data.voices import digit, say_all, voices
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -28,7 +34,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 6
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 23
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -39,6 +45,11 @@ def test_a_snippet_runs(page, snippet):
 def shortened(words):
     """The same command with fewer iterations: that it learns is tested elsewhere."""
     match words:
+        case ["run", "spoken-digits", *_]:
+            small = "--epochs 0.1 --voices 40 --hidden-size 8 --layers 1 --batch-size 16"
+            return [*words, *small.split()]
+        case ["run", *_] if "--resume" in words:
+            return words
         case ["run", *_]:
             return [*words, "--iterations", "60"]
         case ["try", *_]:
@@ -46,14 +57,35 @@ def shortened(words):
     return words
 
 
+def recordings_of_two_speakers(folder):
+    """A small dataset in the layout of the real one, folders of a user's own, and two files."""
+    folder.mkdir(parents=True)
+    lines = [(digit(d, v), v) for v in voices(24, 0, accents=0.0) for d in range(10)]
+    for i, wave in enumerate(say_all(lines, 8000)):
+        number, take = i % 10, i // 20
+        sound.save(folder / f"{number}_{'ab'[i // 10 % 2]}_{take}.wav", wave, 8000)
+        kind = "even" if number % 2 == 0 else "odd"
+        sound.save(Path("my-recordings", kind, f"{i}.wav"), wave, 8000)
+    sound.save("recording.wav", wave, 8000)
+    soundfile.write("another.flac", wave, 22050)
+
+
 def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
+    monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
     targets = set()
     for command in COMMANDS:
         program, *words = shlex.split(command)
         if program == "make":
             targets.update(words)
+            continue
+        if program == "torchrun":
+            words = [sys.executable, "-m", "torch.distributed.run", *words, "--iterations", "60"]
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            assert subprocess.run(words, timeout=200, env=environment).returncode == 0, command
             continue
         assert program == "saiki"
         assert main(shortened(words)) == 0, f"{command}: {capsys.readouterr().err}"

@@ -121,6 +121,10 @@ def run(words: list[str]) -> int:
             experiment = _setting(options, folder)
         else:
             experiment = _setting(options)
+            if options.cross_validate:  # what cannot be done is refused before there is a folder
+                experiment.folds(options.cross_validate)
+            else:
+                experiment.opening()
             if processes.is_first():
                 folder = RunFolder.create(options.name, options.out)
             else:
@@ -318,7 +322,7 @@ def export(words: list[str]) -> int:
     from saiki.export import onnx
 
     experiment, model = session.reopen(options.folder)
-    print(onnx(model, experiment.example(), options.onnx))
+    print(onnx(model, experiment.example(), options.onnx, experiment.metadata(model)))
     return 0
 
 

@@ -191,6 +191,10 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """Pictures of what the trained model does, written into ``folder``."""
         return []
 
+    def metadata(self, model: Model) -> dict[str, str]:
+        """What a file for other programs should say of the model, such as the names of classes."""
+        return {}
+
     def folds(self, by: str) -> list[dict[str, Value]]:
         """The knobs of each fold of a cross-validation, such as each speaker held out in turn.
 

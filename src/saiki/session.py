@@ -129,7 +129,7 @@ def run(
 def _left(experiment: Experiment, folder: RunFolder) -> tensors.Contents | None:
     """The checkpoint of the run in ``folder``, if there is one."""
     path = folder.path / CHECKPOINT
-    data = path.read_bytes() if processes.is_first() and path.exists() else None
+    data = path.read_bytes() if processes.is_first() and path.is_file() else None
     data = processes.from_first(data)
     if data is None:
         return None

@@ -176,7 +176,8 @@ def test_only_the_first_seconds_are_heard(tmp_path, tones):
 
 def test_the_opening_tells_what_is_there_and_what_is_left_out(tones):
     first, *rest = setting(tones).opening().splitlines()
-    assert first == "42 recordings of 3 classes: 30 to learn from, 6 to validate, 6 to test"
+    told = "42 recordings of 3 classes: 30 to learn from, 6 to validate, 6 to test"
+    assert first == f"{told} (split random)"
     assert rest[0] == "3 files are left out"
     assert rest[1].startswith("  high/broken.wav cannot be read as sound: ")
     assert rest[2:] == [
@@ -198,7 +199,8 @@ def test_of_many_files_that_are_left_out_ten_are_named(tmp_path):
 def test_speakers_are_told_and_why_there_are_no_synthetic_ones(spoken):
     first, *rest = setting(spoken, split="official", voices=50).opening().splitlines()
     assert first == (
-        "42 recordings of 2 classes by 3 speakers: 10 to learn from, 2 to validate, 30 to test"
+        "42 recordings of 2 classes by 3 speakers: 10 to learn from, 2 to validate, 30 to test "
+        "(split official)"
     )
     assert rest == ["no synthetic speakers: the classes are not the digits 0 to 9"]
 
@@ -340,7 +342,8 @@ def test_the_report_has_35082_parameters_and_splits_70_15_15(ten):
     ]
     assert (report.epoch, report.iterations, report.point_every) == (18, 18, 25)
     assert report.opening() == (
-        "200 recordings of 10 classes by 2 speakers: 140 to learn from, 30 to validate, 30 to test"
+        "200 recordings of 10 classes by 2 speakers: 140 to learn from, 30 to validate, "
+        "30 to test (split random)"
     )
     ((z, steps, targets),) = some(report, 1)
     assert (z.shape, steps, targets.shape) == ((8, 1000, 1), None, (8,))
@@ -637,3 +640,32 @@ def test_cross_validation_leaves_a_folder_for_each_speaker_and_the_means(spoken,
     for folder, accuracy in zip(folders, accuracies, strict=True):
         assert result[f"test_accuracy {folder}"] == accuracy
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "cv")
+
+
+def test_the_exported_model_takes_waves_and_says_the_classes(tones, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    folder = tmp_path / "run"
+    flags = [w for k, v in SMALL.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    assert (
+        cli.main(["run", "spoken-digits", "--data", str(tones), "--out", str(folder), *flags]) == 0
+    )
+    path = tmp_path / "model.onnx"
+    assert cli.main(["export", str(folder), "--onnx", str(path)]) == 0
+    exported = onnxruntime.InferenceSession(path)
+    said = exported.get_modelmeta().custom_metadata_map
+    experiment, model = session.reopen(folder)
+    assert json.loads(said["classes"]) == list(model.classes)
+    assert int(said["rate"]) == model.rate
+    recordings = experiment.recordings
+    for rows in ([0], [1, 5, 2, 7]):
+        waves, lengths = experiment.padded([recordings.waves[i] for i in rows])
+        names = [node.name for node in exported.get_inputs()]
+        found = exported.run(None, dict(zip(names, (waves.numpy(), lengths.numpy()), strict=True)))
+        with torch.no_grad():
+            wanted = model(waves, lengths)
+        np.testing.assert_allclose(found[0], wanted.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_takes_decide_what_is_tested_where_they_are_known(tones, spoken):
+    assert setting(tones, split="auto").parts == setting(tones, split="random").parts
+    assert setting(spoken, split="auto").parts == setting(spoken, split="official").parts

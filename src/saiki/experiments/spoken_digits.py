@@ -1,6 +1,7 @@
 """Spoken digits, or any sounds of a few kinds: from a folder of recordings to a trained model."""
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +50,10 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         "folder of recordings, one subfolder a class, or a table of path and label; FSDD without",
     )
     split: str = knob(
-        "official", "what is tested: takes 0 to 4, 15 % at random, or speakers", choices=SPLITS
+        "auto",
+        "what is tested: takes 0 to 4 (official), 15 % at random, or speakers; auto: official "
+        "where takes are known, otherwise random",
+        choices=("auto", *SPLITS),
     )
     test_speakers: str = knob("", "speakers never heard in training, with commas between")
     epochs: float = knob(10.0, "times that each recording is heard", minimum=0.01, maximum=1e6)
@@ -164,7 +168,15 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     @cached_property
     def parts(self) -> Split:
         speakers = [name.strip() for name in self.test_speakers.split(",") if name.strip()]
-        return split(self.recordings, self.split, self.seed, speakers)
+        return split(self.recordings, self.tested_by, self.seed, speakers)
+
+    @property
+    def tested_by(self) -> str:
+        """The split that is meant."""
+        if self.split != "auto":
+            return self.split
+        known = all(entry.take is not None for entry in self.recordings.entries)
+        return "official" if known else "random"
 
     @cached_property
     def spoken(self) -> tuple[tuple[Wave, ...], tuple[int, ...]]:
@@ -207,7 +219,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
             f"{len(data):,} recordings of {len(data.classes)} classes"
             + (f" by {len(data.speakers)} speakers" if data.speakers else "")
             + f": {len(parts.train):,} to learn from, {len(parts.validation):,} to validate, "
-            f"{len(parts.test):,} to test"
+            f"{len(parts.test):,} to test (split {self.tested_by})"
         ]
         if self.spoken[0]:
             lines.append(f"{len(self.spoken[0]):,} utterances by synthetic speakers beside them")
@@ -428,6 +440,9 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         random = torch.Generator().manual_seed(0)
         waves = torch.randn(3, self.rate, generator=random, dtype=self.dtype)
         return waves * (torch.arange(self.rate) < lengths[:, None]), lengths
+
+    def metadata(self, model: SequenceClassifier) -> dict[str, str]:
+        return {"classes": json.dumps(model.classes, ensure_ascii=False), "rate": str(model.rate)}
 
     def folds(self, by: str) -> list[dict[str, Value]]:
         if by != "speakers":

@@ -1,6 +1,7 @@
 """From a model to a verified ONNX file."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ LARGEST = 2**31
 """Bytes that an ONNX file can hold."""
 
 
-def onnx(model: nn.Module, example: Any, path: str | Path) -> Path:
+def onnx(
+    model: nn.Module,
+    example: Any,
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
     """Write ``model`` to ``path`` as ONNX, opset 22, verified with onnxruntime.
 
     Layers of cells that ONNX has become its RNN, LSTM and GRU, those of other cells a Scan over
@@ -37,6 +43,7 @@ def onnx(model: nn.Module, example: Any, path: str | Path) -> Path:
     Args:
         example: the input, or a tuple of the arguments of ``model``, with at least two rows and
             two steps.
+        metadata: words that go with the file, such as the names of classes.
 
     Raises:
         ExportError: a package is missing, the model cannot be exported, or the file does not
@@ -62,6 +69,8 @@ def onnx(model: nn.Module, example: Any, path: str | Path) -> Path:
     size = sum(value.const_value.nbytes for value in graph.graph.initializers.values())
     if size >= LARGEST:
         raise ExportError(f"the weights take {size / 2**30:.1f} GiB, and an ONNX file holds 2")
+
+    graph.metadata_props.update(metadata or {})
 
     def save(temporary: Path) -> None:
         import onnx_ir
