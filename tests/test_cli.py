@@ -141,8 +141,8 @@ def test_the_version_is_that_of_the_package():
 def test_an_unknown_command_is_named_with_those_there_are():
     line = refused("rum", "adder")
     assert (
-        "no command 'rum'; there are ls, show, run, try, compare, predict, export, check, bench, "
-        "plot" in line
+        "no command 'rum'; there are ls, show, run, try, compare, predict, data, export, check, "
+        "bench, plot" in line
     )
 
 
@@ -241,7 +241,7 @@ def test_a_stop_from_the_keyboard_is_no_traceback(monkeypatch):
 
 
 def test_ls_has_one_line_for_each_experiment():
-    assert [line.split()[0] for line in saiki("ls")[1]] == ["adder"]
+    assert [line.split()[0] for line in saiki("ls")[1]] == ["adder", "spoken-digits"]
 
 
 def test_show_tells_equations_knobs_presets_and_claims():

@@ -5,7 +5,6 @@ import functools
 import io
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -178,28 +177,6 @@ def test_a_worker_without_the_code_is_one_sentence(shared, tmp_path, monkeypatch
     lost = Task(Unknown(**KNOBS), RunFolder(tmp_path / "lost"), None, False)
     with pytest.raises(SaikiError, match=r"^lost failed on the cluster: .*No module named"):
         list(shared[0]([lost]))
-
-
-def test_ctrl_c_ends_the_runs_on_the_cluster(shared, tmp_path):
-    import ray
-
-    words = ["adder", "iterations=1000000", "--seeds", "2", "--out", str(tmp_path / "out")]
-    words += ["--ray", ray.get_runtime_context().gcs_address]
-    with subprocess.Popen(
-        [sys.executable, "-m", "saiki", "try", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as command:
-        for _ in range(300):
-            if list(shared[1].glob("*/metrics.jsonl")):
-                break
-            time.sleep(0.1)
-        command.send_signal(signal.SIGINT)
-        out, err = command.communicate(timeout=30)
-    assert (command.returncode, out, err) == (130, "", "saiki try: stopped\n")
-    assert not list(shared[1].iterdir())
-    assert not files(tmp_path / "out")
 
 
 def test_the_command_goes_on_with_what_is_missing(shared, tmp_path, monkeypatch, capsys):

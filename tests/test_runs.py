@@ -165,9 +165,9 @@ def test_floats_come_back_bit_by_bit():
 
 
 def test_letters_of_every_script_stay_readable_in_the_file(tmp_path):
-    RunFolder(tmp_path).write_result({"文": "再帰"})
+    RunFolder(tmp_path).write_result({"文": 2, "stopped": "再帰"})
     assert "再帰" in (tmp_path / "result.json").read_text(encoding="utf-8")
-    assert RunFolder(tmp_path).result == {"文": "再帰"}
+    assert RunFolder(tmp_path).result == {"文": 2, "stopped": "再帰"}
 
 
 def test_log_lines_come_back_in_order_and_nan_as_null(tmp_path):

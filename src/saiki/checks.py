@@ -55,6 +55,8 @@ def check(
 
 def doubled(batch: Any) -> Any:
     """A batch with its floating-point tensors in float64."""
+    if batch is None:
+        return None
     if isinstance(batch, torch.Tensor):
         return batch.double() if batch.is_floating_point() else batch
     return tuple(doubled(part) for part in batch)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,16 +116,16 @@ def run(words: list[str]) -> int:
 
     with processes.joined():
         say = _say if processes.is_first() else lambda line: None
+        how = session.Options(
+            options.lens, options.tensorboard, options.checkpoint_seconds, say=say
+        )
         if options.resume:
             several = options.cross_validate is not None
             folder = RunFolder.resume(options.name, options.out, several)
             experiment = _setting(options, folder)
         else:
             experiment = _setting(options)
-            if options.cross_validate:  # what cannot be done is refused before there is a folder
-                experiment.folds(options.cross_validate)
-            else:
-                experiment.opening()
+            session.refuse(experiment, how, options.cross_validate)
             if processes.is_first():
                 folder = RunFolder.create(options.name, options.out)
             else:
@@ -189,7 +190,11 @@ def try_(words: list[str]) -> int:
             out = RunFolder.resume(options.name, options.out, several=True)
         else:
             out = RunFolder.create(options.name, options.out)
-        trials = sweep.run_all(rows, out, options.preset, options.lens, run)
+        try:
+            trials = sweep.run_all(rows, out, options.preset, options.lens, run)
+        except KeyboardInterrupt:
+            again = f"--out {shlex.quote(str(out.path))} --resume"
+            raise KeyboardInterrupt(f"stopped; go on with the same command and {again}") from None
     lines = sweep.table(rows, trials)
     pictures = sweep.save(out, rows, lines)
     sweep.show(lines, (experiment.score, "loss", "seconds"), _say)

@@ -21,7 +21,7 @@ def joined() -> Iterator[None]:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
         torch.cuda.set_device(local % torch.cuda.device_count())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
@@ -53,7 +53,7 @@ def part(rows: int) -> slice:
 def total(values: Tensor) -> Tensor:
     """The sum of ``values`` over all processes."""
     if count() > 1:
-        values = values.to("cuda" if dist.get_backend() == "nccl" else "cpu", copy=True)
+        values = values.clone()
         dist.all_reduce(values)
     return values
 

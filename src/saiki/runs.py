@@ -131,7 +131,9 @@ class RunFolder:
             InputError: there is no such folder, or it holds something else.
         """
         if out is None:
-            numbered = [p for p in (Path("runs") / name).glob("*") if p.name.isdecimal()]
+            begun = (Path("runs") / name).glob("*/*/config.json" if several else "*/config.json")
+            folders = (path.parents[1 if several else 0] for path in begun)
+            numbered = [path for path in folders if path.name.isdecimal()]
             if not numbered:
                 raise InputError(f"there is no run of {name} in runs/{name} to go on with")
             out = max(numbered, key=lambda path: int(path.name))
@@ -152,12 +154,7 @@ class RunFolder:
         for left in self.path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
             left.unlink(missing_ok=True)
         if self.has_begun:
-            there = self.config
-            if there.get("experiment") != experiment:
-                raise InputError(f"{self.path} holds a run of {there.get('experiment')}")
-            if there.get("knobs") != knobs:
-                raise InputError(f"{self.path} holds a run of other knobs")
-            return
+            return self.check(experiment, knobs)
         self._write_json(
             "config.json",
             {
@@ -176,6 +173,14 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         return read_json(self.path / "config.json")
+
+    def check(self, experiment: str, knobs: Any) -> None:
+        """Raise :class:`InputError` if this is a run of another experiment or of other knobs."""
+        there = self.config
+        if there.get("experiment") != experiment:
+            raise InputError(f"{self.path} holds a run of {there.get('experiment')}")
+        if there.get("knobs") != knobs:
+            raise InputError(f"{self.path} holds a run of other knobs")
 
     @property
     def has_begun(self) -> bool:

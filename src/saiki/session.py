@@ -26,7 +26,7 @@ from saiki.experiments import load
 from saiki.pretrained import fill
 from saiki.runs import RunFolder
 from saiki.summary import summary
-from saiki.training import Point, StoppedError, Training
+from saiki.training import Point, StoppedError, Training, device
 
 Say = Callable[[str], None]
 CHECKPOINT = Path("checkpoint", "training.safetensors")
@@ -117,13 +117,28 @@ def run(
     if trouble is None:
         record.save()
         if not training.has_ended:
+            count = processes.count()
+            program = f"torchrun --nproc-per-node {count} -m saiki" if count > 1 else "saiki"
+            lens_too = " --lens" if options.watch else ""
             raise KeyboardInterrupt(
                 f"stopped after iteration {training.step}, and nothing is lost; go on with: "
-                f"saiki run {experiment.name} --out {shlex.quote(str(folder.path))} --resume"
+                f"{program} run {experiment.name} --out {shlex.quote(str(folder.path))} --resume"
+                + lens_too
             )
     if not processes.is_first():
         return Outcome(folder, {}, trouble)
     return _finish(record, trouble, say)
+
+
+def refuse(experiment: Experiment, options: Options, cross_validate: str | None = None) -> None:
+    """Raise what a run would: of its data, the device, a missing package. Nothing is written."""
+    if options.tensorboard:
+        _summary_writer()
+    device(experiment.device)
+    if cross_validate:
+        experiment.folds(cross_validate)
+    else:
+        experiment.opening()
 
 
 def _left(experiment: Experiment, folder: RunFolder) -> tensors.Contents | None:
@@ -136,6 +151,11 @@ def _left(experiment: Experiment, folder: RunFolder) -> tensors.Contents | None:
     kept, about = tensors.parse(data, path)
     if about.get("run") != [experiment.name, experiment.to_dict()]:
         raise InputError(f"{path} is of a run with other knobs than {folder.path}")
+    if about.get("processes") != processes.count():
+        raise InputError(
+            f"{folder.path} was begun by {about.get('processes')} processes and must go on with as "
+            f"many, got {processes.count()}"
+        )
     return kept, about
 
 
@@ -196,6 +216,7 @@ class _Record:
         kept, state = self.training.state()
         about = {
             "run": [self.experiment.name, self.experiment.to_dict()],
+            "processes": processes.count(),
             "training": state,
             "curve": self.curve,
             "looks": len(self.history),
@@ -239,7 +260,7 @@ def _look(line: dict[str, Any], path: Path) -> tuple[int, lens.View]:
 def _finish(record: _Record, trouble: str | None, say: Say | None) -> Outcome:
     """Evaluate the trained model and write what remains of the folder; the result comes last."""
     experiment, folder, curve = record.experiment, record.folder, record.curve
-    model = record.training.model
+    model = record.training.model.eval()  # after trouble it is as it was in training
     if not isinstance(model, Described):
         raise InputError(f"{type(model).__name__} must be Described, to be made again from its run")
     figures: Figures = {
@@ -282,6 +303,8 @@ def cross_validate(
             options.say(f"\n{label}")
         fold = RunFolder(folder.path / label.replace("/", "_"))
         setting = experiment.from_dict({**experiment.to_dict(), **changes})
+        if fold.has_begun:
+            fold.check(setting.name, setting.to_dict())
         if fold.is_finished:
             outcome = Outcome(fold, fold.figures, fold.result["stopped"])
         else:

@@ -6,9 +6,11 @@ import itertools
 import math
 import multiprocessing
 import os
+import signal
 import statistics
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +110,9 @@ def run_all(
     ]
     every = [task for its in tasks for task in its]
     left = [task for task in every if not task.folder.is_finished]
+    for task in every:
+        if task.folder.has_begun:
+            task.folder.check(task.experiment.name, task.experiment.to_dict())
     with tqdm(
         total=len(every), initial=len(every) - len(left), unit="run", disable=None, leave=False
     ) as bar:
@@ -124,18 +129,29 @@ def processes(jobs: int) -> Iterator[Runner]:
     """Runs in processes of their own on this machine, ``jobs`` at a time."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,))
+    pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
 
     def run(tasks: Sequence[Task]) -> Iterator[Task]:
-        futures = {pool.submit(task.run): task for task in tasks}
-        for future in as_completed(futures):
-            future.result()
-            yield futures[future]
+        left, running = deque(tasks), dict[Future[None], Task]()
+        while left or running:
+            while left and len(running) < jobs:  # what waits in a queue could not be called off
+                task = left.popleft()
+                running[pool.submit(task.run)] = task
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                future.result()
+                yield running.pop(future)
 
     try:
         yield run
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """A process of the pool: it is stopped by Ctrl-C while it runs, and not while it waits."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(threads)
 
 
 def folder_name(row: Setting, seed: int) -> str:

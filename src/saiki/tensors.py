@@ -16,7 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from saiki.errors import InputError
-from saiki.runs import to_json, write
+from saiki.runs import write
 
 Contents = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -28,9 +28,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) ->
         SaikiError: the file cannot be written.
     """
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    words = to_json(dict(about))
+    words = json.dumps(dict(about), ensure_ascii=False)  # with NaN and Infinity, unlike to_json
     # under one name: the order of several would change from file to file
-    header = to_json({"about": words, "sha256": _checksum(own, words)})
+    header = json.dumps({"about": words, "sha256": _checksum(own, words)})
     data = to_bytes(own, {"saiki": header})
     return write(path, lambda file: file.write_bytes(data))
 

@@ -410,6 +410,17 @@ class TestChanges:
             assert_agrees(layer.train(mode), draw(3, 4, 3))
 
 
+def assert_same_loops(found, wanted):
+    """The same bits; but for the gradients of weights, products that PyTorch makes after the loop,
+    whose bits depend on the number of threads on some processors."""
+    for key, value in wanted.items():
+        if key.endswith(".weight"):
+            scale = value.abs().max().item()
+            assert torch.allclose(value, found[key], rtol=0, atol=1e-6 * scale), key
+        else:
+            assert torch.equal(value, found[key]), key
+
+
 class TestBits:
     @pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
     @pytest.mark.parametrize("batch", [1, 3, 8, 13])
@@ -424,14 +435,14 @@ class TestBits:
         layer = Bidirectional(wide[name])
         x = draw(batch, 6, 3, dtype=torch.float32).requires_grad_()
         lengths = 1 + torch.arange(batch) * 5 % 6 if ragged else None
-        results = []
+        results = {}
         for threads in (1, 2, 3, 1, 2):
             torch.set_num_threads(threads)
-            results.append(outcome(layer, x, None, lengths))
+            found = outcome(layer, x, None, lengths)
+            assert_same_loops(found, results.setdefault(1, found))
+            for key, value in results.setdefault(threads, found).items():
+                assert torch.equal(value, found[key]), key
         assert len(shared) == 2 * 3  # forward and backward, whenever there was more than one
-        for other in results[1:]:
-            for key, value in results[0].items():
-                assert torch.equal(value, other[key]), key
 
     @pytest.mark.parametrize("threads", [2, 5])
     def test_are_the_same_without_the_threads_of_torch(self, wide, threads, monkeypatch):
@@ -441,9 +452,7 @@ class TestBits:
         monkeypatch.setattr(team, "SHARED", 1)
         monkeypatch.setattr(team, "_parallel", lambda: None)
         torch.set_num_threads(threads)
-        found = outcome(wide["lstm"], x, None, lengths)
-        for key, value in wanted.items():
-            assert torch.equal(value, found[key]), key
+        assert_same_loops(outcome(wide["lstm"], x, None, lengths), wanted)
 
     def test_each_tile_is_in_one_share_and_shares_cost_about_the_same(self):
         def job(costs):

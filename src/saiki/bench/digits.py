@@ -24,7 +24,9 @@ def rows(repeats: int) -> Iterator[Row]:
     Each contender is timed from a new model to the end of its epoch, compilation included, and
     again for a second epoch, where everything is compiled.
     """
-    setting = SpokenDigits.from_dict({**SpokenDigits.preset("report"), "log_every": 10**6})
+    setting = SpokenDigits.from_dict(
+        {**SpokenDigits.preset("report"), "log_every": 10**6, "device": "cpu"}
+    )
     batches = [
         (x.numpy(), y.numpy()) for x, y in (_arrays(b) for b in _epoch(setting, setting.epoch))
     ]

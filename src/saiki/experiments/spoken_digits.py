@@ -20,7 +20,7 @@ from saiki.data import store
 from saiki.data.augment import NONE, Augmentation, Augmenter
 from saiki.data.recordings import Recordings, load
 from saiki.data.sound import Wave, read
-from saiki.data.splits import SPLITS, Split, split
+from saiki.data.splits import OFFICIAL_TAKES, SPLITS, Split, split
 from saiki.data.stream import shuffled
 from saiki.data.utterances import digits
 from saiki.errors import InputError
@@ -175,8 +175,12 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         """The split that is meant."""
         if self.split != "auto":
             return self.split
-        known = all(entry.take is not None for entry in self.recordings.entries)
-        return "official" if known else "random"
+        sides = {label: set[bool]() for label in self.recordings.classes}
+        for entry in self.recordings.entries:
+            if entry.take is None:
+                return "random"
+            sides[entry.label].add(entry.take < OFFICIAL_TAKES)
+        return "official" if all(len(its) == 2 for its in sides.values()) else "random"
 
     @cached_property
     def spoken(self) -> tuple[tuple[Wave, ...], tuple[int, ...]]:

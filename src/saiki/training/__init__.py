@@ -1,5 +1,5 @@
 """The training engine that all experiments share."""
 
-from saiki.training.loop import Point, StoppedError, Training
+from saiki.training.loop import Point, StoppedError, Training, device
 
-__all__ = ["Point", "StoppedError", "Training"]
+__all__ = ["Point", "StoppedError", "Training", "device"]

@@ -95,8 +95,8 @@ class Training:
             watch: look inside the recurrent layers at the first iteration and at each point.
 
         Raises:
-            StoppedError: the loss or the gradient became NaN or infinite; the model keeps the
-                weights it had before.
+            StoppedError: the loss or the gradient became NaN or infinite; the model has the
+                weights from before: the last, the best or their mean, as the knobs say.
         """
         experiment, model, count = self.experiment, self.model, self.experiment.accumulate
         last, point_every = experiment.iterations, experiment.point_every
@@ -120,7 +120,9 @@ class Training:
                 self._seed(step)
                 figures = self.take(batches)
                 if not all(map(math.isfinite, figures.values())):
-                    raise StoppedError(step, explain(experiment, model, batches, step, figures))
+                    said = explain(experiment, model, batches, step, figures)
+                    self._finish()
+                    raise StoppedError(step, said)
                 self.optimiser.step()
                 if self.average:
                     self._average(step)
@@ -131,9 +133,14 @@ class Training:
                     model.train()
                 after_step()
         if self.has_ended:
-            kept = self.best_weights if experiment.keep == "best" else self.average
-            model.load_state_dict(kept or model.state_dict())
+            self._finish()
         model.eval()
+
+    def _finish(self) -> None:
+        """Give the model the weights that the knobs ask for."""
+        kept = self.best_weights if self.experiment.keep == "best" else self.average
+        self.model.load_state_dict(kept or self.model.state_dict())
+        self.model.eval()
 
     def state(self) -> Contents:
         """All that it takes to go on: tensors by name, and numbers."""
@@ -228,7 +235,8 @@ class Training:
 
     def _point(self, view: lens.View | None, counts: bool) -> Point:
         figures = {name: self._since(name) for name in self.since[-1]}
-        self.since = []
+        if counts:
+            self.since = []
         self.model.eval()
         with torch.no_grad(), self._averaged():
             figures |= self.experiment.monitor(self.model)
@@ -237,7 +245,7 @@ class Training:
             raise InputError(f"{self.experiment.name} has no figure {judged_by} to be judged by")
         if not counts:  # only the lens asked for it, and looking changes nothing
             return Point(self.step, figures, view)
-        if self.best is None or figures[judged_by] < self.best:
+        if self.best is None or not figures[judged_by] >= self.best:
             self.best, self.points_since_best = figures[judged_by], 0
             if self.experiment.keep == "best":
                 kept = self.average or self.model.state_dict()

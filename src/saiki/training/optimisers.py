@@ -28,9 +28,9 @@ def optimiser(experiment: Experiment, parameters: Sequence[Tensor]) -> torch.opt
 def learning_rate(experiment: Experiment, step: int) -> float:
     """The learning rate of iteration ``step``, counted from 1.
 
-    With n iterations, w = ``warmup`` · n and s = (step − w) / (n − w), it is ``learning_rate``
-    times step / w while step ≤ w, and after that 1, 1 − s (linear) or ½ (1 + cos π s) (cosine;
-    Loshchilov & Hutter 2017, eq. 5, without restarts).
+    With n iterations, w = ``warmup`` · n and s = max(step − 1 − w, 0) / (n − w), it is
+    ``learning_rate`` times step / w while step ≤ w, and after that 1, 1 − s (linear) or
+    ½ (1 + cos π s) (cosine; Loshchilov & Hutter 2017, eq. 5, without restarts).
     """
     n = experiment.iterations
     w = experiment.warmup * n
@@ -38,7 +38,7 @@ def learning_rate(experiment: Experiment, step: int) -> float:
         return experiment.learning_rate * step / w
     if experiment.schedule == "constant":
         return experiment.learning_rate
-    s = (step - 1 - w) / max(n - w, 1)
+    s = max(step - 1 - w, 0) / max(n - w, 1)
     factor = 1 - s if experiment.schedule == "linear" else (1 + math.cos(math.pi * s)) / 2
     return experiment.learning_rate * factor
 

@@ -61,6 +61,9 @@ def _worst(view: lens.View, step: int) -> str:
     if not view:
         return ""
     name = max(view, key=badness)
+    overflowed, largest = badness(name)
+    if not overflowed and largest < lens.EXPLODED:
+        return ""
     layer = f"in {name}, " if name else ""
     return layer + lens.describe([(step, {name: view[name]})])
 
