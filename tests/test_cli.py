@@ -645,3 +645,11 @@ def test_a_reader_that_leaves_early_is_no_error():
     )
     os.close(writing)
     assert done.stderr == b""
+
+
+def test_an_experiment_without_claims_needs_knobs_to_vary():
+    line = refused("try", "spoken-digits")
+    assert line.endswith("spoken-digits makes no claims; give knobs to vary, such as cell=lstm,gru")
+    out = saiki("show", "spoken-digits")[1]
+    assert not any("claims" in line for line in out)
+    assert any(line.split() == ["good", "as", "the", "knobs", "are"] for line in out)

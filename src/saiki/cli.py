@@ -89,8 +89,10 @@ def show(words: list[str]) -> int:
         print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
     print("\npresets")
     for preset, changes in experiment.presets.items():
-        print(f"  {preset:<18} {', '.join(f'{k}={v}' for k, v in changes.items())}")
-    print("\nclaims, measured by saiki try", experiment.name)
+        told = ", ".join(f"{k}={v}" for k, v in changes.items()) or "as the knobs are"
+        print(f"  {preset:<18} {told}")
+    if experiment.claims:
+        print("\nclaims, measured by saiki try", experiment.name)
     for claim in experiment.claims:
         print(f"  {claim.statement} (preset {claim.preset})")
     return 0
@@ -184,6 +186,10 @@ def try_(words: list[str]) -> int:
         )
     else:
         rows = sweep.claim_settings(experiment, options.seeds)
+    if not rows:
+        raise InputError(
+            f"{experiment.name} makes no claims; give knobs to vary, such as cell=lstm,gru"
+        )
     ray, at_a_time = options.ray, options.jobs
     with cluster.joined(ray, at_a_time) if ray else sweep.processes(at_a_time or jobs) as run:
         if options.resume:
