@@ -27,6 +27,7 @@ OFF = {field.name: 0 for field in fields(Augmentation)}
 SMALL = {
     "split": "random",
     "voices": 0,
+    "updates": 0,
     "bands": 16,
     "convolution": False,
     "hidden_size": 8,
@@ -669,3 +670,13 @@ def test_the_exported_model_takes_waves_and_says_the_classes(tones, tmp_path):
 def test_takes_decide_what_is_tested_where_they_are_known(tones, spoken):
     assert setting(tones, split="auto").parts == setting(tones, split="random").parts
     assert setting(spoken, split="auto").parts == setting(spoken, split="official").parts
+
+
+def test_few_recordings_are_heard_more_often(tones):
+    few = setting(tones, updates=700, epochs=2.0)
+    assert few.iterations == 700
+    assert few.point_every == 70
+    many = setting(tones, updates=1, epochs=200.0)
+    assert many.iterations == 200 * many.epoch > 1
+    assert many.point_every == 20 * many.epoch
+    assert setting(tones, updates=700, log_every=3).point_every == 3

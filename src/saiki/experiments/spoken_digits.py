@@ -57,8 +57,13 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     )
     test_speakers: str = knob("", "speakers never heard in training, with commas between")
     epochs: float = knob(10.0, "times that each recording is heard", minimum=0.01, maximum=1e6)
+    updates: int = knob(
+        800, "of the weights at least, where there are few recordings", minimum=0, maximum=10**9
+    )
     log_every: int = knob(
-        0, "iterations from one point of the curves to the next; 0: an epoch", minimum=0
+        0,
+        "iterations from one point of the curves to the next; 0: an epoch, or a tenth of all",
+        minimum=0,
     )
     rate: int = knob(8000, "samples of a second", minimum=2000, maximum=48_000)
     seconds: float = knob(10.0, "of a recording that are heard at most", minimum=0.1, maximum=600)
@@ -131,6 +136,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
             "shift": 0.0,
             "masks": 0,
             "epochs": 1.0,
+            "updates": 0,
             "log_every": 25,
             "batch_size": 8,
             "optimiser": "adam",
@@ -203,11 +209,11 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     @property
     def iterations(self) -> int:
-        return max(1, math.ceil(self.epochs * self.epoch))
+        return max(1, self.updates, math.ceil(self.epochs * self.epoch))
 
     @property
     def point_every(self) -> int:
-        return self.log_every or self.epoch
+        return self.log_every or max(self.epoch, self.iterations // 10)
 
     @property
     def dtype(self) -> torch.dtype:
