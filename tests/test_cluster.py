@@ -14,9 +14,10 @@ from types import ModuleType
 
 import pytest
 
-from saiki import cli, cluster, session, sweep, tensors
+from saiki import cli, cluster, sweep, tensors
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
+from saiki.record import CHECKPOINT
 from saiki.runs import RunFolder
 from saiki.sweep import Task
 
@@ -147,7 +148,7 @@ def test_a_run_that_was_begun_here_goes_on_there(shared, tmp_path, monkeypatch):
         patch.setattr(RunFolder, "append", stop)
         with pytest.raises(KeyboardInterrupt):
             begun.run()
-    checkpoint = begun.folder.path / session.CHECKPOINT
+    checkpoint = begun.folder.path / CHECKPOINT
     kept, about = tensors.load(checkpoint)
     tensors.save(checkpoint, kept, {**about, "seconds": 1000.0})
     assert list(shared[0]([begun])) == [begun]

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from saiki import checks, plots, session
 from saiki.errors import InputError
 from saiki.experiments.adder import Adder
+from saiki.record import Options
 from saiki.runs import RunFolder
 from saiki.training import Training
 
@@ -22,7 +23,7 @@ EXPLODES = {"activation": "relu", "optimiser": "sgd", "learning_rate": 100.0, "l
 
 def run(path, setting=SETTING, preset=None, **options):
     folder = RunFolder.create("adder", path)
-    return session.run(setting, folder, preset, session.Options(**options))
+    return session.run(setting, folder, preset, Options(**options))
 
 
 @pytest.fixture(scope="module")

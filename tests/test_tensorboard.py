@@ -13,13 +13,14 @@ import pytest
 from saiki import cli, session
 from saiki.errors import InputError
 from saiki.experiments.adder import Adder
+from saiki.record import Options
 from saiki.runs import RunFolder
 
 SETTING = Adder(iterations=30, bits=4, longer_bits=5, hidden_size=3, log_every=4, seed=1)
 
 
 def run(path, setting=SETTING, **options):
-    return session.run(setting, RunFolder(path), None, session.Options(**options))
+    return session.run(setting, RunFolder(path), None, Options(**options))
 
 
 def board(path):

@@ -114,13 +114,12 @@ def run(words: list[str]) -> int:
     parser.add_argument("--tensorboard", action="store_true", help=help)
     options = parser.parse_args(words)
     from saiki import processes, session
+    from saiki.record import Options
     from saiki.runs import RunFolder
 
     with processes.joined():
         say = _say if processes.is_first() else lambda line: None
-        how = session.Options(
-            options.lens, options.tensorboard, options.checkpoint_seconds, say=say
-        )
+        how = Options(options.lens, options.tensorboard, options.checkpoint_seconds, say=say)
         if options.resume:
             several = options.cross_validate is not None
             folder = RunFolder.resume(options.name, options.out, several)
@@ -137,9 +136,7 @@ def run(words: list[str]) -> int:
             figures, trouble = folder.figures, folder.result["stopped"]
         else:
             say(f"{experiment.equations()}\n")
-            how = session.Options(
-                options.lens, options.tensorboard, options.checkpoint_seconds, say=say
-            )
+            how = Options(options.lens, options.tensorboard, options.checkpoint_seconds, say=say)
             if options.cross_validate:
                 outcome = session.cross_validate(experiment, options.cross_validate, folder, how)
             else:

@@ -23,6 +23,7 @@ from saiki import plots, session
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.knobs import Value
+from saiki.record import Options
 from saiki.runs import RunFolder, to_json, write
 
 Changes = dict[str, Value]
@@ -39,7 +40,7 @@ class Task:
     watch: bool
 
     def run(self) -> None:
-        session.run(self.experiment, self.folder, self.preset, session.Options(watch=self.watch))
+        session.run(self.experiment, self.folder, self.preset, Options(watch=self.watch))
 
     @property
     def figures(self) -> Figures:

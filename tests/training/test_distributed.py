@@ -49,16 +49,16 @@ def test_two_processes_at_batch_16_are_one_at_batch_32(tmp_path, name):
 def test_two_processes_go_on_where_they_were_stopped(tmp_path):
     flags = [*KNOBS["adder"], "--batch-size", "4", "--log-every", "10"]
     run(tmp_path / "whole", *flags, processes=2)
-    # the checkpoint of a shorter run, told to be one of the longer one
+    # the second process is interrupted, and both must stop after the same iteration
     code = (
         "import sys\n"
-        "from saiki import cli, session, processes\n"
-        "keep = session._Record.keep\n"
-        "def stop(record):\n"
-        "    keep(record)\n"
-        "    if record.training.step == 37 and processes.rank() == 1:\n"
-        "        record.training.interrupted = True\n"
-        "session._Record.keep = stop\n"
+        "from saiki import cli, record, processes\n"
+        "keep = record.Record.keep\n"
+        "def stop(its):\n"
+        "    keep(its)\n"
+        "    if its.training.step == 37 and processes.rank() == 1:\n"
+        "        its.training.interrupted = True\n"
+        "record.Record.keep = stop\n"
         "sys.exit(cli.main(sys.argv[1:]))\n"
     )
     (tmp_path / "stops.py").write_text(code)

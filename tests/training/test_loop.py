@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from bare import Bare
 from saiki.cells import GRU
 from saiki.errors import InputError
 from saiki.experiment import Experiment
@@ -19,7 +20,7 @@ from saiki.training.step import clip
 
 
 @dataclass(frozen=True)
-class Line(Experiment):
+class Line(Bare):
     """A straight line through three points at a time: E = ½ Σ (x w + b − t)²."""
 
     iterations: int = knob(1000, "updates", minimum=1)
@@ -28,7 +29,6 @@ class Line(Experiment):
     precision: str = knob("float64", "of numbers", choices=("float32", "float64"))
     breaks_at: int = knob(0, "iteration whose data are not a number; 0: none", minimum=0)
     name = "line"
-    summary = score = ""
 
     def model(self):
         torch.manual_seed(self.seed)
@@ -46,18 +46,6 @@ class Line(Experiment):
     def measure(self, model, batch):
         x, t = batch
         return {"loss": ((model(x)[:, 0] - t) ** 2).sum() / 2}
-
-    def evaluate(self, model):
-        return {}
-
-    def sample(self, model):
-        return ""
-
-    def predict(self, model, text):
-        return {}
-
-    def equations(self):
-        return ""
 
 
 def trained(experiment):

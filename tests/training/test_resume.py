@@ -14,6 +14,7 @@ import torch
 from saiki import session, tensors
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
+from saiki.record import CHECKPOINT, Options, Record
 from saiki.runs import TEMPORARY, RunFolder
 
 KNOBS = {
@@ -69,7 +70,7 @@ def assert_same(path, undisturbed):
     assert found.pop("seconds") > 0
     wanted.pop("seconds")
     assert found == wanted
-    last = [tensors.load(p / session.CHECKPOINT) for p in (path, undisturbed)]
+    last = [tensors.load(p / CHECKPOINT) for p in (path, undisturbed)]
     assert last[0][1]["training"] == last[1][1]["training"]
     assert last[0][0].keys() == last[1][0].keys()
     assert all(torch.equal(value, last[1][0][name]) for name, value in last[0][0].items())
@@ -105,7 +106,7 @@ def test_a_run_that_is_stopped_saves_and_says_how_to_go_on(tmp_path, undisturbed
     assert f"go on with: saiki run adder --out '{path}' --resume" in said[0]
     done = int(said[0].split("after iteration ")[1].split(",")[0])
     assert 150 <= done < 6000
-    _, about = tensors.load(path / session.CHECKPOINT)
+    _, about = tensors.load(path / CHECKPOINT)
     assert about["training"]["step"] == done
     again = subprocess.run(command(path, "--resume"), capture_output=True, text=True, timeout=120)
     assert again.returncode == 0, again.stderr
@@ -123,18 +124,18 @@ class CutError(Exception):
 
 
 def cut_after(monkeypatch, step):
-    keep = session._Record.keep
+    keep = Record.keep
 
     def keep_and_cut(record):
         keep(record)
         if record.training.step == step:
             raise CutError
 
-    monkeypatch.setattr(session._Record, "keep", keep_and_cut)
+    monkeypatch.setattr(Record, "keep", keep_and_cut)
 
 
 def outcome(path, knobs, **options):
-    return session.run(Adder.from_dict(knobs), RunFolder(path), None, session.Options(**options))
+    return session.run(Adder.from_dict(knobs), RunFolder(path), None, Options(**options))
 
 
 @pytest.mark.parametrize("step", [1, 19, 20, 21, 299, 300])
@@ -189,7 +190,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_is_whole(tmp_path, 
         with pytest.raises(SaikiError, match=r"^cannot write .*safetensors: No space") as e:
             outcome(tmp_path / "full", SMALL, checkpoint_seconds=0.0)
     assert "\n" not in str(e.value)
-    _, about = tensors.load(tmp_path / "full" / session.CHECKPOINT)
+    _, about = tensors.load(tmp_path / "full" / CHECKPOINT)
     assert about["training"]["step"] == 4  # config.json and four checkpoints were written
     assert not list((tmp_path / "full").rglob(f"{TEMPORARY}*"))
     outcome(tmp_path / "full", SMALL)
@@ -208,7 +209,7 @@ def test_a_log_on_a_full_disk_is_one_sentence_and_the_checkpoint_is_whole(tmp_pa
     monkeypatch.setattr("io.open", full)
     with pytest.raises(SaikiError, match=r"^cannot write .*metrics.jsonl: No space left"):
         outcome(path, {**SMALL, "iterations": 30}, checkpoint_seconds=0.0)
-    _, about = tensors.load(path / session.CHECKPOINT)
+    _, about = tensors.load(path / CHECKPOINT)
     assert about["training"]["step"] == 19
 
 
@@ -221,15 +222,15 @@ def begun(path, monkeypatch):
 
 def test_a_folder_of_other_knobs_is_refused_and_keeps_its_checkpoint(tmp_path, monkeypatch):
     begun(tmp_path, monkeypatch)
-    before = (tmp_path / session.CHECKPOINT).read_bytes()
+    before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(InputError, match="holds a run of other knobs"):
         outcome(tmp_path, {**SMALL, "hidden_size": 13})
-    assert (tmp_path / session.CHECKPOINT).read_bytes() == before
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
     begun(tmp_path, monkeypatch)
-    path = tmp_path / session.CHECKPOINT
+    path = tmp_path / CHECKPOINT
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:-9] + b"\0" + whole[-8:], b""):
         path.write_bytes(damaged)
@@ -243,7 +244,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     begun(tmp_path / "one", monkeypatch)
     other = {**SMALL, "seed": 5}
     outcome(tmp_path / "two", {**other, "iterations": 20})
-    there = tmp_path / "two" / session.CHECKPOINT
-    (tmp_path / "one" / session.CHECKPOINT).write_bytes(there.read_bytes())
+    there = tmp_path / "two" / CHECKPOINT
+    (tmp_path / "one" / CHECKPOINT).write_bytes(there.read_bytes())
     with pytest.raises(InputError, match="is of a run with other knobs"):
         outcome(tmp_path / "one", SMALL)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from bare import Bare
 from saiki.cells import SimpleRNN
-from saiki.experiment import Experiment
 from saiki.knobs import knob
 from saiki.recurrent import Stack
 from saiki.training import StoppedError, Training
@@ -20,14 +20,13 @@ class Exploding(SimpleRNN):
 
 
 @dataclass(frozen=True)
-class Deep(Experiment):
+class Deep(Bare):
     """Three layers, of which the second one explodes at the seventh step."""
 
     iterations: int = knob(5, "updates", minimum=1)
     learning_rate: float = knob(0.25, "rate")
     spoilt: bool = knob(False, "whether the data are no numbers")
     name = "deep"
-    summary = score = ""
 
     def model(self):
         return Stack([SimpleRNN(2, 3), Exploding(3, 3), SimpleRNN(3, 3)])
@@ -40,18 +39,6 @@ class Deep(Experiment):
     def measure(self, model, batch):
         y, _ = model(batch[0])
         return {"loss": y.square().sum()}
-
-    def evaluate(self, model):
-        return {}
-
-    def sample(self, model):
-        return ""
-
-    def predict(self, model, text):
-        return {}
-
-    def equations(self):
-        return ""
 
 
 def trouble(experiment):

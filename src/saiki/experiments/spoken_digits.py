@@ -189,6 +189,12 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         return "official" if all(len(its) == 2 for its in sides.values()) else "random"
 
     @cached_property
+    def _numbers(self) -> list[int]:
+        """The number of the class of each recording."""
+        numbers = {label: i for i, label in enumerate(self.recordings.classes)}
+        return [numbers[entry.label] for entry in self.recordings.entries]
+
+    @cached_property
     def spoken(self) -> tuple[tuple[Wave, ...], tuple[int, ...]]:
         """Utterances by synthetic speakers and their classes; none where they do not help."""
         if not self.voices or not self.voice_share or self.recordings.classes != DIGITS:
@@ -266,8 +272,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         )
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        numbers = {label: i for i, label in enumerate(self.recordings.classes)}
-        labels = [numbers[entry.label] for entry in self.recordings.entries]
+        labels = self._numbers
         spoken = self.spoken_in_batch
         real = self._rows(self.parts.train, self.batch_size - spoken, 0, start)
         said = self._rows(range(len(self.spoken[0])), spoken, 1, start) if spoken else None
@@ -327,12 +332,11 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     def unchanged(self, indices: Sequence[int]) -> Iterator[Batch]:
         """Recordings as they are, the shortest first so that there is little padding."""
         data = self.recordings
-        numbers = {label: i for i, label in enumerate(data.classes)}
         ordered = sorted(indices, key=lambda i: len(data.waves[i]))
         for at in range(0, len(ordered), EVALUATED):
             rows = ordered[at : at + EVALUATED]
             features, steps = self._front(*self.padded([self.heard(data.waves[i]) for i in rows]))
-            targets = torch.tensor([numbers[data.entries[i].label] for i in rows])
+            targets = torch.tensor([self._numbers[i] for i in rows])
             yield features, steps, targets
 
     @cached_property
@@ -366,9 +370,8 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         """What the model says of each recording kept apart, in their order."""
         data, found = self.recordings, {}
         ordered = sorted(self.parts.test, key=lambda i: len(data.waves[i]))
-        batches = self.unchanged(ordered)
         rest = iter(ordered)
-        for features, steps, _ in batches:
+        for features, steps, _ in self.unchanged(ordered):
             v = model.classify(*placed((features, steps), model))
             for p in v.softmax(1).cpu():
                 i = next(rest)

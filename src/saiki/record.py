@@ -1,0 +1,155 @@
+"""What a training leaves in its folder as it goes: curves, looks inside and checkpoints."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saiki import lens, processes, tensors
+from saiki.errors import InputError
+from saiki.experiment import Experiment
+from saiki.runs import RunFolder
+from saiki.training import Point, Training
+
+Say = Callable[[str], None]
+CHECKPOINT = Path("checkpoint", "training.safetensors")
+METRICS, LENS = "metrics.jsonl", "lens.jsonl"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What goes with a run and changes none of its numbers."""
+
+    watch: bool = False
+    """Look inside with :mod:`saiki.lens` at each point of the curves."""
+    tensorboard: bool = False
+    """Write the curves for TensorBoard too, into ``tensorboard/``."""
+    checkpoint_seconds: float = 30.0
+    """From one checkpoint to the next; there is one more at the end, and on Ctrl-C."""
+    say: Say | None = None
+    """Called with each line a person should see; silent without it."""
+
+
+def checkpoint(experiment: Experiment, folder: RunFolder) -> tensors.Contents | None:
+    """The checkpoint of the run in ``folder``, if there is one."""
+    path = folder.path / CHECKPOINT
+    data = path.read_bytes() if processes.is_first() and path.is_file() else None
+    data = processes.from_first(data)
+    if data is None:
+        return None
+    kept, about = tensors.parse(data, path)
+    if about.get("run") != [experiment.name, experiment.to_dict()]:
+        raise InputError(f"{path} is of a run with other knobs than {folder.path}")
+    if about.get("processes") != processes.count():
+        raise InputError(
+            f"{folder.path} was begun by {about.get('processes')} processes and must go on with as "
+            f"many, got {processes.count()}"
+        )
+    return kept, about
+
+
+class Record:
+    """What a training leaves in its folder as it goes: the curves, and checkpoints."""
+
+    def __init__(self, training: Training, folder: RunFolder, options: Options) -> None:
+        self.training = training
+        self.experiment = training.experiment
+        self.folder = folder
+        self.options = options
+        self.curve: list[dict[str, float]] = []
+        self.history: list[tuple[int, lens.View]] = []
+        self.started = self.saved = time.monotonic()
+        self.seconds_before = 0.0
+        self.writes = processes.is_first()
+        self.board: Any = None
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def add(self, point: Point) -> None:
+        self.curve.append(point.record())
+        if not self.writes:
+            return
+        self.folder.append(METRICS, self.curve[-1])
+        self.show(self.curve[-1])
+        if point.view is not None:
+            self.history.append((point.step, point.view))
+            layers = {name: layer.to_dict() for name, layer in point.view.items()}
+            self.folder.append(LENS, {"step": point.step, "layers": layers})
+
+    def show(self, record: Mapping[str, float | None]) -> None:
+        """Put a line of the curves on the board, if there is one."""
+        for name, value in record.items():
+            if self.board is not None and name != "step":
+                self.board.add_scalar(name, math.nan if value is None else value, record["step"])
+
+    def is_shown(self, point: Point) -> bool:
+        """Whether a tenth of the training ends with this point."""
+        tenth, every = self.experiment.iterations / 10, self.experiment.point_every
+        return point.step // tenth > (point.step - every) // tenth
+
+    def keep(self) -> None:
+        """Save where it is time to."""
+        if self.writes and time.monotonic() - self.saved > self.options.checkpoint_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint: the training, and what of the logs belongs to it."""
+        if not self.writes:
+            return
+        kept, state = self.training.state()
+        about = {
+            "run": [self.experiment.name, self.experiment.to_dict()],
+            "processes": processes.count(),
+            "training": state,
+            "curve": self.curve,
+            "looks": len(self.history),
+            "seconds": self.seconds,
+        }
+        tensors.save(self.folder.path / CHECKPOINT, kept, about)
+        if self.board is not None:
+            self.board.flush()
+        self.saved = time.monotonic()
+
+    def restore(self, left: tensors.Contents | None) -> None:
+        """Go on from a checkpoint, if there is one; the logs become what they were then."""
+        looks = 0
+        if left is not None:
+            kept, about = left
+            self.training.restore((kept, about["training"]))
+            self.seconds_before, self.curve = about["seconds"], about["curve"]
+            looks = about["looks"]
+        if self.writes:
+            self.folder.rewrite(METRICS, self.curve)
+            self.folder.rewrite(LENS, itertools.islice(self.folder.lines(LENS), looks))
+            self.history = [
+                _look(line, self.folder.path / LENS) for line in self.folder.lines(LENS)
+            ]
+            if self.options.tensorboard:
+                # what a board was told before is void from step 0 on, and told again
+                path = self.folder.path / "tensorboard"
+                self.board = summary_writer()(path, purge_step=0)
+                for point in self.curve:
+                    self.show(point)
+
+
+def _look(line: dict[str, Any], path: Path) -> tuple[int, lens.View]:
+    """What the lens saw, out of a line of its log."""
+    try:
+        return int(line["step"]), {n: lens.LayerView.of(v) for n, v in line["layers"].items()}
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise InputError(f"{path} is damaged at iteration {line.get('step')}") from None
+
+
+def summary_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError(
+            "--tensorboard needs a package: pip install 'saiki[tensorboard]'"
+        ) from None
+    return SummaryWriter
