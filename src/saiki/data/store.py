@@ -1,7 +1,8 @@
 """Named datasets: where each comes from, under which terms, and where it is on this machine.
 
-A dataset is a folder. It is the one that was given, else ``$SAIKI_DATA/NAME``, else the one in the
-user's cache folder, into which it is downloaded at first use.
+A dataset is a folder, or one file that holds all of it. It is the one that was given, else the one
+of that name in ``$SAIKI_DATA``, else the folder in the user's cache, into which it is downloaded at
+first use.
 """
 
 import logging
@@ -30,6 +31,10 @@ class Dataset:
     citation: str
     holds: tuple[str, ...]
     """Patterns of files; a folder in which one of them finds any is this dataset."""
+    inside: str = ""
+    """The folder of the archive that is the dataset, if that is not the whole."""
+    alone: tuple[str, ...] = ()
+    """Names of files each of which is the dataset, where there is no folder of it."""
 
     def is_in(self, folder: Path) -> bool:
         return any(any(folder.glob(pattern)) for pattern in self.holds)
@@ -50,6 +55,28 @@ DATASETS = {
             "Free Spoken Digit Dataset, 2018, doi:10.5281/zenodo.1342401",
             holds=("recordings/*.wav", "*.wav"),
         ),
+        Dataset(
+            name="small_parallel_enja",
+            summary="50,000 English and Japanese sentences from the Tanaka corpus, tokenised",
+            address="https://github.com/odashi/small_parallel_enja/archive/HEAD.tar.gz",
+            sha256=None,
+            licence="unstated (Tanaka corpus: CC BY 2.0)",
+            citation="Y. Oda: small_parallel_enja, https://github.com/odashi/small_parallel_enja",
+            holds=("train.en",),
+        ),
+        Dataset(
+            name="english_novels",
+            summary="100 English novels of the 19th and the early 20th century, 14.2 million words",
+            address="https://github.com/computationalstylistics/100_english_novels/archive/"
+            "HEAD.tar.gz",
+            sha256=None,
+            licence="texts out of copyright",
+            citation="Computational Stylistics Group: 100 English Novels 1.4, "
+            "https://github.com/computationalstylistics/100_english_novels",
+            holds=("*.txt", "*.txt.*"),
+            inside="corpus",
+            alone=("english_novels.txt", "english_novels.txt.xz", "english_novels.txt.gz"),
+        ),
     )
 }
 
@@ -69,7 +96,7 @@ def dataset(name: str) -> Dataset:
 
 
 def where(name: str) -> Path | None:
-    """The folder of the dataset if it is on this machine; nothing is downloaded.
+    """The folder or file of the dataset if it is on this machine; nothing is downloaded.
 
     Raises:
         InputError: there is no such dataset, or ``$SAIKI_DATA/NAME`` is something else.
@@ -82,12 +109,15 @@ def where(name: str) -> Path | None:
                 lacks = " and no ".join(wanted.holds)
                 raise InputError(f"{folder} is not the dataset {name}: it holds no {lacks}")
             return folder
+        for file in wanted.alone:
+            if (Path(supplied) / file).is_file():
+                return Path(supplied) / file
     folder = _cache() / name
     return folder if folder.is_dir() else None
 
 
 def locate(name: str, given: Path | None = None) -> Path:
-    """The folder of the dataset; it is downloaded if it is not on this machine.
+    """The folder or file of the dataset; it is downloaded if it is not on this machine.
 
     Args:
         given: a folder or file of the user's own, which is returned instead if it exists.
@@ -106,10 +136,10 @@ def locate(name: str, given: Path | None = None) -> Path:
 
 def listing() -> str:
     """All datasets in two lines each: what it is, and its licence and where it is."""
-    lines = []
+    lines, width = [], max(map(len, DATASETS))
     for each in DATASETS.values():
-        lines.append(f"{each.name:12} {each.summary}")
-        lines.append(f"{'':12} {each.licence}; {_whereabouts(each)}")
+        lines.append(f"{each.name:{width}} {each.summary}")
+        lines.append(f"{'':{width}} {each.licence}; {_whereabouts(each)}")
     return "\n".join(lines)
 
 
@@ -151,10 +181,11 @@ def _download(wanted: Dataset, folder: Path) -> Path:
             archive = _fetch(wanted, Path(temporary))
             unpacked = Path(temporary) / "unpacked"
             unpack(archive, unpacked)
-            if not wanted.is_in(unpacked):
+            kept = unpacked / wanted.inside
+            if not wanted.is_in(kept):
                 raise SaikiError(f"its archive holds no {' and no '.join(wanted.holds)}")
             try:
-                unpacked.rename(folder)
+                kept.rename(folder)
             except OSError:
                 if not folder.is_dir():  # otherwise another process was faster
                     raise
@@ -162,7 +193,8 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
             f"the dataset {wanted.name} is not here and cannot be downloaded ({reason}); get "
-            f"{wanted.address} on another machine, unpack it, and name its folder with --data PATH "
+            f"{wanted.address} on another machine, unpack it, and name its folder "
+            f"{wanted.inside and wanted.inside + ' '}with --data PATH "
             f"or keep it as {wanted.name} in a folder that SAIKI_DATA names"
         ) from None
     return folder

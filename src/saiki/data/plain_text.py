@@ -1,0 +1,133 @@
+"""Plain text: files, packed or not, and folders of them."""
+
+import bz2
+import gzip
+import lzma
+import re
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from saiki.errors import InputError
+from saiki.text.sentences import split_sentences
+
+PACKED: dict[str, Callable[..., IO[Any]]] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+}
+"""What opens a packed file, by the end of its name."""
+WIDEST = 100
+"""Characters of a line at most in a text whose lines were broken to fit a page."""
+_BOM = "\ufeff"
+_MARK = re.compile(r"\*\*\*\s*(START|END) OF (?:THE|THIS) PROJECT GUTENBERG EBOOK", re.IGNORECASE)
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a file, or of all text files in a folder and below it, in the order of names.
+
+    A line ends at a line feed, with a carriage return before it or not, and comes without them.
+    Text is UTF-8, brought into the form NFC, so that what looks the same is the same. Byte order
+    marks are dropped, also where texts with one were put together.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or it is not UTF-8; or the folder
+            holds no file named .txt, or .txt.gz, .txt.xz or .txt.bz2.
+    """
+    for file in _files(path):
+        for line in _lines(file):
+            yield line.replace(_BOM, "")
+
+
+def paragraphs(path: Path) -> list[str]:
+    """The paragraphs of plain text, each as one line.
+
+    Blank lines stand between paragraphs, and so does the begin of a file or a byte order mark. A
+    block of lines is one paragraph that was broken to fit a page if none of them is longer than
+    ``WIDEST``; otherwise each line is a paragraph. Of a book of Project Gutenberg only the book is
+    kept: what stands between the lines ``*** START OF …`` and ``*** END OF …``.
+
+    Raises:
+        InputError: see :func:`lines`.
+    """
+    return [paragraph for file in _files(path) for paragraph in _paragraphs(_lines(file))]
+
+
+def sentences(path: Path) -> list[str]:
+    """The sentences of all paragraphs; see :func:`saiki.text.sentences.split_sentences`.
+
+    Raises:
+        InputError: see :func:`lines`.
+    """
+    return [sentence for block in paragraphs(path) for sentence in split_sentences(block)]
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    if not path.is_dir():
+        return [path]
+    patterns = [f"*.txt{packed}" for packed in ("", *PACKED)]
+    found = sorted(
+        file
+        for pattern in patterns
+        for file in path.rglob(pattern)
+        if file.is_file() and not file.name.startswith(".")
+    )
+    if not found:
+        raise InputError(f"{path} holds no text: no file in it is named {' or '.join(patterns)}")
+    return found
+
+
+def _paragraphs(lines: Iterable[str]) -> list[str]:
+    found, block = list[str](), list[str]()
+    begin, inside = 0, True
+    for line in lines:
+        text = line.replace(_BOM, "").strip()
+        mark = _MARK.match(text)
+        if mark or not text or line.startswith(_BOM):
+            found += _block(block)
+            block = []
+        if line.startswith(_BOM):
+            begin, inside = len(found), True
+        if mark and mark[1].upper() == "START":
+            del found[begin:]
+            inside = True
+        elif mark:
+            begin, inside = len(found), False
+        elif text and inside:
+            block.append(text)
+    return found + _block(block)
+
+
+def _block(lines: list[str]) -> list[str]:
+    if max(map(len, lines), default=0) > WIDEST:
+        return lines
+    return [" ".join(lines)] if lines else []
+
+
+def decoded_lines(rows: Iterable[bytes], name: str) -> Iterator[str]:
+    """Text lines of rows of bytes, such as those of the standard input, by the rules of
+    :func:`lines`; byte order marks are left.
+
+    Raises:
+        InputError: a row is not UTF-8; the message says which one of ``name``.
+    """
+    for number, row in enumerate(rows, 1):
+        try:
+            text = row.decode().removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise InputError(f"{name} is not UTF-8 in line {number}; save it as UTF-8") from None
+        yield unicodedata.normalize("NFC", text)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Lines in which byte order marks are left."""
+    try:
+        with PACKED.get(path.suffix, open)(path, "rb") as file:
+            yield from decoded_lines(file, str(path))
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from None

@@ -1,0 +1,31 @@
+"""Text: tokenisers, vocabularies, and texts as rows of numbers."""
+
+from saiki.text.text import Text
+from saiki.text.tokenisers import (
+    TOKENISERS,
+    BytePair,
+    Characters,
+    Japanese,
+    Tokeniser,
+    Words,
+    tokeniser,
+)
+from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, UNKNOWN, Vocabulary
+
+__all__ = [
+    "BEGIN",
+    "END",
+    "MASK",
+    "PAD",
+    "SPECIAL",
+    "TOKENISERS",
+    "UNKNOWN",
+    "BytePair",
+    "Characters",
+    "Japanese",
+    "Text",
+    "Tokeniser",
+    "Vocabulary",
+    "Words",
+    "tokeniser",
+]

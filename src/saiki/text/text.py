@@ -1,0 +1,80 @@
+"""Texts as rows of numbers."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Self
+
+from saiki.described import Described
+from saiki.errors import InputError
+from saiki.text.tokenisers import Tokeniser, tokeniser
+from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, Vocabulary, valid
+
+
+class Text(Described):
+    """A tokeniser and the numbers of its tokens.
+
+    >>> text = Text.learn("words", ["the cat saw the dog"])
+    >>> text.split("the dog flew")
+    ['the', 'dog', 'flew']
+    >>> text.encode("the dog flew")
+    [5, 8, 1]
+    >>> text.decode([5, 8, 1, END, 5])
+    'the dog <unk>'
+    """
+
+    def __init__(self, tokeniser: Tokeniser, vocabulary: Vocabulary) -> None:
+        self.tokeniser = tokeniser
+        self.vocabulary = vocabulary
+
+    @classmethod
+    def learn(cls, name: str, lines: Iterable[str], size: int = 0, minimum: int = 1) -> Self:
+        """The tokeniser of that name, and the vocabulary of these lines.
+
+        Args:
+            size: entries at most, the special ones included; 0 is no bound.
+            minimum: times that a token must occur; of no account to ``bpe``.
+
+        Raises:
+            InputError: a line is not valid Unicode, or there is nothing to learn; or see
+                :func:`tokeniser` and :meth:`Vocabulary.count`.
+        """
+        lines = [unicodedata.normalize("NFC", valid(line)) for line in lines]
+        splitter = tokeniser(name, lines, size)
+        vocabulary = splitter.vocabulary(lines, size, minimum)
+        if len(vocabulary) == len(SPECIAL):
+            raise InputError(
+                f"there is no vocabulary to learn: no token of {name} occurs {minimum} times in "
+                f"{len(lines):,} lines"
+            )
+        return cls(splitter, vocabulary)
+
+    def split(self, text: str) -> list[str]:
+        """The tokens, each the word of the number at the same place of :meth:`encode`.
+
+        The text is brought into Unicode's form NFC first, in which files are read too, so that
+        what looks the same is the same. ``[MASK]`` is one token whatever the tokeniser.
+
+        Raises:
+            InputError: it is not valid Unicode.
+        """
+        mask = SPECIAL[MASK]
+        tokens = list[str]()
+        for part in re.split(f"({re.escape(mask)})", unicodedata.normalize("NFC", valid(text))):
+            tokens += [mask] if part == mask else self.tokeniser.split(part)
+        return tokens
+
+    def encode(self, text: str) -> list[int]:
+        """The number of each token, without begin and end."""
+        return self.vocabulary.ids(self.split(text))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text up to END. PAD and BEGIN, which stand for nothing, are left out; an unknown and
+        a hidden word are shown by their names."""
+        kept = list[int]()
+        for number in ids:
+            if number == END:
+                break
+            if number not in (PAD, BEGIN):
+                kept.append(number)
+        return self.tokeniser.join(self.vocabulary.tokens(kept))

@@ -1,0 +1,207 @@
+"""From a text to its tokens, and back."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Self
+
+from saiki.described import Described
+from saiki.errors import InputError
+from saiki.text.vocabulary import SPECIAL, Vocabulary
+
+TOKENISERS = ("words", "characters", "bpe", "japanese")
+_LATIN = re.compile("[0-9A-Za-zÀ-ɏ]")
+
+
+class Tokeniser(Described, ABC):
+    """Splits a text into tokens, and joins tokens to a text."""
+
+    @abstractmethod
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text."""
+
+    @abstractmethod
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+
+    def vocabulary(self, lines: Iterable[str], size: int = 0, minimum: int = 1) -> Vocabulary:
+        """The tokens that these lines hold; see :meth:`Vocabulary.count`."""
+        return Vocabulary.count(map(self.split, lines), size, minimum)
+
+
+class Words(Tokeniser):
+    """What stands between white space. ``join`` puts one space there.
+
+    Args:
+        lower: whether capital letters become small.
+    """
+
+    def __init__(self, lower: bool = False) -> None:
+        self.lower = lower
+
+    def split(self, text: str) -> list[str]:
+        return (text.lower() if self.lower else text).split()
+
+    def join(self, tokens: Sequence[str]) -> str:
+        return " ".join(tokens)
+
+
+class Characters(Tokeniser):
+    """Every Unicode code point. ``join`` gives back the text itself.
+
+    Code points, not what a reader sees as one character: there are few of them in a language, so
+    that hardly any is unknown.
+    """
+
+    def split(self, text: str) -> list[str]:
+        return list(text)
+
+    def join(self, tokens: Sequence[str]) -> str:
+        return "".join(tokens)
+
+
+class BytePair(Tokeniser):
+    """Pieces of words, made of single bytes by joining the most frequent pair of neighbours, again
+    and again (Sennrich et al., Neural Machine Translation of Rare Words with Subword Units, 2016,
+    section 3.2; on bytes: Radford et al., Language Models are Unsupervised Multitask Learners,
+    2019, section 2.2). No text is unknown, and ``join`` gives back the text itself.
+
+    A token is written with one letter for each byte: ``Ġ`` stands for a space, and é is ``Ã©``.
+    ``join([token])`` is what a person can read.
+
+    Args:
+        model: the JSON of the library tokenizers; :meth:`learn` makes it.
+
+    Raises:
+        InputError: ``model`` describes something else, or the library is missing.
+    """
+
+    SMALLEST = len(SPECIAL) + 256
+    """The size of a vocabulary that holds the special entries and every byte."""
+
+    def __init__(self, model: str) -> None:
+        library = _tokenizers()
+        try:
+            self._tokenizer = library.Tokenizer.from_str(model)
+        except Exception as error:  # the library raises no narrower kind
+            raise InputError(f"{model[:80]!r} is no model of byte pairs: {error}") from None
+        if not isinstance(self._tokenizer.decoder, library.decoders.ByteLevel):
+            raise InputError("the model does not split bytes; make one with BytePair.learn")
+
+    @classmethod
+    def learn(cls, lines: Iterable[str], size: int) -> Self:
+        """From lines, for a vocabulary of ``size`` entries at most, the special ones included.
+
+        Raises:
+            InputError: ``size`` has no room for every byte, or the library is missing.
+        """
+        library = _tokenizers()
+        if size < cls.SMALLEST:
+            raise InputError(
+                f"the vocabulary of bpe must have at least {cls.SMALLEST} entries, the special "
+                f"ones and the bytes, got {size}"
+            )
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = library.decoders.ByteLevel()
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=size - len(SPECIAL),
+            initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(lines, trainer)
+        return cls(tokenizer.to_str())
+
+    def split(self, text: str) -> list[str]:
+        tokens: list[str] = self._tokenizer.encode(text).tokens
+        return tokens
+
+    def join(self, tokens: Sequence[str]) -> str:
+        text: str = self._tokenizer.decoder.decode(list(tokens))
+        return text
+
+    def vocabulary(self, lines: Iterable[str] = (), size: int = 0, minimum: int = 1) -> Vocabulary:
+        """All pieces, whatever the lines hold, so that no text is unknown."""
+        numbers = self._tokenizer.get_vocab()
+        return Vocabulary(sorted(numbers, key=numbers.__getitem__))
+
+
+class Japanese(Tokeniser):
+    """Morphemes without white space: the short units, A, of Sudachi and its dictionary (Takaoka et
+    al., Sudachi: a Japanese Tokenizer for Business, 2018).
+
+    ``join`` puts a space between Latin words and numbers, and nothing between others: that is all
+    white space that a Japanese text needs.
+
+    Raises:
+        InputError: the libraries are missing.
+    """
+
+    AT_ONCE = 1000
+    """Characters analysed together. Sudachi refuses more than 65,535 bytes, and makes as many as 33
+    of one character, as it brings all into the form NFKC. A longer text is cut after a sentence or
+    a space."""
+
+    def __init__(self) -> None:
+        _sudachi()
+
+    def split(self, text: str) -> list[str]:
+        parts = re.findall(
+            rf"(?s).{{1,{self.AT_ONCE}}}(?:(?<=[。！？\s])|\Z)|.{{1,{self.AT_ONCE}}}", text
+        )
+        morphemes = (m.surface().strip() for part in parts for m in _sudachi().tokenize(part))
+        return [surface for surface in morphemes if surface]
+
+    def join(self, tokens: Sequence[str]) -> str:
+        joined = ""
+        for token in tokens:
+            apart = _LATIN.fullmatch(joined[-1:]) and _LATIN.match(token)
+            joined += f" {token}" if apart else token
+        return joined
+
+
+def tokeniser(name: str, lines: Iterable[str] = (), size: int = 0) -> Tokeniser:
+    """The tokeniser of a name in ``TOKENISERS``.
+
+    Args:
+        lines: what ``bpe`` learns from.
+        size: of the vocabulary of ``bpe``, special entries included.
+
+    Raises:
+        InputError: there is none of that name, ``size`` is too small, or a library is missing.
+    """
+    match name:
+        case "words":
+            return Words()
+        case "characters":
+            return Characters()
+        case "bpe":
+            return BytePair.learn(lines, size)
+        case "japanese":
+            return Japanese()
+    raise InputError(f"a tokeniser must be one of {', '.join(TOKENISERS)}, got {name!r}")
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise InputError(
+            "the tokeniser bpe needs the library tokenizers: pip install 'saiki[text]'"
+        ) from None
+    return tokenizers
+
+
+@cache
+def _sudachi() -> Any:
+    """The one analyser of this process: its dictionary takes time and memory."""
+    try:
+        from sudachipy import Dictionary, SplitMode
+
+        return Dictionary().tokenizer(SplitMode.A)
+    except ImportError:  # also where only the dictionary is missing
+        raise InputError(
+            "the tokeniser japanese needs the libraries sudachipy and sudachidict_core: "
+            "pip install 'saiki[japanese]'"
+        ) from None
