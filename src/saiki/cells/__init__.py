@@ -8,12 +8,15 @@ from saiki.cells.gru import GRU
 from saiki.cells.lstm import LSTM
 from saiki.cells.simple_rnn import SimpleRNN
 
-__all__ = ["FAMILIES", "GRU", "LSTM", "VARIANTS", "SimpleRNN"]
+__all__ = ["FAMILIES", "GRU", "LSTM", "NAMED", "VARIANTS", "SimpleRNN"]
 
 CellType = Callable[[int, int], Cell]
 
 FAMILIES: dict[str, type[Cell]] = {"rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
 """What the command line calls each family."""
+
+NAMED: dict[str, CellType] = {**FAMILIES, "peephole": partial(LSTM, peephole=True)}
+"""The cells that an exercise offers by name."""
 
 VARIANTS: dict[str, dict[str, CellType]] = {
     "rnn": {

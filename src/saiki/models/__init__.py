@@ -1,5 +1,28 @@
 """Models, one a file."""
 
 from saiki.models.classifier import Convolution, SequenceClassifier
+from saiki.models.decoder import Decoder
+from saiki.models.decoding import Hypothesis, Search, decode
+from saiki.models.encoder import Bridge, Encoder
+from saiki.models.masked_lm import MaskedLM
+from saiki.models.seq2seq import Seq2Seq
+from saiki.models.series import SeriesSeq2Seq
+from saiki.models.tagger import Tagger
+from saiki.models.translator import Translation, Translator
 
-__all__ = ["Convolution", "SequenceClassifier"]
+__all__ = [
+    "Bridge",
+    "Convolution",
+    "Decoder",
+    "Encoder",
+    "Hypothesis",
+    "MaskedLM",
+    "Search",
+    "Seq2Seq",
+    "SequenceClassifier",
+    "SeriesSeq2Seq",
+    "Tagger",
+    "Translation",
+    "Translator",
+    "decode",
+]

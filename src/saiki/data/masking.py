@@ -1,0 +1,112 @@
+"""Sentences as rows of numbers, and which of their words a model has to restore."""
+
+import itertools
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy
+
+from saiki.text import MASK, PAD, SPECIAL
+
+FIRST = len(SPECIAL)
+"""The number of the first word of a vocabulary; those below are special."""
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Rows of numbers, stored end to end: a book has a million."""
+
+    tokens: numpy.ndarray
+    """Of all rows, one after another."""
+    edges: numpy.ndarray
+    """Where each row begins, and where the last one ends."""
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int] | numpy.ndarray]) -> Self:
+        tokens, edges = array("i"), array("q", [0])
+        for row in rows:
+            tokens.extend(row)
+            edges.append(len(tokens))
+        return cls(numpy.array(tokens), numpy.array(edges))
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    @property
+    def lengths(self) -> numpy.ndarray:
+        return numpy.diff(self.edges)
+
+    def rows(self) -> Iterator[numpy.ndarray]:
+        """Each row by itself."""
+        for begin, end in itertools.pairwise(self.edges.tolist()):
+            yield self.tokens[begin:end]
+
+    def without(self, others: Self) -> Self:
+        """Only the rows that ``others`` does not have."""
+        mine = {row.tobytes() for row in self.rows()}
+        both = {key for row in others.rows() if (key := row.tobytes()) in mine}
+        return self.of(row for row in self.rows() if row.tobytes() not in both)
+
+    def padded(self, indices: Sequence[int] | numpy.ndarray) -> tuple[numpy.ndarray, numpy.ndarray]:
+        """Some rows side by side, ``(rows, longest)``, PAD beyond their ends, and their lengths."""
+        begin, lengths = self.edges[:-1][indices], self.lengths[indices]
+        steps = numpy.arange(lengths.max(initial=0))
+        real = steps < lengths[:, None]
+        table = numpy.full(real.shape, PAD)
+        table[real] = self.tokens[(begin[:, None] + steps)[real]]
+        return table, lengths
+
+
+def kept_apart(count: int, share: float, most: int, section: int = 100) -> numpy.ndarray:
+    """Which of ``count`` sentences in a row are kept apart, ``(count,)``: whole sections of the
+    text, evenly spread over it, so that hardly any is next to one that is learned from.
+
+    Args:
+        share: of the sentences.
+        most: sentences, however many there are.
+        section: sentences of a section; fewer in a short text, which has 1 / ``share`` of them.
+    """
+    parts = round(1 / share)
+    section = max(1, min(section, count // parts))
+    every = max(parts, -(-count // most))
+    kept: numpy.ndarray = numpy.arange(count) // section % every == every // 2
+    return kept
+
+
+def choose(tokens: numpy.ndarray, share: float, draw: numpy.random.Generator) -> numpy.ndarray:
+    """Which positions have to be restored, true in an array like ``tokens``: each word with
+    probability ``share``, and one at least of each row that has any. What is special is no word,
+    and an unknown word is special: nobody could say what it was.
+
+    Args:
+        tokens: ``(rows, longest)``.
+    """
+    words = tokens >= FIRST
+    u = numpy.where(words, draw.random(tokens.shape), numpy.inf)
+    chosen: numpy.ndarray = words & ((u < share) | (u == u.min(1, keepdims=True)))
+    return chosen
+
+
+def hide(
+    tokens: numpy.ndarray,
+    chosen: numpy.ndarray,
+    vocabulary: int,
+    replaced: float,
+    kept: float,
+    draw: numpy.random.Generator,
+) -> numpy.ndarray:
+    """The tokens as a model reads them while it learns (Devlin et al. 2019, §3.1): of those chosen
+    a share ``replaced`` becomes any word, a share ``kept`` stays, and the rest becomes MASK. So the
+    model cannot trust a word that it sees, and has to look at its surroundings always.
+
+    Args:
+        tokens: ``(rows, longest)``.
+        chosen: where, as :func:`choose` says.
+        vocabulary: entries, from which the words are drawn evenly.
+    """
+    u = draw.random(tokens.shape)
+    others = draw.integers(FIRST, vocabulary, tokens.shape)
+    shown = numpy.select([u < replaced, u < replaced + kept], [others, tokens], MASK)
+    return numpy.where(chosen, shown, tokens)

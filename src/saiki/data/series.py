@@ -1,0 +1,90 @@
+"""Tables of numbers: the columns of a text file, one row a point in time."""
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from saiki.errors import InputError
+
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of finite numbers over the same points."""
+
+    values: np.ndarray[Any, Any]
+    """``(points, columns)``, float64."""
+    names: tuple[str, ...]
+    """Of the columns, if the first line tells them."""
+
+
+def read_table(path: Path, columns: tuple[int, ...]) -> Table:
+    """The numbers of a CSV file, with commas, semicolons, tabs or blanks between them.
+
+    The first line may name the columns; empty lines are skipped.
+
+    Args:
+        columns: how many there may be.
+
+    Raises:
+        InputError: there is no such file, it is not text, it has other columns, or what stands
+            somewhere is no finite number.
+    """
+    lines = [(n, row) for n, row in _rows(path) if any(row)]
+    if not lines:
+        raise InputError(f"{path} is empty; it needs a row of numbers for each point")
+    names: tuple[str, ...] = ()
+    if not any(map(_is_number, lines[0][1])):
+        names = tuple(lines.pop(0)[1])
+    if not lines:
+        raise InputError(f"{path} holds no numbers below its first line")
+    count = len(names) or len(lines[0][1])
+    if count not in columns:
+        allowed = " or ".join(map(str, columns))
+        raise InputError(f"{path} must have columns: {allowed} of numbers, and it has {count}")
+    values = np.empty((len(lines), count))
+    for place, (number, row) in enumerate(lines):
+        if len(row) != count:
+            raise InputError(f"{path} has {len(row)} columns in line {number} instead of {count}")
+        for column, cell in enumerate(row):
+            if not _is_number(cell):
+                raise InputError(
+                    f"{path} has {cell[:40]!r} in line {number}, which is no finite number; "
+                    "decimals are written with a point, and gaps must be filled or left out"
+                )
+            values[place, column] = float(cell)
+    return Table(values, names)
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Numbers of the lines, from 1, and their cells."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"there is no file {path}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    if delimiter not in first:
+        return [(n, line.split()) for n, line in enumerate(text.splitlines(), 1)]
+    try:
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table: {error}") from None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False

@@ -1,0 +1,223 @@
+"""What writes: one token after another, looking back at what was read."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saiki.cell import Cell
+from saiki.described import Described
+from saiki.errors import InputError
+from saiki.nn.attention import Attended, Attention, Memory
+from saiki.nn.choosing import marginal_log_likelihood
+from saiki.recurrent import Recurrent
+
+
+class DecoderState(NamedTuple):
+    """What a decoder carries from one token to the next; hypotheses come first in every tensor."""
+
+    states: tuple[tuple[Tensor, ...], ...]
+    """Of each layer."""
+    fed: Tensor | None
+    """The last attentional vector, with input feeding."""
+    covered: Tensor | None
+    """The sum of all attention weights until now, with coverage."""
+    position: Tensor
+    """The number of tokens written, ``(hypotheses,)``."""
+
+
+class Decoder(Described, nn.Module):
+    """Recurrent layers that write tokens (Luong, Pham & Manning 2015, §3).
+
+    With the embedding eᵗ of the token before, the top state hᵗ and what the attention reads, cᵗ::
+
+        hᵗ = layers(eᵗ),   or layers([eᵗ; rᵗ⁻¹]) with input feeding (§3.3)
+        cᵗ = attention(hᵗ, memory)
+        rᵗ = tanh(W [cᵗ; hᵗ])
+        p(yᵗ) = softmax(E rᵗ + b)
+
+    Without attention rᵗ = tanh(W hᵗ), and all that the decoder knows of the source came over the
+    bridge. E is the table of embeddings itself where ``tied`` (Press & Wolf 2017).
+
+    Args:
+        vocabulary: tokens it writes.
+        embedding_size: features of a token.
+        cells: of the layers, the lowest first.
+        attention: reads the memory; None for none.
+        readout_size: features of r; those of a token where ``tied``.
+        dropout: share of features set to zero between layers, of embeddings and of r.
+        input_feeding: whether the layers see r of the step before.
+        tied: whether the last matrix is the table of embeddings.
+
+    Raises:
+        InputError: sizes do not fit each other.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        embedding_size: int,
+        cells: Sequence[Cell],
+        attention: Attention | None = None,
+        readout_size: int | None = None,
+        dropout: float = 0.0,
+        input_feeding: bool = False,
+        tied: bool = True,
+    ) -> None:
+        super().__init__()
+        readout_size = embedding_size if readout_size is None else readout_size
+        if tied and readout_size != embedding_size:
+            raise InputError(
+                f"with tied embeddings the readout has the {embedding_size} features of a token, "
+                f"got {readout_size}"
+            )
+        size = embedding_size + (readout_size if input_feeding else 0)
+        for cell in cells:
+            if cell.input_size != size:
+                raise InputError(
+                    f"a cell of the decoder takes {cell.input_size} features and is given {size}"
+                )
+            size = cell.state_sizes[0]
+        if not cells or (attention is not None and attention.query_size != size):
+            raise InputError(
+                f"the decoder needs at least one cell, and an attention with queries of the size "
+                f"of its top state, {size}"
+            )
+        self.layers = nn.ModuleList(Recurrent(cell) for cell in cells)
+        self.attention = attention
+        self.input_feeding = input_feeding
+        self.readout_size = readout_size
+        self.embedding = nn.Embedding(vocabulary, embedding_size)
+        nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
+        context_size = 0 if attention is None else attention.memory_size
+        self.combine = nn.Linear(context_size + size, readout_size, bias=False)
+        self.output = nn.Linear(readout_size, vocabulary)
+        if tied:
+            self.output.weight = self.embedding.weight
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Of the layers, the lowest first."""
+        return [cast(Recurrent, layer).cell for layer in self.layers]
+
+    @property
+    def state_sizes(self) -> list[int]:
+        """Of all cells."""
+        return [size for cell in self.cells for size in cell.state_sizes]
+
+    @property
+    def by_step(self) -> bool:
+        """Whether a step needs what the attention read in the step before."""
+        covers = self.attention is not None and self.attention.coverage
+        return self.input_feeding or covers
+
+    def begin(
+        self, states: Sequence[Tensor], memory: Tensor, mask: Tensor
+    ) -> tuple[DecoderState, Memory | None]:
+        """Before the first token: the state, and the memory as the attention reads it.
+
+        Args:
+            states: of all layers, ``(batch, size)`` each, as ``state_sizes`` counts them.
+            memory: ``(batch, source, memory_size)``.
+            mask: ``(batch, source)``, true where a position is real.
+        """
+        rows = len(memory)
+        rest = iter(states)
+        of_layers = tuple(tuple(next(rest) for _ in cell.state_sizes) for cell in self.cells)
+        attention = self.attention
+        fed = memory.new_zeros(rows, self.readout_size) if self.input_feeding else None
+        covered = None
+        if attention is not None and attention.coverage:
+            covered = memory.new_zeros(mask.shape)
+        prepared = None if attention is None else attention.prepare(memory, mask)
+        position = torch.zeros(rows, dtype=torch.long, device=memory.device)
+        return DecoderState(of_layers, fed, covered, position), prepared
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        embedded: Tensor = self.dropout(self.embedding(tokens))
+        return embedded
+
+    def step(
+        self, tokens: Tensor, state: DecoderState, memory: Memory | None, best: bool = False
+    ) -> tuple[Tensor, Attended | None, DecoderState]:
+        """One token further: the top state ``(hypotheses, size)``, what was read, the new state.
+
+        Args:
+            tokens: ``(hypotheses,)``, the last ones; those of a row of the memory, equally many
+                for each, stand side by side.
+            best: whether a hard attention takes its most probable position and draws none.
+        """
+        x = self.embed(tokens)
+        if state.fed is not None:
+            x = torch.cat((x, state.fed), -1)
+        states: list[tuple[Tensor, ...]] = []
+        for i, (cell, its) in enumerate(zip(self.cells, state.states, strict=True)):
+            states.append(cell(self.dropout(x) if i else x, *its))
+            x = states[-1][0]
+        attended, covered, fed = None, state.covered, None
+        if self.attention is not None:
+            assert memory is not None
+
+            rows = len(memory.mask)
+            seen = None if covered is None else covered.view(rows, -1, covered.shape[1])
+            found = self.attention(
+                x.view(rows, -1, x.shape[1]), memory, state.position.view(rows, -1), seen, best
+            )
+            attended = Attended._make(p if p is None else p.flatten(0, 1) for p in found)
+            if covered is not None:
+                covered = covered + attended.weights
+        if self.input_feeding:
+            fed = self.readout(x, None if attended is None else attended.context)
+        new = DecoderState(tuple(states), fed, covered, state.position + 1)
+        return x, attended, new
+
+    def run(
+        self,
+        tokens: Tensor,
+        lengths: Tensor | None,
+        state: DecoderState,
+        memory: Memory | None,
+        best: bool = False,
+    ) -> tuple[Tensor, Attended | None]:
+        """All steps at once, where no step needs what another one read.
+
+        Args:
+            tokens: ``(batch, time)``, each the one before the one to be written.
+            lengths: ``(batch,)``.
+            best: as for :meth:`step`.
+
+        Returns:
+            The top states ``(batch, time, size)``, and what was read at each.
+        """
+        x = self.embed(tokens)
+        for i, (layer, its) in enumerate(zip(self.layers, state.states, strict=True)):
+            x, _ = layer(self.dropout(x) if i else x, its, lengths)
+        if self.attention is None:
+            return x, None
+        assert memory is not None
+        return x, self.attention(x, memory, best=best)
+
+    def readout(self, h: Tensor, context: Tensor | None) -> Tensor:
+        """r of top states and what was read there, ``(…, size)`` each."""
+        both = h if context is None else torch.cat((context, h), -1)
+        r: Tensor = self.dropout(torch.tanh(self.combine(both)))
+        return r
+
+    def log_probabilities(self, h: Tensor, context: Tensor | None) -> Tensor:
+        """Of each token of the vocabulary, ``(…, vocabulary)``."""
+        return F.log_softmax(self.output(self.readout(h, context)), -1)
+
+    def marginal(self, h: Tensor, log_weights: Tensor, values: Tensor) -> Tensor:
+        """``log Σᵢ pᵢ p(y | valueᵢ)`` of each token: the exact mean over all choices of a position.
+
+        Args:
+            h: ``(rows, size)``.
+            log_weights: log p, ``(rows, source)``.
+            values: ``(rows, source, memory_size)``.
+        """
+        each = h[:, None].expand(-1, values.shape[1], -1)
+        given = self.log_probabilities(each, values)
+        return marginal_log_likelihood(log_weights[:, None], given.transpose(1, 2))

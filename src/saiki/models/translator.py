@@ -1,0 +1,171 @@
+"""Text in, text out: an encoder-decoder with the two languages it knows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from saiki.described import Described
+from saiki.errors import InputError
+from saiki.models.decoding import Hypothesis, Search
+from saiki.models.seq2seq import Seq2Seq
+from saiki.text import END, UNKNOWN, Text, Words
+from saiki.text.cutting import WITHOUT_SPACES, cut
+
+ROWS_AT_ONCE = 64
+"""Sentences decoded together; sorted by length, so that there is little padding."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One way to say a source."""
+
+    text: str
+    tokens: tuple[str, ...]
+    log_probability: float
+    score: float
+    finished: bool
+    source: tuple[str, ...]
+    weights: Tensor | None
+    """``(tokens, and the end if finished; source tokens, and the end)``: the alignment."""
+
+
+class Translator(Described, nn.Module):
+    """Writes a text for a text, with one model or the mean of several.
+
+    Args:
+        models: of the same two languages; more than one is an ensemble.
+        source: the language that is read.
+        target: the language that is written.
+
+    Raises:
+        InputError: there is no model, or one knows another number of tokens than its language has.
+    """
+
+    def __init__(self, models: Sequence[Seq2Seq], source: Text, target: Text) -> None:
+        super().__init__()
+        if not models:
+            raise InputError("a translator needs at least one model")
+        for model in models:
+            sizes = model.encoder.embedding.num_embeddings, model.decoder.embedding.num_embeddings
+            wanted = len(source.vocabulary), len(target.vocabulary)
+            if sizes != wanted:
+                raise InputError(f"the model knows {sizes} tokens, and its languages have {wanted}")
+        self.models = nn.ModuleList(models)
+        self.source = source
+        self.target = target
+
+    @property
+    def members(self) -> list[Seq2Seq]:
+        """The models, in a list of their own."""
+        return cast(list[Seq2Seq], list(self.models))
+
+    def forward(
+        self, source: Tensor, source_lengths: Tensor, target: Tensor, target_lengths: Tensor
+    ) -> Tensor:
+        """Log-probabilities ``(batch, time, vocabulary)`` of what follows each token of ``target``:
+        those of :class:`saiki.models.seq2seq.Seq2Seq`, or of the mean of several."""
+        each = [model(source, source_lengths, target, target_lengths) for model in self.members]
+        return torch.stack(each).logsumexp(0) - math.log(len(each))
+
+    def split(self, text: str) -> list[str]:
+        """The tokens of a source. Where words stand between spaces, a text of Japanese, Chinese or
+        Thai that has none is cut into the words that the model knows."""
+        tokens, known = self.source.split(text), self.source.vocabulary
+        if isinstance(self.source.tokeniser, Words) and len(tokens) == 1:
+            [token] = tokens
+            return cut(token, known) if WITHOUT_SPACES.search(token) else tokens
+        return tokens
+
+    def encoded(self, text: str) -> list[int]:
+        """The source as the encoder reads it: its tokens, and the end."""
+        return [*self.source.vocabulary.ids(self.split(text)), END]
+
+    def translate(
+        self,
+        texts: Sequence[str],
+        search: Search,
+        longest: float = 2.0,
+        copy_unknown: bool = False,
+        prefixes: Sequence[str] | None = None,
+        forced: Sequence[Sequence[str]] | None = None,
+    ) -> list[list[Translation]]:
+        """The best translations of each text, the best first.
+
+        Args:
+            longest: tokens that a translation has at most, for each of its source; and ten more.
+            copy_unknown: put the source token that the attention looked at most in the place of
+                each unknown word (Luong et al. 2015b; Jean et al. 2015, §3.3). Without it, and
+                without attention, an unknown word is never written.
+            prefixes: how each translation begins.
+            forced: phrases that each translation must hold.
+
+        Raises:
+            InputError: a text is empty, or copying is asked of a model without attention.
+        """
+        first, *others = self.members
+        if copy_unknown and any(model.decoder.attention is None for model in (first, *others)):
+            raise InputError("a model without attention cannot copy: it does not know from where")
+        sources = [self.encoded(text) for text in texts]
+        for text, ids in zip(texts, sources, strict=True):
+            if len(ids) < 2:
+                raise InputError(f"there is nothing to translate in {text!r}")
+        begun = [self.target.encode(p) for p in prefixes] if prefixes else None
+        held = None
+        if forced is not None:
+            held = [[self.target.encode(phrase) for phrase in phrases] for phrases in forced]
+            self._known(forced)
+        order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
+        found: dict[int, list[Translation]] = {}
+        for at in range(0, len(order), ROWS_AT_ONCE):
+            rows = order[at : at + ROWS_AT_ONCE]
+            tokens, lengths = padded([sources[i] for i in rows])
+            hypotheses = first.decode(
+                tokens,
+                lengths,
+                [int(longest * len(sources[i])) + 10 for i in rows],
+                search,
+                also=others,
+                unknown=copy_unknown,
+                prefixes=[begun[i] for i in rows] if begun else None,
+                forced=[held[i] for i in rows] if held else None,
+                keys=rows,
+            )
+            for i, its in zip(rows, hypotheses, strict=True):
+                found[i] = [self._told(h, texts[i], copy_unknown) for h in its]
+        return [found[i] for i in range(len(texts))]
+
+    def _known(self, forced: Sequence[Sequence[str]]) -> None:
+        for phrase in (p for phrases in forced for p in phrases):
+            unknown = [t for t in self.target.split(phrase) if t not in self.target.vocabulary]
+            if unknown:
+                raise InputError(
+                    f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
+                )
+
+    def _told(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> Translation:
+        source = [*self.split(text), "</s>"]
+        tokens = self.target.vocabulary.tokens(hypothesis.tokens)
+        weights = hypothesis.weights
+        if copy_unknown and weights is not None:
+            for i, token in enumerate(hypothesis.tokens):
+                if token == UNKNOWN:  # the end of the source is no word
+                    tokens[i] = source[int(weights[i, : len(source) - 1].argmax())]
+        return Translation(
+            self.target.tokeniser.join(tokens),
+            tuple(tokens),
+            hypothesis.log_probability,
+            hypothesis.score,
+            hypothesis.finished,
+            tuple(source),
+            None if weights is None else weights[:, : len(source)].float().cpu(),
+        )
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of tokens, ``(rows, longest)`` with PAD beyond their ends, and their lengths."""
+    tokens = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    return tokens, torch.tensor([len(row) for row in rows])
