@@ -18,6 +18,7 @@ import pytest
 from saiki import cli
 from saiki.activations import CATALOGUE
 from saiki.experiment import Claim
+from saiki.experiments import HOMES
 from saiki.experiments.adder import Adder
 
 SMALL = [
@@ -241,7 +242,7 @@ def test_a_stop_from_the_keyboard_is_no_traceback(monkeypatch):
 
 
 def test_ls_has_one_line_for_each_experiment():
-    assert [line.split()[0] for line in saiki("ls")[1]] == ["adder", "spoken-digits"]
+    assert [line.split()[0] for line in saiki("ls")[1]] == list(HOMES)
 
 
 def test_show_tells_equations_knobs_presets_and_claims():

@@ -33,8 +33,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 6
-    assert len(COMMANDS) == 23
+    assert len(SNIPPETS) == 7
+    assert len(COMMANDS) == 36
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -42,18 +42,26 @@ def test_a_snippet_runs(page, snippet):
     exec(compile(snippet, page.name, "exec"), {"__name__": "__main__"})
 
 
+TEXTS = "--epochs 1 --updates 0 --hidden-size 8 --embedding-size 8 --batch-size 4"
+SMALL = {
+    "adder": "--iterations 60",
+    "spoken-digits": "--epochs 0.1 --updates 0 --voices 40 --hidden-size 8 --layers 1 "
+    "--batch-size 16",
+    "translate": f"{TEXTS} --minimum 1",
+    "date": f"{TEXTS} --pairs 200",
+    "sin-cos": "--epochs 2",
+    "proofread": "--iterations 4 --hidden-size 8 --layers 1",
+    "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
+}
+
+
 def shortened(words):
     """The same command with fewer iterations: that it learns is tested elsewhere."""
     match words:
-        case ["run", "spoken-digits", *_]:
-            small = (
-                "--epochs 0.1 --updates 0 --voices 40 --hidden-size 8 --layers 1 --batch-size 16"
-            )
-            return [*words, *small.split()]
         case ["run", *_] if "--resume" in words:
             return words
-        case ["run", *_]:
-            return [*words, "--iterations", "60"]
+        case ["run", name, *_]:
+            return [*words, *SMALL[name].split()]
         case ["try", *_]:
             return [*words, "iterations=60"]
     return words
@@ -72,10 +80,38 @@ def recordings_of_two_speakers(folder):
     soundfile.write("another.flac", wave, 22050)
 
 
+def two_languages(folder):
+    """A small corpus in the layout of the real one, and a table and a text of a user's own."""
+    folder.mkdir(parents=True)
+    english = [f"i have {n} {thing} ." for n in ("a", "one", "no") for thing in ("pen", "cat")]
+    japanese = [f"私 は {n} {thing} 。" for n in ("一", "二", "無") for thing in ("ペン", "猫")]
+    for part in ("train", "dev"):
+        for ending, lines in (("en", english), ("ja", japanese)):
+            text = "".join(f"{line}\n" for line in lines)
+            (folder / f"{part}.{ending}").write_text(text, encoding="utf-8")
+    rows = (f"{x}\t{y}\n" for x, y in zip(japanese, english, strict=True))
+    Path("pairs.tsv").write_text("".join(rows), encoding="utf-8")
+    Path("sentences.txt").write_text("私 は 猫 。\n", encoding="utf-8")
+
+
+def novels(file):
+    """Sentences, none of which is said twice."""
+    who, what, whom = ("the cat", "a dog", "the old man", "she"), ("saw", "met", "left"), range(200)
+    said = (
+        f"{a.capitalize()} {b} number {c}, and sat on the mat."
+        for a in who
+        for b in what
+        for c in whom
+    )
+    file.write_text("\n\n".join(said), encoding="utf-8")
+
+
 def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
+    two_languages(tmp_path / "data" / "small_parallel_enja")
+    novels(tmp_path / "data" / "english_novels.txt")
     monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
     targets = set()

@@ -5,9 +5,10 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from saiki.errors import InputError, SaikiError
 
@@ -224,24 +225,34 @@ def compare(words: list[str]) -> int:
 def predict(words: list[str]) -> int:
     parser = Parser("predict", "What a trained model makes of your input.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
-    help = "such as '37 + 58', or the path of a sound file"
+    help = (
+        "such as '37 + 58', the path of a sound file, a file of sentences, or - for the lines of "
+        "standard input"
+    )
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=help)
     help = "listen to the microphone for S seconds (2); pip install 'saiki[microphone]'"
     parser.add_argument("--mic", type=_seconds, nargs="?", const=2.0, metavar="S", help=help)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    if words and not words[0].startswith("-"):
+        from saiki import session
+        from saiki.runs import RunFolder
+
+        trained = session.setting_of(RunFolder.open(Path(words[0])))
+        _add_flags(parser, type(trained), trained.at_use)
     options = parser.parse_intermixed_args(words)
     if not options.inputs and options.mic is None:
         parser.error("give an INPUT at least, or --mic")
     from saiki import session
+    from saiki.inputs import answers, inputs
 
     experiment, model = session.reopen(options.folder)
+    used = {name: value for name, value in vars(options).items() if name in experiment.at_use}
+    experiment = experiment.from_dict({**experiment.to_dict(), **used})
     trouble = False
-    with session.inputs(experiment, options.inputs, options.mic) as inputs:
-        for text in inputs:
-            try:
-                answer = experiment.predict(model, text)
-            except InputError as error:  # the others are answered all the same
-                print(f"saiki predict: {error}", file=sys.stderr)
+    with inputs(experiment, options.inputs, options.mic) as given:
+        for answer in answers(experiment, model, given):
+            if isinstance(answer, InputError):  # the others are answered all the same
+                print(f"saiki predict: {answer}", file=sys.stderr)
                 trouble = True
                 continue
             told = answer.pop("text")
@@ -340,28 +351,40 @@ def bench(words: list[str]) -> int:
         "name",
         nargs="?",
         default="cells",
-        choices=("cells", "layers", "spoken-digits"),
+        choices=("cells", "layers", "spoken-digits", "translate", "decoding"),
         metavar="NAME",
         help="cells, against other libraries; layers: saiki.nn and ragged batches; spoken-digits: "
-        "an epoch of it",
+        "an epoch of it; translate: training steps of it; decoding: sentences of --run together "
+        "and one by one",
     )
+    parser.add_argument("--run", type=Path, metavar="DIR", help="a run of translate, for decoding")
     parser.add_argument("--repeats", type=_count, default=15, help="timings of each (15)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args(words)
-    from saiki.bench import cells, digits, layers
+    if (options.name == "decoding") != (options.run is not None):
+        parser.error("decoding, and nothing else, needs --run DIR")
+    from saiki.bench import cells, digits, layers, translation
     from saiki.bench.harness import machine
     from saiki.runs import to_json, write
 
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     rows = []
-    homes = {"cells": cells, "layers": layers, "spoken-digits": digits}
-    for row in homes[options.name].rows(options.repeats):
+    homes: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
+        "cells": cells.rows,
+        "layers": layers.rows,
+        "spoken-digits": digits.rows,
+        "translate": translation.training,
+        "decoding": partial(translation.decoding, options.run),
+    }
+    for row in homes[options.name](options.repeats):
         rows.append(row)
         ours = next(iter(row["milliseconds"]))
         print(f"{row['workload']} {row['size']}: {ours} {row['milliseconds'][ours]:.2f} ms")
         for peer, ratio in row["ratio"].items():
             print(f"  {peer:<28} {row['milliseconds'][peer]:10.2f} ms  {ratio:8.2f}×", flush=True)
+        for name, speed in row.get("sentences a second", {}).items():
+            print(f"  {name:<28} {speed:10.1f} sentences a second", flush=True)
     if options.json:
         text = to_json({"machine": about, "rows": rows}, indent=2) + "\n"
         print(write(options.json, lambda path: path.write_text(text, encoding="utf-8")))
@@ -379,7 +402,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "export": ("DIR --onnx FILE: the trained model for onnxruntime and others", export),
     "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check),
     "bench": (
-        "[cells | layers | spoken-digits] [--json FILE]: speed against the peers installed here",
+        "[cells | layers | spoken-digits | translate | decoding]: speed against the peers here",
         bench,
     ),
     "plot": ("activations | NAME: functions and their derivatives", plot),
@@ -409,6 +432,13 @@ def _add_knobs(parser: Parser, words: list[str]) -> None:
     if not words or words[0].startswith("-"):
         return
     from saiki.experiments import load
+
+    experiment = load(words[0])
+    _add_flags(parser, experiment, experiment.knobs())
+
+
+def _add_flags(parser: Parser, experiment: "type[Experiment]", names: Iterable[str]) -> None:
+    """A flag for each of these knobs."""
     from saiki.knobs import Knob, Value
 
     def parse(knob: Knob) -> Callable[[str], Value]:
@@ -421,7 +451,7 @@ def _add_knobs(parser: Parser, words: list[str]) -> None:
         return parse_one
 
     group = parser.add_argument_group("knobs")
-    for knob in load(words[0]).knobs().values():
+    for knob in map(experiment.knob, names):
         group.add_argument(
             knob.flag,
             dest=knob.name,

@@ -105,6 +105,12 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """The figures of a point that a person sees while it trains."""
     hears: ClassVar[bool] = False
     """Whether ``predict`` takes the path of a sound file."""
+    by_line: ClassVar[bool] = False
+    """Whether ``predict`` takes one line of text, so that a file of lines is many inputs."""
+    at_use: ClassVar[tuple[str, ...]] = ()
+    """Knobs that may be changed when the trained model is used."""
+    at_once: ClassVar[int] = 1
+    """Inputs that ``predict_all`` is given together."""
     ahead: ClassVar[int] = 0
     """Batches that a thread of its own prepares while the model learns; 0: no such thread."""
     threads: ClassVar[int | None] = None
@@ -178,6 +184,22 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
         """What the trained model makes of a user's input, for people under ``"text"``."""
+
+    def predict_all(
+        self, model: Model, texts: Sequence[str]
+    ) -> Sequence[dict[str, Any] | InputError]:
+        """:meth:`predict` of each input, or why there is no answer."""
+        answers: list[dict[str, Any] | InputError] = []
+        for text in texts:
+            try:
+                answers.append(self.predict(model, text))
+            except InputError as error:
+                answers.append(error)
+        return answers
+
+    def beside(self, results: Mapping[str, Figures], folder: Path) -> list[Path]:
+        """Pictures of the final figures of several runs, by their labels, written to ``folder``."""
+        return []
 
     def opening(self) -> str:
         """What a person should know of the data before the training begins; nothing if empty."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from saiki.described import Described, describe, make
 from saiki.errors import InputError
 from saiki.runs import read_json, to_json, write
+from saiki.tensors import load as load_checked
 
 FORMAT = 1
 """Of the folder; a newer one is refused."""
@@ -87,6 +88,20 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
         raise InputError(f"{path / CONFIG} describes {model!r}, which is not a model")
     fill(model, tensors, path)
     return model.eval()
+
+
+def of_run(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The model that a run trained, in evaluation mode, and what its file says of the run.
+
+    Raises:
+        InputError: the training did not end, or the file is damaged.
+    """
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(f"{folder} holds no {WEIGHTS}: its training did not end")
+    kept, about = load_checked(folder / WEIGHTS)
+    model = make(about["model"])
+    fill(model, kept, folder / WEIGHTS)
+    return model.eval(), about
 
 
 def _once(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -3,7 +3,6 @@
 import shlex
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,18 +15,15 @@ from torch import nn
 from tqdm import tqdm
 
 from saiki import lens, plots, processes, tensors
-from saiki.described import Described, describe, make
+from saiki.described import Described, describe
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.experiments import load
-from saiki.pretrained import fill
+from saiki.pretrained import WEIGHTS, of_run
 from saiki.record import Options, Record, Say, checkpoint, summary_writer
 from saiki.runs import RunFolder
 from saiki.summary import summary
 from saiki.training import Point, StoppedError, Training, device
-
-WEIGHTS = "model.safetensors"
-MICROPHONE_RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -272,6 +268,8 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
                 yield f"  {name:<22}" + "  ".join(f"{value:>{width}}" for value in values)
     lines = {str(run.path): [loss_curve(run)] for run in runs}
     yield str(plots.curves(picture, lines, ylabel="training loss"))
+    for each in setting_of(runs[0]).beside({str(r.path): r.figures for r in runs}, picture.parent):
+        yield str(each)
 
 
 def settings_of(run: RunFolder) -> dict[str, Any]:
@@ -293,33 +291,12 @@ def reopen(path: Path) -> tuple[Experiment, nn.Module]:
     Raises:
         InputError: there is no run, or its files are damaged or do not fit each other.
     """
-    experiment = setting_of(RunFolder.open(path))
-    if not (path / WEIGHTS).is_file():
-        raise InputError(f"{path} holds no {WEIGHTS}: its training did not end")
-    kept, about = tensors.load(path / WEIGHTS)
-    if about.get("run") != [experiment.name, experiment.to_dict()]:
+    run = RunFolder.open(path)
+    experiment, recorded = setting_of(run), settings_of(run)
+    model, about = of_run(path)
+    if about.get("run") != [recorded.pop("experiment"), recorded]:
         raise InputError(f"{path / WEIGHTS} does not hold the weights of this run, but of another")
-    model = make(about["model"])
-    fill(model, kept, path / WEIGHTS)
-    return experiment, model.eval()
-
-
-@contextmanager
-def inputs(
-    experiment: Experiment, given: Sequence[str], seconds: float | None
-) -> Iterator[Iterator[str]]:
-    """What a user wants predictions of: first so many ``seconds`` of the microphone, if any."""
-    if seconds is None:
-        yield iter(given)
-        return
-    if not experiment.hears:
-        raise InputError(f"{experiment.name} does not take sound, so there is nothing to listen to")
-    from saiki.data import sound
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "microphone.wav")
-        sound.save(path, sound.record(seconds, MICROPHONE_RATE), MICROPHONE_RATE)
-        yield iter((str(path), *given))
+    return experiment, model
 
 
 def setting_of(run: RunFolder) -> Experiment:

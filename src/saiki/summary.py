@@ -1,6 +1,6 @@
 """The layers of a model, the shapes of what they put out, and their parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,18 +11,20 @@ Row = tuple[str, str, str, str]
 
 
 def summary(model: nn.Module, example: Any) -> str:
-    """A table of the modules directly in ``model``, as they run on ``example``, in their order.
+    """A table of the modules directly in ``model``, or in each of a list of models in it, as they
+    run on ``example``, in their order.
 
     Args:
         example: the input, or a tuple of the arguments of the model.
     """
     arguments = example if isinstance(example, tuple) else (example,)
     shapes: dict[str, str] = {}
+    parts = dict(_parts(model))
     handles = [
         child.register_forward_hook(
             lambda _m, _i, out, name=name: shapes.update({name: _shape(out)})
         )
-        for name, child in model.named_children()
+        for name, child in parts.items()
     ]
     was_training = model.training
     try:
@@ -33,13 +35,22 @@ def summary(model: nn.Module, example: Any) -> str:
         for handle in handles:
             handle.remove()
     rows: list[Row] = [("layer", "kind", "output", "parameters")]
-    for name in dict.fromkeys((*shapes, *(name for name, _ in model.named_children()))):
-        child = model.get_submodule(name)
+    for name in dict.fromkeys((*shapes, *parts)):
+        child = parts[name]
         if isinstance(child, nn.Dropout):
             continue
         rows.append((name, type(child).__name__, shapes.get(name, "–"), f"{_count(child):,}"))
     rows.append(("", "", "", f"{_count(model):,}"))
     return _table(rows)
+
+
+def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in model.named_children():
+        if isinstance(child, nn.ModuleList):
+            for i, member in enumerate(child):
+                yield from ((f"{name}.{i}.{n}", part) for n, part in member.named_children())
+        else:
+            yield name, child
 
 
 def _shape(output: Any) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from tqdm import tqdm
@@ -179,7 +179,8 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Row]:
 
 
 def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Row]) -> list[Path]:
-    """Write ``table.json``, ``table.csv`` and the loss curves of all settings over each other."""
+    """Write ``table.json``, ``table.csv``, the loss curves of all settings over each other, and the
+    pictures of the experiment itself."""
     text = to_json(list(lines), indent=2) + "\n"
     buffer = io.StringIO()
     columns = list(dict.fromkeys(name for line in lines for name in line))
@@ -196,7 +197,16 @@ def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Row]) -> list[
         for row in rows
     }
     picture = plots.curves(out.path / "loss.png", members, ylabel="training loss")
-    return [out.path / "table.json", out.path / "table.csv", picture]
+    means = {
+        row.label: {
+            n.removesuffix("_mean"): cast(float | None, v)
+            for n, v in line.items()
+            if n.endswith("_mean")
+        }
+        for row, line in zip(rows, lines, strict=True)
+    }
+    more = rows[0].experiments[0].beside(means, out.path)
+    return [out.path / "table.json", out.path / "table.csv", picture, *more]
 
 
 def verdicts(

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 HOMES = {
     "adder": ("saiki.experiments.adder", "Adder"),
+    "sin-cos": ("saiki.experiments.sin_cos", "SinCos"),
+    "date": ("saiki.experiments.date", "Date"),
+    "translate": ("saiki.experiments.translate", "Translate"),
+    "proofread": ("saiki.experiments.proofread", "Proofread"),
+    "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
 }
 

@@ -1,0 +1,120 @@
+"""Dates as people write them to dates of ISO 8601: what attention is good for, in a minute."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from saiki.data.dates import dates
+from saiki.data.pairs import Corpus, Pairs
+from saiki.errors import InputError
+from saiki.experiment import Claim, Figures, Trial
+from saiki.experiments.text_to_text import TextToText
+from saiki.knobs import Value, knob, other
+from saiki.models.translator import Translation, Translator
+from saiki.text import Text
+
+WRONG_SHOWN = 5
+
+
+def _right(trial: Trial) -> str:
+    return f"{trial.mean('exact_match'):.2%}"
+
+
+def _better_with_attention(trials: Sequence[Trial]) -> tuple[bool, str]:
+    shown = (f"attention {trial.knobs['attention']}: {_right(trial)}" for trial in trials)
+    return trials[0].mean("exact_match") > trials[1].mean("exact_match"), ", ".join(shown)
+
+
+@dataclass(frozen=True)
+class Date(TextToText):
+    """ "5 mars 2024" or 令和6年3月5日 becomes 2024-03-05: character by character, from dates that
+    are generated in many languages. The days judged on are not among those learned from.
+    """
+
+    languages: str = knob(
+        "en_US en_GB de fr es it pt nl sv pl ru ja zh ko",
+        "codes of languages that Babel knows, with spaces between",
+    )
+    first_year: int = knob(1950, "of the dates", minimum=1, maximum=9998)
+    last_year: int = knob(2049, "of the dates", minimum=1, maximum=9998)
+    pairs: int = knob(40_000, "dates to learn from", minimum=1)
+
+    cell: str = other(TextToText, "cell", "gru")
+    hidden_size: int = other(TextToText, "hidden_size", 128)
+    embedding_size: int = other(TextToText, "embedding_size", 64)
+    dropout: float = other(TextToText, "dropout", 0.0)
+    label_smoothing: float = other(TextToText, "label_smoothing", 0.0)
+    epochs: float = other(TextToText, "epochs", 4.0)
+    method: str = other(TextToText, "method", "greedy")
+    learning_rate: float = other(TextToText, "learning_rate", 0.004)
+    average: float = other(TextToText, "average", 0.0)
+
+    name: ClassVar[str] = "date"
+    summary: ClassVar[str] = "an encoder-decoder with attention reads dates of many languages"
+    score: ClassVar[str] = "exact_match"
+    shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "exact_match")
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {"good": {}}
+    claims: ClassVar[Sequence[Claim]] = (
+        Claim(
+            "At least 99 % of dates are read without a mistake",
+            "good",
+            ({},),
+            lambda trials: (trials[0].mean("exact_match") >= 0.99, _right(trials[0])),
+        ),
+        Claim(
+            "With attention more dates are right than without",
+            "good",
+            ({}, {"attention": "none"}),
+            _better_with_attention,
+        ),
+    )
+
+    def validate(self) -> None:
+        super().validate()
+        if not self.languages.split():
+            raise InputError("languages must hold one code at least, such as en")
+
+    @cached_property
+    def _dates(self) -> tuple[Corpus, list[str]]:
+        return dates(self.languages.split(), self.first_year, self.last_year, self.pairs, self.seed)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self._dates[0]
+
+    @cached_property
+    def languages_of_held(self) -> list[str]:
+        """The language of each date to develop."""
+        return self._dates[1]
+
+    @cached_property
+    def texts(self) -> tuple[Text, Text]:
+        train = self.corpus.train
+        return Text.learn("characters", train.source), Text.learn("characters", train.target)
+
+    def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
+        right = [t.text == wanted for t, wanted in zip(written, pairs.target, strict=True)]
+        return {"exact_match": sum(right) / len(right)}
+
+    def evaluate(self, model: Translator) -> Figures:
+        held = self.corpus.development
+        written = self.written(model, held)
+        figures: Figures = dict(self.judged(held, written))
+        for language in self.languages.split():
+            its = [i for i, spoken in enumerate(self.languages_of_held) if spoken == language]
+            if its:
+                right = self.judged(held.take(its), [written[i] for i in its])
+                figures[f"exact_match_{language}"] = right["exact_match"]
+        return figures
+
+    def remarks(self, model: Translator) -> str:
+        held = self.corpus.development
+        wrong = [
+            f"  {source}: {t.text} and not {wanted}"
+            for source, wanted, t in zip(
+                held.source, held.target, self.written(model, held), strict=True
+            )
+            if t.text != wanted
+        ]
+        return "\n".join(["wrong:", *wrong[:WRONG_SHOWN]]) if wrong else "all dates are right"

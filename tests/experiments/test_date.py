@@ -1,0 +1,81 @@
+"""Dates in many languages: their forms, and that a model learns to read them."""
+
+import datetime
+import re
+
+import pytest
+
+from saiki import session
+from saiki.data.dates import dates, forms
+from saiki.errors import InputError
+from saiki.experiments.date import Date
+from saiki.record import Options
+from saiki.runs import RunFolder
+
+
+@pytest.mark.parametrize(
+    ("day", "language", "form"),
+    [
+        ("2024-03-05", "en_US", "Tuesday, March 5, 2024"),
+        ("2024-03-05", "en_GB", "the 5th of March 2024"),
+        ("2024-03-11", "en_GB", "March 11th, 2024"),
+        ("2024-03-22", "en_GB", "March 22nd, 2024"),
+        ("2024-03-05", "de", "5. März 2024"),
+        ("2024-03-05", "fr", "mardi 5 mars 2024"),
+        ("2024-03-05", "es", "5 de marzo de 2024"),
+        ("2024-03-05", "ru", "5 марта 2024 г."),
+        ("2024-03-05", "ja", "令和6年3月5日"),
+        ("2019-05-01", "ja", "令和元年5月1日"),
+        ("2019-04-30", "ja", "平成31年4月30日"),
+        ("1989-01-07", "ja", "昭和64年1月7日"),
+        ("1989-01-08", "ja", "平成元年1月8日"),
+        ("2024-12-25", "zh", "二〇二四年十二月二十五日"),
+        ("2010-10-30", "ja", "二〇一〇年十月三十日"),
+        ("2024-03-05", "ko", "2024년 3월 5일"),
+        ("2024-03-05", "sv", "2024-03-05"),
+    ],
+)
+def test_a_day_has_these_forms(day, language, form):
+    assert form in forms(datetime.date.fromisoformat(day), language)
+
+
+def test_no_form_takes_the_day_for_the_month():
+    for language in ("en_GB", "en_US", "es", "it", "pt", "fr", "nl", "ar"):
+        for form in forms(datetime.date(2024, 3, 5), language):
+            assert not re.search(r"\b0?[35]/0?[35]/", form), (language, form)
+
+
+def test_the_days_judged_on_are_never_learned_from():
+    corpus, spoken = dates(["en", "ja"], 2000, 2009, 2_000, seed=3)
+    assert len(corpus.train) == 2_000
+    assert len(corpus.development) == len(spoken) == 100
+    assert not set(corpus.train.target) & set(corpus.development.target)
+    assert set(spoken) == {"en", "ja"}
+    again, _ = dates(["en", "ja"], 2000, 2009, 2_000, seed=3)
+    assert again == corpus
+    other, _ = dates(["en", "ja"], 2000, 2009, 2_000, seed=4)
+    assert other != corpus
+    for iso in corpus.train.target:
+        assert 2000 <= datetime.date.fromisoformat(iso).year <= 2009
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(InputError, match="'klingon' is no language"):
+        _ = Date(languages="en klingon").corpus
+    with pytest.raises(InputError, match="must not come before the first, 2010, got 2000"):
+        _ = Date(first_year=2010, last_year=2000).corpus
+    with pytest.raises(InputError, match="languages must hold one code"):
+        Date(languages=" ")
+
+
+def test_it_learns_to_read_dates(tmp_path):
+    experiment = Date(
+        languages="en_US de", first_year=2000, last_year=2009, pairs=3_000, epochs=6.0,
+        hidden_size=64, embedding_size=32, learning_rate=0.01, updates=0, device="cpu",
+    )  # fmt: skip
+    outcome = session.run(experiment, RunFolder.create("date", tmp_path / "run"), None, Options())
+    assert outcome.figures["exact_match"] > 0.8
+    assert {"exact_match_en_US", "exact_match_de"} <= set(outcome.figures)
+    again, model = session.reopen(tmp_path / "run")
+    answer = again.predict(model, "März")
+    assert re.fullmatch(r"[\d-]*", answer["output"])

@@ -1,0 +1,379 @@
+"""Proofreading on sentences of a few words: what it learns, what it marks, and every figure."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from saiki import cli, processes, session
+from saiki.data.typos import KINDS, edit_distance, mend, mistype
+from saiki.errors import InputError
+from saiki.experiments import proofread
+from saiki.experiments.proofread import HELD_RATE, Proofread
+from saiki.runs import RunFolder
+from saiki.text import END, SPECIAL
+
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "seven", "birds", "sing"]
+SMALL = {
+    "iterations": 500,
+    "length": 60,
+    "rate": 0.1,
+    "threshold": 0.5,
+    "layers": 1,
+    "hidden_size": 64,
+    "embedding_size": 16,
+    "batch_size": 16,
+    "learning_rate": 0.02,
+    "log_every": 250,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """3,000 different sentences of these words."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("book") / "book.txt"
+    lines = [" ".join(random.choice(WORDS, random.integers(4, 9))) for _ in range(3000)]
+    path.write_text("".join(f"{line.capitalize()}.\n" for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def learned(book, tmp_path_factory):
+    """A run of the command line, and its folder."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("runs") / "one"
+    assert cli.main(["run", "proofread", "--data", str(book), "--out", str(out), *flags()]) == 0
+    return out
+
+
+def flags(**changes):
+    values = {**SMALL, **changes}
+    return [word for name, value in values.items()
+            for word in (f"--{name.replace('_', '-')}", str(value))]  # fmt: skip
+
+
+def setting(book, **changes):
+    return Proofread(**{**SMALL, "data": str(book), **changes})
+
+
+def made(experiment):
+    torch.manual_seed(0)
+    model = experiment.model()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.6)
+    return model.eval()
+
+
+# Data.
+
+
+def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
+    experiment = setting(book)
+    train = experiment.prose.train
+    passages = [experiment.passage(place) for place in range(300)]
+    for clean, text, mistakes in passages:
+        assert clean in train
+        assert len(clean) <= 60
+        assert set(clean.lower().replace(".", "").split()) <= set(WORDS)
+        assert mend(text + "\n", mistakes) == clean + "\n"
+    characters = sum(len(clean) for clean, _, _ in passages)
+    made = [mistake for _, _, mistakes in passages for mistake in mistakes]
+    assert len(made) / characters == pytest.approx(0.1 * 0.85, rel=0.15)
+    assert {mistake.kind for mistake in made} == set(KINDS)
+    # also where the last character was dropped or doubled
+    assert any(mistakes and mistakes[-1].place == len(text) for _, text, mistakes in passages)
+    assert any(
+        mistakes and mistakes[-1].kind == "doubled" and mistakes[-1].place == len(text) - 1
+        for _, text, mistakes in passages
+    )
+    shares = [len(mistakes) / len(clean) for clean, _, mistakes in passages]
+    assert np.mean([share < 0.02 for share in shares]) > 0.1  # some hold hardly any
+
+
+def test_batches_say_what_is_wrong_where(book):
+    experiment = setting(book)
+    tokens, lengths, kinds, missing = next(experiment.batches(3))
+    characters = experiment.characters
+    for row in range(16):
+        _, text, mistakes = experiment.passage(3 * 16 + row)
+        count = len(text) + 1
+        assert lengths[row] == count
+        assert tokens[row, :count].tolist() == [*characters.ids(text), END]
+        wanted = torch.zeros(count, dtype=torch.int64)
+        letters = {}
+        for place, kind, letter in mistakes:
+            wanted[place] = 1 + KINDS.index(kind)
+            if kind == "dropped":
+                letters[place] = characters.ids(letter)[0]
+        assert torch.equal(kinds[row, :count], wanted)
+        assert (kinds[row, count:] == -100).all()
+        told = {int(i): int(missing[row, i]) for i in (missing[row] != -100).nonzero()}
+        assert told == letters
+
+
+def test_batches_follow_from_seed_and_number(book, monkeypatch):
+    experiment = setting(book)
+    later = next(experiment.batches(2))
+    third = next(itertools.islice(experiment.batches(), 2, None))
+    other = next(setting(book, seed=1).batches(2))
+    assert all(map(torch.equal, later, third))
+    assert later[0].shape != other[0].shape or not torch.equal(later[0], other[0])
+    halves = []
+    for rank in range(2):
+        monkeypatch.setattr(processes, "count", lambda: 2)
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        halves.append(next(setting(book, batch_size=8).batches(2)))
+    assert torch.cat([half[1] for half in halves]).tolist() == later[1].tolist()
+
+
+def test_what_is_held_has_the_same_mistakes_for_every_setting(book):
+    experiment = setting(book)
+    assert experiment.validation == setting(book, seed=5, rate=0.2).validation
+    assert experiment.test == setting(book, seed=5, rate=0.2).test
+    for held, clean in (
+        (experiment.validation, experiment.prose.validation),
+        (experiment.test, experiment.prose.test),
+    ):
+        assert tuple(example.clean for example in held) == clean
+        assert all(example.clean not in experiment.prose.train for example in held)
+        assert all(mend(e.text + "\n", e.mistakes) == e.clean + "\n" for e in held)
+        count = sum(len(example.mistakes) for example in held)
+        length = sum(len(example.clean) for example in held)
+        assert count / length == pytest.approx(HELD_RATE, rel=0.25)
+
+
+def test_rare_characters_are_unknown_and_digits_are_not_touched(book, tmp_path):
+    text = book.read_text()
+    path = tmp_path / "rare.txt"
+    path.write_text(
+        text.replace("seven", "7seven") + "A ж here and no other place at all.\n" + text
+    )
+    experiment = setting(path)
+    assert "ж" not in experiment.characters
+    assert "7" in experiment.characters
+    assert "7" not in experiment.touched
+    assert experiment.touched >= set("abcxyz .")
+    random = np.random.default_rng(0)
+    _, mistakes = mistype("7" * 50, 1.0, experiment.touched, random)
+    assert mistakes == []
+
+
+# Loss and figures.
+
+
+def test_the_loss_is_the_log_probability_of_all_marks_by_hand(book):
+    experiment = setting(book, precision="float64")
+    model = made(experiment).double()
+    batch = next(experiment.batches())
+    tokens, lengths, kinds, missing = batch
+    total = 0.0
+    for row in range(16):
+        count = int(lengths[row])
+        u, v = model(tokens[row : row + 1, :count], lengths[row : row + 1])
+        log_p, log_q = u[0].log_softmax(-1), v[0].log_softmax(-1)
+        for t in range(count):
+            total -= log_p[t, kinds[row, t]].item() / count / 16
+            if kinds[row, t] == 1 + KINDS.index("dropped"):
+                total -= log_q[t, missing[row, t]].item() / count / 16
+    assert experiment.measure(model, batch)["loss"].item() == pytest.approx(total, rel=1e-9)
+
+
+def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
+    monkeypatch.setattr(proofread, "EVALUATED", 7)
+    experiment = setting(book, threshold=0.4)
+    model = made(experiment)
+    losses = [experiment.measure(model, experiment.encode([e]))["loss"].item()
+              for e in experiment.validation]  # fmt: skip
+    right = marked = alarms = 0
+    for example in experiment.validation:
+        (marks,), (clean,) = (
+            experiment.found(model, [text]) for text in (example.text, example.clean)
+        )
+        known = {(m.place, m.kind) for m in example.mistakes}
+        right += sum((m.mistake.place, m.mistake.kind) in known for m in marks)
+        marked += len(marks)
+        alarms += len(clean)
+    count = sum(len(e.mistakes) for e in experiment.validation)
+    length = sum(len(e.clean) for e in experiment.validation)
+    figures = experiment.monitor(model)
+    assert marked
+    assert figures == pytest.approx({
+        "validation_loss": np.mean(losses),
+        "validation_f1": 2 * right / (marked + count),
+        "validation_false_alarms": 1000 * alarms / length,
+    }, rel=1e-4)  # fmt: skip
+
+
+def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
+    result = json.loads((learned / "result.json").read_text())
+    assert result["stopped"] is None
+    assert result["f1"] > 0.85
+    assert min(result[f"f1_{kind}"] for kind in KINDS) > 0.6
+    assert result["mended"] > 0.75
+    assert result["false_alarms"] < 3
+    assert result["character_error_rate_after"] < result["character_error_rate_before"] / 3
+    experiment, model = session.reopen(learned)
+    test = experiment.test
+    texts = [experiment.predict(model, e.text)["output"] for e in test]
+    length = sum(len(e.clean) for e in test)
+    before, after = (
+        sum(edit_distance(a, e.clean) for a, e in zip(its, test, strict=True)) / length
+        for its in ([e.text for e in test], texts)
+    )
+    assert result["character_error_rate_before"] == pytest.approx(before)
+    assert result["character_error_rate_after"] == pytest.approx(after)
+    right = np.mean([a == e.clean for a, e in zip(texts, test, strict=True)])
+    assert result["texts_right"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_only_in_both_directions_the_future_is_seen(book, bidirectional):
+    model = made(setting(book, bidirectional=bidirectional))
+    one, other = model.read(["The quick brown fox jumps.", "The quick brown dogs sing."])
+    same = len("The quick brown ")
+    assert torch.allclose(one.kinds[:same], other.kinds[:same], atol=1e-6) != bidirectional
+    assert not torch.allclose(one.kinds[same + 1], other.kinds[same + 1], atol=1e-6)
+
+
+# Use.
+
+
+def test_a_text_is_mended_and_what_was_changed_is_told(learned, capsys):
+    capsys.readouterr()
+    given = "The qiuck brwn fox jumpss over lazy dogs."
+    assert cli.main(["predict", str(learned), given, "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    answer = json.loads(line)
+    assert answer["input"] == given
+    assert answer["output"] == "The quick brown fox jumps over lazy dogs."
+    told = [(c["was"], c["is"], c["kind"], c["missing"], c["place"]) for c in answer["changes"]]
+    assert told == [
+        ("qiuck", "quick", "swapped", "", 6),
+        ("brwn", "brown", "dropped", "o", 12),
+        ("jumpss", "jumps", "doubled", "", 24),
+    ]
+    assert all(0.5 <= change["probability"] <= 1 for change in answer["changes"])
+    assert cli.main(["predict", str(learned), given]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = answer["changes"][1]["probability"]
+    assert lines[0] == answer["output"]
+    assert lines[2] == f"  brwn → brown   dropped, {shown:.1%}"
+    assert len(lines) == 4
+
+
+def test_lines_and_their_ends_and_margins_stay(learned):
+    experiment, model = session.reopen(learned)
+    text = "  The quick brown fox\n\n\tseven birds singg.  \r\nover lazy dgos\n"
+    answer = experiment.predict(model, text)
+    assert answer["output"] == text.replace("singg", "sing").replace("dgos", "dogs")
+    assert [text[change["place"]] for change in answer["changes"]] == ["g", "o"]
+    for nothing in ("", " \n\n"):
+        assert experiment.predict(model, nothing)["output"] == nothing
+    assert "prose" not in vars(experiment)
+
+
+def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned):
+    experiment, model = session.reopen(learned)
+    texts = [example.text for example in experiment.test[:20]]
+    together = experiment.predict_all(model, texts)
+    for text, answer in zip(texts, together, strict=True):
+        alone = experiment.predict(model, text)
+        assert answer["output"] == alone["output"]
+        assert [c["place"] for c in answer["changes"]] == [c["place"] for c in alone["changes"]]
+    lined = experiment.predict(model, "\n".join(texts))
+    assert lined["output"] == "\n".join(answer["output"] for answer in together)
+    whole = experiment.predict(model, " ".join(texts * 5))
+    cer = edit_distance(whole["output"], " ".join([e.clean for e in experiment.test[:20]] * 5))
+    assert cer < 0.02 * len(whole["output"])
+
+
+def test_the_threshold_may_be_changed_at_use(learned):
+    experiment, model = session.reopen(learned)
+    counts = []
+    for threshold in (0.05, 0.5, 0.95, 1.0):
+        assert "threshold" in experiment.at_use
+        strict = Proofread.from_dict({**experiment.to_dict(), "threshold": threshold})
+        marks = [m for its in strict.found(model, [e.text for e in experiment.test]) for m in its]
+        assert all(mark.probability >= threshold for mark in marks)
+        counts.append(len(marks))
+    assert counts == sorted(counts, reverse=True)
+    assert len(set(counts)) == 4
+
+
+def test_impossible_marks_are_not_made(book):
+    experiment = setting(book, threshold=0.0)
+    model = made(experiment)
+    for example in experiment.test:
+        (marks,) = experiment.found(model, [example.text])
+        assert marks
+        text = example.text
+        for (place, kind, missing), _ in marks:
+            assert kind != "dropped" or missing
+            assert kind == "dropped" or 0 < place < len(text)
+            assert kind != "doubled" or text[place] == text[place - 1]
+            assert kind != "swapped" or text[place] != text[place - 1]
+
+
+# What a run leaves.
+
+
+def test_a_run_leaves_pictures_curves_and_words(learned):
+    pictures = {path.name for path in learned.glob("*.png")}
+    assert pictures >= {"loss.png", "f1.png", "kinds.png"}
+    points = RunFolder(learned).points()
+    assert [point["step"] for point in points] == [250, 500]
+    assert {"loss", "validation_loss", "validation_f1", "validation_false_alarms"} <= {*points[0]}
+    experiment, model = session.reopen(learned)
+    opening = experiment.opening()
+    assert f"{len(experiment.prose.train):,} characters to learn from" in opening
+    lines = experiment.remarks(model).splitlines()
+    assert sum(line.startswith("    mended: ") for line in lines) == proofread.SHOWN
+    typed, _, got = experiment.sample(model).partition(" → ")
+    assert experiment.predict(model, typed)["output"] == got
+    assert typed in [example.text for example in experiment.validation]
+
+
+def test_the_model_is_exported(learned, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    assert cli.main(["export", str(learned), "--onnx", str(path)]) == 0
+    experiment, model = session.reopen(learned)
+    tokens, lengths, *_ = next(experiment.batches())
+    exported = onnxruntime.InferenceSession(path)
+    names = [node.name for node in exported.get_inputs()]
+    found = exported.run(None, dict(zip(names, (tokens.numpy(), lengths.numpy()), strict=True)))
+    with torch.no_grad():
+        for ours, theirs in zip(model(tokens, lengths), found, strict=True):
+            np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_the_shape_follows_the_knobs(book):
+    for cell, bidirectional, layers in (
+        ("lstm", True, 2),
+        ("peephole", False, 1),
+        ("rnn", True, 1),
+    ):
+        experiment = setting(book, cell=cell, bidirectional=bidirectional, layers=layers)
+        model = experiment.model()
+        assert model.encoder.output_size == 64
+        assert len(model.encoder.recurrent.layers) == layers
+        tokens, lengths = experiment.example()
+        assert tokens.max() < len(SPECIAL)
+        u, v = model(tokens, lengths)
+        assert (u.shape[-1], v.shape[-1]) == (4, len(experiment.characters))
+        assert ("32 units each way" in experiment.equations()) == bidirectional
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(InputError, match="hidden_size must be even"):
+        Proofread(hidden_size=5)
+    assert Proofread(hidden_size=5, bidirectional=False).hidden_size == 5
+    with pytest.raises(InputError, match="does not exist"):
+        Proofread(data=str(tmp_path / "gone")).opening()
+    for name, value in (("rate", 0.0), ("threshold", 1.5), ("cell", "transformer"), ("layers", 0)):
+        with pytest.raises(InputError, match=f"{name} must be"):
+            Proofread(**{name: value})

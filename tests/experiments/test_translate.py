@@ -1,0 +1,195 @@
+"""The translation exercise on a language of our own, from its files to its answers."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from saiki import cli, session
+from saiki.errors import InputError
+from saiki.experiments.translate import CLASSES, Translate
+from saiki.models.decoding import Search
+from saiki.runs import RunFolder
+
+WORDS = {"eins": "一", "zwei": "二", "drei": "三", "vier": "四", "fünf": "五", "sechs": "六"}
+SMALL = {
+    "cell": "gru", "hidden_size": 32, "embedding_size": 16, "epochs": 12.0, "batch_size": 16,
+    "learning_rate": 0.01, "updates": 0, "dropout": 0.0, "minimum": 1, "device": "cpu",
+}  # fmt: skip
+
+
+def flags(**knobs):
+    return [word for k, v in knobs.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Numbers in words to numbers in Chinese characters, which come in the other order."""
+    path = tmp_path_factory.mktemp("data") / "pairs.tsv"
+    draw, names, rows = np.random.default_rng(0), list(WORDS), set()
+    while len(rows) < 250:
+        rows.add(tuple(draw.choice(names, draw.integers(1, 5)).tolist()))
+    lines = (f"{' '.join(r)}\t{' '.join(WORDS[w] for w in reversed(r))}\n" for r in sorted(rows))
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    words = flags(data=table, source="de", target="zh", **SMALL)
+    assert cli.main(["run", "translate", *words, "--out", str(folder)]) == 0
+    return folder
+
+
+def predict(capsys, *words):
+    code = cli.main(["predict", *map(str, words)])
+    out, err = capsys.readouterr()
+    return code, out.splitlines(), err.splitlines()
+
+
+def test_it_learns_two_columns_and_says_how_well(finished):
+    result = json.loads((finished / "result.json").read_text())
+    assert result["dev_bleu"] > 80
+    assert result["dev_bleu_greedy"] > 80
+    assert result["dev_cut"] == 0
+    assert result["test_bleu"] > 60
+    assert {name for name in result if "length" in name} == {
+        f"dev_bleu_length_{c}" for c in CLASSES
+    }
+    assert result["dev_bleu_length_over_15"] is None
+    points = RunFolder.open(finished).points()
+    assert [point["step"] for point in points][-1] == result["iterations"]
+    assert points[-1]["dev_bleu_greedy"] > points[0]["dev_bleu_greedy"]
+    for picture in ("loss", "bleu", "attention"):
+        assert (finished / f"{picture}.png").stat().st_size > 0
+
+
+def test_it_translates_words_files_and_standard_input(finished, tmp_path, capsys, monkeypatch):
+    assert predict(capsys, finished, "eins zwei", "drei") == (0, ["二 一", "三"], [])
+    file = tmp_path / "text.txt"
+    file.write_text("eins\n\nvier fünf\n", encoding="utf-8")
+    assert predict(capsys, finished, file) == (0, ["一", "", "五 四"], [])
+    stdin = io.TextIOWrapper(io.BytesIO(b"sechs\nzwei\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert predict(capsys, finished, "-", "eins") == (0, ["六", "二", "一"], [])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"eins\n\xff\n")))
+    code, _, err = predict(capsys, finished, "-")
+    assert code == 2
+    assert "standard input is not UTF-8 in line 2" in err[0]
+
+
+def test_how_it_decodes_is_chosen_when_it_is_used(finished, capsys):
+    code, lines, _ = predict(capsys, finished, "eins zwei", "--n-best", 3, "--beam", 6, "--json")
+    answer = json.loads(lines[0])
+    assert (code, answer["input"], answer["output"]) == (0, "eins zwei", "二 一")
+    assert len(answer["alternatives"]) == 3
+    assert predict(capsys, finished, "eins", "--begin-with", "五")[1][0].startswith("五")
+    assert "六 三" in predict(capsys, finished, "eins", "--must-hold", "六 三")[1][0]
+    alone, together = (
+        json.loads(predict(capsys, finished, "eins drei", "--json", *more)[1][0])
+        for more in ([], ["--also", f"{finished}, {finished}"])
+    )
+    assert together["output"] == alone["output"]
+    assert together["log_probability"] == pytest.approx(alone["log_probability"], abs=1e-5)
+    sampled = ["--method", "sample", "--temperature", 5]
+    seen = {predict(capsys, finished, "eins", *sampled, "--seed", s)[1][0] for s in range(5)}
+    assert len(seen) > 1
+    code, _, err = predict(capsys, finished, "eins", "--beam", 2, "--n-best", 3)
+    assert (code, len(err)) == (2, 1)
+    assert "n_best must be at most the beam, 2, got 3" in err[0]
+    with pytest.raises(SystemExit):
+        cli.main(["predict", str(finished), "eins", "--epochs", "3"])
+
+
+def test_bleu_is_that_of_a_known_example():
+    """sacrebleu 2.6 gives 53.73 for the third, whose n-grams of 1 to 4 are 5/6, 3/5, 2/4, 1/3."""
+    from types import SimpleNamespace
+
+    from saiki.data.pairs import Pairs
+
+    pairs = Pairs(["x"], ["the cat sat on the mat"])
+
+    def bleu(text, **knobs):
+        return Translate(**knobs).bleu_of(pairs, [SimpleNamespace(text=text)])
+
+    assert bleu("the cat sat on the mat") == pytest.approx(100)
+    assert bleu("dog") == 0
+    assert bleu("the cat sat on a mat") == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 / 3) ** 0.25)
+    assert Translate(target_tokens="japanese").metric.tokenizer.signature() == "char"
+    assert Translate(target_tokens="bpe", vocabulary=500).metric.tokenizer.signature() == "13a"
+    assert Translate(bleu="intl").metric.tokenizer.signature() == "intl"
+
+
+def test_lengths_of_several_runs_are_one_picture(tmp_path):
+    figures = {f"dev_bleu_length_{name}": 10.0 + i for i, name in enumerate(CLASSES)}
+    shorter = {**figures, "dev_bleu_length_over_15": None}
+    [picture] = Translate().beside({"with": figures, "without": shorter}, tmp_path)
+    assert picture.stat().st_size > 0
+    assert Translate().beside({"other": {"loss": 1.0}}, tmp_path) == []
+
+
+def test_the_same_batches_come_from_any_start(table):
+    experiment = Translate(data=str(table), source="de", target="zh", minimum=1, batch_size=16)
+    whole = experiment.batches()
+    first = [next(whole) for _ in range(30)]
+    for wanted, found in zip(first[20:], experiment.batches(20), strict=False):
+        assert all((a == b).all() for a, b in zip(wanted, found, strict=True))
+    source, lengths, target, steps = first[0]
+    assert len(source) == len(target) == len(lengths) == len(steps)
+    epoch = first[: experiment.per_epoch]
+    assert sum(len(batch[0]) for batch in epoch) == len(experiment.corpus.train)
+
+
+def test_every_setting_can_be_made_and_shown(table):
+    known = {"data": str(table), "source": "de", "target": "zh", "minimum": 1, "hidden_size": 8}
+    for changes in (
+        {"attention": "none"},
+        {"attention": "location"},
+        {"attention": "additive", "coverage": True, "input_feeding": True},
+        {"choice": "reinforce", "baseline": "self-critical"},
+        {"choice": "marginal", "layers": 2, "bidirectional": False},
+        {"cell": "peephole", "tied": False, "window": "local-p"},
+        {"heads": 2, "attention": "scaled_dot", "teacher_forcing": 0.5},
+    ):
+        experiment = Translate(**known, **changes)
+        model = experiment.model().train()
+        loss = experiment.measure(model, next(experiment.batches()))["loss"]
+        loss.backward()
+        missing = [n for n, p in model.named_parameters() if p.grad is None]
+        assert not missing, changes
+        assert "softmax" in experiment.equations()
+        model.eval()
+        assert experiment.predict(model, "eins")["input"] == "eins"
+
+
+def test_wrong_settings_are_refused(table):
+    for changes, told in (
+        ({"hidden_size": 7}, "hidden_size must be even"),
+        ({"attention": "none", "coverage": True}, "without attention nothing can be"),
+        ({"source": "en", "target": "en"}, "source and target must differ"),
+        ({"method": "greedy", "n_best": 2}, "greedy method finds one hypothesis"),
+        ({"choice": "softer"}, "choice must be one of"),
+    ):
+        with pytest.raises(InputError, match=told):
+            Translate(**changes)
+    with pytest.raises(InputError, match="does not exist"):
+        _ = Translate(data=str(table.parent / "none.tsv"), source="de", target="zh").corpus
+
+
+def test_the_greedy_figure_is_that_of_greedy_decoding(finished):
+    experiment, model = session.reopen(finished)
+    held = experiment.corpus.development
+    written = experiment.written(model, held, Search("greedy"))
+    result = RunFolder.open(finished).result
+    assert experiment.bleu_of(held, written) == pytest.approx(result["dev_bleu_greedy"])
+
+
+def test_few_pairs_are_seen_often_enough(table):
+    few = Translate(data=str(table), source="de", target="zh", minimum=1, batch_size=64)
+    assert few.per_epoch == 4
+    assert (few.iterations, few.point_every) == (2000, 50)
+    assert Translate(**{**few.to_dict(), "updates": 0}).iterations == 56
+    assert Translate(**{**few.to_dict(), "updates": 0}).point_every == 4
