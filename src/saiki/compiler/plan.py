@@ -13,6 +13,7 @@ import torch
 from torch import fx
 from torch.fx.node import map_aggregate
 
+from saiki.compiler.products import product
 from saiki.compiler.program import (
     CHEAP,
     CONSTANTS,
@@ -349,6 +350,8 @@ def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]
                 raise AssertionError(f"{top.name} is not among the inputs")
             copy = graph.node_copy(top, copies.__getitem__)
             copy.args = map_aggregate(copy.args, lambda a: rows if a is ROWS or a == ROWS else a)
+            if copy.target is aten.mm.default:
+                copy.target = product
             copies[top] = copy
             stack.pop()
         return copies[node]

@@ -1,0 +1,48 @@
+"""Products outside the loops are those of PyTorch, whoever multiplies."""
+
+import pytest
+import torch
+
+from saiki.cells import LSTM
+from saiki.compiler import products
+from saiki.recurrent import Recurrent
+
+WAYS = {"as it is": None, "mkl": False}
+if hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available():
+    WAYS["onednn"] = True
+
+
+@pytest.fixture(params=WAYS.values(), ids=WAYS)
+def way(request, monkeypatch):
+    if request.param is not None:
+        monkeypatch.setattr(products, "_onednn_is_faster", lambda: request.param)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 5, 7), (130, 64, 256), (257, 300, 90)])
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+def test_a_product_is_the_product(way, size, turned, dtype):
+    m, k, n = size
+    a, b = torch.randn(m, k, dtype=torch.float64), torch.randn(k, n, dtype=torch.float64)
+    given = [
+        (x.T.contiguous().T if name in turned else x).to(dtype) for name, x in (("a", a), ("b", b))
+    ]
+    expected = given[0].double() @ given[1].double()
+    found = products.product(*given)
+    assert found.dtype == dtype
+    assert found.is_contiguous()
+    error = {torch.float32: 1e-4, torch.float64: 1e-11, torch.bfloat16: 0.3}[dtype]
+    torch.testing.assert_close(found.double(), expected, atol=error, rtol=0)
+    assert torch.equal(found, products.product(*given))
+
+
+def test_a_large_layer_agrees_with_its_eager_loop_whoever_multiplies(way):
+    layer = Recurrent(LSTM(96, 128), backend="cpu")
+    x = torch.randn(16, 20, 96, requires_grad=True)
+    found = []
+    for one in (layer, Recurrent(layer.cell, backend="eager")):
+        y, _ = one(x)
+        gradients = torch.autograd.grad(y.square().sum(), [x, *layer.cell.parameters()])
+        found.append((y, *gradients))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-4)
