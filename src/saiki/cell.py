@@ -28,6 +28,10 @@ class Cell(Described, nn.Module):
     at zero unless ``initial_state`` says otherwise. Parameters and modules of any kind may live
     in a cell. The rows of the batch must not see each other.
 
+    Parameters of ``step`` that are given by name alone, after ``*``, are its memory: tensors that
+    each row has for itself and that are the same at all steps, such as what a decoder attends to.
+    ``memory_shapes`` says what shapes they have.
+
     >>> class Leaky(Cell):
     ...     def __init__(self, input_size, hidden_size):
     ...         super().__init__(input_size, hidden_size)
@@ -64,18 +68,35 @@ class Cell(Described, nn.Module):
         """The number of features of each state; override it for a projection."""
         return (self.hidden_size,) * len(self.state_names)
 
+    @property
+    def memory_names(self) -> tuple[str, ...]:
+        """The names of the memory, as ``step`` gives them."""
+        if "_memory" not in self.__dict__:
+            self.__dict__["_memory"] = _memory_names(type(self).step)
+        names: tuple[str, ...] = self.__dict__["_memory"]
+        return names
+
+    @property
+    def memory_shapes(self) -> Mapping[str, tuple[int | str, ...]]:
+        """The shape of each memory, but for the batch, which comes first.
+
+        A size that has a name may be another one in each call: ``{"keys": ("source", 512),
+        "mask": ("source",)}``. Memory is of the type of x.
+        """
+        return {}
+
     def initial_state(self, batch: int) -> Tensor | tuple[Tensor, ...]:
         """The state before the first step, ``(batch, state_size)`` each; override to learn it."""
         like = next(self.parameters(), torch.empty(0))
         return tuple(like.new_zeros(batch, size) for size in self.state_sizes)
 
-    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, *state: Tensor, **memory: Tensor) -> tuple[Tensor, ...]:
         """One step with the contract checked; always a tuple. Hooks on the cell see every step.
 
         Raises:
             CellError: ``step`` returned another number of states, another shape or another type.
         """
-        new = as_states(self.step(x, *state))
+        new = as_states(self.step(x, *state, **memory))
         if len(new) != len(state):
             raise CellError(
                 f"step of {type(self).__name__} must return {len(state)} state(s) "
@@ -100,12 +121,18 @@ class Cell(Described, nn.Module):
 
 
 def _state_names(step: Step, cell: str) -> tuple[str, ...]:
-    _, _, *state = inspect.signature(step).parameters.values()
+    _, _, *given = inspect.signature(step).parameters.values()
+    state = [p for p in given if p.kind is not p.KEYWORD_ONLY]
     if not state:
         raise CellError(f"step of {cell} takes no state; write step(self, x, h)")
     if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in state):
         raise CellError(f"step of {cell} must name each state: step(self, x, h)")
     return tuple(p.name for p in state)
+
+
+def _memory_names(step: Step) -> tuple[str, ...]:
+    parameters = inspect.signature(step).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 _HOLDING = threading.RLock()
@@ -130,9 +157,11 @@ def verify(cell: Cell) -> None:
     """Run one step of ``cell`` on random rows and raise if it breaks the contract.
 
     Raises:
-        CellError: wrong number, shape or type of the states, or rows of the batch that see each
-            other: changing row 0 of the input and the state changes the result of another row.
+        CellError: wrong number, shape or type of the states, memory without a shape, or rows of the
+            batch that see each other: changing row 0 of the input, the state and the memory changes
+            the result of another row.
     """
+    check_memory(cell)
     like = next(cell.parameters(), torch.empty(0))
     if like.is_meta:
         return
@@ -140,8 +169,8 @@ def verify(cell: Cell) -> None:
     random = torch.Generator().manual_seed(0)
     dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
 
-    def draw(size: int) -> Tensor:
-        return torch.randn(3, size, generator=random, dtype=torch.float64).to(like.device, dtype)
+    def draw(*sizes: int) -> Tensor:
+        return torch.randn(3, *sizes, generator=random, dtype=torch.float64).to(like.device, dtype)
 
     initial = as_states(cell.initial_state(3))
     shapes = [tuple(s.shape) for s in initial]
@@ -151,16 +180,20 @@ def verify(cell: Cell) -> None:
             f"initial_state(3) of {type(cell).__name__} must have the shapes {wanted}, got {shapes}"
         )
     x, state = draw(cell.input_size), [draw(size) for size in cell.state_sizes]
+    memory = [draw(*shape) for shape in example_shapes(cell).values()]
+    count = 1 + len(state)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
+        given = [tensor.clone() for tensor in tensors]
         with torch.random.fork_rng(devices), torch.no_grad():
             torch.manual_seed(0)
-            return cell.forward(*(tensor.clone() for tensor in tensors))
+            read = dict(zip(cell.memory_shapes, given[count:], strict=True))
+            return cell.forward(*given[:count], **read)
 
-    before = run(x, *state)
+    before = run(x, *state, *memory)
     for row in (0, 2):  # the last too, for a step in which rows see only later ones
         others = [i for i in range(3) if i != row]
-        changed = [tensor.clone() for tensor in (x, *state)]
+        changed = [tensor.clone() for tensor in (x, *state, *memory)]
         for tensor in changed:
             tensor[row] = 2 * tensor[row] + 1
         for name, a, b in zip(cell.state_names, before, run(*changed), strict=True):
@@ -169,3 +202,39 @@ def verify(cell: Cell) -> None:
                     f"step of {type(cell).__name__} mixes rows of the batch: changing one row "
                     f"changes state {name!r} of another"
                 )
+
+
+def check_memory(cell: Cell) -> None:
+    """Raise unless ``memory_shapes`` tells the shape of each memory that ``step`` takes.
+
+    Raises:
+        CellError: it tells of others, or a size is neither a whole number nor a name.
+    """
+    names, shapes = cell.memory_names, cell.memory_shapes
+    unknown = [name for name in names if name not in shapes]
+    if unknown:
+        raise CellError(
+            f"step of {type(cell).__name__} must name each state in front of the star, and "
+            f"memory_shapes must tell the shape of the memory {', '.join(unknown)}"
+        )
+    unread = [name for name in shapes if name not in names]
+    if unread:
+        raise CellError(
+            f"memory_shapes of {type(cell).__name__} tells of {', '.join(unread)}, which step does "
+            "not take after the star"
+        )
+    for name, shape in shapes.items():
+        if any(not isinstance(n, int | str) or (isinstance(n, int) and n < 1) for n in shape):
+            raise CellError(
+                f"the sizes of the memory {name!r} of {type(cell).__name__} must be whole numbers "
+                f"of at least 1 or names, got {shape}"
+            )
+
+
+def example_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
+    """Shapes that the memory may have, but for the rows: of the named sizes the first is 4."""
+    sizes: dict[str, int] = {}
+    return {
+        name: tuple(sizes.setdefault(n, 4 + len(sizes)) if isinstance(n, str) else n for n in shape)
+        for name, shape in cell.memory_shapes.items()
+    }

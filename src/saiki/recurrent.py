@@ -3,7 +3,7 @@
 import copy
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from saiki.cell import Cell, as_states, holding, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.op import scan
 from saiki.described import Described
-from saiki.errors import CompileError, InputError
+from saiki.errors import CompileError, ExportError, InputError
 
 BACKENDS = ("auto", "eager", "cpu")
 MERGES = ("concat", "sum", "mean", "mul")
@@ -74,6 +74,7 @@ class Recurrent(Described, nn.Module):
         x: Tensor,
         state: Tensor | tuple[Tensor, ...] | None = None,
         lengths: Tensor | None = None,
+        memory: Mapping[str, Tensor] | None = None,
     ) -> tuple[Tensor, Any]:
         """Run the cell over every step.
 
@@ -83,12 +84,14 @@ class Recurrent(Described, nn.Module):
             lengths: ``(batch,)``, the number of real steps of each row, from 1 to ``time``. What
                 lies beyond is never read, ``y`` is 0 there, and the returned state of a row is
                 the one after its own last step.
+            memory: what a cell with memory reads at all steps, by name, ``(batch, …)`` each.
 
         Raises:
             InputError: a shape or a length does not fit.
         """
         lengths = self.check_input(x, lengths)
-        y, (end,) = together([self], x, [self.start(x, state)], lengths)
+        read = self.check_memory(x, memory)
+        y, (end,) = together([self], x, [self.start(x, state)], lengths, memory=[read])
         return y, end if len(end) > 1 else end[0]
 
     def check_input(self, x: Tensor, lengths: Tensor | None) -> Tensor | None:
@@ -99,6 +102,33 @@ class Recurrent(Described, nn.Module):
             )
         return None if lengths is None else check_lengths(lengths, x)
 
+    def check_memory(self, x: Tensor, memory: Mapping[str, Tensor] | None) -> tuple[Tensor, ...]:
+        """The memory in the order of ``memory_shapes``; what does not fit is refused."""
+        memory, shapes = memory or {}, self.cell.memory_shapes
+        if set(memory) != set(shapes):
+            raise InputError(
+                f"{type(self.cell).__name__} reads the memory {', '.join(shapes) or 'of no name'}, "
+                f"got {', '.join(memory) or 'none'}"
+            )
+        sizes: dict[str, int] = {}
+        for name, shape in shapes.items():
+            given = tuple(memory[name].shape)
+            wanted = (x.shape[0], *shape)
+            if len(given) == len(wanted):
+                for size, actual in zip(shape, given[1:], strict=True):
+                    if isinstance(size, str) and actual > 0:
+                        sizes.setdefault(size, actual)
+                wanted = (
+                    x.shape[0],
+                    *(sizes.get(n, n) if isinstance(n, str) else n for n in shape),
+                )
+            if given != wanted:
+                raise InputError(
+                    f"the memory {name!r} must have the shape "
+                    f"({', '.join(map(str, wanted))}), got {given}"
+                )
+        return tuple(memory[name] for name in shapes)
+
     def eager(
         self,
         x: Tensor,
@@ -106,6 +136,7 @@ class Recurrent(Described, nn.Module):
         lengths: Tensor | None,
         tensors: Sequence[Tensor] | None = None,
         time_first: bool = False,
+        memory: Sequence[Tensor] = (),
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Step by step, with ``tensors`` in place of the parameters and buffers of the cell.
 
@@ -114,20 +145,20 @@ class Recurrent(Described, nn.Module):
         if tensors is not None:
             names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
             with holding(self.cell, dict(zip(names, tensors, strict=True))):
-                return self.eager(x, start, lengths, time_first=time_first)
+                return self.eager(x, start, lengths, time_first=time_first, memory=memory)
         if time_first:
-            y, end = self.eager(x.transpose(0, 1), start, lengths)
+            y, end = self.eager(x.transpose(0, 1), start, lengths, memory=memory)
             return y.transpose(0, 1), end
         if x.ndim == 2:
             assert lengths is not None
             packed = PackedSequence(x, lengths)
             x, lengths = pad_packed_sequence(packed, batch_first=True)
-            y, end = self.eager(x, start, lengths)
+            y, end = self.eager(x, start, lengths, memory=memory)
             return pack_padded_sequence(y, lengths, batch_first=True).data, end
         if self.reverse:
             x = flip(x, lengths)
         if lengths is None:
-            outputs, end = unroll(self.cell, x.unbind(1), start)
+            outputs, end = unroll(self.cell, x.unbind(1), start, memory)
             y = torch.stack(outputs, 1)
         else:
             packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
@@ -135,7 +166,8 @@ class Recurrent(Described, nn.Module):
             assert order is not None
             assert back is not None
             steps = packed.data.split(packed.batch_sizes.tolist())
-            outputs, end = unroll(self.cell, steps, tuple(s[order] for s in start))
+            ordered = tuple(s[order] for s in start)
+            outputs, end = unroll(self.cell, steps, ordered, [m[order] for m in memory])
             whole = PackedSequence(torch.cat(outputs), packed.batch_sizes, order, back)
             y, _ = pad_packed_sequence(whole, batch_first=True, total_length=x.shape[1])
             end = tuple(s[back] for s in end)
@@ -225,6 +257,7 @@ def together(
     lengths: Tensor | None = None,
     tensors: Sequence[Sequence[Tensor]] | None = None,
     time_first: bool = False,
+    memory: Sequence[Sequence[Tensor]] | None = None,
 ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
     """Several layers over the same input, in one operation where kernels serve them all.
 
@@ -235,18 +268,22 @@ def together(
         starts: the states of each layer before the first step.
         lengths: ``(batch,)``; or, of a packed x, the number of rows at each step.
         tensors: for each layer what takes the place of the parameters and buffers of its cell.
+        memory: what the cell of each layer reads at all steps, in the order of ``memory_shapes``.
 
     Returns:
         The outputs side by side, in the layout of x, and the last states of each layer.
     """
+    memory = [()] * len(layers) if memory is None else memory
     stand_in = exporting()
     if stand_in is not None:
+        if any(memory):
+            raise ExportError("a cell with memory cannot be exported")
         result: tuple[Tensor, list[tuple[Tensor, ...]]] = stand_in(
             layers, x, starts, lengths, tensors, time_first
         )
         return result
     if torch._C._is_any_autocast_enabled():
-        return _in_own_precision(layers, x, starts, lengths, tensors, time_first)
+        return _in_own_precision(layers, x, starts, lengths, tensors, time_first, memory)
     given = [None] * len(layers) if tensors is None else tensors
     served = [
         layer.kernel(x, start, its) for layer, start, its in zip(layers, starts, given, strict=True)
@@ -275,11 +312,11 @@ def together(
         rest = iter(states)
         return y, [tuple(itertools.islice(rest, len(start))) for start in starts]
     if len(layers) == 1:
-        y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first)
+        y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first, memory[0])
         return y, [end]
     parts = [
-        together([layer], x, [start], lengths, None if its is None else [its], time_first)
-        for layer, start, its in zip(layers, starts, given, strict=True)
+        together([layer], x, [start], lengths, None if its is None else [its], time_first, [read])
+        for layer, start, its, read in zip(layers, starts, given, memory, strict=True)
     ]
     return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]
 
@@ -291,13 +328,15 @@ def _in_own_precision(
     lengths: Tensor | None,
     tensors: Sequence[Sequence[Tensor]] | None,
     time_first: bool,
+    memory: Sequence[Sequence[Tensor]],
 ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
     """:func:`together` without autocast: a state that is rounded at each step drifts."""
     own = layers[0].cell.parameters() if tensors is None else iter(tensors[0])
     dtype = next((t.dtype for t in own if t.is_floating_point()), x.dtype)
     starts = [tuple(s.to(dtype) for s in start) for start in starts]
+    memory = [tuple(m.to(dtype) for m in read) for read in memory]
     with torch.autocast(x.device.type, enabled=False):
-        return together(layers, x.to(dtype), starts, lengths, tensors, time_first)
+        return together(layers, x.to(dtype), starts, lengths, tensors, time_first, memory)
 
 
 def exporting() -> Callable[..., Any] | None:
@@ -306,12 +345,13 @@ def exporting() -> Callable[..., Any] | None:
 
 
 def unroll(
-    cell: Cell, steps: Iterable[Tensor], state: tuple[Tensor, ...]
+    cell: Cell, steps: Iterable[Tensor], state: tuple[Tensor, ...], memory: Sequence[Tensor] = ()
 ) -> tuple[list[Tensor], tuple[Tensor, ...]]:
     """The eager time loop, by which everything compiled is judged.
 
-    ``steps`` holds the input of each step, ``(rows, input_size)``. Rows may only leave, from the
-    end: the first rows are those of the longest sequences. Returns the first state after each
+    ``steps`` holds the input of each step, ``(rows, input_size)``, ``memory`` what the cell reads
+    at all of them, in the order of ``memory_shapes``. Rows may only leave, from the end: the first
+    rows are those of the longest sequences. Returns the first state after each
     step, and the last state of each row.
     """
     outputs: list[Tensor] = []
@@ -321,7 +361,8 @@ def unroll(
         if rows < len(state[0]):
             left.append(tuple(s[rows:] for s in state))
             state = tuple(s[:rows] for s in state)
-        state = cell(x, *state)
+            memory = [m[:rows] for m in memory]
+        state = cell(x, *state, **dict(zip(cell.memory_shapes, memory, strict=True)))
         outputs.append(state[0])
     if not left:
         return outputs, state
@@ -405,6 +446,7 @@ class Bidirectional(Described, nn.Module):
         if merge not in MERGES:
             raise InputError(f"merge must be one of {', '.join(MERGES)}, got {merge!r}")
         forward = as_layer(layer)
+        _without_memory("Bidirectional", [forward, backward])
         if not isinstance(forward, Recurrent) or forward.reverse:
             raise InputError("Bidirectional takes a Cell or a Recurrent that is not reversed")
         if backward is None:
@@ -473,6 +515,7 @@ class Stack(Described, nn.Module):
         parts = [as_layer(layer) for layer in layers]
         if not parts:
             raise InputError("Stack needs at least one layer")
+        _without_memory("Stack", parts)
         if not 0 <= dropout < 1:
             raise InputError(f"dropout must lie in [0, 1), got {dropout}")
         for lower, upper in itertools.pairwise(parts):
@@ -511,6 +554,16 @@ def as_layer(layer: nn.Module) -> Layer:
     if not isinstance(layer, Recurrent | Bidirectional | Stack):
         raise InputError(f"expected a Cell or a recurrent layer, got {type(layer).__name__}")
     return layer
+
+
+def _without_memory(name: str, layers: Iterable[nn.Module | None]) -> None:
+    for layer in layers:
+        cell = layer.cell if isinstance(layer, Recurrent) else layer
+        if isinstance(cell, Cell) and cell.memory_shapes:
+            raise InputError(
+                f"{name} hands no memory on, and {type(cell).__name__} reads "
+                f"{', '.join(cell.memory_shapes)}; take a Recurrent"
+            )
 
 
 def fresh(cell: Cell) -> Cell:

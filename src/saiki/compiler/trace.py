@@ -136,6 +136,8 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
     """
+    if cell.memory_shapes:
+        raise CompileError(f"step of {type(cell).__name__} reads memory, which no kernel does")
     tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
     names = list(tensors)
     learnt = [name for name, p in cell.named_parameters() if p.is_floating_point()]
