@@ -127,6 +127,11 @@ class Recurrent(Described, nn.Module):
                     f"the memory {name!r} must have the shape "
                     f"({', '.join(map(str, wanted))}), got {given}"
                 )
+            if not memory[name].is_floating_point():
+                raise InputError(
+                    f"the memory {name!r} must be of the type of x, got {memory[name].dtype}; a "
+                    "mask is 0 where it lets through and −∞ elsewhere, added to scores"
+                )
         return tuple(memory[name] for name in shapes)
 
     def eager(
@@ -176,10 +181,10 @@ class Recurrent(Described, nn.Module):
         return y, end
 
     def kernel(
-        self, x: Tensor, start: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
+        self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
     ) -> tuple[int, Sequence[Tensor]]:
-        """The number of the kernel that serves these tensors, -1 for the eager loop; and
-        ``tensors``, or those of the cell in their place.
+        """The number of the kernel that serves x, the states and memory ``given`` and these
+        tensors, -1 for the eager loop; and ``tensors``, or those of the cell in their place.
 
         Raises:
             CompileError: the backend asked for by name cannot serve.
@@ -192,7 +197,7 @@ class Recurrent(Described, nn.Module):
             key: int = _key(self, x.dtype)
             if tensors is None:
                 tensors = kernels.known[x.dtype][0].setting.tensors()
-            why = kernels.mixture(x, (*start, *tensors))
+            why = kernels.mixture(x, (*given, *tensors))
             if not why and key >= 0:
                 return key, tensors
             if not why:
@@ -286,15 +291,19 @@ def together(
         return _in_own_precision(layers, x, starts, lengths, tensors, time_first, memory)
     given = [None] * len(layers) if tensors is None else tensors
     served = [
-        layer.kernel(x, start, its) for layer, start, its in zip(layers, starts, given, strict=True)
+        layer.kernel(x, (*start, *read), its)
+        for layer, start, its, read in zip(layers, starts, given, memory, strict=True)
     ]
 
     def eager(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         rest = iter(tensors)
         states = [tuple(itertools.islice(rest, len(start))) for start in starts]
+        given = [tuple(itertools.islice(rest, len(its))) for _, its in served]
         parts = [
-            layer.eager(x, start, lengths, tuple(itertools.islice(rest, len(its))), time_first)
-            for layer, start, (_, its) in zip(layers, states, served, strict=True)
+            layer.eager(
+                x, start, lengths, its, time_first, tuple(itertools.islice(rest, len(read)))
+            )
+            for layer, start, its, read in zip(layers, states, given, memory, strict=True)
         ]
         return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
 
@@ -308,6 +317,7 @@ def together(
             [layer.reverse for layer in layers],
             time_first,
             eager,
+            [m for read in memory for m in read],
         )
         rest = iter(states)
         return y, [tuple(itertools.islice(rest, len(start))) for start in starts]

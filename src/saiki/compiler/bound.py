@@ -17,7 +17,7 @@ def bind(operator: Any, keys: Sequence[int], lengths: Tensor | None) -> Function
 
     What it returns is overwritten by its next call. It saves what a call spends on finding memory
     and telling the kernel where everything is, which for small layers is most of the time. Ragged
-    input and several directions are served as ever.
+    input, several directions and memory are served as ever.
     """
     if len(keys) > 1 or lengths is not None or not compiled_cell(keys[0]).can_do_again:
         return DIRECT[operator]
@@ -40,6 +40,7 @@ def _forward() -> Function:
         reverse: Sequence[bool],
         time_first: bool,
         training: bool,
+        memory: Sequence[Tensor] = (),
     ) -> list[Tensor]:
         nonlocal cell, y, job, ends, left
         rows = x.flatten(0, 1)
@@ -51,6 +52,7 @@ def _forward() -> Function:
                 (y.flatten(0, 1), 0),
                 states,
                 [p.clone() for p in parameters],
+                (),
                 dense_walk(x.shape, time_first, reverse[0]),
                 training,
             )
@@ -79,6 +81,7 @@ def _backward() -> Function:
         reverse: Sequence[bool],
         time_first: bool,
         needs: Sequence[bool],
+        memory: Sequence[Tensor] = (),
     ) -> list[Tensor]:
         nonlocal cell, job, starts, finish
         rows, d_rows = x.flatten(0, 1), d_y.flatten(0, 1)
@@ -89,6 +92,7 @@ def _backward() -> Function:
                 d_states,
                 rows,
                 [p.clone() for p in parameters],
+                (),
                 left,
                 dense_walk(x.shape, time_first, not reverse[0]),
                 tuple(needs),

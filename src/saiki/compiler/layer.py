@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, fx
 
 from saiki.cell import Cell
-from saiki.compiler.cpu import memory
+from saiki.compiler.cpu import memory as buffers
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Place, Walk
 from saiki.compiler.cpu.team import Job
+from saiki.compiler.grid import lowered
 from saiki.compiler.plan import extract, plan
-from saiki.compiler.trace import trace, width
+from saiki.compiler.trace import is_extent, width
 
 Node = fx.Node
 Gradients = tuple[Tensor | None, ...]
-"""∂L/∂x, then ∂L/∂parameters."""
+"""∂L/∂x, then ∂L/∂parameters and ∂L/∂memory."""
 
 
 class CompiledCell:
@@ -28,7 +29,7 @@ class CompiledCell:
     """
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
-        self.trace = trace(cell, dtype)
+        self.trace = lowered(cell, dtype)
         self.plan = plan(self.trace)
         self.dtype = dtype
         self.inference = CompiledLoop(self.plan.inference, dtype)
@@ -36,6 +37,7 @@ class CompiledCell:
         self.backward = CompiledLoop(self.plan.backward, dtype)
         t, p = self.trace, self.plan
         self.names = list(t.parameters)
+        self.memory = dict(cell.memory_shapes)
         self.constants = tuple(t.constants.values())
         self.inputs = [t.x, *t.parameters.values(), *t.constants]
         self.before = {
@@ -48,7 +50,10 @@ class CompiledCell:
         self.after: dict[tuple[bool, ...], _After] = {}
         self.states = len(t.states)
         self.output_size = width(t.new_states[0])
-        self.saved_columns = _columns(map(width, p.saved))
+        self.saved = [node for node in p.saved if not is_extent(width(node))]
+        self.saved_apart = p.saved[len(self.saved) :]
+        """As wide as a memory is, and so in a tensor each."""
+        self.saved_columns = _columns(map(width, self.saved))
         self.summed_columns = _columns(array.width for array in p.accumulated.values())
         self.passed = list(dict.fromkeys(array for array, _ in p.boundary.values()))
 
@@ -58,26 +63,42 @@ class CompiledCell:
         y: Place,
         states: Sequence[Tensor],
         parameters: Sequence[Tensor],
+        memory: Sequence[Tensor],
         walk: Walk,
         training: bool,
     ) -> tuple[Job, list[Tensor], list[Tensor]]:
         """The job that fills ``y``, the output of each row and step; the last states, and what the
         backward pass needs, both of which are there when it has run."""
+        total, sizes = x.shape[0], self.sizes(memory)
         p = self.plan
-        total = x.shape[0]
         values = self.before[training](total, x, *parameters, *self.constants)
         streams, values = values[: len(p.streams)], values[len(p.streams) :]
         kept, outside = (values[: len(p.kept)], values[len(p.kept) :]) if training else ((), values)
         ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
         given: list[Place] = [(self._rows(stream), 0) for stream in streams]
         given += [(end, 0) for end in ends]
+        given += [(_flat(m), 0) for m in memory]
         saved = []
-        if training and p.saved:
-            saved.append(memory.empty(total, self.saved_columns[-1], dtype=self.dtype))
+        if training and self.saved:
+            saved.append(buffers.empty(total, self.saved_columns[-1], dtype=self.dtype))
             given += [(saved[0], column) for column in self.saved_columns[:-1]]
+        if training:
+            apart = [sizes[width(node)] for node in self.saved_apart]
+            saved += [buffers.empty(total, size, dtype=self.dtype) for size in apart]
+            given += [(tensor, 0) for tensor in saved[bool(self.saved) :]]
         given.append(y)
         loop = self.training if training else self.inference
-        return loop.job(given, outside, walk), ends, [*saved, *self._apart(x, kept)]
+        return loop.job(given, outside, walk, sizes), ends, [*saved, *self._apart(x, kept)]
+
+    def sizes(self, memory: Sequence[Tensor]) -> dict[int, int]:
+        """How large the memory is, by the numbers that stand for it."""
+        extents = self.trace.extents
+        return {
+            extents[size]: tensor.shape[1 + i]
+            for tensor, shape in zip(memory, self.memory.values(), strict=True)
+            for i, size in enumerate(shape)
+            if isinstance(size, str)
+        }
 
     def forward_again(
         self,
@@ -98,7 +119,7 @@ class CompiledCell:
         for end, state in zip(ends, states, strict=True):
             end.copy_(state)
         if training:
-            for buffer, value in zip(left[bool(p.saved) :], values[count:], strict=False):
+            for buffer, value in zip(left[bool(self.saved) :], values[count:], strict=False):
                 buffer.copy_(self._rows(value))
             count += len(p.kept)
         (self.training if training else self.inference).refill(job, values[count:])
@@ -106,13 +127,14 @@ class CompiledCell:
     def __str__(self) -> str:
         """What a person wants to know of the plan."""
         wide = machine()
-        count = sum(self.left_widths)
+        count = self.saved_columns[-1] + sum(width(node) for node in self.plan.kept)
+        more = " and what is as wide as memory" if self.saved_apart else ""
         return "\n".join(
             (
                 f"one loop of {self.dtype} in vectors of {wide.lanes(self.dtype)} ({wide.name})",
                 str(self.plan),
-                f"saved for the backward pass: {count * self.dtype.itemsize} bytes for each row and"
-                " time step",
+                f"saved for the backward pass: {count * self.dtype.itemsize} bytes{more} for each"
+                " row and time step",
             )
         )
 
@@ -126,17 +148,27 @@ class CompiledCell:
         return found
 
     @cached_property
-    def left_widths(self) -> list[int]:
+    def left(self) -> int:
+        """How many tensors the forward pass leaves for the backward pass."""
+        return bool(self.saved) + len(self.saved_apart) + len(self.plan.kept)
+
+    def left_widths(self, memory: Sequence[Tensor]) -> list[int]:
         """Features of each tensor the forward pass leaves for the backward pass: first the saved
         values, which lie side by side at each step."""
-        saved = [self.saved_columns[-1]] if self.plan.saved else []
+        sizes = self.sizes(memory)
+        saved = [self.saved_columns[-1]] if self.saved else []
+        saved += [sizes[width(node)] for node in self.saved_apart]
         return [*saved, *(width(node) for node in self.plan.kept)]
 
     @property
     def has_gradient(self) -> list[bool]:
-        """Of x and each parameter or buffer: whether the new state depends on it at all."""
+        """Of x, each parameter or buffer and each memory: whether the new state depends on it."""
         t = self.trace
-        return [t.d_x is not None, *(t.d_parameters.get(n) is not None for n in self.names)]
+        return [
+            t.d_x is not None,
+            *(t.d_parameters.get(n) is not None for n in self.names),
+            *(t.d_memory[n] is not None or bool(t.outer.get(n)) for n in self.memory),
+        ]
 
     def gradients(
         self,
@@ -144,35 +176,49 @@ class CompiledCell:
         d_states: Sequence[Tensor],
         x: Tensor,
         parameters: Sequence[Tensor],
+        memory: Sequence[Tensor],
         left: Sequence[Tensor],
         walk: Walk,
         needs: tuple[bool, ...],
     ) -> tuple[Job, list[Tensor], Callable[..., Gradients]]:
         """The job of the backward loop, and what is there when it has run: ∂L/∂(initial states),
-        and a function that returns ∂L/∂x and ∂L/∂parameters as far as ``needs`` says.
+        and a function that returns ∂L/∂x, ∂L/∂parameters and ∂L/∂memory as far as ``needs`` says.
 
         ``walk`` is the way backwards, ``left`` what the forward pass left.
         """
-        p, total = self.plan, x.shape[0]
+        p, total, sizes = self.plan, x.shape[0], self.sizes(memory)
         outside = self.outside_backward(total, x, *parameters, *self.constants)
-        kept = left[1:] if p.saved else left
         starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
-        passed = [memory.empty(total, array.width, dtype=self.dtype) for array in self.passed]
+        passed = [
+            buffers.empty(total, sizes.get(array.width, array.width), dtype=self.dtype)
+            for array in self.passed
+        ]
         sums = x.new_zeros(walk.rows, self.summed_columns[-1])
+        flat = dict(zip(self.memory, map(_flat, memory), strict=True))
+        memory_sums = {name: torch.zeros_like(flat[name]) for name in p.memory_summed}
         given: list[Place] = [(left[0], column) for column in self.saved_columns[:-1]]
-        given += [(self._rows(tensor), 0) for tensor in kept]
+        given += [(self._rows(tensor), 0) for tensor in left[bool(self.saved) :]]
         given.append(d_y)
         given += [(start, 0) for start in starts]
+        given += [(tensor, 0) for tensor in flat.values()]
         given += [(tensor, 0) for tensor in passed]
         given += [(sums, column) for column in self.summed_columns[:-1]]
-        job = self.backward.job(given, outside, walk)
+        given += [(tensor, 0) for tensor in memory_sums.values()]
+        job = self.backward.job(given, outside, walk, sizes)
         if needs not in self.after:
             self.after[needs] = _After(self, needs)
         after = self.after[needs]
 
         def finish(x: Tensor = x, parameters: Sequence[Tensor] = parameters) -> Gradients:
             inputs = (x, *parameters, *self.constants)
-            return after(total, (*inputs, *left, *passed, sums.sum(0)))
+            found, vectors = after(total, (*inputs, *left, *passed, sums.sum(0)))
+            of_memory = [
+                _of_memory(tensor.shape, memory_sums.get(name), vectors[name], walk)
+                if name in vectors
+                else None
+                for name, tensor in zip(self.memory, memory, strict=True)
+            ]
+            return *found, *of_memory
 
         return job, starts, finish
 
@@ -200,7 +246,7 @@ class CompiledCell:
     def can_do_again(self) -> bool:
         """Whether the backward loop reads what the forward pass left where it lies."""
         values = (node.meta["val"] for node in self.plan.kept)
-        return all(v.ndim == 2 and v.dtype == self.dtype for v in values)
+        return not self.memory and all(v.ndim == 2 and v.dtype == self.dtype for v in values)
 
     def _rows(self, tensor: Tensor) -> Tensor:
         """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""
@@ -217,12 +263,21 @@ class _After:
     def __init__(self, cell: CompiledCell, needs: tuple[bool, ...]) -> None:
         t, p = cell.trace, cell.plan
         gradients = [t.d_x, *(t.d_parameters.get(name) for name in cell.names)]
-        wanted = [g if need else None for g, need in zip(gradients, needs, strict=True)]
+        wanted = [g if need else None for g, need in zip(gradients, needs, strict=False)]
+        self.count = len(wanted)
+        self.pairs: dict[str, int] = {}
+        """Of each memory whose gradient is needed, the products of vectors it is made of."""
+        for name, need in zip(cell.memory, needs[self.count :], strict=True):
+            if need and (t.d_memory[name] is not None or t.outer[name]):
+                self.pairs[name] = len(t.outer[name])
+                wanted += [vector for pair in t.outer[name] for vector in pair]
         reads: dict[Node, Read] = {node: _given(i) for i, node in enumerate(cell.inputs)}
         at = len(reads)
-        for node, column in zip(p.saved, cell.saved_columns, strict=False):
+        for node, column in zip(cell.saved, cell.saved_columns, strict=False):
             reads[node] = _columns_of(node, at, column)
-        at += bool(p.saved)
+        at += bool(cell.saved)
+        reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(cell.saved_apart)}
+        at += len(cell.saved_apart)
         reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(p.kept)}
         at += len(p.kept)
         homes = {array: at + i for i, array in enumerate(cell.passed)}
@@ -241,10 +296,41 @@ class _After:
                 graph.erase_node(placeholder)
         self.function = fx.GraphModule({}, graph).forward
 
-    def __call__(self, total: int, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-        results: tuple[Tensor | None, ...]
+    def __call__(
+        self, total: int, tensors: Sequence[Tensor]
+    ) -> tuple[tuple[Tensor | None, ...], dict[str, list[tuple[Tensor, Tensor]]]]:
+        """The gradients; and for each memory the pairs of vectors its gradient is made of."""
         results = self.function(total, *(read(tensors) for read in self.reads))
-        return results
+        rest = iter(results[self.count :])
+        pairs = {
+            name: [(next(rest), next(rest)) for _ in range(count)]
+            for name, count in self.pairs.items()
+        }
+        return results[: self.count], pairs
+
+
+def _of_memory(
+    shape: torch.Size,
+    summed: Tensor | None,
+    pairs: Sequence[tuple[Tensor, Tensor]],
+    walk: Walk,
+) -> Tensor:
+    """The gradient of a memory: what the loop summed, and of each pair of vectors the products,
+    outer times inner, summed over time."""
+    total = summed
+    for outer, inner in pairs:
+        a, b = walk.by_row(outer).transpose(1, 2), walk.by_row(inner)
+        if total is None:
+            total = torch.bmm(a, b)
+        else:
+            total = torch.baddbmm(total.view(len(a), a.shape[1], b.shape[2]), a, b)
+    assert total is not None
+    return total.reshape(shape)
+
+
+def _flat(memory: Tensor) -> Tensor:
+    """All that a row has for itself side by side."""
+    return memory.reshape(len(memory), -1).contiguous()
 
 
 Read = Callable[[Sequence[Tensor]], Tensor]
@@ -261,7 +347,7 @@ def _columns_of(node: Node, index: int, column: int) -> Read:
 
     def read(tensors: Sequence[Tensor]) -> Tensor:
         rows = tensors[index]
-        if rows.shape[1] != size:
+        if rows.shape[1] != size and not is_extent(size):
             rows = rows.narrow(1, column, size)
         if like.ndim == 1:
             rows = rows.squeeze(1)

@@ -115,6 +115,7 @@ def _forward(
     reverse: Sequence[bool],
     time_first: bool,
     training: bool,
+    memory: Sequence[Tensor] = (),
 ) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
     path = _Path(x, lengths, time_first)
@@ -125,6 +126,7 @@ def _forward(
     y = path.empty(x, sum(cell.output_size for cell in cells))
     outputs, column = y.flatten(0, -2), 0
     given, weights = iter(map(path.sorted, states)), iter(parameters)
+    read = iter(map(path.sorted, memory))
     jobs, ends, saved = [], [], []
     for cell, back in zip(cells, reverse, strict=True):
         job, its_ends, its_saved = cell.forward(
@@ -132,6 +134,7 @@ def _forward(
             (outputs, column),
             list(islice(given, cell.states)),
             list(islice(weights, len(cell.names))),
+            list(islice(read, len(cell.memory))),
             path.walk.backwards if back else path.walk,
             training,
         )
@@ -154,8 +157,10 @@ def _backward(
     reverse: Sequence[bool],
     time_first: bool,
     needs: Sequence[bool],
+    memory: Sequence[Tensor] = (),
 ) -> list[Tensor]:
-    """∂L/∂x, ∂L/∂(initial states) and ∂L/∂parameters; empty where not needed or absent."""
+    """∂L/∂x, ∂L/∂(initial states), ∂L/∂parameters and ∂L/∂memory; empty where not needed or
+    absent."""
     path = _Path(x, lengths, time_first)
     cells = [_CELLS[key] for key in keys]
     rows = path.rows(x)
@@ -163,18 +168,21 @@ def _backward(
     if d_outputs.stride(1) != 1:
         d_outputs = d_outputs.contiguous()
     d_ends, weights = iter(map(path.sorted, d_states)), iter(parameters)
-    left, needed = iter(saved), iter(needs[1:])
+    read, left = iter(map(path.sorted, memory)), iter(saved)
+    first_memory = len(needs) - len(memory)
+    needed, needed_memory = iter(needs[1:first_memory]), iter(needs[first_memory:])
     jobs, starts, finishes = [], [], []
     for cell, back in zip(cells, reverse, strict=True):
-        count = len(cell.names)
+        count, reads = len(cell.names), len(cell.memory)
         job, its_starts, finish = cell.gradients(
             (d_outputs, column),
             list(islice(d_ends, cell.states)),
             rows,
             list(islice(weights, count)),
-            list(islice(left, len(cell.left_widths))),
+            list(islice(read, reads)),
+            list(islice(left, cell.left)),
             path.walk if back else path.walk.backwards,
-            (needs[0], *islice(needed, count)),
+            (needs[0], *islice(needed, count), *islice(needed_memory, reads)),
         )
         jobs.append(job)
         starts += its_starts
@@ -183,15 +191,18 @@ def _backward(
     run(jobs)
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
-    for finish in finishes:
-        its_d_x, *its_parameters = finish()
+    d_memory: list[Tensor | None] = []
+    for cell, finish in zip(cells, finishes, strict=True):
+        its_d_x, *its_rest = finish()
         d_x = its_d_x if d_x is None or its_d_x is None else d_x + its_d_x
-        d_parameters += its_parameters
+        d_parameters += its_rest[: len(cell.names)]
+        d_memory += its_rest[len(cell.names) :]
     empty = x.new_empty(0)
     return [
         empty if d_x is None else path.padded(d_x),
         *map(path.unsorted, starts),
         *(empty if d is None else d for d in d_parameters),
+        *(empty if d is None else path.unsorted(d) for d in d_memory),
     ]
 
 
@@ -204,6 +215,7 @@ def _forward_shapes(
     reverse: Sequence[bool],
     time_first: bool,
     training: bool,
+    memory: Sequence[Tensor] = (),
 ) -> list[Tensor]:
     cells = [_CELLS[key] for key in keys]
     saved = []
@@ -212,7 +224,9 @@ def _forward_shapes(
             total = torch.library.get_ctx().new_dynamic_size()
         else:
             total = math.prod(x.shape[:-1])
-        saved = [x.new_empty(total, n) for cell in cells for n in cell.left_widths]
+        read = iter(memory)
+        widths = (cell.left_widths(list(islice(read, len(cell.memory)))) for cell in cells)
+        saved = [x.new_empty(total, n) for its in widths for n in its]
     y = x.new_empty(*x.shape[:-1], sum(cell.output_size for cell in cells))
     return [y, *(torch.empty_like(s) for s in states), *saved]
 
@@ -228,17 +242,20 @@ def _backward_shapes(
     reverse: Sequence[bool],
     time_first: bool,
     needs: Sequence[bool],
+    memory: Sequence[Tensor] = (),
 ) -> list[Tensor]:
-    has = [_CELLS[key].has_gradient for key in keys]
-    given = [needs[0] and any(of_x for of_x, *_ in has)]
-    given += [n and g for n, g in zip(needs[1:], chain(*(h[1:] for h in has)), strict=True)]
+    cells = [_CELLS[key] for key in keys]
+    has = [(cell.has_gradient, 1 + len(cell.names)) for cell in cells]
+    of_tensors = chain(*(h[1:end] for h, end in has), *(h[end:] for h, end in has))
+    given = [needs[0] and any(of_x for (of_x, *_), _ in has)]
+    given += [n and g for n, g in zip(needs[1:], of_tensors, strict=True)]
     empty = x.new_empty(0)
     return [
         torch.empty(x.shape, dtype=x.dtype, device=x.device) if given[0] else empty,
         *(torch.empty_like(d) for d in d_states),
         *(
             torch.empty(p.shape, dtype=p.dtype, device=p.device) if is_given else empty
-            for p, is_given in zip(parameters, given[1:], strict=True)
+            for p, is_given in zip((*parameters, *memory), given[1:], strict=True)
         ),
     ]
 
@@ -250,14 +267,15 @@ for _name, _schema, _kernel, _shapes in (
     (
         "scan",
         "(Tensor x, Tensor[] states, Tensor[] parameters, Tensor? lengths, int[] keys,"
-        " bool[] reverse, bool time_first, bool training) -> Tensor[]",
+        " bool[] reverse, bool time_first, bool training, Tensor[] memory) -> Tensor[]",
         _forward,
         _forward_shapes,
     ),
     (
         "scan_backward",
         "(Tensor d_y, Tensor[] d_states, Tensor x, Tensor[] parameters, Tensor? lengths,"
-        " Tensor[] saved, int[] keys, bool[] reverse, bool time_first, bool[] needs) -> Tensor[]",
+        " Tensor[] saved, int[] keys, bool[] reverse, bool time_first, bool[] needs,"
+        " Tensor[] memory) -> Tensor[]",
         _backward,
         _backward_shapes,
     ),
@@ -268,7 +286,7 @@ for _name, _schema, _kernel, _shapes in (
     DIRECT[getattr(torch.ops.saiki, _name).default] = _kernel
 
 Eager = Callable[..., tuple[Tensor, ...]]
-"""``eager(x, *states, *parameters)``: y and the last states by the plain loop."""
+"""``eager(x, *states, *parameters, *memory)``: y and the last states by the plain loop."""
 
 
 class _Scan(torch.autograd.Function):
@@ -283,16 +301,18 @@ class _Scan(torch.autograd.Function):
         reverse: Sequence[bool],
         time_first: bool,
         states: int,
+        memory: int,
         eager: Eager,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        given, parameters = tensors[:states], tensors[states:]
+        last = len(tensors) - memory
+        given, parameters, read = tensors[:states], tensors[states:last], tensors[last:]
         outputs = torch.ops.saiki.scan(
-            x, given, parameters, lengths, keys, reverse, time_first, True
+            x, given, parameters, lengths, keys, reverse, time_first, True, read
         )
         ctx.save_for_backward(x, lengths, *tensors, *outputs[1 + states :])
         ctx.keys, ctx.reverse, ctx.time_first = keys, reverse, time_first
-        ctx.states, ctx.eager = states, eager
+        ctx.states, ctx.last, ctx.eager = states, last, eager
         ctx.count = len(tensors)
         return tuple(outputs[: 1 + states])
 
@@ -300,17 +320,17 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         x, lengths, *rest = ctx.saved_tensors
         tensors, saved = rest[: ctx.count], rest[ctx.count :]
-        k = ctx.states
+        k, last = ctx.states, ctx.last
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             found = _eager_gradients(ctx, x, tensors, gradients)
         else:
-            needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[7 + k :]]
+            needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[8 + k :]]
             found = torch.ops.saiki.scan_backward(
-                gradients[0], gradients[1:], x, tensors[k:], lengths, saved, ctx.keys, ctx.reverse,
-                ctx.time_first, needs,
+                gradients[0], gradients[1:], x, tensors[k:last], lengths, saved, ctx.keys,
+                ctx.reverse, ctx.time_first, needs, tensors[last:],
             )  # fmt: skip
             found = [None if g.numel() == 0 else g for g in found]
-        return found[0], None, None, None, None, None, None, *found[1:]
+        return found[0], None, None, None, None, None, None, None, *found[1:]
 
 
 def _eager_gradients(
@@ -342,6 +362,7 @@ def scan(
     reverse: Sequence[bool],
     time_first: bool,
     eager: Eager,
+    memory: Sequence[Tensor] = (),
 ) -> tuple[Tensor, list[Tensor]]:
     """The output at each step and the last states of some cells that read the same input.
 
@@ -354,17 +375,18 @@ def scan(
         keys: of each cell, from :func:`register`.
         reverse: of each cell: whether it reads each row from its last step to its first.
         eager: what to differentiate twice.
+        memory: of the cells, ``(batch, …)`` each, cell by cell.
 
     Returns:
         The outputs of all cells side by side, and their last states.
     """
-    k = len(states)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *parameters)):
+    tensors = *states, *parameters, *memory
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors)):
         y, *ends = _Scan.apply(
-            x, lengths, keys, reverse, time_first, k, eager, *states, *parameters
+            x, lengths, keys, reverse, time_first, len(states), len(memory), eager, *tensors
         )
     else:
         y, *ends = torch.ops.saiki.scan(
-            x, states, parameters, lengths, keys, reverse, time_first, False
+            x, states, parameters, lengths, keys, reverse, time_first, False, memory
         )
     return y, ends

@@ -24,7 +24,16 @@ from saiki.compiler.program import (
     is_cat,
     is_slice,
 )
-from saiki.compiler.trace import ROWS, Trace, is_narrow, is_row, label, width
+from saiki.compiler.trace import (
+    ROWS,
+    Trace,
+    is_extent,
+    is_grid,
+    is_narrow,
+    is_row,
+    label,
+    width,
+)
 
 aten = torch.ops.aten
 Node = fx.Node
@@ -50,6 +59,8 @@ class Plan:
     """Summed over time by the backward loop, row by row."""
     rows_summed: dict[Node, Node]
     """Sums over all rows after the loop, by the accumulated value that takes the place of rows."""
+    memory_summed: dict[str, Array]
+    """Gradients of memory that the backward loop sums over time, place by place."""
 
     def __str__(self) -> str:
         return "\n".join(
@@ -57,11 +68,15 @@ class Plan:
                 f"hoisted: {', '.join(map(told, self.streams)) or 'nothing'}",
                 "forward",
                 str(self.training.program),
-                f"saved: {', '.join(f'{label(n)} ({width(n)})' for n in self.saved) or 'nothing'}",
+                f"saved: {', '.join(map(_with_size, self.saved)) or 'nothing'}",
                 "backward",
                 str(self.backward.program),
             )
         )
+
+
+def _with_size(node: Node) -> str:
+    return label(node) if is_extent(width(node)) else f"{label(node)} ({width(node)})"
 
 
 def told(node: Node) -> str:
@@ -90,7 +105,7 @@ def plan(trace: Trace) -> Plan:
     inference = _forward(trace, streams, ())
     saved, kept, boundary, accumulated, rows_summed = _choose(trace, parts)
     training = _forward(trace, streams, saved)
-    backward, places, sums = _backward(trace, saved, kept, boundary, accumulated)
+    backward, places, sums, memory_summed = _backward(trace, saved, kept, boundary, accumulated)
     return Plan(
         trace=trace,
         streams=streams,
@@ -102,6 +117,7 @@ def plan(trace: Trace) -> Plan:
         boundary=places,
         accumulated=sums,
         rows_summed=rows_summed,
+        memory_summed=memory_summed,
     )
 
 
@@ -110,7 +126,10 @@ class _Parts:
 
     def __init__(self, trace: Trace) -> None:
         nodes = list(trace.graph.nodes)
-        self.of_state = _descendants(nodes, trace.states)
+        memory = set(trace.memory.values())
+        grids = [n for n in nodes if memory and is_grid(n)]
+        self.memory = memory
+        self.of_state = _descendants(nodes, [*trace.states, *memory, *grids])
         narrow = [n for n in nodes if is_narrow(n) and self._fits_the_loop(n)]
         self.of_state |= _descendants(nodes, narrow)
         self.of_cotangent = _descendants(nodes, trace.cotangents)
@@ -122,7 +141,7 @@ class _Parts:
         }
         self.forward = self.of_state - self.of_cotangent
         self.loop_forward = _ancestors(trace.new_states) & self.forward
-        recursion = [d for d in trace.d_states if d is not None]
+        recursion = _recursion(trace)
         self.loop_backward = (_ancestors(recursion) & self.of_cotangent) | set(trace.cotangents)
 
     def _fits_the_loop(self, node: Node) -> bool:
@@ -135,6 +154,11 @@ class _Parts:
         )  # fmt: skip
 
 
+def _recursion(trace: Trace) -> list[Node]:
+    """What the backward loop must have at the end of each step."""
+    return [d for d in (*trace.d_states, *trace.d_memory.values()) if d is not None]
+
+
 def _choose(
     trace: Trace, parts: _Parts
 ) -> tuple[
@@ -144,7 +168,7 @@ def _choose(
     order = {node: i for i, node in enumerate(trace.graph.nodes)}
     passed, rows_summed = _passed(trace, parts)
     accumulated = tuple(dict.fromkeys(rows_summed.values()))
-    recursion = [d for d in trace.d_states if d is not None]
+    recursion = _recursion(trace)
     in_loop = sorted(
         _ancestors([*recursion, *passed, *accumulated]) & parts.of_cotangent, key=order.__getitem__
     )
@@ -155,6 +179,8 @@ def _choose(
         if source not in parts.of_cotangent
     )
     saved: dict[Node, None] = {trace.new_states[0]: None}  # y is written anyway
+    for memory in parts.memory:
+        demanded.pop(memory, None)
     for node in demanded:
         recurrent = node in parts.loop_forward or node.op == "placeholder"
         if node in parts.forward and not _is_cheap(node) and recurrent:
@@ -166,12 +192,14 @@ def _choose(
         _leaves(node, saved, parts, found)
     kept = tuple(sorted((n for n in found if n in parts.hoisted), key=order.__getitem__))
     boundary = tuple(n for n in passed if n not in saved and n not in parts.hoisted)
-    return tuple(n for n in saved if n in found), kept, boundary, accumulated, rows_summed
+    left = sorted((n for n in saved if n in found), key=lambda n: is_extent(width(n)))
+    return tuple(left), kept, boundary, accumulated, rows_summed
 
 
 def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
     """The row tensors that products after the loop read, and the sums over rows it takes over."""
-    passed: dict[Node, None] = {}
+    vectors = [vector for pairs in trace.outer.values() for pair in pairs for vector in pair]
+    passed: dict[Node, None] = dict.fromkeys(n for n in vectors if n.target not in CONSTANTS)
     rows_summed: dict[Node, Node] = {}
     stack = [n for n in (trace.d_x, *trace.d_parameters.values()) if n is not None]
     seen: set[Node] = set()
@@ -186,7 +214,8 @@ def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
             if is_row(value) and value.meta["val"].ndim == 2 and _pointwise(value, parts):
                 rows_summed[node] = value
                 continue
-        if is_row(node) and node.target not in CONSTANTS and _pointwise(node, parts):
+        plain = is_row(node) and node.target not in CONSTANTS and not is_grid(node)
+        if plain and _pointwise(node, parts):
             passed[node] = None
         else:
             stack.extend(node.all_input_nodes)
@@ -205,7 +234,9 @@ def _pointwise(node: Node, parts: _Parts) -> bool:
         return True
     if node.target is aten.cat.default:
         return all(_pointwise(n, parts) for n in node.all_input_nodes)
-    if node.target not in POINTWISE | SUMS or not is_row(node) or node.meta["val"].ndim > 2:
+    if node.target not in POINTWISE | SUMS or not is_row(node):
+        return False
+    if node.meta["val"].ndim > 2 and node not in parts.of_state | parts.of_cotangent:
         return False
     return all(_pointwise(n, parts) for n in node.all_input_nodes)
 
@@ -214,7 +245,7 @@ def _is_cheap(node: Node) -> bool:
     """Whether the backward loop would rather do it again; flags are never saved."""
     divided = node.target in (aten.div.Tensor, aten.div.Scalar)
     by_number = divided and not isinstance(node.args[1], Node)
-    return node.target in CHEAP or by_number or _is_flag(node) or is_narrow(node)
+    return node.target in CHEAP or by_number or _is_flag(node) or is_narrow(node) or is_grid(node)
 
 
 def _is_flag(node: Node) -> bool:
@@ -231,6 +262,7 @@ def _resolve(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
     if (
         extra
         and is_row(node)
+        and not is_grid(node)
         and not _is_flag(node)
         and extra >= width(node)
         and node in parts.loop_forward
@@ -241,7 +273,7 @@ def _resolve(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
 
 
 def _leaves_to_save(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
-    if node in saved or node not in parts.forward:
+    if node in saved or node not in parts.forward or node in parts.memory:
         return
     if node.op == "placeholder" or not _is_cheap(node):
         saved[node] = None
@@ -265,13 +297,15 @@ def _leaves(node: Node, saved: dict[Node, None], parts: _Parts, found: set[Node]
 
 
 def _forward(trace: Trace, streams: Sequence[Node], saved: Sequence[Node]) -> Scheduler:
-    """The loop forward: reads streams and state, writes what is saved, y and the new state."""
-    s = Scheduler()
+    """The loop forward: reads streams, state and memory, writes what is saved, y and the new
+    state."""
+    s = Scheduler(trace.extents.values())
     for node in streams:
         s.read(node, s.array(f"stream {label(node)}", "step", width(node)))
     states = [s.array(f"state {label(node)}", "row", width(node)) for node in trace.states]
     for node, state in zip(trace.states, states, strict=True):
         s.read(node, state)
+    s.read_memory(trace.memory)
     outputs = [(n, s.array(f"save {label(n)}", "step", width(n))) for n in saved]
     outputs.append((trace.new_states[0], s.array("y", "step", width(trace.new_states[0]))))
     for node, state in zip(trace.new_states, states, strict=True):
@@ -288,10 +322,10 @@ def _backward(
     kept: Sequence[Node],
     boundary: Sequence[Node],
     accumulated: Sequence[Node],
-) -> tuple[Scheduler, dict[Node, tuple[Array, int]], dict[Node, Array]]:
-    """The loop backward: reads what was saved and kept, ∂L/∂y and ∂L/∂state; writes what is passed
-    on, what is accumulated, and ∂L/∂(state before)."""
-    s = Scheduler()
+) -> tuple[Scheduler, dict[Node, tuple[Array, int]], dict[Node, Array], dict[str, Array]]:
+    """The loop backward: reads what was saved and kept, ∂L/∂y, ∂L/∂state and memory; writes what is
+    passed on, what is accumulated, and ∂L/∂(state before)."""
+    s = Scheduler(trace.extents.values())
     for node in saved:
         s.read(node, s.array(f"save {label(node)}", "step", width(node)))
     for node in kept:
@@ -300,6 +334,7 @@ def _backward(
     d_states = [s.array(label(node), "row", width(node)) for node in trace.cotangents]
     for i, (node, d_state) in enumerate(zip(trace.cotangents, d_states, strict=True)):
         s.read(node, *((d_state, d_y) if i == 0 else (d_state,)))
+    s.read_memory(trace.memory)
     outputs = []
     places: dict[Node, tuple[Array, int]] = {}
     for node in boundary:
@@ -318,7 +353,14 @@ def _backward(
     sums = {node: s.array(f"sum {node.name}", "row", width(node)) for node in accumulated}
     for node, array in sums.items():
         s.write(node, array, accumulate=True)
-    return s, places, sums
+    memory_summed = {}
+    for name, d in trace.d_memory.items():
+        if d is not None:
+            shape = trace.memory[name].meta["val"].shape
+            array = s.array(f"sum of d_{name}", "row", int(shape[-1]), int(shape[1]))
+            s.accumulate(d, array)
+            memory_summed[name] = array
+    return s, places, sums, memory_summed
 
 
 def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:

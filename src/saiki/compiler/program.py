@@ -6,13 +6,14 @@ from what can be read at the start of a step and what must be written by its end
 """
 
 import operator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import fx
 
-from saiki.compiler.trace import is_row, label, where, width
+from saiki.compiler.trace import is_extent, is_grid, is_row, label, where, width
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -44,7 +45,8 @@ class Array:
     """Numbers that a loop reads or writes.
 
     ``step``: one row for each row of the batch at each time step; ``row``: one for each row of the
-    batch; ``vector``: one for all; ``weight``: a matrix ``(inner, width)``.
+    batch; ``vector``: one for all; ``weight``: a matrix ``(inner, width)``. A ``row`` of memory may
+    be such a matrix too.
     """
 
     name: str
@@ -84,9 +86,24 @@ class Loop:
 
 
 @dataclass
+class Grid:
+    """Pointwise work over ``outer`` times ``inner`` features, row by row, written nowhere as such:
+    it ends in sums over one of them, or is added to what accumulates over time."""
+
+    outer: int
+    inner: int
+    leaves: dict[Node, tuple[Array, int]] = field(default_factory=dict)
+    """Where vectors are that lie beside all places of the other feature, and parameters."""
+    over_inner: list[tuple[Node, Array]] = field(default_factory=list)
+    over_outer: list[tuple[Node, Array]] = field(default_factory=list)
+    stores: list[Store] = field(default_factory=list)
+
+
+@dataclass
 class Stage:
     products: list[Product] = field(default_factory=list)
     loops: list[Loop] = field(default_factory=list)
+    grids: list[Grid] = field(default_factory=list)
 
     def loop(self, features: int) -> Loop:
         for loop in self.loops:
@@ -94,6 +111,13 @@ class Stage:
                 return loop
         self.loops.append(Loop(features))
         return self.loops[-1]
+
+    def grid(self, outer: int, inner: int) -> Grid:
+        for grid in self.grids:
+            if (grid.outer, grid.inner) == (outer, inner):
+                return grid
+        self.grids.append(Grid(outer, inner))
+        return self.grids[-1]
 
 
 @dataclass(frozen=True)
@@ -113,17 +137,34 @@ class Program:
     stages: list[Stage] = field(default_factory=list)
     values: dict[Node, Value] = field(default_factory=dict)
     copies: list[tuple[Array, Array]] = field(default_factory=list)
+    memory: dict[Node, Array] = field(default_factory=dict)
+    """Memory of two sizes, row by row."""
+    extents: tuple[int, ...] = ()
+    """The numbers that stand for sizes which may be others in each call."""
 
-    @property
-    def cost(self) -> int:
-        """What a row costs, about: multiplications, and eight of them for each feature stored."""
+    def cost(self, sizes: Mapping[int, int]) -> int:
+        """What a row costs, about: multiplications, and eight of them for each feature stored.
+
+        Args:
+            sizes: of memory, by the numbers that stand for them.
+        """
         products = (p for stage in self.stages for p in stage.products)
         loops = (loop for stage in self.stages for loop in stage.loops)
-        return sum(p.weight.inner * p.weight.width for p in products) + 8 * sum(
-            loop.width * (len(loop.stores) + len(loop.sums)) for loop in loops
-        )
+        grids = (grid for stage in self.stages for grid in stage.grids)
+        return (
+            sum(p.weight.inner * p.weight.width for p in products)
+            + 8 * sum(sizes.get(o.width, o.width) * (len(o.stores) + len(o.sums)) for o in loops)
+            + sum(
+                sizes.get(g.outer, g.outer) * sizes.get(g.inner, g.inner)
+                * (len(g.over_inner) + len(g.over_outer) + 8 * len(g.stores))
+                for g in grids
+            )
+        )  # fmt: skip
 
     def __str__(self) -> str:
+        def size(features: int) -> str:
+            return "as many" if is_extent(features) else str(features)
+
         lines = []
         for i, stage in enumerate(self.stages, 1):
             for p in stage.products:
@@ -137,7 +178,14 @@ class Program:
                     for s in loop.stores
                 ]
                 names += [f"Σ {array.name}" for _, array in loop.sums]
-                lines.append(f"  stage {i}: {loop.width} features into {', '.join(names)}")
+                lines.append(f"  stage {i}: {size(loop.width)} features into {', '.join(names)}")
+            for grid in stage.grids:
+                names = [f"{store.array.name} +" for store in grid.stores]
+                names += [f"Σ {array.name}" for _, array in (*grid.over_inner, *grid.over_outer)]
+                lines.append(
+                    f"  stage {i}: {size(grid.outer)} × {size(grid.inner)} features into "
+                    f"{', '.join(names)}"
+                )
         return "\n".join(lines)
 
 
@@ -171,8 +219,8 @@ class Scheduler:
     and read from memory only in stages after the one that stored it.
     """
 
-    def __init__(self) -> None:
-        self.program = Program()
+    def __init__(self, extents: Iterable[int] = ()) -> None:
+        self.program = Program(extents=tuple(extents))
         self.levels: dict[Node, int] = {}
         self.homes: dict[Node, tuple[Array, int]] = {}
         self.outside: dict[Node, Array] = {}
@@ -191,6 +239,16 @@ class Scheduler:
         """``node`` can be read from the start: it is the sum of ``arrays``."""
         self.levels[node] = 0
         self.program.values[node] = Value(arrays, 0, 0)
+
+    def read_memory(self, nodes: Mapping[str, Node]) -> None:
+        """Memory can be read from the start."""
+        for name, node in nodes.items():
+            shape = [int(n) for n in node.meta["val"].shape[1:]]
+            array = self.array(f"memory {name}", "row", shape[-1], shape[0])
+            if len(shape) > 1:
+                self.program.memory[node] = array
+            else:
+                self.read(node, array)
 
     def settle(self, node: Node, array: Array, column: int = 0) -> None:
         """Decide that ``node`` will be written to ``array``, so that others can read it there."""
@@ -261,6 +319,8 @@ class Scheduler:
             return 0
         if node.op != "call_function":
             raise unsupported(node, "a value from outside the step")
+        if node.target in SUMS and is_grid(node.args[0]):
+            return self._grid_sum(node)
         if is_row(node) and node.meta["val"].ndim > 2:
             raise unsupported(node, f"rows of {node.meta['val'].ndim - 1} dimensions")
         if node.target in PRODUCTS:
@@ -326,6 +386,49 @@ class Scheduler:
         self.stage(level).loop(width(source)).sums.append((node, array))
         self.program.values[node] = Value((array,), 0, level + 1)
         return level + 1
+
+    def _grid_sum(self, node: Node) -> int:
+        source: Any = node.args[0]
+        dims: Any = node.args[1]
+        level, grid = self._grid(source, *source.meta["val"].shape[1:])
+        array = self.temporary(width(node))
+        (grid.over_inner if dims == [2] else grid.over_outer).append((node, array))
+        self.program.values[node] = Value((array,), 0, level + 1)
+        return level + 1
+
+    def accumulate(self, node: Node, array: Array) -> None:
+        """``array``, of the shape of a memory, += the value of ``node`` at each step."""
+        if not is_grid(node):
+            self.write(node, array, accumulate=True)
+            return
+        _, grid = self._grid(node, array.inner, array.width)
+        grid.stores.append(Store(node, array, accumulate=True))
+
+    def _grid(self, node: Node, outer: int, inner: int) -> tuple[int, Grid]:
+        """The first stage in which the grid can be evaluated, and all that is done there."""
+        leaves: dict[Node, tuple[Array, int]] = {}
+        level = self._leaves(node, leaves)
+        grid = self.stage(level).grid(outer, inner)
+        grid.leaves |= leaves
+        return level, grid
+
+    def _leaves(self, node: Node, leaves: dict[Node, tuple[Array, int]]) -> int:
+        """Where the vectors are from which the grid is made, and the stage when all are there."""
+        if node in self.program.memory or node.target in CONSTANTS:
+            return 0
+        if node.target is aten.unsqueeze.default:
+            vector: Any = node.args[0]
+            if is_row(vector):
+                self.level(vector)
+                leaves[node] = self.in_memory(vector)
+                return self._ready(vector)
+            leaves[node] = self.parameter(vector, "vector"), 0
+            return 0
+        if not is_row(node):
+            leaves[node] = self.parameter(node, "vector"), 0
+            return 0
+        supported(node)
+        return max(self._leaves(source, leaves) for source in node.all_input_nodes)
 
 
 def is_cat(node: Node) -> bool:

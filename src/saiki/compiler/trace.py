@@ -8,7 +8,8 @@ import linecache
 import math
 import sys
 import traceback
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, cast
 
@@ -30,6 +31,11 @@ aten = torch.ops.aten
 
 ROWS = 1_000_003
 """Rows of the batch while tracing: a prime no other size equals, so that it marks the batch."""
+
+EXTENTS = (1_000_033, 1_000_037, 1_000_039, 1_000_081)
+"""Sizes of memory while tracing, where they may be others in each call: the primes of the names."""
+_OTHERS = (1_000_099, 1_000_117, 1_000_121, 1_000_133)
+"""Other primes, which tell whether a step depends on them."""
 
 _DECOMPOSED = (
     aten._softmax,
@@ -120,35 +126,51 @@ class Trace:
     """Parameters and buffers by their name in the cell."""
     constants: dict[fx.Node, Tensor]
     """Tensors that ``step`` takes from elsewhere."""
+    memory: dict[str, fx.Node]
+    """Without its sizes of 1."""
+    extents: dict[str, int]
+    """The size that stands for each named one."""
     cotangents: tuple[fx.Node, ...]
     new_states: tuple[fx.Node, ...]
     d_x: fx.Node | None
     d_states: tuple[fx.Node | None, ...]
     d_parameters: dict[str, fx.Node | None]
+    d_memory: dict[str, fx.Node | None]
+    outer: dict[str, tuple[tuple[fx.Node, fx.Node], ...]] = field(default_factory=dict)
+    """What ``d_memory`` lacks of the gradient of each memory: products of two vectors."""
 
     def __str__(self) -> str:
         return str(self.graph)
 
 
-def trace(cell: Cell, dtype: torch.dtype) -> Trace:
-    """The graph of ``cell`` for inputs of that type.
+def trace(cell: Cell, dtype: torch.dtype, again: bool = False) -> Trace:
+    """The graph of ``cell`` for inputs of that type; ``again`` with other sizes of memory.
 
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
     """
-    if cell.memory_shapes:
-        raise CompileError(f"step of {type(cell).__name__} reads memory, which no kernel does")
     tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
     names = list(tensors)
     learnt = [name for name, p in cell.named_parameters() if p.is_floating_point()]
 
+    extents = _extents(cell, again)
+    shapes = {
+        name: tuple(extents[n] if isinstance(n, str) else n for n in shape)
+        for name, shape in cell.memory_shapes.items()
+    }
+
     def joint(
-        x: Tensor, states: list[Tensor], parameters: list[Tensor], cotangents: list[Tensor]
+        x: Tensor,
+        states: list[Tensor],
+        memory: list[Tensor],
+        parameters: list[Tensor],
+        cotangents: list[Tensor],
     ) -> tuple[Any, ...]:
         values = dict(zip(names, parameters, strict=True))
+        read = {n: m.view(ROWS, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
         with _Lines(cell):
-            new = as_states(functional_call(cell, values, (x, *states)))
-        wanted = [x, *states, *(values[name] for name in learnt)]
+            new = as_states(functional_call(cell, values, (x, *states), read))
+        wanted = [x, *states, *memory, *(values[name] for name in learnt)]
         differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
         if not differentiable:
             return tuple(new), (None,) * len(wanted)
@@ -171,6 +193,7 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
         arguments = (
             torch.empty(ROWS, cell.input_size, dtype=dtype).requires_grad_(),
             states,
+            [torch.empty(ROWS, *core(s), dtype=dtype).requires_grad_() for s in shapes.values()],
             [
                 torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in learnt)
                 for name, t in tensors.items()
@@ -204,27 +227,52 @@ def trace(cell: Cell, dtype: torch.dtype) -> Trace:
     }
     _simplify(graph)
     x, *rest = (node for node in graph.nodes if node.op == "placeholder")
-    k = len(states)
-    _split_norms(graph, rest[:k], {**table, **norms})
-    _split_addmm(graph, rest[:k])
+    k, m = len(states), len(states) + len(shapes)
+    _split_norms(graph, rest[:m], {**table, **norms})
+    _split_addmm(graph, rest[:m])
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, k)
-    labels = ["x", *cell.state_names, *names, *(f"d_{name}" for name in cell.state_names)]
+    labels = ["x", *cell.state_names, *shapes, *names, *(f"d_{name}" for name in cell.state_names)]
     for node, label in zip((x, *rest), labels, strict=True):
         node.meta["label"] = label
-    d_parameters = dict(zip(learnt, gradients[1 + k :], strict=True))
+    d_parameters = dict(zip(learnt, gradients[1 + m :], strict=True))
     return Trace(
         graph=graph,
         x=x,
         states=tuple(rest[:k]),
-        parameters=dict(zip(names, rest[k : k + len(names)], strict=True)),
+        memory=dict(zip(shapes, rest[k:m], strict=True)),
+        extents=extents,
+        parameters=dict(zip(names, rest[m : m + len(names)], strict=True)),
         constants=constants,
-        cotangents=tuple(rest[k + len(names) :]),
+        cotangents=tuple(rest[m + len(names) :]),
         new_states=new_states,
         d_x=gradients[0],
         d_states=gradients[1 : 1 + k],
         d_parameters=d_parameters,
+        d_memory=dict(zip(shapes, gradients[1 + k : 1 + m], strict=True)),
     )
+
+
+def _extents(cell: Cell, again: bool) -> dict[str, int]:
+    """The size that stands for each named one while tracing."""
+    shapes = cell.memory_shapes.values()
+    names = dict.fromkeys(size for shape in shapes for size in shape if isinstance(size, str))
+    primes = _OTHERS if again else EXTENTS
+    if len(names) > len(primes):
+        raise CompileError(
+            f"the memory of {type(cell).__name__} has more than {len(primes)} named sizes"
+        )
+    return dict(zip(names, primes, strict=False))
+
+
+def core(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape without its sizes of 1, unless there are no others."""
+    return tuple(size for size in shape if size != 1) or (1,)
+
+
+def is_extent(size: Any) -> bool:
+    """Whether the number stands for a size of memory that may be another in each call."""
+    return size in EXTENTS or size in _OTHERS
 
 
 _WHOLE = (aten.native_layer_norm.default,)
@@ -337,6 +385,11 @@ def is_row(node: fx.Node) -> bool:
     """Whether the value has one entry, or one vector, for each row of the batch."""
     value = node.meta.get("val")
     return isinstance(value, Tensor) and value.ndim >= 1 and value.shape[0] == ROWS
+
+
+def is_grid(node: Any) -> bool:
+    """Whether the value has features over features for each row; see :mod:`saiki.compiler.grid`."""
+    return is_row(node) and node.meta["val"].ndim == 3
 
 
 def where(node: fx.Node) -> str:

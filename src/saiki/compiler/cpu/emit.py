@@ -20,6 +20,7 @@ from saiki.compiler.program import (
     CONSTANTS,
     RESHAPES,
     Array,
+    Grid,
     Loop,
     Program,
     Store,
@@ -27,7 +28,7 @@ from saiki.compiler.program import (
     sliced,
     unsupported,
 )
-from saiki.compiler.trace import is_row, width
+from saiki.compiler.trace import is_extent, is_row, width
 
 aten = torch.ops.aten
 Node = fx.Node
@@ -66,7 +67,7 @@ def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
 
     It runs ``steps`` time steps for the rows from ``first`` to ``last``. At step s the rows
     below ``counts[s]`` take part, and row r of a "step" array lies at
-    ``(offsets[s] + r · row_stride) · stride``.
+    ``(offsets[s] + r · row_stride) · stride``. Behind the strides come the sizes of memory.
 
     Results below the smallest normal number, 1.2e-38 or 2.2e-308, become 0 inside: gradients that
     fade away would otherwise take the processor a hundred times as long as others.
@@ -105,11 +106,30 @@ class _Emitter:
         b.cbranch(b.icmp_signed("<", following, stop), body, end)
         b.position_at_end(end)
 
-    def chunks(self, features: int) -> Iterator[tuple[ir.Value, int]]:
-        """Columns 0 to ``features`` in runs of one vector, and the rest in ever shorter ones."""
+    def extent(self, features: int) -> ir.Value:
+        """How many features there are: a number known now, or a size of memory."""
+        return self.extents.get(features, INT(features))
+
+    def below(self, size: ir.Value, by: int) -> ir.Value:
+        """The largest multiple of ``by``, a power of 2, that is not above ``size``."""
+        return self.b.and_(size, INT(-by))
+
+    def chunks(self, features: int, first: int | None = None) -> Iterator[tuple[ir.Value, int]]:
+        """Columns from ``first`` to ``features`` in runs of one vector, and the rest in ever
+        shorter ones; one by one where their number is not known now."""
+        if is_extent(features):
+            size = self.extent(features)
+            whole = self.below(size, self.lanes)
+            start = INT(0) if first is None else self.below(size, first)
+            with self.loop(start, whole, self.lanes) as column:
+                yield column, self.lanes
+            with self.loop(whole, size) as column:
+                yield column, 1
+            return
         whole = features - features % self.lanes
-        if whole:
-            with self.loop(INT(0), INT(whole), self.lanes) as column:
+        begin = 0 if first is None else features - features % first
+        if begin < whole:
+            with self.loop(INT(begin), INT(whole), self.lanes) as column:
                 yield column, self.lanes
         at, lanes = whole, self.lanes // 2
         while at < features:
@@ -117,6 +137,15 @@ class _Emitter:
                 yield INT(at), lanes
                 at += lanes
             lanes //= 2
+
+    def blocks(self, features: int) -> Iterator[list[tuple[ir.Value, int]]]:
+        """Columns in runs of some vectors side by side, then as :meth:`chunks`."""
+        wide = BLOCK * self.lanes
+        if is_extent(features) or features >= wide:
+            with self.loop(INT(0), self.below(self.extent(features), wide), wide) as column:
+                yield [(self.b.add(column, INT(i * self.lanes)), self.lanes) for i in range(BLOCK)]
+        for chunk in self.chunks(features, wide):
+            yield [chunk]
 
     # memory
 
@@ -172,6 +201,10 @@ class _Emitter:
             self.pointers.append(b.load(at, typ=POINTER))
             at = b.gep(strides, [INT(i)], source_etype=INT)
             self.strides.append(b.load(at, typ=INT))
+        self.extents = {}
+        for i, extent in enumerate(self.program.extents, len(self.program.arrays)):
+            at = b.gep(strides, [INT(i)], source_etype=INT)
+            self.extents[extent] = b.load(at, typ=INT)
         with self.loop(INT(0), steps) as s:
             self.offset = b.load(b.gep(offsets, [s], source_etype=INT), typ=INT)
             count = b.load(b.gep(counts, [s], source_etype=INT), typ=INT)
@@ -194,6 +227,10 @@ class _Emitter:
                 for loop in stage.loops:
                     with self.loop(first, end) as r:
                         self._pointwise(loop, r, self.program.stages.index(stage))
+                for grid in stage.grids:
+                    with self.loop(first, end) as r:
+                        self._over_inner(grid, r)
+                        self._over_outer(grid, r)
             for source_array, target_array in self.program.copies:
                 with self.loop(first, end) as r:
                     source, target = self.row(source_array, r), self.row(target_array, r)
@@ -251,16 +288,89 @@ class _Emitter:
             value = self.b.fadd(self.load(at, lanes), value)
         self.store(value, at)
 
+    # grids
+
+    def _over_inner(self, grid: Grid, r: ir.Value) -> None:
+        """Sums over the inner feature, at some places of the outer one at a time."""
+        if not grid.over_inner:
+            return
+        outer = self.extent(grid.outer)
+        tiled = self.below(outer, BLOCK)
+        for begin, end, height in ((INT(0), tiled, BLOCK), (tiled, outer, 1)):
+            with self.loop(begin, end, height) as start:
+                places = [self.b.add(start, INT(i)) for i in range(height)]
+                sums = [
+                    (place, node, array, self._start_sum(node))
+                    for place in places
+                    for node, array in grid.over_inner
+                ]
+                for column, lanes in self.chunks(grid.inner):
+                    values = {p: _GridValues(self, grid, r, p, column, lanes) for p in places}
+                    for place, node, _, totals in sums:
+                        self._add_place(values[place], node, totals, lanes)
+                for place, node, array, totals in sums:
+                    self.store(self._end_sum(node, totals), self.at(self.row(array, r), place))
+
+    def _over_outer(self, grid: Grid, r: ir.Value) -> None:
+        """Sums over the outer feature, for some vectors of the inner one at a time, and what
+        accumulates."""
+        if not grid.over_outer and not grid.stores:
+            return
+        for block in self.blocks(grid.inner):
+            sums = [
+                (column, lanes, node, array, self._start(node, lanes))
+                for column, lanes in block
+                for node, array in grid.over_outer
+            ]
+            with self.loop(INT(0), self.extent(grid.outer)) as place:
+                values = {
+                    column: _GridValues(self, grid, r, place, column, lanes)
+                    for column, lanes in block
+                }
+                for column, lanes, node, _, total in sums:
+                    self._add_lanes(values[column], node, total, lanes)
+                for store in grid.stores:
+                    for column, lanes in block:
+                        at = self.b.mul(place, self.extent(grid.inner))
+                        result = values[column].number(store.node, store.node, 0, False)
+                        self._store(store, result, r, self.b.add(at, column), lanes)
+            for column, lanes, _, array, total in sums:
+                result = self.b.load(total, typ=self.vector(lanes))
+                self.store(result, self.at(self.row(array, r), column))
+
+    def _add_place(
+        self, values: "_GridValues", node: Node, totals: tuple[ir.Value, ir.Value], lanes: int
+    ) -> None:
+        if lanes == self.lanes:
+            self._add_lanes(values, node, totals[0], lanes)
+        else:
+            source: Any = node.args[0]
+            self._add_to_sum(node, totals, values.number(source, source, 0, False), lanes)
+
+    def _add_lanes(self, values: "_GridValues", node: Node, total: ir.Value, lanes: int) -> None:
+        """Each lane to a sum of its own; a product and its addition are one operation."""
+        source: Any = node.args[0]
+        before = self.b.load(total, typ=self.vector(lanes))
+        if node.target is aten.sum.dim_IntList and source.target is aten.mul.Tensor:
+            a, b = (
+                vmath.Vector(self.b, values.number(source, arg, 0, False)) for arg in source.args
+            )
+            after = a.fma(b, vmath.Vector(self.b, before)).value
+        else:
+            after = self._combine(node, before, values.number(source, source, 0, False))
+        self.b.store(after, total)
+
     # reductions: one total for whole vectors, one for the rest
 
     def _start_sum(self, node: Node) -> tuple[ir.Value, ir.Value]:
+        return self._start(node, self.lanes), self._start(node, 1)
+
+    def _start(self, node: Node, lanes: int) -> ir.Value:
         start = {aten.amax.default: -math.inf, aten.amin.default: math.inf}.get(node.target, 0.0)
-        totals = []
-        for lanes in (self.lanes, 1):
-            with self.b.goto_entry_block():
-                totals.append(self.b.alloca(self.vector(lanes)))
-            self.b.store(self.number(start, lanes), totals[-1])
-        return totals[0], totals[1]
+        with self.b.goto_entry_block():
+            total = self.b.alloca(self.vector(lanes))
+        self.b.store(self.number(start, lanes), total)
+        return total
 
     def _combine(self, node: Node, a: ir.Value, b: ir.Value) -> ir.Value:
         match node.target:
@@ -435,6 +545,8 @@ class _Emitter:
                 self.store(total[0], self.at(row, INT(v * self.lanes)))
 
 
+BLOCK = 4
+"""Sums of a grid that go on side by side, since one would wait for itself."""
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""
 
@@ -570,6 +682,44 @@ class _Values:
         if name in vmath.__all__:
             return getattr(vmath, name)(self.b, *operands)
         raise unsupported(node, "there is no kernel for it")
+
+
+class _GridValues(_Values):
+    """The values of nodes at one place of the outer feature, in one run of the inner one."""
+
+    def __init__(
+        self, emitter: _Emitter, grid: Grid, r: ir.Value, place: ir.Value, column: ir.Value,
+        lanes: int,
+    ) -> None:  # fmt: skip
+        super().__init__(emitter, r, column, lanes, 0)
+        self.grid, self.place = grid, place
+
+    def operand(
+        self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
+    ) -> ir.Value:
+        if isinstance(value, Node):
+            return self.of(value)
+        return super().operand(node, value, shift, single, flag)
+
+    def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
+        e, b = self.e, self.b
+        array = e.program.memory.get(node)
+        if array is not None:
+            at = b.add(b.mul(self.place, e.extent(array.width)), self.column)
+            return e.load(e.at(e.row(array, self.r), at), self.lanes)
+        if node not in self.grid.leaves:
+            return None
+        array, first = self.grid.leaves[node]
+        vector: Any = node.args[0] if node.target is aten.unsqueeze.default else node
+        at, lanes = INT(first), 1
+        features = width(vector) if is_row(vector) else vector.meta["val"].numel()
+        if features > 1:
+            shape = node.meta["val"].shape
+            beside_inner = vector is not node and shape[-1] == 1
+            at = b.add(at, self.place if beside_inner else self.column)
+            lanes = 1 if beside_inner else self.lanes
+        value = e.load(e.at(e.row(array, self.r), at), lanes)
+        return e.splat(value, self.lanes) if lanes == 1 else value
 
 
 def _is_flag(value: ir.Value) -> bool:

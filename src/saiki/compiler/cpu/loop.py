@@ -1,7 +1,7 @@
 """An emitted program and the arrays it runs on."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -49,6 +49,19 @@ class Walk:
     def rows(self) -> int:
         return len(self.lengths)
 
+    def by_row(self, steps: Tensor) -> Tensor:
+        """``(rows, time, features)`` of what lies in the order of the walk, 0 where a row has no
+        step; the order of time may be any."""
+        rows, time = self.rows, len(self.offsets)
+        if self.row_stride > 1:
+            return steps.view(rows, time, -1)
+        if len(steps) < rows * time:
+            real = torch.arange(time)[:, None] < torch.tensor(self.lengths)
+            whole = steps.new_zeros(rows * time, steps.shape[1])
+            whole[real.flatten()] = steps
+            steps = whole
+        return steps.view(time, rows, -1).transpose(0, 1)
+
 
 Place = tuple[Tensor, int]
 """Rows whose last axis is contiguous, and the first of the columns meant."""
@@ -67,9 +80,8 @@ class CompiledLoop:
         self.places = [arrays.index(a) for a in self.outside]
         taken = {*self.temporaries, *self.places}
         self.given = [i for i in range(len(arrays)) if i not in taken]
-        self.cost = scheduler.program.cost
         self.machine = machine()
-        self.table = ctypes.c_int64 * (2 * len(arrays))
+        self.table = ctypes.c_int64 * (2 * len(arrays) + len(self.program.extents))
 
     @cached_property
     def text(self) -> str:
@@ -80,22 +92,30 @@ class CompiledLoop:
     def compiled(self) -> Compiled:
         return compile_text(self.text)
 
-    @cached_property
-    def columns(self) -> list[int]:
+    def columns(self, sizes: Mapping[int, int]) -> list[int]:
         """Where the temporaries begin in a row of scratch, in bytes; they fill whole vectors."""
         whole = self.machine.vector_bytes
-        sizes = (self.program.arrays[i].width * self.dtype.itemsize for i in self.temporaries)
-        return list(accumulate((-(-size // whole) * whole for size in sizes), initial=0))
+        widths = (self.program.arrays[i].width for i in self.temporaries)
+        rooms = (sizes.get(width, width) * self.dtype.itemsize for width in widths)
+        return list(accumulate((-(-room // whole) * whole for room in rooms), initial=0))
 
-    def job(self, given: Sequence[Place], outside: Sequence[Tensor], walk: Walk) -> Job:
+    def job(
+        self,
+        given: Sequence[Place],
+        outside: Sequence[Tensor],
+        walk: Walk,
+        sizes: Mapping[int, int],
+    ) -> Job:
         """All that it takes to run over the steps of ``walk``.
 
         Args:
             given: of each array of rows, in the order of the program.
             outside: values of the parameters that the loop reads.
+            sizes: of memory, by the numbers that stand for them.
         """
         size = self.dtype.itemsize
-        room = self.columns[-1] // size
+        columns = self.columns(sizes)
+        room = columns[-1] // size
         scratch = torch.zeros(walk.rows, room, dtype=self.dtype)
         count = len(self.program.arrays)
         table = self.table()
@@ -103,9 +123,11 @@ class CompiledLoop:
             table[i] = tensor.data_ptr() + column * size
             table[count + i] = tensor.stride(0)
         start = scratch.data_ptr()
-        for i, at in zip(self.temporaries, self.columns, strict=False):
+        for i, at in zip(self.temporaries, columns, strict=False):
             table[i] = start + at
             table[count + i] = room
+        for i, extent in enumerate(self.program.extents, 2 * count):
+            table[i] = sizes[extent]
         ready = [self._ready(a, t) for a, t in zip(self.outside, outside, strict=True)]
         for i, tensor in zip(self.places, ready, strict=True):
             table[i] = tensor.data_ptr()
@@ -117,7 +139,7 @@ class CompiledLoop:
             walk.row_stride,
             walk.tiles,
             self.machine.tile[0],
-            self.cost,
+            self.program.cost(sizes),
             given,
             ready,
             (scratch, walk, table),
