@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from saiki import Bidirectional, Cell, CellError, InputError, Recurrent, Stack
+from saiki.errors import ExportError
+from saiki.recurrent import STAND_IN
 
 BATCH, TIME, SOURCE = 3, 4, 6
 
@@ -180,3 +182,19 @@ def test_nothing_is_said_of_cells_that_are_built():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Recurrent(Attends())
+
+
+def test_is_not_exported(layer):
+    token = STAND_IN.set(lambda *given: None)
+    try:
+        with pytest.raises(ExportError, match="a cell with memory cannot be exported"):
+            layer(draw(BATCH, TIME, 2), memory=memory_of(layer.cell))
+    finally:
+        STAND_IN.reset(token)
+
+
+def test_a_mask_of_flags_is_refused(layer):
+    memory = memory_of(layer.cell)
+    memory["mask"] = memory["mask"] == 0
+    with pytest.raises(InputError, match=r"'mask' must be of the type of x, got torch\.bool"):
+        layer(draw(BATCH, TIME, 2), memory=memory)
