@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
 
 from compiler.comparison import assert_agrees, compiled, draw, eager
+from compiler.test_operation import Calls
 from saiki import Cell, Recurrent
 from saiki.compiler.grid import lowered
 from saiki.errors import CompileError
@@ -268,6 +270,25 @@ def test_the_gradient_of_memory_is_one_product_after_the_loop():
     found = lowered(Reads(), torch.float64)
     assert found.d_memory["keys"] is found.d_memory["values"] is None
     assert len(found.outer["keys"]) == len(found.outer["values"]) == 1
+    shared = lowered(Shared(), torch.float64)
+    assert len(shared.outer["memory"]) == 2
+    assert shared.d_memory["memory"] is not None  # what is added at all positions alike
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_opcheck(lengths):
+    cell = Reads()
+    cell.V.bias = None
+    layer = compiled(cell)
+    memory = {n: m.requires_grad_() for n, m in memory_of(layer.cell).items()}
+    with Calls() as calls:
+        y, _ = layer(draw(5, 4, 3), None, lengths, memory)
+        y.sum().backward()
+    assert len(calls.seen) == 2
+    for operator, args in calls.seen.items():
+        given = tuple(tree_map_only(torch.Tensor, torch.detach, arg) for arg in args)
+        tests = ["test_schema", "test_autograd_registration", "test_faketensor"]
+        torch.library.opcheck(operator, given, test_utils=tests)
 
 
 def test_explain_tells_of_memory():

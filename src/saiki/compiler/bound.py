@@ -40,7 +40,7 @@ def _forward() -> Function:
         reverse: Sequence[bool],
         time_first: bool,
         training: bool,
-        memory: Sequence[Tensor] = (),
+        memory: None = None,
     ) -> list[Tensor]:
         nonlocal cell, y, job, ends, left
         rows = x.flatten(0, 1)
@@ -81,7 +81,7 @@ def _backward() -> Function:
         reverse: Sequence[bool],
         time_first: bool,
         needs: Sequence[bool],
-        memory: Sequence[Tensor] = (),
+        memory: None = None,
     ) -> list[Tensor]:
         nonlocal cell, job, starts, finish
         rows, d_rows = x.flatten(0, 1), d_y.flatten(0, 1)

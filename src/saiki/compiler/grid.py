@@ -612,9 +612,8 @@ class _Lowering:
 def _terms(grid: Node) -> list[Node]:
     """The grids whose sum the grid is."""
     args: Any = grid.args
-    shape = grid.meta["val"].shape
     is_sum = grid.target is aten.add.Tensor and not grid.kwargs
-    if is_sum and all(isinstance(a, Node) and a.meta["val"].shape == shape for a in args):
+    if is_sum and all(isinstance(arg, Node) and _is_rows(arg) for arg in args):
         return [term for arg in args for term in _terms(arg)]
     return [grid]
 

@@ -115,7 +115,7 @@ def _forward(
     reverse: Sequence[bool],
     time_first: bool,
     training: bool,
-    memory: Sequence[Tensor] = (),
+    memory: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
     path = _Path(x, lengths, time_first)
@@ -126,7 +126,7 @@ def _forward(
     y = path.empty(x, sum(cell.output_size for cell in cells))
     outputs, column = y.flatten(0, -2), 0
     given, weights = iter(map(path.sorted, states)), iter(parameters)
-    read = iter(map(path.sorted, memory))
+    read = iter(map(path.sorted, memory or ()))
     jobs, ends, saved = [], [], []
     for cell, back in zip(cells, reverse, strict=True):
         job, its_ends, its_saved = cell.forward(
@@ -157,7 +157,7 @@ def _backward(
     reverse: Sequence[bool],
     time_first: bool,
     needs: Sequence[bool],
-    memory: Sequence[Tensor] = (),
+    memory: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     """∂L/∂x, ∂L/∂(initial states), ∂L/∂parameters and ∂L/∂memory; empty where not needed or
     absent."""
@@ -168,6 +168,7 @@ def _backward(
     if d_outputs.stride(1) != 1:
         d_outputs = d_outputs.contiguous()
     d_ends, weights = iter(map(path.sorted, d_states)), iter(parameters)
+    memory = memory or ()
     read, left = iter(map(path.sorted, memory)), iter(saved)
     first_memory = len(needs) - len(memory)
     needed, needed_memory = iter(needs[1:first_memory]), iter(needs[first_memory:])
@@ -215,7 +216,7 @@ def _forward_shapes(
     reverse: Sequence[bool],
     time_first: bool,
     training: bool,
-    memory: Sequence[Tensor] = (),
+    memory: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     cells = [_CELLS[key] for key in keys]
     saved = []
@@ -224,7 +225,7 @@ def _forward_shapes(
             total = torch.library.get_ctx().new_dynamic_size()
         else:
             total = math.prod(x.shape[:-1])
-        read = iter(memory)
+        read = iter(memory or ())
         widths = (cell.left_widths(list(islice(read, len(cell.memory)))) for cell in cells)
         saved = [x.new_empty(total, n) for its in widths for n in its]
     y = x.new_empty(*x.shape[:-1], sum(cell.output_size for cell in cells))
@@ -242,7 +243,7 @@ def _backward_shapes(
     reverse: Sequence[bool],
     time_first: bool,
     needs: Sequence[bool],
-    memory: Sequence[Tensor] = (),
+    memory: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
     cells = [_CELLS[key] for key in keys]
     has = [(cell.has_gradient, 1 + len(cell.names)) for cell in cells]
@@ -255,7 +256,7 @@ def _backward_shapes(
         *(torch.empty_like(d) for d in d_states),
         *(
             torch.empty(p.shape, dtype=p.dtype, device=p.device) if is_given else empty
-            for p, is_given in zip((*parameters, *memory), given[1:], strict=True)
+            for p, is_given in zip((*parameters, *(memory or ())), given[1:], strict=True)
         ),
     ]
 
@@ -267,7 +268,7 @@ for _name, _schema, _kernel, _shapes in (
     (
         "scan",
         "(Tensor x, Tensor[] states, Tensor[] parameters, Tensor? lengths, int[] keys,"
-        " bool[] reverse, bool time_first, bool training, Tensor[] memory) -> Tensor[]",
+        " bool[] reverse, bool time_first, bool training, Tensor[]? memory=None) -> Tensor[]",
         _forward,
         _forward_shapes,
     ),
@@ -275,7 +276,7 @@ for _name, _schema, _kernel, _shapes in (
         "scan_backward",
         "(Tensor d_y, Tensor[] d_states, Tensor x, Tensor[] parameters, Tensor? lengths,"
         " Tensor[] saved, int[] keys, bool[] reverse, bool time_first, bool[] needs,"
-        " Tensor[] memory) -> Tensor[]",
+        " Tensor[]? memory=None) -> Tensor[]",
         _backward,
         _backward_shapes,
     ),
@@ -308,7 +309,7 @@ class _Scan(torch.autograd.Function):
         last = len(tensors) - memory
         given, parameters, read = tensors[:states], tensors[states:last], tensors[last:]
         outputs = torch.ops.saiki.scan(
-            x, given, parameters, lengths, keys, reverse, time_first, True, read
+            x, given, parameters, lengths, keys, reverse, time_first, True, read or None
         )
         ctx.save_for_backward(x, lengths, *tensors, *outputs[1 + states :])
         ctx.keys, ctx.reverse, ctx.time_first = keys, reverse, time_first
@@ -327,7 +328,7 @@ class _Scan(torch.autograd.Function):
             needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[8 + k :]]
             found = torch.ops.saiki.scan_backward(
                 gradients[0], gradients[1:], x, tensors[k:last], lengths, saved, ctx.keys,
-                ctx.reverse, ctx.time_first, needs, tensors[last:],
+                ctx.reverse, ctx.time_first, needs, tensors[last:] or None,
             )  # fmt: skip
             found = [None if g.numel() == 0 else g for g in found]
         return found[0], None, None, None, None, None, None, None, *found[1:]
@@ -387,6 +388,6 @@ def scan(
         )
     else:
         y, *ends = torch.ops.saiki.scan(
-            x, states, parameters, lengths, keys, reverse, time_first, False, memory
+            x, states, parameters, lengths, keys, reverse, time_first, False, memory or None
         )
     return y, ends

@@ -148,7 +148,7 @@ def _simplify(recorded: fx.GraphModule, *arguments: Tensor) -> None:
     for node in list(graph.nodes):
         if node.target in DIRECT:
             names = (argument.name for argument in node.target._schema.arguments)
-            given = dict(zip(names, node.args, strict=True))
+            given = dict(zip(names, node.args, strict=False))  # without those left as they are
             node.target = bind(node.target, given["keys"], given["lengths"])
         source: Any = node.args[0] if node.args else None
         if node.target is aten.t.default and source.target is aten.t.default:
