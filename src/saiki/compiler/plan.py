@@ -214,8 +214,8 @@ def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
             if is_row(value) and value.meta["val"].ndim == 2 and _pointwise(value, parts):
                 rows_summed[node] = value
                 continue
-        plain = is_row(node) and node.target not in CONSTANTS and not is_grid(node)
-        if plain and _pointwise(node, parts):
+        is_value = is_row(node) and not (parts.memory and is_grid(node))
+        if is_value and node.target not in CONSTANTS and _pointwise(node, parts):
             passed[node] = None
         else:
             stack.extend(node.all_input_nodes)
@@ -236,7 +236,8 @@ def _pointwise(node: Node, parts: _Parts) -> bool:
         return all(_pointwise(n, parts) for n in node.all_input_nodes)
     if node.target not in POINTWISE | SUMS or not is_row(node):
         return False
-    if node.meta["val"].ndim > 2 and node not in parts.of_state | parts.of_cotangent:
+    in_loop = parts.memory and node in parts.of_state | parts.of_cotangent
+    if node.meta["val"].ndim > 2 and not in_loop:
         return False
     return all(_pointwise(n, parts) for n in node.all_input_nodes)
 

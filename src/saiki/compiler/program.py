@@ -226,6 +226,7 @@ class Scheduler:
         self.outside: dict[Node, Array] = {}
         """Parameters the loop reads: what PyTorch computes for it once for each call."""
         self.scratch = 0
+        self.reads_memory = False
 
     def array(self, name: str, kind: Kind, size: int, inner: int = 1) -> Array:
         self.program.arrays.append(Array(name, kind, size, inner))
@@ -242,6 +243,7 @@ class Scheduler:
 
     def read_memory(self, nodes: Mapping[str, Node]) -> None:
         """Memory can be read from the start."""
+        self.reads_memory = bool(nodes)
         for name, node in nodes.items():
             shape = [int(n) for n in node.meta["val"].shape[1:]]
             array = self.array(f"memory {name}", "row", shape[-1], shape[0])
@@ -319,7 +321,7 @@ class Scheduler:
             return 0
         if node.op != "call_function":
             raise unsupported(node, "a value from outside the step")
-        if node.target in SUMS and is_grid(node.args[0]):
+        if self.reads_memory and node.target in SUMS and is_grid(node.args[0]):
             return self._grid_sum(node)
         if is_row(node) and node.meta["val"].ndim > 2:
             raise unsupported(node, f"rows of {node.meta['val'].ndim - 1} dimensions")
