@@ -1,5 +1,7 @@
 """Products outside the loops are those of PyTorch, whoever multiplies."""
 
+import time
+
 import pytest
 import torch
 
@@ -34,6 +36,21 @@ def test_a_product_is_the_product(way, size, turned, dtype):
     error = {torch.float32: 1e-4, torch.float64: 1e-11, torch.bfloat16: 0.3}[dtype]
     torch.testing.assert_close(found.double(), expected, atol=error, rtol=0)
     assert torch.equal(found, products.product(*given))
+
+
+@pytest.mark.parametrize("turned", ["", "a", "b", "ab"])
+def test_parts_of_larger_matrices_are_multiplied_as_fast(way, turned):
+    whole = {name: torch.randn(700, 700) for name in "ab"}
+    parts = {n: (w.T if n in turned else w)[100:400, 200:500] for n, w in whole.items()}
+    a, b = parts.values()
+    torch.testing.assert_close(products.product(a, b), a @ b, atol=1e-3, rtol=0)
+    seconds = []
+    for multiply in (torch.mm, products.product):
+        started = time.perf_counter()
+        for _ in range(3):
+            multiply(a, b)
+        seconds.append(time.perf_counter() - started)
+    assert seconds[1] < 50 * seconds[0]  # the slow kernels take a thousand times as long
 
 
 def test_a_large_layer_agrees_with_its_eager_loop_whoever_multiplies(way):

@@ -34,6 +34,13 @@ def product(a: Tensor, b: Tensor) -> Tensor:
         and torch.backends.mkldnn.enabled
         and _onednn_is_faster()
     ):
-        whole: Tensor = torch.ops.mkldnn._linear_pointwise(a, b.T, None, "none", [], "")
-        return whole
+        rows, columns = _whole(a), _whole(b).T
+        c: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
+        return c
     return torch.mm(a, b)
+
+
+def _whole(x: Tensor) -> Tensor:
+    """``x`` or, if it is some columns or rows of a larger matrix, for which oneDNN has slow kernels
+    only, a copy."""
+    return x if x.is_contiguous() or x.T.is_contiguous() else x.contiguous()
