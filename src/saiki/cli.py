@@ -1,6 +1,7 @@
 """The command line. What a command needs is imported when it runs, so that help is instant."""
 
 import argparse
+import itertools
 import json
 import os
 import shlex
@@ -374,7 +375,9 @@ def bench(words: list[str]) -> int:
         "cells": cells.rows,
         "layers": layers.rows,
         "spoken-digits": digits.rows,
-        "translate": translation.training,
+        "translate": lambda repeats: itertools.chain(
+            translation.training(repeats), translation.input_feeding(repeats)
+        ),
         "decoding": partial(translation.decoding, options.run),
     }
     for row in homes[options.name](options.repeats):

@@ -119,6 +119,27 @@ def test_all_steps_at_once_are_the_steps_one_by_one(cell, way, layers):
             assert (weights[torch.arange(6) >= lengths[:, None]] == 0).all()
 
 
+@pytest.mark.parametrize("cell", NAMED)
+@pytest.mark.parametrize(("score", "layers"), [("dot", 2), ("additive", 1), ("general", 1)])
+def test_with_input_feeding_the_whole_target_is_one_compiled_loop(cell, score, layers):
+    model = make(cell, score, layers=layers, feeding=True, dropout=0.3).float().train()
+    assert model.decoder.whole
+    data = batch()
+    model.loss(model.write(*data)).backward()
+    [layer] = model.decoder._fed.values()
+    assert layer.why_eager(torch.float32) is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.decoder, "step", None)  # nothing goes step by step
+        model.eval()(*data)
+
+
+@pytest.mark.parametrize(
+    "more", [{"coverage": True}, {"choice": "gumbel"}, {"window": "local-m"}, {"heads": 2}]
+)
+def test_other_decoders_with_input_feeding_go_step_by_step(more):
+    assert not make("gru", feeding=True, **more).decoder.whole
+
+
 def test_each_step_is_given_what_was_read_before():
     model = make("gru", coverage=True, feeding=True).eval()
     source, lengths, target, _ = batch()

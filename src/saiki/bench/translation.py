@@ -14,6 +14,7 @@ from saiki.bench.harness import Step, interleaved
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.experiments.translate import Translate
+from saiki.models.decoder import Decoder
 from saiki.models.decoding import Search
 from saiki.models.translator import Translator
 from saiki.recurrent import Recurrent
@@ -39,6 +40,26 @@ def training(repeats: int) -> Iterator[Row]:
         size = (experiment.batch_size, experiment.embedding_size, experiment.hidden_size)
         timings = interleaved(steps, max(3, repeats // 5))
         yield row(f"translate, {BATCHES} iterations, {precision}", size, timings)
+
+
+def input_feeding(repeats: int) -> Iterator[Row]:
+    """The same with input feeding: attention inside the recurrence, as the equations of one cell,
+    and step by step."""
+    experiment = Translate(input_feeding=True, device="cpu")
+    stream = experiment.batches()
+    batches = [next(stream) for _ in range(BATCHES)]
+    contenders = {"saiki": experiment.model(), "step by step": experiment.model()}
+    contenders["step by step"].members[0].decoder.__class__ = _ByStep
+    steps = {name: _steps(experiment, model, batches) for name, model in contenders.items()}
+    size = (experiment.batch_size, experiment.embedding_size, experiment.hidden_size)
+    timings = interleaved(steps, max(3, repeats // 5))
+    yield row(f"translate with input feeding, {BATCHES} iterations", size, timings)
+
+
+class _ByStep(Decoder):
+    """A decoder that goes step by step always."""
+
+    whole = False
 
 
 def _steps(experiment: Translate, model: Translator, batches: list[Any]) -> Step:

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from saiki.cell import Cell
 from saiki.described import Described
 from saiki.errors import InputError
+from saiki.models.attending import Attending
+from saiki.nn import scores, windows
 from saiki.nn.attention import Attended, Attention, Memory
 from saiki.nn.choosing import marginal_log_likelihood
 from saiki.recurrent import Recurrent
@@ -114,6 +116,20 @@ class Decoder(Described, nn.Module):
         covers = self.attention is not None and self.attention.coverage
         return self.input_feeding or covers
 
+    @property
+    def whole(self) -> bool:
+        """Whether :meth:`run` takes all steps of a given target at once: where none needs what
+        another one read, or where all of it are the equations of one cell, :class:`Attending`."""
+        attention = self.attention
+        return not self.by_step or (
+            attention is not None
+            and attention.choice == "soft"
+            and attention.heads == 1
+            and not attention.coverage
+            and isinstance(attention.score, scores.Additive | scores.Dot)
+            and isinstance(attention.window, windows.Global)
+        )
+
     def begin(
         self, states: Sequence[Tensor], memory: Tensor, mask: Tensor
     ) -> tuple[DecoderState, Memory | None]:
@@ -182,7 +198,7 @@ class Decoder(Described, nn.Module):
         memory: Memory | None,
         best: bool = False,
     ) -> tuple[Tensor, Attended | None]:
-        """All steps at once, where no step needs what another one read.
+        """All steps at once, where the decoder is ``whole``.
 
         Args:
             tokens: ``(batch, time)``, each the one before the one to be written.
@@ -193,12 +209,46 @@ class Decoder(Described, nn.Module):
             The top states ``(batch, time, size)``, and what was read at each.
         """
         x = self.embed(tokens)
+        if state.fed is not None:
+            assert memory is not None
+            return self._run_fed(x, lengths, state, state.fed, memory)
         for i, (layer, its) in enumerate(zip(self.layers, state.states, strict=True)):
             x, _ = layer(self.dropout(x) if i else x, its, lengths)
         if self.attention is None:
             return x, None
         assert memory is not None
         return x, self.attention(x, memory, best=best)
+
+    def _run_fed(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        state: DecoderState,
+        fed: Tensor,
+        memory: Memory,
+    ) -> tuple[Tensor, Attended]:
+        """:meth:`run` with input feeding: attention inside the recurrence."""
+        assert self.attention is not None
+        drops = self.training and self.dropout.p > 0
+        if drops:
+            sizes = [self.readout_size, *(cell.state_sizes[0] for cell in self.cells[:-1])]
+            factors = (self.dropout(x.new_ones(*x.shape[:2], size)) for size in sizes)
+            x = torch.cat((x, *factors), -1)
+        layers = self.__dict__.setdefault("_fed", {})  # they have no parameters of their own
+        if drops not in layers:
+            size = memory.keys.shape[-1]
+            layers[drops] = Recurrent(
+                Attending(self.cells, self.attention.score, self.combine, size, drops)
+            )
+        *lower, top = state.states
+        bias = torch.where(memory.mask, 0.0, -torch.inf).to(memory.keys)
+        h, _ = layers[drops](
+            x,
+            (*top, *(s for its in lower for s in its), fed),
+            lengths,
+            memory={"keys": memory.keys, "values": memory.values, "mask": bias},
+        )
+        return h, self.attention(h, memory)
 
     def readout(self, h: Tensor, context: Tensor | None) -> Tensor:
         """r of top states and what was read there, ``(…, size)`` each."""

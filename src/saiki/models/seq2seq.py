@@ -126,7 +126,7 @@ class Seq2Seq(Described, nn.Module):
         best: bool = False,
     ) -> tuple[Tensor, Attended | None]:
         """The top states at all steps, ``(batch, time, size)``, and what was read."""
-        if teacher_forcing >= 1 and not self.decoder.by_step:
+        if teacher_forcing >= 1 and self.decoder.whole:
             return self.decoder.run(given, steps, state, memory, best)
         tokens = given[:, 0]
         tops: list[Tensor] = []
