@@ -45,7 +45,7 @@ class Date(TextToText):
     embedding_size: int = other(TextToText, "embedding_size", 64)
     dropout: float = other(TextToText, "dropout", 0.0)
     label_smoothing: float = other(TextToText, "label_smoothing", 0.0)
-    epochs: float = other(TextToText, "epochs", 4.0)
+    epochs: float = other(TextToText, "epochs", 6.0)
     method: str = other(TextToText, "method", "greedy")
     learning_rate: float = other(TextToText, "learning_rate", 0.004)
     average: float = other(TextToText, "average", 0.0)
@@ -53,6 +53,7 @@ class Date(TextToText):
     name: ClassVar[str] = "date"
     summary: ClassVar[str] = "an encoder-decoder with attention reads dates of many languages"
     score: ClassVar[str] = "exact_match"
+    threads: ClassVar[int | None] = 1
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "exact_match")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {"good": {}}
     claims: ClassVar[Sequence[Claim]] = (
