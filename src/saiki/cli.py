@@ -234,11 +234,12 @@ def predict(words: list[str]) -> int:
     help = "listen to the microphone for S seconds (2); pip install 'saiki[microphone]'"
     parser.add_argument("--mic", type=_seconds, nargs="?", const=2.0, metavar="S", help=help)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    if words and not words[0].startswith("-"):
+    asked = [word for word in words if word not in ("-h", "--help")]
+    if asked:  # which knobs there are depends on the run
         from saiki import session
         from saiki.runs import RunFolder
 
-        trained = session.setting_of(RunFolder.open(Path(words[0])))
+        trained = session.setting_of(RunFolder.open(parser.parse_known_args(asked)[0].folder))
         _add_flags(parser, type(trained), trained.at_use)
     options = parser.parse_intermixed_args(words)
     if not options.inputs and options.mic is None:
@@ -251,7 +252,8 @@ def predict(words: list[str]) -> int:
     experiment = experiment.from_dict({**experiment.to_dict(), **used})
     trouble = False
     with inputs(experiment, options.inputs, options.mic) as given:
-        for answer in answers(experiment, model, given):
+        typed = "-" in options.inputs and sys.stdin.isatty()
+        for answer in answers(experiment, model, given, typed):
             if isinstance(answer, InputError):  # the others are answered all the same
                 print(f"saiki predict: {answer}", file=sys.stderr)
                 trouble = True

@@ -197,7 +197,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
                 answers.append(error)
         return answers
 
-    def beside(self, results: Mapping[str, Figures], folder: Path) -> list[Path]:
+    @classmethod
+    def beside(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
         """Pictures of the final figures of several runs, by their labels, written to ``folder``."""
         return []
 

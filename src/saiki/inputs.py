@@ -1,6 +1,7 @@
 """What a trained model is given by its user: words of the command line, files, the microphone."""
 
 import itertools
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,8 @@ def _expanded(experiment: Experiment, given: Iterable[str]) -> Iterator[str]:
                 yield line.removeprefix("\ufeff")  # of a file that was piped
         elif experiment.by_line and _is_file(word):
             yield from lines(Path(word))
+        elif experiment.by_line and re.fullmatch(r"\S+\.(txt|tsv|csv)", word):
+            raise InputError(f"there is no file {word}")
         else:
             yield word
 
@@ -63,11 +66,11 @@ def _is_file(word: str) -> bool:
 
 
 def answers(
-    experiment: Experiment, model: nn.Module, given: Iterable[str]
+    experiment: Experiment, model: nn.Module, given: Iterable[str], typed: bool
 ) -> Iterator[dict[str, Any] | InputError]:
     """What the model makes of each input, or why there is no answer; as many at once as the
-    experiment can use, or one by one where a person types them."""
+    experiment can use, or one by one where a person is typing them."""
     given = iter(given)
-    count = 1 if sys.stdin is not None and sys.stdin.isatty() else experiment.at_once
+    count = 1 if typed else experiment.at_once
     while part := list(itertools.islice(given, count)):
         yield from experiment.predict_all(model, part)

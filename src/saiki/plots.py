@@ -56,7 +56,10 @@ def curves(
             continue
         longest, _ = max(members, key=lambda curve: len(curve[0]))
         at = [[values[i] for _, values in members if i < len(values)] for i in range(len(longest))]
-        line = axes.plot(longest, [_mean(v) for v in at], label=label or None, linewidth=1.6)
+        marker = "o" if len(longest) == 1 else None  # a line through one point would not be seen
+        line = axes.plot(
+            longest, [_mean(v) for v in at], label=label or None, linewidth=1.6, marker=marker
+        )
         if len(members) > 1 and len(lines) <= BANDS:
             low, high = [min(v) for v in at], [max(v) for v in at]
             axes.fill_between(longest, low, high, color=line[0].get_color(), alpha=0.15, lw=0)

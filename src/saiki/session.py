@@ -128,17 +128,20 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
     model = record.training.model.eval()  # after trouble it is as it was in training
     if not isinstance(model, Described):
         raise InputError(f"{type(model).__name__} must be Described, to be made again from its run")
+    about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
+    tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
+    judged = _judged(experiment, model, trouble)
     figures: Figures = {
-        **experiment.evaluate(model),
+        **({experiment.score: None} if judged is None else judged),
         **experiment.summarise(curve),
         "train_loss": curve[-1]["loss"] if curve else None,
         "gradient_norm_max": max((point["gradient_norm"] for point in curve), default=None),
         "iterations": record.training.step + (trouble is not None),
         "seconds": record.seconds,
     }
-    about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
-    tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
-    pictures = [*curve_plots(folder), *experiment.draw(model, folder.path)]
+    pictures = curve_plots(folder)
+    if judged is not None:
+        pictures += experiment.draw(model, folder.path)
     if record.history:
         pictures.append(plots.inside(folder.path / "lens.png", record.history, experiment.name))
     if record.board is not None:
@@ -146,10 +149,22 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
     folder.write_result({**figures, "stopped": trouble})
     if say:
         inside = lens.describe(record.history) if record.history else None
-        for line in (trouble, inside, experiment.remarks(model), *map(str, pictures)):
+        remarks = "" if judged is None else experiment.remarks(model)
+        for line in (trouble, inside, remarks, *map(str, pictures)):
             if line:
                 say(line)
     return Outcome(folder, figures, trouble)
+
+
+def _judged(experiment: Experiment, model: nn.Module, trouble: str | None) -> Figures | None:
+    """The figures of the model; None where its training stopped in trouble and its weights, which
+    are no numbers, give none."""
+    try:
+        return experiment.evaluate(model)
+    except InputError:
+        if trouble is None:
+            raise
+        return None
 
 
 def cross_validate(
@@ -268,7 +283,8 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
                 yield f"  {name:<22}" + "  ".join(f"{value:>{width}}" for value in values)
     lines = {str(run.path): [loss_curve(run)] for run in runs}
     yield str(plots.curves(picture, lines, ylabel="training loss"))
-    for each in setting_of(runs[0]).beside({str(r.path): r.figures for r in runs}, picture.parent):
+    experiment = load(settings_of(runs[0])["experiment"])
+    for each in experiment.beside({str(r.path): r.figures for r in runs}, picture.parent):
         yield str(each)
 
 

@@ -6,12 +6,15 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from saiki import cli, session
 from saiki.errors import InputError
 from saiki.experiments.translate import CLASSES, Translate
 from saiki.models.decoding import Search
+from saiki.record import Options
 from saiki.runs import RunFolder
+from saiki.training import Training
 
 WORDS = {"eins": "一", "zwei": "二", "drei": "三", "vier": "四", "fünf": "五", "sechs": "六"}
 SMALL = {
@@ -169,6 +172,7 @@ def test_wrong_settings_are_refused(table):
     for changes, told in (
         ({"hidden_size": 7}, "hidden_size must be even"),
         ({"attention": "none", "coverage": True}, "without attention nothing can be"),
+        ({"attention": "none", "coverage_penalty": 0.1}, "without attention nothing can be"),
         ({"source": "en", "target": "en"}, "source and target must differ"),
         ({"method": "greedy", "n_best": 2}, "greedy method finds one hypothesis"),
         ({"choice": "softer"}, "choice must be one of"),
@@ -193,3 +197,92 @@ def test_few_pairs_are_seen_often_enough(table):
     assert (few.iterations, few.point_every) == (2000, 50)
     assert Translate(**{**few.to_dict(), "updates": 0}).iterations == 56
     assert Translate(**{**few.to_dict(), "updates": 0}).point_every == 4
+
+
+def test_one_text_without_an_answer_does_not_take_those_of_others(finished, capsys):
+    code, out, err = predict(capsys, finished, "eins", "\udc80", "drei")
+    assert (code, out, len(err)) == (2, ["一", "三"], 1)
+    assert "not valid Unicode" in err[0]
+    code, _, err = predict(capsys, finished, "eins", "--begin-with", "七")
+    assert code == 2
+    assert "cannot write '七': it is not in its vocabulary" in err[0]
+
+
+def test_what_must_be_held_makes_room_for_itself(finished, capsys):
+    phrase = " ".join(WORDS.values())
+    held = "|".join([phrase] * 3 + [" ".join(reversed(WORDS.values()))] * 3)
+    code, out, _ = predict(capsys, finished, "eins", "--must-hold", held)
+    assert code == 0
+    assert phrase in out[0]
+
+
+def test_a_sentence_is_sampled_alike_whatever_stands_beside_it(finished, capsys):
+    words = [finished, "--method", "sample", "--temperature", 3, "--n-best", 2]
+    texts = ["eins", "zwei drei", "vier"]
+    _, together, _ = predict(capsys, *words, *texts)
+    alone = [line for text in texts for line in predict(capsys, *words, text)[1]]
+    assert together == alone
+
+
+def test_a_training_that_explodes_ends_with_its_weights_and_a_sentence(table, tmp_path):
+    experiment = Translate(
+        data=str(table), source="de", target="zh",
+        **{**SMALL, "optimiser": "sgd", "learning_rate": 1e38,
+           "clip_norm": 0.0, "updates": 0, "average": 0.0},
+    )  # fmt: skip
+    folder = RunFolder.create("translate", tmp_path / "run")
+    outcome = session.run(experiment, folder, None, Options())
+    assert outcome.trouble
+    assert not outcome.figures["dev_bleu"]
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_weights_that_are_no_numbers_are_told_and_have_no_figures(finished):
+    experiment, model = session.reopen(finished)
+    with torch.no_grad():
+        model.members[0].decoder.combine.weight.fill_(np.nan)
+    assert np.isnan(experiment.monitor(model)["dev_bleu_greedy"])
+    assert session._judged(experiment, model, "it exploded") is None
+    with pytest.raises(InputError, match="got nan"):
+        session._judged(experiment, model, None)
+
+
+def test_input_feeding_learns_in_mixed_precision(table):
+    experiment = Translate(
+        data=str(table), source="de", target="zh", precision="bfloat16", input_feeding=True,
+        minimum=1, dropout=0.0, hidden_size=8, updates=3, epochs=0.01, device="cpu",
+    )  # fmt: skip
+    points = []
+    Training(experiment, experiment.model()).run(points.append)
+    assert all(np.isfinite(point.figures["loss"]) for point in points)
+
+
+def test_points_of_the_curves_come_as_often_as_one_asks(table):
+    assert Translate(data=str(table), source="de", target="zh", log_every=7).point_every == 7
+
+
+def test_the_run_is_found_among_words_and_flags_in_any_order(finished, capsys, tmp_path):
+    wanted = predict(capsys, finished, "eins zwei", "--beam", 3)
+    assert predict(capsys, "--json", finished, "eins zwei", "--beam", 3)[0] == 0
+    assert predict(capsys, "--beam", 3, finished, "eins zwei")[0] in (0, 2)
+    assert wanted[0] == 0
+    code, _, err = predict(capsys, tmp_path / "no-run", "eins", str(tmp_path))
+    assert code == 2
+    assert "no-run" in err[0]
+
+
+def test_a_long_text_is_no_file_and_a_missing_file_is_no_text(finished, capsys):
+    code, lines, _ = predict(capsys, finished, "eins zebra " * 300, "--json")
+    answer = json.loads(lines[0])
+    assert (code, answer["unknown"][0]) == (0, "zebra")
+    code, _, err = predict(capsys, finished, "missing.txt")
+    assert (code, err) == (2, ["saiki predict: there is no file missing.txt"])
+
+
+def test_byte_pairs_need_no_size(table):
+    experiment = Translate(
+        data=str(table), source="de", target="zh", source_tokens="bpe", target_tokens="characters"
+    )
+    source, target = experiment.texts
+    assert source.decode(source.encode("zwei neue")) == "zwei neue"
+    assert target.split("一 二") == ["一", " ", "二"]

@@ -86,6 +86,7 @@ class Proofread(Experiment[Tagger, Batch]):
     ahead = 2
     at_use = ("threshold",)
     at_once = 64
+    by_line = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "quick": {"iterations": 1200, "layers": 1, "learning_rate": 0.006, "log_every": 200},

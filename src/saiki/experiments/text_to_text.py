@@ -1,5 +1,6 @@
 """What exercises share that learn to write one text for another."""
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -102,6 +103,7 @@ class TextToText(Experiment[Translator, Batch]):
     warmup: float = other(Experiment, "warmup", 0.03)
     clip_norm: float = other(Experiment, "clip_norm", 1.0)
     average: float = other(Experiment, "average", 0.999)
+    log_every: int = knob(0, "iterations between the points of the curves; 0: an epoch", minimum=0)
 
     judged_by: ClassVar[str] = "validation_loss"
     ahead: ClassVar[int] = 2
@@ -117,8 +119,13 @@ class TextToText(Experiment[Translator, Batch]):
             raise InputError(
                 f"hidden_size must be even, half for each direction, got {self.hidden_size}"
             )
-        if self.attention == "none" and (self.copy_unknown or self.coverage):
+        if self.attention == "none" and (
+            self.copy_unknown or self.coverage or self.coverage_penalty
+        ):
             raise InputError("without attention nothing can be copied or covered")
+        for name in ("data", "encoder"):  # a run goes on from any folder
+            if value := getattr(self, name, ""):
+                object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
         _ = self.search  # settings of it that do not fit each other are refused
 
     # Data.
@@ -161,7 +168,7 @@ class TextToText(Experiment[Translator, Batch]):
     @property
     def point_every(self) -> int:
         epoch = self.per_epoch // self.accumulate
-        return min(self.iterations, max(epoch, self.iterations // POINTS, 1))
+        return self.log_every or min(self.iterations, max(epoch, self.iterations // POINTS, 1))
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         pairs = self._encoded
@@ -216,20 +223,21 @@ class TextToText(Experiment[Translator, Batch]):
             self.baseline,
         )
         if self.encoder:
-            self._begin_with(model.encoder, source)
+            self._learned().hand_over(model.encoder, source.vocabulary)
         return Translator([model], source, target)
 
-    def _begin_with(self, encoder: Encoder, source: Text) -> None:
-        """Give the encoder what that of a masked language model has learned."""
+    def _learned(self) -> MaskedLM:
+        """The masked language model whose encoder this one begins with."""
         learned, about = of_run(Path(self.encoder))
         if not isinstance(learned, MaskedLM):
             raise InputError(f"{self.encoder} is a run of {about['run'][0]}, not of masked-lm")
-        learned.hand_over(encoder, source.vocabulary)
+        return learned
 
     @cached_property
     def _longest(self) -> int:
         """Room for sources twice as long as those learned from."""
-        return 2 * max(len(x) for x, _ in self._encoded)
+        source, _ = self.texts
+        return 2 * max(len(source.split(text)) + 1 for part in self.corpus for text in part.source)
 
     def example(self) -> tuple[Tensor, ...]:
         random = torch.Generator().manual_seed(0)
@@ -238,6 +246,19 @@ class TextToText(Experiment[Translator, Batch]):
             for text in self.texts
         )
         return source, torch.tensor([4, 7, 2]), target, torch.tensor([7, 3, 5])
+
+    def opening(self) -> str:
+        if self.encoder:
+            self._learned()
+        corpus = self.corpus
+        train, held, test = corpus
+        source, target = (len(text.vocabulary) for text in self.texts)
+        tested = f", {len(test):,} to test" if len(test) else ""
+        told = f"\n{corpus.told}" if corpus.told else ""
+        return (
+            f"{len(train):,} pairs to learn from, {len(held):,} to develop{tested}; "
+            f"{source:,} and {target:,} tokens{told}"
+        )
 
     # Loss and figures.
 
@@ -266,6 +287,8 @@ class TextToText(Experiment[Translator, Batch]):
                 sums += torch.tensor([count * learner.loss(written).item(), count])
         total, count = processes.total(sums).tolist()
         figures = {"validation_loss": total / count}
+        if not math.isfinite(total):  # nor would there be anything to decode
+            return dict.fromkeys(self.shown[1:], math.nan) | figures
         shown = self.written(model, self.corpus.development, Search("greedy"))
         return figures | self.judged(self.corpus.development, shown)
 
@@ -337,14 +360,19 @@ class TextToText(Experiment[Translator, Batch]):
     ) -> list[dict[str, Any] | InputError]:
         started = time.perf_counter()
         good = [text for text in texts if text.strip()]
-        found = iter(self._translated(model, good) if good else [])
+        try:
+            found = iter(self._translated(model, good) if good else [])
+        except InputError as error:
+            if len(texts) == 1:
+                return [error]
+            return [self.predict_all(model, [text])[0] for text in texts]
         seconds = (time.perf_counter() - started) / max(1, len(good))
         answers: list[dict[str, Any] | InputError] = []
         for text in texts:
             if not text.strip():
                 answers.append({"input": text, "output": "", "text": ""})
                 continue
-            answers.append(self._answer(text, next(found), seconds))
+            answers.append(self._answer(model, text, next(found), seconds))
         return answers
 
     def _translated(self, model: Translator, texts: Sequence[str]) -> list[list[Translation]]:
@@ -361,8 +389,10 @@ class TextToText(Experiment[Translator, Batch]):
         """The model with those of the other runs."""
         models = model.members
         for folder in filter(None, (part.strip() for part in self.also.split(","))):
-            other, _ = of_run(Path(folder))
-            if not isinstance(other, Translator) or any(
+            other, about = of_run(Path(folder))
+            if not isinstance(other, Translator):
+                raise InputError(f"{folder} is a run of {about['run'][0]}, which decodes no text")
+            if any(
                 mine.vocabulary.words != its.vocabulary.words
                 for mine, its in ((model.source, other.source), (model.target, other.target))
             ):
@@ -370,13 +400,16 @@ class TextToText(Experiment[Translator, Batch]):
             models += other.members
         return Translator(models, model.source, model.target) if self.also else model
 
-    def _answer(self, text: str, found: list[Translation], seconds: float) -> dict[str, Any]:
+    def _answer(
+        self, model: Translator, text: str, found: list[Translation], seconds: float
+    ) -> dict[str, Any]:
         best = found[0]
         answer: dict[str, Any] = {
             "input": text,
             "output": best.text,
             "log_probability": best.log_probability,
             "finished": best.finished,
+            "unknown": [t for t in best.source[:-1] if t not in model.source.vocabulary],
             "seconds": seconds,
         }
         told = best.text

@@ -23,6 +23,7 @@ from saiki.runs import RunFolder
 from saiki.text import TOKENISERS, Text
 
 SHOWN = 5
+BYTE_PAIRS = 8000
 BOUNDS = (6, 9, 12, 15)
 """The longest source of each class of lengths but the last, in tokens."""
 CLASSES = {
@@ -38,8 +39,8 @@ BLEUS = ("auto", "none", "13a", "intl", "char")
 
 
 def _falls(trial: Trial) -> float:
-    """BLEU of sentences of 7 to 9 tokens less that of those of 13 to 15, of both of which the corpus
-    has more than a hundred to develop."""
+    """BLEU of sentences of 7 to 9 tokens less that of those of 13 to 15; the corpus has more than a
+    hundred of both to develop."""
     middle, long = (trial.mean(f"{BY_LENGTH}{name}") for name in ("7_to_9", "13_to_15"))
     return middle - long
 
@@ -76,7 +77,9 @@ class Translate(TextToText):
     target: str = knob("en", "language that is written")
     source_tokens: str = knob("words", "how the source is cut", choices=TOKENISERS)
     target_tokens: str = knob("words", "how the target is cut", choices=TOKENISERS)
-    vocabulary: int = knob(0, "tokens of each language at most; 0: no bound", minimum=0)
+    vocabulary: int = knob(
+        0, "tokens of each language at most; 0: no bound, but 8,000 byte pairs", minimum=0
+    )
     minimum: int = knob(2, "times that a word occurs if it is to be known", minimum=1)
     longest: int = knob(60, "tokens of a sentence that is learned from", minimum=1)
     bleu: str = knob(
@@ -142,9 +145,14 @@ class Translate(TextToText):
     @cached_property
     def texts(self) -> tuple[Text, Text]:
         train = self._read.train
+
+        def learned(tokens: str, texts: Sequence[str]) -> Text:
+            size = self.vocabulary or (BYTE_PAIRS if tokens == "bpe" else 0)
+            return Text.learn(tokens, texts, size, self.minimum)
+
         return (
-            Text.learn(self.source_tokens, train.source, self.vocabulary, self.minimum),
-            Text.learn(self.target_tokens, train.target, self.vocabulary, self.minimum),
+            learned(self.source_tokens, train.source),
+            learned(self.target_tokens, train.target),
         )
 
     def validate(self) -> None:
@@ -197,17 +205,6 @@ class Translate(TextToText):
 
     # Pictures and words.
 
-    def opening(self) -> str:
-        corpus = self.corpus
-        train, held, test = corpus
-        source, target = (len(text.vocabulary) for text in self.texts)
-        tested = f", {len(test):,} to test" if len(test) else ""
-        told = f"\n{corpus.told}" if corpus.told else ""
-        return (
-            f"{len(train):,} pairs to learn from, {len(held):,} to develop{tested}; "
-            f"{source:,} and {target:,} tokens{told}"
-        )
-
     def remarks(self, model: Translator) -> str:
         pairs = self.corpus.development.take(range(min(SHOWN, len(self.corpus.development))))
         lines = []
@@ -227,7 +224,8 @@ class Translate(TextToText):
             pictures.append(plots.curves(folder / "bleu.png", curve, ylabel="BLEU, greedy"))
         return pictures
 
-    def beside(self, results: Mapping[str, Figures], folder: Path) -> list[Path]:
+    @classmethod
+    def beside(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
         """BLEU by length of the source, a line for each run."""
         lines: dict[str, list[plots.Curve]] = {}
         for label, figures in results.items():

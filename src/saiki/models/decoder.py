@@ -237,9 +237,9 @@ class Decoder(Described, nn.Module):
         layers = self.__dict__.setdefault("_fed", {})  # they have no parameters of their own
         if drops not in layers:
             size = memory.keys.shape[-1]
-            layers[drops] = Recurrent(
-                Attending(self.cells, self.attention.score, self.combine, size, drops)
-            )
+            with torch.autocast(x.device.type, enabled=False):  # its first step is in float32
+                cell = Attending(self.cells, self.attention.score, self.combine, size, drops)
+                layers[drops] = Recurrent(cell)
         *lower, top = state.states
         bias = torch.where(memory.mask, 0.0, -torch.inf).to(memory.keys)
         h, _ = layers[drops](

@@ -30,6 +30,8 @@ class Written(NamedTuple):
     best: Tensor | None
     """Log-probabilities of the targets with the most probable choices of a hard attention,
     ``(steps,)``; for a self-critical baseline alone."""
+    forced: bool
+    """Whether each token before was that of the target."""
 
 
 class Seq2Seq(Described, nn.Module):
@@ -114,7 +116,7 @@ class Seq2Seq(Described, nn.Module):
                 best = _of(self._probabilities(h, attended, memory, real), wanted[real])
         h, attended = self._forced(given, steps, state, memory, teacher_forcing)
         p = self._probabilities(h, attended, memory, real)
-        return Written(p, wanted[real], attended, real, best)
+        return Written(p, wanted[real], attended, real, best, teacher_forcing >= 1)
 
     def _forced(
         self,
@@ -198,7 +200,8 @@ class Seq2Seq(Described, nn.Module):
         def whole(of_steps: Tensor) -> Tensor:
             """``(batch, time)``; with what is written later where that depends on a choice too."""
             placed = of_steps.new_zeros(real.shape).masked_scatter(real, of_steps)
-            return placed.flip(1).cumsum(1).flip(1) if self.decoder.by_step else placed
+            alone = written.forced and not self.decoder.by_step
+            return placed if alone else placed.flip(1).cumsum(1).flip(1)
 
         reward = whole(rewards)
         if self.baseline is None:

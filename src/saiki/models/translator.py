@@ -1,6 +1,7 @@
 """Text in, text out: an encoder-decoder with the two languages it knows."""
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -96,7 +97,9 @@ class Translator(Described, nn.Module):
         """The best translations of each text, the best first.
 
         Args:
-            longest: tokens that a translation has at most, for each of its source; and ten more.
+            longest: tokens that a translation has at most, for each of its source; and ten more,
+                and as many as it must hold. What sampling draws for a text depends on the text and
+                the seed of ``search``.
             copy_unknown: put the source token that the attention looked at most in the place of
                 each unknown word (Luong et al. 2015b; Jean et al. 2015, §3.3). Without it, and
                 without attention, an unknown word is never written.
@@ -117,7 +120,7 @@ class Translator(Described, nn.Module):
         held = None
         if forced is not None:
             held = [[self.target.encode(phrase) for phrase in phrases] for phrases in forced]
-            self._known(forced)
+        self._known([*([text] for text in prefixes or ()), *(forced or ())])
         order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
         found: dict[int, list[Translation]] = {}
         for at in range(0, len(order), ROWS_AT_ONCE):
@@ -126,13 +129,19 @@ class Translator(Described, nn.Module):
             hypotheses = first.decode(
                 tokens,
                 lengths,
-                [int(longest * len(sources[i])) + 10 for i in rows],
+                [
+                    int(longest * len(sources[i]))
+                    + 10
+                    + (len(begun[i]) if begun else 0)
+                    + (sum(map(len, held[i])) if held else 0)
+                    for i in rows
+                ],
                 search,
                 also=others,
                 unknown=copy_unknown,
                 prefixes=[begun[i] for i in rows] if begun else None,
                 forced=[held[i] for i in rows] if held else None,
-                keys=rows,
+                keys=[zlib.crc32(texts[i].encode()) for i in rows],
             )
             for i, its in zip(rows, hypotheses, strict=True):
                 found[i] = [self._told(h, texts[i], copy_unknown) for h in its]
