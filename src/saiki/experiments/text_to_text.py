@@ -89,7 +89,7 @@ class TextToText(Experiment[Translator, Batch]):
     temperature: float = knob(1.0, "of sampling; below 1: rather what is probable", minimum=0.001)
     top_k: int = knob(0, "tokens sampled from; 0: all", minimum=0)
     top_p: float = knob(1.0, "probability of the tokens sampled from", minimum=0.001, maximum=1)
-    length_penalty: float = knob(0.0, "α of Wu et al. (2016); higher: longer", minimum=0)
+    length_penalty: float = knob(1.0, "α of Wu et al. (2016); higher: longer", minimum=0)
     coverage_penalty: float = knob(0.0, "β of Wu et al. (2016); higher: all is read", minimum=0)
     copy_unknown: bool = knob(False, "whether unknown words are copied from the source")
     begin_with: str = knob("", "how each translation begins")
