@@ -58,6 +58,7 @@ def test_it_learns_two_columns_and_says_how_well(finished):
     assert result["dev_bleu"] > 80
     assert result["dev_bleu_greedy"] > 80
     assert result["dev_cut"] == 0
+    assert result["loss"] == RunFolder.open(finished).points()[-1]["validation_loss"]
     assert result["test_bleu"] > 60
     assert {name for name in result if "length" in name} == {
         f"dev_bleu_length_{c}" for c in CLASSES

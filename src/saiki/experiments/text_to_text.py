@@ -3,7 +3,7 @@
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from saiki import plots, processes
 from saiki.cells import NAMED
 from saiki.data.pairs import Corpus, Pairs, buckets
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Measures, placed
+from saiki.experiment import Experiment, Figures, Measures, placed
 from saiki.knobs import knob, other
 from saiki.models.decoder import Decoder
 from saiki.models.decoding import Search
@@ -291,6 +291,9 @@ class TextToText(Experiment[Translator, Batch]):
             return dict.fromkeys(self.shown[1:], math.nan) | figures
         shown = self.written(model, self.corpus.development, Search("greedy"))
         return figures | self.judged(self.corpus.development, shown)
+
+    def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
+        return {"loss": curve[-1]["validation_loss"]} if curve else {}
 
     @abstractmethod
     def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
