@@ -133,6 +133,12 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             )
         return dict(cls.presets[name])
 
+    def keep_paths(self, *names: str) -> None:
+        """Make the paths in these knobs absolute, so that a run goes on from any folder."""
+        for name in names:
+            if path := getattr(self, name):
+                object.__setattr__(self, name, str(Path(path).expanduser().absolute()))
+
     @property
     @abstractmethod
     def iterations(self) -> int:
@@ -229,6 +235,14 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     @abstractmethod
     def equations(self) -> str:
         """The model, as the equations it computes."""
+
+
+def only(answers: Sequence[dict[str, Any] | InputError]) -> dict[str, Any]:
+    """The one answer of :meth:`Experiment.predict_all`; raises if it is an error."""
+    [answer] = answers
+    if isinstance(answer, InputError):
+        raise answer
+    return answer
 
 
 def placed(values: Any, model: nn.Module) -> Any:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from saiki.data.masking import FIRST, Sentences, choose, hide, kept_apart
-from saiki.text import END, MASK, PAD, UNKNOWN
+from saiki.data.masking import Sentences, choose, hide, kept_apart
+from saiki.text import END, FIRST, MASK, PAD, UNKNOWN
 
 ROWS = [[7, 8, END], [END], [9, UNKNOWN, 7, 7, END]]
 

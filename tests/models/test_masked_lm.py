@@ -10,9 +10,9 @@ from saiki import proof
 from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
 from saiki.models.encoder import Encoder
-from saiki.models.masked_lm import FIRST, MaskedLM
+from saiki.models.masked_lm import MaskedLM
 from saiki.recurrent import Bidirectional, Recurrent, Stack
-from saiki.text import END, MASK, PAD, SPECIAL, UNKNOWN, Text, Vocabulary, Words
+from saiki.text import END, FIRST, MASK, PAD, SPECIAL, UNKNOWN, Text, Vocabulary, Words
 
 WORDS = ["the", "a", "cat", "dog", "mat", "sat", "ran", "on"]
 TEXT = Text(Words(), Vocabulary(WORDS))

@@ -376,3 +376,23 @@ def test_what_does_not_fit_is_refused():
         Decoder(9, 4, [])
     with pytest.raises(InputError, match="baseline must be one of moving, self-critical"):
         Seq2Seq(Encoder(9, 4, cell), Decoder(9, 4, [cell]), "none")
+
+
+@pytest.mark.parametrize("teacher_forcing", [1.0, 0.0])
+def test_a_choice_is_rewarded_for_what_is_written_later_where_that_depends_on_it(
+    teacher_forcing, monkeypatch
+):
+    rewards = []
+
+    def seen(log_choice, reward, *others):
+        rewards.append(reward)
+        return log_choice.sum()
+
+    monkeypatch.setattr("saiki.models.seq2seq.reinforce_loss", seen)
+    model = make("gru", choice="reinforce").train()
+    source, lengths, target, steps = batch(rows=1, longest=4)
+    written = model.write(source, lengths, target, steps, teacher_forcing)
+    model.loss(written)
+    own = written.log_probabilities.gather(1, written.targets[:, None])[:, 0]
+    later = own.flip(0).cumsum(0).flip(0)
+    torch.testing.assert_close(rewards[0][0], own if teacher_forcing == 1 else later)

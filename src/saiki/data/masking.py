@@ -8,10 +8,7 @@ from typing import Self
 
 import numpy
 
-from saiki.text import MASK, PAD, SPECIAL
-
-FIRST = len(SPECIAL)
-"""The number of the first word of a vocabulary; those below are special."""
+from saiki.text import FIRST, MASK, PAD
 
 
 @dataclass(frozen=True)

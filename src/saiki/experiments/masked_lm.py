@@ -16,16 +16,16 @@ from torch.nn import functional as F
 from saiki import plots, processes
 from saiki.cells import NAMED
 from saiki.data import plain_text, store
-from saiki.data.masking import FIRST, Sentences, choose, hide, kept_apart
+from saiki.data.masking import Sentences, choose, hide, kept_apart
 from saiki.data.stream import shuffled
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, only, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM, Restored
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
 from saiki.runs import RunFolder
-from saiki.text import END, MASK, SPECIAL, TOKENISERS, UNKNOWN, Text
+from saiki.text import END, FIRST, MASK, SPECIAL, TOKENISERS, UNKNOWN, Text
 from saiki.text.plain_words import PlainWords
 
 SHARE, MOST = 0.05, 4000
@@ -110,8 +110,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     )
 
     def validate(self) -> None:
-        if self.data:
-            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
+        self.keep_paths("data")
         if self.bidirectional and self.hidden_size % 2:
             raise InputError(
                 f"hidden_size must be even, half for each direction, got {self.hidden_size}"
@@ -299,10 +298,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     # Use.
 
     def predict(self, model: MaskedLM, text: str) -> dict[str, Any]:
-        answer = self.predict_all(model, [text])[0]
-        if isinstance(answer, InputError):
-            raise answer
-        return answer
+        return only(self.predict_all(model, [text]))
 
     def predict_all(
         self, model: MaskedLM, texts: Sequence[str]

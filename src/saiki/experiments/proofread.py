@@ -21,7 +21,7 @@ from saiki.data.marks import END, Example, Mark, change, mended, scores
 from saiki.data.prose import Prose, plain, prose
 from saiki.data.typos import KINDS, Mistake, edit_distance, mistype, possible
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, only, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.encoder import Encoder
 from saiki.models.tagger import Tagger, padded, tokens_of
@@ -105,8 +105,7 @@ class Proofread(Experiment[Tagger, Batch]):
     )
 
     def validate(self) -> None:
-        if self.data:
-            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
+        self.keep_paths("data")
         if self.bidirectional and self.hidden_size % 2:
             raise InputError(
                 f"hidden_size must be even, half for each direction, got {self.hidden_size}"
@@ -262,10 +261,7 @@ class Proofread(Experiment[Tagger, Batch]):
         return marked
 
     def predict(self, model: Tagger, text: str) -> dict[str, Any]:
-        answer = self.predict_all(model, [text])[0]
-        if isinstance(answer, InputError):
-            raise answer
-        return answer
+        return only(self.predict_all(model, [text]))
 
     def predict_all(
         self, model: Tagger, texts: Sequence[str]

@@ -185,9 +185,8 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     )
 
     def validate(self) -> None:
-        if self.data:
-            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
-        else:
+        self.keep_paths("data")
+        if not self.data:
             self._check_count(self.points)
 
     # Data.

@@ -152,8 +152,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     }
 
     def validate(self) -> None:
-        if self.data:
-            object.__setattr__(self, "data", str(Path(self.data).expanduser().absolute()))
+        self.keep_paths("data")
         if self.test_speakers and self.split != "speakers":
             raise InputError("test_speakers goes with split speakers")
         of_log_mel = ("convolution", *(f.name for f in fields(Augmentation)))

@@ -16,7 +16,7 @@ from saiki import plots, processes
 from saiki.cells import NAMED
 from saiki.data.pairs import Corpus, Pairs, buckets
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, placed
+from saiki.experiment import Experiment, Figures, Measures, only, placed
 from saiki.knobs import knob, other
 from saiki.models.decoder import Decoder
 from saiki.models.decoding import Search
@@ -123,9 +123,7 @@ class TextToText(Experiment[Translator, Batch]):
             self.copy_unknown or self.coverage or self.coverage_penalty
         ):
             raise InputError("without attention nothing can be copied or covered")
-        for name in ("data", "encoder"):  # a run goes on from any folder
-            if value := getattr(self, name, ""):
-                object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
+        self.keep_paths("encoder")
         _ = self.search  # settings of it that do not fit each other are refused
 
     # Data.
@@ -353,10 +351,7 @@ class TextToText(Experiment[Translator, Batch]):
     # Use.
 
     def predict(self, model: Translator, text: str) -> dict[str, Any]:
-        answer = self.predict_all(model, [text])[0]
-        if isinstance(answer, InputError):
-            raise answer
-        return answer
+        return only(self.predict_all(model, [text]))
 
     def predict_all(
         self, model: Translator, texts: Sequence[str]

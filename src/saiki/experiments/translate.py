@@ -157,6 +157,7 @@ class Translate(TextToText):
 
     def validate(self) -> None:
         super().validate()
+        self.keep_paths("data")
         if self.source == self.target:
             raise InputError(f"source and target must differ, got {self.source!r} twice")
 

@@ -14,10 +14,7 @@ from saiki.described import Described
 from saiki.errors import InputError
 from saiki.models.encoder import Encoder
 from saiki.recurrent import Bidirectional, Layer, Recurrent
-from saiki.text import END, MASK, PAD, SPECIAL, BytePair, Text, Vocabulary
-
-FIRST = len(SPECIAL)
-"""The number of the first word of a vocabulary; those below are special, and never restored."""
+from saiki.text import END, FIRST, MASK, PAD, SPECIAL, BytePair, Text, Vocabulary
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from saiki.text.tokenisers import (
     Words,
     tokeniser,
 )
-from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, UNKNOWN, Vocabulary
+from saiki.text.vocabulary import BEGIN, END, FIRST, MASK, PAD, SPECIAL, UNKNOWN, Vocabulary
 
 __all__ = [
     "BEGIN",
     "END",
+    "FIRST",
     "MASK",
     "PAD",
     "SPECIAL",

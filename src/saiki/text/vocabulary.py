@@ -12,6 +12,8 @@ from saiki.runs import read_json, to_json, write
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "[MASK]")
 """The first entries of every vocabulary: padding, an unknown word, begin, end, a hidden word."""
 PAD, UNKNOWN, BEGIN, END, MASK = range(len(SPECIAL))
+FIRST = len(SPECIAL)
+"""The number of the first word; those below are special."""
 
 
 def valid(text: str) -> str:
