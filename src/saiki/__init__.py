@@ -1,6 +1,7 @@
 """Recurrent cells written once, as equations; everything else is derived from them."""
 
 import importlib
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from saiki.recurrent import Bidirectional, Recurrent, Stack
 
 __version__ = version("saiki")
+
+verify = os.environ.get("SAIKI_VERIFY", "1") not in ("0", "false", "no", "off")
+"""Whether each compiled loop proves itself on the first batch it is given, and is compared with the
+eager loop again from time to time. The environment variable ``SAIKI_VERIFY=0`` turns it off, too."""
 
 __all__ = [
     "Bidirectional",
@@ -35,6 +40,7 @@ __all__ = [
     "nn",
     "pretrained",
     "swap",
+    "verify",
 ]
 
 _HOMES = {

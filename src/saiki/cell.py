@@ -2,7 +2,7 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,9 +58,10 @@ class Cell(Described, nn.Module):
     @property
     def state_names(self) -> tuple[str, ...]:
         """The names of the state, as ``step`` gives them."""
-        if "_names" not in self.__dict__:
-            self.__dict__["_names"] = _state_names(type(self).step, type(self).__name__)
-        names: tuple[str, ...] = self.__dict__["_names"]
+        step = type(self).step
+        if self.__dict__.get("_names", (None,))[0] is not step:
+            self.__dict__["_names"] = step, _state_names(step, type(self).__name__)
+        names: tuple[str, ...] = self.__dict__["_names"][1]
         return names
 
     @property
@@ -71,9 +72,10 @@ class Cell(Described, nn.Module):
     @property
     def memory_names(self) -> tuple[str, ...]:
         """The names of the memory, as ``step`` gives them."""
-        if "_memory" not in self.__dict__:
-            self.__dict__["_memory"] = _memory_names(type(self).step)
-        names: tuple[str, ...] = self.__dict__["_memory"]
+        step = type(self).step
+        if self.__dict__.get("_memory", (None,))[0] is not step:
+            self.__dict__["_memory"] = step, _memory_names(step)
+        names: tuple[str, ...] = self.__dict__["_memory"][1]
         return names
 
     @property
@@ -146,6 +148,18 @@ def holding(cell: Cell, tensors: Mapping[str, Tensor]) -> Iterator[None]:
     """
     with _HOLDING, _reparametrize_module(cell, dict(tensors)):
         yield
+
+
+def replacing(cell: Cell, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """``tensors``, in the order of the parameters and buffers of ``cell``, by all names that each
+    has there: a tied weight has several."""
+    own = (*cell.parameters(), *cell.buffers())
+    found = {id(mine): tensor for mine, tensor in zip(own, tensors, strict=False)}
+    every = (
+        *cell.named_parameters(remove_duplicate=False),
+        *cell.named_buffers(remove_duplicate=False),
+    )
+    return {name: found[id(mine)] for name, mine in every}
 
 
 def as_states(state: Any) -> tuple[Any, ...]:

@@ -17,5 +17,9 @@ class CompileError(SaikiError):
     """A cell cannot be compiled; the message names the operation and the line of ``step``."""
 
 
+class TraceError(CompileError):
+    """``step`` raised while it was traced, perhaps for a passing reason."""
+
+
 class ExportError(SaikiError):
     """A model cannot be exported, or the file would not compute what the model does."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack, as_layer, flip
+from saiki.eager import flip
+from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack, as_layer
 
 GRADIENT_BOUND = 1e-5
 EQUALITY_BOUND = 1e-10

@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from saiki.cell import Cell, as_states, holding, verify
+from saiki.cell import Cell, as_states, holding, replacing, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.op import scan
 from saiki.described import Described
+from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
 
 BACKENDS = ("auto", "eager", "cpu")
@@ -58,7 +58,7 @@ class Recurrent(Described, nn.Module):
         self.cell = cell
         self.reverse = reverse
         self.backend = backend
-        self._kernels = Kernels(cell)
+        self._kernels = Kernels(cell, backend != "auto")
         self._warned = False
 
     @property
@@ -143,42 +143,15 @@ class Recurrent(Described, nn.Module):
         time_first: bool = False,
         memory: Sequence[Tensor] = (),
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Step by step, with ``tensors`` in place of the parameters and buffers of the cell.
+        """Step by step, with ``tensors`` in place of the parameters and buffers of the cell; any
+        after those are of other places, and left there.
 
         Shapes are those of :func:`together`.
         """
         if tensors is not None:
-            names = [n for n, _ in (*self.cell.named_parameters(), *self.cell.named_buffers())]
-            with holding(self.cell, dict(zip(names, tensors, strict=True))):
+            with holding(self.cell, replacing(self.cell, tensors)):
                 return self.eager(x, start, lengths, time_first=time_first, memory=memory)
-        if time_first:
-            y, end = self.eager(x.transpose(0, 1), start, lengths, memory=memory)
-            return y.transpose(0, 1), end
-        if x.ndim == 2:
-            assert lengths is not None
-            packed = PackedSequence(x, lengths)
-            x, lengths = pad_packed_sequence(packed, batch_first=True)
-            y, end = self.eager(x, start, lengths, memory=memory)
-            return pack_padded_sequence(y, lengths, batch_first=True).data, end
-        if self.reverse:
-            x = flip(x, lengths)
-        if lengths is None:
-            outputs, end = unroll(self.cell, x.unbind(1), start, memory)
-            y = torch.stack(outputs, 1)
-        else:
-            packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            order, back = packed.sorted_indices, packed.unsorted_indices
-            assert order is not None
-            assert back is not None
-            steps = packed.data.split(packed.batch_sizes.tolist())
-            ordered = tuple(s[order] for s in start)
-            outputs, end = unroll(self.cell, steps, ordered, [m[order] for m in memory])
-            whole = PackedSequence(torch.cat(outputs), packed.batch_sizes, order, back)
-            y, _ = pad_packed_sequence(whole, batch_first=True, total_length=x.shape[1])
-            end = tuple(s[back] for s in end)
-        if self.reverse:
-            y = flip(y, lengths)
-        return y, end
+        return run_eagerly(self.cell, x, start, lengths, self.reverse, time_first, memory)
 
     def kernel(
         self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
@@ -191,16 +164,22 @@ class Recurrent(Described, nn.Module):
         """
         if self.backend == "eager":
             return -1, tensors or ()
-        kernels = self._kernels
+        kernels = self.kernels
         why = kernels.obstacle(x)
+        if torch.compiler.is_compiling():
+            _look_at(self.cell)
+        elif not why:
+            why = kernels.hooked(x.dtype)
         if not why:
             key: int = _key(self, x.dtype)
-            if tensors is None:
-                tensors = kernels.known[x.dtype][0].setting.tensors()
-            why = kernels.mixture(x, (*given, *tensors))
+            why = kernels.hooked(x.dtype)
             if not why and key >= 0:
-                return key, tensors
-            if not why:
+                if tensors is None:
+                    tensors = [owner[name] for owner, name in kernels.known[x.dtype][0].inputs]
+                why = kernels.mixture(x, (*given, *tensors))
+                if not why:
+                    return key, tensors
+            elif not why:
                 why = _why_not(self, x.dtype)
                 if self.backend == "auto" and not self._warned:
                     self._warned = True
@@ -208,6 +187,13 @@ class Recurrent(Described, nn.Module):
         if self.backend != "auto":
             raise CompileError(why)
         return -1, tensors or ()
+
+    @property
+    def kernels(self) -> Kernels:
+        """The compiled forms of the cell that the layer now has."""
+        if self._kernels.cell is not self.cell:
+            self._kernels = Kernels(self.cell, self.backend != "auto")
+        return self._kernels
 
     def start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
         """The states before the first step: ``state`` if it fits, the cell's own if it is None."""
@@ -225,7 +211,11 @@ class Recurrent(Described, nn.Module):
         """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
         dtype = next(self.cell.parameters(), torch.empty(0)).dtype
         why = self.why_eager(dtype)
-        return f"eager: {why}" if why else f"cpu: {self._kernels.find(dtype).compiled}"
+        known = None if self.backend == "eager" else self.kernels.find(dtype)
+        compiled = "" if known is None or known.compiled is None else str(known.compiled)
+        if known is not None and known.compiled is not None and why:
+            compiled += f"\n{known.compiled.trace}"  # what went wrong can be found in it
+        return f"eager: {why}\n{compiled}".rstrip() if why else f"cpu: {compiled}"
 
     def why_eager(self, dtype: torch.dtype) -> str | None:
         """Why inputs of that type go through the eager loop; None if a kernel serves them."""
@@ -239,20 +229,32 @@ class Recurrent(Described, nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._kernels = Kernels(self.cell)
+        self._kernels = Kernels(self.cell, self.backend != "auto")
 
     def extra_repr(self) -> str:
         return f"reverse={self.reverse}, backend={self.backend!r}"
 
 
+def _look_at(cell: Cell) -> None:
+    """Let ``torch.compile`` see on what the choice of a kernel depends, so that it compiles anew
+    when that changes. What it cannot see, the operators ask for when they run."""
+    for module in cell.modules():
+        if module.training:
+            pass
+        for table in (module._parameters, module._buffers):
+            for tensor in table.values():
+                if tensor is None:
+                    pass
+
+
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _key(layer: Recurrent, dtype: torch.dtype) -> int:
-    return layer._kernels.find(dtype).key
+    return layer.kernels.find(dtype).key
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _why_not(layer: Recurrent, dtype: torch.dtype) -> str:
-    return layer._kernels.find(dtype).why_not
+    return layer.kernels.find(dtype).why_eager
 
 
 def together(
@@ -354,32 +356,6 @@ def exporting() -> Callable[..., Any] | None:
     return None if torch.compiler.is_dynamo_compiling() else STAND_IN.get()
 
 
-def unroll(
-    cell: Cell, steps: Iterable[Tensor], state: tuple[Tensor, ...], memory: Sequence[Tensor] = ()
-) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-    """The eager time loop, by which everything compiled is judged.
-
-    ``steps`` holds the input of each step, ``(rows, input_size)``, ``memory`` what the cell reads
-    at all of them, in the order of ``memory_shapes``. Rows may only leave, from the end: the first
-    rows are those of the longest sequences. Returns the first state after each
-    step, and the last state of each row.
-    """
-    outputs: list[Tensor] = []
-    left: list[tuple[Tensor, ...]] = []
-    for x in steps:
-        rows = len(x)
-        if rows < len(state[0]):
-            left.append(tuple(s[rows:] for s in state))
-            state = tuple(s[:rows] for s in state)
-            memory = [m[:rows] for m in memory]
-        state = cell(x, *state, **dict(zip(cell.memory_shapes, memory, strict=True)))
-        outputs.append(state[0])
-    if not left:
-        return outputs, state
-    pieces = (state, *reversed(left))
-    return outputs, tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
-
-
 def hooked(module: nn.Module) -> bool:
     """Whether hooks of its own wait for the module to be called."""
     return bool(
@@ -421,16 +397,6 @@ def check_lengths(lengths: Tensor, x: Tensor) -> Tensor:
             f"{int(lengths.min())} to {int(lengths.max())}"
         )
     return lengths.long()
-
-
-def flip(x: Tensor, lengths: Tensor | None = None) -> Tensor:
-    """Each row of ``x``, ``(batch, time, features)``, backwards; its padding stays at the end."""
-    if lengths is None:
-        return x.flip(1)
-    t = torch.arange(x.shape[1], device=x.device)
-    last = lengths.to(x.device)[:, None] - 1
-    source = torch.where(t <= last, last - t, t)
-    return x.gather(1, source[..., None].expand(x.shape))
 
 
 class Bidirectional(Described, nn.Module):

@@ -17,7 +17,7 @@ def test_does_what_the_operator_does_for_one_batch_after_another(name, input_siz
     layer = compiled(ALL[name](input_size, 5), torch.float32)
     sizes, reverse, time_first = layer.cell.state_sizes, [input_size == 9], input_size == 9
     known = layer._kernels.find(torch.float32)
-    tensors = [t.detach() for t in known.setting.tensors()]
+    tensors = [owner[name].detach() for owner, name in known.inputs]
     keys, needs = [known.key], [True, *known.compiled.has_gradient[1:]]
     forward, inference, backward = (bind(op, keys, None) for op in (SCAN, SCAN, BACKWARD))
     batches = []

@@ -12,6 +12,7 @@ from compiler.comparison import assert_agrees, compiled, draw, eager
 from compiler.test_operation import Calls
 from saiki import Cell, Recurrent
 from saiki.compiler.grid import lowered
+from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 
 LENGTHS = torch.tensor([2, 4, 1, 4, 3])
@@ -266,11 +267,16 @@ def test_only_what_is_asked_for_has_a_gradient():
     assert memory["values"].grad.abs().sum() > 0
 
 
+def lowered_memory(cell):
+    cell = cell.double()
+    return lowered(cell, Watch(cell), torch.float64)
+
+
 def test_the_gradient_of_memory_is_one_product_after_the_loop():
-    found = lowered(Reads(), torch.float64)
+    found = lowered_memory(Reads())
     assert found.d_memory["keys"] is found.d_memory["values"] is None
     assert len(found.outer["keys"]) == len(found.outer["values"]) == 1
-    shared = lowered(Shared(), torch.float64)
+    shared = lowered_memory(Shared())
     assert len(shared.outer["memory"]) == 2
     assert shared.d_memory["memory"] is not None  # what is added at all positions alike
 

@@ -7,13 +7,15 @@ from saiki import Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.compiler.plan import plan
 from saiki.compiler.trace import trace
+from saiki.compiler.watch import Watch
 from test_examples import CELLS
 
 aten = torch.ops.aten
 
 
 def planned(cell):
-    return plan(trace(cell, torch.float64))
+    cell = cell.double()
+    return plan(trace(cell, Watch(cell), torch.float64))
 
 
 def stages(program):

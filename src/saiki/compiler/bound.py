@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.cpu.team import run
-from saiki.compiler.op import DIRECT, compiled_cell, dense_walk
+from saiki.compiler.loops import compiled_cell, dense_walk
+from saiki.compiler.op import DIRECT
 
 Function = Callable[..., list[Tensor]]
 
@@ -74,6 +75,7 @@ def _backward() -> Function:
         d_y: Tensor,
         d_states: Sequence[Tensor],
         x: Tensor,
+        states: Sequence[Tensor],
         parameters: Sequence[Tensor],
         lengths: None,
         left: Sequence[Tensor],

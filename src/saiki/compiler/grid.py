@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, fx
 
 from saiki.cell import Cell
-from saiki.compiler.program import CONSTANTS, POINTWISE, RESHAPES, SUMS, unsupported
-from saiki.compiler.trace import ROWS, Trace, is_extent, trace
+from saiki.compiler.program import CONSTANTS, POINTWISE, RESHAPES, SUMS
+from saiki.compiler.trace import ROWS, Trace, is_extent, trace, unsupported
+from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -32,9 +33,6 @@ PLAIN = POINTWISE - RESHAPES - CONSTANTS - {
     aten.slice.Tensor, operator.getitem, aten.split_with_sizes.default,
 }  # fmt: skip
 """Pointwise work that changes no shape."""
-SIZES = RESHAPES | CONSTANTS
-"""Operations whose whole numbers are sizes."""
-
 
 @dataclass(frozen=True)
 class Seen:
@@ -53,36 +51,14 @@ class Seen:
         return sum(axis > 0 for group in self.dims for axis in group)
 
 
-def lowered(cell: Cell, dtype: torch.dtype) -> Trace:
+def lowered(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
     """The trace of ``cell`` with all that memory takes part in as vectors and grids.
 
     Raises:
-        CompileError: the step does what cannot be written so, or what depends on how large a
-            memory is otherwise than by its shape.
+        CompileError: the step does what cannot be written so.
     """
-    if not cell.memory_shapes:
-        return trace(cell, dtype)
-    found, other = (_Lowering(trace(cell, dtype, again)).result() for again in (False, True))
-    ours, theirs = list(found.graph.nodes), list(other.graph.nodes)
-    for a, b in zip(ours, theirs, strict=False):
-        if a.target != b.target or _numbers(a) != _numbers(b):
-            raise unsupported(a, "it depends on the size of a memory")
-    if len(ours) != len(theirs):
-        raise CompileError(f"step of {type(cell).__name__} depends on the size of a memory")
-    return found
-
-
-def _numbers(node: Node) -> str:
-    """What a node takes but for other nodes; where they are sizes, without those of memory."""
-
-    def seen(value: Any) -> Any:
-        if isinstance(value, Node):
-            return value.name
-        if node.target in SIZES and is_extent(value):
-            return "size"
-        return [seen(v) for v in value] if isinstance(value, list | tuple) else value
-
-    return repr((seen(node.args), {name: seen(v) for name, v in node.kwargs.items()}))
+    found = trace(cell, watch, dtype)
+    return _Lowering(found).result() if cell.memory_shapes else found
 
 
 class _Lowering:

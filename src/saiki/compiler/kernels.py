@@ -2,115 +2,151 @@
 
 import itertools
 import threading
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from saiki.cell import Cell
+from saiki.compiler.clean_room import in_clean_room, is_inside
 from saiki.compiler.layer import CompiledCell
-from saiki.compiler.op import register
-from saiki.errors import CompileError
+from saiki.compiler.loops import register
+from saiki.compiler.watch import Place, Watch, all_hooks
+from saiki.errors import CompileError, TraceError
+from saiki.torch_internals import has_global_hooks, is_written
 
 KEPT = 8
 """Compiled forms of a cell in one type."""
+OFTEN = 5
+"""Times that a cell is compiled for changes of the same values before that is told."""
 _LOCK = threading.RLock()
-_INTERNAL = set(vars(torch.nn.Module())) - {"training"} | {"_given"}
 
 
-class Setting:
-    """What a trace takes as it is: the attributes of a cell and its modules, and all shapes."""
-
-    def __init__(self, cell: Cell) -> None:
-        names = [*dict(cell.named_parameters()), *dict(cell.named_buffers())]
-        owners = [cell.get_submodule(name.rpartition(".")[0]) for name in names]
-        self.places: list[tuple[dict[str, Any], str]] = [
-            (owner._parameters if last in owner._parameters else owner._buffers, last)
-            for owner, last in zip(owners, (n.rpartition(".")[2] for n in names), strict=True)
-        ]
-        self.values: list[tuple[dict[str, Any], str, Any]] = []
-        for module in cell.modules():
-            own = vars(module)
-            self.values += [(own, n, _frozen(v)) for n, v in own.items() if n not in _INTERNAL]
-            self.values += [(module._modules, n, v) for n, v in module._modules.items()]
-        self.shapes = [t.shape for t in self.tensors()]
-
-    def tensors(self) -> list[Tensor]:
-        """Parameters, then buffers, as a trace orders them."""
-        return [owner[name] for owner, name in self.places]
-
-    def holds(self) -> bool:
-        """Whether nothing of it has changed."""
-        for values, name, value in self.values:
-            now = _frozen(values.get(name, _INTERNAL))
-            if now is not value and (not isinstance(value, int | float | str) or now != value):
-                return False
-        return [t.shape for t in self.tensors()] == self.shapes
-
-
-def _frozen(value: Any) -> Any:
-    """A value that tells whether ``value`` has changed: what a list holds may change in place."""
-    return repr(value) if isinstance(value, list | dict | set | tuple) else value
-
-
-@dataclass(frozen=True)
+@dataclass
 class Known:
     """A compiled cell and its number for :func:`saiki.compiler.op.scan`, or why there is none."""
 
-    setting: Setting
-    compiled: CompiledCell | None
-    key: int
-    why_not: str
-    for_ever: bool = False
+    watch: Watch | None
+    """What it depends on; None where that cannot be watched."""
+    compiled: CompiledCell | None = None
+    why_not: str = ""
+    inputs: list[Place] = field(default_factory=list)
+    """Where the tensors are that the kernel takes."""
+    again: int = 0
+    """Calls until it is tried once more, where the reason may be a passing one."""
+    wait: int = 1
+    """Twice as long after each failure."""
+
+    @property
+    def key(self) -> int:
+        return -1 if self.why_eager or self.compiled is None else self.compiled.key
+
+    @property
+    def why_eager(self) -> str:
+        """Why the eager loop runs; empty if a kernel does."""
+        return self.why_not or (self.compiled.why_refused if self.compiled else "")
 
     def holds(self) -> bool:
-        return self.for_ever or self.setting.holds()
+        """Whether it can be said of the cell as it now is."""
+        if self.again:
+            self.again -= 1
+            if self.again == 0:
+                return False
+        return self.watch is None or self.watch.unchanged()
 
 
+@dataclass
 class Kernels:
-    """The compiled forms of one cell, one for each floating-point type."""
+    """The compiled forms of one cell, some for each floating-point type.
 
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        self.known: dict[torch.dtype, tuple[Known, ...]] = {}
-        """The last one first. Those before may come again, as after ``eval()`` and ``train()``, and
-        a backward pass may still need them."""
-        self.hooks = [
-            hooks
-            for module in cell.modules()
-            for hooks in (
-                module._forward_hooks,
-                module._forward_pre_hooks,
-                module._backward_hooks,
-                module._backward_pre_hooks,
-            )
-        ]
+    Args:
+        is_strict: whether a kernel that proves wrong is an error rather than a warning.
+    """
+
+    cell: Cell
+    is_strict: bool = False
+    known: dict[torch.dtype, tuple[Known, ...]] = field(default_factory=dict)
+    """The last one first. Those before may come again, as after ``eval()`` and ``train()``, and
+    a backward pass may still need them."""
+    changes: dict[str, int] = field(default_factory=dict)
+    """For which values the cell was compiled again, and how often."""
 
     def find(self, dtype: torch.dtype) -> Known:
         """What is known of the cell as it now is; compiled if need be."""
         known = self.known.get(dtype, ())
         if known and known[0].holds():
-            return known[0]
-        with _LOCK:
-            known = self.known.get(dtype, ())
-            found = next((each for each in known if each.holds()), None) or self._compile(dtype)
-            others = (each for each in known if each is not found)
-            self.known[dtype] = (found, *itertools.islice(others, KEPT - 1))
+            found = known[0]
+        else:
+            with _LOCK:
+                found = self._search(dtype)
+        if found.compiled is not None:
+            found.compiled.is_fresh = True
         return found
 
-    def _compile(self, dtype: torch.dtype) -> Known:
-        setting = Setting(self.cell)
+    def _search(self, dtype: torch.dtype) -> Known:
+        known = self.known.get(dtype, ())
+        failed = next((k for k in known[:1] if k.why_not and k.again == 0 < k.wait - 1), None)
         try:
-            compiled = CompiledCell(self.cell, dtype)
+            watch = Watch(self.cell)
         except CompileError as error:
-            return Known(setting, None, -1, str(error))
-        if not setting.holds():
-            why = f"step of {type(self.cell).__name__} changes an attribute of the cell each time"
-            return Known(setting, None, -1, why, for_ever=True)
-        return Known(setting, compiled, register(compiled), "")
+            found = Known(None, why_not=str(error))
+        else:
+            same = (k for k in known if k.watch and k.watch.fingerprint == watch.fingerprint)
+            found = next((k for k in same if k is not failed), None) or self._compile(
+                watch, dtype, failed
+            )
+            found.watch = watch
+            if found.compiled is not None:
+                found.compiled.watch = watch
+                found.inputs = [watch.places[name] for name in found.compiled.names]
+        others = (k for k in known if k is not found and k is not failed)
+        self.known[dtype] = (found, *itertools.islice(others, KEPT - 1))
+        return found
+
+    def _compile(self, watch: Watch, dtype: torch.dtype, failed: Known | None) -> Known:
+        if failed is None:
+            self._tell_changes(watch, dtype)
+        put_back = watch.remember()
+        try:
+            compiled = in_clean_room(
+                lambda: CompiledCell(self.cell, watch, dtype, self.is_strict)
+            )
+        except Exception as error:
+            wait = 2 * failed.wait if failed is not None else 2
+            if not isinstance(error, CompileError):
+                problem = f"{type(error).__name__}: {error}".splitlines()[0]
+                error = TraceError(f"{type(self.cell).__name__} cannot be compiled: {problem}")
+            passing = isinstance(error, TraceError)
+            again = wait - 1 if passing else 0
+            return Known(watch, None, str(error), again=again, wait=wait)
+        finally:
+            changed = put_back()
+        if changed:
+            why = f"step of {type(self.cell).__name__} changes {changed}, which is not its cell's"
+            return Known(watch, None, why)
+        register(compiled)
+        return Known(watch, compiled)
+
+    def _tell_changes(self, watch: Watch, dtype: torch.dtype) -> None:
+        """Say so once where the same values make the cell compile again and again."""
+        known = self.known.get(dtype, ())
+        if not known or known[0].watch is None:
+            return
+        changed = sorted(
+            str(new[0]) for new in set(watch.fingerprint) - set(known[0].watch.fingerprint)
+        )
+        for name in changed:
+            self.changes[name] = self.changes.get(name, 0) + 1
+            if self.changes[name] == OFTEN:
+                warnings.warn(
+                    f"{name} of {type(self.cell).__name__} has changed {OFTEN} times, and the cell "
+                    "is compiled anew each time; register it as a buffer, and its value is an "
+                    "input of the kernel",
+                    stacklevel=6,
+                )
 
     def obstacle(self, x: Tensor) -> str:
         """Why no kernel can serve this input, whatever the cell computes; empty if one can."""
@@ -118,10 +154,21 @@ class Kernels:
             return f"there is no kernel for {x.device.type} tensors"
         if x.dtype not in (torch.float32, torch.float64):
             return f"there is no kernel for {x.dtype}"
-        if any(self.hooks):
-            return "hooks on the cell see every step, which only the eager loop makes"
         if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return "transforms of torch.func and forward derivatives need the eager loop"
+        if is_written():
+            return "what is written to a file holds the steps themselves"
+        if not torch.compiler.is_compiling() and is_inside():
+            return "a step that is being traced runs layers inside it step by step"
+        return ""
+
+    def hooked(self, dtype: torch.dtype) -> str:
+        """Why hooks keep a kernel from serving; empty if there are none."""
+        known = self.known.get(dtype, ())
+        watch = known[0].watch if known else None
+        hooks = watch.hooks if watch is not None else all_hooks(self.cell)
+        if any(hooks) or has_global_hooks():
+            return "hooks on the cell see every step, which only the eager loop makes"
         return ""
 
     @staticmethod

@@ -1,5 +1,7 @@
 """A compiled layer: what comes before, in and after the loop, forward and backward."""
 
+import warnings
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
@@ -15,6 +17,9 @@ from saiki.compiler.cpu.team import Job
 from saiki.compiler.grid import lowered
 from saiki.compiler.plan import extract, plan
 from saiki.compiler.trace import is_extent, width
+from saiki.compiler.trial import Checks
+from saiki.compiler.watch import Watch
+from saiki.errors import CompileError
 
 Node = fx.Node
 Gradients = tuple[Tensor | None, ...]
@@ -28,8 +33,23 @@ class CompiledCell:
     says in which order the loop takes them.
     """
 
-    def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
-        self.trace = lowered(cell, dtype)
+    key = -1
+    """The number by which the operators know it."""
+
+    def __init__(
+        self, cell: Cell, watch: Watch, dtype: torch.dtype, is_strict: bool = False
+    ) -> None:
+        self._cell = weakref.ref(cell)
+        self.watch = watch
+        self.is_strict = is_strict
+        """Whether to raise, rather than warn, when it is refused."""
+        self.is_fresh = False
+        """Whether its layer has just seen that nothing has changed."""
+        self.why_refused = ""
+        self.proved: set[str] = set()
+        """What of it has been compared with the eager loop."""
+        self.checks = Checks()
+        self.trace = lowered(cell, watch, dtype)
         self.plan = plan(self.trace)
         self.dtype = dtype
         self.inference = CompiledLoop(self.plan.inference, dtype)
@@ -56,6 +76,39 @@ class CompiledCell:
         self.saved_columns = _columns(map(width, self.saved))
         self.summed_columns = _columns(array.width for array in p.accumulated.values())
         self.passed = list(dict.fromkeys(array for array, _ in p.boundary.values()))
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it computes.
+
+        Raises:
+            CompileError: it is no more.
+        """
+        cell = self._cell()
+        if cell is None:
+            raise CompileError("this graph calls the compiled loop of a cell that is no more")
+        return cell
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the eager loop must take its place."""
+        return bool(self.why_refused)
+
+    def refuse(self, why: str) -> None:
+        """Never run it again.
+
+        Raises:
+            CompileError: its layer asks for it by name.
+        """
+        self.why_refused = why
+        if self.is_strict:
+            raise CompileError(why)
+        warnings.warn(f"running step by step: {why}", stacklevel=2)
+
+    def real_tensors(self) -> list[Tensor]:
+        """The tensors of the cell in whose place the parameters of each call are."""
+        places = (self.watch.places[name] for name in self.names)
+        return [owner[key] for owner, key in places]
 
     def forward(
         self,

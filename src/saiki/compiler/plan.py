@@ -8,11 +8,13 @@ steps at once. What remains is a program for the loop forward and one for the lo
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
-from torch.fx.node import map_aggregate
+from torch.fx.node import map_aggregate, map_arg
 
+from saiki.compiler.check import check
 from saiki.compiler.products import product
 from saiki.compiler.program import (
     CHEAP,
@@ -22,7 +24,9 @@ from saiki.compiler.program import (
     Array,
     Scheduler,
     is_cat,
+    is_feature_sum,
     is_slice,
+    is_supported,
 )
 from saiki.compiler.trace import (
     ROWS,
@@ -31,7 +35,9 @@ from saiki.compiler.trace import (
     is_grid,
     is_narrow,
     is_row,
+    is_value,
     label,
+    unsupported,
     width,
 )
 
@@ -102,10 +108,16 @@ def plan(trace: Trace) -> Plan:
         )
     )
     streams += tuple(n for n in trace.new_states if n in parts.hoisted and n not in streams)
-    inference = _forward(trace, streams, ())
+    for node in streams:
+        _must_be_value(node, trace.dtype)
+    inference = _forward(trace, parts, streams, ())
     saved, kept, boundary, accumulated, rows_summed = _choose(trace, parts)
-    training = _forward(trace, streams, saved)
-    backward, places, sums, memory_summed = _backward(trace, saved, kept, boundary, accumulated)
+    training = _forward(trace, parts, streams, saved)
+    backward, places, sums, memory_summed = _backward(
+        trace, parts, saved, kept, boundary, accumulated
+    )
+    for scheduler in (inference, training, backward):
+        check(scheduler)
     return Plan(
         trace=trace,
         streams=streams,
@@ -121,6 +133,14 @@ def plan(trace: Trace) -> Plan:
     )
 
 
+def _must_be_value(node: Node, dtype: torch.dtype) -> None:
+    value = node.meta["val"]
+    if value.ndim > 2:
+        raise unsupported(node, f"rows of {value.ndim - 1} dimensions")
+    if not is_value(node, dtype):
+        raise unsupported(node, f"it yields {value.dtype}")
+
+
 class _Parts:
     """Which node belongs where."""
 
@@ -128,11 +148,15 @@ class _Parts:
         nodes = list(trace.graph.nodes)
         memory = set(trace.memory.values())
         grids = [n for n in nodes if memory and is_grid(n)]
+        self.dtype = trace.dtype
+        self.order = {node: i for i, node in enumerate(nodes)}
         self.memory = memory
         self.of_state = _descendants(nodes, [*trace.states, *memory, *grids])
-        narrow = [n for n in nodes if is_narrow(n) and self._fits_the_loop(n)]
-        self.of_state |= _descendants(nodes, narrow)
+        fitting = self._fitting(nodes)
+        self.of_state |= _descendants(nodes, [n for n in nodes if is_narrow(n) and n in fitting])
         self.of_cotangent = _descendants(nodes, trace.cotangents)
+        self.of_rows = _descendants(nodes, [trace.x, *trace.states, *memory, *trace.cotangents])
+        """What differs from row to row, whatever its shape."""
         rows = {n for n in nodes if is_row(n) or n.target is aten.split_with_sizes.default}
         self.hoisted = {
             n
@@ -143,15 +167,50 @@ class _Parts:
         self.loop_forward = _ancestors(trace.new_states) & self.forward
         recursion = _recursion(trace)
         self.loop_backward = (_ancestors(recursion) & self.of_cotangent) | set(trace.cotangents)
+        self.evaluable: set[Node] = set()
+        """What the loops have, or can make of what they have."""
+        for node in nodes:
+            if self._is_evaluable(node):
+                self.evaluable.add(node)
 
-    def _fits_the_loop(self, node: Node) -> bool:
-        """Whether the loop can do what is made of ``node`` before it meets the state."""
+    def _fitting(self, nodes: Sequence[Node]) -> set[Node]:
+        """What is only used by what the loop can do before it meets the state."""
         taken = POINTWISE | SUMS | {aten.split_with_sizes.default}
-        return all(
-            user in self.of_state or user.op == "output"
-            or (user.target in taken and self._fits_the_loop(user))
-            for user in node.users
-        )  # fmt: skip
+        found: set[Node] = set()
+        for node in reversed(nodes):
+            if all(
+                user in self.of_state or user.op == "output"
+                or (user.target in taken and user in found)
+                for user in node.users
+            ):  # fmt: skip
+                found.add(node)
+        return found
+
+    def _is_evaluable(self, node: Node) -> bool:
+        if node.target is operator.getitem and not is_slice(node):
+            return node in self.hoisted and is_value(node, self.dtype)
+        if node.target is aten.split_with_sizes.default:
+            return node.args[0] in self.evaluable
+        if node.target in CONSTANTS:
+            return True
+        if not is_row(node):
+            return node not in self.of_rows
+        if node in self.loop_backward or node in self.loop_forward:
+            return True
+        if node in self.hoisted or node.op == "placeholder":
+            return is_value(node, self.dtype)
+        if any(source not in self.evaluable for source in node.all_input_nodes):
+            return False
+        if node.target is aten.cat.default:
+            return True
+        if node.target not in POINTWISE | SUMS:
+            return False
+        in_loop = bool(self.memory) and node in self.of_state | self.of_cotangent
+        if node.meta["val"].ndim > 2 and not in_loop:
+            return False
+        if node.target in SUMS:
+            return in_loop or is_feature_sum(node)
+        return in_loop or is_supported(node, self.dtype)
 
 
 def _recursion(trace: Trace) -> list[Node]:
@@ -165,7 +224,7 @@ def _choose(
     tuple[Node, ...], tuple[Node, ...], tuple[Node, ...], tuple[Node, ...], dict[Node, Node]
 ]:
     """What is saved, kept, passed on and accumulated; see :class:`Plan`."""
-    order = {node: i for i, node in enumerate(trace.graph.nodes)}
+    order = parts.order
     passed, rows_summed = _passed(trace, parts)
     accumulated = tuple(dict.fromkeys(rows_summed.values()))
     recursion = _recursion(trace)
@@ -187,12 +246,12 @@ def _choose(
             saved[node] = None
     for node in demanded:
         _resolve(node, parts, saved)
-    found: set[Node] = set()
-    for node in demanded:
-        _leaves(node, saved, parts, found)
+    found = _leaves(demanded, saved, parts)
     kept = tuple(sorted((n for n in found if n in parts.hoisted), key=order.__getitem__))
     boundary = tuple(n for n in passed if n not in saved and n not in parts.hoisted)
     left = sorted((n for n in saved if n in found), key=lambda n: is_extent(width(n)))
+    for node in (*left, *kept, *boundary, *accumulated):
+        _must_be_value(node, trace.dtype)
     return tuple(left), kept, boundary, accumulated, rows_summed
 
 
@@ -211,35 +270,23 @@ def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
         seen.add(node)
         if node.target is aten.sum.dim_IntList and list(node.args[1]) == [0]:
             value = node.args[0]
-            if is_row(value) and value.meta["val"].ndim == 2 and _pointwise(value, parts):
+            if value.meta["val"].ndim == 2 and _crosses(value, parts):
                 rows_summed[node] = value
                 continue
-        is_value = is_row(node) and not (parts.memory and is_grid(node))
-        if is_value and node.target not in CONSTANTS and _pointwise(node, parts):
+        if _crosses(node, parts):
             passed[node] = None
         else:
             stack.extend(node.all_input_nodes)
-    order = {node: i for i, node in enumerate(trace.graph.nodes)}
+    order = parts.order
     # the longest concatenations first, so that shorter ones are found inside them
     return sorted(passed, key=lambda n: (-width(n) if is_cat(n) else 0, order[n])), rows_summed
 
 
-def _pointwise(node: Node, parts: _Parts) -> bool:
-    """Whether the loop can evaluate ``node`` from what it has anyway."""
-    if node.target is operator.getitem and not is_slice(node):
-        return node in parts.hoisted
-    if node in parts.loop_backward or node.target in CONSTANTS or not is_row(node):
-        return node.target is not aten.split_with_sizes.default or _pointwise(node.args[0], parts)
-    if node in parts.hoisted or node in parts.loop_forward or node.op == "placeholder":
-        return True
-    if node.target is aten.cat.default:
-        return all(_pointwise(n, parts) for n in node.all_input_nodes)
-    if node.target not in POINTWISE | SUMS or not is_row(node):
-        return False
-    in_loop = parts.memory and node in parts.of_state | parts.of_cotangent
-    if node.meta["val"].ndim > 2 and not in_loop:
-        return False
-    return all(_pointwise(n, parts) for n in node.all_input_nodes)
+def _crosses(node: Node, parts: _Parts) -> bool:
+    """Whether the loop can hand ``node`` to what comes after it."""
+    return (
+        is_value(node, parts.dtype) and node.target not in CONSTANTS and node in parts.evaluable
+    )
 
 
 def _is_cheap(node: Node) -> bool:
@@ -273,34 +320,47 @@ def _resolve(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
         saved.update(again)
 
 
-def _leaves_to_save(node: Node, parts: _Parts, saved: dict[Node, None]) -> None:
-    if node in saved or node not in parts.forward or node in parts.memory:
-        return
-    if node.op == "placeholder" or not _is_cheap(node):
-        saved[node] = None
-        return
-    for source in node.all_input_nodes:
-        _leaves_to_save(source, parts, saved)
-
-
-def _leaves(node: Node, saved: dict[Node, None], parts: _Parts, found: set[Node]) -> None:
-    """The saved and hoisted values from which ``node`` is computed in the backward loop."""
-    if node in found or node in saved:
-        found.add(node)
-    elif node in parts.hoisted:
-        if node.target is aten.split_with_sizes.default:
-            _leaves(node.args[0], saved, parts, found)
+def _leaves_to_save(root: Node, parts: _Parts, saved: dict[Node, None]) -> None:
+    """Save what it takes to make ``root`` by what is cheap to do again."""
+    stack, seen = [root], set()
+    while stack:
+        node = stack.pop()
+        if node in seen or node in saved or node not in parts.forward or node in parts.memory:
+            continue
+        seen.add(node)
+        if node.op == "placeholder" or not _is_cheap(node):
+            saved[node] = None
         else:
+            stack.extend(reversed(node.all_input_nodes))
+
+
+def _leaves(roots: Iterable[Node], saved: dict[Node, None], parts: _Parts) -> set[Node]:
+    """The saved and hoisted values from which ``roots`` are computed in the backward loop."""
+    found: set[Node] = set()
+    stack, seen = list(roots), set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node in saved:
             found.add(node)
-    elif node in parts.forward:
-        for source in node.all_input_nodes:
-            _leaves(source, saved, parts, found)
+        elif node in parts.hoisted:
+            if node.target is aten.split_with_sizes.default:
+                stack.append(node.args[0])
+            else:
+                found.add(node)
+        elif node in parts.forward:
+            stack.extend(node.all_input_nodes)
+    return found
 
 
-def _forward(trace: Trace, streams: Sequence[Node], saved: Sequence[Node]) -> Scheduler:
+def _forward(
+    trace: Trace, parts: _Parts, streams: Sequence[Node], saved: Sequence[Node]
+) -> Scheduler:
     """The loop forward: reads streams, state and memory, writes what is saved, y and the new
     state."""
-    s = Scheduler(trace.extents.values())
+    s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
     for node in streams:
         s.read(node, s.array(f"stream {label(node)}", "step", width(node)))
     states = [s.array(f"state {label(node)}", "row", width(node)) for node in trace.states]
@@ -319,6 +379,7 @@ def _forward(trace: Trace, streams: Sequence[Node], saved: Sequence[Node]) -> Sc
 
 def _backward(
     trace: Trace,
+    parts: _Parts,
     saved: Sequence[Node],
     kept: Sequence[Node],
     boundary: Sequence[Node],
@@ -326,7 +387,7 @@ def _backward(
 ) -> tuple[Scheduler, dict[Node, tuple[Array, int]], dict[Node, Array], dict[str, Array]]:
     """The loop backward: reads what was saved and kept, ∂L/∂y, ∂L/∂state and memory; writes what is
     passed on, what is accumulated, and ∂L/∂(state before)."""
-    s = Scheduler(trace.extents.values())
+    s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
     for node in saved:
         s.read(node, s.array(f"save {label(node)}", "step", width(node)))
     for node in kept:
@@ -365,6 +426,7 @@ def _backward(
 
 
 def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:
+    s.results += outputs
     for node, array in outputs:
         s.settle(node, array)
     for node, array in outputs:
@@ -391,16 +453,42 @@ def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]
                 continue
             if top.op != "call_function":
                 raise AssertionError(f"{top.name} is not among the inputs")
-            copy = graph.node_copy(top, copies.__getitem__)
-            copy.args = map_aggregate(copy.args, lambda a: rows if a is ROWS or a == ROWS else a)
-            if copy.target is aten.mm.default:
-                copy.target = product
-            copies[top] = copy
+            copies[top] = _copied(graph, top, copies, rows)
             stack.pop()
         return copies[node]
 
     graph.output(tuple(None if node is None else convert(node) for node in outputs))
     return fx.GraphModule({}, graph)
+
+
+STRIDED = {aten.as_strided.default, aten.as_strided_scatter.default}
+"""Operations that depend on how a tensor lies in memory."""
+
+
+def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -> Node:
+    """``node`` in another graph, for any number of rows and any layout of its inputs."""
+
+    def sized(value: Any) -> Any:
+        if isinstance(value, int) and value > 0 and value % ROWS == 0:
+            times = value // ROWS
+            return rows if times == 1 else graph.call_function(operator.mul, (rows, times))
+        return value
+
+    args, kwargs = map_aggregate(node.args, sized), map_aggregate(node.kwargs, sized)
+    copy = graph.node_copy(node, copies.__getitem__)
+    if node.target in STRIDED:
+        if not node.args[0].meta["val"].is_contiguous():
+            raise unsupported(node, "it depends on how a tensor lies in memory")
+        with graph.inserting_before(copy):
+            plain = graph.call_function(aten.contiguous.default, (copies[node.args[0]],))
+        args = (plain, *args[1:])
+    copy.args = map_arg(args, lambda n: copies.get(n, n))
+    copy.kwargs = map_arg(kwargs, lambda n: copies.get(n, n))
+    if copy.target is aten.mm.default:
+        copy.target = product
+    elif copy.target is aten.view.default:
+        copy.target = aten.reshape.default
+    return copy
 
 
 def _row_inputs(node: Node) -> list[Node]:

@@ -7,13 +7,14 @@ from what can be read at the start of a step and what must be written by its end
 
 import operator
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import fx
 
-from saiki.compiler.trace import is_extent, is_grid, is_row, label, where, width
+from saiki.compiler.trace import is_extent, is_grid, is_row, label, unsupported, width
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -219,12 +220,21 @@ class Scheduler:
     and read from memory only in stages after the one that stored it.
     """
 
-    def __init__(self, extents: Iterable[int] = ()) -> None:
+    def __init__(
+        self, extents: Iterable[int], dtype: torch.dtype, of_rows: AbstractSet[Node]
+    ) -> None:
         self.program = Program(extents=tuple(extents))
+        self.dtype = dtype
+        self.of_rows = of_rows
+        """What differs from row to row, and so is no parameter."""
         self.levels: dict[Node, int] = {}
         self.homes: dict[Node, tuple[Array, int]] = {}
         self.outside: dict[Node, Array] = {}
         """Parameters the loop reads: what PyTorch computes for it once for each call."""
+        self.inputs: dict[Node, tuple[Array, ...]] = {}
+        """What is there at the start of a step: each the sum of some arrays."""
+        self.results: list[tuple[Node, Array]] = []
+        """What must be there at its end."""
         self.scratch = 0
         self.reads_memory = False
 
@@ -239,6 +249,7 @@ class Scheduler:
     def read(self, node: Node, *arrays: Array) -> None:
         """``node`` can be read from the start: it is the sum of ``arrays``."""
         self.levels[node] = 0
+        self.inputs[node] = arrays
         self.program.values[node] = Value(arrays, 0, 0)
 
     def read_memory(self, nodes: Mapping[str, Node]) -> None:
@@ -298,6 +309,8 @@ class Scheduler:
         """The array of a value that is the same for all rows."""
         if node not in self.outside:
             shape = node.meta["val"].shape
+            if node in self.of_rows:
+                raise unsupported(node, "rows change their shape")
             if kind == "weight":
                 array = self.array(label(node), kind, int(shape[1]), int(shape[0]))
             elif len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
@@ -309,9 +322,33 @@ class Scheduler:
         return self.outside[node]
 
     def level(self, node: Node) -> int:
-        if node not in self.levels:
-            self.levels[node] = self._level(node)
+        """The first stage in which ``node`` can be used."""
+        stack = [node]
+        while stack:
+            top = stack[-1]
+            missing = [] if top in self.levels else self._unknown(top)
+            if missing:
+                stack += reversed(missing)
+                continue
+            if top not in self.levels:
+                self.levels[top] = self._level(top)
+            stack.pop()
         return self.levels[node]
+
+    def _unknown(self, node: Node) -> list[Node]:
+        """What must have a level before ``node`` can have one."""
+        is_split = node.target is aten.split_with_sizes.default
+        if node.target in CONSTANTS or not (is_row(node) or is_split):
+            return []
+        if self.reads_memory and node.target in SUMS and is_grid(node.args[0]):
+            return []
+        if is_slice(node):
+            sources = [sliced(node)[0]]
+        elif node.target is operator.getitem:
+            return []  # of several results, which no kernel has
+        else:
+            sources = node.all_input_nodes[: 1 if node.target in PRODUCTS else None]
+        return [n for n in sources if n not in self.levels]
 
     def _level(self, node: Node) -> int:
         if node.target in CONSTANTS:
@@ -330,48 +367,41 @@ class Scheduler:
         if node.target in SUMS:
             return self._sum(node)
         if is_cat(node):
-            array, column = self.in_memory(node)
-            level = 1 + max(self.level(part) for part in node.args[0])
+            array, column, level = self.place(node)
             self.program.values[node] = Value((array,), column, level)
             return level
         if is_slice(node):
             return self.level(sliced(node)[0])
-        supported(node)
+        supported(node, self.dtype)
         return max((self.level(n) for n in node.all_input_nodes), default=0)
 
-    def in_memory(self, node: Node) -> tuple[Array, int]:
-        """The array and the column where ``node`` is or will be; it is written if need be."""
+    def place(self, node: Node) -> tuple[Array, int, int]:
+        """The array and the column where ``node`` is or will be as a whole, and the first stage in
+        which it is there; it is written if need be."""
         value = self.program.values.get(node)
         if value is not None and len(value.arrays) == 1:
-            return value.arrays[0], value.column
-        if is_slice(node):
+            return value.arrays[0], value.column, value.stage
+        if is_slice(node) and self.home(node) is None:
             source, start = sliced(node)
-            array, column = self.in_memory(source)
-            return array, column + start
+            array, column, level = self.place(source)
+            return array, column + start, level
         home = self.home(node)
-        if home is not None:
-            return home
-        array = self.temporary(width(node))
-        self.settle(node, array)
-        self.write(node, array)
-        return array, 0
-
-    def _ready(self, node: Node) -> int:
-        """The first stage in which ``node`` lies in memory as a whole."""
-        if is_slice(node):
-            return self._ready(sliced(node)[0])
-        value = self.program.values.get(node)
-        if value is not None and len(value.arrays) == 1:
-            return value.stage
-        return self.level(node) + (0 if is_cat(node) else 1)
+        if home is None:
+            home = self.temporary(width(node)), 0
+            self.settle(node, *home)
+            self.write(node, *home)
+        if is_cat(node):
+            return *home, max(self.level(part) for part in node.args[0]) + 1
+        return *home, self.level(node) + 1
 
     def _product(self, node: Node) -> int:
         left, right = node.args[0], node.args[1]
         if is_row(right) or not is_row(left):
             raise unsupported(node, "a matrix product needs a parameter on its right")
-        self.level(left)
-        source, column = self.in_memory(left)
-        level = self._ready(left)
+        for factor in (left, right):
+            if factor.meta["val"].dtype != self.dtype:
+                raise unsupported(node, f"a factor is of {factor.meta['val'].dtype}")
+        source, column, level = self.place(left)
         target = self.temporary(width(node))
         weight = self.parameter(right, "weight")
         self.stage(level).products.append(Product(node, source, column, weight, target))
@@ -380,8 +410,7 @@ class Scheduler:
 
     def _sum(self, node: Node) -> int:
         source: Any = node.args[0]
-        dims: Any = node.args[1] if len(node.args) > 1 else ()
-        if [d % 2 for d in dims] != [1] or source.meta["val"].ndim != 2:
+        if not is_feature_sum(node):
             raise unsupported(node, "a reduction that is not over the features")
         level = self.level(source)
         array = self.temporary(1)
@@ -414,23 +443,25 @@ class Scheduler:
         grid.leaves |= leaves
         return level, grid
 
-    def _leaves(self, node: Node, leaves: dict[Node, tuple[Array, int]]) -> int:
+    def _leaves(self, root: Node, leaves: dict[Node, tuple[Array, int]]) -> int:
         """Where the vectors are from which the grid is made, and the stage when all are there."""
-        if node in self.program.memory or node.target in CONSTANTS:
-            return 0
-        if node.target is aten.unsqueeze.default:
-            vector: Any = node.args[0]
-            if is_row(vector):
-                self.level(vector)
-                leaves[node] = self.in_memory(vector)
-                return self._ready(vector)
-            leaves[node] = self.parameter(vector, "vector"), 0
-            return 0
-        if not is_row(node):
-            leaves[node] = self.parameter(node, "vector"), 0
-            return 0
-        supported(node)
-        return max(self._leaves(source, leaves) for source in node.all_input_nodes)
+        level, stack, seen = 0, [root], set()
+        while stack:
+            node = stack.pop()
+            if node in seen or node in self.program.memory or node.target in CONSTANTS:
+                continue
+            seen.add(node)
+            vector: Any = node.args[0] if node.target is aten.unsqueeze.default else node
+            if not is_row(vector):
+                leaves[node] = self.parameter(vector, "vector"), 0
+            elif vector is not node:
+                array, column, stage = self.place(vector)
+                leaves[node] = array, column
+                level = max(level, stage)
+            else:
+                supported(node, self.dtype)
+                stack.extend(node.all_input_nodes)
+        return level
 
 
 def is_cat(node: Node) -> bool:
@@ -446,17 +477,34 @@ POINTWISE: set[Any] = CHEAP | {
 }  # fmt: skip
 
 
-def supported(node: Node) -> None:
-    """Raise unless ``node`` is pointwise work that an emitter knows."""
+def is_feature_sum(node: Node) -> bool:
+    """Whether a reduction is over the features of each row."""
+    source: Any = node.args[0]
+    dims: Any = node.args[1] if len(node.args) > 1 else ()
+    return [d % 2 for d in dims] == [1] and source.meta["val"].ndim == 2
+
+
+def is_supported(node: Node, dtype: torch.dtype) -> bool:
+    """Whether ``node`` is pointwise work that an emitter knows."""
+    try:
+        supported(node, dtype)
+    except CompileError:
+        return False
+    return True
+
+
+def supported(node: Node, dtype: torch.dtype) -> None:
+    """Raise unless ``node`` is pointwise work of that type that an emitter knows."""
     if node.target not in POINTWISE or (node.target is operator.getitem and not is_slice(node)):
         raise unsupported(node, "there is no kernel for it")
     value = node.meta["val"]
-    if isinstance(value, torch.Tensor) and not value.dtype.is_floating_point:
+    if isinstance(value, torch.Tensor) and value.dtype != dtype:
         arithmetic = node.target in (aten.add.Tensor, aten.mul.Tensor, aten.sub.Tensor)
         chosen = node.target is aten.where.self and all(
             not isinstance(a, Node) or a.target in CONSTANTS for a in node.args[1:]
         )
-        if not chosen and (value.dtype != torch.bool or arithmetic):
+        is_float = value.dtype.is_floating_point or value.dtype.is_complex
+        if is_float or (not chosen and (value.dtype != torch.bool or arithmetic)):
             raise unsupported(node, f"it yields {value.dtype}")
     if node.target in RESHAPES:
         source = node.args[0]
@@ -464,9 +512,3 @@ def supported(node: Node) -> None:
             raise unsupported(node, "rows change their shape")
     if node.target is aten.slice.Tensor and len(node.args) > 4 and node.args[4] != 1:
         raise unsupported(node, "a slice with a step")
-
-
-def unsupported(node: Node, why: str) -> CompileError:
-    maker = node.args[0] if node.target is operator.getitem else node
-    name = str(maker.target).removeprefix("aten.").split(".")[0]
-    return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")

@@ -6,36 +6,57 @@ so that no derivative is written by hand anywhere, and everything is decomposed 
 
 import linecache
 import math
+import operator
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import FrameType
 from typing import Any, cast
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch._decomp import core_aten_decompositions, get_decompositions
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd.graph import saved_tensors_hooks
-from torch.func import functional_call
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.func import functionalize
 from torch.fx import traceback as fx_traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from saiki.cell import Cell, as_states
-from saiki.errors import CompileError, SaikiError
+from saiki.compiler.twin import Twin
+from saiki.compiler.watch import Watch
+from saiki.errors import CompileError, SaikiError, TraceError
 
 aten = torch.ops.aten
 
-ROWS = 1_000_003
-"""Rows of the batch while tracing: a prime no other size equals, so that it marks the batch."""
 
-EXTENTS = (1_000_033, 1_000_037, 1_000_039, 1_000_081)
-"""Sizes of memory while tracing, where they may be others in each call: the primes of the names."""
-_OTHERS = (1_000_099, 1_000_117, 1_000_121, 1_000_133)
-"""Other primes, which tell whether a step depends on them."""
+@dataclass(frozen=True)
+class Sizes:
+    """What stands for sizes that differ from call to call: primes that no other size equals."""
+
+    rows: int
+    """Of the batch."""
+    extents: tuple[int, ...]
+    """Of memory."""
+
+    def name(self, size: int) -> tuple[int, ...]:
+        """The size as a product of a number and powers of these."""
+        powers = []
+        for prime in (self.rows, *self.extents):
+            power = 0
+            while size and size % prime == 0:
+                size, power = size // prime, power + 1
+            powers.append(power)
+        return size, *powers
+
+
+FIRST = Sizes(1_000_003, (1_000_033, 1_000_037, 1_000_039, 1_000_081))
+SECOND = Sizes(1_000_151, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
+"""Others, which tell whether anything but sizes depends on them."""
+ROWS = FIRST.rows
 
 _DECOMPOSED = (
     aten._softmax,
@@ -120,12 +141,13 @@ class Trace:
     """
 
     graph: fx.Graph
+    dtype: torch.dtype
     x: fx.Node
     states: tuple[fx.Node, ...]
     parameters: dict[str, fx.Node]
-    """Parameters and buffers by their name in the cell."""
+    """Parameters and buffers by their name in the cell; then what else ``step`` reads, by its path."""
     constants: dict[fx.Node, Tensor]
-    """Tensors that ``step`` takes from elsewhere."""
+    """Tensors that ``step`` makes of numbers."""
     memory: dict[str, fx.Node]
     """Without its sizes of 1."""
     extents: dict[str, int]
@@ -143,126 +165,313 @@ class Trace:
         return str(self.graph)
 
 
-def trace(cell: Cell, dtype: torch.dtype, again: bool = False) -> Trace:
-    """The graph of ``cell`` for inputs of that type; ``again`` with other sizes of memory.
+def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
+    """The graph of ``cell`` for inputs of that type.
+
+    It is traced twice, with other sizes of batch and memory; what comes out must differ in sizes
+    alone.
 
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
     """
-    tensors = {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
-    names = list(tensors)
-    learnt = [name for name, p in cell.named_parameters() if p.is_floating_point()]
-
-    extents = _extents(cell, again)
-    shapes = {
-        name: tuple(extents[n] if isinstance(n, str) else n for n in shape)
-        for name, shape in cell.memory_shapes.items()
-    }
-
-    def joint(
-        x: Tensor,
-        states: list[Tensor],
-        memory: list[Tensor],
-        parameters: list[Tensor],
-        cotangents: list[Tensor],
-    ) -> tuple[Any, ...]:
-        values = dict(zip(names, parameters, strict=True))
-        read = {n: m.view(ROWS, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
-        with _Lines(cell):
-            new = as_states(functional_call(cell, values, (x, *states), read))
-        wanted = [x, *states, *memory, *(values[name] for name in learnt)]
-        differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
-        if not differentiable:
-            return tuple(new), (None,) * len(wanted)
-        gradients = torch.autograd.grad(
-            [n for n, _ in differentiable],
-            wanted,
-            [g for _, g in differentiable],
-            allow_unused=True,
+    if watch.asked:
+        raise CompileError(
+            f"step of {type(cell).__name__} may read {watch.asked[0]}, which a kernel cannot answer"
         )
-        return tuple(new), gradients
-
-    table = {
-        **core_aten_decompositions(),
-        **get_decompositions(_DECOMPOSED),
-        **_DECOMPOSITIONS,
-    }
-    norms = {norm: table.pop(norm) for norm in _WHOLE}
-    with torch.inference_mode(False), FakeTensorMode(allow_non_fake_inputs=True):
-        states = [torch.empty(ROWS, n, dtype=dtype).requires_grad_() for n in cell.state_sizes]
-        arguments = (
-            torch.empty(ROWS, cell.input_size, dtype=dtype).requires_grad_(),
-            states,
-            [torch.empty(ROWS, *core(s), dtype=dtype).requires_grad_() for s in shapes.values()],
-            [
-                torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in learnt)
-                for name, t in tensors.items()
-            ],
-            [torch.empty(ROWS, n, dtype=dtype) for n in cell.state_sizes],
-        )
-    tracer = make_fx(
-        joint,
-        decomposition_table=table,
-        tracing_mode="fake",
-        _allow_non_fake_inputs=True,
-    )
     try:
-        # whatever the caller is in: no gradients, a checkpoint that packs what autograd saves
-        same = saved_tensors_hooks(lambda saved: saved, lambda saved: saved)
-        modes = torch.inference_mode(False), torch.enable_grad(), fx_traceback.preserve_node_meta()
-        with modes[0], modes[1], modes[2], same:
-            module = tracer(*arguments)
+        found = _Capture(cell, watch, dtype, FIRST)
+        _same_but_for_sizes(cell, found, _Capture(cell, watch, dtype, SECOND))
     except SaikiError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        where = _line_of_step(cell, traceback.extract_tb(error.__traceback__))
-        raise CompileError(
-            f"step of {type(cell).__name__} cannot be traced{where}: {reason}"
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        at = _line_of_step(cell, traceback.extract_tb(error.__traceback__))
+        raise TraceError(
+            f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
         ) from error
-    graph = module.graph
-    _without_mutation(cell, graph)
-    constants = {
-        node: getattr(module, str(node.target)) for node in graph.nodes if node.op == "get_attr"
-    }
+    graph, nodes = found.module.graph, found.inputs
     _simplify(graph)
-    x, *rest = (node for node in graph.nodes if node.op == "placeholder")
-    k, m = len(states), len(states) + len(shapes)
-    _split_norms(graph, rest[:m], {**table, **norms})
-    _split_addmm(graph, rest[:m])
+    states, memory = nodes.states, list(nodes.memory.values())
+    _split_norms(graph, [*states, *memory])
+    _split_addmm(graph, [*states, *memory])
     output = next(node for node in graph.nodes if node.op == "output").args[0]
-    new_states, gradients = _unflatten(output, k)
-    labels = ["x", *cell.state_names, *shapes, *names, *(f"d_{name}" for name in cell.state_names)]
-    for node, label in zip((x, *rest), labels, strict=True):
+    new_states, gradients = _unflatten(output, len(states))
+    k, m = 1 + len(states), 1 + len(states) + len(memory)
+    d_parameters = dict(zip(found.learnt, gradients[m:], strict=True))
+    # a tensor may be read as itself and as what takes its place in the cell
+    own = list(watch.places)[: watch.parameters]
+    parameters = {n: p for n, p in nodes.tensors.items() if n in own or p.users}
+    for node, label in nodes.labels():
         node.meta["label"] = label
-    d_parameters = dict(zip(learnt, gradients[1 + m :], strict=True))
     return Trace(
         graph=graph,
-        x=x,
-        states=tuple(rest[:k]),
-        memory=dict(zip(shapes, rest[k:m], strict=True)),
-        extents=extents,
-        parameters=dict(zip(names, rest[m : m + len(names)], strict=True)),
-        constants=constants,
-        cotangents=tuple(rest[m + len(names) :]),
+        dtype=dtype,
+        x=nodes.x,
+        states=tuple(states),
+        memory=nodes.memory,
+        extents=found.extents,
+        parameters=parameters,
+        constants=found.constants,
+        cotangents=tuple(nodes.cotangents),
         new_states=new_states,
         d_x=gradients[0],
-        d_states=gradients[1 : 1 + k],
-        d_parameters=d_parameters,
-        d_memory=dict(zip(shapes, gradients[1 + k : 1 + m], strict=True)),
+        d_states=gradients[1:k],
+        d_parameters={name: d_parameters.get(name) for name in parameters},
+        d_memory=dict(zip(nodes.memory, gradients[k:m], strict=True)),
     )
 
 
-def _extents(cell: Cell, again: bool) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Inputs:
+    """The placeholders of a graph."""
+
+    x: fx.Node
+    states: list[fx.Node]
+    state_names: tuple[str, ...]
+    memory: dict[str, fx.Node]
+    tensors: dict[str, fx.Node]
+    cotangents: list[fx.Node]
+
+    def labels(self) -> Iterator[tuple[fx.Node, str]]:
+        """What a person calls each."""
+        yield self.x, "x"
+        yield from zip(self.states, self.state_names, strict=True)
+        yield from ((node, name) for name, node in (*self.memory.items(), *self.tensors.items()))
+        names = (f"d_{name}" for name in self.state_names)
+        yield from zip(self.cotangents, names, strict=True)
+
+
+class _Capture:
+    """A step and its vector-Jacobian product, run once for a size of the batch and of memory.
+
+    It is run on a twin of the cell, in place of whose tensors are ones that hold no numbers. First
+    PyTorch records what it does, its own autograd behind it; that record is then made functional
+    and decomposed.
+    """
+
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, sizes: "Sizes") -> None:
+        self.cell, self.watch, self.sizes = cell, watch, sizes
+        self.extents = _extents(cell, sizes)
+        self.shapes = {
+            name: tuple(self.extents[n] if isinstance(n, str) else n for n in shape)
+            for name, shape in cell.memory_shapes.items()
+        }
+        real = dict(zip(watch.places, watch.tensors(), strict=True))
+        for name, tensor in real.items():
+            if tensor.layout != torch.strided or isinstance(tensor, FakeTensor):
+                raise CompileError(f"the tensor {name} is of a kind that no kernel reads")
+        self.real = real
+        self.learnt = [
+            name for name, t in real.items()
+            if t.is_floating_point() and (t.requires_grad or isinstance(t, nn.Parameter))
+        ]  # fmt: skip
+        rows = sizes.rows
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            arguments = (
+                torch.empty(rows, cell.input_size, dtype=dtype).requires_grad_(),
+                [torch.empty(rows, n, dtype=dtype).requires_grad_() for n in cell.state_sizes],
+                [
+                    torch.empty(rows, *core(s), dtype=dtype).requires_grad_()
+                    for s in self.shapes.values()
+                ],
+                [
+                    torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in self.learnt)
+                    for name, t in real.items()
+                ],
+                [torch.empty(rows, n, dtype=dtype) for n in cell.state_sizes],
+            )
+        options: dict[str, Any] = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
+        with fx_traceback.preserve_node_meta():
+            recorded = make_fx(lambda *a: self._joint(*a), **options)(*arguments)
+            _refuse_chance(cell, recorded.graph)
+            _without_detach(recorded.graph)
+            real_inputs = _lift(recorded)
+            flat = [*tree_leaves(arguments), *(mode.from_tensor(t) for t in real_inputs)]
+            with mode:
+                flat = [t.detach() for t in flat]
+
+            def replay(*values: Tensor) -> Any:
+                return fx.Interpreter(recorded).run(*values)
+
+            functional = functionalize(replay, remove="mutations")
+            self.module = make_fx(functional, decomposition_table=_table(), **options)(*flat)
+        self._name_inputs(real_inputs)
+        _refuse_mutation(cell, self.module.graph)
+
+    def _joint(
+        self,
+        x: Tensor,
+        states: list[Tensor],
+        memory: list[Tensor],
+        given: list[Tensor],
+        cotangents: list[Tensor],
+    ) -> tuple[Any, ...]:
+        values = dict(zip(self.real, given, strict=True))
+        twin = Twin({id(self.real[name]): values[name] for name in self.real})
+        cell = twin.of(self.cell)
+        shapes = self.shapes
+        read = {
+            n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)
+        }
+        with _Lines(self.cell):
+            new = as_states(cell(x, *states, **read))
+        changed = twin.changed()
+        if changed:
+            raise CompileError(
+                f"step of {type(self.cell).__name__} changes {changed} of its cell, which a loop "
+                "of steps must see"
+            )
+        outside = [self.real[n] for n in self.learnt if self.real[n].requires_grad]
+        wanted = [x, *states, *memory, *(values[name] for name in self.learnt), *outside]
+        differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
+        if not differentiable:
+            return tuple(new), (None,) * (len(wanted) - len(outside))
+        gradients = list(
+            torch.autograd.grad(
+                [n for n, _ in differentiable],
+                wanted,
+                [g for _, g in differentiable],
+                allow_unused=True,
+            )
+        )
+        first = len(wanted) - len(outside) - len(self.learnt)
+        rest = iter(gradients[len(wanted) - len(outside) :])
+        for i, name in enumerate(self.learnt, first):
+            other = next(rest) if self.real[name].requires_grad else None
+            if other is not None:
+                gradients[i] = other if gradients[i] is None else gradients[i] + other
+        return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
+
+    def _name_inputs(self, real_inputs: Sequence[Tensor]) -> None:
+        """Sort the placeholders; those of tensors that the step found elsewhere become one with
+        those of the same tensors in the cell, or constants."""
+        graph = self.module.graph
+        first, *rest = (node for node in graph.nodes if node.op == "placeholder")
+        found = iter(rest)
+        take = lambda names: [next(found) for _ in names]  # noqa: E731
+        states, memory = take(self.cell.state_sizes), take(self.shapes)
+        tensors, cotangents = take(self.real), take(self.cell.state_sizes)
+        self.inputs = _Inputs(
+            first,
+            states,
+            self.cell.state_names,
+            dict(zip(self.shapes, memory, strict=True)),
+            dict(zip(self.real, tensors, strict=True)),
+            cotangents,
+        )
+        names = {id(tensor): name for name, tensor in self.real.items()}
+        self.constants: dict[fx.Node, Tensor] = {}
+        for node, tensor in zip(found, real_inputs, strict=True):
+            name = names.get(id(tensor))
+            if name is not None:
+                node.replace_all_uses_with(self.inputs.tensors[name])
+                graph.erase_node(node)
+            elif tensor.requires_grad:
+                raise CompileError(
+                    f"step of {type(self.cell).__name__} reads a tensor of shape "
+                    f"{tuple(tensor.shape)} that requires a gradient and is held neither by its "
+                    "cell nor by a global or closure; register it as a parameter"
+                )
+            else:
+                self.constants[node] = tensor
+
+
+@cache
+def _table(norms: bool = False) -> dict[Any, Any]:
+    """How operations are decomposed; layer normalisations, too, if ``norms``."""
+    table = {**core_aten_decompositions(), **get_decompositions(_DECOMPOSED), **_DECOMPOSITIONS}
+    return {op: how for op, how in table.items() if norms or op not in _WHOLE}
+
+
+def _lift(module: fx.GraphModule) -> list[Tensor]:
+    """Make placeholders of the tensors that a graph holds; which those are."""
+    found: dict[int, tuple[fx.Node, Tensor]] = {}
+    graph = module.graph
+    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+    for node in list(graph.nodes):
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(module, str(node.target))
+        if id(tensor) not in found:
+            with graph.inserting_after(last):
+                last = graph.placeholder(f"constant_{len(found)}")
+            found[id(tensor)] = last, tensor
+        node.replace_all_uses_with(found[id(tensor)][0])
+        graph.erase_node(node)
+    return [tensor for _, tensor in found.values()]
+
+
+def _without_detach(graph: fx.Graph) -> None:
+    """In the record autograd has done its work, and what it was kept from seeing is the same."""
+    for node in list(graph.nodes):
+        if node.target is aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def _refuse_chance(cell: Cell, graph: fx.Graph) -> None:
+    for node in graph.nodes:
+        tags = getattr(node.target, "tags", ())
+        if torch.Tag.nondeterministic_seeded in tags:
+            raise CompileError(
+                f"{_name(node)} draws random numbers in step of {type(cell).__name__}{where(node)}"
+            )
+
+
+def _refuse_mutation(cell: Cell, graph: fx.Graph) -> None:
+    """What functionalisation leaves are changes of what the step was given or sees elsewhere."""
+    for node in graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            raise CompileError(
+                f"step of {type(cell).__name__} changes a tensor in place that it was given or "
+                f"sees elsewhere{where(node)}; write it without"
+            )
+
+
+def _same_but_for_sizes(cell: Cell, ours: _Capture, other: _Capture) -> None:
+    """Raise unless two captures differ in the sizes of batch and memory alone."""
+    a, b = list(ours.module.graph.nodes), list(other.module.graph.nodes)
+    for one, two in zip(a, b, strict=False):
+        same = one.target == two.target or one.op == "placeholder" == two.op
+        if not same or _numbers(one, ours.sizes) != _numbers(two, other.sizes):
+            raise unsupported(one, "it depends on the number of rows, or on the size of a memory")
+    same = len(a) == len(b) and all(
+        torch.equal(s, t)
+        for s, t in zip(ours.constants.values(), other.constants.values(), strict=True)
+    )
+    if not same:
+        raise CompileError(
+            f"step of {type(cell).__name__} depends on the number of rows, or on the size of a "
+            "memory"
+        )
+
+
+def _numbers(node: fx.Node, sizes: "Sizes") -> str:
+    """What a node takes; sizes of batch and memory by their names, where sizes are meant."""
+
+    def seen(value: Any, is_size: bool) -> Any:
+        if isinstance(value, fx.Node):
+            return value.name
+        if isinstance(value, list | tuple):
+            return [seen(v, True) for v in value]
+        if is_size and isinstance(value, int) and not isinstance(value, bool):
+            return sizes.name(value)
+        return repr(value)
+
+    is_size = node.target is aten.slice.Tensor
+    return repr([seen(arg, is_size) for arg in (*node.args, *node.kwargs.items())])
+
+
+def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:
     """The size that stands for each named one while tracing."""
     shapes = cell.memory_shapes.values()
     names = dict.fromkeys(size for shape in shapes for size in shape if isinstance(size, str))
-    primes = _OTHERS if again else EXTENTS
-    if len(names) > len(primes):
+    if len(names) > len(sizes.extents):
         raise CompileError(
-            f"the memory of {type(cell).__name__} has more than {len(primes)} named sizes"
+            f"the memory of {type(cell).__name__} has more than {len(sizes.extents)} named sizes"
         )
-    return dict(zip(names, primes, strict=False))
+    return dict(zip(names, sizes.extents, strict=False))
 
 
 def core(shape: Sequence[int]) -> tuple[int, ...]:
@@ -272,14 +481,14 @@ def core(shape: Sequence[int]) -> tuple[int, ...]:
 
 def is_extent(size: Any) -> bool:
     """Whether the number stands for a size of memory that may be another in each call."""
-    return size in EXTENTS or size in _OTHERS
+    return size in FIRST.extents
 
 
 _WHOLE = (aten.native_layer_norm.default,)
 """Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
 
 
-def _split_norms(graph: fx.Graph, states: list[fx.Node], table: Any) -> None:
+def _split_norms(graph: fx.Graph, states: list[fx.Node]) -> None:
     """Inside the loop a layer normalisation is made of plain operations."""
     of_state = set(states)
     for node in list(graph.nodes):
@@ -297,7 +506,8 @@ def _split_norms(graph: fx.Graph, states: list[fx.Node], table: Any) -> None:
             known = dict(zip(inputs, values, strict=True))
             return norm(*fx.node.map_arg(node.args, known.__getitem__))
 
-        parts = make_fx(whole, decomposition_table=table)(*(n.meta["val"] for n in inputs)).graph
+        values = (n.meta["val"] for n in inputs)
+        parts = make_fx(whole, decomposition_table=_table(norms=True))(*values).graph
         copies: dict[fx.Node, Any] = {}
         given = iter(inputs)
         with graph.inserting_before(node):
@@ -387,6 +597,13 @@ def is_row(node: fx.Node) -> bool:
     return isinstance(value, Tensor) and value.ndim >= 1 and value.shape[0] == ROWS
 
 
+def is_value(node: fx.Node, dtype: torch.dtype) -> bool:
+    """Whether a loop of that type can read and write it: numbers of the type, or flags, in one
+    vector for each row."""
+    value = node.meta.get("val")
+    return is_row(node) and value.ndim <= 2 and value.dtype in (dtype, torch.bool)
+
+
 def is_grid(node: Any) -> bool:
     """Whether the value has features over features for each row; see :mod:`saiki.compiler.grid`."""
     return is_row(node) and node.meta["val"].ndim == 3
@@ -397,6 +614,13 @@ def where(node: fx.Node) -> str:
     return node.stack_trace or ""
 
 
+_READS = {
+    Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__float__, Tensor.__int__,
+    Tensor.__bool__, Tensor.__index__, Tensor.__complex__, torch.equal,
+}  # fmt: skip
+"""What makes numbers of Python of those of a tensor."""
+
+
 class _Lines(TorchFunctionMode):
     """Notes for each operation which line of ``step`` it comes from."""
 
@@ -405,6 +629,12 @@ class _Lines(TorchFunctionMode):
         self.code = type(cell).step.__code__
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        real = args and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor)
+        if real and func in _READS:
+            raise CompileError(
+                f"step reads the numbers of a tensor of shape {tuple(args[0].shape)}, which may be "
+                "others at the next call"
+            )
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back
@@ -426,44 +656,11 @@ def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:
     return ""
 
 
-_VIEWS = {"view", "permute", "slice", "squeeze", "unsqueeze", "expand", "select", "split", "alias"}
-
-
-def _without_mutation(cell: Cell, graph: fx.Graph) -> None:
-    """Replace each operation in place by the one that returns its result.
-
-    Raises:
-        CompileError: what is changed is an input of the step, or has views.
-    """
-    order = {node: i for i, node in enumerate(graph.nodes)}
-    for node in list(graph.nodes):
-        if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
-            continue
-        if torch.Tag.nondeterministic_seeded in node.target.tags:
-            raise CompileError(
-                f"{_name(node)} draws random numbers in step of {type(cell).__name__}{where(node)}"
-            )
-        if not node.target._schema.is_mutable:
-            continue
-        changed = node.args[0]
-        views = any(_name(user).split("_")[0] in _VIEWS for user in changed.users)
-        if changed.op != "call_function" or views or _name(changed).split("_")[0] in _VIEWS:
-            raise CompileError(
-                f"{_name(node)} changes a tensor in place that step of {type(cell).__name__} was "
-                f"given or sees elsewhere{where(node)}; write it without"
-            )
-        if _name(node) == "copy_":
-            result = node.args[1]
-        else:
-            packet = getattr(aten, _name(node).removesuffix("_"))
-            node.target = getattr(packet, node.target._overloadname)
-            result = node
-        for user in list(changed.users):
-            if user is not node and order.get(user, 0) > order[node]:
-                user.replace_input_with(changed, result)
-        if result is not node:
-            node.replace_all_uses_with(result)
-            graph.erase_node(node)
+def unsupported(node: fx.Node, why: str) -> CompileError:
+    """What to raise at an operation that cannot be compiled."""
+    maker = node.args[0] if node.target is operator.getitem else node
+    name = str(maker.target).removeprefix("aten.").split(".")[0]
+    return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")
 
 
 def _name(node: fx.Node) -> str:

@@ -26,9 +26,8 @@ from saiki.compiler.program import (
     Store,
     is_slice,
     sliced,
-    unsupported,
 )
-from saiki.compiler.trace import is_extent, is_row, width
+from saiki.compiler.trace import is_extent, is_row, unsupported, width
 
 aten = torch.ops.aten
 Node = fx.Node

@@ -1,0 +1,299 @@
+"""The loops of compiled cells, held to what the eager loop computes.
+
+A kernel is proved on the first batch it is given (:mod:`saiki.compiler.trial`), forward and, when
+it is first needed, backward; one step of it is compared again from time to time. A kernel that
+fails, or whose cell has changed since a graph was made that calls it, is not run: the eager loop
+takes its place inside the operators, so that whoever called them gets what is right.
+"""
+
+import itertools
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import saiki
+from saiki import eager
+from saiki.compiler import trial
+from saiki.compiler.clean_room import in_clean_room
+from saiki.compiler.layer import CompiledCell
+from saiki.compiler.loops import Path, backward, compiled_cell, forward
+from saiki.compiler.twin import Twin
+from saiki.compiler.watch import Watch
+from saiki.errors import CompileError
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the cells of a call, and what of the tensors is its own."""
+
+    cell: CompiledCell
+    reverse: bool
+    states: list[Tensor]
+    parameters: list[Tensor]
+    memory: list[Tensor]
+
+    def eagerly(
+        self, x: Tensor, lengths: Tensor | None, time_first: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """y and the last states by the eager loop."""
+        real = self.cell.real_tensors()
+        replaced = {id(r): t for r, t in zip(real, self.parameters, strict=True)}
+        twin = Twin(replaced).of(self.cell.cell)
+        return eager.run(
+            twin, x, tuple(self.states), lengths, self.reverse, time_first, self.memory
+        )
+
+
+def _parts(
+    keys: Sequence[int],
+    reverse: Sequence[bool],
+    states: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    memory: Sequence[Tensor],
+) -> list[_Part]:
+    of_states, of_parameters, of_memory = iter(states), iter(parameters), iter(memory)
+
+    def take(tensors: "itertools.islice[Tensor] | object", count: int) -> list[Tensor]:
+        return list(itertools.islice(tensors, count))  # type: ignore[call-overload]
+
+    found = []
+    for key, back in zip(keys, reverse, strict=True):
+        cell = compiled_cell(key)
+        found.append(
+            _Part(
+                cell,
+                back,
+                take(of_states, cell.states),
+                take(of_parameters, len(cell.names)),
+                take(of_memory, len(cell.memory)),
+            )
+        )
+    return found
+
+
+def guarded_forward(
+    x: Tensor,
+    states: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    lengths: Tensor | None,
+    keys: Sequence[int],
+    reverse: Sequence[bool],
+    time_first: bool,
+    training: bool,
+    memory: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """:func:`~saiki.compiler.loops.forward`, or the eager loop where a kernel is not trusted."""
+    parts = _parts(keys, reverse, states, parameters, memory or ())
+    is_stale = any([_has_changed(part, training) for part in parts])
+    for part in () if is_stale else parts:
+        _prove(part, x, lengths, time_first, training)
+    if not is_stale and not any(part.cell.is_refused for part in parts):
+        results = forward(
+            x, states, parameters, lengths, keys, reverse, time_first, training, memory
+        )
+        right, column = True, 0
+        for part in parts:
+            if saiki.verify and part.cell.checks.due():
+                right = _is_right(part, x, lengths, time_first, results[0], column) and right
+            column += part.cell.output_size
+        if right:
+            return results
+
+    def work() -> tuple[list[Tensor], list[Tensor]]:
+        with torch.no_grad():
+            found = [part.eagerly(x, lengths, time_first) for part in parts]
+        return [y for y, _ in found], [s for _, end in found for s in end]
+
+    outputs, ends = in_clean_room(work)
+    total = len(Path(x, lengths, time_first).rows(x))
+    widths = [n for p in parts for n in p.cell.left_widths(p.memory)] if training else []
+    saved = [x.new_full((total, n), torch.nan) for n in widths]
+    return [torch.cat(outputs, -1), *ends, *saved]
+
+
+def guarded_backward(
+    d_y: Tensor,
+    d_states: Sequence[Tensor],
+    x: Tensor,
+    states: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    lengths: Tensor | None,
+    saved: Sequence[Tensor],
+    keys: Sequence[int],
+    reverse: Sequence[bool],
+    time_first: bool,
+    needs: Sequence[bool],
+    memory: Sequence[Tensor] | None = None,
+) -> list[Tensor]:
+    """:func:`~saiki.compiler.loops.backward`, or autograd through the eager loop where a kernel is
+    not trusted, or was not for the forward pass, which then left NaN."""
+    parts = _parts(keys, reverse, states, parameters, memory or ())
+    for part in parts:
+        _prove(part, x, lengths, time_first, True, backwards=True)
+    by_eager_loop = bool(saved) and bool(saved[0][0, 0].isnan())
+    if not by_eager_loop and not any(part.cell.is_refused for part in parts):
+        return backward(
+            d_y, d_states, x, states, parameters, lengths, saved, keys, reverse, time_first,
+            needs, memory,
+        )  # fmt: skip
+
+    def work() -> list[Tensor]:
+        inputs = [t.detach() for t in (x, *states, *parameters, *(memory or ()))]
+        inputs = [t.requires_grad_(t.is_floating_point()) for t in inputs]
+        given, count = inputs[1:], len(states)
+        learnt = given[count : count + len(parameters)]
+        own = _parts(keys, reverse, given[:count], learnt, given[count + len(parameters) :])
+        found = [part.eagerly(inputs[0], lengths, time_first) for part in own]
+        outputs = [torch.cat([y for y, _ in found], -1), *(s for _, end in found for s in end)]
+        real = [t for part in parts for t in part.cell.real_tensors()]
+        originals = [None] * (1 + count) + [*real] + [None] * len(memory or ())
+        gradients = trial.gradients_of(outputs, [d_y, *d_states], inputs, originals)
+        empty = x.new_empty(0)
+        needed = [needs[0], *[True] * count, *needs[1:]]
+        results = []
+        for i, (gradient, need) in enumerate(zip(gradients, needed, strict=True)):
+            if 0 < i <= count and gradient is None:
+                gradient = torch.zeros_like(states[i - 1])
+            results.append(empty if gradient is None or not need else gradient.contiguous())
+        return results
+
+    return in_clean_room(work)
+
+
+def _has_changed(part: _Part, training: bool) -> bool:
+    """Whether the cell has changed since a graph was made that calls its kernel. A layer that is
+    called itself has just asked."""
+    cell = part.cell
+    if cell.is_fresh:
+        cell.is_fresh = False
+        return False
+    if cell.watch.unchanged():
+        return False
+    watch = Watch(cell.cell)
+    if watch.fingerprint == cell.watch.fingerprint:
+        cell.watch = watch
+        return False
+    message = (
+        f"{type(cell.cell).__name__} has changed since a graph was made that calls its compiled "
+        "loop; make the graph again, after torch.compile by torch.compiler.reset()"
+    )
+    if list(watch.places) != list(cell.watch.places) or (training and cell.left == 0):
+        raise CompileError(message)
+    warnings.warn(f"running step by step: {message}", stacklevel=2)
+    return True
+
+
+def _prove(
+    part: _Part,
+    x: Tensor,
+    lengths: Tensor | None,
+    time_first: bool,
+    training: bool,
+    backwards: bool = False,
+) -> None:
+    """Compare a kernel with the eager loop, the first time it is to run."""
+    cell = part.cell
+    kind = "backward" if backwards else "training" if training else "inference"
+    if kind in cell.proved or cell.is_refused or not saiki.verify:
+        return
+    cell.proved.add(kind)
+    try:
+        problem = _compare(part, x, lengths, time_first, training, backwards)
+    except Exception as error:
+        problem = f"it raised {type(error).__name__}: {error}"
+    if not problem:
+        return
+    message = (
+        f"the compiled loop of {type(cell.cell).__name__} does not compute what its step does "
+        f"({problem}); this is a fault of saiki: please report what layer.explain() prints"
+    )
+    cell.refuse(message)
+
+
+def _compare(
+    part: _Part,
+    x: Tensor,
+    lengths: Tensor | None,
+    time_first: bool,
+    training: bool,
+    backwards: bool,
+) -> str:
+    cell = part.cell
+    sample = trial.Sample(x, lengths, time_first, part.states, part.memory)
+    real = cell.real_tensors()
+    own = cell.watch.parameters  # in place of others, another value cannot be put everywhere
+    parameters = [
+        sample.parameter(p) if i < own and isinstance(t, torch.nn.Parameter) else p
+        for i, (p, t) in enumerate(zip(part.parameters, real, strict=True))
+    ]
+    keys, reverse = [cell.key], [part.reverse]
+    results = forward(
+        sample.x, sample.states, parameters, None, keys, reverse, False, training, sample.memory
+    )
+    y, ends = results[0], results[1 : 1 + cell.states]
+    found: trial.Outcome = {"y": y, **{f"the last state {i}": e for i, e in enumerate(ends)}}
+    cotangents = None
+    if backwards:
+        cotangents = [sample.noise(t) for t in (y, *ends)]
+        floats = [t.is_floating_point() for t in parameters]
+        gradients = backward(
+            cotangents[0], cotangents[1:], sample.x, sample.states, parameters, None,
+            results[1 + cell.states :], keys, reverse, False,
+            [True, *floats, *[True] * len(sample.memory)], sample.memory,
+        )  # fmt: skip
+        names = trial.gradient_names(sample.states, cell.names, sample.memory)
+        present = (g if g.numel() else None for g in gradients)
+        found |= dict(zip(names, present, strict=True))
+    expected = trial.eager_outcome(
+        cell.cell, cell.names, real, sample.x, sample.states, parameters, sample.memory,
+        cotangents, part.reverse,
+    )  # fmt: skip
+    problem = trial.difference(found, expected)
+    if problem or backwards:
+        return problem
+    alone = trial.eager_outcome(  # a step may do something else for a batch of one
+        cell.cell, cell.names, real, sample.x[:1], [s[:1] for s in sample.states], parameters,
+        [m[:1] for m in sample.memory], None, part.reverse,
+    )  # fmt: skip
+    first = {name: None if t is None else t[:1] for name, t in found.items()}
+    problem = trial.difference(first, alone)
+    return problem and f"{problem} for a batch of one"
+
+
+def _is_right(
+    part: _Part, x: Tensor, lengths: Tensor | None, time_first: bool, y: Tensor, column: int
+) -> bool:
+    """Whether one step of what a kernel has computed is what the cell makes of it now."""
+    cell = part.cell
+    path = Path(x, lengths, time_first)
+    walk = path.walk.backwards if part.reverse else path.walk
+    outputs = path.rows(y)[:, column : column + cell.output_size]
+    step = cell.checks.random.randrange(len(walk.counts)) if cell.states == 1 else 0
+    rows = int(walk.counts[step])
+    if step:
+        rows = min(rows, int(walk.counts[step - 1]))
+    at = walk.offsets[step] + torch.arange(rows) * walk.row_stride
+    if step:
+        before = [outputs[walk.offsets[step - 1] + torch.arange(rows) * walk.row_stride]]
+    else:
+        before = [path.sorted(state)[:rows] for state in part.states]
+    memory = [path.sorted(m)[:rows] for m in part.memory]
+    steps = path.rows(x)[at]
+
+    def work() -> Tensor:
+        alone = _Part(cell, False, before, part.parameters, memory)
+        with torch.no_grad():
+            return alone.eagerly(steps.unsqueeze(1), None, False)[0].squeeze(1)
+
+    problem = trial.difference({"y": outputs[at]}, {"y": in_clean_room(work)})
+    if problem:
+        cell.refuse(
+            f"step of {type(cell.cell).__name__} no longer computes what it did when it was "
+            f"compiled ({problem}): it reads something that saiki does not see change, such as a "
+            "file, a clock or a variable of an installed package"
+        )
+    return not problem

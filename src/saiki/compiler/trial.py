@@ -1,0 +1,204 @@
+"""A kernel on trial: what it computes beside what the eager loop does, on the user's own numbers.
+
+A few rows and steps of the first batch that a kernel is given go through the eager loop too; outputs
+and all gradients are compared. Later, at growing intervals, one step at a random place is. What
+differs by more than rounding explains is never returned.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saiki import eager
+from saiki.cell import Cell
+from saiki.compiler.clean_room import in_clean_room
+from saiki.compiler.twin import Twin
+
+ROWS = 3
+"""Rows of the batch that are compared as they are; two more are changed a little, for a batch of
+zeros proves nothing."""
+STEPS = 3
+FIRST_CHECK = 8
+"""A single step is compared at the first call, after so many, after four times as many, and so on."""
+
+
+class Sample:
+    """Some rows and steps of a batch, as ``(batch, time, features)``, and what goes with them."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        time_first: bool,
+        states: Sequence[Tensor],
+        memory: Sequence[Tensor],
+    ) -> None:
+        if x.ndim == 2:
+            assert lengths is not None
+            time = min(STEPS, len(lengths))
+            rows = torch.arange(min(ROWS, int(lengths[time - 1])))
+            starts = (lengths.cumsum(0) - lengths)[:time]
+            part = x[(starts + rows[:, None]).flatten()].view(len(rows), time, -1)
+        else:
+            whole = x.transpose(0, 1) if time_first else x
+            batch, time = whole.shape[:2]
+            rows = torch.arange(min(ROWS, batch))
+            if lengths is not None:
+                rows = lengths.argsort(descending=True)[:ROWS]
+                time = int(lengths[rows].min())
+            part = whole[rows, : min(STEPS, time)]
+        if part.shape[1] == 1:  # two steps, or nothing would go from one to the next
+            part = part.repeat(1, 2, 1)
+        self.random = torch.Generator().manual_seed(0)
+        self.x = self._with_changed(part, 0.05)
+        self.states = [self._with_changed(t[rows], 0.05) for t in states]
+        self.memory = [self._with_changed(t[rows], 0.0) for t in memory]
+
+    def _with_changed(self, rows: Tensor, added: float) -> Tensor:
+        more = rows[torch.arange(2) % len(rows)]
+        if more.is_floating_point():
+            more = more * (1 + 0.1 * self.noise(more)) + added * self.noise(more)
+        return torch.cat((rows, more)).contiguous()
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Random numbers of the shape and type of ``like``."""
+        return torch.randn(like.shape, generator=self.random, dtype=torch.float64).to(like.dtype)
+
+    def parameter(self, tensor: Tensor) -> Tensor:
+        """A parameter a little different; where it is 0 it might hide what is multiplied by it."""
+        if not tensor.is_floating_point():
+            return tensor
+        noise = self.noise(tensor)
+        return torch.where(tensor == 0, 0.05 * noise, tensor * (1 + 0.05 * noise)).to(tensor.dtype)
+
+
+Outcome = dict[str, Tensor | None]
+
+
+def difference(found: Outcome, expected: Outcome) -> str:
+    """What differs by more than rounding explains, and by how much; empty if nothing does."""
+    for kind in (True, False):
+        names = [name for name in expected if name.startswith("∂") == kind]
+        whole = max((_largest(expected[name]) for name in names), default=0.0)
+        for name in names:
+            a, b = found.get(name), expected[name]
+            if a is None or b is None:
+                rest = b if a is None else a
+                if rest is not None and bool((rest != 0).any()):
+                    return f"{name} is {'absent' if a is None else 'not 0'}"
+                continue
+            if a.shape != b.shape:
+                return f"{name} has the shape {tuple(a.shape)} instead of {tuple(b.shape)}"
+            bound = torch.finfo(b.dtype).eps ** 0.5 * max(_largest(b), 0.01 * whole)
+            same = (a == b) | (a.isnan() & b.isnan())
+            off = torch.where(same, 0.0, (a - b).abs())
+            if not bool((off <= bound).all()):
+                return f"{name} is off by {float(off.nan_to_num(torch.inf).max()):.1e}"
+    return ""
+
+
+def _largest(tensor: Tensor | None) -> float:
+    if tensor is None or tensor.numel() == 0:
+        return 0.0
+    return float(tensor.abs().nan_to_num(0.0, posinf=0.0).max())
+
+
+def eager_outcome(
+    cell: Cell,
+    names: Sequence[str],
+    real: Sequence[Tensor],
+    x: Tensor,
+    states: Sequence[Tensor],
+    parameters: Sequence[Tensor],
+    memory: Sequence[Tensor],
+    cotangents: Sequence[Tensor] | None,
+    reverse: bool = False,
+) -> Outcome:
+    """What the eager loop gives; with ``cotangents`` its gradients too.
+
+    Args:
+        names: of the parameters.
+        real: the tensors of the cell in whose place they are.
+    """
+
+    def work() -> Outcome:
+        def leaf(t: Tensor) -> Tensor:
+            return t.detach().requires_grad_(cotangents is not None and t.is_floating_point())
+
+        x_, states_, memory_ = leaf(x), [*map(leaf, states)], [*map(leaf, memory)]
+        given = [
+            leaf(p) if isinstance(r, torch.nn.Parameter) or r.requires_grad else p
+            for p, r in zip(parameters, real, strict=True)
+        ]
+        twin = Twin({id(r): t for r, t in zip(real, given, strict=True)}, clone=True).of(cell)
+        with torch.set_grad_enabled(cotangents is not None):
+            y, ends = eager.run(twin, x_, tuple(states_), None, reverse, memory=memory_)
+        outcome: Outcome = {"y": y.detach()}
+        outcome |= {f"the last state {i}": end.detach() for i, end in enumerate(ends)}
+        if cotangents is None:
+            return outcome
+        leaves = [x_, *states_, *given, *memory_]
+        originals = [None] * (1 + len(states_)) + [*real] + [None] * len(memory_)
+        gradients = gradients_of([y, *ends], cotangents, leaves, originals)
+        names_ = gradient_names(states, names, memory)
+        return outcome | dict(zip(names_, gradients, strict=True))
+
+    return in_clean_room(work)
+
+
+def gradients_of(
+    outputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    originals: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """∂L/∂leaf for each leaf. A step may read the original of a leaf, a global for example, in
+    whose place the leaf could not be put: what arrives there counts."""
+    pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
+    wanted = [t for t in leaves if t.requires_grad]
+    real = [t for t in originals if t is not None and t.requires_grad]
+    if not pairs:
+        return [None] * len(leaves)
+    found = torch.autograd.grad(
+        [o for o, _ in pairs], [*wanted, *real], [c for _, c in pairs], allow_unused=True
+    )
+    of_leaves, of_real = iter(found[: len(wanted)]), iter(found[len(wanted) :])
+    total: list[Tensor | None] = []
+    for leaf, original in zip(leaves, originals, strict=True):
+        parts = [next(of_leaves) if leaf.requires_grad else None]
+        parts.append(next(of_real) if original is not None and original.requires_grad else None)
+        given = [part for part in parts if part is not None]
+        total.append(sum(given[1:], given[0]) if given else None)
+    return total
+
+
+def gradient_names(
+    states: Sequence[Any], names: Sequence[str], memory: Sequence[Any]
+) -> list[str]:
+    """What the gradients of x, states, parameters and memory are called, in this order."""
+    return [
+        "∂L/∂x",
+        *(f"∂L/∂(first state {i})" for i in range(len(states))),
+        *(f"∂L/∂{name}" for name in names),
+        *(f"∂L/∂(memory {i})" for i in range(len(memory))),
+    ]
+
+
+class Checks:
+    """At which calls a single step is compared."""
+
+    def __init__(self) -> None:
+        self.left, self.interval = 1, FIRST_CHECK // 4
+        self.random = random.Random(0)
+
+    def due(self) -> bool:
+        """Whether it is at this call."""
+        self.left -= 1
+        if self.left > 0:
+            return False
+        self.interval *= 4
+        self.left = self.interval
+        return True

@@ -1,0 +1,548 @@
+"""What a kernel depends on beside the arguments of ``step``: found once, watched at every call.
+
+A step reads attributes of its cell, of the modules, objects, lists and dictionaries in it, and
+globals and closures; and it is the code of some functions. A :class:`Watch` follows all of them from
+the cell on. Asking whether anything has changed compares identities alone, some microseconds; only
+where one differs, everything is walked through anew and a *fingerprint* of it compared.
+
+Followed are functions of users, not those of libraries; of the values of attributes that are neither
+numbers, tensors nor modules, those whose name is mentioned in the code that was reached.
+"""
+
+import dis
+import functools
+import operator
+import sys
+import types
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saiki.errors import CompileError
+
+MOST = 5000
+"""Values that are followed at most."""
+LARGEST = 1 << 16
+"""Bytes of an array that are compared at each call."""
+
+_INTERNAL = set(vars(nn.Module())) - {"training"}
+_OWN = {"_given", "_kernels", "_warned", "_built", "_names", "_memory"}
+"""Attributes of our modules that say nothing of what they compute."""
+_LIBRARIES = {"torch", "numpy", "saiki"}
+_INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
+            torch.Size, range, Enum, np.generic)  # fmt: skip
+_UNREAD = {
+    "__init__", "__new__", "__repr__", "__str__", "__doc__", "__module__", "__qualname__",
+    "__dict__", "__weakref__", "__annotations__", "__init_subclass__", "__reduce__",
+    "__reduce_ex__", "__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__del__",
+}  # fmt: skip
+"""Of a class: what no step calls."""
+_ALL = {"vars", "eval", "exec", "globals", "locals", "__dict__"}
+"""Names whose mention means that any attribute may be read."""
+_CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
+"""Modules whose answers are others each time."""
+_ASKED = {
+    "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "requires_grad", "grad_fn",
+    "is_leaf", "is_compiling", "is_autocast_enabled", "is_tracing", "is_scripting",
+}  # fmt: skip
+"""Attributes that tell a step in which mode it runs, which a trace knows of no other call."""
+
+Place = tuple[Any, Any]
+"""A container and the key under which it holds a tensor."""
+
+
+class Watch:
+    """All that a step depends on, as it is now.
+
+    Raises:
+        CompileError: it is more than can be watched, or changes by chance.
+    """
+
+    def __init__(self, cell: nn.Module) -> None:
+        walk = _Walk(cell)
+        self.fingerprint = (*walk.tokens, *enumerate(_settings()))
+        self.places: dict[str, Place] = walk.places
+        """Of each distinct tensor: parameters, buffers, then others, by their path in the cell."""
+        self.parameters = walk.parameters
+        """How many of them are parameters and buffers of the cell."""
+        self.hooks = [h for m in walk.objects if isinstance(m, nn.Module) for h in hooks_of(m)]
+        self.asked = sorted(walk.mentioned & _ASKED)
+        """What the code reads that tells in which mode it runs."""
+        self._walk = walk
+        self._tensors = [table.values() for table in walk.tensor_tables]
+        self._pattern = self._now_pattern()
+        self._tables = [*walk.tables, *walk.tensor_tables]
+        self._keys = [*chain.from_iterable(self._tables)]
+        self._views: list[Any] = [*(table.values() for table in walk.tables), *walk.sequences]
+        self._sizes = [*map(len, self._views), *map(len, self._tables)]
+        self._values = [*chain.from_iterable(self._views)]
+        self._types = [*map(type, walk.objects)]
+        self._read = self._now_read()
+
+    def unchanged(self) -> bool:
+        """Whether everything is as it was, identity by identity."""
+        try:
+            return (
+                all(map(operator.is_, chain.from_iterable(self._views), self._values))
+                and [*map(len, self._views), *map(len, self._tables)] == self._sizes
+                and [*chain.from_iterable(self._tables)] == self._keys
+                and all(map(operator.is_, map(type, self._walk.objects), self._types))
+                and all(map(operator.is_, self._now_read(), self._read))
+                and self._now_pattern() == self._pattern
+                and all(now() == before for now, before in self._walk.values)
+            )
+        except (KeyError, ValueError, AttributeError, RuntimeError):
+            return False  # what was there is gone, or changes under our hands
+
+    def tensors(self) -> list[Tensor]:
+        """The distinct tensors as they now are, in the order of ``places``."""
+        return [owner[key] for owner, key in self.places.values()]
+
+    def _now_read(self) -> list[Any]:
+        """What lies in no container that could be looked through: fields of functions, variables
+        of closures, globals."""
+        found = _settings()
+        for get, source in self._walk.getters:
+            found += get(source)
+        return found
+
+    def _now_pattern(self) -> list[Any]:
+        """Which of the tensors in modules are the same, and how large they are."""
+        tensors = [*chain.from_iterable(self._tensors)]
+        found = list(map(id, tensors))
+        shapes = [None if t is None else (t.shape, t.dtype) for t in tensors]
+        if len(set(found)) == len(found):
+            return shapes
+        first: dict[int, int] = {}
+        return [*shapes, *(first.setdefault(n, i) for i, n in enumerate(found))]
+
+    def remember(self) -> Callable[[], str]:
+        """Note what all containers hold; the function returned puts it back, and returns the
+        name of one that had changed, or nothing."""
+        walk = self._walk
+        kept = [(name, c, list(c)) for name, c in zip(walk.names_of, walk.sequences, strict=False)]
+        tables = [(name, t, dict(t)) for name, t in zip(walk.tables_of, walk.tables, strict=True)]
+        read = [(get, source, tuple(get(source))) for get, source in walk.getters]
+
+        def restore() -> str:
+            changed = ""
+            for name, sequence, content in kept:
+                if not _same(sequence, content):
+                    changed = name
+                    sequence.clear()
+                    sequence.extend(content)
+            for name, table, values in tables:
+                if _same(table, values) and _same(table.values(), values.values()):
+                    continue
+                changed = name
+                if isinstance(table, dict):
+                    table.clear()
+                    table.update(values)
+            for get, source, values in read:
+                if _same(get(source), values):
+                    continue
+                if get is _contents:
+                    changed = "a variable of its closure"
+                    for cell, value in zip(source, values, strict=True):
+                        cell.cell_contents = value
+                elif isinstance(source, dict):
+                    names = get.__reduce__()[1]
+                    changed = next(n for n, v in zip(names, values, strict=True) if source[n] is not v)
+                    source.update(zip(names, values, strict=True))
+            for name, owner, values in walk.class_tables:
+                for key in [k for k, v in values.items() if vars(owner).get(k) is not v]:
+                    changed = f"{name}.{key}"
+                    setattr(owner, key, values[key])
+            return changed
+
+        return restore
+
+
+def _settings() -> list[Any]:
+    """Settings of the process that steps may depend on."""
+    return [torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled()]
+
+
+def hooks_of(module: nn.Module) -> list[Mapping[Any, Any]]:
+    """Where the hooks of a module are."""
+    return [
+        module._forward_hooks, module._forward_pre_hooks, module._backward_hooks,
+        module._backward_pre_hooks,
+    ]  # fmt: skip
+
+
+def all_hooks(cell: nn.Module) -> list[Mapping[Any, Any]]:
+    """Where the hooks of a cell and of the modules in it are."""
+    return [hooks for module in cell.modules() for hooks in hooks_of(module)]
+
+
+def _same(found: Iterable[Any], expected: Iterable[Any]) -> bool:
+    found, expected = list(found), list(expected)
+    return len(found) == len(expected) and all(map(operator.is_, found, expected))
+
+
+class _Contents:
+    """The variables of a closure as a container of tensors."""
+
+    def __getitem__(self, cell: types.CellType) -> Any:
+        return cell.cell_contents
+
+    def __setitem__(self, cell: types.CellType, value: Any) -> None:
+        cell.cell_contents = value
+
+
+CONTENTS = _Contents()
+_FUNCTION = operator.attrgetter("__code__", "__defaults__", "__kwdefaults__", "__closure__")
+
+
+def _contents(cells: Iterable[types.CellType]) -> list[Any]:
+    return [cell.cell_contents for cell in cells]
+
+
+def _same_referent(reference: "weakref.ref[Any]", value: Any) -> bool:
+    return reference() is value
+
+
+@lru_cache(maxsize=4096)
+def _is_library(name: str | None) -> bool:
+    """Whether a module is installed, and so does not change while a program runs."""
+    root = (name or "builtins").partition(".")[0]
+    if root in _LIBRARIES:
+        return True
+    file = getattr(sys.modules.get(root), "__file__", None)
+    if file is None:
+        return root in sys.builtin_module_names
+    return any(part in file for part in _INSTALLED)
+
+
+class _Walk:
+    """Follows everything from a cell on, each value once."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        self.tokens: list[tuple[Any, ...]] = []
+        self.places: dict[str, Place] = {}
+        self.tables: list[Any] = []
+        self.tables_of: list[str] = []
+        self.tensor_tables: list[dict[str, Tensor | None]] = []
+        self.class_tables: list[tuple[str, type, dict[str, Any]]] = []
+        self.sequences: list[Any] = []
+        self.names_of: list[str] = []
+        self.objects: list[Any] = []
+        self.getters: list[tuple[Any, Any]] = []
+        self.values: list[tuple[Callable[[], Any], Any]] = []
+        self.seen: dict[int, str] = {}
+        self.alive: list[Any] = []
+        self.mentioned = {"step", "forward", "backward", "setup_context"}
+        self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
+        self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
+        self._own_tensors(cell)
+        while self.stack:
+            self._visit(*self.stack.pop())
+            if len(self.tokens) > MOST:
+                raise CompileError(
+                    f"step of {type(cell).__name__} can read more than {MOST} values, too many to "
+                    "watch for changes; keep large tables out of the cell, or register them as "
+                    "buffers"
+                )
+
+    def _own_tensors(self, cell: nn.Module) -> None:
+        """Parameters and buffers in the order of ``named_parameters``."""
+        for prefix, module in cell.named_modules():
+            for name, tensor in module._parameters.items():
+                self._place(f"{prefix}.{name}" if prefix else name, tensor, module._parameters, name)
+        for prefix, module in cell.named_modules():
+            for name, tensor in module._buffers.items():
+                self._place(f"{prefix}.{name}" if prefix else name, tensor, module._buffers, name)
+        self.parameters = len(self.places)
+
+    def _place(self, path: str, tensor: Tensor | None, owner: Any, key: Any) -> None:
+        if tensor is not None and id(tensor) not in self.seen:
+            self.seen[id(tensor)] = path
+            self.alive.append(tensor)
+            self.places[path] = owner, key
+
+    def _push(self, path: str, value: Any, place: Place | None = None) -> None:
+        self.stack.append((path, value, place))
+
+    def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
+        """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
+        always."""
+        at_once = isinstance(value, (*_SCALARS, Tensor, nn.Module))
+        if at_once or name in self.mentioned or self.mentioned & _ALL:
+            self._push(path, value, place)
+        else:
+            self.waiting.setdefault(name, []).append((path, value, place))
+
+    def _mention(self, names: Iterable[str]) -> None:
+        new = set(names) - self.mentioned
+        self.mentioned |= new
+        for name in sorted(self.waiting.keys() if new & _ALL else new & self.waiting.keys()):
+            self.stack += self.waiting.pop(name)
+
+    def _visit(self, path: str, value: Any, place: Place | None) -> None:
+        if isinstance(value, np.generic):
+            self.tokens.append((path, repr(value)))
+            return
+        if isinstance(value, _SCALARS):
+            exact = repr(value) if isinstance(value, float | complex) else value
+            self.tokens.append((path, type(value), exact))
+            return
+        if id(value) in self.seen:
+            self.tokens.append((path, "same", self.seen[id(value)]))
+            return
+        self.seen[id(value)] = path
+        self.alive.append(value)
+        match value:
+            case Tensor():
+                self._tensor(path, value, place)
+            case nn.Module():
+                self._module(path, value)
+            case dict():
+                self._table(path, value)
+                for key, item in reversed(value.items()):
+                    self._push(f"{path}[{key!r}]", item, (value, key))
+                self.tokens.append((path, type(value), *map(repr, value)))
+            case list() | deque():
+                self.sequences.append(value)
+                self.names_of.append(path)
+                self.tokens.append((path, type(value), len(value)))
+                for i in reversed(range(len(value))):
+                    self._push(f"{path}[{i}]", value[i], (value, i))
+            case tuple():
+                self.tokens.append((path, type(value), len(value)))
+                for i in reversed(range(len(value))):
+                    self._push(f"{path}[{i}]", value[i], (value, i))
+            case set() | frozenset():
+                self.values.append((functools.partial(frozenset, value), frozenset(value)))
+                self.tokens.append((path, frozenset(map(repr, value))))
+            case np.ndarray():
+                if value.nbytes > LARGEST or value.dtype.hasobject:
+                    raise CompileError(
+                        f"the array {path} is too large to watch for changes; register it as a "
+                        "buffer"
+                    )
+                self.values.append((value.tobytes, value.tobytes()))
+                self.tokens.append((path, value.shape, value.dtype.str, value.tobytes()))
+            case types.FunctionType():
+                self._function(path, value)
+            case types.MethodType():
+                self.tokens.append((path, "method"))
+                self._push(path + ".__self__", value.__self__)
+                self._push(path + ".__func__", value.__func__)
+            case functools.partial():
+                self.tokens.append((path, "partial"))
+                self._push(path + ".keywords", value.keywords)
+                self._push(path + ".args", value.args)
+                self._push(path + ".func", value.func)
+            case property():
+                self.tokens.append((path, "property"))
+                self._push(path + ".fget", value.fget)
+            case staticmethod() | classmethod():
+                self.tokens.append((path, type(value)))
+                self._push(path + ".__func__", value.__func__)
+            case weakref.ref():
+                self.tokens.append((path, "reference"))
+                self.values.append((functools.partial(_same_referent, value, value()), True))
+                self._push(path, value())
+            case types.ModuleType():
+                self.tokens.append((path, "module", value.__name__))
+            case type():
+                self.tokens.append((path, "class", id(value)))
+                self._class(path, value)
+            case _:
+                self._object(path, value)
+
+    def _tensor(self, path: str, tensor: Tensor, place: Place | None) -> None:
+        if place is not None and not isinstance(place[0], tuple):
+            self.places[path] = place
+        elif tensor.requires_grad:
+            raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
+        self.tokens.append((path, *_of_tensor(tensor), tensor.requires_grad, place is None))
+
+    def _module(self, path: str, module: nn.Module) -> None:
+        prefix = path + "." if path else ""
+        own = vars(module)
+        self.objects.append(module)
+        self.tokens.append((path, "module", id(type(module)), module.training))
+        for table in (module._parameters, module._buffers):
+            self.tensor_tables.append(table)
+            for name, tensor in table.items():
+                full = prefix + name
+                if tensor is None:
+                    self.tokens.append((full, None))
+                    continue
+                if id(tensor) not in self.seen:  # of a module that the cell does not know of
+                    self._place(full, tensor, table, name)
+                grad = tensor.requires_grad and table is module._buffers
+                self.tokens.append((full, self.seen[id(tensor)], *_of_tensor(tensor), grad))
+        self._table(path, module._modules)
+        for name, part in reversed(module._modules.items()):
+            self._push(prefix + name, part)
+        self._fields(prefix, {k: v for k, v in own.items() if k not in _INTERNAL}, own)
+        if any(name in own for name in ("_kernels", "_built")):
+            names = [name for name in own if name not in _OWN]
+            self.getters.append((operator.itemgetter(*names), own))
+        else:
+            self._table(path, own)
+        self._class(type(module).__name__, type(module))
+
+    def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
+        for name, value in reversed(fields.items()):
+            if name not in _OWN:
+                self._offer(prefix + name, name, value, (owner, name))
+
+    def _table(self, path: str, table: Any) -> None:
+        self.tables.append(table)
+        self.tables_of.append(path)
+
+    def _class(self, path: str, cls: type) -> None:
+        for base in cls.__mro__:
+            if id(base) in self.seen and base is not cls:
+                continue
+            self.seen[id(base)] = path
+            own = vars(base)
+            if _is_library(base.__module__):
+                if not base.__module__.startswith(("torch", "builtins", "saiki.cell.")):
+                    self._library_class(path, own)
+                continue
+            self._table(path, own)
+            read = {k: v for k, v in own.items() if k not in _UNREAD}
+            self.class_tables.append((base.__name__, base, dict(read)))
+            self.tokens.append((base.__qualname__, tuple(read)))
+            for name, value in reversed(read.items()):
+                if name.startswith("__") and isinstance(value, types.FunctionType):
+                    self._push(f"{base.__name__}.{name}", value)
+                else:
+                    self._offer(f"{base.__name__}.{name}", name, value)
+
+    def _library_class(self, path: str, own: Mapping[str, Any]) -> None:
+        """A class of an installed package: what its functions mention is followed in its objects."""
+        functions = {k: v for k, v in own.items() if isinstance(v, types.FunctionType)}
+        for function in functions.values():
+            self._mention(_names(function.__code__)[1])
+        if "step" in functions:
+            self.getters.append((operator.itemgetter("step", "step"), own))
+            self.tokens.append((path, id(functions["step"])))
+
+    def _function(self, path: str, function: types.FunctionType) -> None:
+        if _is_library(function.__module__):
+            self.tokens.append((path, "function", id(function)))
+            return
+        code = function.__code__
+        self.tokens.append((path, code))
+        self.getters.append((_FUNCTION, function))
+        self._table(path, vars(function))
+        self._fields(path + ".", vars(function), vars(function))
+        cells = [c for c in function.__closure__ or () if _is_filled(c)]
+        if cells:
+            self.getters.append((_contents, cells))
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            if _is_filled(cell):
+                self._push(name, cell.cell_contents, (CONTENTS, cell))
+        for default in (function.__defaults__, function.__kwdefaults__):
+            if default:
+                self._push(path + ".defaults", default)
+        loaded, names = _names(code)
+        known = function.__globals__
+        read = [name for name in loaded if name in known]
+        if read:
+            self.getters.append((operator.itemgetter(*read, read[0]), known))
+        for name in reversed(read):
+            self._global(name, known[name], names, known)
+        for name in sorted(names & sys.modules.keys()):
+            if name not in read and not _is_library(name):
+                self._global(name, sys.modules[name], names, sys.modules)
+        self._mention(names)
+
+    def _global(self, name: str, value: Any, names: frozenset[str], table: dict[str, Any]) -> None:
+        if not isinstance(value, types.ModuleType):
+            owner = getattr(value, "__self__", None)
+            where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
+            if where.partition(".")[0] in _CHANCE or where.startswith("numpy.random"):
+                raise CompileError(f"step calls {name} of {where}, whose answers are never the same")
+            self._push(name, value, (table, name))
+            return
+        full = value.__name__
+        if full in _CHANCE or full == "numpy.random" or (full == "numpy" and "random" in names):
+            raise CompileError(f"step reads {full}, whose answers are never the same")
+        self.tokens.append((name, "module", full))
+        if _is_library(full):
+            return
+        own = vars(value)
+        read = sorted(n for n in names & own.keys() if not isinstance(own[n], types.ModuleType))
+        if read:
+            self.getters.append((operator.itemgetter(*read, read[0]), own))
+        for key in reversed(read):
+            self._push(f"{name}.{key}", own[key], (own, key))
+
+    def _object(self, path: str, value: Any) -> None:
+        own = getattr(value, "__dict__", None)
+        cls = type(value)
+        slots = [
+            n for base in cls.__mro__ for n in _slots(base)
+            if not _is_library(base.__module__) and hasattr(value, n)
+        ]  # fmt: skip
+        opaque = not isinstance(own, dict) or cls.__module__.startswith(("saiki.compiler", "torch"))
+        if opaque and not slots:
+            self.tokens.append((path, "object", id(value)))
+            return
+        self.objects.append(value)
+        self.tokens.append((path, "object", id(cls)))
+        if hasattr(value, "__wrapped__"):
+            self._push(path + ".__wrapped__", value.__wrapped__)
+        if not opaque:
+            self._table(path, own)
+            self._fields(path + ".", own, own)
+        if slots:
+            get = operator.attrgetter(*slots, slots[0])
+            self.getters.append((get, value))
+            for name in reversed(slots):
+                self._offer(f"{path}.{name}", name, getattr(value, name))
+        self._class(cls.__name__, cls)
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    names = vars(cls).get("__slots__", ())
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+
+
+def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The globals that the code, and the code inside it, reads or writes; and all names and
+    strings in it."""
+    loaded: dict[str, None] = {}
+    names = set(code.co_names)
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
+            loaded[str(instruction.argval)] = None
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            names.add(constant)
+        elif isinstance(constant, types.CodeType):
+            inner, more = _names(constant)
+            loaded |= dict.fromkeys(inner)
+            names |= more
+    return tuple(loaded), frozenset(names)

@@ -1,0 +1,150 @@
+"""Cells written in one line, and a layer beside the same equations step by step."""
+
+import copy
+import os
+import signal
+import traceback
+from collections.abc import Iterable
+
+import pytest
+import torch
+from torch import nn
+
+from compiler.comparison import assert_same, draw, flat, randomised
+from saiki import Cell, Recurrent
+
+INPUT, HIDDEN, BATCH, TIME = 3, 4, 5, 6
+TOLERANCE = 1e-10
+OF_PYTORCH = (
+    ".*torch.jit.* is deprecated:DeprecationWarning",
+    ".*should not be instantiated:DeprecationWarning",
+    "The .grad attribute of a Tensor:UserWarning",
+    ".*use of fork.* may lead to deadlocks:DeprecationWarning",
+)
+"""What PyTorch says of itself while it compiles."""
+
+
+def ignored(message):
+    """A mark under which a warning is none."""
+    return pytest.mark.filterwarnings(f"ignore:{message}")
+
+
+def linear(inputs, outputs, bias=True):
+    return nn.Linear(inputs, outputs, bias)
+
+
+def cell(step, inputs=INPUT, hidden=HIDDEN, **attributes):
+    """A cell with that step and those attributes; parameters are drawn anew, in double precision.
+
+    The step is the cell's own, as if it had been written in the body of its class.
+    """
+
+    def begin(self):
+        Cell.__init__(self, inputs, hidden)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    made = type("Written", (Cell,), {"__init__": begin, "step": step})
+    return randomised(made())
+
+
+def layer(its, **options):
+    """A layer as a user makes it: the backend is the default."""
+    return Recurrent(its, **options)
+
+
+def step_by_step(other):
+    """A layer over the very same cell and tensors, always on the eager loop."""
+    twin = copy.copy(other)
+    twin.backend = "eager"
+    return twin
+
+
+def inputs(size=INPUT, seed=3, rows=BATCH, time=TIME):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, time, size, dtype=torch.float64, generator=random)
+
+
+def results(run, x, others: Iterable[torch.Tensor] = (), modules=None, lengths=None, state=None):
+    """y, the last states, and the gradients of a weighted sum of all of them, by name.
+
+    Args:
+        others: tensors beside x and the parameters whose gradients count.
+        modules: whose parameters count, where ``run`` is no module or others count too.
+    """
+    x = x.detach().clone().requires_grad_()
+    wanted = {"x": x}
+    named = (modules if modules is not None else run).named_parameters()
+    wanted |= {name.replace("_orig_mod.", ""): p for name, p in named if p.requires_grad}
+    wanted |= {f"other {i}": t for i, t in enumerate(others)}
+    y, last = run(x, state, lengths)
+    outputs = [y, *flat(last)]
+    random = torch.Generator().manual_seed(1)
+    loss = sum(
+        (torch.randn(o.shape, generator=random, dtype=torch.float64).to(o.dtype) * o).sum()
+        for o in outputs
+    )
+    gradients = torch.autograd.grad(
+        loss, list(wanted.values()), allow_unused=True, retain_graph=True
+    )
+    return {
+        **{f"output {i}": output.detach() for i, output in enumerate(outputs)},
+        **{f"gradient of {name}": g for name, g in zip(wanted, gradients, strict=True)},
+    }
+
+
+def assert_right(found, x, others=(), tolerance=TOLERANCE, **options):
+    """The layer gives what the eager loop over the same cell gives, with all gradients."""
+    others = list(others)
+    expected = results(step_by_step(found), x, others, **options)
+    assert_same(results(found, x, others, **options), expected, tolerance)
+
+
+def in_a_child(function, seconds=60):
+    """Run it in a process of its own, which may crash or hang; what it says of its failure."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            os.close(reading)
+            signal.alarm(seconds)
+            function()
+        except BaseException as error:
+            said = (
+                str(error) if isinstance(error, AssertionError) else traceback.format_exc(limit=-3)
+            )
+        with os.fdopen(writing, "w") as file:
+            file.write(said)
+        os._exit(bool(said))
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        said = file.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return said or (f"ended by {signal.Signals(-status).name}" if status < 0 else "")
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a crash would end the tests themselves")
+"""For tests that run :func:`in_a_child`."""
+
+
+__all__ = [
+    "BATCH",
+    "HIDDEN",
+    "INPUT",
+    "OF_PYTORCH",
+    "TIME",
+    "TOLERANCE",
+    "assert_right",
+    "assert_same",
+    "cell",
+    "draw",
+    "forks",
+    "ignored",
+    "in_a_child",
+    "inputs",
+    "layer",
+    "linear",
+    "results",
+    "step_by_step",
+]
