@@ -399,8 +399,10 @@ def test_an_argument_that_does_not_fit_is_told_in_the_layers_words(gru, tmp_path
 
 
 def test_a_path_that_cannot_be_written(gru, tmp_path):
-    line = refused(gru, torch.randn(2, 3, 3), tmp_path, SaikiError)
-    assert line.startswith(f"cannot write {tmp_path}: ")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    line = refused(gru, torch.randn(2, 3, 3), folder, SaikiError)
+    assert line.startswith(f"cannot write {folder}: ")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
