@@ -127,7 +127,8 @@ def chosen_by_a_branch(path):
         helper.make_node("Size", ["shape"], ["size"]),
         helper.make_node("Equal", ["rank", "size"], ["is_matrix"]),
         helper.make_node("If", ["is_matrix"], ["doubled"], **graphs),
-        helper.make_node("Div", ["doubled", "two"], ["halved"]),
+        constant("half", np.float32(0.5)),
+        helper.make_node("Mul", ["doubled", "half"], ["halved"]),
     ]
     fixed = {**STORED, "two": np.float32(2), "zero": np.float32(0)}
     rest = [*gates("W", "halved", ORDER), *arranged()[len(gates("W", "weight_ih", ORDER)) :]]

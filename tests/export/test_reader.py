@@ -114,7 +114,7 @@ def test_weights_of_whole_numbers(tmp_path):
 def test_weights_keep_their_type(name, tmp_path):
     kind = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}[name]
     dtype = helper.tensor_dtype_to_np_dtype(getattr(onnx.TensorProto, kind))
-    given = {key: 1.5 * array.astype(dtype) for key, array in WEIGHTS.items()}
+    given = {key: np.full(array.shape, 1.5, dtype) for key, array in WEIGHTS.items()}
     (layer,) = export.load_onnx(saved(tmp_path / "model.onnx", given)).values()
     assert {p.dtype for p in layer.parameters()} == {getattr(torch, name)}
     assert (layer.cell.W.weight == 1.5).all()
