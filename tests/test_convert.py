@@ -39,6 +39,16 @@ SETTINGS = {
         {"activation": "elu", "recurrent_activation": "hard_sigmoid"},
         {"activation": "elu", "recurrent_activation": "hard_sigmoid"},
     ),
+    "lstm selu hard silu": (
+        K.LSTM,
+        {"activation": "selu", "recurrent_activation": "hard_silu"},
+        {"activation": "selu", "recurrent_activation": "hard_silu"},
+    ),
+    "lstm celu relu6": (
+        K.LSTM,
+        {"activation": "celu", "recurrent_activation": "relu6"},
+        {"activation": "celu", "recurrent_activation": "relu6"},
+    ),
     "lstm without bias": (K.LSTM, {"use_bias": False}, {"bias": False}),
     "lstm with dropout": (K.LSTM, {"dropout": 0.5, "recurrent_dropout": 0.5}, {}),
     "gru": (K.GRU, {}, {}),
@@ -46,6 +56,11 @@ SETTINGS = {
         K.GRU,
         {"activation": "linear", "recurrent_activation": "softmax"},
         {"activation": "identity", "recurrent_activation": "softmax"},
+    ),
+    "gru softsign exponential": (
+        K.GRU,
+        {"activation": "softsign", "recurrent_activation": "exponential", "reset_after": False},
+        {"activation": "softsign", "recurrent_activation": "exponential", "reset": "before"},
     ),
     "gru without bias": (K.GRU, {"use_bias": False}, {"bias": False}),
     "gru before": (K.GRU, {"reset_after": False}, {"reset": "before"}),
@@ -271,8 +286,19 @@ def test_an_activation_of_one_name_is_one_function(name):
 
 
 def test_the_activations_that_both_have_are_all_found():
-    names = "elu gelu hard_sigmoid hard_tanh leaky_relu linear mish relu sigmoid silu softmax"
-    assert sorted(NAMES) == [*names.split(), "softplus", "swish", "tanh"]
+    names = "celu elu exponential gelu hard_sigmoid hard_silu hard_tanh leaky_relu linear"
+    names += " log_sigmoid mish relu relu6 selu sigmoid silu softmax softplus softsign squareplus"
+    assert sorted(NAMES) == [*names.split(), "swish", "tanh", "tanh_shrink"]
+
+
+def test_an_activation_that_keras_has_under_two_names():
+    layer = randomised(K.GRU(5, activation="hard_swish", recurrent_activation="relu6", **FULL))
+    ours = from_keras(layer)
+    assert (ours.cell.activation.name, ours.cell.recurrent_activation.name) == (
+        "hard_silu",
+        "relu6",
+    )
+    assert_agree(ours, layer, inputs())
 
 
 class Other(K.LSTM):
@@ -297,8 +323,14 @@ REFUSED = {
         lambda: keras.Sequential([K.LSTM(5, **FAST), K.Dense(2)]),
         "got Dense",
     ),
-    "selu": (lambda: K.LSTM(5, activation="selu", **FULL), "Keras' own .*tanh.*, got selu"),
-    "a gate's selu": (lambda: K.GRU(5, recurrent_activation="selu", **FULL), "got selu"),
+    "sparsemax": (
+        lambda: K.LSTM(5, activation="sparsemax", **FULL),
+        "Keras' own .*tanh.*, got sparsemax",
+    ),
+    "a gate's sparsemax": (
+        lambda: K.GRU(5, recurrent_activation="sparsemax", **FULL),
+        "got sparsemax",
+    ),
     "an activation of one's own": (
         lambda: K.GRU(5, activation=lambda x: x, **FULL),
         "got .*lambda",
