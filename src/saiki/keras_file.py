@@ -1,9 +1,9 @@
 """What a ``.weights.h5`` file of Keras 3 holds: arrays under paths, and no settings.
 
 A ``.keras`` file is a zip archive with such a file in it; what else it holds, the configuration of
-the model, may name code, and is left unread. A file of weights names a layer after its class and its
-turn among layers of that class, not after the layer's own name, which newer ones note beside the
-arrays::
+the model, may name code, and is left unread. A file of weights names a layer after its class and
+its turn among layers of that class, not after the layer's own name, which newer ones note beside
+the arrays::
 
     layers/lstm_1/cell/vars/0                       kernel, (in, gates · hidden)
     layers/lstm_1/cell/vars/1                       recurrent kernel, (hidden, gates · hidden)
