@@ -4,6 +4,7 @@ import itertools
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -39,6 +40,12 @@ SETTINGS = {
         {"activation": "elu", "recurrent_activation": "hard_sigmoid"},
         {"activation": "elu", "recurrent_activation": "hard_sigmoid"},
     ),
+    "lstm hard silu": (K.LSTM, {"activation": "hard_silu"}, {"activation": "hard_silu"}),
+    "lstm celu relu6": (
+        K.LSTM,
+        {"activation": "celu", "recurrent_activation": "relu6"},
+        {"activation": "celu", "recurrent_activation": "relu6"},
+    ),
     "lstm without bias": (K.LSTM, {"use_bias": False}, {"bias": False}),
     "lstm with dropout": (K.LSTM, {"dropout": 0.5, "recurrent_dropout": 0.5}, {}),
     "gru": (K.GRU, {}, {}),
@@ -46,6 +53,11 @@ SETTINGS = {
         K.GRU,
         {"activation": "linear", "recurrent_activation": "softmax"},
         {"activation": "identity", "recurrent_activation": "softmax"},
+    ),
+    "gru selu softsign": (
+        K.GRU,
+        {"activation": "selu", "recurrent_activation": "softsign"},
+        {"activation": "selu", "recurrent_activation": "softsign"},
     ),
     "gru without bias": (K.GRU, {"use_bias": False}, {"bias": False}),
     "gru before": (K.GRU, {"reset_after": False}, {"reset": "before"}),
@@ -271,8 +283,19 @@ def test_an_activation_of_one_name_is_one_function(name):
 
 
 def test_the_activations_that_both_have_are_all_found():
-    names = "elu gelu hard_sigmoid hard_tanh leaky_relu linear mish relu sigmoid silu softmax"
-    assert sorted(NAMES) == [*names.split(), "softplus", "swish", "tanh"]
+    names = "celu elu exponential gelu hard_sigmoid hard_silu hard_tanh leaky_relu linear"
+    names += " log_sigmoid mish relu relu6 selu sigmoid silu softmax softplus softsign squareplus"
+    assert sorted(NAMES) == [*names.split(), "swish", "tanh", "tanh_shrink"]
+
+
+def test_an_activation_that_keras_has_under_two_names():
+    layer = randomised(K.GRU(5, activation="hard_swish", recurrent_activation="relu6", **FULL))
+    ours = from_keras(layer)
+    assert (ours.cell.activation.name, ours.cell.recurrent_activation.name) == (
+        "hard_silu",
+        "relu6",
+    )
+    assert_agree(ours, layer, inputs())
 
 
 class Other(K.LSTM):
@@ -297,8 +320,14 @@ REFUSED = {
         lambda: keras.Sequential([K.LSTM(5, **FAST), K.Dense(2)]),
         "got Dense",
     ),
-    "selu": (lambda: K.LSTM(5, activation="selu", **FULL), "Keras' own .*tanh.*, got selu"),
-    "a gate's selu": (lambda: K.GRU(5, recurrent_activation="selu", **FULL), "got selu"),
+    "sparsemax": (
+        lambda: K.LSTM(5, activation="sparsemax", **FULL),
+        "Keras' own .*tanh.*, got sparsemax",
+    ),
+    "a gate's sparsemax": (
+        lambda: K.GRU(5, recurrent_activation="sparsemax", **FULL),
+        "got sparsemax",
+    ),
     "an activation of one's own": (
         lambda: K.GRU(5, activation=lambda x: x, **FULL),
         "got .*lambda",
@@ -528,6 +557,52 @@ def test_files_that_cannot_be_read_are_refused(weights, tmp_path):
         assert_refused(layer, weights, "cannot be read as a .weights.h5 file")
     weights.write_bytes(whole)
     load_keras(layer, weights)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_keras_file_fills_both_directions_and_what_it_says_of_code_is_never_run(kind, tmp_path):
+    theirs = randomised(K.Bidirectional(kind(5, **FULL), name="both"))
+    x = keras.Input((None, 3))
+    y = theirs(x)[0]
+    model = keras.Model(x, K.Lambda(lambda y: y / 2, output_shape=(None, 10))(y))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    layer = Bidirectional(FAMILIES[kind](3, 5))
+    load_keras(layer, path)
+    assert_agree(layer, theirs, inputs())
+    one = Recurrent(FAMILIES[kind](3, 5))
+    load_keras(one, path, "layers/bidirectional/forward_layer")
+    assert torch.equal(one.cell.U.weight, layer.forward_layer.cell.U.weight)
+
+
+def test_keras_files_that_cannot_be_read_are_refused(tmp_path):
+    layer, path = Recurrent(LSTM(3, 5)), tmp_path / "model.keras"
+    assert_refused(layer, path, "model.keras does not exist")
+    path.write_bytes(b"\x80\x04not an archive")
+    assert_refused(layer, path, "model.keras cannot be read as a .keras file: File is not a zip")
+    weights = arrays_in(tmp_path / "w.h5", layers__lstm__cell=[(3, 20), (5, 20), (20,)])
+    for member, sentence in (
+        ("config.json", "holds no model.weights.h5, as model.save of Keras 3 writes it"),
+        ("model.weights.h5", None),
+    ):
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(weights, member)
+        if sentence:
+            assert_refused(layer, path, sentence)
+    load_keras(layer, path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, 300):
+        path.write_bytes(whole[:length])
+        assert_refused(layer, path, "cannot be read as a .keras file")
+    for at in range(60, len(whole) - 120, 211):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        assert_refused(layer, path, "cannot be read as a .keras file")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("model.weights.h5", b"not a file of arrays")
+    assert_refused(layer, path, "cannot be read as a .weights.h5 file")
+    path.unlink()
+    path.mkdir()
+    assert_refused(layer, path, "cannot be read as a .keras file: ")
 
 
 def test_arrays_outside_the_file_are_never_read(weights, tmp_path):

@@ -33,7 +33,7 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 7
+    assert len(SNIPPETS) == 8
     assert len(COMMANDS) == 36
 
 

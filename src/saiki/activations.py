@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from saiki.errors import InputError
 
 Function = Callable[..., Tensor]
-Sides = Literal["neither side", "negative side", "both sides"]
+Sides = Literal["neither side", "negative side", "positive side", "both sides"]
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,22 @@ def _mish_slope(x: Tensor) -> Tensor:
     return w + x * (1 - w * w) * torch.sigmoid(x)
 
 
+def _celu(x: Tensor, alpha: float) -> Tensor:
+    # PyTorch's own takes 1 / α in single precision
+    return torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0) / alpha))
+
+
+def _hard_silu_slope(x: Tensor) -> Tensor:
+    return torch.where(x < 3, torch.where(x > -3, x / 3 + 0.5, 0.0), 1.0)
+
+
 def _between(x: Tensor, low: float, high: float, slope: float) -> Tensor:
     return torch.where((x > low) & (x < high), torch.full_like(x, slope), 0.0)
 
 
 _SWISH_MINIMUM = -0.2784645427610738  # x σ(x) at x = −1.2784645427610738 = −(1 + W₀(1/e))
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+"""Those with which mean 0 and variance 1 stay (Klambauer et al. 2017)."""
 _UNBOUNDED = (-math.inf, math.inf)
 
 CATALOGUE: dict[str, Activation] = {
@@ -242,6 +253,90 @@ CATALOGUE: dict[str, Activation] = {
             lambda x: _between(x, -1, 1, 1.0),
             lambda: (-1, 1),
             "both sides",
+        ),
+        Activation(
+            "softsign",
+            "x / (1 + |x|)",
+            "1 / (1 + |x|)²",
+            F.softsign,
+            lambda x: 1 / (1 + x.abs()) ** 2,
+            lambda: (-1, 1),
+            "both sides",
+        ),
+        Activation(
+            "selu",
+            "λx if x > 0 else λα (eˣ − 1)",
+            "λ if x > 0 else λαeˣ",
+            F.selu,
+            lambda x: (
+                _SELU_SCALE * torch.where(x > 0, 1.0, _SELU_ALPHA * torch.exp(x.clamp(max=0)))
+            ),
+            lambda: (-_SELU_SCALE * _SELU_ALPHA, math.inf),
+            "negative side",
+        ),
+        Activation(
+            "celu",
+            "x if x > 0 else α (e^(x/α) − 1)",
+            "1 if x > 0 else e^(x/α)",
+            _celu,
+            lambda x, alpha: torch.exp(x.clamp(max=0) / alpha),
+            lambda alpha: (-alpha, math.inf),
+            "negative side",
+            {"alpha": 1.0},
+        ),
+        Activation(
+            "exponential",
+            "eˣ",
+            "eˣ",
+            torch.exp,
+            torch.exp,
+            lambda: (0, math.inf),
+            "negative side",
+        ),
+        Activation(
+            "hard_silu",
+            "x min(1, max(0, x/6 + 1/2))",
+            "0 if x < −3, x/3 + 1/2, 1 if x > 3",
+            F.hardswish,
+            _hard_silu_slope,
+            lambda: (-0.375, math.inf),
+            "negative side",
+        ),
+        Activation(
+            "relu6",
+            "min(6, max(0, x))",
+            "1 if 0 < x < 6 else 0",
+            F.relu6,
+            lambda x: _between(x, 0, 6, 1.0),
+            lambda: (0, 6),
+            "both sides",
+        ),
+        Activation(
+            "log_sigmoid",
+            "−ln(1 + e⁻ˣ)",
+            "σ(−x)",
+            F.logsigmoid,
+            lambda x: torch.sigmoid(-x),
+            lambda: (-math.inf, 0),
+            "positive side",
+        ),
+        Activation(
+            "squareplus",
+            "(x + √(x² + 4)) / 2",
+            "(1 + x / √(x² + 4)) / 2",
+            lambda x: (x + torch.sqrt(x * x + 4)) / 2,
+            lambda x: (1 + x / torch.sqrt(x * x + 4)) / 2,
+            lambda: (0, math.inf),
+            "negative side",
+        ),
+        Activation(
+            "tanh_shrink",
+            "x − tanh(x)",
+            "tanh²(x)",
+            F.tanhshrink,
+            lambda x: torch.tanh(x) ** 2,
+            lambda: _UNBOUNDED,
+            "neither side",
         ),
     )
 }

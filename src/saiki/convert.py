@@ -142,9 +142,9 @@ def _activation(keras: Any, function: Any) -> activations.Function:
 
 
 def load_keras(layer: Layer, path: str | Path, name: str | None = None) -> None:
-    """Fill ``layer`` with weights from a ``.weights.h5`` file of Keras 3.
+    """Fill ``layer`` with weights from a ``.weights.h5`` or ``.keras`` file of Keras 3.
 
-    The file holds arrays and no settings, so ``layer`` must have those of the Keras layer:
+    Only arrays are read, and no settings, so ``layer`` must have those of the Keras layer:
     activations, direction and merge, and ``reset`` of a GRU without bias. The weights keep the
     dtype and the device of ``layer``. Nothing is written unless everything fits. A
     :class:`saiki.Stack` takes a whole model, in which what is not recurrent is passed over, or an

@@ -1,7 +1,9 @@
 """What a ``.weights.h5`` file of Keras 3 holds: arrays under paths, and no settings.
 
-Such a file names a layer after its class and its turn among layers of that class, not after the
-layer's own name, which newer ones note beside the arrays::
+A ``.keras`` file is a zip archive with such a file in it; what else it holds, the configuration of
+the model, may name code, and is left unread. A file of weights names a layer after its class and
+its turn among layers of that class, not after the layer's own name, which newer ones note beside
+the arrays::
 
     layers/lstm_1/cell/vars/0                       kernel, (in, gates · hidden)
     layers/lstm_1/cell/vars/1                       recurrent kernel, (hidden, gates · hidden)
@@ -13,7 +15,10 @@ So the order is known among layers of one class, and not between classes.
 """
 
 import importlib
+import io
 import re
+import zipfile
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +29,7 @@ import numpy as np
 from saiki.errors import InputError
 
 _ARRAY = re.compile(r"(?P<cell>(?:.+/)?(?:cell|cells/[^/]+))/vars/(?P<index>\d+)")
+_WEIGHTS = "model.weights.h5"
 _KINDS = {1: "SimpleRNN", 3: "GRU", 4: "LSTM"}
 
 
@@ -70,7 +76,7 @@ def read(path: Path) -> dict[str, Saved]:
                 arrays[found["cell"]][int(found["index"])] = array
 
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(_weights_in(path), "r") as file:
             file.visititems(visit)  # which follows no link out of the file
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
@@ -81,6 +87,27 @@ def read(path: Path) -> dict[str, Saved]:
     if not layers:
         raise InputError(f"{path} holds no recurrent layer as save_weights of Keras 3 writes it")
     return layers
+
+
+def _weights_in(path: Path) -> Path | io.BytesIO:
+    """The file of weights, which in a ``.keras`` file is a member of an archive."""
+    if path.suffix != ".keras":
+        return path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return io.BytesIO(archive.read(_WEIGHTS))
+    except KeyError:
+        raise InputError(
+            f"{path} holds no {_WEIGHTS}, as model.save of Keras 3 writes it"
+        ) from None
+    except FileNotFoundError:
+        raise
+    except (
+        zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError,
+        ValueError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as a .keras file: {reason}") from None
 
 
 def _array(item: Any) -> np.ndarray | None:

@@ -4,6 +4,7 @@ Where onnxruntime deviates from the specification, or has no kernel, the specifi
 """
 
 import itertools
+import warnings
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper
+from onnx.backend.test.case.node import collect_testcases
 
 import onnx_oracle
 from saiki import export
@@ -80,10 +82,10 @@ def by_onnxruntime(model, inputs):
     return session.run(None, {node.name: inputs[node.name] for node in session.get_inputs()})
 
 
-def by_saiki(model, inputs, path, layout=0):
+def by_saiki(model, inputs, path, layout=0, fixed=None):
     """The layer that load_onnx makes, and its outputs in the shapes of the node's."""
     onnx.save(model, path)
-    (layer,) = export.load_onnx(path).values()
+    (layer,) = export.load_onnx(path, fixed).values()
     x = torch.from_numpy(inputs["X"])
     lengths = inputs.get("sequence_lens")
     states = [torch.from_numpy(inputs[n]) for n in ("initial_h", "initial_c") if n in inputs]
@@ -92,7 +94,7 @@ def by_saiki(model, inputs, path, layout=0):
     else:
         states = [s.transpose(0, 1) for s in states]
     two = isinstance(layer, Bidirectional)
-    start = [tuple(s[d] for s in states) for d in range(1 + two)]
+    start = [tuple(s[d] for s in states) or None for d in range(1 + two)]
     for part in layer.modules():
         if hasattr(part, "backend"):
             part.backend = "eager"
@@ -103,7 +105,7 @@ def by_saiki(model, inputs, path, layout=0):
             None if lengths is None else torch.from_numpy(lengths),
         )
     ends = [part if isinstance(part, tuple) else (part,) for part in (end if two else (end,))]
-    Y = y.unflatten(2, (1 + two, HIDDEN))
+    Y = y.unflatten(2, (1 + two, -1))
     stacked = [torch.stack(parts) for parts in zip(*ends, strict=True)]
     if layout == 0:
         Y = Y.permute(1, 2, 0, 3)
@@ -258,6 +260,33 @@ def test_an_lstm_without_one_of_its_two_squashings(g, h, tmp_path):
 @pytest.mark.parametrize("kind", CASES)
 def test_weights_may_be_constant_nodes(kind, tmp_path):
     agree(kind, drawn(kind, 1), {}, tmp_path / "node.onnx", constants=True)
+
+
+def published():
+    """The node tests of ONNX for the three operators."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of other operators compute as they are collected
+        found = collect_testcases("")
+    return [case for case in found if case.model.graph.node[0].op_type in CASES]
+
+
+def test_the_tests_that_onnx_publishes_for_its_operators(tmp_path):
+    cases = published()
+    assert len(cases) == 18
+    for case in cases:
+        (node,), ((arrays, wanted),) = case.model.graph.node, case.data_sets
+        names = [value.name for value in case.model.graph.input]
+        inputs = dict(zip(names, arrays, strict=True))
+        fixed = {name: inputs[name] for name in ("W", "R", "B", "P") if name in inputs}
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        layout = attributes.get("layout", 0)
+        _, found = by_saiki(case.model, inputs, tmp_path / "node.onnx", layout, fixed)
+        by_name = dict(zip(node.output, found, strict=False))
+        assert len(wanted) == len(case.model.graph.output) > 0
+        for value, expected in zip(case.model.graph.output, wanted, strict=True):
+            np.testing.assert_allclose(
+                by_name[value.name], expected, rtol=1e-5, atol=1e-6, err_msg=case.name
+            )
 
 
 def test_two_nodes_on_top_of_each_other_and_one_without_a_name(tmp_path):

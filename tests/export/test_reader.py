@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import helper
 
 from saiki import InputError, export
@@ -31,9 +32,9 @@ def saved(path, fixed, kind="LSTM", given=("X",), before=(), **attributes):
     return path
 
 
-def refused(path):
+def refused(path, inputs=None):
     with pytest.raises(InputError) as caught:
-        export.load_onnx(path)
+        export.load_onnx(path, inputs)
     (line,) = str(caught.value).splitlines()
     return line
 
@@ -58,15 +59,73 @@ def test_a_file_without_layers(tmp_path):
         assert refused(tmp_path / "model.onnx").endswith("holds no RNN, LSTM or GRU node")
 
 
-def test_weights_that_the_file_computes_or_is_given(tmp_path):
+def test_weights_that_the_file_is_given_are_named_by_the_inputs_that_they_need(tmp_path):
     path = tmp_path / "model.onnx"
-    rest = {name: WEIGHTS[name] for name in "RB"}
-    saved(path, rest, given=("X", "W"))
-    assert refused(path).startswith("W of LSTM 'layer' is computed in the file or given to it; ")
-    saved(
-        path, {**rest, "half": WEIGHTS["W"]}, before=[helper.make_node("Add", ["half"] * 2, ["W"])]
+    half = helper.make_node("Mul", ["R0", "scale"], ["R"])
+    saved(path, {"B": WEIGHTS["B"]}, given=("X", "W", "R0", "scale"), before=[half])
+    assert refused(path) == (
+        "the file is given W, R of LSTM 'layer' at each run: name the values that the layer is to "
+        "have, load_onnx(path, inputs={'W': array, 'R0': array, 'scale': array})"
     )
-    assert refused(path).startswith("W of LSTM 'layer' is computed in the file or given to it; ")
+    given = {"W": WEIGHTS["W"], "R0": torch.ones(1, 20, 5), "scale": np.float32(0.5)}
+    (layer,) = export.load_onnx(path, given).values()
+    assert (layer.cell.W.weight == 1).all()
+    assert (layer.cell.U.weight == 0.5).all()
+
+
+def test_weights_that_differ_from_run_to_run(tmp_path):
+    path = tmp_path / "model.onnx"
+    drawn = helper.make_node("RandomNormal", [], ["W"], shape=[1, 20, 3], seed=1.0)
+    saved(path, {name: WEIGHTS[name] for name in "RB"}, before=[drawn])
+    assert refused(path) == (
+        "the file computes W of LSTM 'layer' anew at each run, from 'W', and the weights of a "
+        "layer here are fixed"
+    )
+
+
+def test_inputs_that_do_not_fit(tmp_path):
+    path = tmp_path / "model.onnx"
+    saved(path, {name: WEIGHTS[name] for name in "RB"}, given=("X", "W"))
+    assert refused(path, {"V": WEIGHTS["W"]}) == f"{path} has no input 'V'; it has X, W"
+    wide = WEIGHTS["W"].astype(np.float64)
+    line = f"the input 'W' of {path} takes FLOAT, got DOUBLE: convert it first"
+    assert refused(path, {"W": wide}) == refused(path, {"W": torch.from_numpy(wide)}) == line
+    line = "W of LSTM 'layer' has the shape (1, 3), and needs (1, 20, 3)"
+    assert refused(path, {"W": WEIGHTS["W"][0, :1]}) == line
+
+
+def test_weights_that_onnx_itself_cannot_compute(tmp_path):
+    path = tmp_path / "model.onnx"
+    for op, attributes in (("Transpose", {"perm": [0]}), ("Twist", {})):
+        node = helper.make_node(op, ["V"], ["W"], **attributes)
+        saved(path, {"R": WEIGHTS["R"], "V": WEIGHTS["W"]}, before=[node])
+        line = refused(path)
+        assert line.startswith("W of LSTM 'layer' cannot be computed: ")
+        assert "Inconsistent permutation" in line or "'Twist'" in line
+
+
+def test_weights_of_whole_numbers(tmp_path):
+    saved(tmp_path / "model.onnx", {**WEIGHTS, "W": WEIGHTS["W"].astype(np.int64)})
+    line = "W of LSTM 'layer' holds int64, and weights are floating-point"
+    assert refused(tmp_path / "model.onnx") == line
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float64"])
+def test_weights_keep_their_type(name, tmp_path):
+    kind = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}[name]
+    dtype = helper.tensor_dtype_to_np_dtype(getattr(onnx.TensorProto, kind))
+    given = {key: np.full(array.shape, 1.5, dtype) for key, array in WEIGHTS.items()}
+    (layer,) = export.load_onnx(saved(tmp_path / "model.onnx", given)).values()
+    assert {p.dtype for p in layer.parameters()} == {getattr(torch, name)}
+    assert (layer.cell.W.weight == 1.5).all()
+
+
+def test_weights_that_lie_in_another_file_which_is_missing(tmp_path):
+    path = saved(tmp_path / "model.onnx", WEIGHTS)
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="w", size_threshold=0)
+    assert list(export.load_onnx(path)) == ["layer"]
+    (tmp_path / "w").unlink()
+    assert refused(path).startswith("W of LSTM 'layer' cannot be computed: FileNotFoundError: ")
 
 
 def test_shapes_that_do_not_fit(tmp_path):

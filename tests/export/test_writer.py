@@ -264,6 +264,71 @@ def test_layers_in_the_place_of_those_of_torch_nn(tmp_path):
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=2e-6)
 
 
+class Plain(nn.Module):
+    """Layers of torch.nn, with states of the caller and without."""
+
+    def __init__(self):
+        super().__init__()
+        both = {"bidirectional": True, "dropout": 0.5, "num_layers": 2}
+        self.lstm = nn.LSTM(3, 4, **both, batch_first=True)
+        self.gru = nn.GRU(8, 5, **both, bias=False)
+        self.rnn = nn.RNN(10, 3, nonlinearity="relu")
+        self.projected = nn.LSTM(3, 5, 2, proj_size=2, bidirectional=True)
+        self.cell = nn.GRUCell(4, 3)
+
+    def forward(self, x, h, c):
+        y, states = self.lstm(x, (h, c))
+        y, last = self.gru(y.transpose(0, 1))
+        y, _ = self.rnn(y)
+        y, ends = self.projected(y)
+        return y, states, last, ends, self.cell(y[-1])
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+def test_layers_of_torch_nn_themselves(tmp_path):
+    model = random_weights(Plain())
+
+    def arguments(batch, steps):
+        return torch.randn(batch, steps, 3), torch.randn(4, batch, 4), torch.randn(4, batch, 4)
+
+    classes = [type(module) for module in model.modules()]
+    before = copy.deepcopy(model.state_dict())
+    path = tmp_path / "model.onnx"
+    found = exported(model, arguments(2, 3), path)
+    operators = [node.op_type for node in found.values()]
+    assert operators == ["LSTM", "LSTM", "GRU", "GRU", "RNN", *["Scan"] * 4]
+    assert [type(module) for module in model.modules()] == classes
+    assert model.training
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    given = arguments(5, 4)
+    with torch.no_grad():
+        wanted = flat(model.eval()(*given))
+    assert len(wanted) == 7
+    for theirs, ours in zip(run(path, *given), wanted, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=0, atol=5e-6)
+    layers = export.load_onnx(path)
+    assert list(layers) == ["lstm_0", "lstm_1", "gru_2", "gru_3", "rnn_4"]
+    low, high = list(layers.values())[:2]
+    x, h, c = given
+    with torch.no_grad():
+        y, _ = low(x, ((h[0], c[0]), (h[1], c[1])))
+        y, _ = high(y, ((h[2], c[2]), (h[3], c[3])))
+        again, _ = model.lstm(x, (h, c))
+    torch.testing.assert_close(y, again)
+
+
+def test_what_export_makes_of_drop_ins_can_be_read(tmp_path):
+    model = random_weights(nn.Sequential(saiki.nn.GRU(3, 4, num_layers=2, bidirectional=True)))
+    example = torch.randn(3, 2, 3)
+    layers = export.load_onnx(export.onnx(model, example, tmp_path / "model.onnx")).values()
+    y = example.transpose(0, 1)
+    with torch.no_grad():
+        for layer in layers:
+            y, _ = layer(y)
+        wanted, _ = model(example)
+    torch.testing.assert_close(y, wanted.transpose(0, 1))
+
+
 class Tagger(nn.Module):
     """Tokens in, dropout and normalisation on the way, one layer used twice."""
 
@@ -399,8 +464,10 @@ def test_an_argument_that_does_not_fit_is_told_in_the_layers_words(gru, tmp_path
 
 
 def test_a_path_that_cannot_be_written(gru, tmp_path):
-    line = refused(gru, torch.randn(2, 3, 3), tmp_path, SaikiError)
-    assert line.startswith(f"cannot write {tmp_path}: ")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    line = refused(gru, torch.randn(2, 3, 3), folder, SaikiError)
+    assert line.startswith(f"cannot write {folder}: ")
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])

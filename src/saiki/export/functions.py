@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from saiki import activations
 from saiki.activations import Activation, Function
@@ -24,7 +23,10 @@ ALPHA = {
 """The functions of ONNX that have an α, with its default."""
 BETA = {"Affine": 0.0, "HardSigmoid": 0.5, "ScaledTanh": 1.0}
 """Those that have a β, too."""
-_PLAIN = {"Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Tanh": "tanh"}
+_PLAIN = {
+    "Relu": "relu", "Sigmoid": "sigmoid", "Softplus": "softplus", "Softsign": "softsign",
+    "Tanh": "tanh",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,6 @@ class OnnxFunction(Described):
                 return torch.where(x >= 0, x, self.alpha * x)
             case "ScaledTanh":
                 return self.alpha * torch.tanh(self.beta * x)
-            case "Softsign":
-                return F.softsign(x)
             case "ThresholdedRelu":
                 return torch.where(x >= self.alpha, x, 0.0)
         plain: Tensor = activations.get(_PLAIN[self.name])(x)
@@ -128,7 +128,7 @@ def parse(
     Raises:
         InputError: ONNX has no such function.
     """
-    known = {name.lower(): name for name in (*ALPHA, *_PLAIN, "Softsign")}
+    known = {name.lower(): name for name in (*ALPHA, *_PLAIN)}
     left = iter(alphas), iter(betas)
 
     def parameter(name: str, defaults: dict[str, float], values: Iterator[float]) -> float:

@@ -1,7 +1,7 @@
 """From the RNN, LSTM and GRU nodes of an ONNX file to layers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from saiki.activations import Function
 from saiki.cell import Cell
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.errors import InputError
+from saiki.export import constants
 from saiki.export.functions import Clipped, from_onnx, parse
 from saiki.export.translate import require
 from saiki.recurrent import Bidirectional, Recurrent
@@ -28,17 +29,24 @@ _ATTRIBUTES = {
 }  # fmt: skip
 
 
-def load_onnx(path: str | Path) -> dict[str, Recurrent | Bidirectional]:
+def load_onnx(
+    path: str | Path, inputs: Mapping[str, Tensor | np.ndarray[Any, Any]] | None = None
+) -> dict[str, Recurrent | Bidirectional]:
     """The layers of an ONNX file: each RNN, LSTM and GRU node by its name.
 
-    A node without a name goes by that of its first output. Weights are read from initialisers and
-    Constant nodes, and keep their type. Layers here take ``(batch, time, features)``, whatever the
-    ``layout`` of the node, and ``sequence_lens`` and initial states come with each call.
+    A node without a name goes by that of its first output. Weights are what the file holds or
+    computes from what it holds, and keep their type. Layers here take ``(batch, time, features)``,
+    whatever the ``layout`` of the node, and ``sequence_lens`` and initial states come with each
+    call.
+
+    Args:
+        inputs: values for inputs of the file by their names, where it is given its weights instead
+            of holding them: ``load_onnx(path, inputs={"W": W, "R": R})``.
 
     Raises:
-        InputError: the file is missing, broken or holds no such node, or a node computes its
-            weights, starts from a fixed state other than 0, or has functions that one cell here
-            cannot have.
+        InputError: the file is missing, broken or holds no such node, ``inputs`` do not fit it, or
+            a node has weights that depend on what the file is given, starts from a fixed state
+            other than 0, or has functions that one cell here cannot have.
         ExportError: a package is missing.
     """
     require("onnx", "onnx_ir")
@@ -50,14 +58,33 @@ def load_onnx(path: str | Path) -> dict[str, Recurrent | Bidirectional]:
         model = onnx_ir.load(path)
     except Exception as error:  # protobuf and onnx_ir have classes of their own
         raise InputError(f"{path} is not an ONNX file") from error
+    _fix(model.graph, inputs or {}, path)
     layers: dict[str, Recurrent | Bidirectional] = {}
     for node in model.graph.all_nodes():
         if node.op_type in _GATES and node.domain in ("", "ai.onnx"):
             name = node.name if node.name and node.name not in layers else _output(node)
-            layers[name] = _Node(node, name).layer()
+            layers[name] = _Node(node, name, model).layer()
     if not layers:
         raise InputError(f"{path} holds no RNN, LSTM or GRU node")
     return layers
+
+
+def _fix(graph: Any, inputs: Mapping[str, Any], path: str | Path) -> None:
+    """Make constants of the inputs of the graph that are given."""
+    import onnx_ir
+
+    own = {value.name: value for value in graph.inputs}
+    for name, given in inputs.items():
+        if name not in own:
+            raise InputError(f"{path} has no input {name!r}; it has {', '.join(own) or 'none'}")
+        array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        tensor = onnx_ir.tensor(array)
+        if own[name].dtype not in (None, tensor.dtype):
+            raise InputError(
+                f"the input {name!r} of {path} takes {own[name].dtype}, got {tensor.dtype}: "
+                "convert it first"
+            )
+        own[name].const_value = tensor
 
 
 def _output(node: Any) -> str:
@@ -67,7 +94,8 @@ def _output(node: Any) -> str:
 class _Node:
     """One node, read into NumPy and Python."""
 
-    def __init__(self, node: Any, name: str) -> None:
+    def __init__(self, node: Any, name: str, model: Any) -> None:
+        self.model = model
         self.kind: str = node.op_type
         self.title = f"{node.op_type} {name!r}"
         self.attributes = {key: attribute.value for key, attribute in node.attributes.items()}
@@ -81,6 +109,7 @@ class _Node:
         self.reversed = _DIRECTIONS[direction]
 
     def layer(self) -> Recurrent | Bidirectional:
+        self.check_constant("W", "R", "B", "P")
         W, R = self.constant("W"), self.constant("R")
         B, P = self.constant("B"), self.constant("P")
         if W is None or R is None:
@@ -98,7 +127,7 @@ class _Node:
                     f"{name} of {self.title} has the shape {tuple(array.shape)}, and needs {shape}"
                 )
         for name in ("initial_h", "initial_c"):
-            if self.inputs.get(name) is not None and self.is_constant_but_zero(name):
+            if self.is_fixed_but_not_zero(name):
                 raise InputError(
                     f"{name} of {self.title} is fixed in the file: give the layer its initial "
                     "state when you call it, and remove it there"
@@ -110,26 +139,48 @@ class _Node:
             layers.append(Recurrent(self.cell(functions[d], arrays), reverse))
         return layers[0] if len(layers) == 1 else Bidirectional(layers[0], backward=layers[1])
 
+    def check_constant(self, *names: str) -> None:
+        """Refuse inputs that depend on what the file is given."""
+        open_ = {
+            name: found
+            for name in names
+            if (value := self.inputs.get(name)) is not None and (found := constants.unknown(value))
+        }
+        if not open_:
+            return
+        needed = dict.fromkeys(value for found in open_.values() for value in found)
+        weights = f"{', '.join(open_)} of {self.title}"
+        inner = [value.name for value in needed if value not in self.model.graph.inputs]
+        if inner:
+            raise InputError(
+                f"the file computes {weights} anew at each run, from {inner[0]!r}, and the weights "
+                "of a layer here are fixed"
+            )
+        arrays = ", ".join(f"{value.name!r}: array" for value in needed)
+        raise InputError(
+            f"the file is given {weights} at each run: name the values that the layer is to have, "
+            f"load_onnx(path, inputs={{{arrays}}})"
+        )
+
     def constant(self, name: str) -> Tensor | None:
         """An input that the file fixes, None if there is none."""
-        import onnx_ir
-
         value = self.inputs.get(name)
         if value is None:
             return None
-        tensor = onnx_ir.convenience.get_const_tensor(value)
-        if tensor is None:
-            raise InputError(
-                f"{name} of {self.title} is computed in the file or given to it; it must be an "
-                "initialiser or a Constant"
-            )
-        return torch.from_numpy(np.array(tensor.numpy()))
+        title = f"{name} of {self.title}"
+        array = constants.evaluate(value, self.model.opset_imports, title)
+        if array.dtype.name == "bfloat16":  # which NumPy knows from another package
+            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+        if array.dtype.kind != "f":
+            raise InputError(f"{title} holds {array.dtype}, and weights are floating-point")
+        return torch.from_numpy(array)
 
-    def is_constant_but_zero(self, name: str) -> bool:
-        import onnx_ir
-
-        tensor = onnx_ir.convenience.get_const_tensor(self.inputs[name])
-        return tensor is not None and bool(np.any(tensor.numpy()))
+    def is_fixed_but_not_zero(self, name: str) -> bool:
+        value = self.inputs.get(name)
+        if value is None or constants.unknown(value):
+            return False
+        title = f"{name} of {self.title}"
+        return bool(np.any(constants.evaluate(value, self.model.opset_imports, title)))
 
     def functions(self) -> list[list[Function]]:
         """The activations of each direction, clipped if the node says so."""
