@@ -154,12 +154,23 @@ class TestDropout:
         x = draw(6, 4, 3)
         assert_same(outcome(ours, x), outcome(theirs, x), 1e-10)
 
-    @pytest.mark.parametrize("form", ["time first", "packed"])
+    @pytest.mark.parametrize("backend", ["cpu", "eager"])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("p", [0.5, 1.0])
+    @pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
     @pytest.mark.parametrize("family", FAMILIES)
-    def test_drops_what_torch_drops_from_the_same_seed(self, family, form):
-        theirs, ours = pair(family, 3, 5, 3, dropout=0.5, bidirectional=True, dtype=torch.float64)
-        x = draw(6, 4, 3) if form == "time first" else packed(draw(4, 6, 3), LENGTHS["unsorted"])
-        assert_same(outcome(ours, x, seed=3), outcome(theirs, x, seed=3), 1e-10)
+    def test_drops_what_torch_drops_from_the_same_seed(
+        self, family, bidirectional, p, dtype, backend
+    ):
+        theirs, ours = pair(
+            family, 5 * (1 + bidirectional), 5, 3, dropout=p, bidirectional=bidirectional,
+            dtype=dtype,
+        )  # fmt: skip
+        ours.backend = backend
+        for batch_first, x, _ in inputs(ours.input_size, dtype):
+            theirs.batch_first = ours.batch_first = batch_first
+            found, expected = outcome(ours, x, seed=3), outcome(theirs, x, seed=3)
+            assert_same(found, expected, TOLERANCE[dtype])
 
     @pytest.mark.parametrize("batch_first", [False, True])
     def test_leaves_the_mean_and_lies_between_layers_alone(self, batch_first):

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from saiki.activations import Function
@@ -25,7 +24,7 @@ from saiki.nn.layout import (
     parameter_names,
     parameter_shapes,
 )
-from saiki.nn.noise import Noisy, dropout_mask, zoneout_mask
+from saiki.nn.noise import Noisy, dropout_mask, dropped, zoneout_mask
 from saiki.recurrent import BACKENDS, MERGES, Recurrent, merged, together
 
 Merge = Literal["concat", "sum", "mean", "mul"]
@@ -242,7 +241,7 @@ class DropIn(Described, Family):
         noisy = self.training and self.recurrent_dropout > 0
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
-                x = F.dropout(x, self.dropout, self.training)
+                x = dropped(x, self.dropout, self.training, not self.batch_first)
             layers, names = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
             first = layer * len(directions)
             starts = [tuple(s[first + i] for s in states) for i in range(len(directions))]
