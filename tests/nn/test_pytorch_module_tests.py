@@ -76,7 +76,9 @@ def change(value, function):
 @pytest.mark.parametrize("training", MODES, ids=["train", "eval"])
 def test_forward(name, dtype, training):
     count = 0
-    for module, sample, theirs in inputs(name, dtype, training=training):
+    every = 3 if dtype == torch.float32 else 1  # each type has kernels of its own
+    samples = inputs(name, dtype, training=training)
+    for module, sample, theirs in itertools.islice(samples, 0, None, every):
         found = call(module, sample)
         torch.testing.assert_close(found, call(theirs, sample), rtol=1e-5, atol=1e-5)
         if sample.reference_fn is not None:
@@ -84,7 +86,7 @@ def test_forward(name, dtype, training):
             expected = sample.reference_fn(module, *args, **kwargs)
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
         count += 1
-    assert count >= 2
+    assert count > 0
 
 
 def test_factory_kwargs(name):
@@ -151,13 +153,14 @@ def test_in_place_or_not_and_non_contiguous_tensors(name):
         torch.testing.assert_close(again, gradients, rtol=0, atol=1e-12)
 
 
-def check(name, training, checker):
-    """``checker`` over all inputs, states and parameters of each sample, as PyTorch calls it.
+def check(name, training, checker, every):
+    """``checker`` over all inputs, states and parameters of samples, as PyTorch calls it.
 
     No sample has dropout, so that two are enough in evaluation.
     """
     samples = inputs(name, requires_grad=True, training=training)
-    for module, sample, _ in samples if training else itertools.islice(samples, 2):
+    some = itertools.islice(samples, 0, None if training else 2, every if training else 1)
+    for module, sample, _ in some:
         args = sample.forward_input.args
         names, parameters = zip(*module.named_parameters(), strict=True)
         flat = [t for t in leaves(args) if t.requires_grad]
@@ -180,12 +183,12 @@ def as_function(module, args, names):
 
 @pytest.mark.parametrize("training", MODES, ids=["train", "eval"])
 def test_grad(name, training):
-    check(name, training, gradcheck)
+    check(name, training, gradcheck, every=1)
 
 
 @pytest.mark.parametrize("training", MODES, ids=["train", "eval"])
 def test_gradgrad(name, training):
-    check(name, training, gradgradcheck)
+    check(name, training, gradgradcheck, every=3)  # in the eager loop, thus slow
 
 
 def test_batched_gradients_are_those_one_by_one(name):
