@@ -10,12 +10,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, pad_packed_sequence
 
 import saiki.nn
 from compiler.comparison import assert_same
 from nn.pairs import KINDS, LENGTHS, TOLERANCE, failure, outcome, packed, pair, states
+from saiki import InputError
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:LSTM with projections is not supported with oneDNN:UserWarning"
@@ -154,12 +156,23 @@ class TestDropout:
         x = draw(6, 4, 3)
         assert_same(outcome(ours, x), outcome(theirs, x), 1e-10)
 
-    @pytest.mark.parametrize("form", ["time first", "packed"])
+    @pytest.mark.parametrize("backend", ["cpu", "eager"])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize("p", [0.5, 1.0])
+    @pytest.mark.parametrize("bidirectional", [False, True], ids=["one way", "both ways"])
     @pytest.mark.parametrize("family", FAMILIES)
-    def test_drops_what_torch_drops_from_the_same_seed(self, family, form):
-        theirs, ours = pair(family, 3, 5, 3, dropout=0.5, bidirectional=True, dtype=torch.float64)
-        x = draw(6, 4, 3) if form == "time first" else packed(draw(4, 6, 3), LENGTHS["unsorted"])
-        assert_same(outcome(ours, x, seed=3), outcome(theirs, x, seed=3), 1e-10)
+    def test_drops_what_torch_drops_from_the_same_seed(
+        self, family, bidirectional, p, dtype, backend
+    ):
+        theirs, ours = pair(
+            family, 5 * (1 + bidirectional), 5, 3, dropout=p, bidirectional=bidirectional,
+            dtype=dtype,
+        )  # fmt: skip
+        ours.backend = backend
+        for batch_first, x, _ in inputs(ours.input_size, dtype):
+            theirs.batch_first = ours.batch_first = batch_first
+            found, expected = outcome(ours, x, seed=3), outcome(theirs, x, seed=3)
+            assert_same(found, expected, TOLERANCE[dtype])
 
     @pytest.mark.parametrize("batch_first", [False, True])
     def test_leaves_the_mean_and_lies_between_layers_alone(self, batch_first):
@@ -311,6 +324,67 @@ class TestModule:
                     getattr(layer.parametrizations, name).original0.mul_(1.5)
 
     @pytest.mark.parametrize("family", FAMILIES)
+    def test_flat_weights_may_be_replaced(self, family):
+        theirs, ours = pair(family, 5, 5, 2, bidirectional=True, dtype=torch.float64)
+        x = draw(6, 4, 5)
+        before = outcome(ours, x)
+        torch.manual_seed(8)
+        drawn = [torch.randn_like(w).requires_grad_() for w in theirs._flat_weights]
+        gradients = []
+        for layer in (theirs, ours):
+            layer._flat_weights = list(drawn)
+            y, _ = layer(x)
+            gradients.append(torch.autograd.grad(y.square().sum(), drawn))
+        torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+        assert all(g.abs().max() > 0 for g in gradients[1])
+        for layer in (theirs, ours):
+            layer._flat_weights = [getattr(layer, n) for n in layer._flat_weights_names]
+        assert_same(outcome(ours, x), before, 0)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_weights_may_be_dropped_at_each_call(self, family):
+        theirs, ours = (WeightDrop(m) for m in pair(family, 3, 5, dtype=torch.float64))
+        x = draw(6, 4, 3)
+        for seed in (3, 4):
+            found, expected = (outcome(m, x, seed=seed) for m in (ours, theirs))
+            assert_same(found, expected, 1e-10)
+            assert (found["gradient of raw"] == 0).any()
+        ours.eval()
+        theirs.eval()
+        assert_same(outcome(ours, x), outcome(theirs, x), 1e-10)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_weights_may_be_pruned(self, family):
+        theirs, ours = pair(family, 3, 5, dtype=torch.float64)
+        x = draw(6, 4, 3)
+        ours(x)
+        for layer in (theirs, ours):
+            torch.manual_seed(8)
+            prune.random_unstructured(layer, "weight_hh_l0", amount=0.4)
+        for _ in range(2):  # the mask meets new weights at each call
+            found, expected = outcome(ours, x), outcome(theirs, x)
+            assert_same(found, expected, 1e-10)
+            assert (found["gradient of weight_hh_l0_orig"] == 0).any()
+            with torch.no_grad():
+                for layer in (theirs, ours):
+                    layer.weight_hh_l0_orig.mul_(1.5)
+        for layer in (theirs, ours):
+            prune.remove(layer, "weight_hh_l0")
+        assert_same(outcome(ours, x), outcome(theirs, x), 1e-10)
+
+    @pytest.mark.parametrize("name", ["weight_ih_l0", "weight_hh_l0"])
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_weights_of_another_shape_are_refused(self, family, name):
+        layer = getattr(saiki.nn, family)(3, 5)
+        x = draw(6, 4, 3, dtype=torch.float32)
+        layer(x)
+        rows, columns = getattr(layer, name).shape
+        for shape in ((rows, columns - 1), (rows, columns + 1), (rows - 1, columns)):
+            setattr(layer, name, torch.nn.Parameter(torch.zeros(shape)))
+            with pytest.raises(InputError, match=rf"^layer 0 of {family}\(3, 5\) takes weights"):
+                layer(x)
+
+    @pytest.mark.parametrize("family", FAMILIES)
     def test_frozen_weights_get_no_gradient(self, family):
         theirs, ours = pair(family, 3, 5, dtype=torch.float64)
         for layer in (theirs, ours):
@@ -353,6 +427,21 @@ class TestModule:
         assert "Scan" not in names_of_graph(layer(x)[0])
         layer.backend = "cpu"
         assert "Scan" in names_of_graph(layer(x)[0])
+
+
+class WeightDrop(torch.nn.Module):
+    """As in fastai's AWD-LSTM: the weight is no parameter any more, and set before each call."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.raw = torch.nn.Parameter(layer.weight_hh_l0.detach().clone())
+        del layer.weight_hh_l0
+        layer.weight_hh_l0 = self.raw.clone()
+        self.layer = layer
+
+    def forward(self, x):
+        self.layer.weight_hh_l0 = torch.nn.functional.dropout(self.raw, 0.4, self.training)
+        return self.layer(x)
 
 
 def names_of_graph(y):

@@ -118,16 +118,51 @@ class TestSwap:
         assert type(layer) is getattr(saiki.nn, kind)
         assert layer.is_plain
 
-    def test_subclasses_and_ours_are_left_alone(self):
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+    @pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+    def test_says_what_it_left_alone(self):
         class Own(nn.LSTM):
             def forward(self, x):
                 return super().forward(2 * x)
 
-        normed = nn.utils.parametrizations.weight_norm(nn.GRU(3, 5), "weight_hh_l0")
-        model = nn.ModuleList([Own(3, 5), normed, saiki.nn.GRU(3, 5), nn.Linear(3, 5)])
-        before = contents(model)
-        assert swap(model) == ()
-        assert contents(model) == before
+        class Mine(saiki.nn.GRU):
+            pass
+
+        replaced = nn.LSTM(3, 5)
+        replaced.forward = lambda x: x
+        model = nn.ModuleDict(
+            {
+                "own": Own(3, 5),
+                "normed": nn.utils.parametrizations.weight_norm(nn.GRU(3, 5), "weight_hh_l0"),
+                "replaced": replaced,
+                "scripted": torch.jit.script(nn.Sequential(nn.LSTM(3, 5))),
+                "traced": torch.jit.trace(nn.GRU(3, 5), torch.randn(2, 2, 3)),
+                "quantised": torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(3, 5))),
+                "mine": Mine(3, 5),
+                "ours": saiki.nn.GRU(3, 5),
+                "linear": nn.Linear(3, 5),
+            }
+        )
+        kinds = [type(m) for m in model.modules()]
+        x = torch.randn(6, 4, 3)
+        expected = model["scripted"](x)[0], model["quantised"](x)[0], model["own"](x)[0]
+        assert swap(model) == (
+            "own: left alone, a subclass of torch.nn.LSTM",
+            "normed: left alone, a subclass of torch.nn.GRU",
+            "replaced: left alone, its forward was replaced",
+            "scripted.0: left alone, LSTM in TorchScript",
+            "traced: left alone, GRU in TorchScript",
+            "quantised.0: left alone, torch.ao.nn.quantized.dynamic.modules.rnn.LSTM",
+        )
+        assert [type(m) for m in model.modules()] == kinds
+        found = model["scripted"](x)[0], model["quantised"](x)[0], model["own"](x)[0]
+        assert all(map(torch.equal, found, expected))
+        assert swap(model, back=True) == (
+            "mine: left alone, a subclass of saiki.nn.GRU",
+            "ours: saiki.nn.GRU → torch.nn.GRU",
+        )
         assert swap(nn.Linear(3, 5)) == swap(nn.Linear(3, 5), back=True) == ()
 
     def test_a_second_time_finds_nothing(self, model):

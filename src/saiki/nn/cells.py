@@ -1,6 +1,7 @@
 """``RNNCell``, ``LSTMCell`` and ``GRUCell`` that take the place of those of ``torch.nn``."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from saiki.activations import Function
 from saiki.cell import holding
 from saiki.described import Described
+from saiki.nn.ambient import Unscripted, leaf
 from saiki.nn.layout import (
     Family,
     GRUFamily,
@@ -20,7 +22,7 @@ from saiki.nn.layout import (
 )
 
 
-class DropInCell(Described, Family):
+class DropInCell(Described, Unscripted, Family):
     """One step; what the three have in common."""
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:
@@ -50,8 +52,12 @@ class DropInCell(Described, Family):
         super().reset_parameters()  # type: ignore[misc]
         self._reset_norms()
 
-    def forward(self: Any, input: Tensor, hx: Any = None) -> Any:
+    def forward(self: Any, input: Any, hx: Any = None) -> Any:
         """As in ``torch.nn``: input ``(batch, input_size)`` or ``(input_size,)``."""
+        if not isinstance(input, Tensor):
+            node = leaf(self, input, hx)
+            if node is not None:
+                return node
         if self.is_plain:
             return super().forward(input, hx)  # type: ignore[misc]
         cell = self._meta[0]
@@ -70,7 +76,7 @@ class DropInCell(Described, Family):
                 )
         rows = (t if batched else t.unsqueeze(0) for t in (input, *states))
         names = parameter_names(cell)
-        tensors = dict(zip(names, self._tensors(names, ""), strict=True))
+        tensors = dict(zip(names, self._tensors(names, "", partial(getattr, self)), strict=True))
         with own_precision(self.weight_hh, *rows) as given, holding(cell, tensors):
             new = cell(*given)
         new = new if batched else tuple(s.squeeze(0) for s in new)

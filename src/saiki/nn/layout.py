@@ -1,6 +1,6 @@
 """How the parameters of ``torch.nn`` become those of a cell, family by family."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -75,12 +75,14 @@ class Family:
         """The biases of the cell from the two of ``torch.nn``."""
         raise NotImplementedError
 
-    def _tensors(self: Any, names: Sequence[str], end: str) -> list[Tensor]:
+    def _tensors(
+        self: Any, names: Sequence[str], end: str, read: Callable[[str], Tensor]
+    ) -> list[Tensor]:
         """What ``torch.nn`` keeps under names with that ending, as the parameters of the cell."""
         biases = {}
         if self.bias:
-            biases = self._biases(getattr(self, f"bias_ih{end}"), getattr(self, f"bias_hh{end}"))
-        return [biases[n] if n in biases else getattr(self, _name(n) + end) for n in names]
+            biases = self._biases(read(f"bias_ih{end}"), read(f"bias_hh{end}"))
+        return [biases[n] if n in biases else read(_name(n) + end) for n in names]
 
     def _reset_norms(self: Any) -> None:
         """Let normalisations change nothing, gain 1 and bias 0."""

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import dropout, linear
 
 from saiki.cell import Cell, as_states
 from saiki.cells import GRU
@@ -75,3 +75,16 @@ def zoneout_mask(x: Tensor, features: int, p: float, training: bool) -> Tensor:
     """z for each step: 1 with probability p; p itself, the mean, when not training."""
     mean = x.new_full((*x.shape[:-1], features), p)
     return torch.bernoulli(mean) if training else mean
+
+
+def dropped(x: Tensor, p: float, training: bool, time_first: bool) -> Tensor:
+    """x, batched or packed, after dropout as ``torch.nn`` has it between layers.
+
+    Its layers compute with time first, whatever the input, and masks are drawn in the order in
+    which numbers lie; so the same seed drops the same features here.
+    """
+    if x.dim() == 3 and not time_first:
+        return dropped(x.transpose(0, 1), p, training, True).transpose(0, 1)
+    if not training or x.is_contiguous():
+        return dropout(x, p, training)
+    return x * dropout(torch.ones_like(x, memory_format=torch.contiguous_format), p)

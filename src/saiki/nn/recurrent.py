@@ -5,18 +5,25 @@ differs is who runs the time loop, and that the cell has options.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.autograd import forward_ad
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from saiki.activations import Function
 from saiki.described import Described
 from saiki.errors import InputError
+from saiki.nn.ambient import (
+    Unscripted,
+    are_plain,
+    is_exporting,
+    is_watched,
+    is_written_down,
+    leaf,
+    shapes,
+    unwatched,
+)
 from saiki.nn.layout import (
     Family,
     GRUFamily,
@@ -25,16 +32,22 @@ from saiki.nn.layout import (
     parameter_names,
     parameter_shapes,
 )
-from saiki.nn.noise import Noisy, dropout_mask, zoneout_mask
+from saiki.nn.noise import Noisy, dropout_mask, dropped, zoneout_mask
 from saiki.recurrent import BACKENDS, MERGES, Recurrent, merged, together
 
 Merge = Literal["concat", "sum", "mean", "mul"]
 
 
-Built = tuple[tuple[Recurrent, ...], tuple[str, ...]]
+class Built(NamedTuple):
+    """The directions of a layer. Their cells have no weights: those come with each call."""
+
+    layers: tuple[Recurrent, ...]
+    names: tuple[str, ...]
+    """Of the parameters of their cells."""
+    shapes: list[torch.Size]
 
 
-class DropIn(Described, Family):
+class DropIn(Described, Unscripted, Family):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -89,22 +102,24 @@ class DropIn(Described, Family):
     def _layers(
         self: Any, layer: int, dtype: torch.dtype, dropout: bool = False, zoneout: bool = False
     ) -> Built:
-        """The directions of a layer, and the names of their parameters. Their cells have no
-        weights: those come with each call."""
+        """The directions of a layer whose input is of that type."""
         concat = 2 if self.bidirectional and self.merge == "concat" else 1
         size = self.input_size if layer == 0 else concat * (self.proj_size or self.hidden_size)
-        key = size, dtype, dropout, zoneout, self.backend
+        # a trace or an exported program may hold no operations that only this process knows
+        backend: Any = "eager" if self.backend == "auto" and is_written_down() else self.backend
+        key = size, dtype, dropout, zoneout, backend
         if key not in self._built:
             # under torch.vmap nothing may be drawn, not even weights without numbers
-            with temporarily_clear_interpreter_stack(), torch.device("meta"):
+            with unwatched(), torch.device("meta"):
                 cell = self._cell(size)
                 if dropout or zoneout:
                     cell = Noisy(cell, dropout, zoneout)
-            cell.to(dtype)
-            layers = [Recurrent(cell, reverse, self.backend) for reverse in self._directions]
+                cell.to(dtype)
+                layers = [Recurrent(cell, reverse, backend) for reverse in self._directions]
             for other in layers[1:]:
                 other._kernels = layers[0]._kernels
-            self._built[key] = tuple(layers), parameter_names(cell)
+            wanted = shapes(cell.parameters())
+            self._built[key] = Built(tuple(layers), parameter_names(cell), wanted)
         found: Built = self._built[key]
         return found
 
@@ -120,11 +135,11 @@ class DropIn(Described, Family):
         """
         like, groups, new = self.weight_hh_l0, iter(self._all_weights), False
         for layer in range(self.num_layers):
-            cell = self._layers(layer, like.dtype)[0][0].cell
-            shapes = parameter_shapes(cell, self.bias)
+            cell = self._layers(layer, like.dtype).layers[0].cell
+            named = parameter_shapes(cell, self.bias)
             for reverse in self._directions:
                 group = next(groups)
-                for name, shape in shapes.items():
+                for name, shape in named.items():
                     full = f"{name}_l{layer}{'_reverse' if reverse else ''}"
                     if full not in group:
                         group.append(full)
@@ -147,6 +162,18 @@ class DropIn(Described, Family):
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
         """Input, initial and last states as in ``torch.nn``, a ``PackedSequence`` included."""
+        if is_exporting() and self.is_plain and self.backend == "auto":
+            return super().forward(input, hx)  # type: ignore[misc]
+        return self._forward(input, hx)
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _forward(self: Any, input: Any, hx: Any) -> Any:
+        if not isinstance(input, Tensor | PackedSequence):
+            node = leaf(self, input, hx)
+            if node is not None:
+                return node
+        if not self._weights_are_attributes():
+            self._update_flat_weights()
         if not self._serves(input, hx) and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)  # type: ignore[misc]
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
@@ -192,25 +219,26 @@ class DropIn(Described, Family):
             y, ends = y.squeeze(0 if self.batch_first else 1), [end.squeeze(1) for end in ends]
         return y, ends[0] if self._states == 1 else tuple(ends)
 
+    def _weights_are_attributes(self: Any) -> bool:
+        """Whether each of ``_flat_weights`` was, when they were set, what is registered under its
+        name now; a quick test that lets most calls do without the one of ``torch.nn``."""
+        registered = self._parameters
+        pairs = zip(self._flat_weight_refs, self._flat_weights_names, strict=True)
+        return all(ref is not None and ref() is registered.get(name) for ref, name in pairs)
+
     def _serves(self: Any, input: Any, hx: Any) -> bool:
         """Whether there is a kernel of ours for such input and states."""
         x = input.data if isinstance(input, PackedSequence) else input
         states = hx if isinstance(hx, tuple | list) else () if hx is None else (hx,)
-        if not all(isinstance(tensor, Tensor) for tensor in (x, *states)):
-            return False
-        kind = x.dtype, x.device
-        if kind != (self._flat_weights[0].dtype, self._flat_weights[0].device):
-            self._update_flat_weights()  # torch.func.functional_call replaces them
+        weights = self._flat_weights
         return (
-            x.device.type == "cpu"
+            are_plain((x, *states, *weights))
             and x.dtype in (torch.float32, torch.float64)
             and 0 not in x.shape
-            and all((t.dtype, t.device) == kind for t in (self._flat_weights[0], *states))
+            and all(t.is_cpu and t.dtype == x.dtype for t in (x, *states, *weights))
             and len(states) in (0, self._states)
-            and not torch._C._is_any_autocast_enabled()
-            and not torch._C._are_functorch_transforms_active()
-            and forward_ad._current_level < 0
-            and not torch._C._is_tracing()
+            and len(weights) == len(self._flat_weights_names)
+            and not is_watched()
         )
 
     @property
@@ -242,8 +270,9 @@ class DropIn(Described, Family):
         noisy = self.training and self.recurrent_dropout > 0
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
-                x = F.dropout(x, self.dropout, self.training)
-            layers, names = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
+                x = dropped(x, self.dropout, self.training, not self.batch_first)
+            built = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
+            layers = built.layers
             first = layer * len(directions)
             starts = [tuple(s[first + i] for s in states) for i in range(len(directions))]
             if noisy:
@@ -255,9 +284,7 @@ class DropIn(Described, Family):
                     torch.cat((x, zoneout_mask(x, features, self.zoneout, self.training)), -1)
                     for _ in layers
                 ]
-            tensors = [
-                self._tensors(names, f"_l{layer}{'_reverse' if r.reverse else ''}") for r in layers
-            ]
+            tensors = self._weights(built, layer)
             y, last = _run_directions(
                 layers, given, starts, batch_sizes, tensors, not self.batch_first
             )
@@ -266,6 +293,20 @@ class DropIn(Described, Family):
         if len(ends) == 1:
             return x, [state.unsqueeze(0) for state in ends[0][: self._states]]
         return x, [torch.stack([end[i] for end in ends]) for i in range(self._states)]
+
+    def _weights(self: Any, built: Built, layer: int) -> list[list[Tensor]]:
+        """What the cells of each direction of a layer take as their parameters."""
+        flat = dict(zip(self._flat_weights_names, self._flat_weights, strict=True))
+        ends = (f"_l{layer}{'_reverse' if d.reverse else ''}" for d in built.layers)
+        weights = [self._tensors(built.names, end, flat.__getitem__) for end in ends]
+        for its in weights:
+            if shapes(its) != built.shapes:
+                wanted, got = (list(map(tuple, s)) for s in (built.shapes, shapes(its)))
+                raise InputError(
+                    f"layer {layer} of {self} takes weights and biases of the shapes {wanted}, "
+                    f"got {got}"
+                )
+        return weights
 
     def arguments(self: Any) -> dict[str, Any]:
         names = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout"]

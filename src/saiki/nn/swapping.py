@@ -1,7 +1,9 @@
 """Layers of ``torch.nn`` inside a model become ours, and back."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from saiki.errors import InputError
@@ -13,20 +15,22 @@ OURS: dict[type[nn.Module], type[nn.Module]] = {
     nn.RNNCell: RNNCell, nn.LSTMCell: LSTMCell, nn.GRUCell: GRUCell,
 }  # fmt: skip
 THEIRS = {ours: theirs for theirs, ours in OURS.items()}
+NAMES = {kind.__name__ for kind in OURS}
 
 
 def swap(model: nn.Module, back: bool = False) -> tuple[str, ...]:
     """Turn every recurrent layer and cell of ``torch.nn`` inside ``model`` into ours, in place.
 
     The modules themselves stay, and so do their parameters, hooks and places in the model: what an
-    optimiser or a state dict holds remains valid. Subclasses of those of ``torch.nn`` are left
-    alone, since they may do something else.
+    optimiser or a state dict holds remains valid. What may compute something else is left alone:
+    subclasses, layers whose ``forward`` was replaced, scripted and quantised ones.
 
     Args:
         back: turn ours into those of ``torch.nn`` again.
 
     Returns:
-        What was changed, a line for each: the name of the module and what it now is.
+        A line for each module that was changed, with its name and what it now is, and for each
+        that was left alone, with the reason.
 
     Raises:
         InputError: a layer of ours has options that ``torch.nn`` lacks; nothing is changed then.
@@ -36,7 +40,8 @@ def swap(model: nn.Module, back: bool = False) -> tuple[str, ...]:
     ('1: torch.nn.LSTM → saiki.nn.LSTM',)
     """
     kinds: dict[Any, Any] = THEIRS if back else OURS
-    found = {name: m for name, m in model.named_modules() if type(m) in kinds}
+    reasons = {name: _why_not(m, kinds) for name, m in model.named_modules()}
+    found = {name: model.get_submodule(name) for name, why in reasons.items() if why == ""}
     if back:
         for name, module in found.items():
             if not module.is_plain:
@@ -45,16 +50,41 @@ def swap(model: nn.Module, back: bool = False) -> tuple[str, ...]:
                     "only layers without options"
                 )
     lines = []
-    for name, module in found.items():
-        old, new = type(module), kinds[type(module)]
-        module.__class__ = new
-        if back:
-            for own in OWN:
-                module.__dict__.pop(own, None)
-        else:
-            module._setup(new.defaults)
-        lines.append(f"{name or 'the model'}: {_full(old)} → {_full(new)}")
+    for name, why in reasons.items():
+        if why is None:
+            continue
+        said = f"left alone, {why}" if why else _exchange(found[name], kinds, back)
+        lines.append(f"{name or 'the model'}: {said}")
     return tuple(lines)
+
+
+def _why_not(module: nn.Module, kinds: Mapping[Any, Any]) -> str | None:
+    """Why a module that looks like one of ``kinds`` is none; "" if it is, None if it does not."""
+    kind = type(module)
+    if kind in kinds:
+        return "its forward was replaced" if "forward" in vars(module) else ""
+    base = next((base for base in kind.__mro__ if base in OURS or base in THEIRS), None)
+    if base is not None:
+        return f"a subclass of {_full(base)}" if base in kinds and kind not in THEIRS else None
+    if kinds is THEIRS:
+        return None
+    if isinstance(module, torch.jit.ScriptModule):
+        original = getattr(module, "original_name", "")
+        return f"{original} in TorchScript" if original in NAMES else None
+    quantised = kind.__module__.startswith("torch.ao.nn.") and kind.__name__ in NAMES
+    return f"{kind.__module__}.{kind.__name__}" if quantised else None
+
+
+def _exchange(module: Any, kinds: Mapping[Any, Any], back: bool) -> str:
+    """Give a module its new class; what it was and is now."""
+    old, new = type(module), kinds[type(module)]
+    module.__class__ = new
+    if back:
+        for own in OWN:
+            module.__dict__.pop(own, None)
+    else:
+        module._setup(new.defaults)
+    return f"{_full(old)} → {_full(new)}"
 
 
 def _full(kind: type) -> str:
