@@ -459,19 +459,28 @@ class _Emitter:
         inner: int,
         vectors: int,
     ) -> None:
-        """One block of columns for all rows, a slice of the inner size at a time."""
+        """One block of columns for all rows, a slice of the inner size at a time: the first, others
+        of its size in a loop, so that the code does not grow with the size, and the rest."""
         depth = max(16, CACHED // (vectors * self.lanes * self.size))
-        for start in range(0, inner, depth):
-            size = min(depth, inner - start)
-            at_a = self.at(a, INT(start))
-            at_w = self.at(w, INT(start * vectors * self.lanes))
+        whole = max(inner - inner % depth, min(inner, depth))
+
+        def slice_at(start: ir.Value, size: int, add: bool) -> None:
+            at_a = self.at(a, start)
+            at_w = self.at(w, self.b.mul(start, INT(vectors * self.lanes)))
             height = self.machine.tile[0]
             tiled = self.b.mul(self.b.sdiv(rows, INT(height)), INT(height))
             for begin, end, step in ((INT(0), tiled, height), (tiled, rows, 1)):
                 with self.loop(begin, end, step) as r:
                     row_a = self.at(at_a, self.b.mul(r, a_step))
                     row_c = self.at(c, self.b.mul(r, c_step))
-                    self._tile(row_a, a_step, at_w, row_c, c_step, size, vectors, step, start > 0)
+                    self._tile(row_a, a_step, at_w, row_c, c_step, size, vectors, step, add)
+
+        slice_at(INT(0), min(inner, depth), False)
+        if whole > depth:
+            with self.loop(INT(depth), INT(whole), depth) as start:
+                slice_at(start, depth, True)
+        if whole < inner:
+            slice_at(INT(whole), inner - whole, True)
 
     def _tile(
         self,
