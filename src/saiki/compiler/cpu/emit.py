@@ -22,6 +22,7 @@ from saiki.compiler.program import (
     Array,
     Grid,
     Loop,
+    Product,
     Program,
     Store,
     is_slice,
@@ -212,18 +213,7 @@ class _Emitter:
             rows = b.sub(end, first)
             for stage in self.program.stages:
                 for product in stage.products:
-                    source = self.at(self.row(product.source, first), INT(product.column))
-                    b.call(
-                        self._product(product.weight.inner, product.weight.width),
-                        [
-                            source,
-                            self.row_step(product.source),
-                            self.row(product.weight, first),
-                            self.row(product.target, first),
-                            self.row_step(product.target),
-                            rows,
-                        ],
-                    )
+                    self._product(product, first, rows)
                 for loop in stage.loops:
                     with self.loop(first, end) as r:
                         self._pointwise(loop, r, self.program.stages.index(stage))
@@ -413,37 +403,50 @@ class _Emitter:
 
     # matrix products
 
-    def _product(self, inner: int, outer: int) -> ir.Function:
-        """``product(a, a_step, w, c, c_step, rows)``: c ← a · w, ``w`` packed by :func:`packing`.
+    def _product(self, product: Product, first: ir.Value, rows: ir.Value) -> None:
+        """target ← source · weight for some rows, the weight packed by :func:`packing`.
 
-        Columns go in blocks of some vectors, so that a block of w stays in the nearest cache while
-        all rows pass; ``c`` has room for whole vectors.
+        Columns go in blocks of some vectors, so that a block of the weight stays in the nearest
+        cache while all rows pass; the target has room for whole vectors.
         """
-        if (inner, outer) in self.products:
-            return self.products[inner, outer]
-        kinds = [POINTER, INT, POINTER, POINTER, INT, INT]
+        inner = product.weight.inner
+        most = self.machine.tile[1]
+        whole, rest = divmod(-(-product.weight.width // self.lanes), most)
+        for vectors, begin, end in ((most, 0, whole), (rest, whole, whole + 1)):
+            if vectors and begin < end:
+                start = begin * most * self.lanes
+                arguments = [
+                    self.at(self.row(product.source, first), INT(product.column)),
+                    self.row_step(product.source),
+                    self.at(self.row(product.weight, first), INT(start * inner)),
+                    self.at(self.row(product.target, first), INT(start)),
+                    self.row_step(product.target),
+                    rows,
+                    INT(end - begin),
+                ]
+                self.b.call(self._blocks(inner, vectors), arguments)
+
+    def _blocks(self, inner: int, vectors: int) -> ir.Function:
+        """``blocks(a, a_step, w, c, c_step, rows, count)``: ``count`` blocks of columns of
+        c ← a · w, one after the other."""
+        if (inner, vectors) in self.products:
+            return self.products[inner, vectors]
+        kinds = [POINTER, INT, POINTER, POINTER, INT, INT, INT]
         function = ir.Function(
-            self.module, ir.FunctionType(ir.VoidType(), kinds), f"product_{inner}_{outer}"
+            self.module, ir.FunctionType(ir.VoidType(), kinds), f"blocks_{inner}_{vectors}"
         )
         function.linkage = "internal"
         function.attributes.add("noinline")
         for i in (0, 2, 3):
             function.args[i].add_attribute("noalias")
-        self.products[inner, outer] = function
+        self.products[inner, vectors] = function
         outside, self.b = self.b, ir.IRBuilder(function.append_basic_block("entry"))
-        a, a_step, w, c, c_step, rows = function.args
-        vectors = -(-outer // self.lanes)
-        most = self.machine.tile[1]
-        block = most * self.lanes
-        whole = vectors // most
-        if whole:
-            with self.loop(INT(0), INT(whole)) as i:
-                at_w = self.at(w, self.b.mul(i, INT(inner * block)))
-                at_c = self.at(c, self.b.mul(i, INT(block)))
-                self._block(a, a_step, at_w, at_c, c_step, rows, inner, most)
-        if vectors % most:
-            at_w, at_c = self.at(w, INT(whole * inner * block)), self.at(c, INT(whole * block))
-            self._block(a, a_step, at_w, at_c, c_step, rows, inner, vectors % most)
+        a, a_step, w, c, c_step, rows, count = function.args
+        block = vectors * self.lanes
+        with self.loop(INT(0), count) as i:
+            at_w = self.at(w, self.b.mul(i, INT(inner * block)))
+            at_c = self.at(c, self.b.mul(i, INT(block)))
+            self._block(a, a_step, at_w, at_c, c_step, rows, inner, vectors)
         self.b.ret_void()
         self.b = outside
         return function
