@@ -580,6 +580,10 @@ def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
     return torch.cat((blocks, weight[:, whole:].reshape(-1)))
 
 
+_Key = tuple[Node, int, bool]
+"""A node, how far behind the column it is read, and whether it has one feature only."""
+
+
 class _Values:
     """The values of nodes in one run of columns of one row."""
 
@@ -593,7 +597,7 @@ class _Values:
     ) -> None:
         self.e, self.r = emitter, r
         self.column, self.lanes, self.stage = column, lanes, stage
-        self.known: dict[tuple[Node, int, bool], ir.Value] = {}
+        self.known: dict[_Key, ir.Value] = {}
 
     @property
     def b(self) -> ir.IRBuilder:
@@ -601,10 +605,33 @@ class _Values:
 
     def of(self, node: Node, shift: int = 0, single: bool = False) -> ir.Value:
         """``node`` from column + ``shift`` on; its only feature, if ``single``."""
-        key = (node, shift, single)
-        if key not in self.known:
-            self.known[key] = self._read(node, shift, single) or self._compute(node, shift, single)
-        return self.known[key]
+        wanted = (node, shift, single)
+        stack = [] if wanted in self.known else [wanted]
+        while stack:
+            key = stack[-1]
+            if key not in self.known:
+                found = self._read(*key)
+                missing = [] if found else [k for k in self._needs(*key) if k not in self.known]
+                if missing:
+                    stack += reversed(missing)
+                    continue
+                self.known[key] = found or self._compute(*key)
+            stack.pop()
+        return self.known[wanted]
+
+    def _needs(self, node: Node, shift: int, single: bool) -> list[_Key]:
+        """What :meth:`_compute` asks for."""
+        if node.target in CONSTANTS:
+            return []
+        if is_slice(node):
+            source, start = sliced(node)
+            return [(source, shift + start, single)]
+        return [self._key(node, arg, shift, single) for arg in node.args if isinstance(arg, Node)]
+
+    def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
+        """``value`` where ``node`` meets it."""
+        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
+        return (value, 0, True) if narrow and width(node) != 1 else (value, shift, single)
 
     def operand(
         self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
@@ -615,10 +642,9 @@ class _Values:
             if flag or isinstance(value, bool):
                 return ir.Constant(FLAG if lanes == 1 else ir.VectorType(FLAG, lanes), bool(value))
             return self.e.number(float(value), lanes)
-        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
-        if narrow and width(node) != 1:
-            return self.e.splat(self.of(value, 0, True), lanes)
-        return self.of(value, shift, single)
+        key = self._key(node, value, shift, single)
+        result = self.of(*key)
+        return self.e.splat(result, lanes) if key[2] and not single else result
 
     def number(self, node: Node, value: Any, shift: int, single: bool) -> ir.Value:
         """An operand of arithmetic: a comparison counts as 0 or 1."""
@@ -706,12 +732,8 @@ class _GridValues(_Values):
         super().__init__(emitter, r, column, lanes, 0)
         self.grid, self.place = grid, place
 
-    def operand(
-        self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
-    ) -> ir.Value:
-        if isinstance(value, Node):
-            return self.of(value)
-        return super().operand(node, value, shift, single, flag)
+    def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
+        return value, 0, False
 
     def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
         e, b = self.e, self.b
