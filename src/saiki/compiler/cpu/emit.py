@@ -6,6 +6,7 @@ depend neither on the number of threads nor on how rows are shared among them.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class _Emitter:
         self.size = dtype.itemsize
         self.module = ir.Module("saiki")
         self.products: dict[tuple[int, int], ir.Function] = {}
+        self.uses: Counter[str] = Counter()
         function = ir.Function(self.module, SIGNATURE, "run")
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self._run(function)
@@ -172,6 +174,24 @@ class _Emitter:
 
     def number(self, value: float, lanes: int) -> ir.Value:
         return vmath.Vector(self.b, ir.Constant(self.vector(lanes), None)).constant(value).value
+
+    def elementary(self, name: str, operands: list[ir.Value]) -> ir.Value:
+        """A function of :mod:`vmath`, written out; from its ``INLINED``-th use on it is called, for
+        long steps would take long to compile."""
+        kinds = [operand.type for operand in operands]
+        name_here = f"{name}.{kinds[0]}"
+        self.uses[name_here] += 1
+        if self.uses[name_here] <= INLINED or name in ("sqrt", "rsqrt"):
+            return getattr(vmath, name)(self.b, *operands)
+        function = self.module.globals.get(name_here)
+        if function is None:
+            kind = ir.FunctionType(kinds[0], kinds)
+            function = ir.Function(self.module, kind, name_here)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            b = ir.IRBuilder(function.append_basic_block("entry"))
+            b.ret(getattr(vmath, name)(b, *function.args))
+        return self.b.call(function, operands)
 
     def row(self, array: Array, r: ir.Value) -> ir.Value:
         """Where row ``r`` of the array begins at the present step."""
@@ -559,6 +579,8 @@ class _Emitter:
 
 BLOCK = 4
 """Sums of a grid that go on side by side, since one would wait for itself."""
+INLINED = 16
+"""Uses of a function in vectors of one length that are written out."""
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""
 
@@ -718,7 +740,7 @@ class _Values:
         if name in _ARITHMETIC:
             return _ARITHMETIC[name](self.b, *operands)
         if name in vmath.__all__:
-            return getattr(vmath, name)(self.b, *operands)
+            return self.e.elementary(name, operands)
         raise unsupported(node, "there is no kernel for it")
 
 
