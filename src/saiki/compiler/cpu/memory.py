@@ -42,7 +42,8 @@ def empty(*shape: int, dtype: torch.dtype) -> Tensor:
     if size < SMALLEST:
         return torch.empty(shape, dtype=dtype)
     tensor = torch.from_numpy(_pool.lend(size)).view(dtype).view(shape)
-    if torch.are_deterministic_algorithms_enabled() and deterministic.fill_uninitialized_memory:
+    fills = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    if fills and torch.are_deterministic_algorithms_enabled():
         tensor.fill_(math.nan)
     return tensor
 
