@@ -1,6 +1,7 @@
 """Buffers and code are there as long as somebody uses them, and no longer."""
 
 import gc
+import os
 import threading
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils import deterministic
 
 import saiki
 from saiki.compiler import op
-from saiki.compiler.cpu import jit, memory
+from saiki.compiler.cpu import jit, memory, team
 from saiki.compiler.cpu.memory import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.function import function
 
@@ -177,3 +178,16 @@ def test_the_function_of_a_graph_leaves_no_source_behind():
     kept, made = len(graph_module._loader.eval_cache), function(graph)
     assert made(torch.ones(2)).tolist() == [2.0, 2.0]
     assert len(graph_module._loader.eval_cache) == kept
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_without_pytorchs_library_at_its_place_threads_of_our_own_run(monkeypatch):
+    monkeypatch.setattr(torch, "__file__", "/nowhere/__init__.py")
+    assert team._parallel.__wrapped__() is None
+    pool = team._pool()
+    assert pool.submit(int).result() == 0
+    child = os.fork() if hasattr(os, "fork") else None
+    if child == 0:
+        os._exit(team._pool() is pool)
+    if child is not None:
+        assert os.waitpid(child, 0)[1] == 0
