@@ -120,13 +120,24 @@ def test_new_memory_holds_nan_where_pytorchs_own_does(count, nan_in_new_memory):
         deterministic.fill_uninitialized_memory = True
 
 
-@pytest.mark.parametrize("cell", [saiki.cells.LSTM, saiki.cells.GRU])
+class Forgetful(saiki.Cell):
+    """Nothing depends on its second state."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W = torch.nn.Linear(input_size, hidden_size)
+
+    def step(self, x, h, before):
+        return torch.tanh(self.W(x) + h), h
+
+
+@pytest.mark.parametrize("cell", [saiki.cells.LSTM, saiki.cells.GRU, Forgetful])
 def test_no_kernel_reads_what_nothing_wrote(cell, nan_in_new_memory):
     layer = saiki.Recurrent(cell(3, 21))
     x = torch.randn(5, 6, 3, requires_grad=True)
     for lengths in (None, torch.tensor([6, 1, 4, 2, 6])):
-        y, _ = layer(x, lengths=lengths)
-        y.sum().backward()
+        y, ends = layer(x, lengths=lengths)
+        (y.sum() + ends[-1].sum()).backward()
         assert y.isfinite().all()
         assert all(p.grad.isfinite().all() for p in (x, *layer.parameters()))
 
