@@ -14,6 +14,7 @@ from saiki.compiler.cpu import memory as buffers
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Place, Walk
 from saiki.compiler.cpu.team import Job
+from saiki.compiler.function import function
 from saiki.compiler.grid import lowered
 from saiki.compiler.plan import extract, plan
 from saiki.compiler.trace import is_extent, width
@@ -61,12 +62,14 @@ class CompiledCell:
         self.constants = tuple(t.constants.values())
         self.inputs = [t.x, *t.parameters.values(), *t.constants]
         self.before = {
-            training: extract(
-                t, self.inputs, [*p.streams, *(p.kept if training else ()), *scheduler.outside]
-            ).forward
+            training: function(
+                extract(
+                    t, self.inputs, [*p.streams, *(p.kept if training else ()), *scheduler.outside]
+                )
+            )
             for training, scheduler in ((False, p.inference), (True, p.training))
         }
-        self.outside_backward = extract(t, self.inputs, list(p.backward.outside)).forward
+        self.outside_backward = function(extract(t, self.inputs, list(p.backward.outside)))
         self.after: dict[tuple[bool, ...], _After] = {}
         self.states = len(t.states)
         self.output_size = width(t.new_states[0])
@@ -339,7 +342,7 @@ class _After:
         sums = dict(zip(p.accumulated, cell.summed_columns, strict=False))
         for node, value in p.rows_summed.items():
             reads[node] = _sum(node, at + len(homes), sums[value])
-        graph = extract(t, list(reads), wanted).graph
+        graph = extract(t, list(reads), wanted)
         _, *placeholders = (node for node in graph.nodes if node.op == "placeholder")
         self.reads = []
         for read, placeholder in zip(reads.values(), placeholders, strict=True):
@@ -347,7 +350,7 @@ class _After:
                 self.reads.append(read)
             else:
                 graph.erase_node(placeholder)
-        self.function = fx.GraphModule({}, graph).forward
+        self.function = function(graph)
 
     def __call__(
         self, total: int, tensors: Sequence[Tensor]

@@ -433,9 +433,9 @@ def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:
         s.write(node, array)
 
 
-def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]) -> fx.GraphModule:
-    """The part of the graph from ``inputs`` to ``outputs`` as a function of them and of the number
-    of rows, which comes first."""
+def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]) -> fx.Graph:
+    """The part of the graph from ``inputs`` to ``outputs``, with the number of rows in front of
+    its inputs."""
     graph = fx.Graph()
     rows = graph.placeholder("rows")
     copies: dict[Node, Node] = {node: graph.placeholder(node.name) for node in inputs}
@@ -458,7 +458,7 @@ def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]
         return copies[node]
 
     graph.output(tuple(None if node is None else convert(node) for node in outputs))
-    return fx.GraphModule({}, graph)
+    return graph
 
 
 STRIDED = {aten.as_strided.default, aten.as_strided_scatter.default}

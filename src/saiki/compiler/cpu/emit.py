@@ -6,6 +6,7 @@ depend neither on the number of threads nor on how rows are shared among them.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from saiki.compiler.program import (
     Array,
     Grid,
     Loop,
+    Product,
     Program,
     Store,
     is_slice,
@@ -83,6 +85,7 @@ class _Emitter:
         self.size = dtype.itemsize
         self.module = ir.Module("saiki")
         self.products: dict[tuple[int, int], ir.Function] = {}
+        self.uses: Counter[str] = Counter()
         function = ir.Function(self.module, SIGNATURE, "run")
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self._run(function)
@@ -171,6 +174,24 @@ class _Emitter:
     def number(self, value: float, lanes: int) -> ir.Value:
         return vmath.Vector(self.b, ir.Constant(self.vector(lanes), None)).constant(value).value
 
+    def elementary(self, name: str, operands: list[ir.Value]) -> ir.Value:
+        """A function of :mod:`vmath`, written out; from its ``INLINED``-th use on it is called, for
+        long steps would take long to compile."""
+        kinds = [operand.type for operand in operands]
+        name_here = f"{name}.{kinds[0]}"
+        self.uses[name_here] += 1
+        if self.uses[name_here] <= INLINED or name in ("sqrt", "rsqrt"):
+            return getattr(vmath, name)(self.b, *operands)
+        function = self.module.globals.get(name_here)
+        if function is None:
+            kind = ir.FunctionType(kinds[0], kinds)
+            function = ir.Function(self.module, kind, name_here)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            b = ir.IRBuilder(function.append_basic_block("entry"))
+            b.ret(getattr(vmath, name)(b, *function.args))
+        return self.b.call(function, operands)
+
     def row(self, array: Array, r: ir.Value) -> ir.Value:
         """Where row ``r`` of the array begins at the present step."""
         i = self.program.arrays.index(array)
@@ -211,18 +232,7 @@ class _Emitter:
             rows = b.sub(end, first)
             for stage in self.program.stages:
                 for product in stage.products:
-                    source = self.at(self.row(product.source, first), INT(product.column))
-                    b.call(
-                        self._product(product.weight.inner, product.weight.width),
-                        [
-                            source,
-                            self.row_step(product.source),
-                            self.row(product.weight, first),
-                            self.row(product.target, first),
-                            self.row_step(product.target),
-                            rows,
-                        ],
-                    )
+                    self._product(product, first, rows)
                 for loop in stage.loops:
                     with self.loop(first, end) as r:
                         self._pointwise(loop, r, self.program.stages.index(stage))
@@ -412,37 +422,50 @@ class _Emitter:
 
     # matrix products
 
-    def _product(self, inner: int, outer: int) -> ir.Function:
-        """``product(a, a_step, w, c, c_step, rows)``: c ← a · w, ``w`` packed by :func:`packing`.
+    def _product(self, product: Product, first: ir.Value, rows: ir.Value) -> None:
+        """target ← source · weight for some rows, the weight packed by :func:`packing`.
 
-        Columns go in blocks of some vectors, so that a block of w stays in the nearest cache while
-        all rows pass; ``c`` has room for whole vectors.
+        Columns go in blocks of some vectors, so that a block of the weight stays in the nearest
+        cache while all rows pass; the target has room for whole vectors.
         """
-        if (inner, outer) in self.products:
-            return self.products[inner, outer]
-        kinds = [POINTER, INT, POINTER, POINTER, INT, INT]
+        inner = product.weight.inner
+        most = self.machine.tile[1]
+        whole, rest = divmod(-(-product.weight.width // self.lanes), most)
+        for vectors, begin, end in ((most, 0, whole), (rest, whole, whole + 1)):
+            if vectors and begin < end:
+                start = begin * most * self.lanes
+                arguments = [
+                    self.at(self.row(product.source, first), INT(product.column)),
+                    self.row_step(product.source),
+                    self.at(self.row(product.weight, first), INT(start * inner)),
+                    self.at(self.row(product.target, first), INT(start)),
+                    self.row_step(product.target),
+                    rows,
+                    INT(end - begin),
+                ]
+                self.b.call(self._blocks(inner, vectors), arguments)
+
+    def _blocks(self, inner: int, vectors: int) -> ir.Function:
+        """``blocks(a, a_step, w, c, c_step, rows, count)``: ``count`` blocks of columns of
+        c ← a · w, one after the other."""
+        if (inner, vectors) in self.products:
+            return self.products[inner, vectors]
+        kinds = [POINTER, INT, POINTER, POINTER, INT, INT, INT]
         function = ir.Function(
-            self.module, ir.FunctionType(ir.VoidType(), kinds), f"product_{inner}_{outer}"
+            self.module, ir.FunctionType(ir.VoidType(), kinds), f"blocks_{inner}_{vectors}"
         )
         function.linkage = "internal"
         function.attributes.add("noinline")
         for i in (0, 2, 3):
             function.args[i].add_attribute("noalias")
-        self.products[inner, outer] = function
+        self.products[inner, vectors] = function
         outside, self.b = self.b, ir.IRBuilder(function.append_basic_block("entry"))
-        a, a_step, w, c, c_step, rows = function.args
-        vectors = -(-outer // self.lanes)
-        most = self.machine.tile[1]
-        block = most * self.lanes
-        whole = vectors // most
-        if whole:
-            with self.loop(INT(0), INT(whole)) as i:
-                at_w = self.at(w, self.b.mul(i, INT(inner * block)))
-                at_c = self.at(c, self.b.mul(i, INT(block)))
-                self._block(a, a_step, at_w, at_c, c_step, rows, inner, most)
-        if vectors % most:
-            at_w, at_c = self.at(w, INT(whole * inner * block)), self.at(c, INT(whole * block))
-            self._block(a, a_step, at_w, at_c, c_step, rows, inner, vectors % most)
+        a, a_step, w, c, c_step, rows, count = function.args
+        block = vectors * self.lanes
+        with self.loop(INT(0), count) as i:
+            at_w = self.at(w, self.b.mul(i, INT(inner * block)))
+            at_c = self.at(c, self.b.mul(i, INT(block)))
+            self._block(a, a_step, at_w, at_c, c_step, rows, inner, vectors)
         self.b.ret_void()
         self.b = outside
         return function
@@ -458,19 +481,28 @@ class _Emitter:
         inner: int,
         vectors: int,
     ) -> None:
-        """One block of columns for all rows, a slice of the inner size at a time."""
+        """One block of columns for all rows, a slice of the inner size at a time: the first, others
+        of its size in a loop, so that the code does not grow with the size, and the rest."""
         depth = max(16, CACHED // (vectors * self.lanes * self.size))
-        for start in range(0, inner, depth):
-            size = min(depth, inner - start)
-            at_a = self.at(a, INT(start))
-            at_w = self.at(w, INT(start * vectors * self.lanes))
+        whole = max(inner - inner % depth, min(inner, depth))
+
+        def slice_at(start: ir.Value, size: int, add: bool) -> None:
+            at_a = self.at(a, start)
+            at_w = self.at(w, self.b.mul(start, INT(vectors * self.lanes)))
             height = self.machine.tile[0]
             tiled = self.b.mul(self.b.sdiv(rows, INT(height)), INT(height))
             for begin, end, step in ((INT(0), tiled, height), (tiled, rows, 1)):
                 with self.loop(begin, end, step) as r:
                     row_a = self.at(at_a, self.b.mul(r, a_step))
                     row_c = self.at(c, self.b.mul(r, c_step))
-                    self._tile(row_a, a_step, at_w, row_c, c_step, size, vectors, step, start > 0)
+                    self._tile(row_a, a_step, at_w, row_c, c_step, size, vectors, step, add)
+
+        slice_at(INT(0), min(inner, depth), False)
+        if whole > depth:
+            with self.loop(INT(depth), INT(whole), depth) as start:
+                slice_at(start, depth, True)
+        if whole < inner:
+            slice_at(INT(whole), inner - whole, True)
 
     def _tile(
         self,
@@ -546,6 +578,8 @@ class _Emitter:
 
 BLOCK = 4
 """Sums of a grid that go on side by side, since one would wait for itself."""
+INLINED = 16
+"""Uses of a function in vectors of one length that are written out."""
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""
 
@@ -567,6 +601,10 @@ def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
     return torch.cat((blocks, weight[:, whole:].reshape(-1)))
 
 
+_Key = tuple[Node, int, bool]
+"""A node, how far behind the column it is read, and whether it has one feature only."""
+
+
 class _Values:
     """The values of nodes in one run of columns of one row."""
 
@@ -580,7 +618,7 @@ class _Values:
     ) -> None:
         self.e, self.r = emitter, r
         self.column, self.lanes, self.stage = column, lanes, stage
-        self.known: dict[tuple[Node, int, bool], ir.Value] = {}
+        self.known: dict[_Key, ir.Value] = {}
 
     @property
     def b(self) -> ir.IRBuilder:
@@ -588,10 +626,33 @@ class _Values:
 
     def of(self, node: Node, shift: int = 0, single: bool = False) -> ir.Value:
         """``node`` from column + ``shift`` on; its only feature, if ``single``."""
-        key = (node, shift, single)
-        if key not in self.known:
-            self.known[key] = self._read(node, shift, single) or self._compute(node, shift, single)
-        return self.known[key]
+        wanted = (node, shift, single)
+        stack = [] if wanted in self.known else [wanted]
+        while stack:
+            key = stack[-1]
+            if key not in self.known:
+                found = self._read(*key)
+                missing = [] if found else [k for k in self._needs(*key) if k not in self.known]
+                if missing:
+                    stack += reversed(missing)
+                    continue
+                self.known[key] = found or self._compute(*key)
+            stack.pop()
+        return self.known[wanted]
+
+    def _needs(self, node: Node, shift: int, single: bool) -> list[_Key]:
+        """What :meth:`_compute` asks for."""
+        if node.target in CONSTANTS:
+            return []
+        if is_slice(node):
+            source, start = sliced(node)
+            return [(source, shift + start, single)]
+        return [self._key(node, arg, shift, single) for arg in node.args if isinstance(arg, Node)]
+
+    def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
+        """``value`` where ``node`` meets it."""
+        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
+        return (value, 0, True) if narrow and width(node) != 1 else (value, shift, single)
 
     def operand(
         self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
@@ -602,10 +663,9 @@ class _Values:
             if flag or isinstance(value, bool):
                 return ir.Constant(FLAG if lanes == 1 else ir.VectorType(FLAG, lanes), bool(value))
             return self.e.number(float(value), lanes)
-        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
-        if narrow and width(node) != 1:
-            return self.e.splat(self.of(value, 0, True), lanes)
-        return self.of(value, shift, single)
+        key = self._key(node, value, shift, single)
+        result = self.of(*key)
+        return self.e.splat(result, lanes) if key[2] and not single else result
 
     def number(self, node: Node, value: Any, shift: int, single: bool) -> ir.Value:
         """An operand of arithmetic: a comparison counts as 0 or 1."""
@@ -679,7 +739,7 @@ class _Values:
         if name in _ARITHMETIC:
             return _ARITHMETIC[name](self.b, *operands)
         if name in vmath.__all__:
-            return getattr(vmath, name)(self.b, *operands)
+            return self.e.elementary(name, operands)
         raise unsupported(node, "there is no kernel for it")
 
 
@@ -693,12 +753,8 @@ class _GridValues(_Values):
         super().__init__(emitter, r, column, lanes, 0)
         self.grid, self.place = grid, place
 
-    def operand(
-        self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
-    ) -> ir.Value:
-        if isinstance(value, Node):
-            return self.of(value)
-        return super().operand(node, value, shift, single, flag)
+    def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
+        return value, 0, False
 
     def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
         e, b = self.e, self.b

@@ -3,53 +3,161 @@
 What a training step saves is freed when its backward pass ends and needed again, in the same size,
 at the next step. The system would take the pages back in between and clear them anew, which costs
 more time than the loop itself.
+
+A free buffer is kept as long as the steps of late would have used it: :class:`Pool` says how long.
+A full collection of the interpreter, such as ``gc.collect()``, gives all of them back.
 """
 
+import gc
 import math
 import threading
 import weakref
+from collections import deque
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import deterministic
 
 SMALLEST = 1 << 20
 """Bytes below which PyTorch's own allocation is as good."""
 LINE = 64
 """Bytes of a cache line, where buffers begin."""
-KEPT = 1 << 29
-"""Bytes kept for later at most."""
-
-_lock = threading.Lock()
-_free: dict[int, list[np.ndarray]] = {}
-_kept = 0
+CLASSES = 8
+"""Sizes of buffers between a power of 2 and the next."""
+SPARE = 1.5
+"""Lent and kept buffers together, by the most that were lent at once of late."""
+TURNS = 4
+"""How many times as much is lent before a buffer that nothing asked for is given back."""
 
 
 def empty(*shape: int, dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor whose memory is kept for the next of its size when it is freed."""
+    """An uninitialised tensor whose memory is kept for the next of about its size when it is freed.
+
+    It holds NaN where PyTorch's own would: with deterministic algorithms and
+    ``torch.utils.deterministic.fill_uninitialized_memory``.
+    """
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return torch.empty(shape, dtype=dtype)
-    memory = _take(size)
-    lease = memory.view()  # an object of its own: it dies with the tensor's storage
-    weakref.finalize(lease, _give_back, memory)
-    return torch.from_numpy(lease).view(dtype).view(shape)
+    tensor = torch.from_numpy(_pool.lend(size)).view(dtype).view(shape)
+    fills = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    if fills and torch.are_deterministic_algorithms_enabled():
+        tensor.fill_(math.nan)
+    return tensor
 
 
-def _take(size: int) -> np.ndarray:
-    global _kept
-    with _lock:
-        if _free.get(size):
-            _kept -= size
-            return _free[size].pop()
+class Pool:
+    """Buffers that are lent, come back when nobody holds them, and are lent again.
+
+    Sizes are rounded up, so that ragged batches of about the same size share buffers, and a buffer
+    serves whatever fills half of it. The one that was free longest goes first: where more than
+    ``SPARE`` times what was lent at once of late would be held, and where nothing asked for it
+    while ``TURNS`` times as much was lent.
+
+    A buffer comes back from a finaliser, which may run between any two operations of any thread,
+    those of this class included: so it takes no lock, and leaves the buffer in an inbox. For the
+    same reason nobody ever waits for the lock: who finds it taken does without the pool.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inbox: deque[np.ndarray] = deque()
+        self.kept: list[tuple[int, np.ndarray]] = []
+        """Free buffers, the last to come back at the end, each with the turnover at that time."""
+        self.lent = 0
+        """Bytes of the buffers that are lent."""
+        self.turnover = 0
+        """Bytes ever lent."""
+        self.peak, self.peak_before, self.turn_ends = 0, 0, 0
+        """The most bytes lent at once in this turn and in the one before; the turnover that ends
+        it."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of all buffers, lent or free."""
+        return self.lent + sum(memory.nbytes for _, memory in self.kept)
+
+    def lend(self, size: int) -> np.ndarray:
+        """``size`` bytes, which come back when the array is no longer used."""
+        if not self.lock.acquire(blocking=False):
+            return _allocated(size)
+        try:
+            memory = self._take(rounded(size))
+        finally:
+            self.lock.release()
+        lease = memory[:size]  # an object of its own: it dies with the tensor's storage
+        weakref.finalize(lease, self.inbox.append, memory).atexit = False
+        return lease
+
+    def clear(self) -> None:
+        """Give back all that is free."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self._sort_in()
+                self.kept.clear()
+            finally:
+                self.lock.release()
+
+    def _take(self, size: int) -> np.ndarray:
+        self._sort_in()
+        fits = [
+            (memory.nbytes, -i)
+            for i, (_, memory) in enumerate(self.kept)
+            if size <= memory.nbytes <= 2 * size
+        ]
+        memory = self.kept.pop(-min(fits)[1])[1] if fits else _allocated(size)
+        self._count(memory.nbytes)
+        self._evict()
+        return memory
+
+    def _sort_in(self) -> None:
+        while self.inbox:
+            memory = self.inbox.popleft()
+            self.lent -= memory.nbytes
+            self.kept.append((self.turnover, memory))
+
+    def _count(self, size: int) -> None:
+        self.lent += size
+        self.turnover += size
+        self.peak = max(self.peak, self.lent)
+        if self.turnover >= self.turn_ends:
+            self.peak, self.peak_before = self.lent, self.peak
+            self.turn_ends = self.turnover + TURNS * self._lately()
+
+    def _lately(self) -> int:
+        return max(self.peak, self.peak_before)
+
+    def _evict(self) -> None:
+        lately, held = self._lately(), self.held
+        first = 0
+        for since, memory in self.kept:
+            if held <= SPARE * lately and self.turnover - since <= TURNS * lately:
+                break
+            held -= memory.nbytes
+            first += 1
+        del self.kept[:first]
+
+
+def rounded(size: int) -> int:
+    """The size of the smallest class that holds ``size`` bytes."""
+    step = 1 << max(0, (size - 1).bit_length() - 1 - (CLASSES.bit_length() - 1))
+    return -(-size // step) * step
+
+
+def _allocated(size: int) -> np.ndarray:
     room = np.empty(size + LINE, np.uint8)
     start = -room.ctypes.data % LINE
     return room[start : start + size]
 
 
-def _give_back(memory: np.ndarray) -> None:
-    global _kept
-    with _lock:
-        if _kept + memory.nbytes <= KEPT:
-            _kept += memory.nbytes
-            _free.setdefault(memory.nbytes, []).append(memory)
+_pool = Pool()
+
+
+def _collected(phase: str, info: dict[str, Any]) -> None:
+    if phase == "stop" and info["generation"] == 2:
+        _pool.clear()
+
+
+gc.callbacks.append(_collected)

@@ -5,6 +5,7 @@ they stay awake for a while after each operation.
 """
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -172,11 +173,19 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="saiki")
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads stay with the parent
+
+
 @cache
 def _parallel() -> tuple[Compiled, Callable[[int, int, int, int], None]] | None:
     """``share`` compiled, and ``GOMP_parallel(function, data, threads, 0)`` of the OpenMP that
-    PyTorch runs on; None where it has another OpenMP."""
-    library = ctypes.CDLL(str(next(Path(torch.__file__).parent.glob("lib/*torch_cpu.*"))))
+    PyTorch runs on; None where it has another OpenMP or lies elsewhere."""
+    files = Path(torch.__file__).parent.glob("lib/*torch_cpu.*")
+    path = next((path for path in files if path.suffix != ".lib"), None)
+    if path is None:
+        return None
+    library = ctypes.CDLL(str(path))
     try:
         addresses = {name: getattr(library, name) for name in (*ASK, "GOMP_parallel")}
     except AttributeError:
