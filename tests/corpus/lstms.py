@@ -64,8 +64,8 @@ class LSTMP(Cell):
         return self.P(torch.sigmoid(o) * torch.tanh(c)), c
 
 
-class BottleneckLSTM(Cell):
-    """The gates read x beside a projection of h (Liu & Zhu 2018, "Mobile video", §3.3)."""
+class ProjectedAsRead(Cell):
+    """The same with the wide output as the state, projected as it is read (Sak et al. 2014, eq. 12)."""
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
@@ -74,6 +74,21 @@ class BottleneckLSTM(Cell):
 
     def step(self, x, h, c):
         i, f, g, o = self.gates(torch.cat([x, self.P(h)], 1)).chunk(4, 1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class BottleneckLSTM(Cell):
+    """All gates read a narrow rectified map of x and h (Liu & Zhu 2018, §3.3, eq. 4)."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(input_size, hidden_size)
+        self.bottleneck = nn.Linear(input_size + hidden_size, 4)
+        self.gates = nn.Linear(4, 4 * hidden_size)
+
+    def step(self, x, h, c):
+        b = F.relu6(self.bottleneck(torch.cat([x, h], 1)))
+        f, i, o, g = self.gates(b).chunk(4, 1)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * F.relu6(g)
         return torch.sigmoid(o) * F.relu6(c), c
 
@@ -305,8 +320,8 @@ class WeightDroppedLSTM(Cell):
         return o.sigmoid() * c.tanh(), c
 
 
-class MemoryAugmentedLSTM(Cell):
-    """Stack-augmented: push, pop and stay, mixed by a softmax (Joulin & Mikolov 2015, eq. 4 to 6)."""
+class StackRNN(Cell):
+    """A stack beside the state: push, pop and stay, mixed by a softmax (Joulin & Mikolov 2015, eq. 4 to 6)."""
 
     def __init__(self, input_size, hidden_size, depth=4):
         super().__init__(input_size, hidden_size)

@@ -108,7 +108,7 @@ class StackedExperts(Cell):
 
 
 class MixtureOfSoftmaxes(Cell):
-    """A state that is a mixture of softmaxes (Yang et al. 2018, "Breaking the bottleneck", §2.4)."""
+    """A state that is a mixture of softmaxes (Yang et al. 2018, §2.4)."""
 
     def __init__(self, input_size, hidden_size, components=3):
         super().__init__(input_size, hidden_size)
@@ -156,7 +156,7 @@ class DiscreteLatent(Cell):
 
 
 class HeadNorm(Cell):
-    """Each head of x divided by its own norm, as cosine capsules (Henry et al. 2020, eq. 4)."""
+    """Each head of x divided by its own norm, as queries (Henry et al. 2020, eq. 4)."""
 
     def __init__(self, input_size, hidden_size, heads=3, width=2):
         super().__init__(input_size, hidden_size)
