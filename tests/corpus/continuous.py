@@ -38,7 +38,7 @@ class PlainESN(Cell):
 
 
 class CTRNN(Cell):
-    """Continuous-time network, Euler (Funahashi & Nakamura 1993, eq. 1; Yang et al. 2019, eq. 1)."""
+    """Euler steps (Funahashi & Nakamura 1993, eq. 1; Yang et al. 2019, eq. 1)."""
 
     def __init__(self, input_size, hidden_size, dt=20.0):
         super().__init__(input_size, hidden_size)
@@ -71,7 +71,7 @@ class LTC(Cell):
 
 
 class SynapticLTC(Cell):
-    """Synapses between all pairs, each with a sigmoid of its own (Lechner et al. 2020, eq. 1 to 3)."""
+    """A sigmoid for the synapse of each pair (Lechner et al. 2020, eq. 1 to 3)."""
 
     def __init__(self, input_size, hidden_size, unfolds=2):
         super().__init__(input_size, hidden_size)
@@ -90,7 +90,7 @@ class SynapticLTC(Cell):
 
 
 class CfC(Cell):
-    """The closed form of a liquid network; the last feature of x is time (Hasani et al. 2022, eq. 10)."""
+    """A closed form of LTC; the last feature of x is time (Hasani et al. 2022, eq. 10)."""
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
@@ -112,9 +112,7 @@ class ODERNN(Cell):
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
-        self.field = nn.Sequential(
-            nn.Linear(hidden_size, 8), nn.Tanh(), nn.Linear(8, hidden_size)
-        )
+        self.field = nn.Sequential(nn.Linear(hidden_size, 8), nn.Tanh(), nn.Linear(8, hidden_size))
         self.gru = nn.GRUCell(input_size, hidden_size)
 
     def step(self, x, h):
@@ -259,7 +257,7 @@ class DEQ(Cell):
 
 
 class ReactionDiffusion(Cell):
-    """FitzHugh-Nagumo units on a ring, six Euler steps (FitzHugh 1961, eq. 1; Nagumo et al. 1962)."""
+    """Excitable units on a ring, six Euler steps (FitzHugh 1961, eq. 1; Nagumo 1962)."""
 
     def __init__(self, input_size, hidden_size, dt=0.05, steps=6):
         super().__init__(input_size, hidden_size)

@@ -48,7 +48,7 @@ class IRNN(Cell):
 
 
 class SCRN(Cell):
-    """Structurally constrained network with slow context units (Mikolov et al. 2015, eq. 3 to 5)."""
+    """Slow context units beside the fast ones (Mikolov et al. 2015, eq. 3 to 5)."""
 
     def __init__(self, input_size, hidden_size, context=3, alpha=0.95):
         super().__init__(input_size, hidden_size)
@@ -373,7 +373,7 @@ class IndRNN(Cell):
 
 
 class MogrifierGRU(Cell):
-    """x and h gate each other in turn before the cell (Melis, Kočiský & Blunsom 2020, eq. 1 and 2)."""
+    """x and h gate each other in turn (Melis, Kočiský & Blunsom 2020, eq. 1 and 2)."""
 
     def __init__(self, input_size, hidden_size, rounds=5):
         super().__init__(input_size, hidden_size)

@@ -46,7 +46,7 @@ class QRNN(Cell):
 
 
 class MinGRU(Cell):
-    """A GRU whose gates do not see the state (Feng et al. 2024, "Were RNNs all we needed?", §3.1)."""
+    """A GRU whose gates do not see the state (Feng et al. 2024, "Were RNNs", §3.1)."""
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
@@ -153,7 +153,7 @@ class ComplexLRU(Cell):
 
 
 class S4D(Cell):
-    """A diagonal state space per channel, zero-order hold, pairs of reals (Gu et al. 2022, §3, eq. 5)."""
+    """A diagonal state space per channel, as pairs of reals (Gu et al. 2022, §3, eq. 5)."""
 
     sizes = (5, 5)
 
@@ -209,7 +209,7 @@ class ComplexS4D(Cell):
 
 
 class S5(Cell):
-    """One state space for all channels, bilinear steps (Smith, Warrington & Linderman 2023, eq. 6)."""
+    """One state space for all, bilinear steps (Smith, Warrington & Linderman 2023, eq. 6)."""
 
     def __init__(self, input_size, hidden_size, n=4, dt=0.1):
         super().__init__(input_size, hidden_size)
@@ -522,7 +522,7 @@ class GatedLinearAttention(Cell):
 
 
 class TTTLinear(Cell):
-    """The state is a model that learns at each step, its gradient by hand (Sun et al. 2024, eq. 4)."""
+    """The state is a model that learns, its gradient by hand (Sun et al. 2024, eq. 4)."""
 
     def __init__(self, input_size, hidden_size, width=3, eta=0.1):
         super().__init__(input_size, hidden_size)

@@ -65,7 +65,7 @@ class LSTMP(Cell):
 
 
 class ProjectedAsRead(Cell):
-    """The same with the wide output as the state, projected as it is read (Sak et al. 2014, eq. 12)."""
+    """The wide output is the state, projected as it is read (Sak et al. 2014, eq. 12)."""
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
@@ -108,7 +108,7 @@ class NestedLSTM(Cell):
 
 
 class PhasedLSTM(Cell):
-    """A time gate that opens once a period; time is a feature of x (Neil et al. 2016, eq. 6 to 10)."""
+    """A gate open once a period; time is a feature of x (Neil et al. 2016, eq. 6 to 10)."""
 
     def __init__(self, input_size, hidden_size, leak=0.001):
         super().__init__(input_size, hidden_size)
@@ -184,7 +184,9 @@ class HyperLSTM(Cell):
         small_h, small_c = self.small(torch.cat([x, h], 1), (small_h, small_c))
         scales = [self.d(z) for z in self.z(small_h).chunk(8, 1)]
         wx, uh = self.W(x).chunk(4, 1), self.U(h).chunk(4, 1)
-        i, f, g, o = (a * u + b * v for a, u, b, v in zip(scales[:4], wx, scales[4:], uh, strict=True))
+        i, f, g, o = (
+            a * u + b * v for a, u, b, v in zip(scales[:4], wx, scales[4:], uh, strict=True)
+        )
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return o.sigmoid() * self.norm(c).tanh(), c, small_h, small_c
 
@@ -265,9 +267,7 @@ class MLSTM(Cell):
         f = F.logsigmoid(f)
         new_m = torch.maximum(f + m, i)
         i, f = torch.exp(i - new_m), torch.exp(f + m - new_m)
-        C = f.unsqueeze(-1) * C.view(len(x), q.shape[1], -1) + torch.einsum(
-            "bv,bk->bvk", i * v, k
-        )
+        C = f.unsqueeze(-1) * C.view(len(x), q.shape[1], -1) + torch.einsum("bv,bk->bvk", i * v, k)
         n = f * n + i * k
         scale = torch.clamp((n * q).sum(-1, keepdim=True).abs(), min=1.0)
         h = self.out(x).sigmoid() * (torch.einsum("bvk,bk->bv", C, q) / scale)
@@ -321,7 +321,7 @@ class WeightDroppedLSTM(Cell):
 
 
 class StackRNN(Cell):
-    """A stack beside the state: push, pop and stay, mixed by a softmax (Joulin & Mikolov 2015, eq. 4 to 6)."""
+    """Push, pop and stay on a stack, mixed by a softmax (Joulin & Mikolov 2015, eq. 4 to 6)."""
 
     def __init__(self, input_size, hidden_size, depth=4):
         super().__init__(input_size, hidden_size)

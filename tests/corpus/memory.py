@@ -34,7 +34,7 @@ class FastWeights(Cell):
 
 
 class NTM(Cell):
-    """Addressing by content, interpolation, shift and sharpening (Graves et al. 2014, eq. 3 to 9)."""
+    """Addressing by content, shift and sharpening (Graves et al. 2014, eq. 3 to 9)."""
 
     def __init__(self, input_size, hidden_size, slots=4, width=3):
         super().__init__(input_size, hidden_size)
@@ -102,7 +102,7 @@ class Hopfield(Cell):
 
 
 class EnergyDescent(Cell):
-    """Steps down an energy found by autograd (Krotov & Hopfield 2021, eq. 1; Du & Mordatch 2019)."""
+    """Steps down an energy, by autograd (Krotov & Hopfield 2021, eq. 1; Du & Mordatch 2019)."""
 
     def __init__(self, input_size, hidden_size, steps=2, rate=0.1):
         super().__init__(input_size, hidden_size)
@@ -292,7 +292,7 @@ class GammaMemory(Cell):
 
 
 class AttentionOverPast(Cell):
-    """LSTMN-like: attention over the last states, a shift register (Cheng et al. 2016, eq. 7 to 9)."""
+    """Attention over the last states, a shift register (Cheng et al. 2016, eq. 7 to 9)."""
 
     def __init__(self, input_size, hidden_size, window=4):
         super().__init__(input_size, hidden_size)

@@ -339,7 +339,8 @@ class RIMs(Cell):
         h = h.view(len(h), self.units, -1)
         scores = torch.einsum("bud,udk,bk->bu", h, self.query, self.key(x))
         top = scores.topk(self.active, dim=1).indices
-        mask = torch.zeros_like(scores).scatter(1, top, 1.0).unsqueeze(2)
+        mask = torch.zeros_like(scores).scatter(1, top, scores.gather(1, top).sigmoid())
+        mask = mask.unsqueeze(2)
         new = torch.einsum("bi,uid->bud", x, self.W) + torch.einsum("bud,ude->bue", h, self.U)
         return (mask * torch.tanh(new) + (1 - mask) * h).flatten(1)
 

@@ -63,7 +63,7 @@ class HouseholderRNN(Cell):
 
 
 class SVDRNN(Cell):
-    """Spectral RNN: reflections on both sides of bounded singular values (Zhang et al. 2018, §4)."""
+    """Reflections on both sides of bounded singular values (Zhang et al. 2018, §4)."""
 
     def __init__(self, input_size, hidden_size, reflections=2, radius=0.1):
         super().__init__(input_size, hidden_size)
@@ -85,7 +85,7 @@ class SVDRNN(Cell):
 
 
 class GORU(Cell):
-    """Gated orthogonal unit: GRU gates around an orthogonal matrix (Jing et al. 2019, eq. 2 to 5)."""
+    """GRU gates around an orthogonal matrix (Jing et al. 2019, eq. 2 to 5)."""
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
@@ -189,9 +189,10 @@ class NormPreserving(Cell):
 
     def step(self, x, h):
         P = torch.matrix_exp(self.P - self.P.T)
-        blocks = [torch.stack([c, -s, s, c]).view(2, 2) for c, s in zip(
-            self.theta.cos(), self.theta.sin(), strict=True
-        )]
+        blocks = [
+            torch.stack([c, -s, s, c]).view(2, 2)
+            for c, s in zip(self.theta.cos(), self.theta.sin(), strict=True)
+        ]
         V = P @ (torch.block_diag(*blocks) + torch.triu(self.T, 2)) @ P.T
         return F.elu(F.linear(h, V) + self.W(x))
 

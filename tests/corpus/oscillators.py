@@ -92,7 +92,7 @@ class LEM(Cell):
 
 
 class Hopf(Cell):
-    """Hopf oscillators coupled by x, three RK4 sub-steps (Righetti, Buchli & Ijspeert 2006, eq. 1)."""
+    """Hopf oscillators, three RK4 sub-steps (Righetti, Buchli & Ijspeert 2006, eq. 1)."""
 
     def __init__(self, input_size, hidden_size, dt=0.05, substeps=3):
         super().__init__(input_size, hidden_size)
@@ -193,7 +193,7 @@ class LinOSS(Cell):
         self.B = nn.Linear(input_size, hidden_size, bias=False)
 
     def step(self, x, y, z):
-        A = torch.relu(self.A)
+        A = F.softplus(self.A)
         S = 1 / (1 + self.dt**2 * A)
         z = S * z - self.dt * A * S * y + self.dt * S * self.B(x)
         return y + self.dt * z, z

@@ -39,7 +39,7 @@ class Triangle(torch.autograd.Function):
 
 
 class LIF(Cell):
-    """Leaky integrate and fire, reset by subtraction (Neftci, Mostafa & Zenke 2019, eq. 4 and 5)."""
+    """Leaky integrate and fire, soft reset (Neftci, Mostafa & Zenke 2019, eq. 4 and 5)."""
 
     def __init__(self, input_size, hidden_size, alpha=0.8, beta=0.9):
         super().__init__(input_size, hidden_size)
@@ -162,7 +162,7 @@ class QuantisedState(Cell):
 
 
 class HMLSTM(Cell):
-    """A layer that updates, copies or flushes at a boundary (Chung, Ahn & Bengio 2017, eq. 2 to 8)."""
+    """Updates, copies or flushes at a boundary (Chung, Ahn & Bengio 2017, eq. 2 to 8)."""
 
     def __init__(self, input_size, hidden_size):
         super().__init__(input_size, hidden_size)
