@@ -31,14 +31,14 @@ def corpus(names: list[str], limit: float) -> int:
         if len(set(found)) == 1:
             kind, why = found[0].kind, found[0].why
         else:
-            kind = "/".join(outcome.kind for outcome in found)
+            kind = "/".join(dict.fromkeys(outcome.kind for outcome in found))
             why = "; ".join(
                 f"{dtype}: {outcome.why}" for dtype, outcome in zip(TYPES, found, strict=True)
             )
         print(f"{name:24} {kind:9} {took:5.1f} s  {outcomes.paper(cells[name])}  {why}", flush=True)
     print(f"{len(names or cells)} cells in {len(TYPES)} types: ", end="")
     print(", ".join(f"{kind} {n}" for kind, n in sorted(count.items())))
-    return int(count["WRONG"] + count["CRASH"] > 0)
+    return int(count["REFUTED"] + count["WRONG"] + count["CRASH"] > 0)
 
 
 def main() -> int:

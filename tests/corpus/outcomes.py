@@ -90,7 +90,11 @@ class TooSlow(BaseException):
 
 @dataclass(frozen=True)
 class Outcome:
-    """``kind`` is compiled, eager, WRONG or CRASH; ``why`` says more but for compiled cells."""
+    """``kind`` is compiled, eager, REFUTED, WRONG or CRASH; ``why`` says more of all but compiled.
+
+    REFUTED is a layer that found its own kernel wrong: its user gets what is right, but the kernel
+    is a fault.
+    """
 
     kind: str
     why: str = ""
@@ -146,7 +150,9 @@ def judge(cell: type[Cell], dtype: torch.dtype, limit: float = 20.0) -> Outcome:
             why = layer.why_eager(dtype)
     except (Exception, TooSlow) as error:
         return Outcome("CRASH", "why_eager: " + _last_words(error))
-    return Outcome("compiled") if why is None else Outcome("eager", why)
+    if why is None:
+        return Outcome("compiled")
+    return Outcome("REFUTED" if "fault of saiki" in why else "eager", why)
 
 
 def differences(
