@@ -1,6 +1,6 @@
 """Attack the compiler with cells that nobody has written for it.
 
-    python tools/attack.py random --count 1000 --seed 0
+python tools/attack.py random --count 1000 --seed 0
 """
 
 import argparse
@@ -9,7 +9,9 @@ import attack_random
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     attacks = parser.add_subparsers(dest="attack", required=True)
     attack_random.add(attacks)
     arguments = parser.parse_args()

@@ -75,7 +75,7 @@ def shrunk(cell: Any, seed: int, kind: str, why: str, worker: "Worker") -> Any:
 def _alike(why: str) -> str:
     """The beginning of a message, the same for all cells."""
     short = re.sub(r" at <random.*| in step at .*", "", why.splitlines()[0] if why else "")
-    short = re.sub(r"gradient of \w+( \d+)?\S*|\b(y|last \d+) is", "_", short) if "off" in why else short
+    short = re.sub(r"^.* is (off|\S+ instead)", r"a value is \1", short)
     return re.sub(r"-?\d+(\.\d+)?(e[-+]\d+)?", "N", short)[:100]
 
 
@@ -126,7 +126,7 @@ def _work(pipe: Connection) -> None:
     """Judge what comes through the pipe, for ever."""
     import torch
 
-    from compiler.random_cells import NotACell, judge
+    from compiler.random_cells import UnfitError, judge
 
     torch.set_num_threads(1)
     pipe.send("ready")
@@ -137,7 +137,7 @@ def _work(pipe: Connection) -> None:
                 warnings.simplefilter("error")
                 why = judge(source, seed)
             found = ("eager", why) if why else ("compiled", "")
-        except NotACell as error:
+        except UnfitError as error:
             found = "invalid", str(error)
         except AssertionError as error:
             found = "wrong", str(error)

@@ -9,12 +9,13 @@ import linecache
 import random
 import re
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from compiler import random_operations
+from compiler import random_grids, random_operations, random_python
 from compiler.comparison import assert_same, draw, eager, outcome, randomised
 from saiki import Recurrent
 
@@ -39,6 +40,9 @@ class Bent(torch.autograd.Function):
         (v,) = ctx.saved_tensors
         return 0.5 * d * torch.cos(v)
 '''
+
+
+OPERATIONS = random_operations.SHARES | random_grids.SHARES | random_python.SHARES
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,7 @@ class RandomCell:
                 yield self._without(i, chosen)
         for i, (result, state) in enumerate(zip(self.results, self.states, strict=True)):
             if result != state.name:
-                yield replace(
-                    self, results=(*self.results[:i], state.name, *self.results[i + 1 :])
-                )
+                yield replace(self, results=(*self.results[:i], state.name, *self.results[i + 1 :]))
 
     def _without(self, index: int, chosen: int) -> "RandomCell":
         """Without a statement: what it makes is an earlier value of the same shape, or of x."""
@@ -196,7 +198,9 @@ class Builder:
 
     def any(self, *ranks: int, least: int = 1, distinct: bool = False) -> Value:
         """A value of those numbers of features' dimensions, rather one not yet read."""
-        fit = [v for v in self.values if len(v.shape) in ranks and (not v.shape or v.width >= least)]
+        fit = [
+            v for v in self.values if len(v.shape) in ranks and (not v.shape or v.width >= least)
+        ]
         if not fit:
             fit = [self.widened(least) if 1 in ranks else self.grid(least)]
         weights = [(1 if v.name in self.used else 4) + 2 * i / len(fit) for i, v in enumerate(fit)]
@@ -227,7 +231,11 @@ class Builder:
 
     def linear(self, inputs: int, outputs: int) -> str:
         made = f"nn.Linear({inputs}, {outputs}"
-        known = [name for name, line in self.attributes.items() if re.search(rf"= {re.escape(made)}[,)]", line)]
+        known = [
+            name
+            for name, line in self.attributes.items()
+            if re.search(rf"= {re.escape(made)}[,)]", line)
+        ]
         if known and self.chance(0.35):
             return f"self.{self.pick(*known)}"
         if known and self.chance(0.1):
@@ -264,7 +272,7 @@ def generate(seed: int) -> RandomCell:
     states = tuple(Value(n, (dice.choice((1, 2, 3, 4, 5, 5, 8)),)) for n in "abc"[:count])
     build = Builder(dice, values=[Value("x", (size,)), *states])
     # names v0, v1 … are counted by all values, so that none is given twice
-    operations = [op for op, share in random_operations.ALL.items() if dice.random() < share]
+    operations = [op for op, share in OPERATIONS.items() if dice.random() < share]
     for _ in range(dice.randint(2, 8)):
         dice.choice(operations or [random_operations.pair])(build)
     results = tuple(_result(build, state) for state in states)
@@ -282,27 +290,34 @@ def _result(build: Builder, state: Value) -> str:
     if len(parts) > 1:
         width = sum(v.width for v in parts)
         whole = build.emit(f"torch.cat([{', '.join(v.name for v in parts)}], 1)", (width,))
-    v, old = build.fitted(whole, state.width).name, state.name
-    new = build.pick(
-        f"torch.tanh({v})",
-        f"torch.tanh({v}) * 0.5 + 0.4 * {old}",
-        f"torch.sigmoid({v})",
-        f"torch.lerp({old}, torch.tanh({v}), 0.3)",
-        f"{old} + 0.1 * torch.tanh({v} - {old})",
-    )
+    old, size = state.name, state.width
+    if build.chance(0.2):
+        new = f"{build.linear(whole.width, size)}(torch.tanh({whole.name}))"
+    elif size > 2 and build.chance(0.1):
+        new = f"{build.linear(2, size)}({old}[:, 1:3])"
+    else:
+        v = build.fitted(whole, size).name
+        new = build.pick(
+            f"torch.tanh({v})",
+            f"torch.tanh({v}) * 0.5 + 0.4 * {old}",
+            f"torch.sigmoid({v})",
+            f"torch.lerp({old}, torch.tanh({v}), 0.3)",
+            f"{old} + 0.1 * torch.tanh({v} - {old})",
+            f"torch.cat([torch.tanh({v}[:, :1]), {old}[:, :-1]], 1)",
+        )
     return build.emit(new, state.shape).name
 
 
 def load(source: str):
     """The class that ``source`` defines; its lines are found by name in messages."""
-    name = f"<random cell {abs(hash(source))}>"
+    name = f"<random cell {zlib.crc32(source.encode())}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     space = {"__name__": "random_cell"}
     exec(compile(source, name, "exec"), space)
     return space["Random"]
 
 
-class NotACell(Exception):
+class UnfitError(Exception):
     """The eager loop itself cannot run the cell, or leaves the range in which it can be judged."""
 
 
@@ -314,7 +329,7 @@ def judge(source: str, seed: int) -> str:
 
     Raises:
         AssertionError: it gives other numbers.
-        NotACell: the cell itself is at fault.
+        UnfitError: the cell itself is at fault.
     """
     torch.manual_seed(seed)
     generator = random.Random(seed)
@@ -328,9 +343,9 @@ def judge(source: str, seed: int) -> str:
     try:
         expected = [outcome(twin, x, start, lengths) for lengths in every]
     except Exception as error:
-        raise NotACell(f"{type(error).__name__}: {error}") from error
+        raise UnfitError(f"{type(error).__name__}: {error}") from error
     if any(not (t is None or t.abs().max() < 1e6) for found in expected for t in found.values()):
-        raise NotACell("numbers that are not moderate")
+        raise UnfitError("numbers that are not moderate")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "running step by step: ", UserWarning)
         for lengths, right in zip(every, expected, strict=True):
