@@ -1,7 +1,7 @@
 """Random cells, each compiled in a process of its own kind and held to the eager loop.
 
-A cell that gives other numbers, ends in an exception or ends the process, or takes too long is a
-fault; its source is printed with all statements left out that the fault does not need.
+A cell that gives other numbers, has a kernel that its own trial disproved, ends in an exception or
+ends the process, or takes too long is a fault; its source is printed with all statements left out that the fault does not need.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-FAULTS = ("wrong", "crash", "hang")
+FAULTS = ("wrong", "disproved", "crash", "hang")
 
 
 def add(attacks: Any) -> None:
@@ -126,7 +126,7 @@ def _work(pipe: Connection) -> None:
     """Judge what comes through the pipe, for ever."""
     import torch
 
-    from compiler.random_cells import UnfitError, judge
+    from compiler.random_cells import DISPROVED, UnfitError, judge
 
     torch.set_num_threads(1)
     pipe.send("ready")
@@ -136,7 +136,7 @@ def _work(pipe: Connection) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 why = judge(source, seed)
-            found = ("eager", why) if why else ("compiled", "")
+            found = ("disproved" if DISPROVED in why else "eager" if why else "compiled"), why
         except UnfitError as error:
             found = "invalid", str(error)
         except AssertionError as error:

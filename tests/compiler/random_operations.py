@@ -116,8 +116,9 @@ def product(b):
     given = {name: make() for name, make in parts.items() if f"{{{name}}}" in text}
     matrix = text.format(**given)
     if b.chance(0.25):
-        lines = f"m = {matrix}.clone(memory_format=torch.contiguous_format)\n{b.pick(*CHANGED).replace('{0}', 'm')}\n"
-        return b.block(f"{lines}{{0}} = {v.name} @ m", ((o,), True))
+        fresh = f"m = {matrix}.clone(memory_format=torch.contiguous_format)"
+        change = b.pick(*CHANGED).replace("{0}", "m")
+        return b.block(f"{fresh}\n{change}\n{{0}} = {v.name} @ m", ((o,), True))
     form = b.pick("{v} @ {m}", "F.linear({v}, {m}.t())", "torch.einsum('bi,io->bo', {v}, {m})",
                   "torch.addmm({v}.new_ones({o}), {v}, {m})",
                   "torch.matmul({m}.t(), {v}.unsqueeze(-1)).squeeze(-1)",
