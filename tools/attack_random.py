@@ -1,7 +1,8 @@
 """Random cells, each compiled in a process of its own kind and held to the eager loop.
 
-A cell that gives other numbers, has a kernel that its own trial disproved, ends in an exception or
-ends the process, or takes too long is a fault; its source is printed with all statements left out that the fault does not need.
+A cell that gives other numbers, has a kernel that its own trial disproved, ends in an exception,
+ends the process, or takes too long is a fault; its source is printed with all statements left out
+that the fault does not need.
 """
 
 import argparse
@@ -105,7 +106,7 @@ class Worker:
     def _judge(self, source: str, seed: int) -> tuple[str, str]:
         self.pipe.send((source, seed))
         if not self.pipe.poll(self.limit):
-            self.end()
+            self.process.kill()
             self._begin()
             return "hang", f"more than {self.limit} seconds"
         try:
@@ -118,12 +119,12 @@ class Worker:
         return found
 
     def end(self) -> None:
-        self.process.kill()
+        self.pipe.close()
         self.process.join()
 
 
 def _work(pipe: Connection) -> None:
-    """Judge what comes through the pipe, for ever."""
+    """Judge what comes through the pipe until it is closed."""
     import torch
 
     from compiler.random_cells import DISPROVED, UnfitError, judge
@@ -131,7 +132,10 @@ def _work(pipe: Connection) -> None:
     torch.set_num_threads(1)
     pipe.send("ready")
     while True:
-        source, seed = pipe.recv()
+        try:
+            source, seed = pipe.recv()
+        except EOFError:
+            return
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")

@@ -43,7 +43,7 @@ class Bent(torch.autograd.Function):
 
 
 DISPROVED = "this is a fault of saiki"
-"""In the reason for which a layer runs step by step: its kernel was tried and gave other numbers."""
+"""In the reason why a layer runs step by step whose kernel was tried and gave other numbers."""
 OPERATIONS = random_operations.SHARES | random_grids.SHARES | random_python.SHARES
 
 
