@@ -334,7 +334,6 @@ def judge(source: str, seed: int) -> str:
         UnfitError: the cell itself is at fault.
     """
     torch.manual_seed(seed)
-    generator = random.Random(seed)
     dice = random.Random(seed)
     every = (None, torch.tensor([2, 4, 1, 4, 3]))
     try:
