@@ -1,11 +1,14 @@
-"""Cells made of random expressions, compiled, give what they give step by step."""
+"""Random cells give what they give step by step: some under ``auto``, whether they are compiled or
+not, and others, made of functions that must be compiled."""
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
 from compiler.comparison import assert_agrees, compiled, draw
+from compiler.random_cells import DISPROVED, generate, judge
 from saiki import Cell
 
 SIZE = 5
@@ -115,3 +118,8 @@ def test_agrees(cell, ragged, reverse):
     assert_agrees(
         layer, draw(5, 4, SIZE).requires_grad_(), start if states > 1 else start[0], lengths
     )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_is_never_wrong(seed):
+    assert DISPROVED not in judge(generate(seed).source, seed)
