@@ -1,11 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test clean
+.PHONY: help demo test test-versions clean
 
 help:
 	@echo "make demo   set up, then train a recurrent network to add binary numbers (minutes)"
 	@echo "make test   set up, then formatter, linter, type checker and all tests"
+	@echo "make test-versions  the tests of compiler and layers on the oldest and newest PyTorch"
 	@echo "make clean  remove the virtual environment"
 
 .venv/ready: pyproject.toml
@@ -26,6 +27,9 @@ test: .venv/ready-to-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2
+
+test-versions:
+	$(PYTHON) tools/test_versions.py
 
 clean:
 	rm -rf .venv

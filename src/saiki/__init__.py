@@ -18,7 +18,7 @@ __version__ = version("saiki")
 
 verify = os.environ.get("SAIKI_VERIFY", "1") not in ("0", "false", "no", "off")
 """Whether each compiled loop proves itself on the first batch it is given, and is compared with the
-eager loop again from time to time. The environment variable ``SAIKI_VERIFY=0`` turns it off, too."""
+eager loop again from time to time. ``SAIKI_VERIFY=0`` in the environment turns it off, too."""
 
 __all__ = [
     "Bidirectional",

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.stateless import _reparametrize_module
 
 from saiki.described import Described
 from saiki.errors import CellError
+from saiki.torch_internals import swapped
+from saiki.twin import Twin
 
 Step = Callable[..., Tensor | tuple[Tensor, ...]]
 
@@ -146,7 +147,7 @@ def holding(cell: Cell, tensors: Mapping[str, Tensor]) -> Iterator[None]:
 
     Only one thread may do so at a time: all would see what one has put there.
     """
-    with _HOLDING, _reparametrize_module(cell, dict(tensors)):
+    with _HOLDING, swapped(cell, dict(tensors)):
         yield
 
 
@@ -197,12 +198,14 @@ def verify(cell: Cell) -> None:
     memory = [draw(*shape) for shape in example_shapes(cell).values()]
     count = 1 + len(state)
 
+    twin = Twin({}, clone=True).of(cell)  # trying a step is not a step of the user's
+
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         given = [tensor.clone() for tensor in tensors]
         with torch.random.fork_rng(devices), torch.no_grad():
             torch.manual_seed(0)
             read = dict(zip(cell.memory_shapes, given[count:], strict=True))
-            return cell.forward(*given[:count], **read)
+            return twin.forward(*given[:count], **read)
 
     before = run(x, *state, *memory)
     for row in (0, 2):  # the last too, for a step in which rows see only later ones

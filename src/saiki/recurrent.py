@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from saiki.cell import Cell, as_states, holding, replacing, verify
 from saiki.compiler.kernels import Kernels
@@ -16,6 +17,7 @@ from saiki.compiler.op import scan
 from saiki.described import Described
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
+from saiki.torch_internals import is_autocast_on, leaf
 
 BACKENDS = ("auto", "eager", "cpu")
 MERGES = ("concat", "sum", "mean", "mul")
@@ -89,13 +91,19 @@ class Recurrent(Described, nn.Module):
         Raises:
             InputError: a shape or a length does not fit.
         """
+        node = leaf(self, x, state, lengths, memory)
+        if node is not None:
+            return node  # type: ignore[return-value]
         lengths = self.check_input(x, lengths)
         read = self.check_memory(x, memory)
         y, (end,) = together([self], x, [self.start(x, state)], lengths, memory=[read])
         return y, end if len(end) > 1 else end[0]
 
-    def check_input(self, x: Tensor, lengths: Tensor | None) -> Tensor | None:
+    def check_input(self, x: Any, lengths: Tensor | None) -> Tensor | None:
         """``lengths`` in order, if there are any; what does not fit is refused."""
+        if not isinstance(x, Tensor):
+            how = "; unpack it, and pass lengths" if isinstance(x, PackedSequence) else ""
+            raise InputError(f"x must be a tensor, got {type(x).__name__}{how}")
         if x.ndim != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
             raise InputError(
                 f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"
@@ -202,7 +210,7 @@ class Recurrent(Described, nn.Module):
             return tuple(s.to(x) for s in as_states(self.cell.initial_state(batch)))
         given = as_states(state)
         wanted = [(batch, size) for size in self.cell.state_sizes]
-        shapes = [tuple(s.shape) for s in given]
+        shapes = [tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in given]
         if shapes != wanted:
             raise InputError(f"the state must have the shapes {wanted}, got {shapes}")
         return given
@@ -289,7 +297,7 @@ def together(
             layers, x, starts, lengths, tensors, time_first
         )
         return result
-    if torch._C._is_any_autocast_enabled():
+    if is_autocast_on():
         return _in_own_precision(layers, x, starts, lengths, tensors, time_first, memory)
     given = [None] * len(layers) if tensors is None else tensors
     served = [
@@ -456,6 +464,9 @@ class Bidirectional(Described, nn.Module):
         self, x: Tensor, state: tuple[Any, Any] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, Any]]:
         """Shapes as in :class:`Recurrent`; the state is a pair, forward and backward."""
+        node = leaf(self, x, state, lengths)
+        if node is not None:
+            return node  # type: ignore[return-value]
         if state is not None and len(state) != 2:
             raise InputError(f"the state must be a pair, forward and backward, got {len(state)}")
         layers = self.forward_layer, self.backward_layer

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
+
+from saiki.torch_internals import tree_leaves
 
 Row = tuple[str, str, str, str]
 

@@ -1,26 +1,74 @@
-"""The names of PyTorch that are not promised to stay, in one place."""
+"""The names of PyTorch that are not promised to stay, in one place.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+Most are about who else is listening: what tensors are, and which modes are on when a layer is
+called. Kernels take plain tensors of numbers; a subclass of tensors, a tracer or a transform wants
+to see operations of PyTorch instead.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
+from torch._decomp import core_aten_decompositions, get_decompositions
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd import forward_ad
 from torch.fx import traceback
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.modules import module as _module
+from torch.nn.utils.stateless import _reparametrize_module
+from torch.overrides import _pop_mode_temporarily
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-undisturbed = torch._disable_dynamo
+__all__ = [
+    "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "fx_state_kept",
+    "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched", "is_transformed",
+    "is_watched", "is_written", "leaf", "make_fx", "shapes", "swapped", "tree_flatten",
+    "tree_leaves", "tree_map", "tree_unflatten", "undisturbed", "unwatched",
+]  # fmt: skip
+
+swapped = _reparametrize_module
+"""``with swapped(module, tensors):`` other tensors in the place of parameters and buffers."""
+
+undisturbed: Any = getattr(torch, "_disable_dynamo")  # noqa: B009
 """Makes a function that ``torch.compile`` runs as it is, though it is called by one of its own."""
 
+PLAIN = {Tensor, nn.Parameter}
 
-@contextmanager
-def fx_state_kept() -> Iterator[None]:
-    """What torch.fx notes about the node it traces at present, as it was, afterwards."""
-    meta, preserve = dict(traceback.current_meta), traceback.should_preserve_node_meta
-    try:
-        yield
-    finally:
-        traceback.current_meta = meta
-        traceback.should_preserve_node_meta = preserve
+
+def are_plain(tensors: Iterable[Any]) -> bool:
+    """Whether all are strided tensors of PyTorch's own class, without anything behind them."""
+    return all(type(t) in PLAIN and t.layout is torch.strided and not t.is_nested for t in tensors)
+
+
+def is_autocast_on() -> bool:
+    """Whether any device computes in fewer bits than its tensors have."""
+    return bool(torch._C._is_any_autocast_enabled())
+
+
+def is_transformed() -> bool:
+    """Whether ``torch.func`` or a forward derivative is at work."""
+    return bool(torch._C._are_functorch_transforms_active()) or forward_ad._current_level >= 0
+
+
+def is_watched() -> bool:
+    """Whether a tracer, a transform or a mode wants to see each operation, or to change it."""
+    return (
+        is_autocast_on()
+        or is_transformed()
+        or bool(torch._C._len_torch_dispatch_stack())
+        or torch._C._is_tracing()
+    )
+
+
+def is_written() -> bool:
+    """Whether what runs now ends in a file or graph for others, who know no operations of ours."""
+    if torch.compiler.is_dynamo_compiling():
+        return bool(torch.compiler.is_exporting())
+    return bool(torch.compiler.is_exporting() or torch._C._is_tracing())
 
 
 def is_batched(tensor: Tensor | None) -> bool:
@@ -37,8 +85,52 @@ def has_global_hooks() -> bool:
     return bool(_module._has_any_global_hook())
 
 
-def is_written() -> bool:
-    """Whether ``torch.export`` or ``torch.jit.trace`` writes down what is done."""
-    if torch.compiler.is_dynamo_compiling():
-        return bool(torch.compiler.is_exporting())
-    return bool(torch.compiler.is_exporting() or torch._C._is_tracing())
+@contextmanager
+def fx_state_kept() -> Iterator[None]:
+    """What torch.fx notes about the node it traces at present, as it was, afterwards."""
+    meta, preserve = dict(traceback.current_meta), traceback.should_preserve_node_meta
+    try:
+        yield
+    finally:
+        traceback.current_meta = meta
+        traceback.should_preserve_node_meta = preserve
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Let nobody see what is done: modules made here belong to no trace and are no batch."""
+    trace = torch._C._get_tracing_state()
+    resume = torch._C._set_tracing_state  # type: ignore[attr-defined]
+    with ExitStack() as stack:
+        # what a trace has seen belongs to its graph, and to use it after that graph is gone ends
+        # the process
+        resume(None)
+        stack.callback(resume, trace)
+        stack.enter_context(temporarily_clear_interpreter_stack())
+        stack.enter_context(_disable_current_modes())
+        for _ in range(torch._C._len_torch_function_stack()):
+            stack.enter_context(_pop_mode_temporarily())
+        yield
+
+
+def shapes(tensors: Iterable[Tensor]) -> list[torch.Size]:
+    """Their shapes in numbers; in a trace they would be tensors."""
+    if torch._C._is_tracing():
+        with unwatched():
+            return [t.shape for t in tensors]
+    return [t.shape for t in tensors]
+
+
+def leaf(module: nn.Module, *given: Any) -> fx.Proxy | None:
+    """The call of ``module`` as one node, where ``torch.fx`` traces it symbolically.
+
+    The tracer takes modules of ``torch.nn`` as they are and looks into all others; into a loop over
+    time it should not look either.
+    """
+    while given and given[-1] is None:
+        given = given[:-1]
+    proxy = next((v for v in tree_leaves(given) if isinstance(v, fx.Proxy)), None)
+    if proxy is None or not isinstance(proxy.tracer, fx.Tracer):
+        return None
+    path = proxy.tracer.path_of_module(module)
+    return proxy.tracer.create_proxy("call_module", path, given, {})

@@ -39,8 +39,8 @@ def test_does_what_the_operator_does_for_one_batch_after_another(name, input_siz
         d_states = [torch.randn_like(s) for s in states]
         end = keys, reverse, time_first, needs
         assert_equal(
-            backward(d_y, d_states, x, tensors, None, ours, *end),
-            DIRECT[BACKWARD](d_y, d_states, x, tensors, None, left, *end),
+            backward(d_y, d_states, x, states, tensors, None, ours, *end),
+            DIRECT[BACKWARD](d_y, d_states, x, states, tensors, None, left, *end),
         )
     for x, before in batches:  # no call writes into the batch of another
         assert torch.equal(x, before)

@@ -12,7 +12,7 @@ from torch.fx import graph_module
 from torch.utils import deterministic
 
 import saiki
-from saiki.compiler import op
+from saiki.compiler import loops
 from saiki.compiler.cpu import jit, memory, team
 from saiki.compiler.cpu.memory import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.function import function
@@ -156,7 +156,7 @@ def step(layer: saiki.Recurrent) -> None:
 def alive() -> tuple[int, int]:
     """Compiled cells and functions of machine code."""
     gc.collect()
-    return len(op._CELLS), len(jit._COMPILED)
+    return len(loops._CELLS), len(jit._COMPILED)
 
 
 def test_code_dies_with_the_last_layer_that_uses_it():

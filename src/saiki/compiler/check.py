@@ -80,9 +80,10 @@ class _Checker:
                 written += self._grid(grid)
             for array, column, node, size in written:
                 self._write(array, column, node, size)
+        results = {array for _, array in self.scheduler.results}
         for source, target in self.program.copies:
-            if source.width != target.width:
-                raise ProgramError(f"{source.name} is copied to {target.name} of another size")
+            if source is not None and (source.width != target.width or source not in results):
+                raise ProgramError(f"the planner is wrong: {target.name} is copied from nothing")
         for node, array in self.scheduler.results:
             self._expect(array, 0, node, 0, width(node))
 
@@ -112,9 +113,7 @@ class _Checker:
                     raise self._error(node, f"is read from {array.name} before it is written")
                 begin, end, found, offset = run
                 if found is not part or offset + at - begin != feature:
-                    raise self._error(
-                        node, f"is read from {array.name}, where {label(found)} lies"
-                    )
+                    raise self._error(node, f"is read from {array.name}, where {label(found)} lies")
                 taken = min(left, end - at)
                 left, at, feature = left - taken, at + taken, feature + taken
             column += length
@@ -148,9 +147,7 @@ class _Checker:
             self._evaluated(source, loop.width, stage, seen)
             yield array, 0, node, 1
 
-    def _evaluated(
-        self, root: Node, size: int, stage: int, seen: set[tuple[Node, int]]
-    ) -> None:
+    def _evaluated(self, root: Node, size: int, stage: int, seen: set[tuple[Node, int]]) -> None:
         """Go through all that is read and computed for ``size`` features of ``root``."""
         stack: list[tuple[Node, int, int]] = [(root, 0, size)]
         while stack:

@@ -34,6 +34,7 @@ PLAIN = POINTWISE - RESHAPES - CONSTANTS - {
 }  # fmt: skip
 """Pointwise work that changes no shape."""
 
+
 @dataclass(frozen=True)
 class Seen:
     """A tensor through its core: of each dimension, which dimensions of the core make it up.

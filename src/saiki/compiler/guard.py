@@ -6,11 +6,10 @@ fails, or whose cell has changed since a graph was made that calls it, is not ru
 takes its place inside the operators, so that whoever called them gets what is right.
 """
 
-import itertools
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -21,9 +20,9 @@ from saiki.compiler import trial
 from saiki.compiler.clean_room import in_clean_room
 from saiki.compiler.layer import CompiledCell
 from saiki.compiler.loops import Path, backward, compiled_cell, forward
-from saiki.compiler.twin import Twin
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
+from saiki.twin import Twin
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,13 @@ def _parts(
     memory: Sequence[Tensor],
 ) -> list[_Part]:
     of_states, of_parameters, of_memory = iter(states), iter(parameters), iter(memory)
-
-    def take(tensors: "itertools.islice[Tensor] | object", count: int) -> list[Tensor]:
-        return list(itertools.islice(tensors, count))  # type: ignore[call-overload]
-
     found = []
     for key, back in zip(keys, reverse, strict=True):
         cell = compiled_cell(key)
-        found.append(
-            _Part(
-                cell,
-                back,
-                take(of_states, cell.states),
-                take(of_parameters, len(cell.names)),
-                take(of_memory, len(cell.memory)),
-            )
-        )
+        its_states = list(islice(of_states, cell.states))
+        its_parameters = list(islice(of_parameters, len(cell.names)))
+        its_memory = list(islice(of_memory, len(cell.memory)))
+        found.append(_Part(cell, back, its_states, its_parameters, its_memory))
     return found
 
 
@@ -88,7 +78,8 @@ def guarded_forward(
 ) -> list[Tensor]:
     """:func:`~saiki.compiler.loops.forward`, or the eager loop where a kernel is not trusted."""
     parts = _parts(keys, reverse, states, parameters, memory or ())
-    is_stale = any([_has_changed(part, training) for part in parts])
+    changed = [_has_changed(part, training) for part in parts]
+    is_stale = any(changed)
     for part in () if is_stale else parts:
         _prove(part, x, lengths, time_first, training)
     if not is_stale and not any(part.cell.is_refused for part in parts):
@@ -200,6 +191,8 @@ def _prove(
     kind = "backward" if backwards else "training" if training else "inference"
     if kind in cell.proved or cell.is_refused or not saiki.verify:
         return
+    if backwards and not cell.watch.unchanged():
+        return  # since the forward pass, and there is nothing left to compare with
     cell.proved.add(kind)
     try:
         problem = _compare(part, x, lengths, time_first, training, backwards)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from saiki.cell import Cell
 from saiki.compiler.clean_room import in_clean_room, is_inside
@@ -16,7 +15,7 @@ from saiki.compiler.layer import CompiledCell
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
 from saiki.errors import CompileError, TraceError
-from saiki.torch_internals import has_global_hooks, is_written
+from saiki.torch_internals import has_global_hooks, is_transformed, is_written
 
 KEPT = 8
 """Compiled forms of a cell in one type."""
@@ -111,9 +110,7 @@ class Kernels:
             self._tell_changes(watch, dtype)
         put_back = watch.remember()
         try:
-            compiled = in_clean_room(
-                lambda: CompiledCell(self.cell, watch, dtype, self.is_strict)
-            )
+            compiled = in_clean_room(lambda: CompiledCell(self.cell, watch, dtype, self.is_strict))
         except Exception as error:
             wait = 2 * failed.wait if failed is not None else 2
             if not isinstance(error, CompileError):
@@ -154,7 +151,7 @@ class Kernels:
             return f"there is no kernel for {x.device.type} tensors"
         if x.dtype not in (torch.float32, torch.float64):
             return f"there is no kernel for {x.dtype}"
-        if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        if is_transformed():
             return "transforms of torch.func and forward derivatives need the eager loop"
         if is_written():
             return "what is written to a file holds the steps themselves"

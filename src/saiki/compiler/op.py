@@ -86,8 +86,8 @@ for _name, _schema, _kernel, _shapes in (
     (
         "scan_backward",
         "(Tensor d_y, Tensor[] d_states, Tensor x, Tensor[] states, Tensor[] parameters,"
-        " Tensor? lengths, Tensor[] saved, int[] keys, bool[] reverse, bool time_first, bool[] needs,"
-        " Tensor[]? memory=None) -> Tensor[]",
+        " Tensor? lengths, Tensor[] saved, int[] keys, bool[] reverse, bool time_first,"
+        " bool[] needs, Tensor[]? memory=None) -> Tensor[]",
         guarded_backward,
         _backward_shapes,
     ),
@@ -140,8 +140,8 @@ class _Scan(torch.autograd.Function):
         else:
             needs = [ctx.needs_input_grad[0], *ctx.needs_input_grad[8 + k :]]
             found = torch.ops.saiki.scan_backward(
-                gradients[0], gradients[1:], x, tensors[:k], tensors[k:last], lengths, saved, ctx.keys,
-                ctx.reverse, ctx.time_first, needs, tensors[last:] or None,
+                gradients[0], gradients[1:], x, tensors[:k], tensors[k:last], lengths, saved,
+                ctx.keys, ctx.reverse, ctx.time_first, needs, tensors[last:] or None,
             )  # fmt: skip
             found = [None if g.numel() == 0 else g for g in found]
         return found[0], None, None, None, None, None, None, None, *found[1:]

@@ -284,9 +284,7 @@ def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
 
 def _crosses(node: Node, parts: _Parts) -> bool:
     """Whether the loop can hand ``node`` to what comes after it."""
-    return (
-        is_value(node, parts.dtype) and node.target not in CONSTANTS and node in parts.evaluable
-    )
+    return is_value(node, parts.dtype) and node.target not in CONSTANTS and node in parts.evaluable
 
 
 def _is_cheap(node: Node) -> bool:
@@ -407,9 +405,9 @@ def _backward(
             outputs.append((node, home[0]))
         places[node] = home
     for d, state in zip(trace.d_states, d_states, strict=True):
-        temporary = s.temporary(state.width)
+        temporary = None if d is None else s.temporary(state.width)
         s.program.copies.append((temporary, state))
-        if d is not None:
+        if d is not None and temporary is not None:
             outputs.append((d, temporary))
     _write_all(s, outputs)
     sums = {node: s.array(f"sum {node.name}", "row", width(node)) for node in accumulated}

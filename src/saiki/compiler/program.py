@@ -132,12 +132,12 @@ class Value:
 
 @dataclass
 class Program:
-    """What one time step does; ``copies`` end it."""
+    """What one time step does; ``copies`` end it, of 0 where there is no source."""
 
     arrays: list[Array] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     values: dict[Node, Value] = field(default_factory=dict)
-    copies: list[tuple[Array, Array]] = field(default_factory=list)
+    copies: list[tuple[Array | None, Array]] = field(default_factory=list)
     memory: dict[Node, Array] = field(default_factory=dict)
     """Memory of two sizes, row by row."""
     extents: tuple[int, ...] = ()

@@ -17,18 +17,22 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch._decomp import core_aten_decompositions, get_decompositions
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.func import functionalize
 from torch.fx import traceback as fx_traceback
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from saiki.cell import Cell, as_states
-from saiki.compiler.twin import Twin
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError, SaikiError, TraceError
+from saiki.torch_internals import (
+    FakeTensor,
+    FakeTensorMode,
+    core_aten_decompositions,
+    get_decompositions,
+    make_fx,
+    tree_leaves,
+)
+from saiki.twin import Twin
 
 aten = torch.ops.aten
 
@@ -145,7 +149,7 @@ class Trace:
     x: fx.Node
     states: tuple[fx.Node, ...]
     parameters: dict[str, fx.Node]
-    """Parameters and buffers by their name in the cell; then what else ``step`` reads, by its path."""
+    """Parameters and buffers by their name in the cell; then what else ``step`` reads."""
     constants: dict[fx.Node, Tensor]
     """Tensors that ``step`` makes of numbers."""
     memory: dict[str, fx.Node]
@@ -310,9 +314,7 @@ class _Capture:
         twin = Twin({id(self.real[name]): values[name] for name in self.real})
         cell = twin.of(self.cell)
         shapes = self.shapes
-        read = {
-            n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)
-        }
+        read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
         with _Lines(self.cell):
             new = as_states(cell(x, *states, **read))
         changed = twin.changed()
@@ -598,10 +600,21 @@ def is_row(node: fx.Node) -> bool:
 
 
 def is_value(node: fx.Node, dtype: torch.dtype) -> bool:
-    """Whether a loop of that type can read and write it: numbers of the type, or flags, in one
-    vector for each row."""
+    """Whether a loop of that type can read and write it: numbers of the type, or flags or their
+    count, in one vector for each row."""
     value = node.meta.get("val")
-    return is_row(node) and value.ndim <= 2 and value.dtype in (dtype, torch.bool)
+    if not is_row(node) or value.ndim > 2:
+        return False
+    return value.dtype in (dtype, torch.bool) or is_count(node)
+
+
+def is_count(node: fx.Node) -> bool:
+    """Whether it says how many flags of a row are set."""
+    return (
+        node.target is aten.sum.dim_IntList
+        and node.args[0].meta["val"].dtype == torch.bool
+        and node.meta["val"].dtype == torch.int64
+    )
 
 
 def is_grid(node: Any) -> bool:

@@ -1,12 +1,13 @@
 """What a kernel depends on beside the arguments of ``step``: found once, watched at every call.
 
 A step reads attributes of its cell, of the modules, objects, lists and dictionaries in it, and
-globals and closures; and it is the code of some functions. A :class:`Watch` follows all of them from
-the cell on. Asking whether anything has changed compares identities alone, some microseconds; only
-where one differs, everything is walked through anew and a *fingerprint* of it compared.
+globals and closures; and it is the code of some functions. A :class:`Watch` follows all of them
+from the cell on. Asking whether anything has changed compares identities alone, some microseconds;
+only where one differs, everything is walked through anew and a *fingerprint* of it compared.
 
-Followed are functions of users, not those of libraries; of the values of attributes that are neither
-numbers, tensors nor modules, those whose name is mentioned in the code that was reached.
+Followed are functions of users, not those of installed packages; of the values of attributes that
+are neither numbers, tensors nor modules, those whose name is mentioned in the code that was
+reached.
 """
 
 import dis
@@ -157,7 +158,9 @@ class Watch:
                         cell.cell_contents = value
                 elif isinstance(source, dict):
                     names = get.__reduce__()[1]
-                    changed = next(n for n, v in zip(names, values, strict=True) if source[n] is not v)
+                    changed = next(
+                        n for n, v in zip(names, values, strict=True) if source[n] is not v
+                    )
                     source.update(zip(names, values, strict=True))
             for name, owner, values in walk.class_tables:
                 for key in [k for k, v in values.items() if vars(owner).get(k) is not v]:
@@ -259,10 +262,12 @@ class _Walk:
         """Parameters and buffers in the order of ``named_parameters``."""
         for prefix, module in cell.named_modules():
             for name, tensor in module._parameters.items():
-                self._place(f"{prefix}.{name}" if prefix else name, tensor, module._parameters, name)
+                path = f"{prefix}.{name}" if prefix else name
+                self._place(path, tensor, module._parameters, name)
         for prefix, module in cell.named_modules():
             for name, tensor in module._buffers.items():
-                self._place(f"{prefix}.{name}" if prefix else name, tensor, module._buffers, name)
+                path = f"{prefix}.{name}" if prefix else name
+                self._place(path, tensor, module._buffers, name)
         self.parameters = len(self.places)
 
     def _place(self, path: str, tensor: Tensor | None, owner: Any, key: Any) -> None:
@@ -426,7 +431,7 @@ class _Walk:
                     self._offer(f"{base.__name__}.{name}", name, value)
 
     def _library_class(self, path: str, own: Mapping[str, Any]) -> None:
-        """A class of an installed package: what its functions mention is followed in its objects."""
+        """A class of an installed package; what its functions mention is followed in objects."""
         functions = {k: v for k, v in own.items() if isinstance(v, types.FunctionType)}
         for function in functions.values():
             self._mention(_names(function.__code__)[1])
@@ -469,12 +474,12 @@ class _Walk:
             owner = getattr(value, "__self__", None)
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
             if where.partition(".")[0] in _CHANCE or where.startswith("numpy.random"):
-                raise CompileError(f"step calls {name} of {where}, whose answers are never the same")
+                raise CompileError(f"step calls {name} of {where}, whose answers differ each time")
             self._push(name, value, (table, name))
             return
         full = value.__name__
         if full in _CHANCE or full == "numpy.random" or (full == "numpy" and "random" in names):
-            raise CompileError(f"step reads {full}, whose answers are never the same")
+            raise CompileError(f"step reads {full}, whose answers differ each time")
         self.tokens.append((name, "module", full))
         if _is_library(full):
             return

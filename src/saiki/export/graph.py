@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from saiki.errors import ExportError, SaikiError
 from saiki.export import scan
@@ -12,6 +11,7 @@ from saiki.export.capture import PLACEHOLDER, Capture
 from saiki.export.nodes import OPERATORS
 from saiki.export.translate import quiet, rename_sizes, simplify, translate
 from saiki.recurrent import STAND_IN
+from saiki.torch_internals import tree_map
 
 
 def graph_of(

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._decomp import get_decompositions
 
 from saiki.errors import ExportError
 from saiki.export.nodes import OPSET
+from saiki.torch_internals import get_decompositions
 
 aten = torch.ops.aten
 FOLDED = 2**28

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
 from saiki.errors import ExportError
+from saiki.torch_internals import tree_flatten, tree_leaves, tree_unflatten
 
 TOLERANCE = {torch.float16: 1e-2, torch.float32: 1e-4, torch.float64: 1e-6}
 """Largest difference from the model, as a share of the largest entry of the same output. Attributes

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_leaves, tree_map
 
 from saiki.errors import ExportError
 from saiki.export import verify
@@ -18,6 +17,7 @@ from saiki.nn.recurrent import DropIn
 from saiki.nn.swapping import OURS, swap
 from saiki.recurrent import Recurrent
 from saiki.runs import write
+from saiki.torch_internals import tree_leaves, tree_map
 
 LARGEST = 2**31
 """Bytes that an ONNX file can hold."""

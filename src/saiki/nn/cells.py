@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from saiki.activations import Function
 from saiki.cell import holding
 from saiki.described import Described
-from saiki.nn.ambient import Unscripted, leaf
 from saiki.nn.layout import (
     Family,
     GRUFamily,
@@ -20,6 +19,8 @@ from saiki.nn.layout import (
     parameter_names,
     parameter_shapes,
 )
+from saiki.nn.unscripted import Unscripted
+from saiki.torch_internals import leaf
 
 
 class DropInCell(Described, Unscripted, Family):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from saiki import cells
 from saiki.cell import Cell
 from saiki.errors import InputError
+from saiki.torch_internals import is_autocast_on
 
 NAMES = {
     "W.weight": "weight_ih",
@@ -39,7 +40,7 @@ def parameter_names(cell: Cell) -> tuple[str, ...]:
 @contextmanager
 def own_precision(weight: Tensor, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Where autocast is on: ``tensors`` in the type of the weights, and autocast off."""
-    if not torch._C._is_any_autocast_enabled():
+    if not is_autocast_on():
         yield tensors
         return
     kind = weight.device.type if torch.amp.is_autocast_available(weight.device.type) else "cpu"

@@ -14,16 +14,6 @@ from torch.nn.utils.rnn import PackedSequence
 from saiki.activations import Function
 from saiki.described import Described
 from saiki.errors import InputError
-from saiki.nn.ambient import (
-    Unscripted,
-    are_plain,
-    is_exporting,
-    is_watched,
-    is_written_down,
-    leaf,
-    shapes,
-    unwatched,
-)
 from saiki.nn.layout import (
     Family,
     GRUFamily,
@@ -33,7 +23,18 @@ from saiki.nn.layout import (
     parameter_shapes,
 )
 from saiki.nn.noise import Noisy, dropout_mask, dropped, zoneout_mask
+from saiki.nn.unscripted import Unscripted
 from saiki.recurrent import BACKENDS, MERGES, Recurrent, merged, together
+from saiki.torch_internals import (
+    are_plain,
+    is_autocast_on,
+    is_watched,
+    is_written,
+    leaf,
+    shapes,
+    undisturbed,
+    unwatched,
+)
 
 Merge = Literal["concat", "sum", "mean", "mul"]
 
@@ -106,7 +107,7 @@ class DropIn(Described, Unscripted, Family):
         concat = 2 if self.bidirectional and self.merge == "concat" else 1
         size = self.input_size if layer == 0 else concat * (self.proj_size or self.hidden_size)
         # a trace or an exported program may hold no operations that only this process knows
-        backend: Any = "eager" if self.backend == "auto" and is_written_down() else self.backend
+        backend: Any = "eager" if self.backend == "auto" and is_written() else self.backend
         key = size, dtype, dropout, zoneout, backend
         if key not in self._built:
             # under torch.vmap nothing may be drawn, not even weights without numbers
@@ -162,11 +163,11 @@ class DropIn(Described, Unscripted, Family):
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
         """Input, initial and last states as in ``torch.nn``, a ``PackedSequence`` included."""
-        if is_exporting() and self.is_plain and self.backend == "auto":
+        if torch.compiler.is_exporting() and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)  # type: ignore[misc]
         return self._forward(input, hx)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @undisturbed  # type: ignore[untyped-decorator]
     def _forward(self: Any, input: Any, hx: Any) -> Any:
         if not isinstance(input, Tensor | PackedSequence):
             node = leaf(self, input, hx)
@@ -263,7 +264,7 @@ class DropIn(Described, Unscripted, Family):
         self: Any, x: Tensor, states: Sequence[Tensor], batch_sizes: Tensor | None
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers on top of each other; x is batched or packed."""
-        if torch._C._is_any_autocast_enabled():  # the noise, too, is of the type of the weights
+        if is_autocast_on():  # the noise, too, is of the type of the weights
             x, *states = (t.to(self._flat_weights[0].dtype) for t in (x, *states))
         ends: list[tuple[Tensor, ...]] = []
         directions = self._directions

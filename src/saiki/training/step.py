@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph import CodeGen
-from torch.nn.utils.stateless import _reparametrize_module as swapped
 
 from saiki import processes
 from saiki.compiler.bound import bind
 from saiki.compiler.op import DIRECT
 from saiki.experiment import Experiment, Measures
+from saiki.torch_internals import make_fx, swapped
 
 aten = torch.ops.aten
 SAME = {aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default}

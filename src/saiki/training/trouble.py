@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from saiki import lens
 from saiki.experiment import Experiment
+from saiki.torch_internals import tree_leaves
 
 
 def explain(

@@ -242,9 +242,11 @@ class _Emitter:
                         self._over_outer(grid, r)
             for source_array, target_array in self.program.copies:
                 with self.loop(first, end) as r:
-                    source, target = self.row(source_array, r), self.row(target_array, r)
-                    for column, lanes in self.chunks(source_array.width):
-                        value = self.load(self.at(source, column), lanes)
+                    target = self.row(target_array, r)
+                    for column, lanes in self.chunks(target_array.width):
+                        value = ir.Constant(self.vector(lanes), None)
+                        if source_array is not None:
+                            value = self.load(self.at(self.row(source_array, r), column), lanes)
                         self.store(value, self.at(target, column))
         self._control(kept)
         b.ret_void()

@@ -1,7 +1,7 @@
 """An emitted program and the arrays it runs on."""
 
 import ctypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -12,7 +12,7 @@ from torch import Tensor
 from saiki.compiler.cpu.emit import emit, packing
 from saiki.compiler.cpu.jit import Compiled, compile_text, machine
 from saiki.compiler.cpu.team import Job
-from saiki.compiler.program import Array, Program, Scheduler
+from saiki.compiler.program import Array, Scheduler
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,6 @@ class Walk:
         return steps.view(time, rows, -1).transpose(0, 1)
 
 
-def _written(program: Program) -> Iterator[Array]:
-    """The arrays that a program writes, but for what ends a step."""
-    for stage in program.stages:
-        yield from (product.target for product in stage.products)
-        for loop in stage.loops:
-            yield from (store.array for store in loop.stores)
-            yield from (array for _, array in loop.sums)
-        for grid in stage.grids:
-            yield from (store.array for store in grid.stores)
-            yield from (array for _, array in (*grid.over_inner, *grid.over_outer))
-
-
 Place = tuple[Tensor, int]
 """Rows whose last axis is contiguous, and the first of the columns meant."""
 
@@ -89,9 +77,6 @@ class CompiledLoop:
         arrays = self.program.arrays
         scratch = {f"t{i}" for i in range(1, scheduler.scratch + 1)}
         self.temporaries = [i for i, a in enumerate(arrays) if a.name in scratch]
-        written = set(_written(self.program))
-        self.zeros = [k for k, i in enumerate(self.temporaries) if arrays[i] not in written]
-        """Those that nothing writes: the gradients of states on which nothing depends."""
         self.places = [arrays.index(a) for a in self.outside]
         taken = {*self.temporaries, *self.places}
         self.given = [i for i in range(len(arrays)) if i not in taken]
@@ -132,8 +117,6 @@ class CompiledLoop:
         columns = self.columns(sizes)
         room = columns[-1] // size
         scratch = torch.empty(walk.rows, room, dtype=self.dtype)
-        for k in self.zeros:
-            scratch[:, columns[k] // size : columns[k + 1] // size] = 0
         count = len(self.program.arrays)
         table = self.table()
         for i, (tensor, column) in zip(self.given, given, strict=True):

@@ -1,7 +1,8 @@
 """A copy of a cell whose tensors are others, on which its step may do what it likes.
 
-Modules, lists, dictionaries, sets and objects are copied, functions where their closures hold any of
-these; everything else is shared. So a step that is traced or tried changes nothing of the user's.
+Modules, lists, dictionaries, sets and objects are copied, functions where their closures hold any
+of these; everything else is shared. So a step that is traced or tried changes nothing of the
+user's.
 """
 
 import functools
@@ -103,7 +104,7 @@ class Twin:
         self._note(path, made)
 
     def _dict(self, value: dict[Any, Any], path: str) -> dict[Any, Any]:
-        made = self._known(value, value.copy())
+        made: dict[Any, Any] = self._known(value, value.copy())
         for key, item in value.items():
             made[key] = self._copy(item, f"{path}.{key}" if path else str(key))
         self._note(path, made)
