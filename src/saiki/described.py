@@ -41,6 +41,16 @@ class Described:
                 named |= named.pop(name, {})
         return named
 
+    def __prepare_scriptable__(self) -> None:
+        """TorchScript asks for what it can read in place of the module.
+
+        Raises:
+            InputError: always; it reads neither cells nor loops over them.
+        """
+        raise InputError(
+            f"TorchScript cannot read {type(self).__name__}; saiki.export.onnx writes any model"
+        )
+
     def save_pretrained(self: Any, folder: str | Path) -> Path:
         """Write the model as data; ``saiki.load(folder)`` makes it again. See
         :func:`saiki.pretrained.save`."""

@@ -17,7 +17,7 @@ from saiki.compiler.op import scan
 from saiki.described import Described
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
-from saiki.torch_internals import is_autocast_on, leaf
+from saiki.torch_internals import is_autocast_on, is_expanded, leaf
 
 BACKENDS = ("auto", "eager", "cpu")
 MERGES = ("concat", "sum", "mean", "mul")
@@ -104,6 +104,11 @@ class Recurrent(Described, nn.Module):
         if not isinstance(x, Tensor):
             how = "; unpack it, and pass lengths" if isinstance(x, PackedSequence) else ""
             raise InputError(f"x must be a tensor, got {type(x).__name__}{how}")
+        if is_expanded(next(self.cell.parameters(), None)):
+            raise InputError(
+                "the gradients of single samples by call_for_per_sample_grads know no loop over "
+                "time; torch.func.vmap over torch.func.grad does"
+            )
         if x.ndim != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
             raise InputError(
                 f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"

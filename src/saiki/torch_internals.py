@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.modules import module as _module
+from torch.nn.utils._expanded_weights import ExpandedWeight
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.overrides import _pop_mode_temporarily
 from torch.utils._python_dispatch import _disable_current_modes
@@ -25,9 +26,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "fx_state_kept",
-    "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched", "is_transformed",
-    "is_watched", "is_written", "leaf", "make_fx", "shapes", "swapped", "tree_flatten",
-    "tree_leaves", "tree_map", "tree_unflatten", "undisturbed", "unwatched",
+    "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched", "is_expanded",
+    "is_plain", "is_transformed", "is_watched", "is_written", "leaf", "make_fx", "shapes",
+    "swapped", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed",
+    "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -37,6 +39,11 @@ undisturbed: Any = getattr(torch, "_disable_dynamo")  # noqa: B009
 """Makes a function that ``torch.compile`` runs as it is, though it is called by one of its own."""
 
 PLAIN = {Tensor, nn.Parameter}
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether a kernel can take it, or, in a trace, what it will be: no subclass of tensors."""
+    return type(tensor) in PLAIN or isinstance(tensor, FakeTensor | nn.Buffer)
 
 
 def are_plain(tensors: Iterable[Any]) -> bool:
@@ -78,6 +85,11 @@ def is_batched(tensor: Tensor | None) -> bool:
         return False
     functorch = torch._C._functorch
     return functorch.is_batchedtensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+
+
+def is_expanded(tensor: Tensor | None) -> bool:
+    """Whether it is a parameter under ``call_for_per_sample_grads``."""
+    return isinstance(tensor, ExpandedWeight)
 
 
 def has_global_hooks() -> bool:

@@ -15,7 +15,7 @@ from saiki.compiler.layer import CompiledCell
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
 from saiki.errors import CompileError, TraceError
-from saiki.torch_internals import has_global_hooks, is_transformed, is_written
+from saiki.torch_internals import has_global_hooks, is_plain, is_transformed, is_written
 
 KEPT = 8
 """Compiled forms of a cell in one type."""
@@ -171,7 +171,9 @@ class Kernels:
     @staticmethod
     def mixture(x: Tensor, others: Sequence[Tensor]) -> str:
         """Why a kernel for x cannot take the states and parameters ``others``; empty if it can."""
-        for tensor in others:
+        for tensor in (x, *others):
+            if not is_plain(tensor):
+                return f"there is no kernel for tensors of {type(tensor).__name__}"
             of_x = tensor.dtype == x.dtype or not tensor.is_floating_point()  # flags and counts
             if not of_x or tensor.device != x.device:
                 return f"x is of {x.dtype} and a state or parameter of {tensor.dtype}"

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import FrameType
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -183,8 +183,12 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
             f"step of {type(cell).__name__} may read {watch.asked[0]}, which a kernel cannot answer"
         )
     try:
-        found = _Capture(cell, watch, dtype, FIRST)
-        _same_but_for_sizes(cell, found, _Capture(cell, watch, dtype, SECOND))
+        found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
+        _same_but_for_sizes(found, other, "recorded")
+        found.make_functional()
+        if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
+            other.make_functional()
+            _same_but_for_sizes(found, other, "module")
     except SaikiError:
         raise
     except Exception as error:
@@ -269,38 +273,43 @@ class _Capture:
             name for name, t in real.items()
             if t.is_floating_point() and (t.requires_grad or isinstance(t, nn.Parameter))
         ]  # fmt: skip
-        rows = sizes.rows
-        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-            arguments = (
-                torch.empty(rows, cell.input_size, dtype=dtype).requires_grad_(),
-                [torch.empty(rows, n, dtype=dtype).requires_grad_() for n in cell.state_sizes],
-                [
-                    torch.empty(rows, *core(s), dtype=dtype).requires_grad_()
-                    for s in self.shapes.values()
-                ],
-                [
-                    torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in self.learnt)
-                    for name, t in real.items()
-                ],
-                [torch.empty(rows, n, dtype=dtype) for n in cell.state_sizes],
-            )
-        options: dict[str, Any] = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
+        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with self.mode:
+            self.arguments = self._arguments(dtype)
         with fx_traceback.preserve_node_meta():
-            recorded = make_fx(lambda *a: self._joint(*a), **options)(*arguments)
-            _refuse_chance(cell, recorded.graph)
-            _without_detach(recorded.graph)
-            real_inputs = _lift(recorded)
-            flat = [*tree_leaves(arguments), *(mode.from_tensor(t) for t in real_inputs)]
-            with mode:
-                flat = [t.detach() for t in flat]
+            self.recorded = make_fx(lambda *a: self._joint(*a), **_FAKE)(*self.arguments)
+        _refuse_chance(cell, self.recorded.graph)
+        _without_detach(self.recorded.graph)
+        self.found = _lift(self.recorded)
+        """Tensors that the step found elsewhere, the last inputs of the record."""
 
-            def replay(*values: Tensor) -> Any:
-                return fx.Interpreter(recorded).run(*values)
+    def _arguments(self, dtype: torch.dtype) -> tuple[Any, ...]:
+        rows, sizes = self.sizes.rows, self.cell.state_sizes
+        shapes = [core(shape) for shape in self.shapes.values()]
+        return (
+            torch.empty(rows, self.cell.input_size, dtype=dtype).requires_grad_(),
+            [torch.empty(rows, n, dtype=dtype).requires_grad_() for n in sizes],
+            [torch.empty(rows, *shape, dtype=dtype).requires_grad_() for shape in shapes],
+            [
+                torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in self.learnt)
+                for name, t in self.real.items()
+            ],
+            [torch.empty(rows, n, dtype=dtype) for n in sizes],
+        )
 
-            functional = functionalize(replay, remove="mutations")
-            self.module = make_fx(functional, decomposition_table=_table(), **options)(*flat)
-        self._name_inputs(real_inputs)
-        _refuse_mutation(cell, self.module.graph)
+    def make_functional(self) -> None:
+        """Decompose the record into operations that change nothing in place."""
+        found = (self.mode.from_tensor(tensor) for tensor in self.found)
+        flat = [tensor.detach() for tensor in (*tree_leaves(self.arguments), *found)]
+
+        def replay(*values: Tensor) -> Any:
+            return fx.Interpreter(self.recorded).run(*values)
+
+        functional = functionalize(replay, remove="mutations")
+        with fx_traceback.preserve_node_meta():
+            self.module = make_fx(functional, decomposition_table=_table(), **_FAKE)(*flat)
+        self._name_inputs()
+        _refuse_mutation(self.cell, self.module.graph)
 
     def _joint(
         self,
@@ -344,7 +353,7 @@ class _Capture:
                 gradients[i] = other if gradients[i] is None else gradients[i] + other
         return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
 
-    def _name_inputs(self, real_inputs: Sequence[Tensor]) -> None:
+    def _name_inputs(self) -> None:
         """Sort the placeholders; those of tensors that the step found elsewhere become one with
         those of the same tensors in the cell, or constants."""
         graph = self.module.graph
@@ -363,7 +372,7 @@ class _Capture:
         )
         names = {id(tensor): name for name, tensor in self.real.items()}
         self.constants: dict[fx.Node, Tensor] = {}
-        for node, tensor in zip(found, real_inputs, strict=True):
+        for node, tensor in zip(found, self.found, strict=True):
             name = names.get(id(tensor))
             if name is not None:
                 node.replace_all_uses_with(self.inputs.tensors[name])
@@ -376,6 +385,9 @@ class _Capture:
                 )
             else:
                 self.constants[node] = tensor
+
+
+_FAKE: Any = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
 
 
 @cache
@@ -431,21 +443,23 @@ def _refuse_mutation(cell: Cell, graph: fx.Graph) -> None:
             )
 
 
-def _same_but_for_sizes(cell: Cell, ours: _Capture, other: _Capture) -> None:
+def _same_but_for_sizes(
+    ours: _Capture, other: _Capture, graph: Literal["recorded", "module"]
+) -> None:
     """Raise unless two captures differ in the sizes of batch and memory alone."""
-    a, b = list(ours.module.graph.nodes), list(other.module.graph.nodes)
+    a, b = (list(getattr(capture, graph).graph.nodes) for capture in (ours, other))
     for one, two in zip(a, b, strict=False):
         same = one.target == two.target or one.op == "placeholder" == two.op
         if not same or _numbers(one, ours.sizes) != _numbers(two, other.sizes):
             raise unsupported(one, "it depends on the number of rows, or on the size of a memory")
-    same = len(a) == len(b) and all(
-        torch.equal(s, t)
-        for s, t in zip(ours.constants.values(), other.constants.values(), strict=True)
+    same = len(a) == len(b) and len(ours.found) == len(other.found)
+    same = same and all(
+        s is t or torch.equal(s, t) for s, t in zip(ours.found, other.found, strict=True)
     )
     if not same:
         raise CompileError(
-            f"step of {type(cell).__name__} depends on the number of rows, or on the size of a "
-            "memory"
+            f"step of {type(ours.cell).__name__} depends on the number of rows, or on the size of "
+            "a memory"
         )
 
 
@@ -672,6 +686,8 @@ def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:
 def unsupported(node: fx.Node, why: str) -> CompileError:
     """What to raise at an operation that cannot be compiled."""
     maker = node.args[0] if node.target is operator.getitem else node
+    if maker.op == "placeholder":
+        return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
     name = str(maker.target).removeprefix("aten.").split(".")[0]
     return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")
 
