@@ -73,11 +73,11 @@ class Recurrent(Described, nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        x: Any,
         state: Tensor | tuple[Tensor, ...] | None = None,
         lengths: Tensor | None = None,
         memory: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Any]:
+    ) -> Any:
         """Run the cell over every step.
 
         Args:
@@ -91,9 +91,10 @@ class Recurrent(Described, nn.Module):
         Raises:
             InputError: a shape or a length does not fit.
         """
-        node = leaf(self, x, state, lengths, memory)
-        if node is not None:
-            return node  # type: ignore[return-value]
+        if not isinstance(x, Tensor):
+            node = leaf(self, x, state, lengths, memory)
+            if node is not None:
+                return node
         lengths = self.check_input(x, lengths)
         read = self.check_memory(x, memory)
         y, (end,) = together([self], x, [self.start(x, state)], lengths, memory=[read])
@@ -104,11 +105,6 @@ class Recurrent(Described, nn.Module):
         if not isinstance(x, Tensor):
             how = "; unpack it, and pass lengths" if isinstance(x, PackedSequence) else ""
             raise InputError(f"x must be a tensor, got {type(x).__name__}{how}")
-        if is_expanded(next(self.cell.parameters(), None)):
-            raise InputError(
-                "the gradients of single samples by call_for_per_sample_grads know no loop over "
-                "time; torch.func.vmap over torch.func.grad does"
-            )
         if x.ndim != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
             raise InputError(
                 f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"
@@ -212,7 +208,15 @@ class Recurrent(Described, nn.Module):
         """The states before the first step: ``state`` if it fits, the cell's own if it is None."""
         batch = x.shape[0]
         if state is None:
-            return tuple(s.to(x) for s in as_states(self.cell.initial_state(batch)))
+            try:
+                return tuple(s.to(x) for s in as_states(self.cell.initial_state(batch)))
+            except RuntimeError:
+                if is_expanded(next(self.cell.parameters(), None)):
+                    raise InputError(
+                        "the gradients of single samples by call_for_per_sample_grads know no loop "
+                        "over time; torch.func.vmap over torch.func.grad does"
+                    ) from None
+                raise
         given = as_states(state)
         wanted = [(batch, size) for size in self.cell.state_sizes]
         shapes = [tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in given]
@@ -466,12 +470,13 @@ class Bidirectional(Described, nn.Module):
         return size + self.backward_layer.output_size if self.merge == "concat" else size
 
     def forward(
-        self, x: Tensor, state: tuple[Any, Any] | None = None, lengths: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Any, Any]]:
+        self, x: Any, state: tuple[Any, Any] | None = None, lengths: Tensor | None = None
+    ) -> Any:
         """Shapes as in :class:`Recurrent`; the state is a pair, forward and backward."""
-        node = leaf(self, x, state, lengths)
-        if node is not None:
-            return node  # type: ignore[return-value]
+        if not isinstance(x, Tensor):
+            node = leaf(self, x, state, lengths)
+            if node is not None:
+                return node
         if state is not None and len(state) != 2:
             raise InputError(f"the state must be a pair, forward and backward, got {len(state)}")
         layers = self.forward_layer, self.backward_layer

@@ -5,6 +5,7 @@ called. Kernels take plain tensors of numbers; a subclass of tensors, a tracer o
 to see operations of PyTorch instead.
 """
 
+import linecache
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.graph_module import _loader
 from torch.nn.modules import module as _module
 from torch.nn.utils._expanded_weights import ExpandedWeight
 from torch.nn.utils.stateless import _reparametrize_module
@@ -25,7 +27,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
-    "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "fx_state_kept",
+    "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
+    "fx_state_kept",
     "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched", "is_expanded",
     "is_plain", "is_transformed", "is_watched", "is_written", "leaf", "make_fx", "shapes",
     "swapped", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed",
@@ -95,6 +98,16 @@ def is_expanded(tensor: Tensor | None) -> bool:
 def has_global_hooks() -> bool:
     """Whether hooks wait for every module there is to be called."""
     return bool(_module._has_any_global_hook())
+
+
+def forget(*modules: fx.GraphModule) -> None:
+    """Let go of what PyTorch keeps of graphs as long as the process lives: the source of each, and
+    the shapes of all that was traced with fake tensors."""
+    for module in modules:
+        name = type(module).forward.__code__.co_filename
+        _loader.eval_cache.pop(name, None)
+        linecache.cache.pop(name, None)
+    FakeTensorMode.cache_clear()
 
 
 @contextmanager

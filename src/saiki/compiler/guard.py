@@ -25,7 +25,7 @@ from saiki.errors import CompileError
 from saiki.twin import Twin
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Part:
     """One of the cells of a call, and what of the tensors is its own."""
 

@@ -15,7 +15,6 @@ from torch import fx
 from torch.fx.node import map_aggregate, map_arg
 
 from saiki.compiler.check import check
-from saiki.compiler.products import product
 from saiki.compiler.program import (
     CHEAP,
     CONSTANTS,
@@ -482,9 +481,7 @@ def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -
         args = (plain, *args[1:])
     copy.args = map_arg(args, lambda n: copies.get(n, n))
     copy.kwargs = map_arg(kwargs, lambda n: copies.get(n, n))
-    if copy.target is aten.mm.default:
-        copy.target = product
-    elif copy.target is aten.view.default:
+    if copy.target is aten.view.default:
         copy.target = aten.reshape.default
     return copy
 

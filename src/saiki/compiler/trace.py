@@ -28,6 +28,7 @@ from saiki.torch_internals import (
     FakeTensor,
     FakeTensorMode,
     core_aten_decompositions,
+    forget,
     get_decompositions,
     make_fx,
     tree_leaves,
@@ -197,6 +198,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
         raise TraceError(
             f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
         ) from error
+    forget(found.recorded, found.module, other.recorded)
     graph, nodes = found.module.graph, found.inputs
     _simplify(graph)
     states, memory = nodes.states, list(nodes.memory.values())
