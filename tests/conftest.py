@@ -12,3 +12,14 @@ def one_thread_and_one_seed():
     torch.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def memory_not_yet_written_is_nan(request):
+    """Where loops are tested, so that nobody reads it without being seen."""
+    if not {"compiler", "corpus", "nn"} & set(request.path.parts):
+        yield
+        return
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -190,7 +190,8 @@ class Recurrent(Described, nn.Module):
                     return key, tensors
             elif not why:
                 why = _why_not(self, x.dtype)
-                if self.backend == "auto" and not self._warned:
+                is_told = kernels.known[x.dtype][0].compiled is not None  # when it was refused
+                if self.backend == "auto" and not self._warned and not is_told:
                     self._warned = True
                     warnings.warn(f"running step by step: {why}", stacklevel=4)
         if self.backend != "auto":

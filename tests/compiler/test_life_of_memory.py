@@ -154,7 +154,8 @@ def step(layer: saiki.Recurrent) -> None:
 
 
 def alive() -> tuple[int, int]:
-    """Compiled cells and functions of machine code."""
+    """Compiled cells and functions of machine code that somebody holds."""
+    jit._recent.clear()
     gc.collect()
     return len(loops._CELLS), len(jit._COMPILED)
 

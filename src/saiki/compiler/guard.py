@@ -18,7 +18,7 @@ import saiki
 from saiki import eager
 from saiki.compiler import trial
 from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.layer import CompiledCell
+from saiki.compiler.layer import CompiledCell, Kind
 from saiki.compiler.loops import Path, backward, compiled_cell, forward
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
@@ -188,14 +188,22 @@ def _prove(
 ) -> None:
     """Compare a kernel with the eager loop, the first time it is to run."""
     cell = part.cell
-    kind = "backward" if backwards else "training" if training else "inference"
-    if kind in cell.proved or cell.is_refused or not saiki.verify:
+    kind: Kind = "backward" if backwards else "training" if training else "inference"
+    if kind in cell.proved or cell.is_refused:
         return
-    if backwards and not cell.watch.unchanged():
-        return  # since the forward pass, and there is nothing left to compare with
+    try:
+        cell.loop(kind).compiled  # noqa: B018
+    except Exception as error:
+        cell.refuse(f"{type(cell.cell).__name__} cannot be compiled: {error}")
+        return
+    if not saiki.verify or (backwards and not cell.watch.unchanged()):
+        return  # a cell that changed since the forward pass is not what is differentiated
     cell.proved.add(kind)
     try:
         problem = _compare(part, x, lengths, time_first, training, backwards)
+    except CompileError as error:
+        cell.refuse(f"step of {type(cell.cell).__name__} cannot be compiled: {error}")
+        return
     except Exception as error:
         problem = f"it raised {type(error).__name__}: {error}"
     if not problem:
@@ -254,7 +262,9 @@ def _compare(
     )  # fmt: skip
     first = {name: None if t is None else t[:1] for name, t in found.items()}
     problem = trial.difference(first, alone)
-    return problem and f"{problem} for a batch of one"
+    if problem:
+        raise CompileError(f"it computes something else for a batch of one ({problem})")
+    return ""
 
 
 def _is_right(

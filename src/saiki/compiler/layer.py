@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
+from typing import Literal
 
 import torch
 from torch import Tensor, fx
@@ -25,6 +26,9 @@ from saiki.errors import CompileError
 Node = fx.Node
 Gradients = tuple[Tensor | None, ...]
 """∂L/∂x, then ∂L/∂parameters and ∂L/∂memory."""
+
+
+Kind = Literal["inference", "training", "backward"]
 
 
 class CompiledCell:
@@ -91,6 +95,10 @@ class CompiledCell:
         if cell is None:
             raise CompileError("this graph calls the compiled loop of a cell that is no more")
         return cell
+
+    def loop(self, kind: Kind) -> CompiledLoop:
+        """One of its loops."""
+        return {"inference": self.inference, "training": self.training}.get(kind, self.backward)
 
     @property
     def is_refused(self) -> bool:

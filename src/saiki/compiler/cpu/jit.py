@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -52,17 +53,21 @@ class Compiled:
     address: int
 
 
+RECENT = 32
+"""Functions that stay though nobody holds them, for the next layer of the same kind."""
+_recent: deque["Compiled"] = deque(maxlen=RECENT)
 _COMPILED: weakref.WeakValueDictionary[tuple[bytes, str], Compiled] = weakref.WeakValueDictionary()
 
 
 def compile_text(text: str, name: str = "run") -> Compiled:
     """A function of an LLVM module; the same text is compiled once, as long as somebody holds the
-    result."""
+    result or it is among the last."""
     key = hashlib.sha256(text.encode()).digest(), name
     with _LOCK:
         compiled = _COMPILED.get(key)
         if compiled is None:
             compiled = _COMPILED[key] = _compile(text, name)
+            _recent.append(compiled)
         return compiled
 
 
