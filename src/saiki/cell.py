@@ -90,7 +90,7 @@ class Cell(Described, nn.Module):
 
     def initial_state(self, batch: int) -> Tensor | tuple[Tensor, ...]:
         """The state before the first step, ``(batch, state_size)`` each; override to learn it."""
-        like = next(self.parameters(), torch.empty(0))
+        like = of_numbers(self)
         return tuple(like.new_zeros(batch, size) for size in self.state_sizes)
 
     def forward(self, x: Tensor, *state: Tensor, **memory: Tensor) -> tuple[Tensor, ...]:
@@ -163,6 +163,11 @@ def replacing(cell: Cell, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     return {name: found[id(mine)] for name, mine in every}
 
 
+def of_numbers(module: nn.Module) -> Tensor:
+    """The first parameter of real numbers, whose type and device are those of the module."""
+    return next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
+
+
 def as_states(state: Any) -> tuple[Any, ...]:
     """What ``step`` returned, or what a caller passed as a state, as a tuple."""
     return tuple(state) if isinstance(state, tuple | list) else (state,)
@@ -177,15 +182,14 @@ def verify(cell: Cell) -> None:
             the result of another row.
     """
     check_memory(cell)
-    like = next(cell.parameters(), torch.empty(0))
+    like = of_numbers(cell)
     if like.is_meta:
         return
     devices = [like.device] if like.is_cuda else []
     random = torch.Generator().manual_seed(0)
-    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
 
     def draw(*sizes: int) -> Tensor:
-        return torch.randn(3, *sizes, generator=random, dtype=torch.float64).to(like.device, dtype)
+        return torch.randn(3, *sizes, generator=random, dtype=torch.float64).to(like)
 
     initial = as_states(cell.initial_state(3))
     shapes = [tuple(s.shape) for s in initial]

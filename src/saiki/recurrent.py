@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from saiki.cell import Cell, as_states, holding, replacing, verify
+from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.op import scan
 from saiki.described import Described
@@ -227,7 +227,7 @@ class Recurrent(Described, nn.Module):
 
     def explain(self) -> str:
         """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
-        dtype = next(self.cell.parameters(), torch.empty(0)).dtype
+        dtype = of_numbers(self.cell).dtype
         why = self.why_eager(dtype)
         known = None if self.backend == "eager" else self.kernels.find(dtype)
         compiled = "" if known is None or known.compiled is None else str(known.compiled)
@@ -267,7 +267,10 @@ def _look_at(cell: Cell) -> None:
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _key(layer: Recurrent, dtype: torch.dtype) -> int:
-    return layer.kernels.find(dtype).key
+    found = layer.kernels.find(dtype)
+    if found.compiled is not None:
+        found.compiled.is_fresh = True
+    return found.key
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]

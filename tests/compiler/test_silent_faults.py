@@ -28,6 +28,7 @@ from compiler.twins import (
     layer,
     linear,
     results,
+    step_by_step,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:running step by step:UserWarning")
@@ -963,3 +964,15 @@ def test_sizes_of_the_batch_as_numbers(case):
 def test_sizes_of_the_batch_where_rows_end(case):
     found = layer(SIZES[case]())
     assert_right(found, inputs(), lengths=torch.tensor([6, 2, 4, 4, 1]))
+
+
+def test_a_complex_parameter_gets_its_gradient():
+    """The eigenvalues of a linear recurrent unit as they are written (Orvieto et al. 2023)."""
+    eigenvalues = nn.Parameter(0.5 * torch.randn(4, dtype=torch.complex128))
+    its = cell(lambda self, x, h: (self.e * torch.complex(h, self.W(x))).real, W=linear(3, 4))
+    its.e = eigenvalues
+    found, x = layer(its), inputs()
+    expected = results(step_by_step(found), x)
+    for name, value in results(found, x).items():
+        assert torch.allclose(value, expected[name]), name
+    assert expected["gradient of cell.e"].abs().min() > 0

@@ -165,3 +165,46 @@ class TestDifference:
         assert not trial.difference(
             {"y": torch.tensor([torch.inf])}, {"y": torch.tensor([torch.nan])}
         )
+
+
+def learn(layer, given):
+    """Leave gradients in the parameters of a layer of ``torch.nn``'s kind; its output."""
+    y, (h, _) = layer(given)
+    (y.data.sum() + h.sum()).backward()
+    return y.data
+
+
+class TestInPlaceOfTheKernel:
+    """The eager loop inside the operators takes every input that the kernel takes."""
+
+    @pytest.mark.parametrize("lengths", [None, torch.tensor([2, 6, 1, 4, 6])])
+    @pytest.mark.parametrize("reverse", [False, True])
+    def test_dense_and_ragged(self, monkeypatch, lengths, reverse):
+        wrong_forward(monkeypatch)
+        layer, x = Recurrent(Leaky().double(), reverse=reverse), draw(5, 6, 3)
+        with pytest.warns(UserWarning, match="does not compute"):
+            found = results(layer, x, lengths=lengths)
+        assert same(found, results(step_by_step(layer), x, lengths=lengths))
+
+    def test_both_directions(self, monkeypatch):
+        wrong_forward(monkeypatch)
+        layer, x = saiki.Bidirectional(Leaky().double()), draw(5, 6, 3)
+        with pytest.warns(UserWarning, match="does not compute"):
+            found = results(layer, x, lengths=torch.tensor([2, 6, 1, 4, 6]))
+        layer.forward_layer.backend = layer.backward_layer.backend = "eager"
+        assert same(found, results(layer, x, lengths=torch.tensor([2, 6, 1, 4, 6])))
+
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_layers_in_the_place_of_torchs(self, monkeypatch, packed):
+        """Whose weights are no parameters of the cell."""
+        monkeypatch.setitem(emit._ARITHMETIC, "mul", lambda b, x, y: b.fadd(x, y))
+        layer = saiki.nn.LSTM(3, 4, bidirectional=True).double()
+        theirs = nn.LSTM(3, 4, bidirectional=True).double()
+        theirs.load_state_dict(layer.state_dict())
+        x = draw(6, 5, 3)
+        given = nn.utils.rnn.pack_padded_sequence(x, [6, 4, 4, 2, 1]) if packed else x
+        with pytest.warns(UserWarning, match="does not compute"):
+            y = learn(layer, given)
+        assert torch.allclose(y, learn(theirs, given), rtol=1e-12)
+        for mine, other in zip(layer.parameters(), theirs.parameters(), strict=True):
+            assert torch.allclose(mine.grad, other.grad, rtol=1e-10, atol=1e-14)

@@ -81,8 +81,6 @@ class Kernels:
         else:
             with _LOCK:
                 found = self._search(dtype)
-        if found.compiled is not None:
-            found.compiled.is_fresh = True
         return found
 
     def _search(self, dtype: torch.dtype) -> Known:
@@ -90,8 +88,8 @@ class Kernels:
         failed = next((k for k in known[:1] if k.why_not and k.again == 0 < k.wait - 1), None)
         try:
             watch = Watch(self.cell)
-        except CompileError as error:
-            found = Known(None, why_not=str(error))
+        except Exception as error:  # of an attribute, perhaps, that must not be read
+            found = Known(None, why_not=f"{type(self.cell).__name__} cannot be watched: {error}")
         else:
             same = (k for k in known if k.watch and k.watch.fingerprint == watch.fingerprint)
             found = next((k for k in same if k is not failed), None) or self._compile(

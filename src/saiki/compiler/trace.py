@@ -270,6 +270,8 @@ class _Capture:
         for name, tensor in real.items():
             if tensor.layout != torch.strided or isinstance(tensor, FakeTensor):
                 raise CompileError(f"the tensor {name} is of a kind that no kernel reads")
+            if tensor.is_complex() and (tensor.requires_grad or isinstance(tensor, nn.Parameter)):
+                raise CompileError(f"the parameter {name} is complex, and so would its gradient be")
         self.real = real
         self.learnt = [
             name for name, t in real.items()

@@ -102,7 +102,7 @@ class Watch:
                 and self._now_pattern() == self._pattern
                 and all(now() == before for now, before in self._walk.values)
             )
-        except (KeyError, ValueError, AttributeError, RuntimeError):
+        except Exception:
             return False  # what was there is gone, or changes under our hands
 
     def tensors(self) -> list[Tensor]:
