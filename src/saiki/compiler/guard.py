@@ -88,7 +88,7 @@ def guarded_forward(
         )
         right, column = True, 0
         for part in parts:
-            if saiki.verify and part.cell.checks.due():
+            if saiki.verify and part.cell.checks.due() and trial.can_judge(x, *states, *parameters):
                 right = _is_right(part, x, lengths, time_first, results[0], column) and right
             column += part.cell.output_size
         if right:
@@ -198,6 +198,8 @@ def _prove(
         return
     if not saiki.verify or (backwards and not cell.watch.unchanged()):
         return  # a cell that changed since the forward pass is not what is differentiated
+    if not trial.can_judge(x, *part.states, *part.parameters):
+        return
     cell.proved.add(kind)
     try:
         problem = _compare(part, x, lengths, time_first, training, backwards)

@@ -10,6 +10,7 @@ import operator
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from types import FrameType
@@ -185,11 +186,13 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
         )
     try:
         found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
-        _same_but_for_sizes(found, other, "recorded")
+        if not cell.memory_shapes:
+            _same_but_for_sizes(found, other, "recorded")
         found.make_functional()
         if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
             other.make_functional()
             _same_but_for_sizes(found, other, "module")
+            forget(other.module)
     except SaikiError:
         raise
     except Exception as error:
@@ -328,7 +331,7 @@ class _Capture:
         cell = twin.of(self.cell)
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
-        with _Lines(self.cell):
+        with _Lines(self.cell) if self.sizes is FIRST else nullcontext():
             new = as_states(cell(x, *states, **read))
         changed = twin.changed()
         if changed:

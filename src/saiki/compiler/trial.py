@@ -75,6 +75,16 @@ class Sample:
         return torch.where(tensor == 0, 0.05 * noise, tensor * (1 + 0.05 * noise)).to(tensor.dtype)
 
 
+def can_judge(*tensors: Tensor) -> bool:
+    """Whether there is a batch, and of numbers whose products stay in the range of their type: what
+    explodes may do so a step earlier in one order of summing than in another."""
+    return all(
+        t.numel() > 0 and bool((t.abs() < torch.finfo(t.dtype).max ** 0.25).all())
+        for t in tensors
+        if t.is_floating_point()
+    )
+
+
 Outcome = dict[str, Tensor | None]
 
 

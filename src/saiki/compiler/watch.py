@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saiki.cell import Cell
 from saiki.errors import CompileError
 
 MOST = 5000
@@ -376,6 +377,8 @@ class _Walk:
 
     def _module(self, path: str, module: nn.Module) -> None:
         prefix = path + "." if path else ""
+        if isinstance(module, Cell):
+            _ = module.state_names, module.memory_names  # which a cell notes when first asked
         own = vars(module)
         self.objects.append(module)
         self.tokens.append((path, "module", id(type(module)), module.training))

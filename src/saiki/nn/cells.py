@@ -23,7 +23,7 @@ from saiki.nn.unscripted import Unscripted
 from saiki.torch_internals import leaf
 
 
-class DropInCell(Described, Unscripted, Family):
+class DropInCell(Unscripted, Described, Family):
     """One step; what the three have in common."""
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ class Built(NamedTuple):
     shapes: list[torch.Size]
 
 
-class DropIn(Described, Unscripted, Family):
+class DropIn(Unscripted, Described, Family):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -163,8 +163,10 @@ class DropIn(Described, Unscripted, Family):
 
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
         """Input, initial and last states as in ``torch.nn``, a ``PackedSequence`` included."""
-        if torch.compiler.is_exporting() and self.is_plain and self.backend == "auto":
-            return super().forward(input, hx)  # type: ignore[misc]
+        if torch.compiler.is_exporting():
+            if self.is_plain and self.backend == "auto":
+                return super().forward(input, hx)  # type: ignore[misc]
+            return self._forward.__wrapped__(self, input, hx)
         return self._forward(input, hx)
 
     @undisturbed  # type: ignore[untyped-decorator]
