@@ -202,7 +202,7 @@ def verify(cell: Cell) -> None:
     memory = [draw(*shape) for shape in example_shapes(cell).values()]
     count = 1 + len(state)
 
-    twin = Twin({}, clone=True).of(cell)  # trying a step is not a step of the user's
+    twin = Twin(clone=True).of(cell)  # trying a step is not a step of the user's
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         given = [tensor.clone() for tensor in tensors]

@@ -13,11 +13,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
 from saiki.compiler.kernels import Kernels
+from saiki.compiler.loops import compiled_cell
 from saiki.compiler.op import scan
 from saiki.described import Described
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
 from saiki.torch_internals import is_autocast_on, is_expanded, leaf
+from saiki.twin import Twin
 
 BACKENDS = ("auto", "eager", "cpu")
 MERGES = ("concat", "sum", "mean", "mul")
@@ -322,12 +324,14 @@ def together(
         rest = iter(tensors)
         states = [tuple(itertools.islice(rest, len(start))) for start in starts]
         given = [tuple(itertools.islice(rest, len(its))) for _, its in served]
-        parts = [
-            layer.eager(
-                x, start, lengths, its, time_first, tuple(itertools.islice(rest, len(read)))
-            )
-            for layer, start, its, read in zip(layers, states, given, memory, strict=True)
-        ]
+        parts = []
+        for layer, start, its, read, (key, _) in zip(
+            layers, states, given, memory, served, strict=True
+        ):
+            real = compiled_cell(key).real_tensors()
+            cell = Twin(zip(real, its, strict=True)).of(layer.cell)
+            reads = tuple(itertools.islice(rest, len(read)))
+            parts.append(run_eagerly(cell, x, start, lengths, layer.reverse, time_first, reads))
         return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
 
     if all(key >= 0 for key, _ in served):

@@ -23,16 +23,19 @@ from torch.nn.modules import module as _module
 from torch.nn.utils._expanded_weights import ExpandedWeight
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.overrides import _pop_mode_temporarily
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import (
+    _disable_current_modes,
+    _get_current_dispatch_mode_stack,
+)
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
-    "fx_state_kept",
-    "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched", "is_expanded",
-    "is_plain", "is_transformed", "is_watched", "is_written", "leaf", "make_fx", "shapes",
-    "swapped", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed",
-    "unwatched",
+    "fx_state_kept", "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched",
+    "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched", "is_written", "leaf",
+    "make_fx", "shapes", "swapped", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
+    "undisturbed", "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -72,6 +75,16 @@ def is_watched() -> bool:
         or bool(torch._C._len_torch_dispatch_stack())
         or torch._C._is_tracing()
     )
+
+
+def is_followed() -> bool:
+    """Whether a mode of the user's sees each operation, and may change it."""
+    functions = range(torch._C._len_torch_function_stack())
+    if any(not isinstance(torch._C._get_function_stack_at(i), DeviceContext) for i in functions):
+        return True
+    if not torch._C._len_torch_dispatch_stack():
+        return False
+    return any(not mode.is_infra_mode() for mode in _get_current_dispatch_mode_stack())
 
 
 def is_written() -> bool:

@@ -8,9 +8,10 @@ user's.
 import functools
 import types
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -23,12 +24,17 @@ class Twin:
     """Copies of modules with other tensors in the place of theirs.
 
     Args:
-        tensors: what takes the place of a tensor, by the ``id`` of that one.
+        tensors: pairs of a tensor and what takes its place.
         clone: whether other tensors than parameters are cloned rather than shared.
     """
 
-    def __init__(self, tensors: Mapping[int, Tensor], clone: bool = False) -> None:
-        self.known: dict[int, Any] = dict(tensors)
+    def __init__(self, tensors: Iterable[tuple[Tensor, Tensor]] = (), clone: bool = False) -> None:
+        self.known: dict[int, Any] = {}
+        self.arrays: list[tuple[str, np.ndarray, bytes]] = []
+        for real, other in tensors:
+            self.known[id(real)] = other
+            if isinstance(real, nn.Parameter):
+                other._is_param = True  # what isinstance asks for
         self.clone = clone
         self.alive: list[Any] = []
         self.made: list[tuple[str, Any, list[Any], list[Any]]] = []
@@ -41,6 +47,9 @@ class Twin:
 
     def changed(self) -> str:
         """The name of what has changed in the copies since they were made; empty if nothing."""
+        for name, array, before in self.arrays:
+            if array.tobytes() != before:
+                return name
         for name, container, keys, values in self.made:
             now_keys, now = _content(container)
             for i, (key, value) in enumerate(zip(keys, values, strict=True)):
@@ -60,6 +69,10 @@ class Twin:
             case Tensor():
                 own = self.clone and not isinstance(value, nn.Parameter)
                 return self._known(value, value.detach().clone() if own else value)
+            case np.ndarray():
+                made = self._known(value, value.copy())
+                self.arrays.append((path, made, made.tobytes()))
+                return made
             case nn.Module():
                 made = self._known(value, object.__new__(type(value)))
                 self._fill(vars(made), vars(value), path)

@@ -12,7 +12,11 @@ import dataclasses
 import enum
 import fractions
 import functools
+import itertools
 import math
+import os
+import threading
+import time
 import types
 import weakref
 
@@ -36,7 +40,7 @@ from compiler.twins import (
     linear,
     results,
 )
-from saiki import Cell, Recurrent
+from saiki import Cell, CompileError, Recurrent
 from saiki.cells import GRU
 
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
@@ -1556,3 +1560,34 @@ def test_a_change_after_torch_compile(case):
     for _ in steps:
         expected = results(Recurrent(found.cell, backend="eager"), x)
         assert_same(results(compiled, x, modules=found), expected, TOLERANCE)
+
+
+OF_A_THREAD, NUMBERS = threading.local(), itertools.count(1)
+HIDDEN = {
+    "the environment": lambda: float(os.environ.get("SAIKI_TEST_SCALE", "0.5")),
+    "a variable of a thread": lambda own=OF_A_THREAD: getattr(own, "scale", 0.5),
+    "an iterator": lambda numbers=NUMBERS: 0.5 + 0 * next(numbers),
+    "globals by a string": lambda: globals().get("NO_SUCH_SCALE", 0.5),
+    "what is evaluated": lambda: eval("0.5"),
+    "the identity of an object": lambda: 0.5 + 0 * id(HIDDEN),
+    "a cached function": functools.lru_cache(lambda: 0.5),
+    "a clock": lambda: 0.5 + 0 * time.time(),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_cannot_be_watched_is_not_compiled(name):
+    read = HIDDEN[name]
+    its = cell(lambda self, x, h: torch.tanh(self.W(x) + read() * h), W=linear(3, 4))
+    found = layer(its)
+    with pytest.warns(UserWarning, match="running step by step"):
+        found(inputs())
+
+
+def test_a_second_derivative_of_what_has_changed_is_refused():
+    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.a * h), W=linear(3, 4), a=0.5)
+    found, x = layer(its), inputs().requires_grad_()
+    y, _ = found(x)
+    its.a = 0.7
+    with pytest.raises(CompileError, match="has changed between the forward pass and a derivative"):
+        torch.autograd.grad(y.sum(), x, create_graph=True)

@@ -249,7 +249,7 @@ def test_time_to_plan_grows_with_the_length_only():
             warnings.simplefilter("ignore")
             layer(its).explain()
         took = time.process_time() - begun
-        assert took < 5, f"took {took:.1f} s"
+        assert took < 8, f"took {took:.1f} s"  # 3 to 4 on a machine of its own
 
     said = in_a_child(run)
     assert not said, said

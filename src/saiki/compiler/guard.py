@@ -40,8 +40,7 @@ class _Part:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """y and the last states by the eager loop."""
         real = self.cell.real_tensors()
-        replaced = {id(r): t for r, t in zip(real, self.parameters, strict=True)}
-        twin = Twin(replaced).of(self.cell.cell)
+        twin = Twin(zip(real, self.parameters, strict=True)).of(self.cell.cell)
         return eager.run(
             twin, x, tuple(self.states), lengths, self.reverse, time_first, self.memory
         )
@@ -162,6 +161,8 @@ def _has_changed(part: _Part, training: bool) -> bool:
     if cell.is_fresh:
         cell.is_fresh = False
         return False
+    if any(cell.watch.hooks):
+        return True  # the eager loop calls them
     if cell.watch.unchanged():
         return False
     watch = Watch(cell.cell)
@@ -196,6 +197,8 @@ def _prove(
     except Exception as error:
         cell.refuse(f"{type(cell.cell).__name__} cannot be compiled: {error}")
         return
+    if any(cell.watch.hooks):
+        return  # since the forward pass; they see steps, which a kernel does not make
     if not saiki.verify or (backwards and not cell.watch.unchanged()):
         return  # a cell that changed since the forward pass is not what is differentiated
     if not trial.can_judge(x, *part.states, *part.parameters):
@@ -251,21 +254,34 @@ def _compare(
         names = trial.gradient_names(sample.states, cell.names, sample.memory)
         present = (g if g.numel() else None for g in gradients)
         found |= dict(zip(names, present, strict=True))
-    expected = trial.eager_outcome(
-        cell.cell, cell.names, real, sample.x, sample.states, parameters, sample.memory,
-        cotangents, part.reverse,
-    )  # fmt: skip
-    problem = trial.difference(found, expected)
-    if problem or backwards:
-        return problem
-    alone = trial.eager_outcome(  # a step may do something else for a batch of one
-        cell.cell, cell.names, real, sample.x[:1], [s[:1] for s in sample.states], parameters,
-        [m[:1] for m in sample.memory], None, part.reverse,
-    )  # fmt: skip
+
+    def eagerly(
+        x: Tensor, states: Sequence[Tensor], given: Sequence[Tensor], rows: int | None = None
+    ) -> trial.Outcome:
+        memory = [m[:rows] for m in sample.memory]
+        vectors = cotangents if rows is None else None
+        return trial.eager_outcome(
+            cell.cell, cell.names, real, x[:rows], [s[:rows] for s in states], given, memory,
+            vectors, part.reverse,
+        )  # fmt: skip
+
+    def problem(found: trial.Outcome, rows: int | None) -> str:
+        expected = eagerly(sample.x, sample.states, parameters, rows)
+        if not trial.difference(found, expected):
+            return ""
+        (x, *states), given = sample.nearby([sample.x, *sample.states]), sample.nearby(parameters)
+        return trial.difference(found, expected, eagerly(x, states, given, rows))
+
+    if backwards:
+        return problem(found, None)
+    whole = problem(found, None)
+    if whole:
+        return whole
+    # a step may do something else for a batch of one
     first = {name: None if t is None else t[:1] for name, t in found.items()}
-    problem = trial.difference(first, alone)
-    if problem:
-        raise CompileError(f"it computes something else for a batch of one ({problem})")
+    alone = problem(first, 1)
+    if alone:
+        raise CompileError(f"it computes something else for a batch of one ({alone})")
     return ""
 
 
@@ -286,15 +302,26 @@ def _is_right(
         before = [outputs[walk.offsets[step - 1] + torch.arange(rows) * walk.row_stride]]
     else:
         before = [path.sorted(state)[:rows] for state in part.states]
+    if not trial.can_judge(*before):
+        return True
     memory = [path.sorted(m)[:rows] for m in part.memory]
     steps = path.rows(x)[at]
 
-    def work() -> Tensor:
+    def eagerly(steps: Tensor, before: list[Tensor]) -> trial.Outcome:
         alone = _Part(cell, False, before, part.parameters, memory)
-        with torch.no_grad():
-            return alone.eagerly(steps.unsqueeze(1), None, False)[0].squeeze(1)
 
-    problem = trial.difference({"y": outputs[at]}, {"y": in_clean_room(work)})
+        def work() -> Tensor:
+            with torch.no_grad():
+                return alone.eagerly(steps.unsqueeze(1), None, False)[0].squeeze(1)
+
+        return {"y": in_clean_room(work)}
+
+    found: trial.Outcome = {"y": outputs[at]}
+    expected = eagerly(steps, before)
+    problem = trial.difference(found, expected)
+    if problem:
+        near, *states = (t * (1 + 4 * torch.finfo(t.dtype).eps) for t in (steps, *before))
+        problem = trial.difference(found, expected, eagerly(near, states))
     if problem:
         cell.refuse(
             f"step of {type(cell.cell).__name__} no longer computes what it did when it was "

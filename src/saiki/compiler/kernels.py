@@ -15,7 +15,13 @@ from saiki.compiler.layer import CompiledCell
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
 from saiki.errors import CompileError, TraceError
-from saiki.torch_internals import has_global_hooks, is_plain, is_transformed, is_written
+from saiki.torch_internals import (
+    has_global_hooks,
+    is_followed,
+    is_plain,
+    is_transformed,
+    is_written,
+)
 
 KEPT = 8
 """Compiled forms of a cell in one type."""
@@ -153,8 +159,12 @@ class Kernels:
             return "transforms of torch.func and forward derivatives need the eager loop"
         if is_written():
             return "what is written to a file holds the steps themselves"
-        if not torch.compiler.is_compiling() and is_inside():
+        if torch.compiler.is_compiling():
+            return ""
+        if is_inside():
             return "a step that is being traced runs layers inside it step by step"
+        if is_followed():
+            return "a mode sees every operation, which only the eager loop makes"
         return ""
 
     def hooked(self, dtype: torch.dtype) -> str:

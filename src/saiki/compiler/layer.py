@@ -116,6 +116,19 @@ class CompiledCell:
             raise CompileError(why)
         warnings.warn(f"running step by step: {why}", stacklevel=2)
 
+    def must_be_unchanged(self) -> None:
+        """Raise unless the cell is what it was in the forward pass.
+
+        Raises:
+            CompileError: it is not.
+        """
+        if self.watch.unchanged() or Watch(self.cell).fingerprint == self.watch.fingerprint:
+            return
+        raise CompileError(
+            f"{type(self.cell).__name__} has changed between the forward pass and a derivative "
+            "that goes through its steps once more; change it afterwards"
+        )
+
     def real_tensors(self) -> list[Tensor]:
         """The tensors of the cell in whose place the parameters of each call are."""
         places = (self.watch.places[name] for name in self.names)

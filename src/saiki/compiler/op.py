@@ -151,6 +151,8 @@ def _eager_gradients(
     ctx: Any, x: Tensor, tensors: Sequence[Tensor], gradients: Sequence[Tensor], again: bool
 ) -> list[Tensor | None]:
     """The same gradients by the eager loop, as a graph that can be differentiated ``again``."""
+    for key in ctx.keys:
+        compiled_cell(key).must_be_unchanged()
     inputs = [x, *tensors]
     wanted = [t for t in inputs if t.requires_grad]
     with torch.enable_grad():

@@ -60,8 +60,9 @@ class Sizes:
 
 
 FIRST = Sizes(1_000_003, (1_000_033, 1_000_037, 1_000_039, 1_000_081))
-SECOND = Sizes(1_000_151, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
-"""Others, which tell whether anything but sizes depends on them."""
+SECOND = Sizes(1_441_440, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
+"""Others, which tell whether anything but sizes depends on them; where the first number of rows
+cannot be divided, this one can be by all numbers up to 16."""
 ROWS = FIRST.rows
 
 _DECOMPOSED = (
@@ -327,7 +328,7 @@ class _Capture:
         cotangents: list[Tensor],
     ) -> tuple[Any, ...]:
         values = dict(zip(self.real, given, strict=True))
-        twin = Twin({id(self.real[name]): values[name] for name in self.real})
+        twin = Twin((self.real[name], values[name]) for name in self.real)
         cell = twin.of(self.cell)
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}

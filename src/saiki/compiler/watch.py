@@ -10,13 +10,17 @@ are neither numbers, tensors nor modules, those whose name is mentioned in the c
 reached.
 """
 
+import array
+import contextvars
+import ctypes
 import dis
 import functools
 import operator
 import sys
+import threading
 import types
 import weakref
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
@@ -51,6 +55,10 @@ _UNREAD = {
 """Of a class: what no step calls."""
 _ALL = {"vars", "eval", "exec", "globals", "locals", "__dict__"}
 """Names whose mention means that any attribute may be read."""
+_HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
+"""Built-in functions that reach what cannot be followed."""
+_CTYPES = {ctypes._SimpleCData, ctypes.Structure, ctypes.Array, ctypes.Union}
+_PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter}
 _CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
 """Modules whose answers are others each time."""
 _ASKED = {
@@ -78,7 +86,8 @@ class Watch:
         self.parameters = walk.parameters
         """How many of them are parameters and buffers of the cell."""
         self.hooks = [h for m in walk.objects if isinstance(m, nn.Module) for h in hooks_of(m)]
-        self.asked = sorted(walk.mentioned & _ASKED)
+        own_gradients = {"grad"} if "autograd" not in walk.mentioned else set()
+        self.asked = sorted(walk.mentioned & (_ASKED | own_gradients))
         """What the code reads that tells in which mode it runs."""
         self._walk = walk
         self._tensors = [table.values() for table in walk.tensor_tables]
@@ -135,9 +144,14 @@ class Watch:
         kept = [(name, c, list(c)) for name, c in zip(walk.names_of, walk.sequences, strict=False)]
         tables = [(name, t, dict(t)) for name, t in zip(walk.tables_of, walk.tables, strict=True)]
         read = [(get, source, tuple(get(source))) for get, source in walk.getters]
+        arrays = [(name, array, array.copy()) for name, array in walk.arrays]
 
         def restore() -> str:
             changed = ""
+            for name, found, before in arrays:
+                if found.tobytes() != before.tobytes():
+                    changed = name
+                    found[...] = before
             for name, sequence, content in kept:
                 if not _same(sequence, content):
                     changed = name
@@ -209,6 +223,14 @@ CONTENTS = _Contents()
 _FUNCTION = operator.attrgetter("__code__", "__defaults__", "__kwdefaults__", "__closure__")
 
 
+def _absent(known: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return not any(name in known for name in names)
+
+
+def _in_context(variable: "contextvars.ContextVar[Any]") -> list[Any]:
+    return [variable.get(None)]
+
+
 def _contents(cells: Iterable[types.CellType]) -> list[Any]:
     return [cell.cell_contents for cell in cells]
 
@@ -242,13 +264,16 @@ class _Walk:
         self.sequences: list[Any] = []
         self.names_of: list[str] = []
         self.objects: list[Any] = []
+        self.arrays: list[tuple[str, np.ndarray]] = []
         self.getters: list[tuple[Any, Any]] = []
         self.values: list[tuple[Callable[[], Any], Any]] = []
         self.seen: dict[int, str] = {}
+        self.modules: set[tuple[str, frozenset[str]]] = set()
         self.alive: list[Any] = []
         self.mentioned = {"step", "forward", "backward", "setup_context"}
         self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
         self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
+        self.own = {id(module) for module in cell.modules()}
         self._own_tensors(cell)
         while self.stack:
             self._visit(*self.stack.pop())
@@ -299,7 +324,8 @@ class _Walk:
         if isinstance(value, np.generic):
             self.tokens.append((path, repr(value)))
             return
-        if isinstance(value, _SCALARS):
+        plain = isinstance(value, Enum) or not hasattr(value, "__dict__")
+        if isinstance(value, _SCALARS) and plain:
             exact = repr(value) if isinstance(value, float | complex) else value
             self.tokens.append((path, type(value), exact))
             return
@@ -313,7 +339,11 @@ class _Walk:
                 self._tensor(path, value, place)
             case nn.Module():
                 self._module(path, value)
-            case dict():
+            case list() | dict() | set() | frozenset() | deque() if type(value) not in _PLAIN:
+                raise CompileError(f"{path} is a {type(value).__name__}, which is not watched")
+            case dict() | types.MappingProxyType():
+                if not all(isinstance(key, _SCALARS) for key in value):
+                    raise CompileError(f"{path} is keyed by objects, which is not watched")
                 self._table(path, value)
                 for key, item in reversed(value.items()):
                     self._push(f"{path}[{key!r}]", item, (value, key))
@@ -329,6 +359,8 @@ class _Walk:
                 for i in reversed(range(len(value))):
                     self._push(f"{path}[{i}]", value[i], (value, i))
             case set() | frozenset():
+                if not all(isinstance(item, _SCALARS) for item in value):
+                    raise CompileError(f"{path} is a set of objects, which is not watched")
                 self.values.append((functools.partial(frozenset, value), frozenset(value)))
                 self.tokens.append((path, frozenset(map(repr, value))))
             case np.ndarray():
@@ -337,8 +369,16 @@ class _Walk:
                         f"the array {path} is too large to watch for changes; register it as a "
                         "buffer"
                     )
+                self.arrays.append((path, value))
                 self.values.append((value.tobytes, value.tobytes()))
                 self.tokens.append((path, value.shape, value.dtype.str, value.tobytes()))
+            case bytearray() | array.array() | memoryview():
+                self.values.append((functools.partial(bytes, value), bytes(value)))
+                self.tokens.append((path, type(value), bytes(value)))
+            case contextvars.ContextVar():
+                self.getters.append((_in_context, value))
+                self.tokens.append((path, "variable of the context", value.name))
+                self._push(path, value.get(None))
             case types.FunctionType():
                 self._function(path, value)
             case types.MethodType():
@@ -362,6 +402,9 @@ class _Walk:
                 self._push(path, value())
             case types.ModuleType():
                 self.tokens.append((path, "module", value.__name__))
+                if not _is_library(value.__name__):
+                    self._table(path, vars(value))
+                    self._fields(path + ".", vars(value), vars(value))
             case type():
                 self.tokens.append((path, "class", id(value)))
                 self._class(path, value)
@@ -456,6 +499,7 @@ class _Walk:
             self.getters.append((_contents, cells))
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             if _is_filled(cell):
+                self._not_own(name, cell.cell_contents)
                 self._push(name, cell.cell_contents, (CONTENTS, cell))
         for default in (function.__defaults__, function.__kwdefaults__):
             if default:
@@ -463,6 +507,12 @@ class _Walk:
         loaded, names = _names(code)
         known = function.__globals__
         read = [name for name in loaded if name in known]
+        absent = [name for name in loaded if name not in known]
+        hidden = [name for name in absent if name in _HIDDEN]
+        if hidden:
+            raise CompileError(f"step calls {hidden[0]}, whose answers are not watched")
+        if absent:
+            self.values.append((functools.partial(_absent, known, absent), True))
         if read:
             self.getters.append((operator.itemgetter(*read, read[0]), known))
         for name in reversed(read):
@@ -472,28 +522,45 @@ class _Walk:
                 self._global(name, sys.modules[name], names, sys.modules)
         self._mention(names)
 
-    def _global(self, name: str, value: Any, names: frozenset[str], table: dict[str, Any]) -> None:
+    def _not_own(self, name: str, value: Any) -> None:
+        """A step may ask whether a module of its cell is one that it finds elsewhere."""
+        if isinstance(value, nn.Module) and id(value) in self.own:
+            raise CompileError(f"{name} is a module of the cell, which the step finds elsewhere")
+
+    def _global(
+        self, name: str, value: Any, names: frozenset[str], table: dict[str, Any], key: str = ""
+    ) -> None:
+        """A global of that name, or one of a module, and where it is."""
         if not isinstance(value, types.ModuleType):
             owner = getattr(value, "__self__", None)
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
             if where.partition(".")[0] in _CHANCE or where.startswith("numpy.random"):
                 raise CompileError(f"step calls {name} of {where}, whose answers differ each time")
-            self._push(name, value, (table, name))
+            self._not_own(name, value)
+            self._push(name, value, (table, key or name))
             return
         full = value.__name__
         if full in _CHANCE or full == "numpy.random" or (full == "numpy" and "random" in names):
             raise CompileError(f"step reads {full}, whose answers differ each time")
+        if full == "os" and names & {"environ", "environb", "getenv", "getenvb"}:
+            raise CompileError("step reads the environment, which is not watched")
         self.tokens.append((name, "module", full))
-        if _is_library(full):
+        if _is_library(full) or (full, names) in self.modules:
             return
+        self.modules.add((full, names))
         own = vars(value)
-        read = sorted(n for n in names & own.keys() if not isinstance(own[n], types.ModuleType))
+        read = sorted(names & own.keys())
         if read:
             self.getters.append((operator.itemgetter(*read, read[0]), own))
         for key in reversed(read):
-            self._push(f"{name}.{key}", own[key], (own, key))
+            self._global(f"{name}.{key}", own[key], names, own, key)
 
     def _object(self, path: str, value: Any) -> None:
+        hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
+        if hidden or type(value).__base__ in _CTYPES or hasattr(type(value), "__next__"):
+            raise CompileError(
+                f"step may read {path}, a {type(value).__name__}, whose contents cannot be watched"
+            )
         own = getattr(value, "__dict__", None)
         cls = type(value)
         slots = [
