@@ -108,6 +108,20 @@ def test_a_step_of_a_batch_of_one_is_compared():
     assert torch.equal(layer(x[:1])[0], step_by_step(layer)(x[:1])[0])
 
 
+def test_a_step_that_looks_at_the_number_of_rows_is_found_when_there_are_others():
+    class Seven(Leaky):
+        def step(self, x, h):
+            return torch.tanh(self.W(x) - (0.25 if len(x) == 7 else 0.5) * h)
+
+    layer, x = Recurrent(Seven().double()), draw(7, 6, 3)
+    layer(draw(30, 6, 3))
+    assert layer.why_eager(torch.float64) is None
+    begin = torch.ones(7, 4, dtype=torch.float64)
+    with pytest.warns(UserWarning, match="no longer computes what it did"):
+        y, _ = layer(x, begin)
+    assert torch.allclose(y, step_by_step(layer)(x, begin)[0])
+
+
 def test_what_changes_unseen_is_found_later():
     """A variable of an installed package is not watched; sooner or later a step is compared."""
     hidden = types.ModuleType("torch.of_somebody")

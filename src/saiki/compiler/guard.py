@@ -87,7 +87,11 @@ def guarded_forward(
         )
         right, column = True, 0
         for part in parts:
-            if saiki.verify and part.cell.checks.due() and trial.can_judge(x, *states, *parameters):
+            if (
+                saiki.verify
+                and part.cell.checks.due(len(part.states[0]))
+                and trial.can_judge(x, *states, *parameters)
+            ):
                 right = _is_right(part, x, lengths, time_first, results[0], column) and right
             column += part.cell.output_size
         if right:

@@ -163,7 +163,7 @@ class Kernels:
             return ""
         if is_inside():
             return "a step that is being traced runs layers inside it step by step"
-        if is_followed():
+        if not self.is_strict and is_followed():
             return "a mode sees every operation, which only the eager loop makes"
         return ""
 

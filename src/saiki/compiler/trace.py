@@ -60,7 +60,7 @@ class Sizes:
 
 
 FIRST = Sizes(1_000_003, (1_000_033, 1_000_037, 1_000_039, 1_000_081))
-SECOND = Sizes(1_441_440, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
+SECOND = Sizes(720_720, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
 """Others, which tell whether anything but sizes depends on them; where the first number of rows
 cannot be divided, this one can be by all numbers up to 16."""
 ROWS = FIRST.rows

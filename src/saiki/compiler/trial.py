@@ -21,6 +21,8 @@ ROWS = 3
 """Rows of the batch that are compared as they are; two more are changed a little, for a batch of
 zeros proves nothing."""
 STEPS = 3
+NUMBERS = 32
+"""Numbers of rows for which a single step is compared when they first occur."""
 FIRST_CHECK = 8
 """Calls after which a single step is compared again, then after four times as many, and so on."""
 
@@ -221,12 +223,17 @@ class Checks:
     def __init__(self) -> None:
         self.left, self.interval = 1, FIRST_CHECK // 4
         self.random = random.Random(0)
+        self.rows: set[int] = set()
 
-    def due(self) -> bool:
-        """Whether it is at this call."""
+    def due(self, rows: int) -> bool:
+        """Whether it is at this call; it is for every number of rows that is new, up to a point,
+        since a step may look at how many there are."""
+        is_new = rows not in self.rows and len(self.rows) < NUMBERS
+        if is_new:
+            self.rows.add(rows)
         self.left -= 1
         if self.left > 0:
-            return False
+            return is_new
         self.interval *= 4
         self.left = self.interval
         return True
