@@ -53,7 +53,7 @@ class Compiled:
     address: int
 
 
-RECENT = 32
+RECENT = 4
 """Functions that stay though nobody holds them, for the next layer of the same kind."""
 _recent: deque["Compiled"] = deque(maxlen=RECENT)
 _COMPILED: weakref.WeakValueDictionary[tuple[bytes, str], Compiled] = weakref.WeakValueDictionary()

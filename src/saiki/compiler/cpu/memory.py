@@ -43,7 +43,7 @@ def empty(*shape: int, dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype)
     tensor = torch.from_numpy(_pool.lend(size)).view(dtype).view(shape)
     fills = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    if fills and torch.are_deterministic_algorithms_enabled():
+    if fills and dtype.is_floating_point and torch.are_deterministic_algorithms_enabled():
         tensor.fill_(math.nan)
     return tensor
 
