@@ -6,6 +6,7 @@ layers instead of some.
 
 import contextlib
 import gc
+import logging
 import os
 import time
 import warnings
@@ -499,14 +500,16 @@ def test_memory_of_many_shapes():
 @measurable
 def test_memory_of_dropped_layers():
     """What a layer had compiled goes with it."""
-    count, bound = (500, 100) if FULL else (40, 8)
+    count, bound = (500, 100) if FULL else (25, 40)
 
     def run():
+        logging.disable()  # pytest keeps what PyTorch notes
+
         def use():
             x = torch.randn(5, 6, 3)
             Recurrent(GRU(3, 4))(x)[0].sum().backward()
 
-        for _ in range(5):
+        for _ in range(15):  # what malloc keeps for itself grows at first
             use()
         before = resident()
         for _ in range(count):
