@@ -23,7 +23,6 @@ from torch.nn.modules import module as _module
 from torch.nn.utils._expanded_weights import ExpandedWeight
 from torch.nn.utils.stateless import _reparametrize_module
 from torch.overrides import _pop_mode_temporarily
-from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import (
     _disable_current_modes,
     _get_current_dispatch_mode_stack,
@@ -79,9 +78,10 @@ def is_watched() -> bool:
 
 def is_followed() -> bool:
     """Whether a mode of the user's sees each operation, and may change it."""
-    functions = range(torch._C._len_torch_function_stack())
-    if any(not isinstance(torch._C._get_function_stack_at(i), DeviceContext) for i in functions):
-        return True
+    depth = range(torch._C._len_torch_function_stack())
+    functions = (type(torch._C._get_function_stack_at(i)).__module__ for i in depth)
+    if any(not module.startswith("torch.") for module in functions):
+        return True  # those of PyTorch say on which device, or for whom, and change nothing
     if not torch._C._len_torch_dispatch_stack():
         return False
     return any(not mode.is_infra_mode() for mode in _get_current_dispatch_mode_stack())
