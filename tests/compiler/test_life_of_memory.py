@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch.fx import graph_module
 from torch.utils import deterministic
 
 import saiki
+from compiler.twins import in_a_child
 from saiki.compiler import loops
 from saiki.compiler.cpu import jit, memory, team
 from saiki.compiler.cpu.memory import LINE, SMALLEST, SPARE, Pool, rounded
@@ -192,14 +194,23 @@ def test_the_function_of_a_graph_leaves_no_source_behind():
     assert len(graph_module._loader.eval_cache) == kept
 
 
-@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def forks_with_threads_of_its_own():
+    pool = team._pool()
+    assert pool.submit(int).result() == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks
+        child = os.fork()
+    if child == 0:
+        os._exit(team._pool() is pool or team._pool().submit(int).result())
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def test_without_pytorchs_library_at_its_place_threads_of_our_own_run(monkeypatch):
     monkeypatch.setattr(torch, "__file__", "/nowhere/__init__.py")
     assert team._parallel.__wrapped__() is None
-    pool = team._pool()
-    assert pool.submit(int).result() == 0
-    child = os.fork() if hasattr(os, "fork") else None
-    if child == 0:
-        os._exit(team._pool() is pool)
-    if child is not None:
-        assert os.waitpid(child, 0)[1] == 0
+    assert team._pool().submit(int).result() == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_threads_of_our_own_stay_with_the_process_that_made_them():
+    in_a_child(forks_with_threads_of_its_own)

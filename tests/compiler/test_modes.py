@@ -27,7 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import saiki.nn
-from compiler.twins import OF_PYTORCH, cell, forks, ignored, in_a_child, inputs, linear
+from compiler.twins import OF_PYTORCH, cell, ignored, in_a_child, inputs, linear
 from saiki import Bidirectional, Recurrent, SaikiError, swap
 from saiki.cells import GRU
 
@@ -444,35 +444,34 @@ def test_in_a_mode(mode, kind):
     check(MODES[mode], kind)
 
 
-@forks
+def check_script(mode, kind):
+    check(SCRIPTS[mode], kind)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("mode", SCRIPTS)
 def test_in_torchscript(mode, kind):
-    said = in_a_child(lambda: check(SCRIPTS[mode], kind))
-    assert not said, said
+    in_a_child(check_script, mode, kind)
 
 
-@forks
+def export_by_torchscript(kind):
+    def export(layer, x):
+        torch.onnx.export(nn.Sequential(layer), (x.float(),), io.BytesIO(), dynamo=False)
+
+    layer = KINDS[kind]().float()
+    for _ in range(2):
+        with contextlib.suppress(SaikiError, torch.onnx.errors.OnnxExporterError):
+            export(layer, inputs())
+    x = inputs().float()
+    for a, b in zip(outputs(layer, x), outputs(step_by_step(layer), x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["Recurrent", "LSTM", "swapped"])
 def test_in_the_old_export_to_onnx(kind):
     """It goes through TorchScript: a file is written, or one sentence refuses, twice the same."""
     pytest.importorskip("onnx")
-
-    def export(layer, x):
-        torch.onnx.export(nn.Sequential(layer), (x.float(),), io.BytesIO(), dynamo=False)
-        return []
-
-    def run():
-        layer = KINDS[kind]().float()
-        for _ in range(2):
-            with contextlib.suppress(SaikiError, torch.onnx.errors.OnnxExporterError):
-                export(layer, inputs())
-        x = inputs().float()
-        for a, b in zip(outputs(layer, x), outputs(step_by_step(layer), x), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-    said = in_a_child(run)
-    assert not said, said
+    in_a_child(export_by_torchscript, kind)
 
 
 LOADS = """

@@ -6,7 +6,6 @@ layers instead of some.
 
 import contextlib
 import gc
-import logging
 import os
 import time
 import warnings
@@ -24,7 +23,6 @@ from compiler.twins import (
     assert_same,
     cell,
     draw,
-    forks,
     ignored,
     in_a_child,
     inputs,
@@ -35,6 +33,7 @@ from compiler.twins import (
 )
 from saiki import CompileError, InputError, Recurrent
 from saiki.cells import GRU, LSTM
+from saiki.compiler.cpu import memory
 
 EAGER = "running step by step:UserWarning"
 pytestmark = [*map(ignored, OF_PYTORCH)]
@@ -219,55 +218,59 @@ LONG = {
 }
 
 
-@forks
+def _warm_up():
+    """What a process does once: it imports, and starts the compiler."""
+    Recurrent(GRU(3, 4))(torch.randn(5, 6, 3))[0].sum().backward()
+    torch.manual_seed(0)
+
+
+def _runs_in_time(case):
+    _warm_up()
+    make, seconds = LONG[case]
+    found, x = layer(make()), 0.1 * inputs(time=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        begun = time.process_time()
+        numbers = results(found, x)
+        took = time.process_time() - begun
+        assert_same(numbers, results(step_by_step(found), x), 1e-8)
+    assert took < seconds, f"took {took:.1f} s"
+
+
 @pytest.mark.parametrize("case", LONG)
 def test_long_steps(case):
     """Right, and in time: seconds of the processor for the first call and its gradients."""
-    make, seconds = LONG[case]
-
-    def run():
-        found, x = layer(make()), 0.1 * inputs(time=3)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            begun = time.process_time()
-            numbers = results(found, x)
-            took = time.process_time() - begun
-            assert_same(numbers, results(step_by_step(found), x), 1e-8)
-        assert took < seconds, f"took {took:.1f} s"
-
-    said = in_a_child(run)
-    assert not said, said
+    in_a_child(_runs_in_time, case)
 
 
-@forks
+def _plans_in_time():
+    _warm_up()
+    its = chain(1000)
+    begun = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        layer(its).explain()
+    took = time.process_time() - begun
+    assert took < 8, f"took {took:.1f} s"  # 3 to 4 on a machine of its own
+
+
 def test_time_to_plan_grows_with_the_length_only():
     """1,000 operations are planned, or refused, in under 5 seconds."""
-
-    def run():
-        its = chain(1000)
-        begun = time.process_time()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            layer(its).explain()
-        took = time.process_time() - begun
-        assert took < 8, f"took {took:.1f} s"  # 3 to 4 on a machine of its own
-
-    said = in_a_child(run)
-    assert not said, said
+    in_a_child(_plans_in_time)
 
 
-@forks
+def _compiles_in_time():
+    _warm_up()
+    found = Recurrent(LSTM(8, 2048))
+    x = torch.randn(2, 2, 8)
+    begun = time.process_time()
+    found(x)[0].sum().backward()
+    took = time.process_time() - begun
+    assert took < 4, f"took {took:.1f} s"
+
+
 def test_a_wide_layer_is_compiled_as_fast_as_a_narrow_one():
-    def run():
-        found = Recurrent(LSTM(8, 2048))
-        x = torch.randn(2, 2, 8)
-        begun = time.process_time()
-        found(x)[0].sum().backward()
-        took = time.process_time() - begun
-        assert took < 4, f"took {took:.1f} s"
-
-    said = in_a_child(run, 60)
-    assert not said, said
+    in_a_child(_compiles_in_time, seconds=60)
 
 
 # what changes at each call
@@ -277,39 +280,37 @@ def _annealed(self, x, h):
     return torch.tanh(self.W(x) + self.rate * self.U(h))
 
 
-@forks
+def _anneals(kind):
+    steps = {
+        "a number": _annealed,
+        "a buffer read as a number": lambda self, x, h: torch.tanh(
+            self.W(x) + float(self.t) * self.U(h)
+        ),
+        "an entry of a dict": lambda self, x, h: torch.tanh(
+            self.W(x) + self.own["rate"] * self.U(h)
+        ),
+    }
+    its = cell(steps[kind], W=linear(3, 4), U=linear(4, 4), rate=1.0, own={"rate": 1.0})
+    its.register_buffer("t", torch.tensor(1.0, dtype=torch.float64))
+    found, x = layer(its), inputs()
+    begun = time.process_time()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for _ in range(30 if kind == "a number" else 12):
+            its.rate *= 0.9
+            its.t.mul_(0.9)
+            its.own["rate"] *= 0.9
+            assert_right(found, x)
+    took = time.process_time() - begun
+    ours = [w for w in told if "step by step" in str(w.message) or "again" in str(w.message)]
+    assert len(ours) <= 1, [str(w.message) for w in ours]
+    assert took < 10, f"took {took:.1f} s"
+
+
 @pytest.mark.parametrize("kind", ["a number", "a buffer read as a number", "an entry of a dict"])
 def test_annealing(kind):
     """Right at each call, in time, and with one warning at most."""
-
-    def run():
-        steps = {
-            "a number": _annealed,
-            "a buffer read as a number": lambda self, x, h: torch.tanh(
-                self.W(x) + float(self.t) * self.U(h)
-            ),
-            "an entry of a dict": lambda self, x, h: torch.tanh(
-                self.W(x) + self.own["rate"] * self.U(h)
-            ),
-        }
-        its = cell(steps[kind], W=linear(3, 4), U=linear(4, 4), rate=1.0, own={"rate": 1.0})
-        its.register_buffer("t", torch.tensor(1.0, dtype=torch.float64))
-        found, x = layer(its), inputs()
-        begun = time.process_time()
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
-            for _ in range(30 if kind == "a number" else 12):
-                its.rate *= 0.9
-                its.t.mul_(0.9)
-                its.own["rate"] *= 0.9
-                assert_right(found, x)
-        took = time.process_time() - begun
-        ours = [w for w in told if "step by step" in str(w.message) or "again" in str(w.message)]
-        assert len(ours) <= 1, [str(w.message) for w in ours]
-        assert took < 10, f"took {took:.1f} s"
-
-    said = in_a_child(run)
-    assert not said, said
+    in_a_child(_anneals, kind)
 
 
 def test_training_and_evaluation_in_turn_compile_twice_only():
@@ -472,109 +473,93 @@ def resident():
 measurable = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="Linux says it")  # noqa: PTH110
 
 
-@forks
+def _runs_many_shapes(count, first):
+    found = Recurrent(LSTM(8, 64))
+
+    def train(time, rows=32):
+        found(torch.randn(rows, time, 8))[0].sum().backward()
+
+    for length in (first, first + count):
+        train(length)
+    before = resident()
+    for i in range(count):
+        train(first + i % 600, 32 + i // 600)
+    grown = resident() - before
+    assert grown < 100, f"grown by {grown:.0f} MiB"
+
+
 @measurable
 def test_memory_of_many_shapes():
     """Buffers of sizes that do not come again are given back."""
-    count, first = (2000, 40) if FULL else (200, 60)
-
-    def run():
-        found = Recurrent(LSTM(8, 64))
-
-        def train(time):
-            found(torch.randn(32, time, 8))[0].sum().backward()
-
-        for length in (first, first + count):
-            train(length)
-        before = resident()
-        for i in range(count):
-            train(first + i % 600 if FULL else first + i)
-        grown = resident() - before
-        assert grown < 100, f"grown by {grown:.0f} MiB"
-
-    said = in_a_child(run, 600)
-    assert not said, said
+    in_a_child(_runs_many_shapes, *((2000, 40) if FULL else (200, 60)), seconds=600)
 
 
-@forks
+def _drops_layers(count, bound):
+    def use():
+        x = torch.randn(5, 6, 3)
+        Recurrent(GRU(3, 4))(x)[0].sum().backward()
+
+    for _ in range(15):  # what malloc keeps for itself grows at first
+        use()
+    before = resident()
+    for _ in range(count):
+        use()
+    grown = resident() - before
+    assert grown < bound, f"grown by {grown:.0f} MiB"
+
+
 @measurable
 def test_memory_of_dropped_layers():
     """What a layer had compiled goes with it."""
-    count, bound = (500, 100) if FULL else (25, 40)
-
-    def run():
-        logging.disable()  # pytest keeps what PyTorch notes
-
-        def use():
-            x = torch.randn(5, 6, 3)
-            Recurrent(GRU(3, 4))(x)[0].sum().backward()
-
-        for _ in range(15):  # what malloc keeps for itself grows at first
-            use()
-        before = resident()
-        for _ in range(count):
-            use()
-        grown = resident() - before
-        assert grown < bound, f"grown by {grown:.0f} MiB"
-
-    said = in_a_child(run, 600)
-    assert not said, said
+    in_a_child(_drops_layers, *((500, 100) if FULL else (25, 20)), seconds=600)
 
 
-@forks
+def _collects_while_it_runs():
+    found = Recurrent(GRU(3, 64))
+    x = torch.randn(64, 70, 3)
+    found(x)
+    gc.set_threshold(1, 1, 1)
+    for i in range(15):
+        y, _ = found(x[:, : 60 + i % 5])
+        cycle = [y]
+        cycle.append(cycle)  # only the collector frees it
+        del y, cycle
+
+
 def test_garbage_is_collected_while_buffers_are_taken_and_given_back():
     """A finaliser that gives a buffer back runs wherever the collector does, on the same thread."""
-
-    def run():
-        found = Recurrent(GRU(3, 64))
-        x = torch.randn(64, 70, 3)
-        found(x)
-        gc.set_threshold(1, 1, 1)
-        for i in range(15):
-            y, _ = found(x[:, : 60 + i % 5])
-            cycle = [y]
-            cycle.append(cycle)  # only the collector frees it
-            del y, cycle
-
-    said = in_a_child(run, 60)
-    assert not said, said
+    in_a_child(_collects_while_it_runs, seconds=60)
 
 
-@forks
+def _collects_at_each_object():
+    gc.collect()
+    gc.freeze()
+    for i in range(200):
+        gc.collect(0)
+        gc.disable()
+        room, other = (
+            memory.empty(memory.SMALLEST + 64 * n + 1, dtype=torch.uint8)
+            for n in (2 * i, 2 * i + 1)
+        )
+        cycle = [other]
+        cycle.append(cycle)
+        del other, cycle
+        gc.set_threshold(gc.get_count()[0] + i % 40)
+        gc.enable()
+        del room
+
+
 def test_a_buffer_is_given_back_while_another_is():
     """As above, without luck: the collector begins at each of the next objects in turn."""
-    from saiki.compiler.cpu import memory
-
-    def run():
-        gc.collect()
-        gc.freeze()
-        for i in range(200):
-            gc.collect(0)
-            gc.disable()
-            room, other = (
-                memory.empty(memory.SMALLEST + 64 * n + 1, dtype=torch.uint8)
-                for n in (2 * i, 2 * i + 1)
-            )
-            cycle = [other]
-            cycle.append(cycle)
-            del other, cycle
-            gc.set_threshold(gc.get_count()[0] + i % 40)
-            gc.enable()
-            del room
-
-    said = in_a_child(run, 60)
-    assert not said, said
+    in_a_child(_collects_at_each_object, seconds=60)
 
 
-@forks
+def _gives_back_under_the_lock():
+    room = memory.empty(memory.SMALLEST, dtype=torch.uint8)
+    with getattr(memory, "_lock", contextlib.nullcontext()):
+        del room
+
+
 def test_a_buffer_is_given_back_by_the_thread_that_holds_the_pool():
     """Where the collector begins is not ours to say; it may be while the pool is being changed."""
-    from saiki.compiler.cpu import memory
-
-    def run():
-        room = memory.empty(memory.SMALLEST, dtype=torch.uint8)
-        with getattr(memory, "_lock", contextlib.nullcontext()):
-            del room
-
-    said = in_a_child(run, 20)
-    assert not said, said
+    in_a_child(_gives_back_under_the_lock, seconds=20)

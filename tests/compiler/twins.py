@@ -1,7 +1,7 @@
 """Cells written in one line, and a layer beside the same equations step by step."""
 
 import copy
-import os
+import multiprocessing
 import signal
 import traceback
 from collections.abc import Iterable
@@ -13,13 +13,15 @@ from torch import nn
 from compiler.comparison import assert_same, draw, flat, randomised
 from saiki import Cell, Recurrent
 
+IS_FORKED = "forkserver" in multiprocessing.get_all_start_methods()
+CHILDREN = multiprocessing.get_context("forkserver" if IS_FORKED else "spawn")
+CHILDREN.set_forkserver_preload(["saiki"])
 INPUT, HIDDEN, BATCH, TIME = 3, 4, 5, 6
 TOLERANCE = 1e-10
 OF_PYTORCH = (
     ".*torch.jit.* is deprecated:DeprecationWarning",
     ".*should not be instantiated:DeprecationWarning",
     "The .grad attribute of a Tensor:UserWarning",
-    ".*use of fork.* may lead to deadlocks:DeprecationWarning",
 )
 """What PyTorch says of itself while it compiles."""
 
@@ -100,32 +102,45 @@ def assert_right(found, x, others=(), tolerance=TOLERANCE, **options):
     assert_same(results(found, x, others, **options), expected, tolerance)
 
 
-def in_a_child(function, seconds=60):
-    """Run it in a process of its own, which may crash or hang; what it says of its failure."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        said = ""
+def _said(connection, function, arguments):
+    """What a child does: as a test begins, then the function, then a message of what failed."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    said = ""
+    try:
+        function(*arguments)
+    except AssertionError as error:
+        said = str(error) or traceback.format_exc(limit=-3)
+    except BaseException:
+        said = traceback.format_exc(limit=-3)
+    connection.send(said)
+
+
+def in_a_child(function, *arguments, seconds=60):
+    """Run it in a process of its own, which may crash or hang, and fail as it fails.
+
+    A child is forked from a process that has done nothing but import saiki: it has no thread and
+    holds no lock. It finds the function by its name, so a closure is not possible.
+    """
+    receiving, sending = CHILDREN.Pipe(duplex=False)
+    with receiving:
+        child = CHILDREN.Process(target=_said, args=(sending, function, arguments))
+        child.start()
+        sending.close()
         try:
-            os.close(reading)
-            signal.alarm(seconds)
-            function()
-        except BaseException as error:
-            said = (
-                str(error) if isinstance(error, AssertionError) else traceback.format_exc(limit=-3)
-            )
-        with os.fdopen(writing, "w") as file:
-            file.write(said)
-        os._exit(bool(said))
-    os.close(writing)
-    with os.fdopen(reading) as file:
-        said = file.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return said or (f"ended by {signal.Signals(-status).name}" if status < 0 else "")
-
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="a crash would end the tests themselves")
-"""For tests that run :func:`in_a_child`."""
+            said = receiving.recv() if receiving.poll(seconds) else f"not done in {seconds} s"
+        except EOFError:
+            said = ""
+        child.join(5)
+        if child.is_alive():
+            child.kill()
+            child.join()
+            said = said or "did not end"
+    if not said and child.exitcode:
+        ended = child.exitcode
+        said = f"ended by {signal.Signals(-ended).name}" if ended < 0 else f"ended with {ended}"
+    assert not said, said
 
 
 __all__ = [
@@ -139,7 +154,6 @@ __all__ = [
     "assert_same",
     "cell",
     "draw",
-    "forks",
     "ignored",
     "in_a_child",
     "inputs",
