@@ -194,6 +194,22 @@ def test_the_function_of_a_graph_leaves_no_source_behind():
     assert len(graph_module._loader.eval_cache) == kept
 
 
+def test_no_table_for_unwinding_is_registered(monkeypatch):
+    """The unwinder of C++ would read it at the next exception of PyTorch, long after the code."""
+    written = []
+
+    def create(module, target):
+        written.append(target.emit_object(module))
+        return mcjit(module, target)
+
+    mcjit = jit.binding.create_mcjit_compiler
+    monkeypatch.setattr(jit.binding, "create_mcjit_compiler", create)
+    trained(25)
+    jit._compile(team.SHARE, "share")
+    assert len(written) > 2
+    assert not [code for code in written if b".eh_frame" in code]
+
+
 def forks_with_threads_of_its_own():
     pool = team._pool()
     assert pool.submit(int).result() == 0

@@ -83,6 +83,9 @@ def _compile(text: str, name: str) -> Compiled:
     context = binding.create_context()  # the global one would keep all constants and types
     module = binding.parse_assembly(text, context)
     module.verify()
+    for function in module.functions:
+        # tables for unwinding would outlive the code: the next exception of PyTorch would read them
+        function.add_function_attribute("nounwind")
     builder = binding.create_pass_builder(target, binding.create_pipeline_tuning_options())
     passes = binding.create_new_module_pass_manager()
     for each in PASSES:
