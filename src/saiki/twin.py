@@ -20,6 +20,13 @@ _SHARED = (type(None), bool, int, float, complex, str, bytes, type, types.Module
            types.BuiltinFunctionType)  # fmt: skip
 
 
+def like(tensor: Tensor, real: Tensor) -> Tensor:
+    """``tensor``, which is nobody else's, as a parameter for ``isinstance`` if ``real`` is one."""
+    if isinstance(real, nn.Parameter):
+        tensor._is_param = True
+    return tensor
+
+
 class Twin:
     """Copies of modules with other tensors in the place of theirs.
 
@@ -33,8 +40,6 @@ class Twin:
         self.arrays: list[tuple[str, np.ndarray, bytes]] = []
         for real, other in tensors:
             self.known[id(real)] = other
-            if isinstance(real, nn.Parameter):
-                other._is_param = True  # what isinstance asks for
         self.clone = clone
         self.alive: list[Any] = []
         self.made: list[tuple[str, Any, list[Any], list[Any]]] = []

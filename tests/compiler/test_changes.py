@@ -31,6 +31,7 @@ from compiler.twins import (
     HIDDEN,
     OF_PYTORCH,
     TOLERANCE,
+    assert_right,
     assert_same,
     cell,
     draw,
@@ -1591,3 +1592,60 @@ def test_a_second_derivative_of_what_has_changed_is_refused():
     its.a = 0.7
     with pytest.raises(CompileError, match="has changed between the forward pass and a derivative"):
         torch.autograd.grad(y.sum(), x, create_graph=True)
+
+
+# attributes and types of tensors
+
+
+def test_an_attribute_of_a_tensor_is_refused():
+    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.W.bias.scale * h), W=linear(3, 4))
+    its.W.bias.scale = 0.5
+    found = layer(its)
+    with pytest.warns(UserWarning, match=r"may read W\.bias\.scale, an attribute of a tensor"):
+        assert_right(found, inputs())
+
+
+@pytest.mark.filterwarnings("ignore:running step by step")
+@pytest.mark.parametrize("kind", ["parameter", "buffer", "attribute", "of a list"])
+def test_an_attribute_given_to_a_tensor_later(kind):
+    tensor = torch.linspace(0.1, 0.9, 4, dtype=torch.float64)
+    tensors = {
+        "parameter": lambda cell: cell.W.bias,
+        "buffer": lambda cell: cell.a,
+        "attribute": lambda cell: cell.b,
+        "of a list": lambda cell: cell.list[0],
+    }
+    get = tensors[kind]
+
+    def step(self, x, h):
+        return torch.tanh(self.W(x) + get(self) * (0.5 if hasattr(get(self), "flag") else 1.0) * h)
+
+    its = cell(step, W=linear(3, 4), b=tensor.clone(), list=[tensor.clone()])
+    its.register_buffer("a", tensor.clone())
+    found, x = layer(its), inputs()
+    assert_right(found, x)
+    get(its).flag = True
+    assert_right(found, x)
+
+
+def test_attributes_of_tensors_that_no_step_reads_change_nothing():
+    its = cell(lambda self, x, h: torch.tanh(self.W(x) + h), W=linear(3, 4))
+    found, x = layer(its), inputs()
+    assert_right(found, x)
+    key = found.kernels.find(torch.float64).key
+    its.W.bias.of_mine = True
+    assert_right(found, x)
+    assert found.kernels.find(torch.float64).key == key
+
+
+def test_a_step_that_asks_for_the_type_of_its_parameters_is_right_from_the_first_batch():
+    its = cell(
+        lambda self, x, h: torch.tanh(
+            self.W(x) + (1.0 if type(self.W.bias) is nn.Parameter else 0.5) * h
+        ),
+        W=linear(3, 4),
+    )
+    found, x = layer(its), inputs()
+    with pytest.warns(UserWarning, match="running step by step"):
+        assert_right(found, x)
+    assert not vars(its.W.bias)

@@ -22,7 +22,7 @@ from saiki.compiler.layer import CompiledCell, Kind
 from saiki.compiler.loops import Path, backward, compiled_cell, forward
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
-from saiki.twin import Twin
+from saiki.twin import Twin, like
 
 
 @dataclass(slots=True)
@@ -136,15 +136,15 @@ def guarded_backward(
         )  # fmt: skip
 
     def work() -> list[Tensor]:
-        inputs = [t.detach() for t in (x, *states, *parameters, *(memory or ()))]
-        inputs = [t.requires_grad_(t.is_floating_point()) for t in inputs]
+        real = [t for part in parts for t in part.cell.real_tensors()]
+        originals = [None] * (1 + len(states)) + [*real] + [None] * len(memory or ())
+        tensors = [x, *states, *parameters, *(memory or ())]
+        inputs = [_leaf(t, r) for t, r in zip(tensors, originals, strict=True)]
         given, count = inputs[1:], len(states)
         learnt = given[count : count + len(parameters)]
         own = _parts(keys, reverse, given[:count], learnt, given[count + len(parameters) :])
         found = [part.eagerly(inputs[0], lengths, time_first) for part in own]
         outputs = [torch.cat([y for y, _ in found], -1), *(s for _, end in found for s in end)]
-        real = [t for part in parts for t in part.cell.real_tensors()]
-        originals = [None] * (1 + count) + [*real] + [None] * len(memory or ())
         gradients = trial.gradients_of(outputs, [d_y, *d_states], inputs, originals)
         empty = x.new_empty(0)
         needed = [needs[0], *[True] * count, *needs[1:]]
@@ -156,6 +156,15 @@ def guarded_backward(
         return results
 
     return in_clean_room(work)
+
+
+def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
+    """A tensor to differentiate by: the cell's own where it is that, for a step may ask what it is
+    given."""
+    if tensor is real and tensor.is_leaf and tensor.requires_grad:
+        return tensor
+    leaf = tensor.detach().requires_grad_(tensor.is_floating_point())
+    return leaf if real is None else like(leaf, real)
 
 
 def _has_changed(part: _Part, training: bool) -> bool:

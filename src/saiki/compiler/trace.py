@@ -34,7 +34,7 @@ from saiki.torch_internals import (
     make_fx,
     tree_leaves,
 )
-from saiki.twin import Twin
+from saiki.twin import Twin, like
 
 aten = torch.ops.aten
 
@@ -328,7 +328,7 @@ class _Capture:
         cotangents: list[Tensor],
     ) -> tuple[Any, ...]:
         values = dict(zip(self.real, given, strict=True))
-        twin = Twin((self.real[name], values[name]) for name in self.real)
+        twin = Twin((real, like(values[name], real)) for name, real in self.real.items())
         cell = twin.of(self.cell)
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}

@@ -15,7 +15,7 @@ from torch import Tensor
 from saiki import eager
 from saiki.cell import Cell
 from saiki.compiler.clean_room import in_clean_room
-from saiki.twin import Twin
+from saiki.twin import Twin, like
 
 ROWS = 3
 """Rows of the batch that are compared as they are; two more are changed a little, for a batch of
@@ -162,7 +162,7 @@ def eager_outcome(
 
         x_, states_, memory_ = leaf(x), [*map(leaf, states)], [*map(leaf, memory)]
         given = [
-            leaf(p) if isinstance(r, torch.nn.Parameter) or r.requires_grad else p
+            like(leaf(p), r) if isinstance(r, torch.nn.Parameter) or r.requires_grad else p
             for p, r in zip(parameters, real, strict=True)
         ]
         twin = Twin(zip(real, given, strict=True), clone=True).of(cell)
@@ -190,6 +190,7 @@ def gradients_of(
     """∂L/∂leaf for each leaf. A step may read the original of a leaf, a global for example, in
     whose place the leaf could not be put: what arrives there counts."""
     pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
+    originals = [None if t is leaf else t for t, leaf in zip(originals, leaves, strict=True)]
     wanted = [t for t in leaves if t.requires_grad]
     real = [t for t in originals if t is not None and t.requires_grad]
     if not pairs:

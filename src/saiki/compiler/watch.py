@@ -128,10 +128,11 @@ class Watch:
         return found
 
     def _now_pattern(self) -> list[Any]:
-        """Which of the tensors in modules are the same, and how large they are."""
+        """Which of the tensors in modules are the same, how large they are, and the names of their
+        attributes."""
         tensors = [*chain.from_iterable(self._tensors)]
         found = list(map(id, tensors))
-        shapes = [None if t is None else (t.shape, t.dtype) for t in tensors]
+        shapes = [None if t is None else (t.shape, t.dtype, *t.__dict__) for t in tensors]
         if len(set(found)) == len(found):
             return shapes
         first: dict[int, int] = {}
@@ -273,6 +274,8 @@ class _Walk:
         self.mentioned = {"step", "forward", "backward", "setup_context"}
         self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
         self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
+        self.attributes: list[tuple[str, str]] = []
+        """Names of attributes that somebody gave tensors, each with the path of the tensor."""
         self.own = {id(module) for module in cell.modules()}
         self._own_tensors(cell)
         while self.stack:
@@ -282,6 +285,12 @@ class _Walk:
                     f"step of {type(cell).__name__} can read more than {MOST} values, too many to "
                     "watch for changes; keep large tables out of the cell, or register them as "
                     "buffers"
+                )
+        for path, name in self.attributes:
+            if name in self.mentioned:
+                raise CompileError(
+                    f"step may read {path}.{name}, an attribute of a tensor, which a kernel does "
+                    "not know"
                 )
 
     def _own_tensors(self, cell: nn.Module) -> None:
@@ -417,6 +426,8 @@ class _Walk:
         elif tensor.requires_grad:
             raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
         self.tokens.append((path, *_of_tensor(tensor), tensor.requires_grad, place is None))
+        self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
+        self.attributes += ((path, name) for name in vars(tensor))
 
     def _module(self, path: str, module: nn.Module) -> None:
         prefix = path + "." if path else ""
@@ -436,6 +447,7 @@ class _Walk:
                     self._place(full, tensor, table, name)
                 grad = tensor.requires_grad and table is module._buffers
                 self.tokens.append((full, self.seen[id(tensor)], *_of_tensor(tensor), grad))
+                self.attributes += ((full, name) for name in vars(tensor))
         self._table(path, module._modules)
         for name, part in reversed(module._modules.items()):
             self._push(prefix + name, part)
