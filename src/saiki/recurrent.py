@@ -232,9 +232,9 @@ class Recurrent(Described, nn.Module):
         dtype = of_numbers(self.cell).dtype
         why = self.why_eager(dtype)
         known = None if self.backend == "eager" else self.kernels.find(dtype)
-        compiled = "" if known is None or known.compiled is None else str(known.compiled)
+        compiled = "" if known is None or known.compiled is None else str(known.compiled.step)
         if known is not None and known.compiled is not None and why:
-            compiled += f"\n{known.compiled.trace}"  # what went wrong can be found in it
+            compiled += f"\n{known.compiled.step.trace}"  # what went wrong can be found in it
         return f"eager: {why}\n{compiled}".rstrip() if why else f"cpu: {compiled}"
 
     def why_eager(self, dtype: torch.dtype) -> str | None:

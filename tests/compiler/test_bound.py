@@ -18,7 +18,7 @@ def test_does_what_the_operator_does_for_one_batch_after_another(name, input_siz
     sizes, reverse, time_first = layer.cell.state_sizes, [input_size == 9], input_size == 9
     known = layer._kernels.find(torch.float32)
     tensors = [owner[name].detach() for owner, name in known.inputs]
-    keys, needs = [known.key], [True, *known.compiled.has_gradient[1:]]
+    keys, needs = [known.key], [True, *known.compiled.step.has_gradient[1:]]
     forward, inference, backward = (bind(op, keys, None) for op in (SCAN, SCAN, BACKWARD))
     batches = []
     for _ in range(3):

@@ -13,7 +13,7 @@ from saiki.compiler.cpu.emit import CACHED, emit
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop, Walk
 from saiki.compiler.cpu.team import run
-from saiki.compiler.layer import CompiledCell
+from saiki.compiler.layer import CompiledStep
 from saiki.compiler.program import (
     Array,
     Grid,
@@ -151,6 +151,6 @@ def test_products_of_some_slices(slices, more, dtype):
 
 def test_code_does_not_grow_with_the_hidden_size():
     both = (cells.LSTM(4, n) for n in (256, 1024))
-    small, large = (CompiledCell(cell, Watch(cell), torch.float32) for cell in both)
+    small, large = (CompiledStep(cell, Watch(cell), torch.float32) for cell in both)
     for mine, theirs in ((large.training, small.training), (large.backward, small.backward)):
         assert len(mine.text) < 1.2 * len(theirs.text)

@@ -14,7 +14,7 @@ from torch.utils import deterministic
 
 import saiki
 from compiler.twins import in_a_child
-from saiki.compiler import loops
+from saiki.compiler import kernels, loops, watch
 from saiki.compiler.cpu import jit, memory, team
 from saiki.compiler.cpu.memory import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.function import function
@@ -157,6 +157,7 @@ def step(layer: saiki.Recurrent) -> None:
 
 def alive() -> tuple[int, int]:
     """Compiled cells and functions of machine code that somebody holds."""
+    kernels._recent.clear()
     jit._recent.clear()
     gc.collect()
     return len(loops._CELLS), len(jit._COMPILED)
@@ -175,6 +176,36 @@ def test_code_dies_with_the_last_layer_that_uses_it():
     step(second)
     del second
     assert alive() == before
+
+
+def test_layers_over_the_same_equations_share_what_is_compiled():
+    def compiled_step(layer):
+        step(layer)
+        return layer.kernels.find(torch.float32).compiled.step
+
+    first, second, other = trained(26), trained(26), trained(27)
+    assert compiled_step(first) is compiled_step(second) is not compiled_step(other)
+    changed = saiki.Recurrent(saiki.cells.GRU(3, 26, activation="sigmoid"))
+    assert compiled_step(changed) is not compiled_step(first)
+    second.cell.extra = 0.5
+    assert compiled_step(second) is not compiled_step(first)
+
+
+class Opaque:
+    """An object that says nothing of itself."""
+
+
+def test_an_object_that_took_the_place_of_another_in_memory_is_another():
+    """Addresses are given anew: a kernel must not be taken for that of an object that is no more."""
+    first = Opaque()
+    it = watch._Itself(first)
+    assert it == watch._Itself(first)
+    assert it != watch._Itself(Opaque())
+    address = id(first)
+    del first
+    others = [Opaque() for _ in range(100)]
+    assert address in map(id, others)
+    assert all(watch._Itself(other) != it for other in others)
 
 
 def test_a_layer_that_is_part_of_a_cycle_is_given_back():

@@ -20,13 +20,13 @@ def bind(operator: Any, keys: Sequence[int], lengths: Tensor | None) -> Function
     and telling the kernel where everything is, which for small layers is most of the time. Ragged
     input, several directions and memory are served as ever.
     """
-    if len(keys) > 1 or lengths is not None or not compiled_cell(keys[0]).can_do_again:
+    if len(keys) > 1 or lengths is not None or not compiled_cell(keys[0]).step.can_do_again:
         return DIRECT[operator]
     return (_forward if operator is torch.ops.saiki.scan.default else _backward)()
 
 
 def _forward() -> Function:
-    cell: Any = None
+    step: Any = None
     y: Tensor
     job: Any
     ends: list[Tensor]
@@ -43,12 +43,12 @@ def _forward() -> Function:
         training: bool,
         memory: None = None,
     ) -> list[Tensor]:
-        nonlocal cell, y, job, ends, left
+        nonlocal step, y, job, ends, left
         rows = x.flatten(0, 1)
-        if cell is None:
-            cell = compiled_cell(keys[0])
-            y = x.new_empty(*x.shape[:2], cell.output_size)
-            job, ends, left = cell.forward(
+        if step is None:
+            step = compiled_cell(keys[0]).step
+            y = x.new_empty(*x.shape[:2], step.output_size)
+            job, ends, left = step.forward(
                 rows.clone(),  # or the kernel would read the memory of this very batch for ever
                 (y.flatten(0, 1), 0),
                 states,
@@ -58,7 +58,7 @@ def _forward() -> Function:
                 training,
             )
         else:
-            cell.forward_again(job, ends, left, rows, states, parameters, training)
+            step.forward_again(job, ends, left, rows, states, parameters, training)
         run((job,))
         return [y, *ends, *left]
 
@@ -66,7 +66,7 @@ def _forward() -> Function:
 
 
 def _backward() -> Function:
-    cell: Any = None
+    step: Any = None
     job: Any
     starts: list[Tensor]
     finish: Any
@@ -85,11 +85,11 @@ def _backward() -> Function:
         needs: Sequence[bool],
         memory: None = None,
     ) -> list[Tensor]:
-        nonlocal cell, job, starts, finish
+        nonlocal step, job, starts, finish
         rows, d_rows = x.flatten(0, 1), d_y.flatten(0, 1)
-        if cell is None:
-            cell = compiled_cell(keys[0])
-            job, starts, finish = cell.gradients(
+        if step is None:
+            step = compiled_cell(keys[0]).step
+            job, starts, finish = step.gradients(
                 (d_rows.clone(memory_format=torch.contiguous_format), 0),
                 d_states,
                 rows,
@@ -100,7 +100,7 @@ def _backward() -> Function:
                 tuple(needs),
             )
         else:
-            cell.gradients_again(job, starts, d_rows, d_states, rows, parameters)
+            step.gradients_again(job, starts, d_rows, d_states, rows, parameters)
         run((job,))
         d_x, *d_parameters = finish(rows, parameters)
         empty = x.new_empty(0)

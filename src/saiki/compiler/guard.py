@@ -57,9 +57,9 @@ def _parts(
     found = []
     for key, back in zip(keys, reverse, strict=True):
         cell = compiled_cell(key)
-        its_states = list(islice(of_states, cell.states))
-        its_parameters = list(islice(of_parameters, len(cell.names)))
-        its_memory = list(islice(of_memory, len(cell.memory)))
+        its_states = list(islice(of_states, cell.step.states))
+        its_parameters = list(islice(of_parameters, len(cell.step.names)))
+        its_memory = list(islice(of_memory, len(cell.step.memory)))
         found.append(_Part(cell, back, its_states, its_parameters, its_memory))
     return found
 
@@ -93,7 +93,7 @@ def guarded_forward(
                 and trial.can_judge(x, *states, *parameters)
             ):
                 right = _is_right(part, x, lengths, time_first, results[0], column) and right
-            column += part.cell.output_size
+            column += part.cell.step.output_size
         if right:
             return results
 
@@ -104,7 +104,7 @@ def guarded_forward(
 
     outputs, ends = in_clean_room(work)
     total = len(Path(x, lengths, time_first).rows(x))
-    widths = [n for p in parts for n in p.cell.left_widths(p.memory)] if training else []
+    widths = [n for p in parts for n in p.cell.step.left_widths(p.memory)] if training else []
     saved = [x.new_full((total, n), torch.nan) for n in widths]
     return [torch.cat(outputs, -1), *ends, *saved]
 
@@ -186,7 +186,7 @@ def _has_changed(part: _Part, training: bool) -> bool:
         f"{type(cell.cell).__name__} has changed since a graph was made that calls its compiled "
         "loop; make the graph again, after torch.compile by torch.compiler.reset()"
     )
-    if list(watch.places) != list(cell.watch.places) or (training and cell.left == 0):
+    if list(watch.places) != list(cell.watch.places) or (training and cell.step.left == 0):
         raise CompileError(message)
     warnings.warn(f"running step by step: {message}", stacklevel=2)
     return True
@@ -206,7 +206,7 @@ def _prove(
     if kind in cell.proved or cell.is_refused:
         return
     try:
-        cell.loop(kind).compiled  # noqa: B018
+        cell.step.loop(kind).compiled  # noqa: B018
     except Exception as error:
         cell.refuse(f"{type(cell.cell).__name__} cannot be compiled: {error}")
         return
@@ -253,7 +253,7 @@ def _compare(
     results = forward(
         sample.x, sample.states, parameters, None, keys, reverse, False, training, sample.memory
     )
-    y, ends = results[0], results[1 : 1 + cell.states]
+    y, ends = results[0], results[1 : 1 + cell.step.states]
     found: trial.Outcome = {"y": y, **{f"the last state {i}": e for i, e in enumerate(ends)}}
     cotangents = None
     if backwards:
@@ -261,10 +261,10 @@ def _compare(
         floats = [t.is_floating_point() for t in parameters]
         gradients = backward(
             cotangents[0], cotangents[1:], sample.x, sample.states, parameters, None,
-            results[1 + cell.states :], keys, reverse, False,
+            results[1 + cell.step.states :], keys, reverse, False,
             [True, *floats, *[True] * len(sample.memory)], sample.memory,
         )  # fmt: skip
-        names = trial.gradient_names(sample.states, cell.names, sample.memory)
+        names = trial.gradient_names(sample.states, cell.step.names, sample.memory)
         present = (g if g.numel() else None for g in gradients)
         found |= dict(zip(names, present, strict=True))
 
@@ -274,7 +274,7 @@ def _compare(
         memory = [m[:rows] for m in sample.memory]
         vectors = cotangents if rows is None else None
         return trial.eager_outcome(
-            cell.cell, cell.names, real, x[:rows], [s[:rows] for s in states], given, memory,
+            cell.cell, cell.step.names, real, x[:rows], [s[:rows] for s in states], given, memory,
             vectors, part.reverse,
         )  # fmt: skip
 
@@ -305,8 +305,8 @@ def _is_right(
     cell = part.cell
     path = Path(x, lengths, time_first)
     walk = path.walk.backwards if part.reverse else path.walk
-    outputs = path.rows(y)[:, column : column + cell.output_size]
-    step = cell.checks.random.randrange(len(walk.counts)) if cell.states == 1 else 0
+    outputs = path.rows(y)[:, column : column + cell.step.output_size]
+    step = cell.checks.random.randrange(len(walk.counts)) if cell.step.states == 1 else 0
     rows = int(walk.counts[step])
     if step:
         rows = min(rows, int(walk.counts[step - 1]))

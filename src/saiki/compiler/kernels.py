@@ -3,15 +3,18 @@
 import itertools
 import threading
 import warnings
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from saiki.cell import Cell
 from saiki.compiler.clean_room import in_clean_room, is_inside
-from saiki.compiler.layer import CompiledCell
+from saiki.compiler.layer import CompiledCell, CompiledStep
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
 from saiki.errors import CompileError, TraceError
@@ -27,7 +30,23 @@ KEPT = 8
 """Compiled forms of a cell in one type."""
 OFTEN = 5
 """Times that a cell is compiled for changes of the same values before that is told."""
+RECENT = 8
+"""Compiled steps that stay though no layer holds them, for the next one of the same kind."""
 _LOCK = threading.RLock()
+_recent: deque[CompiledStep] = deque(maxlen=RECENT)
+_STEPS: WeakValueDictionary[tuple[Any, ...], CompiledStep] = WeakValueDictionary()
+"""By all that a step depends on, and the type of numbers."""
+
+
+def _step(cell: Cell, watch: Watch, dtype: torch.dtype) -> CompiledStep:
+    """The compiled loop over the step of ``cell``: that of another cell where nothing that a step
+    reads tells them apart."""
+    key = dtype, watch.fingerprint
+    found = _STEPS.get(key)
+    if found is None:
+        found = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype))
+        _recent.append(found)
+    return found
 
 
 @dataclass
@@ -104,7 +123,7 @@ class Kernels:
             found.watch = watch
             if found.compiled is not None:
                 found.compiled.watch = watch
-                found.inputs = [watch.places[name] for name in found.compiled.names]
+                found.inputs = [watch.places[name] for name in found.compiled.step.names]
         others = (k for k in known if k is not found and k is not failed)
         self.known[dtype] = (found, *itertools.islice(others, KEPT - 1))
         return found
@@ -114,7 +133,7 @@ class Kernels:
             self._tell_changes(watch, dtype)
         put_back = watch.remember()
         try:
-            compiled = in_clean_room(lambda: CompiledCell(self.cell, watch, dtype, self.is_strict))
+            step = _step(self.cell, watch, dtype)
         except Exception as error:
             wait = 2 * failed.wait if failed is not None else 2
             if not isinstance(error, CompileError):
@@ -128,6 +147,7 @@ class Kernels:
         if changed:
             why = f"step of {type(self.cell).__name__} changes {changed}, which is not its cell's"
             return Known(watch, None, why)
+        compiled = CompiledCell(step, self.cell, watch, self.is_strict)
         register(compiled)
         return Known(watch, compiled)
 

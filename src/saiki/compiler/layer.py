@@ -1,4 +1,4 @@
-"""A compiled layer: what comes before, in and after the loop, forward and backward."""
+"""A compiled cell: what comes before, in and after the loop, forward and backward."""
 
 import warnings
 import weakref
@@ -31,29 +31,15 @@ Gradients = tuple[Tensor | None, ...]
 Kind = Literal["inference", "training", "backward"]
 
 
-class CompiledCell:
-    """The loop of one cell for one floating-point type, as functions of tensors alone.
+class CompiledStep:
+    """The loop over a step for one floating-point type, as functions of tensors alone: of all
+    layers over the same equations and sizes.
 
     Rows are those of all time steps: ``x`` is ``(total rows, input_size)``, and a :class:`Walk`
     says in which order the loop takes them.
     """
 
-    key = -1
-    """The number by which the operators know it."""
-
-    def __init__(
-        self, cell: Cell, watch: Watch, dtype: torch.dtype, is_strict: bool = False
-    ) -> None:
-        self._cell = weakref.ref(cell)
-        self.watch = watch
-        self.is_strict = is_strict
-        """Whether to raise, rather than warn, when it is refused."""
-        self.is_fresh = False
-        """Whether its layer has just seen that nothing has changed."""
-        self.why_refused = ""
-        self.proved: set[str] = set()
-        """What of it has been compared with the eager loop."""
-        self.checks = Checks()
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype) -> None:
         self.trace = lowered(cell, watch, dtype)
         self.plan = plan(self.trace)
         self.dtype = dtype
@@ -84,55 +70,9 @@ class CompiledCell:
         self.summed_columns = _columns(array.width for array in p.accumulated.values())
         self.passed = list(dict.fromkeys(array for array, _ in p.boundary.values()))
 
-    @property
-    def cell(self) -> Cell:
-        """The cell it computes.
-
-        Raises:
-            CompileError: it is no more.
-        """
-        cell = self._cell()
-        if cell is None:
-            raise CompileError("this graph calls the compiled loop of a cell that is no more")
-        return cell
-
     def loop(self, kind: Kind) -> CompiledLoop:
         """One of its loops."""
         return {"inference": self.inference, "training": self.training}.get(kind, self.backward)
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the eager loop must take its place."""
-        return bool(self.why_refused)
-
-    def refuse(self, why: str) -> None:
-        """Never run it again.
-
-        Raises:
-            CompileError: its layer asks for it by name.
-        """
-        self.why_refused = why
-        if self.is_strict:
-            raise CompileError(why)
-        warnings.warn(f"running step by step: {why}", stacklevel=2)
-
-    def must_be_unchanged(self) -> None:
-        """Raise unless the cell is what it was in the forward pass.
-
-        Raises:
-            CompileError: it is not.
-        """
-        if self.watch.unchanged() or Watch(self.cell).fingerprint == self.watch.fingerprint:
-            return
-        raise CompileError(
-            f"{type(self.cell).__name__} has changed between the forward pass and a derivative "
-            "that goes through its steps once more; change it afterwards"
-        )
-
-    def real_tensors(self) -> list[Tensor]:
-        """The tensors of the cell in whose place the parameters of each call are."""
-        places = (self.watch.places[name] for name in self.names)
-        return [owner[key] for owner, key in places]
 
     def forward(
         self,
@@ -334,33 +274,101 @@ class CompiledCell:
         return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()
 
 
+class CompiledCell:
+    """One cell, and the compiled loop over its step."""
+
+    key = -1
+    """The number by which the operators know it."""
+
+    def __init__(
+        self, step: CompiledStep, cell: Cell, watch: Watch, is_strict: bool = False
+    ) -> None:
+        self.step = step
+        self._cell = weakref.ref(cell)
+        self.watch = watch
+        self.is_strict = is_strict
+        """Whether to raise, rather than warn, when it is refused."""
+        self.is_fresh = False
+        """Whether its layer has just seen that nothing has changed."""
+        self.why_refused = ""
+        self.proved: set[str] = set()
+        """What of it has been compared with the eager loop."""
+        self.checks = Checks()
+
+    @property
+    def cell(self) -> Cell:
+        """The cell it computes.
+
+        Raises:
+            CompileError: it is no more.
+        """
+        cell = self._cell()
+        if cell is None:
+            raise CompileError("this graph calls the compiled loop of a cell that is no more")
+        return cell
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the eager loop must take its place."""
+        return bool(self.why_refused)
+
+    def refuse(self, why: str) -> None:
+        """Never run it again.
+
+        Raises:
+            CompileError: its layer asks for it by name.
+        """
+        self.why_refused = why
+        if self.is_strict:
+            raise CompileError(why)
+        warnings.warn(f"running step by step: {why}", stacklevel=2)
+
+    def must_be_unchanged(self) -> None:
+        """Raise unless the cell is what it was in the forward pass.
+
+        Raises:
+            CompileError: it is not.
+        """
+        if self.watch.unchanged() or Watch(self.cell).fingerprint == self.watch.fingerprint:
+            return
+        raise CompileError(
+            f"{type(self.cell).__name__} has changed between the forward pass and a derivative "
+            "that goes through its steps once more; change it afterwards"
+        )
+
+    def real_tensors(self) -> list[Tensor]:
+        """The tensors of the cell in whose place the parameters of each call are."""
+        places = (self.watch.places[name] for name in self.step.names)
+        return [owner[key] for owner, key in places]
+
+
 class _After:
     """What comes after the backward loop, for a choice of the gradients that are needed."""
 
-    def __init__(self, cell: CompiledCell, needs: tuple[bool, ...]) -> None:
-        t, p = cell.trace, cell.plan
-        gradients = [t.d_x, *(t.d_parameters.get(name) for name in cell.names)]
+    def __init__(self, step: CompiledStep, needs: tuple[bool, ...]) -> None:
+        t, p = step.trace, step.plan
+        gradients = [t.d_x, *(t.d_parameters.get(name) for name in step.names)]
         wanted = [g if need else None for g, need in zip(gradients, needs, strict=False)]
         self.count = len(wanted)
         self.pairs: dict[str, int] = {}
         """Of each memory whose gradient is needed, the products of vectors it is made of."""
-        for name, need in zip(cell.memory, needs[self.count :], strict=True):
+        for name, need in zip(step.memory, needs[self.count :], strict=True):
             if need and (t.d_memory[name] is not None or t.outer[name]):
                 self.pairs[name] = len(t.outer[name])
                 wanted += [vector for pair in t.outer[name] for vector in pair]
-        reads: dict[Node, Read] = {node: _given(i) for i, node in enumerate(cell.inputs)}
+        reads: dict[Node, Read] = {node: _given(i) for i, node in enumerate(step.inputs)}
         at = len(reads)
-        for node, column in zip(cell.saved, cell.saved_columns, strict=False):
+        for node, column in zip(step.saved, step.saved_columns, strict=False):
             reads[node] = _columns_of(node, at, column)
-        at += bool(cell.saved)
-        reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(cell.saved_apart)}
-        at += len(cell.saved_apart)
+        at += bool(step.saved)
+        reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(step.saved_apart)}
+        at += len(step.saved_apart)
         reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(p.kept)}
         at += len(p.kept)
-        homes = {array: at + i for i, array in enumerate(cell.passed)}
+        homes = {array: at + i for i, array in enumerate(step.passed)}
         for node, (array, column) in p.boundary.items():
             reads[node] = _columns_of(node, homes[array], column)
-        sums = dict(zip(p.accumulated, cell.summed_columns, strict=False))
+        sums = dict(zip(p.accumulated, step.summed_columns, strict=False))
         for node, value in p.rows_summed.items():
             reads[node] = _sum(node, at + len(homes), sums[value])
         graph = extract(t, list(reads), wanted)

@@ -125,29 +125,29 @@ def forward(
 ) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
     path = Path(x, lengths, time_first)
-    cells = [compiled_cell(key) for key in keys]
+    steps = [compiled_cell(key).step for key in keys]
     if any(len(state) != path.walk.rows for state in states):
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(x)
-    y = path.empty(x, sum(cell.output_size for cell in cells))
+    y = path.empty(x, sum(step.output_size for step in steps))
     outputs, column = y.flatten(0, -2), 0
     given, weights = iter(map(path.sorted, states)), iter(parameters)
     read = iter(map(path.sorted, memory or ()))
     jobs, ends, saved = [], [], []
-    for cell, back in zip(cells, reverse, strict=True):
-        job, its_ends, its_saved = cell.forward(
+    for step, back in zip(steps, reverse, strict=True):
+        job, its_ends, its_saved = step.forward(
             rows,
             (outputs, column),
-            list(islice(given, cell.states)),
-            list(islice(weights, len(cell.names))),
-            list(islice(read, len(cell.memory))),
+            list(islice(given, step.states)),
+            list(islice(weights, len(step.names))),
+            list(islice(read, len(step.memory))),
             path.walk.backwards if back else path.walk,
             training,
         )
         jobs.append(job)
         ends += its_ends
         saved += its_saved
-        column += cell.output_size
+        column += step.output_size
     run(jobs)
     return [y if path.index is None else path.padded(y), *map(path.unsorted, ends), *saved]
 
@@ -169,7 +169,7 @@ def backward(
     """∂L/∂x, ∂L/∂(initial states), ∂L/∂parameters and ∂L/∂memory; empty where not needed or
     absent."""
     path = Path(x, lengths, time_first)
-    cells = [compiled_cell(key) for key in keys]
+    steps = [compiled_cell(key).step for key in keys]
     rows = path.rows(x)
     d_outputs, column = path.rows(d_y), 0
     if d_outputs.stride(1) != 1:
@@ -180,31 +180,31 @@ def backward(
     first_memory = len(needs) - len(memory)
     needed, needed_memory = iter(needs[1:first_memory]), iter(needs[first_memory:])
     jobs, starts, finishes = [], [], []
-    for cell, back in zip(cells, reverse, strict=True):
-        count, reads = len(cell.names), len(cell.memory)
-        job, its_starts, finish = cell.gradients(
+    for step, back in zip(steps, reverse, strict=True):
+        count, reads = len(step.names), len(step.memory)
+        job, its_starts, finish = step.gradients(
             (d_outputs, column),
-            list(islice(d_ends, cell.states)),
+            list(islice(d_ends, step.states)),
             rows,
             list(islice(weights, count)),
             list(islice(read, reads)),
-            list(islice(left, cell.left)),
+            list(islice(left, step.left)),
             path.walk if back else path.walk.backwards,
             (needs[0], *islice(needed, count), *islice(needed_memory, reads)),
         )
         jobs.append(job)
         starts += its_starts
         finishes.append(finish)
-        column += cell.output_size
+        column += step.output_size
     run(jobs)
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
     d_memory: list[Tensor | None] = []
-    for cell, finish in zip(cells, finishes, strict=True):
+    for step, finish in zip(steps, finishes, strict=True):
         its_d_x, *its_rest = finish()
         d_x = its_d_x if d_x is None or its_d_x is None else d_x + its_d_x
-        d_parameters += its_rest[: len(cell.names)]
-        d_memory += its_rest[len(cell.names) :]
+        d_parameters += its_rest[: len(step.names)]
+        d_memory += its_rest[len(step.names) :]
     empty = x.new_empty(0)
     return [
         empty if d_x is None else path.padded(d_x),

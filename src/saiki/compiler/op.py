@@ -28,7 +28,7 @@ def _forward_shapes(
     training: bool,
     memory: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    cells = [compiled_cell(key) for key in keys]
+    steps = [compiled_cell(key).step for key in keys]
     saved = []
     if training:
         if x.ndim == 3 and lengths is not None:
@@ -36,9 +36,9 @@ def _forward_shapes(
         else:
             total = math.prod(x.shape[:-1])
         read = iter(memory or ())
-        widths = (cell.left_widths(list(islice(read, len(cell.memory)))) for cell in cells)
+        widths = (step.left_widths(list(islice(read, len(step.memory)))) for step in steps)
         saved = [x.new_empty(total, n) for its in widths for n in its]
-    y = x.new_empty(*x.shape[:-1], sum(cell.output_size for cell in cells))
+    y = x.new_empty(*x.shape[:-1], sum(step.output_size for step in steps))
     return [y, *(torch.empty_like(s) for s in states), *saved]
 
 
@@ -56,8 +56,8 @@ def _backward_shapes(
     needs: Sequence[bool],
     memory: Sequence[Tensor] | None = None,
 ) -> list[Tensor]:
-    cells = [compiled_cell(key) for key in keys]
-    has = [(cell.has_gradient, 1 + len(cell.names)) for cell in cells]
+    steps = [compiled_cell(key).step for key in keys]
+    has = [(step.has_gradient, 1 + len(step.names)) for step in steps]
     of_tensors = chain(*(h[1:end] for h, end in has), *(h[end:] for h, end in has))
     given = [needs[0] and any(of_x for (of_x, *_), _ in has)]
     given += [n and g for n, g in zip(needs[1:], of_tensors, strict=True)]

@@ -210,6 +210,27 @@ def _same(found: Iterable[Any], expected: Iterable[Any]) -> bool:
     return len(found) == len(expected) and all(map(operator.is_, found, expected))
 
 
+class _Itself:
+    """Equal where two objects are one and the same, which its address does not say: another may
+    have it afterwards."""
+
+    def __init__(self, value: Any) -> None:
+        self.address = id(value)
+        try:
+            self.get: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            self.get = lambda: value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Itself):
+            return False
+        value = self.get()
+        return self is other or (value is not None and value is other.get())
+
+    def __hash__(self) -> int:
+        return self.address
+
+
 class _Contents:
     """The variables of a closure as a container of tensors."""
 
@@ -415,7 +436,7 @@ class _Walk:
                     self._table(path, vars(value))
                     self._fields(path + ".", vars(value), vars(value))
             case type():
-                self.tokens.append((path, "class", id(value)))
+                self.tokens.append((path, "class", _Itself(value)))
                 self._class(path, value)
             case _:
                 self._object(path, value)
@@ -435,7 +456,7 @@ class _Walk:
             _ = module.state_names, module.memory_names  # which a cell notes when first asked
         own = vars(module)
         self.objects.append(module)
-        self.tokens.append((path, "module", id(type(module)), module.training))
+        self.tokens.append((path, "module", _Itself(type(module)), module.training))
         for table in (module._parameters, module._buffers):
             self.tensor_tables.append(table)
             for name, tensor in table.items():
@@ -495,11 +516,11 @@ class _Walk:
             self._mention(_names(function.__code__)[1])
         if "step" in functions:
             self.getters.append((operator.itemgetter("step", "step"), own))
-            self.tokens.append((path, id(functions["step"])))
+            self.tokens.append((path, _Itself(functions["step"])))
 
     def _function(self, path: str, function: types.FunctionType) -> None:
         if _is_library(function.__module__):
-            self.tokens.append((path, "function", id(function)))
+            self.tokens.append((path, "function", _Itself(function)))
             return
         code = function.__code__
         self.tokens.append((path, code))
@@ -581,10 +602,10 @@ class _Walk:
         ]  # fmt: skip
         opaque = not isinstance(own, dict) or cls.__module__.startswith(("saiki.compiler", "torch"))
         if opaque and not slots:
-            self.tokens.append((path, "object", id(value)))
+            self.tokens.append((path, "object", _Itself(value)))
             return
         self.objects.append(value)
-        self.tokens.append((path, "object", id(cls)))
+        self.tokens.append((path, "object", _Itself(cls)))
         if hasattr(value, "__wrapped__"):
             self._push(path + ".__wrapped__", value.__wrapped__)
         if not opaque:
