@@ -196,7 +196,7 @@ class Opaque:
 
 
 def test_an_object_that_took_the_place_of_another_in_memory_is_another():
-    """Addresses are given anew: a kernel must not be taken for that of an object that is no more."""
+    """Addresses are given anew; a kernel is not taken for that of an object that is no more."""
     first = Opaque()
     it = watch._Itself(first)
     assert it == watch._Itself(first)
