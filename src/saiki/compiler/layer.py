@@ -43,6 +43,7 @@ class CompiledStep:
         self.trace = lowered(cell, watch, dtype)
         self.plan = plan(self.trace)
         self.dtype = dtype
+        self.eps = self.trace.eps
         self.inference = CompiledLoop(self.plan.inference, dtype)
         self.training = CompiledLoop(self.plan.training, dtype)
         self.backward = CompiledLoop(self.plan.backward, dtype)

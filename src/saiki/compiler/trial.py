@@ -97,10 +97,13 @@ def can_judge(*tensors: Tensor) -> bool:
 Outcome = dict[str, Tensor | None]
 
 
-def difference(found: Outcome, expected: Outcome, nearby: Outcome | None = None) -> str:
+def difference(
+    found: Outcome, expected: Outcome, eps: float = 0.0, nearby: Outcome | None = None
+) -> str:
     """What differs by more than rounding explains, and by how much; empty if nothing does.
 
     Args:
+        eps: of the coarsest type that a step rounds to, if it is another than that of its states.
         nearby: what is expected of numbers that differ in their last bits: where that is something
             else, as the variance of equal numbers is, so may be what was found.
     """
@@ -116,7 +119,7 @@ def difference(found: Outcome, expected: Outcome, nearby: Outcome | None = None)
                 continue
             if a.shape != b.shape:
                 return f"{name} has the shape {tuple(a.shape)} instead of {tuple(b.shape)}"
-            bound = torch.finfo(b.dtype).eps ** 0.5 * max(_largest(b), 0.01 * whole)
+            bound = max(torch.finfo(b.dtype).eps, eps) ** 0.5 * max(_largest(b), 0.01 * whole)
             other = None if nearby is None else nearby[name]
             if other is not None:
                 bound += 100 * _largest(other - b)
