@@ -259,3 +259,16 @@ class TestInPlaceOfTheKernel:
         assert torch.allclose(y, learn(theirs, given), rtol=1e-12)
         for mine, other in zip(layer.parameters(), theirs.parameters(), strict=True):
             assert torch.allclose(mine.grad, other.grad, rtol=1e-10, atol=1e-14)
+
+
+def test_a_fault_of_a_large_parameter_is_found(monkeypatch):
+    """What is too large to be changed for the trial is compared all the same."""
+    monkeypatch.setattr(trial, "LARGE", 4)
+    wrong_forward(monkeypatch)
+    layer, x = Recurrent(Summing().double()), draw(5, 6, 3).requires_grad_()
+    with pytest.warns(UserWarning, match="does not compute what its step does"):
+        layer(x)[0].sum().backward()
+    zeros = Recurrent(Leaky().double())
+    nn.init.zeros_(zeros.cell.W.weight)
+    with pytest.warns(UserWarning, match="does not compute what its step does"):
+        zeros(torch.zeros(2, 3, 3, dtype=torch.float64))
