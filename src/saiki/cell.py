@@ -17,7 +17,7 @@ from saiki.twin import Twin
 Step = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
-class Cell(Described, nn.Module):
+class Cell(Described, nn.Module, name="cell.v1"):
     """One time step of a recurrent network, written as its equations.
 
     A subclass defines ``step(self, x, *state)``: it takes the input of one time step,

@@ -64,7 +64,7 @@ def sigmoid_with_slope_of_tanh(u: Tensor) -> Tensor:
     return y
 
 
-class WrongDerivativeRNN(SimpleRNN):
+class WrongDerivativeRNN(SimpleRNN, name="wrong_derivative_rnn.v1"):
     """A tanh network whose backward pass was forgotten when sigmoid was changed to tanh.
 
     hᵗ = tanh(uᵗ), but its derivative is taken to be σ(uᵗ) (1 − σ(uᵗ)). ``check`` names every
@@ -75,7 +75,7 @@ class WrongDerivativeRNN(SimpleRNN):
         super().__init__(input_size, hidden_size, tanh_with_slope_of_sigmoid, bias)
 
 
-class AdderNetwork(Described, nn.Module):
+class AdderNetwork(Described, nn.Module, name="adder_network.v1"):
     """A recurrent layer and one sigmoid output unit: the bit of the sum at each step.
 
     yᵗ = σ(W_out hᵗ + c)

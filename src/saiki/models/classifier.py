@@ -14,7 +14,7 @@ from saiki.recurrent import Bidirectional, Stack
 POOLINGS = ("attention", "mean", "last")
 
 
-class SequenceClassifier(Described, nn.Module):
+class SequenceClassifier(Described, nn.Module, name="sequence_classifier.v1"):
     """Features, recurrent layers over them, one vector from all steps, and a softmax layer.
 
     z = features(x),  y = recurrent(z),  u = pooling(y),  p = softmax(W u + b)
@@ -75,7 +75,7 @@ class SequenceClassifier(Described, nn.Module):
         return v
 
 
-class Convolution(Described, nn.Module):
+class Convolution(Described, nn.Module, name="convolution.v1"):
     """Two convolutions over time and bands, each halving the bands and the second one the time.
 
     After each come :class:`RecordingNorm` and ReLU, and in the end a linear layer makes

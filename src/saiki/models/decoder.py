@@ -30,7 +30,7 @@ class DecoderState(NamedTuple):
     """The number of tokens written, ``(hypotheses,)``."""
 
 
-class Decoder(Described, nn.Module):
+class Decoder(Described, nn.Module, name="decoder.v1"):
     """Recurrent layers that write tokens (Luong, Pham & Manning 2015, §3).
 
     With the embedding eᵗ of the token before, the top state hᵗ and what the attention reads, cᵗ::

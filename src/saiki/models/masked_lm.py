@@ -29,7 +29,7 @@ class Restored:
     """Words of the text that the model does not know."""
 
 
-class MaskedLM(Described, nn.Module):
+class MaskedLM(Described, nn.Module, name="masked_lm.v1"):
     """An encoder and a softmax layer over words (Devlin et al. 2019, §3.1, whose encoder is a
     Transformer).
 

@@ -34,7 +34,7 @@ class Written(NamedTuple):
     """Whether each token before was that of the target."""
 
 
-class Seq2Seq(Described, nn.Module):
+class Seq2Seq(Described, nn.Module, name="seq2seq.v1"):
     """An encoder reads the source, a decoder writes the target.
 
     Without attention it is the model of Sutskever, Vinyals & Le (2014) and Cho et al. (2014), with

@@ -26,7 +26,7 @@ class Reading(NamedTuple):
     """The character that is missing before each, if one is."""
 
 
-class Tagger(Described, nn.Module):
+class Tagger(Described, nn.Module, name="tagger.v1"):
     """Recurrent layers over characters, and two softmax layers at each step.
 
     y = encoder(x),  p(kind) = softmax(W y + b),  p(missing) = softmax(V y + c)

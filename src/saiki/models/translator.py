@@ -34,7 +34,7 @@ class Translation:
     """``(tokens, and the end if finished; source tokens, and the end)``: the alignment."""
 
 
-class Translator(Described, nn.Module):
+class Translator(Described, nn.Module, name="translator.v1"):
     """Writes a text for a text, with one model or the mean of several.
 
     Args:

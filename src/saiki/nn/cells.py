@@ -23,7 +23,7 @@ from saiki.nn.unscripted import Unscripted
 from saiki.torch_internals import leaf
 
 
-class DropInCell(Unscripted, Described, Family):
+class DropInCell(Unscripted, Described, Family, name="drop_in.cell.v1"):
     """One step; what the three have in common."""
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ class DropInCell(Unscripted, Described, Family):
         return ", ".join((own, *more))
 
 
-class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell):
+class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell, name="drop_in.rnn_cell.v1"):
     """``torch.nn.RNNCell`` with any activation; see :class:`saiki.nn.RNN`."""
 
     def __init__(self, *args: Any, activation: str | Function | None = None, **kwargs: Any) -> None:
@@ -104,7 +104,7 @@ class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell):
         self._setup({"activation": activation})
 
 
-class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell):
+class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell, name="drop_in.lstm_cell.v1"):
     """``torch.nn.LSTMCell`` with the variants of :class:`saiki.nn.LSTM`."""
 
     def __init__(
@@ -126,7 +126,7 @@ class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell):
         )  # fmt: skip
 
 
-class GRUCell(DropInCell, GRUFamily, nn.GRUCell):
+class GRUCell(DropInCell, GRUFamily, nn.GRUCell, name="drop_in.gru_cell.v1"):
     """``torch.nn.GRUCell`` with the variants of :class:`saiki.nn.GRU`."""
 
     def __init__(

@@ -140,7 +140,7 @@ def reinforce_loss(
     return mean_of_real(loss, mask)
 
 
-class MovingBaseline(Described, nn.Module):
+class MovingBaseline(Described, nn.Module, name="moving_baseline.v1"):
     """The exponential moving average of earlier rewards (Xu et al. 2015, §4.1).
 
     b = Σₖ decayᵏ rₖ / Σₖ decayᵏ, where rₖ is the mean reward k batches before the last one; 0 when

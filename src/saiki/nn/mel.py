@@ -15,7 +15,7 @@ QUIET, MARGIN = 1e-4, 0.1
 which so many seconds are kept."""
 
 
-class LogMel(Described, nn.Module):
+class LogMel(Described, nn.Module, name="log_mel.v1"):
     """Log-mel spectrograms from :func:`torch.stft`, normalised for each wave by itself.
 
     P = |STFT(x)|²,  M = B P,  L = ln(M / max M + 10^(floor/10))
@@ -171,7 +171,7 @@ class LogMel(Described, nn.Module):
         return torch.cat(images, 1).transpose(1, 2)
 
 
-class Samples(Described, nn.Module):
+class Samples(Described, nn.Module, name="samples.v1"):
     """The raw wave as a sequence of single numbers, cut or filled with 0 to a fixed count."""
 
     size = 1

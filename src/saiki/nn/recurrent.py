@@ -48,7 +48,7 @@ class Built(NamedTuple):
     shapes: list[torch.Size]
 
 
-class DropIn(Unscripted, Described, Family):
+class DropIn(Unscripted, Described, Family, name="drop_in.layer.v1"):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -352,7 +352,7 @@ def _run_directions(
     return torch.cat(outputs, -1), ends
 
 
-class RNN(DropIn, SimpleRNNFamily, nn.RNN):
+class RNN(DropIn, SimpleRNNFamily, nn.RNN, name="drop_in.rnn.v1"):
     __doc__ = f"""``torch.nn.RNN`` with any activation.
 
     h ← f(W_ih x + b_ih + W_hh h + b_hh)
@@ -373,7 +373,7 @@ class RNN(DropIn, SimpleRNNFamily, nn.RNN):
         self._setup({"activation": activation}, merge, recurrent_dropout, zoneout, backend)
 
 
-class LSTM(DropIn, LSTMFamily, nn.LSTM):
+class LSTM(DropIn, LSTMFamily, nn.LSTM, name="drop_in.lstm.v1"):
     __doc__ = f"""``torch.nn.LSTM`` with the variants of :class:`saiki.cells.LSTM`.
 
     {DropIn.__doc__}
@@ -403,7 +403,7 @@ class LSTM(DropIn, LSTMFamily, nn.LSTM):
         self._setup(options, merge, recurrent_dropout, zoneout, backend)
 
 
-class GRU(DropIn, GRUFamily, nn.GRU):
+class GRU(DropIn, GRUFamily, nn.GRU, name="drop_in.gru.v1"):
     __doc__ = f"""``torch.nn.GRU`` with the variants of :class:`saiki.cells.GRU`.
 
     {DropIn.__doc__}

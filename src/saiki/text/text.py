@@ -11,7 +11,7 @@ from saiki.text.tokenisers import Tokeniser, tokeniser
 from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, Vocabulary, valid
 
 
-class Text(Described):
+class Text(Described, name="text.v1"):
     """A tokeniser and the numbers of its tokens.
 
     >>> text = Text.learn("words", ["the cat saw the dog"])

@@ -32,7 +32,7 @@ def valid(text: str) -> str:
     return text
 
 
-class Vocabulary(Described):
+class Vocabulary(Described, name="vocabulary.v1"):
     """Words and their numbers, the special ones first.
 
     >>> known = Vocabulary.count(["the cat saw the dog".split()])
