@@ -78,6 +78,16 @@ def test_every_curve_holds_its_data_under_its_label(drawn, tmp_path):
     assert axes.get_ylim()[0] == 0  # so that a small gain does not look large
 
 
+def test_a_point_that_was_no_number_is_left_out_of_its_curve():
+    points = [
+        {"step": 1, "loss": 0.5, "f1": None},
+        {"step": 2, "loss": None, "f1": 0.0},
+        {"step": 3, "loss": 0.25},
+    ]
+    assert plots.curves_of(points) == {"loss": ([1, 3], [0.5, 0.25]), "f1": ([2], [0.0])}
+    assert plots.curves_of([]) == {}
+
+
 def test_curves_of_several_seeds_show_their_mean_and_their_extremes(drawn, tmp_path):
     seeds = [([5, 10, 15], [1.0, 2.0, 6.0]), ([5, 10], [3.0, 8.0]), ([], [])]  # two stopped early
     plots.curves(tmp_path / "x.png", {"tanh": seeds}, ylabel="loss")

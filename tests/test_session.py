@@ -117,7 +117,7 @@ def test_the_result_is_flat_and_holds_the_figures_of_the_trained_model(outcome):
 def test_the_loss_is_drawn_as_it_was_logged(outcome, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure) or path)
-    session.curve_plots(outcome.folder)
+    session.curve_plots(outcome.folder.points(), outcome.folder.path)
     line = drawn[0].axes[0].lines[0]
     records = list(outcome.folder.lines("metrics.jsonl"))
     assert list(line.get_xdata()) == [r["step"] for r in records]

@@ -17,8 +17,8 @@ from matplotlib.ticker import MaxNLocator
 
 from saiki import glyphs
 from saiki.activations import Activation
+from saiki.files import write
 from saiki.lens import LayerView, View
-from saiki.runs import write
 
 Curve = tuple[Sequence[float], Sequence[float]]
 """Horizontal and vertical coordinates of one line."""
@@ -71,6 +71,18 @@ def curves(
         figure.set_figheight(4.2 + 0.2 * math.ceil(len(lines) / columns))
         figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
     return save(figure, path)
+
+
+def curves_of(points: Sequence[Mapping[str, float | None]]) -> dict[str, Curve]:
+    """Each figure of the points of a training over its iterations, where it was a number."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for point in points:
+        for name, value in point.items():
+            if name != "step" and value is not None and point["step"] is not None:
+                steps, values = found.setdefault(name, ([], []))
+                steps.append(point["step"])
+                values.append(value)
+    return dict(found)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -14,14 +14,15 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from saiki import lens, plots, processes, tensors
-from saiki.described import Described, describe
+from saiki import lens, plots, processes
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, placed
+from saiki.experiment import Experiment, Figures, Points, placed
 from saiki.experiments import load
-from saiki.pretrained import WEIGHTS, of_run
 from saiki.record import Options, Record, Say, checkpoint, summary_writer
 from saiki.runs import RunFolder
+from saiki.saving import tensors
+from saiki.saving.description import Described, describe
+from saiki.saving.pretrained import WEIGHTS, of_run
 from saiki.summary import summary
 from saiki.training import Point, StoppedError, Training, device
 
@@ -139,9 +140,10 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
         "iterations": record.training.step + (trouble is not None),
         "seconds": record.seconds,
     }
-    pictures = curve_plots(folder)
+    points = folder.points()
+    pictures = curve_plots(points, folder.path)
     if judged is not None:
-        pictures += experiment.draw(model, folder.path)
+        pictures += experiment.draw(model, points, folder.path)
     if record.history:
         pictures.append(plots.inside(folder.path / "lens.png", record.history, experiment.name))
     if record.board is not None:
@@ -235,20 +237,12 @@ def _pausing(training: Training) -> Iterator[None]:
 
 def loss_curve(folder: RunFolder) -> plots.Curve:
     """Iterations and training loss of a run, without the points where it was not a number."""
-    return curves_of(folder)["loss"]
+    return plots.curves_of(folder.points()).get("loss", ([], []))
 
 
-def curves_of(folder: RunFolder) -> dict[str, plots.Curve]:
-    """Each figure of the points of a run over the iterations, where it was a number."""
-    points = folder.points()
-    names = dict.fromkeys(["loss", *(name for point in points for name in point)])
-    known = {n: [p for p in points if p.get(n) is not None] for n in names if n != "step"}
-    return {n: ([p["step"] for p in its], [p[n] for p in its]) for n, its in known.items()}
-
-
-def curve_plots(folder: RunFolder) -> list[Path]:
+def curve_plots(points: Points, folder: Path) -> list[Path]:
     """Draw what a run measured: training and validation over each other, one picture a figure."""
-    found = curves_of(folder)
+    found = {"loss": ([], []), **plots.curves_of(points)}
     pictures = []
     for name in ("loss", "accuracy", "gradient_norm"):
         others = {"training": name, "validation": f"validation_{name}"}
@@ -263,7 +257,7 @@ def curve_plots(folder: RunFolder) -> list[Path]:
                 if list(lines) == [""] and name == "loss"
                 else name.replace("_", " ")
             )
-            pictures.append(plots.curves(folder.path / f"{name}.png", lines, ylabel=label))
+            pictures.append(plots.curves(folder / f"{name}.png", lines, ylabel=label))
     return pictures
 
 

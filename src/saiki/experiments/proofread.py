@@ -21,12 +21,11 @@ from saiki.data.marks import END, Example, Mark, change, mended, scores
 from saiki.data.prose import Prose, plain, prose
 from saiki.data.typos import KINDS, Mistake, edit_distance, mistype, possible
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, only, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, only, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.encoder import Encoder
 from saiki.models.tagger import Tagger, padded, tokens_of
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
-from saiki.runs import RunFolder
 from saiki.text import SPECIAL, Vocabulary
 
 NONE = "none"
@@ -308,13 +307,12 @@ class Proofread(Experiment[Tagger, Batch]):
             lines += [f"    wanted: {example.clean}"] if got != example.clean else []
         return "\n".join(lines)
 
-    def draw(self, model: Tagger, folder: Path) -> list[Path]:
+    def draw(self, model: Tagger, points: Points, folder: Path) -> list[Path]:
         found = self.found(model, [example.text for example in self.test])
-        points = [p for p in RunFolder(folder).points() if "validation_f1" in p]
-        curve = [p["step"] for p in points], [p["validation_f1"] for p in points]
+        f1 = plots.curves_of(points).get("validation_f1", ([], []))
         return [
             _kinds(folder / "kinds.png", self.test, found),
-            plots.curves(folder / "f1.png", {"": [curve]}, ylabel="F1, validation"),
+            plots.curves(folder / "f1.png", {"": [f1]}, ylabel="F1, validation"),
         ]
 
     def equations(self) -> str:

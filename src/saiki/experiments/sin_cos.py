@@ -22,7 +22,7 @@ from saiki import plots, processes
 from saiki.cells import FAMILIES
 from saiki.data.series import read_table
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.series import SeriesSeq2Seq, Units
 from saiki.recurrent import Bidirectional
@@ -402,7 +402,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         shown = (f"{written[i]:.3g} ({target[i]:.3g})" for i in at)
         return "writes " + ", ".join(shown)
 
-    def draw(self, model: SeriesSeq2Seq, folder: Path) -> list[Path]:
+    def draw(self, model: SeriesSeq2Seq, points: Points, folder: Path) -> list[Path]:
         free, forced = (self.errors(model, self.windows, share) for share in (0.0, 1.0))
         steps = range(1, self.steps + 1)
         by_step = {

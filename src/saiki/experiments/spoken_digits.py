@@ -24,7 +24,7 @@ from saiki.data.splits import OFFICIAL_TAKES, SPLITS, Split, split
 from saiki.data.stream import shuffled
 from saiki.data.utterances import digits
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, placed
+from saiki.experiment import Experiment, Figures, Measures, Points, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.classifier import POOLINGS, Convolution, SequenceClassifier
 from saiki.nn.mel import LogMel, Samples
@@ -404,7 +404,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     def sample(self, model: SequenceClassifier) -> str:
         return ""
 
-    def draw(self, model: SequenceClassifier, folder: Path) -> list[Path]:
+    def draw(self, model: SequenceClassifier, points: Points, folder: Path) -> list[Path]:
         answers = self.tested(model)
         by_speaker = {s: [a for a in answers if a.speaker == s] for s in self.recordings.speakers}
         rates = {speaker: _accuracy(own) for speaker, own in by_speaker.items() if own}

@@ -14,12 +14,11 @@ from saiki import plots
 from saiki.cells import NAMED
 from saiki.data.pairs import Corpus, Pairs, corpus
 from saiki.errors import InputError
-from saiki.experiment import Claim, Figures, Trial
+from saiki.experiment import Claim, Figures, Points, Trial
 from saiki.experiments.text_to_text import TextToText
 from saiki.knobs import Value, knob
 from saiki.models.decoding import Search
 from saiki.models.translator import Translation, Translator
-from saiki.runs import RunFolder
 from saiki.text import TOKENISERS, Text
 
 SHOWN = 5
@@ -215,14 +214,10 @@ class Translate(TextToText):
             lines += [f"  {source}", f"    wanted: {target}", f"    got:    {t.text}"]
         return "\n".join(lines)
 
-    def draw(self, model: Translator, folder: Path) -> list[Path]:
-        points = RunFolder(folder).points()
-        line = [(p["step"], p["dev_bleu_greedy"]) for p in points if p.get("dev_bleu_greedy")]
-        pictures = super().draw(model, folder)
-        if line:
-            steps, values = zip(*line, strict=True)
-            curve = {"": [(steps, values)]}
-            pictures.append(plots.curves(folder / "bleu.png", curve, ylabel="BLEU, greedy"))
+    def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
+        pictures = super().draw(model, points, folder)
+        if bleu := plots.curves_of(points).get("dev_bleu_greedy"):
+            pictures.append(plots.curves(folder / "bleu.png", {"": [bleu]}, ylabel="BLEU, greedy"))
         return pictures
 
     @classmethod

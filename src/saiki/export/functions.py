@@ -9,8 +9,8 @@ from torch import Tensor
 
 from saiki import activations
 from saiki.activations import Activation, Function
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.description import Described
 
 ALPHA = {
     "Affine": 1.0,

@@ -6,11 +6,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from saiki.cell import Cell, as_states
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.initialise import initialise_
 from saiki.models.encoder import Bridge, end_sizes, leaves
 from saiki.recurrent import Recurrent, as_layer
+from saiki.saving.description import Described
+from saiki.saving.pretrained import DescribedModule
 
 Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
@@ -79,7 +80,7 @@ class Units(Described, name="units.v1"):
         return z * self.scale + self.mean
 
 
-class SeriesSeq2Seq(Described, nn.Module, name="series_seq2seq.v1"):
+class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
     """An encoder reads a series, and a decoder writes another of as many steps (Sutskever, Vinyals
     & Le 2014, §2, with numbers in the place of words).
 

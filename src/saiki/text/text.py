@@ -5,8 +5,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Self
 
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.description import Described
 from saiki.text.tokenisers import Tokeniser, tokeniser
 from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, Vocabulary, valid
 

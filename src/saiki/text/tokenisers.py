@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Self
 
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.description import Described
 from saiki.text.vocabulary import SPECIAL, Vocabulary
 
 TOKENISERS = ("words", "characters", "bpe", "japanese")

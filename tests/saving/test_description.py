@@ -13,12 +13,12 @@ import torch
 import saiki
 from saiki import Cell, InputError, Recurrent, load
 from saiki.cells import GRU, LSTM
-from saiki.described import Described, describe, make
 from saiki.experiments.adder import Adder
 from saiki.models.classifier import SequenceClassifier
 from saiki.nn.mel import LogMel
 from saiki.record import Options
 from saiki.runs import RunFolder
+from saiki.saving.description import Described, describe, make
 from saiki.session import run
 
 SOURCE = """
@@ -108,7 +108,7 @@ def test_a_class_that_calls_itself_like_one_of_saiki_is_not_confused_with_it():
             is usurper
         )
     finally:  # it would disturb every other test
-        saiki.described._registry["gru.v1"].pop("three.Usurper")
+        saiki.saving.description._registry["gru.v1"].pop("three.Usurper")
 
 
 def test_what_is_not_described_cannot_be_given():
@@ -122,7 +122,7 @@ def test_a_class_may_be_given(tmp_path):
             return torch.tanh(x.sum(-1, keepdim=True) + h)
 
     path = Recurrent(Own(2, 3)).save_pretrained(tmp_path / "own")
-    del saiki.described._registry["test_described.own"]
+    del saiki.saving.description._registry["test_described.own"]
     with pytest.raises(InputError, match=r"needs the class test_described.own, .* import it first"):
         load(path)
     assert isinstance(load(path, classes=[Own]).cell, Own)

@@ -1,4 +1,4 @@
-"""Modules that remember how they were made, as data from which they can be made again.
+"""Objects that remember how they were made, as data from which they can be made again.
 
 The data calls a class by a short name, whatever file defines it. saiki's own names end in a
 version, as in ``lstm.v1``: a class whose arguments change their meaning becomes ``lstm.v2``, and
@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -54,23 +53,6 @@ class Described:
             if parameter.kind is parameter.VAR_KEYWORD:
                 named |= named.pop(name, {})
         return named
-
-    def __prepare_scriptable__(self) -> None:
-        """TorchScript asks for what it can read in place of the module.
-
-        Raises:
-            InputError: always; it reads neither cells nor loops over them.
-        """
-        raise InputError(
-            f"TorchScript cannot read {type(self).__name__}; saiki.export.onnx writes any model"
-        )
-
-    def save_pretrained(self: Any, folder: str | Path) -> Path:
-        """Write the model as data; ``saiki.load(folder)`` makes it again. See
-        :func:`saiki.pretrained.save`."""
-        from saiki.pretrained import save  # which stands on modules that stand on this one
-
-        return save(self, folder)
 
 
 _registry: dict[str, dict[str, type[Described]]] = {}
