@@ -319,7 +319,7 @@ def plot(words: list[str]) -> int:
         owners = ", ".join(a.name for a in CATALOGUE.values() if parameter in a.parameters)
         parser.add_argument(f"--{parameter}", type=float, help=f"parameter of {owners}")
     options = parser.parse_args(words)
-    from saiki import plots
+    from saiki.plots.activations import draw_activations
 
     if options.name not in (*CATALOGUE, "activations"):
         raise InputError(f"there is no activation {options.name!r}; there are {names}")
@@ -330,7 +330,7 @@ def plot(words: list[str]) -> int:
         chosen = list(CATALOGUE.values())
     else:
         chosen = [CATALOGUE[options.name].with_parameters(**given)]
-    print(plots.activation_sheet(options.out or Path(f"{options.name}.png"), chosen))
+    print(draw_activations(options.out or Path(f"{options.name}.png"), chosen))
     return 0
 
 

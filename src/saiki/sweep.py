@@ -19,11 +19,12 @@ from typing import Any, cast
 import torch
 from tqdm import tqdm
 
-from saiki import plots, session
+from saiki import session
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
+from saiki.plots.curves import draw_curves, loss_curve
 from saiki.record import Options
 from saiki.runs import RunFolder
 
@@ -191,12 +192,12 @@ def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Row]) -> list[
     write_text(out.path / "table.csv", buffer.getvalue())
     members = {
         row.label: [
-            session.loss_curve(RunFolder(out.path / folder_name(row, seed)))
+            loss_curve(RunFolder(out.path / folder_name(row, seed)).points())
             for seed in range(len(row.experiments))
         ]
         for row in rows
     }
-    picture = plots.curves(out.path / "loss.png", members, ylabel="training loss")
+    picture = draw_curves(out.path / "loss.png", members, ylabel="training loss")
     means = {
         row.label: {
             n.removesuffix("_mean"): cast(float | None, v)

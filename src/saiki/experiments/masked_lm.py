@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import NAMED
 from saiki.data import plain_text, store
 from saiki.data.masking import Sentences, choose, hide, kept_apart
@@ -23,6 +23,7 @@ from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial
 from saiki.knobs import Value, knob, other
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM, Restored
+from saiki.plots.curves import Curve, curves_of, draw_curves
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
 from saiki.text import END, FIRST, MASK, SPECIAL, TOKENISERS, UNKNOWN, Text
 from saiki.text.plain_words import PlainWords
@@ -284,15 +285,15 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
             yield f"{hidden} → {word} ({p:.0%}){'' if word == wanted else f', not {wanted}'}"
 
     def draw(self, model: MaskedLM, points: Points, folder: Path) -> list[Path]:
-        perplexity = plots.curves_of(points).get("dev_perplexity")
+        perplexity = curves_of(points).get("dev_perplexity")
         if perplexity is None:
             return []
         last = perplexity[0][-1]
-        lines: dict[str, list[plots.Curve]] = {
+        lines: dict[str, list[Curve]] = {
             "masked language model": [perplexity],
             "unigram model": [([0, last], [self.unigram["unigram_perplexity"]] * 2)],
         }
-        return [plots.curves(folder / "perplexity.png", lines, ylabel="perplexity of hidden words")]
+        return [draw_curves(folder / "perplexity.png", lines, ylabel="perplexity of hidden words")]
 
     # Use.
 

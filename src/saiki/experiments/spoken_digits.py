@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import FAMILIES
 from saiki.data import store
 from saiki.data.augment import NONE, Augmentation, Augmenter
@@ -28,6 +28,8 @@ from saiki.experiment import Experiment, Figures, Measures, Points, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.classifier import POOLINGS, Convolution, SequenceClassifier
 from saiki.nn.mel import LogMel, Samples
+from saiki.plots.confusion import draw_confusion
+from saiki.plots.sounds import draw_sounds
 from saiki.recurrent import Bidirectional, Layer, Stack
 
 SHOWN_SKIPPED, SHOWN_MISTAKES, SHOWN_SOUNDS = 10, 5, 6
@@ -413,8 +415,8 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         data = self.recordings
         sounds = {data.entries[i].name: self.heard(data.waves[i]) for i in shown}
         return [
-            plots.sounds(folder / "sounds.png", sounds, self.rate),
-            plots.confusion(folder / "confusion.png", pairs, model.classes, rates),
+            draw_sounds(folder / "sounds.png", sounds, self.rate),
+            draw_confusion(folder / "confusion.png", pairs, model.classes, rates),
         ]
 
     def remarks(self, model: SequenceClassifier) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import NAMED
 from saiki.data.pairs import Corpus, Pairs, buckets
 from saiki.errors import InputError
@@ -28,6 +28,7 @@ from saiki.nn.attention import Attention
 from saiki.nn.choosing import CHOICES
 from saiki.nn.scores import SCORES
 from saiki.nn.windows import WINDOWS
+from saiki.plots.attention import draw_attention
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
 from saiki.saving.pretrained import of_run
 from saiki.text import BEGIN, END, Text
@@ -429,7 +430,7 @@ class TextToText(Experiment[Translator, Batch]):
             for t in shown
             if t.weights is not None
         ]
-        return [plots.attention(folder / "attention.png", maps)] if maps else []
+        return [draw_attention(folder / "attention.png", maps)] if maps else []
 
 
 SCORE_EQUATIONS = {
