@@ -30,6 +30,7 @@ from compiler.twins import (
     results,
     step_by_step,
 )
+from saiki import CompileError, Recurrent
 
 pytestmark = pytest.mark.filterwarnings("ignore:running step by step:UserWarning")
 
@@ -978,3 +979,17 @@ def test_a_complex_parameter_gets_its_gradient():
     for name, value in results(found, x).items():
         assert torch.allclose(value, expected[name]), name
     assert expected["gradient of cell.e"].abs().min() > 0
+
+
+def test_every_other_feature_beside_all_of_them():
+    """A slice with a step is no run of features, wherever it goes."""
+
+    def step(self, x, h):
+        with torch.no_grad():
+            u = torch.tanh(self.A(h))
+        return torch.cat([u, u[:, ::2]], 1)
+
+    its = cell(step, inputs=5, hidden=8, A=linear(8, 5))
+    assert torch.equal(layer(its)(inputs(5))[0], Recurrent(its, backend="eager")(inputs(5))[0])
+    with pytest.raises(CompileError, match="a slice with a step"):
+        Recurrent(its, backend="cpu")(inputs(5))

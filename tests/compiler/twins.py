@@ -19,7 +19,7 @@ CHILDREN.set_forkserver_preload(["saiki"])
 INPUT, HIDDEN, BATCH, TIME = 3, 4, 5, 6
 TOLERANCE = 1e-10
 OF_PYTORCH = (
-    ".*torch.jit.* is deprecated:DeprecationWarning",
+    ".*torch.jit.* is deprecated",
     ".*should not be instantiated:DeprecationWarning",
     "The .grad attribute of a Tensor:UserWarning",
 )

@@ -198,7 +198,7 @@ def is_slice(node: Node) -> bool:
     """Whether the value is a run of another's features."""
     if node.target is operator.getitem:
         return node.args[0].target is aten.split_with_sizes.default and is_row(node)
-    return node.target in SLICES and is_row(node)
+    return node.target in SLICES and is_row(node) and list(node.args[4:]) in ([], [1])
 
 
 def sliced(node: Node) -> tuple[Node, int]:
