@@ -16,10 +16,10 @@ from saiki.cells import GRU, LSTM
 from saiki.experiments.adder import Adder
 from saiki.models.classifier import SequenceClassifier
 from saiki.nn.mel import LogMel
-from saiki.record import Options
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.run import run
 from saiki.saving.description import Described, describe, make
-from saiki.session import run
 
 SOURCE = """
 import torch, saiki

@@ -4,11 +4,9 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,16 +15,14 @@ from tqdm import tqdm
 from saiki import lens, processes
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, placed
-from saiki.experiments import load
-from saiki.plots.curves import draw_curves, loss_curve
 from saiki.plots.lens import draw_inside
 from saiki.plots.training import draw_training
-from saiki.record import Options, Record, Say, checkpoint, summary_writer
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options, Record, Say, checkpoint, summary_writer
+from saiki.runs.summary import summary
 from saiki.saving import tensors
 from saiki.saving.description import Described, describe
-from saiki.saving.pretrained import WEIGHTS, of_run
-from saiki.summary import summary
+from saiki.saving.pretrained import WEIGHTS
 from saiki.training import Point, StoppedError, Training, device
 
 
@@ -172,52 +168,6 @@ def _judged(experiment: Experiment, model: nn.Module, trouble: str | None) -> Fi
         return None
 
 
-def cross_validate(
-    experiment: Experiment, by: str, folder: RunFolder, options: Options = QUIET
-) -> Outcome:
-    """A run for each fold, each in its own folder below ``folder``, and the means of the figures.
-
-    Raises:
-        InputError: the experiment has no folds of that name.
-    """
-    found: dict[str, Figures] = {}
-    troubles = []
-    for changes in experiment.folds(by):
-        label = ",".join(f"{name}={value}" for name, value in changes.items())
-        if options.say and processes.is_first():
-            options.say(f"\n{label}")
-        fold = RunFolder(folder.path / label.replace("/", "_"))
-        setting = experiment.from_dict({**experiment.to_dict(), **changes})
-        if fold.has_begun:
-            fold.check(setting.name, setting.to_dict())
-        if fold.is_finished:
-            outcome = Outcome(fold, fold.figures, fold.result["stopped"])
-        else:
-            try:
-                outcome = run(setting, fold, None, options)
-            except KeyboardInterrupt as stop:
-                again = f"--cross-validate {by} --out {shlex.quote(str(folder.path))} --resume"
-                said = str(stop).partition("; go on with")[0]
-                raise KeyboardInterrupt(
-                    f"{said}; go on with the same command and {again}"
-                ) from None
-        found[label] = outcome.figures
-        if outcome.trouble:
-            troubles.append(f"{label}: {outcome.trouble}")
-    trouble = "; ".join(troubles) or None
-    if not processes.is_first():
-        return Outcome(folder, {}, trouble)
-    figures: Figures = {}
-    for name in next(iter(found.values())):
-        values = [its[name] for its in found.values() if its.get(name) is not None]
-        if len(values) == len(found):
-            figures[name] = sum(values) / len(values)  # type: ignore[arg-type]
-    for label, its in found.items():
-        figures[f"{experiment.score} {label}"] = its[experiment.score]
-    folder.write_result({**figures, "stopped": trouble})
-    return Outcome(folder, figures, trouble)
-
-
 @contextmanager
 def _pausing(training: Training) -> Iterator[None]:
     """Ctrl-C and SIGTERM let the iteration end first; a second one does not wait."""
@@ -236,57 +186,3 @@ def _pausing(training: Training) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
-    """What differs between runs, line by line; draws their loss curves over each other."""
-    runs = [RunFolder.open(path) for path in folders]
-    width = max(len(str(path)) for path in folders)
-    yield " " * 24 + "  ".join(f"{path!s:>{width}}" for path in folders)
-    for title, tables in (
-        ("settings", [settings_of(run) for run in runs]),
-        ("figures", [run.result for run in runs]),
-    ):
-        yield title
-        for name in dict.fromkeys(name for table in tables for name in table):
-            values = [_shown(table.get(name)) for table in tables]
-            if len(set(values)) > 1:
-                yield f"  {name:<22}" + "  ".join(f"{value:>{width}}" for value in values)
-    lines = {str(run.path): [loss_curve(run.points())] for run in runs}
-    yield str(draw_curves(picture, lines, ylabel="training loss"))
-    experiment = load(settings_of(runs[0])["experiment"])
-    for each in experiment.beside({str(r.path): r.figures for r in runs}, picture.parent):
-        yield str(each)
-
-
-def settings_of(run: RunFolder) -> dict[str, Any]:
-    """The experiment and its knobs, as the run recorded them."""
-    config = run.config
-    knobs = config.get("knobs")
-    if "experiment" not in config or not isinstance(knobs, dict):
-        raise InputError(f"{run.path / 'config.json'} is not the record of a run")
-    return {"experiment": config["experiment"], **knobs}
-
-
-def _shown(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "–" if value is None else str(value)
-
-
-def reopen(path: Path) -> tuple[Experiment, nn.Module]:
-    """The experiment and the trained model of a run folder.
-
-    Raises:
-        InputError: there is no run, or its files are damaged or do not fit each other.
-    """
-    run = RunFolder.open(path)
-    experiment, recorded = setting_of(run), settings_of(run)
-    model, about = of_run(path)
-    if about.get("run") != [recorded.pop("experiment"), recorded]:
-        raise InputError(f"{path / WEIGHTS} does not hold the weights of this run, but of another")
-    return experiment, model
-
-
-def setting_of(run: RunFolder) -> Experiment:
-    """The experiment of a run, with its knobs."""
-    settings = settings_of(run)
-    return load(settings.pop("experiment")).from_dict(settings)
