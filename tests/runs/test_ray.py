@@ -93,7 +93,7 @@ def shared(tmp_path_factory):
         patch.setenv("TMPDIR", str(there))
         small = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 * 2**20}
         patch.setattr(ray, "init", functools.partial(ray.init, **small))
-        with cluster.joined("local", jobs=2) as run:
+        with cluster.joined("local", at_a_time=2) as run:
             yield run, there
 
 

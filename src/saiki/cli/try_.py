@@ -4,34 +4,14 @@ import os
 import shlex
 from pathlib import Path
 
-from saiki.cli.common import count, experiment_parser, say
+from saiki.cli.common import Parser, count, experiment_parser, say
 from saiki.errors import InputError
+
+DEFAULT_JOBS = os.cpu_count() or 1
 
 
 def main(words: list[str]) -> int:
-    parser = experiment_parser(
-        "try",
-        "Run a grid of settings, each with several seeds, and compare them. Without a grid: the\n"
-        "settings that decide the experiment's claims. Each claim that the runs decide is printed\n"
-        "as held or not held.",
-        words,
-    )
-    parser.add_argument("grid", nargs="*", metavar="knob=a,b,c", help="values to try; their grid")
-    parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
-    parser.add_argument("--seeds", type=count, default=3, help="runs of each setting (3)")
-    jobs = os.cpu_count() or 1
-    help = f"runs at a time ({jobs}; on a Ray cluster as many as it has CPUs)"
-    parser.add_argument("--jobs", type=count, help=help)
-    help = (
-        "run on a Ray cluster: auto, HOST:PORT, ray://HOST:10001, or local for one on this "
-        "machine; pip install 'saiki[ray]'"
-    )
-    parser.add_argument("--ray", metavar="ADDRESS", help=help)
-    parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
-    help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
-    parser.add_argument("--resume", action="store_true", help=help)
-    parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
-    options = parser.parse_intermixed_args(words)
+    options = _parser(words).parse_intermixed_args(words)
     from saiki.experiments import load
     from saiki.runs import ray, sweep
     from saiki.runs.folder import RunFolder
@@ -50,7 +30,7 @@ def main(words: list[str]) -> int:
     if options.ray:
         machines = ray.joined(options.ray, options.jobs)
     else:
-        machines = sweep.processes(options.jobs or jobs)
+        machines = sweep.processes(options.jobs or DEFAULT_JOBS)
     with machines as runner:
         if options.resume:
             out = RunFolder.resume(options.name, options.out, several=True)
@@ -70,3 +50,28 @@ def main(words: list[str]) -> int:
         print(path)
     print(out.path)
     return 0
+
+
+def _parser(words: list[str]) -> Parser:
+    parser = experiment_parser(
+        "try",
+        "Run a grid of settings, each with several seeds, and compare them. Without a grid: the\n"
+        "settings that decide the experiment's claims. Each claim that the runs decide is printed\n"
+        "as held or not held.",
+        words,
+    )
+    parser.add_argument("grid", nargs="*", metavar="knob=a,b,c", help="values to try; their grid")
+    parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
+    parser.add_argument("--seeds", type=count, default=3, help="runs of each setting (3)")
+    help = f"runs at a time ({DEFAULT_JOBS}; on a Ray cluster as many as it has CPUs)"
+    parser.add_argument("--jobs", type=count, help=help)
+    help = (
+        "run on a Ray cluster: auto, HOST:PORT, ray://HOST:10001, or local for one on this "
+        "machine; pip install 'saiki[ray]'"
+    )
+    parser.add_argument("--ray", metavar="ADDRESS", help=help)
+    parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
+    help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
+    parser.add_argument("--resume", action="store_true", help=help)
+    parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
+    return parser

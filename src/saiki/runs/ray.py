@@ -27,8 +27,8 @@ CANCEL_SECONDS = 10.0
 
 
 @contextmanager
-def joined(address: str, jobs: int | None = None) -> Iterator[Runner]:
-    """Runs on the cluster at ``address``, ``jobs`` at a time, or as many as it has CPUs or GPUs.
+def joined(address: str, at_a_time: int | None = None) -> Iterator[Runner]:
+    """Runs on the cluster at ``address``, so many at a time, or as many as it has CPUs or GPUs.
 
     Each run takes one CPU, and one GPU if there are any and its ``device`` does not say otherwise.
     Workers need saiki, and the recordings an exercise is about, on their own disks.
@@ -49,18 +49,18 @@ def joined(address: str, jobs: int | None = None) -> Iterator[Runner]:
         remote = ray.remote(num_cpus=1, num_gpus=gpus)(_run)
         return remote.remote(job, _files(job.folder.path), sys.argv)
 
-    def runner(given: Sequence[Job]) -> Iterator[Job]:
-        left = deque(given)
+    def runner(jobs: Sequence[Job]) -> Iterator[Job]:
+        left = deque(jobs)
         while left or running:
-            while left and len(running) < (jobs or len(given)):
+            while left and len(running) < (at_a_time or len(jobs)):
                 job = left.popleft()
                 running[submit(job)] = job
             (ended, *_), _ = ray.wait(list(running))
             job = running.pop(ended)
-            _write(job.folder.path, _result(ended, job))
+            _write(job.folder.path, result(ended, job))
             yield job
 
-    def _result(ended: Any, job: Job) -> Files:
+    def result(ended: Any, job: Job) -> Files:
         try:
             files: Files = ray.get(ended)
         except ray.exceptions.RayError as error:

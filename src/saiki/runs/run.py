@@ -66,41 +66,15 @@ def run(
     training = Training(experiment, experiment.model())
     record = Record(training, folder, options)
     record.restore(left)
-    if say and (opening := experiment.opening()):
-        say(opening + "\n")
-    if say and training.step == 0:
-        say(summary(training.model, placed(experiment.example(), training.model)) + "\n")
-    elif say:
-        say(f"goes on from iteration {training.step}")
-    trouble = None
-    with (
-        _pausing(training),
-        tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar,
-    ):
-
-        def on_point(point: Point) -> None:
-            record.add(point)
-            bar.update(point.step - bar.n)
-            if say and record.is_shown(point):
-                bar.clear()
-                shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
-                sample = experiment.sample(training.model)
-                say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
-
-        try:
-            training.run(on_point, record.keep, options.watch)
-        except StoppedError as stopped:
-            trouble = str(stopped)
+    if say:
+        _introduce(training, say)
+    trouble = _train(record, say)
     if trouble is None:
         record.save()
         if not training.has_ended:
-            count = processes.count()
-            program = f"torchrun --nproc-per-node {count} -m saiki" if count > 1 else "saiki"
-            lens_too = " --lens" if options.watch else ""
             raise KeyboardInterrupt(
                 f"stopped after iteration {training.step}, and nothing is lost; go on with: "
-                f"{program} run {experiment.name} --out {shlex.quote(str(folder.path))} --resume"
-                + lens_too
+                + _command_to_go_on(record)
             )
     if not processes.is_first():
         return Outcome(folder, {}, trouble)
@@ -120,6 +94,49 @@ def refuse(experiment: Experiment, options: Options, cross_validate: str | None 
 
 def _command() -> list[str]:
     return ["saiki", *sys.argv[1:]]
+
+
+def _command_to_go_on(record: Record) -> str:
+    count = processes.count()
+    program = f"torchrun --nproc-per-node {count} -m saiki" if count > 1 else "saiki"
+    out = shlex.quote(str(record.folder.path))
+    watch = " --lens" if record.options.watch else ""
+    return f"{program} run {record.experiment.name} --out {out} --resume{watch}"
+
+
+def _introduce(training: Training, say: Say) -> None:
+    """Say what the data are, and the layers of the model or from where the training goes on."""
+    experiment, model = training.experiment, training.model
+    if opening := experiment.opening():
+        say(opening + "\n")
+    if training.step == 0:
+        say(summary(model, placed(experiment.example(), model)) + "\n")
+    else:
+        say(f"goes on from iteration {training.step}")
+
+
+def _train(record: Record, say: Say | None) -> str | None:
+    """Train until the end or a pause; the sentence that says why it stopped in trouble."""
+    training, experiment = record.training, record.experiment
+    with (
+        _pausing(training),
+        tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar,
+    ):
+
+        def on_point(point: Point) -> None:
+            record.add(point)
+            bar.update(point.step - bar.n)
+            if say and record.is_shown(point):
+                bar.clear()
+                shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
+                sample = experiment.sample(training.model)
+                say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
+
+        try:
+            training.run(on_point, record.keep, record.options.watch)
+        except StoppedError as stopped:
+            return str(stopped)
+    return None
 
 
 def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:

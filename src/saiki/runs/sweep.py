@@ -128,16 +128,18 @@ def run_all(
 
 
 @contextmanager
-def processes(jobs: int) -> Iterator[Runner]:
-    """Runs in processes of their own on this machine, ``jobs`` at a time."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+def processes(at_a_time: int) -> Iterator[Runner]:
+    """Runs in processes of their own on this machine, so many at a time."""
+    threads = max(1, (os.cpu_count() or 1) // at_a_time)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
+    pool = ProcessPoolExecutor(at_a_time, context, _begin, (threads,))
 
-    def runner(given: Sequence[Job]) -> Iterator[Job]:
-        left, running = deque(given), dict[Future[None], Job]()
+    def runner(jobs: Sequence[Job]) -> Iterator[Job]:
+        left, running = deque(jobs), dict[Future[None], Job]()
         while left or running:
-            while left and len(running) < jobs:  # what waits in a queue could not be called off
+            while (
+                left and len(running) < at_a_time
+            ):  # what waits in a queue could not be called off
                 job = left.popleft()
                 running[pool.submit(job.run)] = job
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
