@@ -63,6 +63,12 @@ def test_a_class_is_registered_under_its_own_name_or_the_one_it_asks_for():
     assert type(make(described).cell) is named
 
 
+@pytest.mark.parametrize("name", ["''", "3"])
+def test_a_name_that_is_no_text_is_refused(name):
+    with pytest.raises(InputError, match=f"the name of Nameless must be text, got {name}"):
+        defined("Nameless", "registering", keywords=f", name={name}")
+
+
 def test_a_subclass_does_not_take_the_name_of_its_base():
     class Inheriting(LSTM):
         pass
