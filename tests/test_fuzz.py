@@ -11,7 +11,7 @@ import time
 import pytest
 
 from saiki import cli
-from saiki.record import CHECKPOINT
+from saiki.runs.record import CHECKPOINT
 
 SMALL = [
     *("--iterations", "30", "--bits", "4", "--longer-bits", "4", "--hidden-size", "4"),

@@ -134,3 +134,10 @@ def test_the_dictionary_goes_through_json_and_makes_the_same_knobs():
 def test_a_setting_cannot_be_changed_afterwards():
     with pytest.raises(FrozenInstanceError):
         Oven().trays = 9
+
+
+def test_some_knobs_are_changed_and_checked_anew():
+    oven = Oven(trays=1, label="bread")
+    assert oven.changed({"heat_from": "above"}) == Oven(1, label="bread", heat_from="above")
+    with pytest.raises(InputError, match="heat from above is for one tray"):
+        oven.changed({"heat_from": "above", "trays": 2})

@@ -134,5 +134,9 @@ class Knobs:
         """From ``config.json`` or a preset; an unknown name is an error."""
         return cls(**{cls.knob(name).name: value for name, value in values.items()})
 
+    def changed(self, values: Mapping[str, Any]) -> Self:
+        """The same knobs but for these."""
+        return self.from_dict({**self.to_dict(), **values})
+
     def to_dict(self) -> dict[str, Value]:
         return dataclasses.asdict(self)

@@ -5,12 +5,13 @@ import re
 
 import pytest
 
-from saiki import session
 from saiki.data.dates import dates, forms
 from saiki.errors import InputError
 from saiki.experiments.date import Date
-from saiki.record import Options
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.reopen import reopen
+from saiki.runs.run import run
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,9 @@ def test_it_learns_to_read_dates(tmp_path):
         languages="en_US de", first_year=2000, last_year=2009, pairs=3_000, epochs=6.0,
         hidden_size=64, embedding_size=32, learning_rate=0.01, updates=0, device="cpu",
     )  # fmt: skip
-    outcome = session.run(experiment, RunFolder.create("date", tmp_path / "run"), None, Options())
+    outcome = run(experiment, RunFolder.create("date", tmp_path / "run"), None, Options())
     assert outcome.figures["exact_match"] > 0.8
     assert {"exact_match_en_US", "exact_match_de"} <= set(outcome.figures)
-    again, model = session.reopen(tmp_path / "run")
+    again, model = reopen(tmp_path / "run")
     answer = again.predict(model, "März")
     assert re.fullmatch(r"[\d-]*", answer["output"])

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from saiki import cli, processes, session
+from saiki import cli, processes
 from saiki.cells import LSTM
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.masked_lm import MaskedLanguage
 from saiki.models.encoder import Encoder
 from saiki.recurrent import Bidirectional
+from saiki.runs.reopen import reopen
 from saiki.text import END, MASK, PAD, UNKNOWN, Vocabulary
 
 NAMES = ["ann", "bob", "cleo", "dan", "eve", "finn"]
@@ -313,7 +314,7 @@ def test_a_run_leaves_its_curve_and_its_pictures(runs):
 
 def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsys):
     folder = shutil.copytree(runs["true"], tmp_path / "run")
-    experiment, model = session.reopen(folder)
+    experiment, model = reopen(folder)
     first, both = (
         "Then [MASK] and eve sees 0 bob now.",
         "Now eve and eve [MASK] 1 bob once [MASK]",
@@ -341,7 +342,7 @@ def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsy
 
 
 def test_many_are_answered_around_one_that_cannot_be(runs):
-    experiment, model = session.reopen(runs["true"])
+    experiment, model = reopen(runs["true"])
     texts = ["ann sees [MASK]", "nothing", "[MASK] knows"]
     answers = experiment.predict_all(model, texts)
     assert [isinstance(a, InputError) for a in answers] == [False, True, False]
@@ -352,7 +353,7 @@ def test_many_are_answered_around_one_that_cannot_be(runs):
 
 
 def test_what_is_said_of_the_text_and_of_the_model(runs):
-    experiment, model = session.reopen(runs["true"])
+    experiment, model = reopen(runs["true"])
     opening = experiment.opening()
     assert "761 sentences to learn from" in opening
     assert f"{experiment.unigram['unigram_perplexity']:.1f}" in opening
@@ -364,7 +365,7 @@ def test_what_is_said_of_the_text_and_of_the_model(runs):
 
 
 def test_an_encoder_begins_with_what_the_run_has_learned(runs):
-    _, model = session.reopen(runs["true"])
+    _, model = reopen(runs["true"])
     vocabulary = Vocabulary(["bob", "ann", "whale"])
     encoder = Encoder(len(vocabulary), 32, Bidirectional(LSTM(32, 32))).eval()
     assert model.hand_over(encoder, vocabulary) == 2

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from saiki import cli, processes, session
+from saiki import cli, processes
 from saiki.data.typos import KINDS, edit_distance, mend, mistype
 from saiki.errors import InputError
 from saiki.experiments import proofread
 from saiki.experiments.proofread import HELD_RATE, Proofread
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.reopen import reopen
 from saiki.text import END, SPECIAL
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "seven", "birds", "sing"]
@@ -216,7 +217,7 @@ def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
     assert result["mended"] > 0.75
     assert result["false_alarms"] < 3
     assert result["character_error_rate_after"] < result["character_error_rate_before"] / 3
-    experiment, model = session.reopen(learned)
+    experiment, model = reopen(learned)
     test = experiment.test
     texts = [experiment.predict(model, e.text)["output"] for e in test]
     length = sum(len(e.clean) for e in test)
@@ -266,7 +267,7 @@ def test_a_text_is_mended_and_what_was_changed_is_told(learned, capsys):
 
 
 def test_lines_and_their_ends_and_margins_stay(learned):
-    experiment, model = session.reopen(learned)
+    experiment, model = reopen(learned)
     text = "  The quick brown fox\n\n\tseven birds singg.  \r\nover lazy dgos\n"
     answer = experiment.predict(model, text)
     assert answer["output"] == text.replace("singg", "sing").replace("dgos", "dogs")
@@ -277,7 +278,7 @@ def test_lines_and_their_ends_and_margins_stay(learned):
 
 
 def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned):
-    experiment, model = session.reopen(learned)
+    experiment, model = reopen(learned)
     texts = [example.text for example in experiment.test[:20]]
     together = experiment.predict_all(model, texts)
     for text, answer in zip(texts, together, strict=True):
@@ -292,7 +293,7 @@ def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned
 
 
 def test_the_threshold_may_be_changed_at_use(learned):
-    experiment, model = session.reopen(learned)
+    experiment, model = reopen(learned)
     counts = []
     for threshold in (0.05, 0.5, 0.95, 1.0):
         assert "threshold" in experiment.at_use
@@ -327,7 +328,7 @@ def test_a_run_leaves_pictures_curves_and_words(learned):
     points = RunFolder(learned).points()
     assert [point["step"] for point in points] == [250, 500]
     assert {"loss", "validation_loss", "validation_f1", "validation_false_alarms"} <= {*points[0]}
-    experiment, model = session.reopen(learned)
+    experiment, model = reopen(learned)
     opening = experiment.opening()
     assert f"{len(experiment.prose.train):,} characters to learn from" in opening
     lines = experiment.remarks(model).splitlines()
@@ -341,7 +342,7 @@ def test_the_model_is_exported(learned, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = tmp_path / "model.onnx"
     assert cli.main(["export", str(learned), "--onnx", str(path)]) == 0
-    experiment, model = session.reopen(learned)
+    experiment, model = reopen(learned)
     tokens, lengths, *_ = next(experiment.batches())
     exported = onnxruntime.InferenceSession(path)
     names = [node.name for node in exported.get_inputs()]

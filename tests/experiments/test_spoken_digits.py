@@ -12,13 +12,14 @@ import pytest
 import soundfile
 import torch
 
-from saiki import cli, processes, session
+from saiki import cli, processes
 from saiki.data.augment import Augmentation
 from saiki.errors import InputError
 from saiki.experiments import spoken_digits
 from saiki.experiments.spoken_digits import SpokenDigits
 from saiki.nn.mel import LogMel, Samples
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.reopen import reopen
 from saiki.training import Training
 
 PITCHES = {"low": 300, "middle": 700, "high": 1_500}
@@ -615,7 +616,7 @@ def test_files_are_answered_around_one_that_is_broken(run_folder, tones, tmp_pat
 
 
 def test_the_reopened_model_needs_no_data(run_folder, tones, tmp_path, capsys):
-    again, model = session.reopen(run_folder)
+    again, model = reopen(run_folder)
     assert not model.training
     assert "recordings" not in vars(again)
     path = str(tone(tmp_path / "1.wav", 700, 1))
@@ -654,7 +655,7 @@ def test_the_exported_model_takes_waves_and_says_the_classes(tones, tmp_path):
     assert cli.main(["export", str(folder), "--onnx", str(path)]) == 0
     exported = onnxruntime.InferenceSession(path)
     said = exported.get_modelmeta().custom_metadata_map
-    experiment, model = session.reopen(folder)
+    experiment, model = reopen(folder)
     assert json.loads(said["classes"]) == list(model.classes)
     assert int(said["rate"]) == model.rate
     recordings = experiment.recordings

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from saiki import cli, session
+from saiki import cli
 from saiki.errors import InputError
 from saiki.experiments.translate import CLASSES, Translate
 from saiki.models.decoding import Search
-from saiki.record import Options
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.reopen import reopen
+from saiki.runs.run import _judged, run
 from saiki.training import Training
 
 WORDS = {"eins": "一", "zwei": "二", "drei": "三", "vier": "四", "fünf": "五", "sechs": "六"}
@@ -185,7 +187,7 @@ def test_wrong_settings_are_refused(table):
 
 
 def test_the_greedy_figure_is_that_of_greedy_decoding(finished):
-    experiment, model = session.reopen(finished)
+    experiment, model = reopen(finished)
     held = experiment.corpus.development
     written = experiment.written(model, held, Search("greedy"))
     result = RunFolder.open(finished).result
@@ -232,20 +234,20 @@ def test_a_training_that_explodes_ends_with_its_weights_and_a_sentence(table, tm
            "clip_norm": 0.0, "updates": 0, "average": 0.0},
     )  # fmt: skip
     folder = RunFolder.create("translate", tmp_path / "run")
-    outcome = session.run(experiment, folder, None, Options())
+    outcome = run(experiment, folder, None, Options())
     assert outcome.trouble
     assert not outcome.figures["dev_bleu"]
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
 def test_weights_that_are_no_numbers_are_told_and_have_no_figures(finished):
-    experiment, model = session.reopen(finished)
+    experiment, model = reopen(finished)
     with torch.no_grad():
         model.members[0].decoder.combine.weight.fill_(np.nan)
     assert np.isnan(experiment.monitor(model)["dev_bleu_greedy"])
-    assert session._judged(experiment, model, "it exploded") is None
+    assert _judged(experiment, model, "it exploded") is None
     with pytest.raises(InputError, match="got nan"):
-        session._judged(experiment, model, None)
+        _judged(experiment, model, None)
 
 
 def test_input_feeding_learns_in_mixed_precision(table):

@@ -16,10 +16,10 @@ from saiki.cells import GRU, LSTM
 from saiki.experiments.adder import Adder
 from saiki.models.classifier import SequenceClassifier
 from saiki.nn.mel import LogMel
-from saiki.record import Options
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.run import run
 from saiki.saving.description import Described, describe, make
-from saiki.session import run
 
 SOURCE = """
 import torch, saiki
@@ -61,6 +61,12 @@ def test_a_class_is_registered_under_its_own_name_or_the_one_it_asks_for():
     assert described["class"] == "recurrent.v1"
     assert described["arguments"]["cell"]["class"] == "registering.named.v3"
     assert type(make(described).cell) is named
+
+
+@pytest.mark.parametrize("name", ["''", "3"])
+def test_a_name_that_is_no_text_is_refused(name):
+    with pytest.raises(InputError, match=f"the name of Nameless must be text, got {name}"):
+        defined("Nameless", "registering", keywords=f", name={name}")
 
 
 def test_a_subclass_does_not_take_the_name_of_its_base():

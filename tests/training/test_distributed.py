@@ -52,7 +52,8 @@ def test_two_processes_go_on_where_they_were_stopped(tmp_path):
     # the second process is interrupted, and both must stop after the same iteration
     code = (
         "import sys\n"
-        "from saiki import cli, record, processes\n"
+        "from saiki import cli, processes\n"
+        "from saiki.runs import record\n"
         "keep = record.Record.keep\n"
         "def stop(its):\n"
         "    keep(its)\n"

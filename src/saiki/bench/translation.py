@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from saiki import session
 from saiki.bench.cells import Row, row
 from saiki.bench.harness import Step, interleaved
 from saiki.cell import Cell
@@ -18,6 +17,7 @@ from saiki.models.decoder import Decoder
 from saiki.models.decoding import Search
 from saiki.models.translator import Translator
 from saiki.recurrent import Recurrent
+from saiki.runs.reopen import reopen
 
 BATCHES = 20
 """Timed together, one after the other: sentences have many lengths."""
@@ -127,7 +127,7 @@ def decoding(run: Path, repeats: int) -> Iterator[Row]:
     Raises:
         InputError: the run is not of the exercise.
     """
-    experiment, model = session.reopen(run)
+    experiment, model = reopen(run)
     if not isinstance(experiment, Translate):
         raise InputError(f"{run} is a run of {experiment.name}; give one of translate")
     translator = cast(Translator, model)

@@ -36,6 +36,8 @@ class Described:
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if name is not None and not (isinstance(name, str) and name):
+            raise InputError(f"the name of {cls.__name__} must be text, got {name!r}")
         cls.registered_name = cls.__name__ if name is None else name
         _registry.setdefault(cls.registered_name, {})[_place(cls)] = cls
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from saiki.errors import InputError, SaikiError
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
 
 
 @pytest.fixture(autouse=True)

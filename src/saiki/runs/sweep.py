@@ -19,21 +19,21 @@ from typing import Any, cast
 import torch
 from tqdm import tqdm
 
-from saiki import session
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
 from saiki.plots.curves import draw_curves, loss_curve
-from saiki.record import Options
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.run import run
 
 Changes = dict[str, Value]
-Row = dict[str, Value | float | None]
+Line = dict[str, Value | float | None]
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """One run of a sweep: all that a process needs to know of it."""
 
     experiment: Experiment
@@ -42,7 +42,7 @@ class Task:
     watch: bool
 
     def run(self) -> None:
-        session.run(self.experiment, self.folder, self.preset, Options(watch=self.watch))
+        run(self.experiment, self.folder, self.preset, Options(watch=self.watch))
 
     @property
     def figures(self) -> Figures:
@@ -50,8 +50,8 @@ class Task:
         return self.folder.figures | {"stopped": float(self.folder.result["stopped"] is not None)}
 
 
-Runner = Callable[[Sequence[Task]], Iterator[Task]]
-"""Runs tasks, several at a time, and yields each of them when its folder is finished."""
+Runner = Callable[[Sequence[Job]], Iterator[Job]]
+"""Runs jobs, several at a time, and yields each of them when its folder is finished."""
 
 
 @dataclass(frozen=True)
@@ -101,52 +101,54 @@ def settings(
 
 
 def run_all(
-    rows: Sequence[Setting], out: RunFolder, preset: str | None, watch: bool, run: Runner
+    rows: Sequence[Setting], out: RunFolder, preset: str | None, watch: bool, runner: Runner
 ) -> list[Trial]:
-    """Have ``run`` do every seed of every setting below ``out``, but for those finished there."""
-    tasks = [
+    """Have every seed of every setting done below ``out``, but for those finished there."""
+    jobs = [
         [
-            Task(member, RunFolder(out.path / folder_name(row, seed)), preset, watch)
+            Job(member, RunFolder(out.path / folder_name(row, seed)), preset, watch)
             for seed, member in enumerate(row.experiments)
         ]
         for row in rows
     ]
-    every = [task for its in tasks for task in its]
-    left = [task for task in every if not task.folder.is_finished]
-    for task in every:
-        if task.folder.has_begun:
-            task.folder.check(task.experiment.name, task.experiment.to_dict())
+    every = [job for its in jobs for job in its]
+    left = [job for job in every if not job.folder.is_finished]
+    for job in every:
+        if job.folder.has_begun:
+            job.folder.check(job.experiment.name, job.experiment.to_dict())
     with tqdm(
         total=len(every), initial=len(every) - len(left), unit="run", disable=None, leave=False
     ) as bar:
-        for _ in run(left):
+        for _ in runner(left):
             bar.update()
     return [
-        Trial(row.experiments[0].to_dict(), tuple(task.figures for task in its))
-        for row, its in zip(rows, tasks, strict=True)
+        Trial(row.experiments[0].to_dict(), tuple(job.figures for job in its))
+        for row, its in zip(rows, jobs, strict=True)
     ]
 
 
 @contextmanager
-def processes(jobs: int) -> Iterator[Runner]:
-    """Runs in processes of their own on this machine, ``jobs`` at a time."""
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+def processes(at_a_time: int) -> Iterator[Runner]:
+    """Runs in processes of their own on this machine, so many at a time."""
+    threads = max(1, (os.cpu_count() or 1) // at_a_time)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, context, _begin, (threads,))
+    pool = ProcessPoolExecutor(at_a_time, context, _begin, (threads,))
 
-    def run(tasks: Sequence[Task]) -> Iterator[Task]:
-        left, running = deque(tasks), dict[Future[None], Task]()
+    def runner(jobs: Sequence[Job]) -> Iterator[Job]:
+        left, running = deque(jobs), dict[Future[None], Job]()
         while left or running:
-            while left and len(running) < jobs:  # what waits in a queue could not be called off
-                task = left.popleft()
-                running[pool.submit(task.run)] = task
+            while (
+                left and len(running) < at_a_time
+            ):  # what waits in a queue could not be called off
+                job = left.popleft()
+                running[pool.submit(job.run)] = job
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
                 future.result()
                 yield running.pop(future)
 
     try:
-        yield run
+        yield runner
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -161,7 +163,7 @@ def folder_name(row: Setting, seed: int) -> str:
     return ",".join([*(f"{k}={v}" for k, v in row.changes.items()), f"seed={seed}"])
 
 
-def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Row]:
+def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Line]:
     """What each setting changed, then mean and standard deviation over seeds of each figure.
 
     The deviation is that of a sample (n − 1), and 0 for one seed. A figure that some run lacks, or
@@ -169,7 +171,7 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Row]:
     """
     found = []
     for row, trial in zip(rows, trials, strict=True):
-        line: Row = dict(row.changes)
+        line: Line = dict(row.changes)
         for figure in trial.results[0]:
             values = trial.values(figure)
             finite = all(math.isfinite(v) for v in values)
@@ -180,7 +182,7 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Row]:
     return found
 
 
-def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Row]) -> list[Path]:
+def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Line]) -> list[Path]:
     """Write ``table.json``, ``table.csv``, the loss curves of all settings over each other, and the
     pictures of the experiment itself."""
     buffer = io.StringIO()
@@ -241,7 +243,7 @@ def _identity(experiment: Experiment) -> str:
     return to_json({name: value for name, value in knobs.items() if name != "seed"})
 
 
-def show(lines: Sequence[Row], figures: Sequence[str], say: Callable[[str], None]) -> None:
+def show(lines: Sequence[Line], figures: Sequence[str], say: Callable[[str], None]) -> None:
     """Print the table as columns: the varied knobs, then mean ± deviation of ``figures``."""
     knobs = list(
         dict.fromkeys(n for line in lines for n in line if not n.endswith(("_mean", "_std")))
@@ -255,7 +257,7 @@ def show(lines: Sequence[Row], figures: Sequence[str], say: Callable[[str], None
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _mean_and_deviation(line: Row, figure: str) -> str:
+def _mean_and_deviation(line: Line, figure: str) -> str:
     mean, deviation = line.get(f"{figure}_mean"), line.get(f"{figure}_std")
     if not isinstance(mean, float | int) or not isinstance(deviation, float | int):
         return "not finite"

@@ -11,7 +11,7 @@ from typing import Any
 from saiki import lens, processes
 from saiki.errors import InputError
 from saiki.experiment import Experiment
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
 from saiki.saving import tensors
 from saiki.training import Point, Training
 

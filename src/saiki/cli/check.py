@@ -1,4 +1,4 @@
-"""Checks from the shell: of built-in cells, of cells in a user's file, of an experiment's model."""
+"""``saiki check``: proofs of built-in cells, of yours, and of the models of experiments."""
 
 import importlib.util
 import sys
@@ -6,23 +6,51 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from saiki import proof
-from saiki.bench.cells import beside_eager
-from saiki.cell import Cell
-from saiki.cells import VARIANTS
+from saiki.cli.common import Parser, count
 from saiki.errors import InputError, SaikiError
-from saiki.experiments import HOMES, load
-from saiki.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from saiki.cell import Cell
+    from saiki.proof import Report
 
 
-def check(
+def main(words: list[str]) -> int:
+    parser = Parser(
+        "check",
+        "Prove gradients right against finite differences, padding and reversal, in float64.",
+        "examples:\n"
+        "  saiki check lstm                     the built-in cell in every variant\n"
+        "  saiki check my_cell.py:MyCell        a cell of yours\n"
+        "  saiki check adder --preset report    an experiment's model and its loss",
+    )
+    parser.add_argument("target", metavar="TARGET", help="rnn, lstm, gru, FILE.py:Cell or NAME")
+    parser.add_argument("--preset", help="settings of the experiment")
+    parser.add_argument("--input-size", type=count, default=3, help="of a cell of yours (3)")
+    parser.add_argument("--hidden-size", type=count, default=5, help="of a cell of yours (5)")
+    options = parser.parse_args(words)
+    if options.preset and ":" in options.target:
+        parser.error("--preset goes with the name of an experiment")
+    passed = True
+    for report in reports(options.target, options.preset, options.input_size, options.hidden_size):
+        print(report)
+        passed &= report.passed
+    return 0 if passed else 1
+
+
+def reports(
     target: str, preset: str | None, input_size: int, hidden_size: int
-) -> Iterator[proof.Report]:
+) -> "Iterator[Report]":
     """The proofs of a built-in family, of the cells of a file, or of an experiment's model."""
+    import torch
+
+    from saiki import proof
+    from saiki.bench.cells import beside_eager
+    from saiki.cells import VARIANTS
+    from saiki.experiments import HOMES, load
+    from saiki.recurrent import Recurrent
+
     if target in VARIANTS:
         for name, variant in VARIANTS[target].items():
             yield replace(proof.check(variant(input_size, hidden_size)), title=name)
@@ -35,7 +63,9 @@ def check(
             except SaikiError:
                 raise
             except Exception as error:  # whatever a user's own code may raise
-                raise InputError(f"{cell.__name__} does not run: {_told(error)}") from error
+                raise InputError(
+                    f"{cell.__name__} does not run: {_error_and_line(error)}"
+                ) from error
             yield replace(report, notes=(*report.notes, *notes))
     elif target in HOMES:
         experiment = load(target).from_dict(load(target).preset(preset))
@@ -55,6 +85,8 @@ def check(
 
 def doubled(batch: Any) -> Any:
     """A batch with its floating-point tensors in float64."""
+    import torch
+
     if batch is None:
         return None
     if isinstance(batch, torch.Tensor):
@@ -62,12 +94,14 @@ def doubled(batch: Any) -> Any:
     return tuple(doubled(part) for part in batch)
 
 
-def cells_in(target: str) -> list[type[Cell]]:
+def cells_in(target: str) -> "list[type[Cell]]":
     """The cell ``FILE.py:Cell``, or every cell that ``FILE.py`` defines.
 
     Raises:
         InputError: there is no such file or cell, or the file does not run.
     """
+    from saiki.cell import Cell
+
     file, _, name = target.partition(":")
     path = Path(file)
     if not path.is_file():
@@ -81,7 +115,7 @@ def cells_in(target: str) -> list[type[Cell]]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's own code may raise
-        raise InputError(f"{file} does not run: {_told(error)}") from error
+        raise InputError(f"{file} does not run: {_error_and_line(error)}") from error
     finally:
         sys.path.remove(str(path.parent.resolve()))
     found = {
@@ -96,7 +130,7 @@ def cells_in(target: str) -> list[type[Cell]]:
     return [found[name]] if name else list(found.values())
 
 
-def _told(error: Exception) -> str:
+def _error_and_line(error: Exception) -> str:
     """An error of a user's own code: what it says and at which line."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "site-packages" not in f.filename and "/saiki/" not in f.filename]

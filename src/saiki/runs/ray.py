@@ -16,8 +16,8 @@ import torch
 
 from saiki.errors import InputError, SaikiError
 from saiki.files import TEMPORARY, write_bytes
-from saiki.runs import RunFolder
-from saiki.sweep import Runner, Task
+from saiki.runs.folder import RunFolder
+from saiki.runs.sweep import Job, Runner
 
 Files = dict[str, bytes]
 """What a run folder holds, by the path in it."""
@@ -27,8 +27,8 @@ CANCEL_SECONDS = 10.0
 
 
 @contextmanager
-def joined(address: str, jobs: int | None = None) -> Iterator[Runner]:
-    """Runs on the cluster at ``address``, ``jobs`` at a time, or as many as it has CPUs or GPUs.
+def joined(address: str, at_a_time: int | None = None) -> Iterator[Runner]:
+    """Runs on the cluster at ``address``, so many at a time, or as many as it has CPUs or GPUs.
 
     Each run takes one CPU, and one GPU if there are any and its ``device`` does not say otherwise.
     Workers need saiki, and the recordings an exercise is about, on their own disks.
@@ -42,36 +42,36 @@ def joined(address: str, jobs: int | None = None) -> Iterator[Runner]:
     """
     ray = _connect(address)
     has_gpu = ray.cluster_resources().get("GPU", 0) >= 1
-    running: dict[Any, Task] = {}
+    running: dict[Any, Job] = {}
 
-    def submit(task: Task) -> Any:
-        gpus = int(has_gpu and task.experiment.device in ("auto", "cuda"))
+    def submit(job: Job) -> Any:
+        gpus = int(has_gpu and job.experiment.device in ("auto", "cuda"))
         remote = ray.remote(num_cpus=1, num_gpus=gpus)(_run)
-        return remote.remote(task, _files(task.folder.path), sys.argv)
+        return remote.remote(job, _files(job.folder.path), sys.argv)
 
-    def run(tasks: Sequence[Task]) -> Iterator[Task]:
-        left = deque(tasks)
+    def runner(jobs: Sequence[Job]) -> Iterator[Job]:
+        left = deque(jobs)
         while left or running:
-            while left and len(running) < (jobs or len(tasks)):
-                task = left.popleft()
-                running[submit(task)] = task
+            while left and len(running) < (at_a_time or len(jobs)):
+                job = left.popleft()
+                running[submit(job)] = job
             (ended, *_), _ = ray.wait(list(running))
-            task = running.pop(ended)
-            _write(task.folder.path, _result(ended, task))
-            yield task
+            job = running.pop(ended)
+            _write(job.folder.path, result(ended, job))
+            yield job
 
-    def _result(ended: Any, task: Task) -> Files:
+    def result(ended: Any, job: Job) -> Files:
         try:
             files: Files = ray.get(ended)
         except ray.exceptions.RayError as error:
             if isinstance(cause := getattr(error, "cause", None), SaikiError):
                 raise cause from None
             *_, reason = str(error).strip().splitlines()
-            raise SaikiError(f"{task.folder.path.name} failed on the cluster: {reason}") from error
+            raise SaikiError(f"{job.folder.path.name} failed on the cluster: {reason}") from error
         return files
 
     try:
-        yield run
+        yield runner
     finally:
         for reference in running:
             ray.cancel(reference)
@@ -118,14 +118,14 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
 
 
-def _run(task: Task, files: Mapping[str, bytes], command: Sequence[str]) -> Files:
-    """Do a task in a folder of its own on the worker; takes and returns the run folder's files."""
+def _run(job: Job, files: Mapping[str, bytes], command: Sequence[str]) -> Files:
+    """Do a job in a folder of its own on the worker; takes and returns the run folder's files."""
     sys.argv = [*command]  # which the run records
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder, files)
-        replace(task, folder=RunFolder(folder)).run()
+        replace(job, folder=RunFolder(folder)).run()
         return _files(folder)
 
 

@@ -7,7 +7,7 @@ from saiki import Bidirectional
 from saiki.cells import LSTM
 from saiki.models import SequenceClassifier
 from saiki.nn.mel import Samples
-from saiki.summary import summary
+from saiki.runs.summary import summary
 
 
 class Late(nn.Module):

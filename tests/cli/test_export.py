@@ -1,7 +1,5 @@
 """``saiki export``: the model of a run as a file, and what stands in the way."""
 
-import contextlib
-import io
 import sys
 
 import numpy as np
@@ -9,23 +7,15 @@ import onnxruntime
 import pytest
 import torch
 
-from saiki import cli, session
+from commands import saiki
+from saiki.runs.reopen import reopen
 
 SMALL = ["--iterations", "20", "--bits", "4", "--longer-bits", "4", "--hidden-size", "4"]
 
 
-def saiki(*words):
-    """Exit code and lines of one command."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = cli.main([str(word) for word in words])
-    return code, out.getvalue().splitlines(), err.getvalue().splitlines()
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path):
     """A finished run whose cell has a step with a derivative of its own."""
-    monkeypatch.chdir(tmp_path)
     assert saiki("run", "adder", "--preset", "wrong-derivative", *SMALL, "--out", "run")[0] == 0
     return tmp_path / "run"
 
@@ -36,7 +26,7 @@ def test_the_model_of_a_run_is_written_and_computes_the_same(folder, tmp_path):
     x = torch.randint(0, 2, (5, 9, 2)).float()
     (found,) = onnxruntime.InferenceSession(path).run(None, {"bits": x.numpy()})
     with torch.no_grad():
-        wanted = session.reopen(folder)[1](x)
+        wanted = reopen(folder)[1](x)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 

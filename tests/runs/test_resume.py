@@ -11,12 +11,12 @@ import time
 import pytest
 import torch
 
-from saiki import session
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
 from saiki.files import TEMPORARY
-from saiki.record import CHECKPOINT, Options, Record
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import CHECKPOINT, Options, Record
+from saiki.runs.run import run
 from saiki.saving import tensors
 
 KNOBS = {
@@ -61,7 +61,7 @@ def wait_for(path, count, process):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed")
-    session.run(Adder.from_dict(KNOBS), RunFolder(path))
+    run(Adder.from_dict(KNOBS), RunFolder(path))
     return path
 
 
@@ -137,7 +137,7 @@ def cut_after(monkeypatch, step):
 
 
 def outcome(path, knobs, **options):
-    return session.run(Adder.from_dict(knobs), RunFolder(path), None, Options(**options))
+    return run(Adder.from_dict(knobs), RunFolder(path), None, Options(**options))
 
 
 @pytest.mark.parametrize("step", [1, 19, 20, 21, 299, 300])

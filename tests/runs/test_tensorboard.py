@@ -10,17 +10,18 @@ import sys
 import numpy as np
 import pytest
 
-from saiki import cli, session
+from saiki import cli
 from saiki.errors import InputError
 from saiki.experiments.adder import Adder
-from saiki.record import Options
-from saiki.runs import RunFolder
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.run import run as train
 
 SETTING = Adder(iterations=30, bits=4, longer_bits=5, hidden_size=3, log_every=4, seed=1)
 
 
 def run(path, setting=SETTING, **options):
-    return session.run(setting, RunFolder(path), None, Options(**options))
+    return train(setting, RunFolder(path), None, Options(**options))
 
 
 def board(path):

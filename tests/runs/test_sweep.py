@@ -9,12 +9,13 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from saiki import cli, sweep
+from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Claim, Trial
 from saiki.experiments.adder import Adder
 from saiki.plots import canvas
-from saiki.runs import RunFolder
+from saiki.runs import sweep
+from saiki.runs.folder import RunFolder
 
 
 def test_the_grid_is_every_combination_in_the_order_written():
@@ -272,7 +273,7 @@ def test_a_folder_of_something_else_is_no_sweep_to_go_on_with(tmp_path, capsys, 
 
 def test_processes_yield_each_run_as_it_ends_and_pass_its_error_on(tmp_path):
     good, bad = (
-        sweep.Task(
+        sweep.Job(
             Adder(iterations=3, bits=4, longer_bits=4, device=device),
             RunFolder(tmp_path / device),
             None,

@@ -14,13 +14,15 @@ from types import ModuleType
 
 import pytest
 
-from saiki import cli, cluster, sweep
+from saiki import cli
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
-from saiki.record import CHECKPOINT
-from saiki.runs import RunFolder
+from saiki.runs import ray as cluster
+from saiki.runs import sweep
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import CHECKPOINT
+from saiki.runs.sweep import Job
 from saiki.saving import tensors
-from saiki.sweep import Task
 
 KNOBS = {"iterations": 12, "bits": 4, "longer_bits": 5, "log_every": 4, "hidden_size": 3}
 WORDS = ["try", "adder", *(f"{name}={value}" for name, value in KNOBS.items())]
@@ -73,7 +75,7 @@ def test_without_ray_the_sentence_says_what_to_install(tmp_path, monkeypatch):
 
 def test_the_result_is_the_last_file_written(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(cluster, "write", lambda path, save: written.append(path.name))
+    monkeypatch.setattr(cluster, "write_bytes", lambda path, data: written.append(path.name))
     cluster._write(tmp_path, dict.fromkeys(("result.json", "a", "z"), b""))
     assert written == ["a", "z", "result.json"]
 
@@ -91,12 +93,12 @@ def shared(tmp_path_factory):
         patch.setenv("TMPDIR", str(there))
         small = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 * 2**20}
         patch.setattr(ray, "init", functools.partial(ray.init, **small))
-        with cluster.joined("local", jobs=2) as run:
+        with cluster.joined("local", at_a_time=2) as run:
             yield run, there
 
 
 def task(path, **changes):
-    return Task(Adder(**KNOBS | changes), RunFolder(path), "report", False)
+    return Job(Adder(**KNOBS | changes), RunFolder(path), "report", False)
 
 
 def files(path):
@@ -176,7 +178,7 @@ def test_a_worker_without_the_code_is_one_sentence(shared, tmp_path, monkeypatch
     monkeypatch.setattr(module, "Unknown", Unknown, raising=False)
     monkeypatch.setattr(Unknown, "__module__", "elsewhere")
     monkeypatch.setitem(sys.modules, "elsewhere", module)
-    lost = Task(Unknown(**KNOBS), RunFolder(tmp_path / "lost"), None, False)
+    lost = Job(Unknown(**KNOBS), RunFolder(tmp_path / "lost"), None, False)
     with pytest.raises(SaikiError, match=r"^lost failed on the cluster: .*No module named"):
         list(shared[0]([lost]))
 

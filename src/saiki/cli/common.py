@@ -1,0 +1,100 @@
+"""What the commands share: the parser, and flags for knobs.
+
+What a command needs is imported when it runs, so that help is instant.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, NoReturn
+
+from saiki.errors import InputError
+
+if TYPE_CHECKING:
+    from saiki.experiment import Experiment
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and ends with exit code 2."""
+
+    def __init__(self, prog: str, description: str, epilog: str = "") -> None:
+        super().__init__(
+            prog=f"saiki {prog}".strip(),
+            description=description,
+            epilog=epilog,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def experiment_parser(command: str, description: str, words: list[str]) -> Parser:
+    """The parser of a command whose first word names an experiment."""
+    from saiki.experiments import HOMES
+
+    named = bool(words) and not words[0].startswith("-")
+    parser = Parser(f"{command} {words[0]}" if named else command, description)
+    help = f"one of {', '.join(HOMES)}; saiki {command} NAME --help tells more"
+    parser.add_argument("name", metavar="NAME", help=help)
+    return parser
+
+
+def add_knobs(parser: Parser, words: list[str]) -> None:
+    """A flag for every knob of the experiment that ``words`` name, if they name one."""
+    parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
+    if not words or words[0].startswith("-"):
+        return
+    from saiki.experiments import load
+
+    experiment = load(words[0])
+    add_flags(parser, experiment, experiment.knobs())
+
+
+def add_flags(parser: Parser, experiment: "type[Experiment]", names: Iterable[str]) -> None:
+    """A flag for each of these knobs."""
+    from saiki.knobs import Knob, Value
+
+    def parse(knob: Knob) -> Callable[[str], Value]:
+        def parse_one(text: str) -> Value:
+            try:
+                return knob.parse(text)
+            except InputError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
+
+        return parse_one
+
+    group = parser.add_argument_group("knobs")
+    for knob in map(experiment.knob, names):
+        group.add_argument(
+            knob.flag,
+            dest=knob.name,
+            type=parse(knob),
+            default=argparse.SUPPRESS,
+            metavar=knob.type.__name__.upper(),
+            help=f"{knob.help}; {knob.allowed} ({knob.default})".replace("%", "%%"),
+        )
+
+
+def count(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return number
+
+
+def seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds of at least 0, got {text!r}")
+    return number
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,17 @@
+"""``saiki compare``: what differs between runs."""
+
+from pathlib import Path
+
+from saiki.cli.common import Parser
+
+
+def main(words: list[str]) -> int:
+    parser = Parser("compare", "What differs between runs, and their curves over each other.")
+    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders")
+    parser.add_argument("--out", type=Path, default=Path("compare.png"), help="the picture")
+    options = parser.parse_args(words)
+    from saiki.runs.compare import compare
+
+    for line in compare(options.folders, options.out):
+        print(line)
+    return 0

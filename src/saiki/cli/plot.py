@@ -1,0 +1,32 @@
+"""``saiki plot``: pictures of activation functions."""
+
+from pathlib import Path
+
+from saiki.cli.common import Parser
+from saiki.errors import InputError
+
+
+def main(words: list[str]) -> int:
+    from saiki.activations import CATALOGUE
+
+    parser = Parser("plot", "Draw activation functions and their derivatives.")
+    names = ", ".join(("activations", *CATALOGUE))
+    parser.add_argument("name", metavar="NAME", help=f"one of {names}")
+    parser.add_argument("--out", type=Path, help="the picture; NAME.png without it")
+    for parameter in dict.fromkeys(p for a in CATALOGUE.values() for p in a.parameters):
+        owners = ", ".join(a.name for a in CATALOGUE.values() if parameter in a.parameters)
+        parser.add_argument(f"--{parameter}", type=float, help=f"parameter of {owners}")
+    options = parser.parse_args(words)
+    from saiki.plots.activations import draw_activations
+
+    if options.name not in (*CATALOGUE, "activations"):
+        raise InputError(f"there is no activation {options.name!r}; there are {names}")
+    given = {p: getattr(options, p) for p in ("alpha", "beta") if getattr(options, p) is not None}
+    if options.name == "activations":
+        if given:
+            raise InputError(f"name the activation whose {', '.join(given)} is meant")
+        chosen = list(CATALOGUE.values())
+    else:
+        chosen = [CATALOGUE[options.name].with_parameters(**given)]
+    print(draw_activations(options.out or Path(f"{options.name}.png"), chosen))
+    return 0

@@ -1,0 +1,29 @@
+"""``saiki show``: what an experiment is."""
+
+from saiki.cli.common import Parser
+
+
+def main(words: list[str]) -> int:
+    parser = Parser("show", "What an experiment computes, its knobs, its presets and its claims.")
+    parser.add_argument("name", metavar="NAME", help="an experiment; saiki ls lists them")
+    parser.add_argument("--preset", help="the settings whose equations are shown")
+    options = parser.parse_args(words)
+    from saiki.experiments import load
+
+    experiment = load(options.name)
+    values = experiment.preset(options.preset)
+    setting = experiment.from_dict(values)
+    doc = " ".join((experiment.__doc__ or "").split())
+    print(f"{experiment.name}: {experiment.summary}\n\n{doc}\n\n{setting.equations()}\n\nknobs")
+    for knob in experiment.knobs().values():
+        value = getattr(setting, knob.name)
+        print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
+    print("\npresets")
+    for preset, changes in experiment.presets.items():
+        told = ", ".join(f"{k}={v}" for k, v in changes.items()) or "as the knobs are"
+        print(f"  {preset:<18} {told}")
+    if experiment.claims:
+        print("\nclaims, measured by saiki try", experiment.name)
+    for claim in experiment.claims:
+        print(f"  {claim.statement} (preset {claim.preset})")
+    return 0

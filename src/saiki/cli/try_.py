@@ -1,0 +1,77 @@
+"""``saiki try``: a grid of settings, compared, and the claims it decides."""
+
+import os
+import shlex
+from pathlib import Path
+
+from saiki.cli.common import Parser, count, experiment_parser, say
+from saiki.errors import InputError
+
+DEFAULT_JOBS = os.cpu_count() or 1
+
+
+def main(words: list[str]) -> int:
+    options = _parser(words).parse_intermixed_args(words)
+    from saiki.experiments import load
+    from saiki.runs import ray, sweep
+    from saiki.runs.folder import RunFolder
+
+    experiment = load(options.name)
+    if options.grid or options.preset:
+        rows = sweep.settings(
+            experiment, options.preset, sweep.grid(experiment, options.grid), options.seeds
+        )
+    else:
+        rows = sweep.claim_settings(experiment, options.seeds)
+    if not rows:
+        raise InputError(
+            f"{experiment.name} makes no claims; give knobs to vary, such as cell=lstm,gru"
+        )
+    if options.ray:
+        machines = ray.joined(options.ray, options.jobs)
+    else:
+        machines = sweep.processes(options.jobs or DEFAULT_JOBS)
+    with machines as runner:
+        if options.resume:
+            out = RunFolder.resume(options.name, options.out, several=True)
+        else:
+            out = RunFolder.create(options.name, options.out)
+        try:
+            trials = sweep.run_all(rows, out, options.preset, options.lens, runner)
+        except KeyboardInterrupt:
+            again = f"--out {shlex.quote(str(out.path))} --resume"
+            raise KeyboardInterrupt(f"stopped; go on with the same command and {again}") from None
+    lines = sweep.table(rows, trials)
+    pictures = sweep.save(out, rows, lines)
+    sweep.show(lines, (experiment.score, "loss", "seconds"), say)
+    for claim, held, figures in sweep.verdicts(experiment, rows, trials):
+        print(f"{'held    ' if held else 'not held'}  {claim.statement}: {figures}")
+    for path in pictures:
+        print(path)
+    print(out.path)
+    return 0
+
+
+def _parser(words: list[str]) -> Parser:
+    parser = experiment_parser(
+        "try",
+        "Run a grid of settings, each with several seeds, and compare them. Without a grid: the\n"
+        "settings that decide the experiment's claims. Each claim that the runs decide is printed\n"
+        "as held or not held.",
+        words,
+    )
+    parser.add_argument("grid", nargs="*", metavar="knob=a,b,c", help="values to try; their grid")
+    parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
+    parser.add_argument("--seeds", type=count, default=3, help="runs of each setting (3)")
+    help = f"runs at a time ({DEFAULT_JOBS}; on a Ray cluster as many as it has CPUs)"
+    parser.add_argument("--jobs", type=count, help=help)
+    help = (
+        "run on a Ray cluster: auto, HOST:PORT, ray://HOST:10001, or local for one on this "
+        "machine; pip install 'saiki[ray]'"
+    )
+    parser.add_argument("--ray", metavar="ADDRESS", help=help)
+    parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
+    help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
+    parser.add_argument("--resume", action="store_true", help=help)
+    parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
+    return parser

@@ -1,0 +1,55 @@
+"""Cross-validation: a run for each fold, and the means of their figures."""
+
+import shlex
+
+from saiki import processes
+from saiki.experiment import Experiment, Figures
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options
+from saiki.runs.run import QUIET, Outcome, run
+
+
+def cross_validate(
+    experiment: Experiment, by: str, folder: RunFolder, options: Options = QUIET
+) -> Outcome:
+    """A run for each fold, each in its own folder below ``folder``, and the means of the figures.
+
+    Raises:
+        InputError: the experiment has no folds of that name.
+    """
+    found: dict[str, Figures] = {}
+    troubles = []
+    for changes in experiment.folds(by):
+        label = ",".join(f"{name}={value}" for name, value in changes.items())
+        if options.say and processes.is_first():
+            options.say(f"\n{label}")
+        fold = RunFolder(folder.path / label.replace("/", "_"))
+        setting = experiment.changed(changes)
+        if fold.has_begun:
+            fold.check(setting.name, setting.to_dict())
+        if fold.is_finished:
+            outcome = Outcome(fold, fold.figures, fold.result["stopped"])
+        else:
+            try:
+                outcome = run(setting, fold, None, options)
+            except KeyboardInterrupt as stop:
+                again = f"--cross-validate {by} --out {shlex.quote(str(folder.path))} --resume"
+                said = str(stop).partition("; go on with")[0]
+                raise KeyboardInterrupt(
+                    f"{said}; go on with the same command and {again}"
+                ) from None
+        found[label] = outcome.figures
+        if outcome.trouble:
+            troubles.append(f"{label}: {outcome.trouble}")
+    trouble = "; ".join(troubles) or None
+    if not processes.is_first():
+        return Outcome(folder, {}, trouble)
+    figures: Figures = {}
+    for name in next(iter(found.values())):
+        values = [its[name] for its in found.values() if its.get(name) is not None]
+        if len(values) == len(found):
+            figures[name] = sum(values) / len(values)  # type: ignore[arg-type]
+    for label, its in found.items():
+        figures[f"{experiment.score} {label}"] = its[experiment.score]
+    folder.write_result({**figures, "stopped": trouble})
+    return Outcome(folder, figures, trouble)

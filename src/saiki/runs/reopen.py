@@ -1,0 +1,66 @@
+"""A run folder read back: its experiment, its model, and whether a run may go on in it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from saiki.errors import InputError
+from saiki.experiment import Experiment
+from saiki.experiments import load
+from saiki.knobs import Value
+from saiki.runs.folder import RunFolder
+from saiki.saving.pretrained import WEIGHTS, of_run
+
+
+def reopen(path: Path) -> tuple[Experiment, nn.Module]:
+    """The experiment and the trained model of a run folder.
+
+    Raises:
+        InputError: there is no run, or its files are damaged or do not fit each other.
+    """
+    run = RunFolder.open(path)
+    experiment, recorded = setting_of(run), settings_of(run)
+    model, about = of_run(path)
+    if about.get("run") != [recorded.pop("experiment"), recorded]:
+        raise InputError(f"{path / WEIGHTS} does not hold the weights of this run, but of another")
+    return experiment, model
+
+
+def setting_of(run: RunFolder) -> Experiment:
+    """The experiment of a run, with its knobs."""
+    settings = settings_of(run)
+    return load(settings.pop("experiment")).from_dict(settings)
+
+
+def settings_of(run: RunFolder) -> dict[str, Any]:
+    """The experiment and its knobs, as the run recorded them."""
+    config = run.config
+    knobs = config.get("knobs")
+    if "experiment" not in config or not isinstance(knobs, dict):
+        raise InputError(f"{run.path / 'config.json'} is not the record of a run")
+    return {"experiment": config["experiment"], **knobs}
+
+
+def begun(run: RunFolder, name: str, given: Mapping[str, Value]) -> Experiment:
+    """The experiment of a run that is to go on.
+
+    Args:
+        name: of the experiment that the run should be of.
+        given: knobs that it should have.
+
+    Raises:
+        InputError: it is a run of another experiment, or of other knobs.
+    """
+    experiment = setting_of(run)
+    if experiment.name != name:
+        raise InputError(f"{run.path} holds a run of {experiment.name}, not of {name}")
+    for knob, new in given.items():
+        old = getattr(experiment, knob)
+        if old != new:
+            raise InputError(
+                f"{run.path} was begun with {knob} {old!r}, got {new!r}; leave it out to go on, "
+                "or choose another --out"
+            )
+    return experiment

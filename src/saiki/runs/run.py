@@ -1,0 +1,205 @@
+"""One run: from knobs to a run folder with its figures, its model and its pictures."""
+
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from saiki import lens, processes
+from saiki.errors import InputError
+from saiki.experiment import Experiment, Figures, placed
+from saiki.plots.lens import draw_inside
+from saiki.plots.training import draw_training
+from saiki.runs.folder import RunFolder
+from saiki.runs.record import Options, Record, Say, checkpoint, summary_writer
+from saiki.runs.summary import summary
+from saiki.saving import tensors
+from saiki.saving.description import Described, describe
+from saiki.saving.pretrained import WEIGHTS
+from saiki.training import Point, StoppedError, Training, device
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run."""
+
+    folder: RunFolder
+    figures: Figures
+    trouble: str | None
+    """Why the training stopped early, in one sentence."""
+
+
+QUIET = Options()
+
+
+def run(
+    experiment: Experiment, folder: RunFolder, preset: str | None = None, options: Options = QUIET
+) -> Outcome:
+    """Train, evaluate and leave everything in ``folder``, or go on where the run there was left.
+
+    Of several processes that train together, the first one alone writes and speaks.
+
+    Args:
+        preset: the name the knobs came from, for the record.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; all is saved, and the message says how to go on.
+        InputError: the folder holds a run of other knobs, or a damaged checkpoint.
+        SaikiError: a file cannot be written; the last checkpoint is whole.
+    """
+    if experiment.threads is not None:
+        torch.set_num_threads(experiment.threads)
+    if options.tensorboard:
+        summary_writer()  # refused before anything is written
+    if processes.is_first():
+        folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
+    say = options.say if processes.is_first() else None
+    left = checkpoint(experiment, folder)
+    torch.manual_seed(experiment.seed)
+    training = Training(experiment, experiment.model())
+    record = Record(training, folder, options)
+    record.restore(left)
+    if say:
+        _introduce(training, say)
+    trouble = _train(record, say)
+    if trouble is None:
+        record.save()
+        if not training.has_ended:
+            raise KeyboardInterrupt(
+                f"stopped after iteration {training.step}, and nothing is lost; go on with: "
+                + _command_to_go_on(record)
+            )
+    if not processes.is_first():
+        return Outcome(folder, {}, trouble)
+    return _finish(record, trouble, say)
+
+
+def refuse(experiment: Experiment, options: Options, cross_validate: str | None = None) -> None:
+    """Raise what a run would: of its data, the device, a missing package. Nothing is written."""
+    if options.tensorboard:
+        summary_writer()
+    device(experiment.device)
+    if cross_validate:
+        experiment.folds(cross_validate)
+    else:
+        experiment.opening()
+
+
+def _command() -> list[str]:
+    return ["saiki", *sys.argv[1:]]
+
+
+def _command_to_go_on(record: Record) -> str:
+    count = processes.count()
+    program = f"torchrun --nproc-per-node {count} -m saiki" if count > 1 else "saiki"
+    out = shlex.quote(str(record.folder.path))
+    watch = " --lens" if record.options.watch else ""
+    return f"{program} run {record.experiment.name} --out {out} --resume{watch}"
+
+
+def _introduce(training: Training, say: Say) -> None:
+    """Say what the data are, and the layers of the model or from where the training goes on."""
+    experiment, model = training.experiment, training.model
+    if opening := experiment.opening():
+        say(opening + "\n")
+    if training.step == 0:
+        say(summary(model, placed(experiment.example(), model)) + "\n")
+    else:
+        say(f"goes on from iteration {training.step}")
+
+
+def _train(record: Record, say: Say | None) -> str | None:
+    """Train until the end or a pause; the sentence that says why it stopped in trouble."""
+    training, experiment = record.training, record.experiment
+    with (
+        _pausing(training),
+        tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar,
+    ):
+
+        def on_point(point: Point) -> None:
+            record.add(point)
+            bar.update(point.step - bar.n)
+            if say and record.is_shown(point):
+                bar.clear()
+                shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
+                sample = experiment.sample(training.model)
+                say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
+
+        try:
+            training.run(on_point, record.keep, record.options.watch)
+        except StoppedError as stopped:
+            return str(stopped)
+    return None
+
+
+def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
+    """Evaluate the trained model and write what remains of the folder; the result comes last."""
+    experiment, folder, curve = record.experiment, record.folder, record.curve
+    model = record.training.model.eval()  # after trouble it is as it was in training
+    if not isinstance(model, Described):
+        raise InputError(f"{type(model).__name__} must be Described, to be made again from its run")
+    about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
+    tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
+    judged = _judged(experiment, model, trouble)
+    figures: Figures = {
+        **({experiment.score: None} if judged is None else judged),
+        **experiment.summarise(curve),
+        "train_loss": curve[-1]["loss"] if curve else None,
+        "gradient_norm_max": max((point["gradient_norm"] for point in curve), default=None),
+        "iterations": record.training.step + (trouble is not None),
+        "seconds": record.seconds,
+    }
+    points = folder.points()
+    pictures = draw_training(folder.path, points)
+    if judged is not None:
+        pictures += experiment.draw(model, points, folder.path)
+    if record.history:
+        pictures.append(draw_inside(folder.path / "lens.png", record.history, experiment.name))
+    if record.board is not None:
+        record.board.close()
+    folder.write_result({**figures, "stopped": trouble})
+    if say:
+        inside = lens.describe(record.history) if record.history else None
+        remarks = "" if judged is None else experiment.remarks(model)
+        for line in (trouble, inside, remarks, *map(str, pictures)):
+            if line:
+                say(line)
+    return Outcome(folder, figures, trouble)
+
+
+def _judged(experiment: Experiment, model: nn.Module, trouble: str | None) -> Figures | None:
+    """The figures of the model; None where its training stopped in trouble and its weights, which
+    are no numbers, give none."""
+    try:
+        return experiment.evaluate(model)
+    except InputError:
+        if trouble is None:
+            raise
+        return None
+
+
+@contextmanager
+def _pausing(training: Training) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let the iteration end first; a second one does not wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pause(*_: object) -> None:
+        if training.interrupted:
+            raise KeyboardInterrupt("stopped at once; what was saved before is whole")
+        training.interrupted = True
+
+    before = {number: signal.signal(number, pause) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

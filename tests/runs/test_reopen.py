@@ -1,0 +1,46 @@
+"""A run folder read back is the run that was, or one sentence."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from saiki.errors import InputError
+from saiki.experiments.adder import Adder
+from saiki.runs.reopen import reopen
+from small_runs import SETTING, damaged, trained_apart
+
+
+def test_a_reopened_model_answers_as_the_one_in_memory(outcome):
+    experiment, model = reopen(outcome.folder.path)
+    assert experiment == SETTING
+    twin, _ = trained_apart()
+    for pair in ("3 + 4", "7 + 7", "123456 + 654321"):
+        answers = [experiment.predict(m, pair) for m in (model, twin)]
+        assert answers[0]["output"] == answers[1]["output"]
+    x, _ = Adder.encode(Adder.kept_apart(4), 4)
+    assert torch.equal(model(x), twin(x))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda p: (p / "config.json").unlink(), "is not a run folder"),
+        (lambda p: (p / "config.json").write_text("{"), "cannot be read as JSON"),
+        (lambda p: damaged(p, config={"a": 1}), "is not the record of a run"),
+        (lambda p: damaged(p, knobs=[1]), "is not the record of a run"),
+        (lambda p: damaged(p, experiment="subtracter"), "no experiment 'subtracter'"),
+        (lambda p: damaged(p, knobs={"colour": 1}), "no knob 'colour'"),
+        (lambda p: damaged(p, knobs={"hidden_size": 0}), "hidden_size must be"),
+        (lambda p: damaged(p, knobs={"hidden_size": 6}), "does not hold the weights of this run"),
+        (lambda p: (p / "model.safetensors").unlink(), "holds no model.safetensors"),
+        (lambda p: (p / "model.safetensors").write_bytes(b"\0" * 64), "is damaged"),
+        (lambda p: (p / "model.safetensors").write_bytes(b""), "is damaged"),
+        (lambda p: save_file({}, p / "model.safetensors"), "was not written by saiki"),
+    ],
+)
+def test_a_damaged_folder_is_told_in_one_sentence(folder, damage, sentence):
+    damage(folder)
+    with pytest.raises(InputError) as error:
+        reopen(folder)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
