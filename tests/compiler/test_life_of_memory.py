@@ -203,9 +203,11 @@ def test_an_object_that_took_the_place_of_another_in_memory_is_another():
     assert it != watch._Itself(Opaque())
     address = id(first)
     del first
-    others = [Opaque() for _ in range(100)]
-    assert address in map(id, others)
-    assert all(watch._Itself(other) != it for other in others)
+    others = [Opaque() for _ in range(1000)]
+    same = [other for other in others if id(other) == address]
+    if not same:
+        pytest.skip("this interpreter gave the address to none of them")
+    assert watch._Itself(same[0]) != it
 
 
 def test_a_layer_that_is_part_of_a_cycle_is_given_back():
