@@ -84,10 +84,11 @@ def show(words: list[str]) -> int:
     experiment = load(options.name)
     values = experiment.preset(options.preset)
     setting = experiment.from_dict(values)
+    settings = setting.to_dict()
     doc = " ".join((experiment.__doc__ or "").split())
     print(f"{experiment.name}: {experiment.summary}\n\n{doc}\n\n{setting.equations()}\n\nknobs")
     for knob in experiment.knobs().values():
-        value = getattr(setting, knob.name)
+        value = settings[knob.name]
         print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
     print("\npresets")
     for preset, changes in experiment.presets.items():
@@ -486,7 +487,7 @@ def _setting(options: argparse.Namespace, begun: "RunFolder | None" = None) -> "
     if there.name != experiment.name:
         raise InputError(f"{begun.path} holds a run of {there.name}, not of {experiment.name}")
     for name in given:
-        old, new = getattr(there, name), getattr(knobs, name)
+        old, new = there.to_dict()[name], knobs.to_dict()[name]
         if old != new:
             raise InputError(
                 f"{begun.path} was begun with {name} {old!r}, got {new!r}; leave it out to go on, "

@@ -290,3 +290,54 @@ def attention(
 def _shown(tokens: Sequence[str]) -> list[str]:
     """Tokens as their fonts can show them; a space would not be seen."""
     return [glyphs.font(token)[1].replace(" ", "␣") for token in tokens]
+
+
+def written(
+    path: Path,
+    truth: np.ndarray,
+    lines: Mapping[int, np.ndarray],
+    names: Sequence[str],
+) -> Path:
+    """What is written from a few points of a series on, over what should be.
+
+    Args:
+        truth: ``(points,)``.
+        lines: ``(steps,)`` each, by the point where it begins.
+        names: of what is read and what is written.
+    """
+    read, wanted = names
+    at = np.arange(min(lines), len(truth))
+    figure = new_figure(9.0, 4.2)
+    axes = figure.subplots()
+    axes.plot(at, truth[at], color="lightgrey", lw=5, label=f"{wanted}, in truth")
+    for start, y in lines.items():
+        axes.plot(start + np.arange(len(y)), y, ".-", lw=1.2, ms=4, label=f"from {start}")
+    axes.set(xlabel="point", ylabel=wanted, title=f"{wanted}, written after reading {read}")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=len(lines) + 1, fontsize=8)
+    return save(figure, path)
+
+
+def marked(
+    path: Path, counts: np.ndarray, names: Sequence[str], rates: Mapping[str, float]
+) -> Path:
+    """What each mistake of a text was taken for, and how well each kind is found.
+
+    Args:
+        counts: ``(made, marked)``, how often.
+        names: of the kinds, in that order.
+        rates: F1 of each kind.
+    """
+    figure = new_figure(9.5, 4.2)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1])
+    left.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    left.set_xticks(range(len(names)), names)
+    left.set_yticks(range(len(names)), names)
+    left.set(xlabel="marked", ylabel="made", title="places of the tested sentences")
+    for (i, j), count in np.ndenumerate(counts):
+        dark = count > 0.5 * counts[i].sum()
+        left.text(j, i, f"{count:,}", ha="center", va="center", color="white" if dark else "black")
+    shown = right.bar(list(rates), list(rates.values()), width=0.6)
+    right.bar_label(shown, [f"{value:.3f}" for value in rates.values()], padding=2)
+    right.set(ylim=(0, 1.1), ylabel="F1", title="right place and right kind")
+    return save(figure, path)
