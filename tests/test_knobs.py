@@ -2,7 +2,8 @@
 
 import json
 import math
-from dataclasses import FrozenInstanceError, dataclass
+import pickle
+from dataclasses import FrozenInstanceError
 
 import pytest
 
@@ -10,7 +11,6 @@ from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
 
-@dataclass(frozen=True)
 class Oven(Knobs):
     trays: int = knob(2, "trays inside", minimum=1, maximum=4)
     degrees: float = knob(180.0, "heat", minimum=0)
@@ -24,6 +24,24 @@ class Oven(Knobs):
     def validate(self) -> None:
         if self.heat_from == "above" and self.trays > 1:
             raise InputError("heat from above is for one tray")
+
+
+class Kneading(Knobs):
+    minutes_of_rest: int = knob(20, "between two foldings", minimum=0)
+    speed: float = knob(1.0, "of the arm", minimum=0, maximum=3)
+
+    def validate(self) -> None:
+        if self.speed > 2 and self.minutes_of_rest == 0:
+            raise InputError("fast dough must rest")
+
+    def build(self):
+        return f"knead at {self.speed:g}"
+
+
+class Bakery(Knobs):
+    loaves: int = knob(1, "of bread", minimum=1)
+    kneading: Kneading = Kneading(speed=2)
+    oven: Oven = Oven(degrees=220)
 
 
 @pytest.mark.parametrize(
@@ -138,6 +156,88 @@ def test_a_setting_cannot_be_changed_afterwards():
 
 def test_some_knobs_are_changed_and_checked_anew():
     oven = Oven(trays=1, label="bread")
-    assert oven.changed({"heat_from": "above"}) == Oven(1, label="bread", heat_from="above")
+    assert oven.changed({"heat_from": "above"}) == Oven(trays=1, label="bread", heat_from="above")
     with pytest.raises(InputError, match="heat from above is for one tray"):
         oven.changed({"heat_from": "above", "trays": 2})
+
+
+# Groups.
+
+
+def test_a_group_is_made_from_the_names_of_its_knobs_and_builds_what_they_describe():
+    bakery = Bakery(loaves=3, speed=0.5, light=True)
+    assert bakery.kneading == Kneading(speed=0.5)
+    assert bakery.kneading.build() == "knead at 0.5"
+    assert bakery.oven == Oven(degrees=220, light=True)
+
+
+def test_the_knobs_of_groups_are_found_in_order_with_the_defaults_given_there():
+    assert [*Bakery.knobs()] == ["loaves", *Kneading.knobs(), *Oven.knobs()]
+    assert (Bakery.knob("speed").default, Kneading.knob("speed").default) == (2.0, 1.0)
+    assert Bakery.knob("speed").parse("3") == 3.0
+    assert Bakery().to_dict() == {
+        "loaves": 1,
+        **Kneading(speed=2).to_dict(),
+        **Bakery().oven.to_dict(),
+    }
+
+
+def test_groups_go_through_json_and_differ_where_their_knobs_do():
+    bakery = Bakery(speed=1.5, trays=3)
+    assert Bakery.from_dict(json.loads(json.dumps(bakery.to_dict()))) == bakery
+    assert bakery == pickle.loads(pickle.dumps(bakery))
+    assert bakery != Bakery(speed=1.5)
+    assert hash(bakery) == hash(Bakery(trays=3, speed=1.5))
+
+
+def test_what_does_not_fit_within_a_group_is_refused_wherever_the_group_is():
+    for holder in (Kneading, Bakery):
+        with pytest.raises(InputError, match="fast dough must rest"):
+            holder(speed=2.5, minutes_of_rest=0)
+    with pytest.raises(InputError, match="speed must be a number from 0 to 3, got 4"):
+        Bakery(speed=4)
+    with pytest.raises(InputError, match="no knob 'kneading'; the knobs are loaves, minutes_of"):
+        Bakery(kneading=Kneading())
+
+
+def test_a_group_may_be_given_other_defaults_where_it_is_inherited():
+    class Small(Bakery):
+        kneading: Kneading = Kneading(speed=0.1)
+
+    assert (Small().kneading.speed, Bakery().kneading.speed) == (0.1, 2.0)
+    assert [*Small.knobs()] == [*Bakery.knobs()]
+
+
+def test_a_name_that_occurs_twice_is_refused_when_the_class_is_made():
+    with pytest.raises(TypeError, match="Twice has trays twice"):
+
+        class Twice(Knobs):
+            trays: int = knob(1, "that are washed")
+            oven: Oven = Oven()
+
+    with pytest.raises(TypeError, match="Mixed has speed twice"):
+
+        class Mixed(Knobs):
+            speed: Kneading = Kneading()
+
+
+def test_a_path_is_written_down_in_full(monkeypatch, tmp_path):
+    class Sack(Knobs):
+        flour: str = knob("", "file of flours", is_path=True)
+
+    monkeypatch.chdir(tmp_path)
+    assert Sack(flour="rye").flour == str(tmp_path / "rye")
+    assert Sack(flour="~/rye").flour.endswith("/rye")
+    assert "~" not in Sack(flour="~/rye").flour
+    assert Sack().flour == ""
+
+
+def test_a_registry_that_grows_offers_what_is_new():
+    kinds = {"rye": 1}
+
+    class Flour(Knobs):
+        kind: str = knob("rye", "of flour", choices=kinds)
+
+    kinds["spelt"] = 2
+    assert Flour(kind="spelt").kind == "spelt"
+    assert Flour.knob("kind").allowed == "one of rye, spelt"

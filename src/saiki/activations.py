@@ -364,3 +364,9 @@ def get(activation: str | Function, **parameters: float) -> Function:
     if activation not in CATALOGUE:
         raise InputError(f"no activation {activation!r}; there are {', '.join(CATALOGUE)}")
     return CATALOGUE[activation].with_parameters(**parameters)
+
+
+def written(function: Function) -> str:
+    """How equations write an activation: σ for the sigmoid, otherwise its name."""
+    name = getattr(function, "name", None) or getattr(function, "__name__", "φ")
+    return "σ" if name == "sigmoid" else str(name)

@@ -1,6 +1,8 @@
 """The language of cells: one time step, written as its equations."""
 
 import inspect
+import re
+import textwrap
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -119,8 +121,32 @@ class Cell(DescribedModule, name="cell.v1"):
             )
         return new
 
+    def equations(self) -> str:
+        """One step in the signs of mathematics, a line each: what the docstring writes as
+        equations, or else the source of ``step``. A cell with switches overrides it, and leaves out
+        what is off."""
+        found = _equations_of(inspect.getdoc(type(self)) or "")
+        if not found:
+            try:
+                found = textwrap.dedent(inspect.getsource(type(self).step)).splitlines()
+            except (OSError, TypeError):  # it was typed, and no file holds it
+                names = ", ".join(self.state_names)
+                found = [f"{names} ← step(x, {names})"]
+        return "\n".join(found)
+
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
+
+
+EQUATION = re.compile(r"\s*[^\s=←]+(, [^\s=←]+)* (=|←) \S.*")
+"""What stands left of the sign is a name, or several with commas between: no sentence begins so."""
+
+
+def _equations_of(docstring: str) -> list[str]:
+    """Its lines that are equations, up to where it tells the arguments."""
+    told = re.split(r"^(?:Args|Raises|Returns):", docstring, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = (line for line in told.splitlines() if EQUATION.fullmatch(line))
+    return textwrap.dedent("\n".join(lines)).splitlines()
 
 
 def _state_names(step: Step, cell: str) -> tuple[str, ...]:

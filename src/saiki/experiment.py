@@ -1,15 +1,19 @@
 """What an experiment is: its knobs, and how to build its data, its model and its loss from them."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from saiki.duration import Duration, Updates
 from saiki.errors import InputError
 from saiki.knobs import Knobs, Value, knob
+from saiki.optimisation import Optimisation
 
 Model = TypeVar("Model", bound=nn.Module)
 Batch = TypeVar("Batch")
@@ -17,7 +21,6 @@ Figures = dict[str, float | None]
 Measures = dict[str, Tensor]
 Points = Sequence[Mapping[str, float | None]]
 """Of the curves: figures by name, ``step`` the iteration; None where a figure was no number."""
-KEEP = ("last", "best")
 
 
 @dataclass(frozen=True)
@@ -53,39 +56,11 @@ class Claim:
     judge: Callable[[Sequence[Trial]], tuple[bool, str]]
 
 
-@dataclass(frozen=True)
 class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """An exercise. An instance is one setting of its knobs; the training engine does the rest."""
 
-    batch_size: int = knob(32, "examples of a batch, in each process", minimum=1)
-    accumulate: int = knob(1, "batches for each update of the weights", minimum=1)
-    optimiser: str = knob(
-        "adam", "rule of the update", choices=("sgd", "momentum", "adam", "adamw")
-    )
-    learning_rate: float = knob(0.01, "size of the update, at its largest", minimum=0)
-    warmup: float = knob(
-        0.0, "share of the training in which the learning rate rises to it", minimum=0, maximum=1
-    )
-    schedule: str = knob(
-        "constant",
-        "of the learning rate after that: to 0 along a line or half a cosine, or as it is",
-        choices=("constant", "linear", "cosine"),
-    )
-    weight_decay: float = knob(
-        0.0, "pull of the weights to 0; apart from Adam's in adamw", minimum=0
-    )
-    clip_value: float = knob(0.0, "bound on each entry of the gradient; 0: none", minimum=0)
-    clip_norm: float = knob(0.0, "bound on the norm of the whole gradient; 0: none", minimum=0)
-    average: float = knob(
-        0.0,
-        "decay of a running mean of the weights, used instead of them",
-        minimum=0,
-        maximum=0.9999,
-    )
-    patience: int = knob(
-        0, "points of the curves without a better one after which training ends; 0: all", minimum=0
-    )
-    keep: str = knob("last", "the weights kept: the last, or the best at a point", choices=KEEP)
+    optimisation: Optimisation = Optimisation()
+    duration: Duration = Updates()
     precision: str = knob(
         "float32",
         "of numbers; bfloat16 is mixed, for the operations that bear it",
@@ -94,7 +69,6 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     device: str = knob(
         "auto", "that trains; auto: a GPU if there is one", choices=("auto", "cpu", "cuda", "mps")
     )
-    log_every: int = knob(100, "iterations from one point of the curves to the next", minimum=1)
     seed: int = knob(0, "of the weights and the order of the data", minimum=0, maximum=2**31)
 
     name: ClassVar[str]
@@ -113,6 +87,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """Knobs that may be changed when the trained model is used."""
     at_once: ClassVar[int] = 1
     """Inputs that ``predict_all`` is given together."""
+    points: ClassVar[int] = 100
+    """Points of the curves, about, where their number follows from the length of the training."""
     ahead: ClassVar[int] = 0
     """Batches that a thread of its own prepares while the model learns; 0: no such thread."""
     threads: ClassVar[int | None] = None
@@ -135,21 +111,26 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             )
         return dict(cls.presets[name])
 
-    def keep_paths(self, *names: str) -> None:
-        """Make the paths in these knobs absolute, so that a run goes on from any folder."""
-        for name in names:
-            if path := getattr(self, name):
-                object.__setattr__(self, name, str(Path(path).expanduser().absolute()))
+    @property
+    def epoch(self) -> float:
+        """Updates of the weights in which each example is seen once; infinity where examples are
+        drawn without end."""
+        return math.inf
 
     @property
-    @abstractmethod
     def iterations(self) -> int:
-        """Updates of the weights; a knob, or what follows from the number of examples."""
+        """Updates of the weights."""
+        return self.duration.updates_of(self.epoch)
 
     @property
     def point_every(self) -> int:
-        """Iterations from one point of the curves to the next: ``log_every`` as a rule."""
-        return self.log_every
+        """Iterations from one point of the curves to the next."""
+        return self.duration.point_every(self.epoch, self.points)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and data."""
+        return torch.float64 if self.precision == "float64" else torch.float32
 
     @abstractmethod
     def model(self) -> Model:
@@ -185,9 +166,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """Final figures that only the whole curve tells, from its points as they are logged."""
         return {}
 
-    @abstractmethod
     def sample(self, model: Model) -> str:
-        """One line that shows a person what the model can do by now."""
+        """One line that shows a person what the model can do by now; nothing if empty."""
+        return ""
 
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
@@ -246,6 +227,12 @@ def only(answers: Sequence[dict[str, Any] | InputError]) -> dict[str, Any]:
     if isinstance(answer, InputError):
         raise answer
     return answer
+
+
+def untrained(make: Callable[[], Model]) -> Model:
+    """A model as it is made, without a trace in the random state: for what it says of itself."""
+    with torch.random.fork_rng(devices=[]):
+        return make()
 
 
 def placed(values: Any, model: nn.Module) -> Any:

@@ -2,14 +2,19 @@
 
 A knob is a field of a frozen dataclass with its help and what it allows. Command-line flags, the
 grid of a sweep, ``config.json`` and the pages of the documentation all come from it.
+
+Knobs that belong together are a group: a :class:`Knobs` of their own, with its own check, which
+builds what it describes. Whoever needs it has it as a field, with defaults of its own. All front
+ends see through groups, as if their knobs stood in the class that holds them.
 """
 
 import dataclasses
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, cast
+from pathlib import Path
+from typing import Any, Self
 
 from saiki.errors import InputError
 
@@ -20,19 +25,20 @@ def knob(
     default: Value,
     help: str,
     *,
-    choices: Sequence[str] = (),
+    choices: Collection[str] = (),
     minimum: float = -math.inf,
     maximum: float = math.inf,
+    is_path: bool = False,
 ) -> Any:
-    """A dataclass field with its help and its choices or its range, bounds included."""
-    metadata = {"help": help, "choices": tuple(choices), "minimum": minimum, "maximum": maximum}
-    return dataclasses.field(default=default, metadata=metadata)
+    """A field with its help and its choices or its range, bounds included.
 
-
-def other(base: "type[Knobs]", name: str, default: Value) -> Any:
-    """The knob ``name`` of ``base``, with another default."""
-    k = base.knob(name)
-    return knob(default, k.help, choices=k.choices, minimum=k.minimum, maximum=k.maximum)
+    Args:
+        choices: where they may grow, as those of a registry do, the registry itself.
+        is_path: whether it names a file or folder, which is written down in full, so that a run
+            goes on from any folder.
+    """
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
+    return dataclasses.field(default=default, metadata={**metadata, "is_path": is_path})
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,7 @@ class Knob:
     choices: tuple[str, ...]
     minimum: float
     maximum: float
+    is_path: bool
 
     @property
     def flag(self) -> str:
@@ -92,19 +99,56 @@ class Knob:
             finite = isinstance(value, int) or math.isfinite(value)
             if not finite or not self.minimum <= value <= min(self.maximum, sys.float_info.max):
                 raise self._refusal(value)
+        if self.is_path and isinstance(value, str) and value:
+            return str(Path(value).expanduser().absolute())
         return value
 
     def _refusal(self, value: Any) -> InputError:
         return InputError(f"{self.name} must be {self.allowed}, got {value!r}")
 
 
-@dataclass(frozen=True)
 class Knobs:
-    """Base of a frozen dataclass of knobs: made only of allowed values."""
+    """Settings, made only of allowed values, and never changed afterwards.
 
-    def __post_init__(self) -> None:
-        for each in self.knobs().values():
-            object.__setattr__(self, each.name, each.check(getattr(self, each.name)))
+    A subclass tells its knobs and groups as fields, and is a frozen dataclass without being called
+    one. Each is given by its own name, also one of a group:
+
+    >>> class Rule(Knobs):
+    ...     rate: float = knob(0.1, "size of the update", minimum=0)
+    >>> class Exercise(Knobs):
+    ...     rounds: int = knob(3, "of training")
+    ...     rule: Rule = Rule(rate=0.5)
+    >>> Exercise(rounds=2).rule.rate
+    0.5
+    >>> Exercise(rate=1).to_dict()
+    {'rounds': 3, 'rate': 1.0}
+
+    Raises:
+        InputError: there is no such knob, or a value is not allowed.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclass(frozen=True, init=False)(cls)
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        groups = [field.name for field in fields if isinstance(field.default, Knobs)]
+        names = [*groups, *(each.name for each in cls._every())]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise TypeError(f"{cls.__name__} has {twice[0]} twice among its knobs and groups")
+
+    def __init__(self, **values: Any) -> None:
+        known = self.knobs()
+        for name in values:
+            _named(known, name)
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            group: Any = field.default
+            if isinstance(group, Knobs):
+                inner = group.to_dict()
+                value: Any = type(group)(**{n: values.get(n, v) for n, v in inner.items()})
+            else:
+                value = known[field.name].check(values.get(field.name, field.default))
+            object.__setattr__(self, field.name, value)
         self.validate()
 
     def validate(self) -> None:
@@ -112,31 +156,47 @@ class Knobs:
 
     @classmethod
     def knobs(cls) -> dict[str, Knob]:
-        """The knobs by name, in the order they are written."""
-        defaults = {f.name: cast(Value, f.default) for f in dataclasses.fields(cls)}
-        return {
-            f.name: Knob(f.name, type(defaults[f.name]), defaults[f.name], **f.metadata)
-            for f in dataclasses.fields(cls)
-        }
+        """The knobs by name, those of groups among them, in the order they are written."""
+        return {each.name: each for each in cls._every()}
+
+    @classmethod
+    def _every(cls) -> Iterator[Knob]:
+        for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+            default: Any = field.default
+            if isinstance(default, Knobs):
+                values = default.to_dict()
+                for each in default._every():
+                    yield dataclasses.replace(each, default=values[each.name])
+            else:
+                choices = tuple(field.metadata["choices"])
+                about = {**field.metadata, "choices": choices}
+                yield Knob(field.name, type(default), default, **about)
 
     @classmethod
     def knob(cls, name: str) -> Knob:
         """The knob of that name."""
-        knobs = cls.knobs()
-        try:
-            return knobs[name.replace("-", "_")]
-        except KeyError:
-            known = ", ".join(knobs)
-            raise InputError(f"there is no knob {name!r}; the knobs are {known}") from None
+        return _named(cls.knobs(), name.replace("-", "_"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """From ``config.json`` or a preset; an unknown name is an error."""
-        return cls(**{cls.knob(name).name: value for name, value in values.items()})
+        return cls(**values)
 
     def changed(self, values: Mapping[str, Any]) -> Self:
         """The same knobs but for these."""
         return self.from_dict({**self.to_dict(), **values})
 
     def to_dict(self) -> dict[str, Value]:
-        return dataclasses.asdict(self)
+        """Each knob and its value, those of groups among them."""
+        found: dict[str, Value] = {}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            found |= value.to_dict() if isinstance(value, Knobs) else {field.name: value}
+        return found
+
+
+def _named(knobs: Mapping[str, Knob], name: str) -> Knob:
+    try:
+        return knobs[name]
+    except KeyError:
+        raise InputError(f"there is no knob {name!r}; the knobs are {', '.join(knobs)}") from None

@@ -13,7 +13,7 @@ def test_show_tells_equations_knobs_presets_and_claims():
     code, out, _ = saiki("show", "adder", "--preset", "report")
     text = "\n".join(out)
     assert code == 0
-    assert "hᵗ = sigmoid(W xᵗ + U hᵗ⁻¹ + b)" in text
+    assert "h ← σ(W x + U h)\n" in text
     assert "E = Σₜ ½ (yᵗ − sᵗ)²" in text
     values = {line.split()[0]: line.split()[1] for line in out if "; " in line}
     assert (values["learning_rate"], values["bits"], values["bias"]) == ("0.2", "8", "False")

@@ -1,6 +1,5 @@
 """Changes of sound, each one alone: measured on what comes out and held to what it says."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -16,7 +15,7 @@ LOUDEST, FAINTEST = 12, 45
 """dB of noise below the sound."""
 CUT = 15
 """Of the longest silence, this part is cut off at most."""
-NAMES = [field.name for field in dataclasses.fields(Augmentation)]
+NAMES = list(Augmentation.knobs())
 
 
 class Open(LogMel):
@@ -37,7 +36,7 @@ class Open(LogMel):
 
 
 def only(**changes):
-    return dataclasses.replace(NONE, **changes)
+    return Augmentation(**{**NONE.to_dict(), **changes})
 
 
 def noise(seconds):
@@ -358,8 +357,12 @@ def test_2000_draws_with_everything_on_are_all_numbers(dtype):
 def test_what_is_negative_or_no_number_is_refused(name, value):
     with pytest.raises(InputError) as caught:
         only(**{name: value})
-    assert str(caught.value) == f"{name} must be at least 0, got {value}"
+    allowed = Augmentation.knob(name).allowed
+    told, _, got = str(caught.value).partition(", got ")
+    assert told == f"{name} must be {allowed}"
+    assert str(float(got)) == str(float(value))
 
 
 def test_none_switches_everything_off():
     assert [getattr(NONE, name) for name in NAMES] == [0] * len(NAMES)
+    assert (NONE.on, only(noise=0.5).on) == ([], ["noise"])

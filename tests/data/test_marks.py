@@ -1,8 +1,8 @@
-"""Marks: what they change, and their scores, by hand."""
+"""Marks: what they change, by hand."""
 
 import pytest
 
-from saiki.data.marks import Example, Mark, change, mended, scores
+from saiki.data.marks import Mark, change, mended
 from saiki.data.typos import Mistake
 
 
@@ -41,23 +41,3 @@ def test_a_text_may_end_in_a_line_feed():
     assert mended("teh\n", [mark(2, "swapped")]) == "the\n"
     assert mended("fo\n", [mark(2, "dropped", "x")]) == "fox\n"
     assert mended("", []) == ""
-
-
-def test_scores_are_counted_by_hand():
-    examples = [
-        Example("", "x" * 9, [Mistake(1, "swapped"), Mistake(4, "dropped", "a"),
-                              Mistake(7, "dropped", "b")]),
-        Example("", "x" * 9, [Mistake(2, "doubled")]),
-        Example("", "x" * 9, []),
-    ]  # fmt: skip
-    found = [
-        [mark(1, "swapped"), mark(4, "dropped", "a"), mark(7, "dropped", "c"), mark(8, "swapped")],
-        [mark(2, "swapped"), mark(3, "doubled")],
-        [mark(5, "doubled")],
-    ]
-    assert scores(examples, found) == pytest.approx({
-        "f1": 2 * 3 / (7 + 4), "precision": 3 / 7, "recall": 3 / 4,
-        "f1_swapped": 2 * 1 / (3 + 1), "f1_dropped": 1.0, "f1_doubled": 0.0,
-        "mended": 2 / 4,
-    })  # fmt: skip
-    assert set(scores([], []).values()) == {0}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from saiki.data.masking import Sentences, choose, hide, kept_apart
+from saiki.data.masking import TokenRows, choose, hide, kept_apart
 from saiki.text import END, FIRST, MASK, PAD, UNKNOWN
 
 ROWS = [[7, 8, END], [END], [9, UNKNOWN, 7, 7, END]]
@@ -18,7 +18,7 @@ def random(seed=1):
 
 
 def test_rows_come_back_as_they_were_with_padding_beyond_their_ends():
-    sentences = Sentences.of(iter(ROWS))
+    sentences = TokenRows.of(iter(ROWS))
     assert len(sentences) == 3
     assert sentences.lengths.tolist() == [3, 1, 5]
     assert [row.tolist() for row in sentences.rows()] == ROWS
@@ -29,10 +29,10 @@ def test_rows_come_back_as_they_were_with_padding_beyond_their_ends():
 
 
 def test_rows_that_are_elsewhere_too_are_left_out():
-    mine, others = Sentences.of([*ROWS, ROWS[0]]), Sentences.of([[7, 8], ROWS[0], [7, 7, END]])
+    mine, others = TokenRows.of([*ROWS, ROWS[0]]), TokenRows.of([[7, 8], ROWS[0], [7, 7, END]])
     assert [row.tolist() for row in mine.without(others).rows()] == [ROWS[1], ROWS[2]]
-    assert len(mine.without(Sentences.of([]))) == 4
-    assert len(Sentences.of([]).without(mine)) == 0
+    assert len(mine.without(TokenRows.of([]))) == 4
+    assert len(TokenRows.of([]).without(mine)) == 0
 
 
 @pytest.mark.parametrize(

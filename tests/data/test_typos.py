@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from saiki.data.typos import KINDS, Mistake, edit_distance, mend, mistype, possible
+from saiki.data.typos import KINDS, Mistake, mend, mistype, possible
+from saiki.metrics.text import edit_distance
 
 LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz ")
 
@@ -111,22 +112,3 @@ def test_what_is_possible_is_what_mistakes_leave():
             other = 0 < place < 3 and text[place] != text[place - 1]
             found = [possible(text, place, kind) for kind in ("swapped", "dropped", "doubled")]
             assert found == [other, True, same]
-
-
-def recursive(a, b):
-    """Levenshtein's distance as it is defined."""
-    if not a or not b:
-        return len(a) + len(b)
-    if a[0] == b[0]:
-        return recursive(a[1:], b[1:])
-    return 1 + min(recursive(a[1:], b), recursive(a, b[1:]), recursive(a[1:], b[1:]))
-
-
-def test_the_edit_distance_is_as_defined():
-    assert edit_distance("kitten", "sitting") == 3
-    assert edit_distance("", "") == 0
-    assert edit_distance("", "abc") == edit_distance("abc", "") == 3
-    random = np.random.default_rng(0)
-    for _ in range(60):
-        a, b = ("".join(random.choice(list("abc"), random.integers(0, 7))) for _ in range(2))
-        assert edit_distance(a, b) == recursive(a, b)

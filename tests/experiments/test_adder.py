@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 import oracles
+from saiki.data import sums
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.adder import (
-    Adder,
+from saiki.experiments.adder import Adder
+from saiki.metrics.series import exact_sum_rate
+from saiki.models.adder import (
     BorrowedDerivative,
-    exact_sum_rate,
     sigmoid_with_slope_of_tanh,
     tanh_with_slope_of_sigmoid,
 )
@@ -39,7 +40,7 @@ def read(x, t):
 
 
 def test_all_pairs_of_4_bits_are_written_bit_by_bit():
-    x, t = Adder.encode(np.arange(64), 4)
+    x, t = sums.encode(np.arange(64), 4)
     assert x.shape == (64, 4, 2)
     assert read(x, t) == [(a, b, a + b) for a in range(8) for b in range(8)]
 
@@ -48,7 +49,7 @@ def test_pairs_of_32_bits_are_written_bit_by_bit():
     dice = random.Random(0)
     pairs = [(dice.getrandbits(31), dice.getrandbits(31)) for _ in range(500)]
     pairs += [(0, 0), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)]
-    x, t = Adder.encode(np.array([(a << 31) + b for a, b in pairs]), 32)
+    x, t = sums.encode(np.array([(a << 31) + b for a, b in pairs]), 32)
     assert read(x, t) == [(a, b, a + b) for a, b in pairs]
 
 
@@ -57,7 +58,7 @@ def test_pairs_of_32_bits_are_written_bit_by_bit():
     [(2, 1), (4, 16), (6, 256), (7, 1024), (8, 2000), (11, 2000), (12, 2000), (32, 2000)],
 )
 def test_2000_distinct_pairs_are_kept_apart_and_a_quarter_where_there_are_few(bits, count):
-    pairs = Adder.kept_apart(bits)
+    pairs = sums.kept_apart(bits)
     assert len(set(pairs.tolist())) == len(pairs) == count
     assert pairs.min() >= 0
     assert pairs.max() < 4 ** (bits - 1)
@@ -65,19 +66,19 @@ def test_2000_distinct_pairs_are_kept_apart_and_a_quarter_where_there_are_few(bi
 
 def test_pairs_that_are_drawn_twice_are_kept_apart_once(monkeypatch):
     # 40,000 draws from 4 million: some 190 of them meet
-    monkeypatch.setattr("saiki.experiments.adder.KEPT_APART", 20_000)
-    assert len(set(Adder.kept_apart(12).tolist())) == 20_000
+    monkeypatch.setattr("saiki.data.sums.KEPT_APART", 20_000)
+    assert len(set(sums.kept_apart(12).tolist())) == 20_000
 
 
 def test_the_pairs_kept_apart_are_spread_over_all():
     # of 2,000 numbers drawn evenly, the mean lies within 4 standard errors of the middle
-    middle = Adder.kept_apart(32).astype(float).mean() / 4**31
+    middle = sums.kept_apart(32).astype(float).mean() / 4**31
     assert abs(middle - 0.5) < 4 / np.sqrt(12 * 2000)
 
 
 @pytest.mark.parametrize(("bits", "batch_size"), [(4, 1), (5, 32), (8, 32), (8, 100)])
 def test_what_is_kept_apart_never_appears_in_training(bits, batch_size):
-    apart = {(int(p) >> (bits - 1), int(p) % 2 ** (bits - 1)) for p in Adder.kept_apart(bits)}
+    apart = {(int(p) >> (bits - 1), int(p) % 2 ** (bits - 1)) for p in sums.kept_apart(bits)}
     seen = set()
     for x, t in itertools.islice(
         Adder(bits=bits, batch_size=batch_size).batches(), 12_000 // batch_size
@@ -158,7 +159,7 @@ def output(model, x):
 
 
 def test_the_losses_are_sums_over_the_bits_and_means_over_the_rows():
-    x, t = Adder.encode(np.array([3, 77, 150, 4000]), 8)
+    x, t = sums.encode(np.array([3, 77, 150, 4000]), 8)
     model, target = Adder().model(), t.numpy()
     y = output(model, x)
     squared = ((y - target) ** 2).sum() / 2 / 4
@@ -177,7 +178,7 @@ def test_the_gradients_are_those_of_backpropagation_through_time_by_hand(activat
     if bias:
         nn.init.normal_(model.layer.cell.W.bias)
         nn.init.normal_(model.readout.bias)
-    x, t = (part.double() for part in Adder.encode(np.array([100 * 128 + 77]), 8))
+    x, t = (part.double() for part in sums.encode(np.array([100 * 128 + 77]), 8))
     adder.measure(model, (x, t))["loss"].backward()
     found = {"W_in": model.layer.cell.W, "W": model.layer.cell.U, "W_out": model.readout}
     values = {name: linear.weight.detach().numpy() for name, linear in found.items()}
@@ -227,7 +228,7 @@ def test_the_wrong_derivatives_are_those_of_the_report(function, value, slope):
 
 def test_the_wrong_derivative_changes_the_gradient_and_not_the_network():
     models, losses = [], []
-    batch = Adder.encode(np.array([55, 1234]), 8)
+    batch = sums.encode(np.array([55, 1234]), 8)
     for wrong in (False, True):
         torch.manual_seed(1)
         adder = setting("report", activation="tanh", wrong_derivative=wrong)
@@ -448,4 +449,4 @@ def test_a_run_without_a_figure_does_not_hold_a_claim():
 @pytest.mark.parametrize("claim", Adder.claims, ids=lambda claim: claim.statement)
 def test_every_claim_is_about_settings_that_there_are(claim):
     for changes in claim.changes:
-        assert setting(claim.preset, **changes).optimiser == "sgd"
+        assert setting(claim.preset, **changes).optimisation.optimiser == "sgd"

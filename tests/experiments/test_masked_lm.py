@@ -59,6 +59,11 @@ def setting(data, **changes):
     return MaskedLanguage(**{**SMALL, "data": str(data), **changes})
 
 
+def corpus(data, **changes):
+    found = setting(data, **changes).corpus
+    return found.text, found.train, found.development
+
+
 def some(experiment, count, start=0):
     return list(itertools.islice(experiment.batches(start), count))
 
@@ -80,7 +85,7 @@ def refusal(call):
 
 
 def test_no_sentence_is_both_learned_from_and_kept_apart(novel):
-    text, train, held = setting(novel).corpus
+    text, train, held = corpus(novel)
     learned = {tuple(row.tolist()) for row in train.rows()}
     apart = [tuple(row.tolist()) for row in held.rows()]
     assert apart
@@ -97,7 +102,7 @@ def test_only_what_is_learned_from_makes_the_vocabulary(tmp_path):
     path.write_text(
         "\n".join("unseen word" if i == 30 else f"word {i % 7} seen" for i in range(60))
     )
-    text, _, held = setting(path, lines=True, tokens="words").corpus
+    text, _, held = corpus(path, lines=True, tokens="words")
     assert "seen" in text.vocabulary
     assert "unseen" not in text.vocabulary
     assert [row.tolist() for row in held.rows()] == [[UNKNOWN, *text.encode("word"), END]]
@@ -208,8 +213,8 @@ def test_two_processes_share_what_one_would_have(novel, monkeypatch):
 
 def test_what_is_measured_is_hidden_always_and_at_the_same_places(novel):
     one, other = setting(novel), setting(novel, seed=7, bidirectional=False, replaced=0.5)
-    ours = list(one._development(slice(None)))
-    same(ours, list(other._development(slice(None))))
+    ours = list(one.corpus.kept_apart())
+    same(ours, list(other.corpus.kept_apart()))
     for tokens, _, chosen, _ in ours:
         assert (tokens[chosen] == MASK).all()
         assert not (tokens[~chosen] == MASK).any()
@@ -221,7 +226,7 @@ def test_what_is_measured_is_hidden_always_and_at_the_same_places(novel):
 def by_hand(experiment, model):
     """ln p of each hidden word, and whether it is the best, row by row."""
     found = []
-    for tokens, lengths, chosen, words in experiment._development(slice(None)):
+    for tokens, lengths, chosen, words in experiment.corpus.kept_apart():
         wanted = iter(words.tolist())
         for row, length, places in zip(tokens, lengths, chosen, strict=True):
             with torch.no_grad():
@@ -252,15 +257,15 @@ def test_the_figures_are_those_of_the_hidden_words(novel):
 
 def test_the_unigram_model_counts_words(novel):
     experiment = setting(novel, vocabulary=15)
-    text, train, _ = experiment.corpus
+    text, train = experiment.corpus.text, experiment.corpus.train
     counts = Counter(int(i) for i in train.tokens if i > MASK)
     total = sum(counts.values()) + len(text.vocabulary) - MASK - 1
     best = max(counts, key=counts.__getitem__)
-    words = [int(i) for b in experiment._development(slice(None)) for i in b[3] + MASK + 1]
+    words = [int(i) for b in experiment.corpus.kept_apart() for i in b[3] + MASK + 1]
     assert UNKNOWN not in words
     loss = -sum(math.log((counts[w] + 1) / total) for w in words) / len(words)
-    assert experiment.unigram["unigram_perplexity"] == pytest.approx(math.exp(loss))
-    assert experiment.unigram["unigram_accuracy"] == pytest.approx(
+    assert experiment.corpus.unigram["unigram_perplexity"] == pytest.approx(math.exp(loss))
+    assert experiment.corpus.unigram["unigram_accuracy"] == pytest.approx(
         sum(w == best for w in words) / len(words)
     )
 
@@ -356,7 +361,7 @@ def test_what_is_said_of_the_text_and_of_the_model(runs):
     experiment, model = reopen(runs["true"])
     opening = experiment.opening()
     assert "761 sentences to learn from" in opening
-    assert f"{experiment.unigram['unigram_perplexity']:.1f}" in opening
+    assert f"{experiment.corpus.unigram['unigram_perplexity']:.1f}" in opening
     lines = experiment.remarks(model).splitlines()
     assert len(lines) == 6
     assert all("[MASK]" in line and " → " in line for line in lines)
@@ -405,7 +410,8 @@ def test_the_claim_is_held_by_every_seed_or_not_at_all(both, one, held):
 def test_the_equations_tell_the_settings(preset):
     two = MaskedLanguage.from_dict(MaskedLanguage.preset(preset))
     assert "15% of them chosen: of these 80% [MASK], 10% any word, 10% as" in two.equations()
-    assert "y = (h→, h←), LSTM" in two.equations()
+    assert "y = (h→, h←), LSTM of " in two.equations()
     one = MaskedLanguage(bidirectional=False, layers=2, tied=False, cell="peephole")
-    assert "y = h→, LSTM with peepholes of 512 units over x, 2 layers" in one.equations()
+    assert "y = h→, LSTM of 512 units over x" in one.equations()
+    assert "p_f ∘ c" in one.equations()
     assert "softmax(U yᵗ + b)" in one.equations()

@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from saiki import cli, processes
-from saiki.data.typos import KINDS, edit_distance, mend, mistype
+from saiki.data.mistyped import HELD_RATE
+from saiki.data.typos import KINDS, mend, mistype
 from saiki.errors import InputError
 from saiki.experiments import proofread
-from saiki.experiments.proofread import HELD_RATE, Proofread
+from saiki.experiments.proofread import Proofread
+from saiki.metrics.text import edit_distance
 from saiki.runs.folder import RunFolder
 from saiki.runs.reopen import reopen
 from saiki.text import END, SPECIAL
@@ -74,8 +76,8 @@ def made(experiment):
 
 def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
     experiment = setting(book)
-    train = experiment.prose.train
-    passages = [experiment.passage(place) for place in range(300)]
+    train = experiment.texts.prose.train
+    passages = [experiment.texts.passage(place) for place in range(300)]
     for clean, text, mistakes in passages:
         assert clean in train
         assert len(clean) <= 60
@@ -98,9 +100,9 @@ def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
 def test_batches_say_what_is_wrong_where(book):
     experiment = setting(book)
     tokens, lengths, kinds, missing = next(experiment.batches(3))
-    characters = experiment.characters
+    characters = experiment.texts.characters
     for row in range(16):
-        _, text, mistakes = experiment.passage(3 * 16 + row)
+        _, text, mistakes = experiment.texts.passage(3 * 16 + row)
         count = len(text) + 1
         assert lengths[row] == count
         assert tokens[row, :count].tolist() == [*characters.ids(text), END]
@@ -133,14 +135,14 @@ def test_batches_follow_from_seed_and_number(book, monkeypatch):
 
 def test_what_is_held_has_the_same_mistakes_for_every_setting(book):
     experiment = setting(book)
-    assert experiment.validation == setting(book, seed=5, rate=0.2).validation
-    assert experiment.test == setting(book, seed=5, rate=0.2).test
+    assert experiment.texts.validation == setting(book, seed=5, rate=0.2).texts.validation
+    assert experiment.texts.test == setting(book, seed=5, rate=0.2).texts.test
     for held, clean in (
-        (experiment.validation, experiment.prose.validation),
-        (experiment.test, experiment.prose.test),
+        (experiment.texts.validation, experiment.texts.prose.validation),
+        (experiment.texts.test, experiment.texts.prose.test),
     ):
         assert tuple(example.clean for example in held) == clean
-        assert all(example.clean not in experiment.prose.train for example in held)
+        assert all(example.clean not in experiment.texts.prose.train for example in held)
         assert all(mend(e.text + "\n", e.mistakes) == e.clean + "\n" for e in held)
         count = sum(len(example.mistakes) for example in held)
         length = sum(len(example.clean) for example in held)
@@ -154,12 +156,12 @@ def test_rare_characters_are_unknown_and_digits_are_not_touched(book, tmp_path):
         text.replace("seven", "7seven") + "A ж here and no other place at all.\n" + text
     )
     experiment = setting(path)
-    assert "ж" not in experiment.characters
-    assert "7" in experiment.characters
-    assert "7" not in experiment.touched
-    assert experiment.touched >= set("abcxyz .")
+    assert "ж" not in experiment.texts.characters
+    assert "7" in experiment.texts.characters
+    assert "7" not in experiment.texts.touched
+    assert experiment.texts.touched >= set("abcxyz .")
     random = np.random.default_rng(0)
-    _, mistakes = mistype("7" * 50, 1.0, experiment.touched, random)
+    _, mistakes = mistype("7" * 50, 1.0, experiment.texts.touched, random)
     assert mistakes == []
 
 
@@ -187,10 +189,10 @@ def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
     monkeypatch.setattr(proofread, "EVALUATED", 7)
     experiment = setting(book, threshold=0.4)
     model = made(experiment)
-    losses = [experiment.measure(model, experiment.encode([e]))["loss"].item()
-              for e in experiment.validation]  # fmt: skip
+    losses = [experiment.measure(model, experiment.texts.encode([e]))["loss"].item()
+              for e in experiment.texts.validation]  # fmt: skip
     right = marked = alarms = 0
-    for example in experiment.validation:
+    for example in experiment.texts.validation:
         (marks,), (clean,) = (
             experiment.found(model, [text]) for text in (example.text, example.clean)
         )
@@ -198,8 +200,8 @@ def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
         right += sum((m.mistake.place, m.mistake.kind) in known for m in marks)
         marked += len(marks)
         alarms += len(clean)
-    count = sum(len(e.mistakes) for e in experiment.validation)
-    length = sum(len(e.clean) for e in experiment.validation)
+    count = sum(len(e.mistakes) for e in experiment.texts.validation)
+    length = sum(len(e.clean) for e in experiment.texts.validation)
     figures = experiment.monitor(model)
     assert marked
     assert figures == pytest.approx({
@@ -218,7 +220,7 @@ def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
     assert result["false_alarms"] < 3
     assert result["character_error_rate_after"] < result["character_error_rate_before"] / 3
     experiment, model = reopen(learned)
-    test = experiment.test
+    test = experiment.texts.test
     texts = [experiment.predict(model, e.text)["output"] for e in test]
     length = sum(len(e.clean) for e in test)
     before, after = (
@@ -274,12 +276,12 @@ def test_lines_and_their_ends_and_margins_stay(learned):
     assert [text[change["place"]] for change in answer["changes"]] == ["g", "o"]
     for nothing in ("", " \n\n"):
         assert experiment.predict(model, nothing)["output"] == nothing
-    assert "prose" not in vars(experiment)
+    assert "texts" not in vars(experiment)
 
 
 def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned):
     experiment, model = reopen(learned)
-    texts = [example.text for example in experiment.test[:20]]
+    texts = [example.text for example in experiment.texts.test[:20]]
     together = experiment.predict_all(model, texts)
     for text, answer in zip(texts, together, strict=True):
         alone = experiment.predict(model, text)
@@ -288,7 +290,9 @@ def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned
     lined = experiment.predict(model, "\n".join(texts))
     assert lined["output"] == "\n".join(answer["output"] for answer in together)
     whole = experiment.predict(model, " ".join(texts * 5))
-    cer = edit_distance(whole["output"], " ".join([e.clean for e in experiment.test[:20]] * 5))
+    cer = edit_distance(
+        whole["output"], " ".join([e.clean for e in experiment.texts.test[:20]] * 5)
+    )
     assert cer < 0.02 * len(whole["output"])
 
 
@@ -298,7 +302,9 @@ def test_the_threshold_may_be_changed_at_use(learned):
     for threshold in (0.05, 0.5, 0.95, 1.0):
         assert "threshold" in experiment.at_use
         strict = Proofread.from_dict({**experiment.to_dict(), "threshold": threshold})
-        marks = [m for its in strict.found(model, [e.text for e in experiment.test]) for m in its]
+        marks = [
+            m for its in strict.found(model, [e.text for e in experiment.texts.test]) for m in its
+        ]
         assert all(mark.probability >= threshold for mark in marks)
         counts.append(len(marks))
     assert counts == sorted(counts, reverse=True)
@@ -308,7 +314,7 @@ def test_the_threshold_may_be_changed_at_use(learned):
 def test_impossible_marks_are_not_made(book):
     experiment = setting(book, threshold=0.0)
     model = made(experiment)
-    for example in experiment.test:
+    for example in experiment.texts.test:
         (marks,) = experiment.found(model, [example.text])
         assert marks
         text = example.text
@@ -330,12 +336,12 @@ def test_a_run_leaves_pictures_curves_and_words(learned):
     assert {"loss", "validation_loss", "validation_f1", "validation_false_alarms"} <= {*points[0]}
     experiment, model = reopen(learned)
     opening = experiment.opening()
-    assert f"{len(experiment.prose.train):,} characters to learn from" in opening
+    assert f"{len(experiment.texts.prose.train):,} characters to learn from" in opening
     lines = experiment.remarks(model).splitlines()
     assert sum(line.startswith("    mended: ") for line in lines) == proofread.SHOWN
     typed, _, got = experiment.sample(model).partition(" → ")
     assert experiment.predict(model, typed)["output"] == got
-    assert typed in [example.text for example in experiment.validation]
+    assert typed in [example.text for example in experiment.texts.validation]
 
 
 def test_the_model_is_exported(learned, tmp_path):
@@ -361,18 +367,18 @@ def test_the_shape_follows_the_knobs(book):
         experiment = setting(book, cell=cell, bidirectional=bidirectional, layers=layers)
         model = experiment.model()
         assert model.encoder.output_size == 64
-        assert len(model.encoder.recurrent.layers) == layers
+        assert len(getattr(model.encoder.recurrent, "layers", [0])) == layers
         tokens, lengths = experiment.example()
         assert tokens.max() < len(SPECIAL)
         u, v = model(tokens, lengths)
-        assert (u.shape[-1], v.shape[-1]) == (4, len(experiment.characters))
+        assert (u.shape[-1], v.shape[-1]) == (4, len(experiment.texts.characters))
         assert ("32 units each way" in experiment.equations()) == bidirectional
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match="hidden_size must be even"):
         Proofread(hidden_size=5)
-    assert Proofread(hidden_size=5, bidirectional=False).hidden_size == 5
+    assert Proofread(hidden_size=5, bidirectional=False).recurrent.hidden_size == 5
     with pytest.raises(InputError, match="does not exist"):
         Proofread(data=str(tmp_path / "gone")).opening()
     for name, value in (("rate", 0.0), ("threshold", 1.5), ("cell", "transformer"), ("layers", 0)):

@@ -12,7 +12,7 @@ from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.sin_cos import SinCos
-from saiki.models.series import Units
+from saiki.models.series import Units, written
 from saiki.training import Training
 
 
@@ -50,12 +50,13 @@ class Writes(nn.Module):
 def test_the_windows_are_those_of_the_course():
     x = np.linspace(-3 * np.pi, 3 * np.pi, 100)
     report = setting("report")
-    assert len(report.windows) == 76
+    windows = report.series.pairs
+    assert len(windows) == 76
     for i in range(76):
-        np.testing.assert_allclose(report.windows.x[i], np.sin(x[i : i + 24]), atol=1e-12)
-        np.testing.assert_allclose(report.windows.target[i], np.cos(x[i : i + 24]), atol=1e-12)
-    assert (report.learnt, report.epoch, report.iterations) == (60, 4, 320)
-    assert report.starts() == [0, 24, 49, 74]
+        np.testing.assert_allclose(windows.x[i], np.sin(x[i : i + 24]), atol=1e-12)
+        np.testing.assert_allclose(windows.target[i], np.cos(x[i : i + 24]), atol=1e-12)
+    assert (report.series.learnt, report.epoch, report.iterations) == (60, 4, 320)
+    assert report.series.starts() == [0, 24, 49, 74]
 
 
 def test_the_preset_report_is_that_of_the_course():
@@ -70,7 +71,7 @@ def test_an_epoch_sees_each_window_of_training_once():
     report = setting("report", precision="float64")
     for epoch in range(2):
         seen = torch.cat([target for _, _, target in some(report, 4, 4 * epoch)])[..., 0].numpy()
-        order = [int(np.abs(report.windows.target - row).sum(1).argmin()) for row in seen]
+        order = [int(np.abs(report.series.pairs.target - row).sum(1).argmin()) for row in seen]
         assert sorted(order) == list(range(60))
         assert order != sorted(order)
 
@@ -87,8 +88,8 @@ def test_teacher_forcing_is_as_often_as_it_says_and_falls_along_a_line():
     half = torch.cat([b[1][..., 1] for b in some(setting(teacher_forcing=0.5), 40)])
     assert half.mean().item() == pytest.approx(0.5, abs=5 * 0.5 / half.numel() ** 0.5)
     falling = setting("report", forcing_schedule="linear")
-    assert [falling.share(i) for i in (0, 319)] == [1, 0]
-    assert falling.share(100) == pytest.approx(1 - 100 / 319)
+    assert [falling.forcing.share(i, 320) for i in (0, 319)] == [1, 0]
+    assert falling.forcing.share(100, falling.iterations) == pytest.approx(1 - 100 / 319)
 
 
 @pytest.mark.parametrize("changes", [{}, {"noise": 0.1, "stretch": 2.0, "cut_short": 0.5}])
@@ -132,12 +133,12 @@ def test_a_stretched_wave_is_one_and_a_short_one_its_beginning():
 def test_the_figures_are_those_of_what_is_written_free_and_told():
     report = setting("report", precision="float64")
     figures = report.evaluate(Writes(off=0.3, forced=0.1))
-    free, forced = (report.windows.x + off - report.windows.target for off in (0.3, 0.1))
+    free, forced = (report.series.pairs.x + off - report.series.pairs.target for off in (0.3, 0.1))
     assert figures["free_running_rmse"] == pytest.approx(np.sqrt((free**2).mean()))
     assert figures["teacher_forced_rmse"] == pytest.approx(np.sqrt((forced**2).mean()))
     assert figures["validation_rmse"] == pytest.approx(np.sqrt((free[60:] ** 2).mean()))
     assert figures["loss"] == pytest.approx((forced[60:] ** 2).mean())
-    variance = report.windows.target.var()
+    variance = report.series.pairs.target.var()
     assert figures["free_running_r2"] == pytest.approx(1 - (free**2).mean() / variance)
 
 
@@ -185,7 +186,7 @@ def test_every_claim_is_about_settings_that_there_are(claim):
 
 def test_a_long_series_is_written_window_by_window():
     x = np.arange(10.0)
-    np.testing.assert_allclose(setting(steps=4).written(Writes(off=0.5), x), x + 0.5)
+    np.testing.assert_allclose(written(Writes(off=0.5), x, steps=4), x + 0.5)
 
 
 def test_a_prediction_tells_the_numbers_and_what_was_too_few():
@@ -214,12 +215,12 @@ def series(folder, points=100):
 def test_a_series_of_ones_own_is_learnt_in_its_units(tmp_path, monkeypatch, capsys):
     path, rows = series(tmp_path)
     experiment = setting(data=str(path), steps=12, epochs=40.0)
-    assert experiment.names == ("load", "cost")
-    known = rows[: experiment.learnt + 11]
+    assert experiment.series.names == ("load", "cost")
+    known = rows[: experiment.series.learnt + 11]
     assert [u.mean for u in experiment.units] == pytest.approx(known.mean(0).tolist())
     assert [u.scale for u in experiment.units] == pytest.approx(known.std(0).tolist())
-    begin = len(experiment.windows) - len(experiment.unseen)
-    assert begin == experiment.learnt + 11  # shares no point with training
+    begin = len(experiment.series.pairs) - len(experiment.unseen)
+    assert begin == experiment.series.learnt + 11  # shares no point with training
     monkeypatch.chdir(tmp_path)
     words = "run sin-cos --data series.csv --steps 12 --epochs 40 --out run"
     assert cli.main(words.split()) == 0

@@ -5,7 +5,6 @@ import json
 import math
 import shutil
 from collections import Counter
-from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -13,9 +12,9 @@ import soundfile
 import torch
 
 from saiki import cli, processes
-from saiki.data.augment import Augmentation
+from saiki.data import sounds, utterances
+from saiki.data.augment import NONE
 from saiki.errors import InputError
-from saiki.experiments import spoken_digits
 from saiki.experiments.spoken_digits import SpokenDigits
 from saiki.nn.mel import LogMel, Samples
 from saiki.runs.folder import RunFolder
@@ -24,7 +23,7 @@ from saiki.training import Training
 
 PITCHES = {"low": 300, "middle": 700, "high": 1_500}
 KINDS = (("wav", 8_000, 1), ("flac", 16_000, 1), ("ogg", 22_050, 1), ("wav", 44_100, 2))
-OFF = {field.name: 0 for field in fields(Augmentation)}
+OFF = NONE.to_dict()
 SMALL = {
     "split": "random",
     "voices": 0,
@@ -307,10 +306,10 @@ def test_synthetic_speakers_are_a_share_of_each_batch(ten, monkeypatch):
         waves = [np.full(800 + i, 0.5, np.float32) for i in range(count)]
         return tuple(waves), tuple(i % 10 for i in range(count))
 
-    monkeypatch.setattr(spoken_digits, "digits", digits)
+    monkeypatch.setattr(utterances, "digits", digits)
     changes = {"features": "waveform", "samples": 900, "pooling": "last"}
     experiment = plain(ten, voices=23, voice_share=0.5, batch_size=9, seed=5, **changes)
-    assert experiment.spoken_in_batch == 4  # of 9, as Python rounds 4.5
+    assert experiment.sounds.spoken_in_batch == 4  # of 9, as Python rounds 4.5
     assert experiment.epoch == math.ceil(140 / 5)
     assert "23 utterances by synthetic speakers beside them" in experiment.opening().splitlines()
     heard = []
@@ -325,8 +324,10 @@ def test_synthetic_speakers_are_a_share_of_each_batch(ten, monkeypatch):
     same(some(plain(ten, voices=23, batch_size=9, seed=5, voice_share=0.5, **changes), 2, 3),
          some(experiment, 5)[3:])  # fmt: skip
     # there is always one that is real
-    assert plain(ten, voices=23, voice_share=0.95, batch_size=2, **changes).spoken_in_batch == 1
-    assert plain(ten, voices=23, voice_share=0.0, **changes).spoken_in_batch == 0
+    assert (
+        plain(ten, voices=23, voice_share=0.95, batch_size=2, **changes).sounds.spoken_in_batch == 1
+    )
+    assert plain(ten, voices=23, voice_share=0.0, **changes).sounds.spoken_in_batch == 0
 
 
 # The report.
@@ -351,7 +352,7 @@ def test_the_report_has_35082_parameters_and_splits_70_15_15(ten):
     assert (z.shape, steps, targets.shape) == ((8, 1000, 1), None, (8,))
     assert isinstance(model.features, Samples)
     assert "1000 samples, cut or filled with 0" in report.equations()
-    assert "64 units each way\n" in report.equations()
+    assert "64 units each way over z\n" in report.equations()
 
 
 def test_the_default_is_the_preset_good(ten):
@@ -393,7 +394,7 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_targets(tones, smoothing):
 
 
 def test_what_is_monitored_is_the_mean_over_the_validation_part(tones, monkeypatch):
-    monkeypatch.setattr(spoken_digits, "EVALUATED", 4)  # 4 and 2 of 6: means of unequal batches
+    monkeypatch.setattr(sounds, "EVALUATED", 4)  # 4 and 2 of 6: means of unequal batches
     experiment = plain(tones, label_smoothing=0.1)
     model = made(experiment)
     losses, right = [], []
@@ -412,7 +413,7 @@ def test_what_is_monitored_is_the_mean_over_the_validation_part(tones, monkeypat
 def test_the_final_figures_and_those_of_each_speaker_are_counted_by_hand(
     spoken, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(spoken_digits, "EVALUATED", 4)
+    monkeypatch.setattr(sounds, "EVALUATED", 4)
     shutil.copytree(spoken, tmp_path / "more")
     (tmp_path / "more" / "0_cleo_99.wav").write_bytes(b"")
     experiment = plain(tmp_path / "more", split="official")
@@ -660,7 +661,9 @@ def test_the_exported_model_takes_waves_and_says_the_classes(tones, tmp_path):
     assert int(said["rate"]) == model.rate
     recordings = experiment.recordings
     for rows in ([0], [1, 5, 2, 7]):
-        waves, lengths = experiment.padded([recordings.waves[i] for i in rows])
+        waves, lengths = experiment.hearing.padded(
+            [recordings.waves[i] for i in rows], experiment.dtype
+        )
         names = [node.name for node in exported.get_inputs()]
         found = exported.run(None, dict(zip(names, (waves.numpy(), lengths.numpy()), strict=True)))
         with torch.no_grad():

@@ -10,7 +10,8 @@ import torch
 
 from saiki import cli
 from saiki.errors import InputError
-from saiki.experiments.translate import CLASSES, Translate
+from saiki.experiments.translate import Translate
+from saiki.metrics.bleu import CLASSES
 from saiki.models.decoding import Search
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
@@ -145,7 +146,7 @@ def test_the_same_batches_come_from_any_start(table):
         assert all((a == b).all() for a, b in zip(wanted, found, strict=True))
     source, lengths, target, steps = first[0]
     assert len(source) == len(target) == len(lengths) == len(steps)
-    epoch = first[: experiment.per_epoch]
+    epoch = first[: int(experiment.epoch)]
     assert sum(len(batch[0]) for batch in epoch) == len(experiment.corpus.train)
 
 
@@ -196,7 +197,7 @@ def test_the_greedy_figure_is_that_of_greedy_decoding(finished):
 
 def test_few_pairs_are_seen_often_enough(table):
     few = Translate(data=str(table), source="de", target="zh", minimum=1, batch_size=64)
-    assert few.per_epoch == 4
+    assert few.epoch == 4
     assert (few.iterations, few.point_every) == (2000, 50)
     assert Translate(**{**few.to_dict(), "updates": 0}).iterations == 56
     assert Translate(**{**few.to_dict(), "updates": 0}).point_every == 4

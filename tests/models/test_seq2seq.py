@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from saiki import pretrained, proof
-from saiki.cells import NAMED
+from saiki.cells import FAMILIES
 from saiki.errors import InputError
 from saiki.models.decoder import Decoder
 from saiki.models.decoding import Search
@@ -51,7 +51,7 @@ def make(
     **attention,
 ):
     """A small model in float64; ``units`` of the decoder, 6 of what the encoder tells."""
-    kind = NAMED[cell]
+    kind = FAMILIES[cell]
     read, size = [], 4
     for _ in range(layers):
         read.append(Bidirectional(kind(size, 3)) if both else Recurrent(kind(size, 6)))
@@ -99,7 +99,7 @@ def test_a_row_in_a_batch_is_as_if_it_were_alone(cell, way):
     ("cell", "way", "layers"),
     [
         *((cell, way, 1) for cell, way in CASES),
-        *itertools.product(NAMED, ["feeding"], [1]),
+        *itertools.product(FAMILIES, ["feeding"], [1]),
         *itertools.product(["lstm"], ["dot", "feeding", "feeding and coverage"], [2]),
     ],
 )
@@ -119,7 +119,7 @@ def test_all_steps_at_once_are_the_steps_one_by_one(cell, way, layers):
             assert (weights[torch.arange(6) >= lengths[:, None]] == 0).all()
 
 
-@pytest.mark.parametrize("cell", NAMED)
+@pytest.mark.parametrize("cell", FAMILIES)
 @pytest.mark.parametrize(("score", "layers"), [("dot", 2), ("additive", 1), ("general", 1)])
 def test_with_input_feeding_the_whole_target_is_one_compiled_loop(cell, score, layers):
     model = make(cell, score, layers=layers, feeding=True, dropout=0.3).float().train()
@@ -333,9 +333,9 @@ def test_a_bridge_leaves_alone_what_fits_and_maps_what_does_not():
 
 def test_the_end_sizes_are_those_of_the_states_that_come_out():
     layers = [
-        Recurrent(NAMED["gru"](4, 3)),
-        Bidirectional(NAMED["lstm"](4, 3)),
-        Stack([Bidirectional(NAMED["lstm"](4, 3)), Recurrent(NAMED["peephole"](6, 2))]),
+        Recurrent(FAMILIES["gru"](4, 3)),
+        Bidirectional(FAMILIES["lstm"](4, 3)),
+        Stack([Bidirectional(FAMILIES["lstm"](4, 3)), Recurrent(FAMILIES["peephole"](6, 2))]),
     ]
     for layer in layers:
         _, states = Encoder(SOURCES, 4, layer)(torch.randint(5, 9, (2, 3)), None)
@@ -363,9 +363,9 @@ def batch_of(model):
 
 
 def test_what_does_not_fit_is_refused():
-    cell = NAMED["lstm"](4, 6)
+    cell = FAMILIES["lstm"](4, 6)
     with pytest.raises(InputError, match="takes 5 features, and a token has 4"):
-        Encoder(9, 4, NAMED["lstm"](5, 6))
+        Encoder(9, 4, FAMILIES["lstm"](5, 6))
     with pytest.raises(InputError, match="with tied embeddings the readout has the 4 features"):
         Decoder(9, 4, [cell], readout_size=5)
     with pytest.raises(InputError, match="takes 4 features and is given 8"):

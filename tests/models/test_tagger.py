@@ -9,9 +9,10 @@ from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
 from saiki.models import tagger
 from saiki.models.encoder import Encoder
-from saiki.models.tagger import Tagger, padded, tokens_of
+from saiki.models.tagger import Tagger
 from saiki.recurrent import Bidirectional, Recurrent, Stack
 from saiki.text import END, PAD, SPECIAL, Vocabulary
+from saiki.text.rows import padded, tokens_of
 
 CHARACTERS = Vocabulary(list("abcdefgh "))
 KINDS = ("none", "left", "right")

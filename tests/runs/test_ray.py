@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
 from types import ModuleType
 
 import pytest
@@ -168,7 +167,6 @@ def test_the_error_of_a_run_arrives_as_that_error(shared, tmp_path):
     assert not wrong.folder.path.exists()
 
 
-@dataclass(frozen=True)
 class Unknown(Adder):
     """An experiment in a module that workers do not have."""
 

@@ -1,7 +1,6 @@
 """The training loop against updates written out by hand."""
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -10,22 +9,22 @@ from torch import nn
 
 from bare import Bare
 from saiki.cells import GRU
+from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import Experiment
 from saiki.knobs import knob
+from saiki.optimisation import RULES as ON_OFFER
+from saiki.optimisation import Optimisation
 from saiki.recurrent import Recurrent
 from saiki.training import StoppedError, Training
-from saiki.training.optimisers import RULES as ON_OFFER
 from saiki.training.step import clip
 
 
-@dataclass(frozen=True)
 class Line(Bare):
     """A straight line through three points at a time: E = ½ Σ (x w + b − t)²."""
 
-    iterations: int = knob(1000, "updates", minimum=1)
-    batch_size: int = knob(3, "points", minimum=1)
-    optimiser: str = knob("adam", "rule", choices=tuple(ON_OFFER))
+    duration: Updates = Updates(iterations=1000)
+    optimisation: Optimisation = Optimisation(batch_size=3)
     precision: str = knob("float64", "of numbers", choices=("float32", "float64"))
     breaks_at: int = knob(0, "iteration whose data are not a number; 0: none", minimum=0)
     name = "line"
@@ -37,7 +36,8 @@ class Line(Bare):
     def batches(self, start=0):
         random = np.random.default_rng(self.seed)
         for step in itertools.count(1):
-            x, t = random.normal(size=(self.batch_size, 2)), random.normal(size=self.batch_size)
+            size = self.optimisation.batch_size
+            x, t = random.normal(size=(size, 2)), random.normal(size=size)
             if step == self.breaks_at:
                 t[1] = np.nan
             if step > start:
@@ -203,7 +203,6 @@ def test_a_loss_that_is_no_number_stops_the_training_before_the_update():
         assert torch.equal(now, then)
 
 
-@dataclass(frozen=True)
 class Steep(Line):
     """A finite loss with an infinite gradient: the root at 0."""
 
@@ -218,7 +217,6 @@ def test_a_gradient_that_is_no_number_stops_the_training_too():
     assert torch.equal(model.weight, Steep().model().weight)
 
 
-@dataclass(frozen=True)
 class Sequences(Line):
     """A recurrent layer under the loop, for the lens to look at."""
 
@@ -261,7 +259,6 @@ def test_the_view_of_a_point_is_that_of_its_own_iteration():
 def test_batches_together_are_one_large_batch():
     apart = Line(iterations=20, batch_size=3, accumulate=4, optimiser="adam", clip_norm=0.5)
 
-    @dataclass(frozen=True)
     class Sum(Line):
         """The same rows, twelve at a time; the sum over three rows is a mean over four times."""
 
@@ -304,7 +301,6 @@ def test_the_mean_of_the_weights_follows_its_equation():
     np.testing.assert_allclose(trained(setting)[0], mean, rtol=1e-12)
 
 
-@dataclass(frozen=True)
 class Judged(Line):
     """Judged by a figure that is best at the fourth point of eight."""
 
@@ -313,8 +309,7 @@ class Judged(Line):
     def monitor(self, model):
         return {"distance": abs(next(self._distances))}
 
-    def __post_init__(self):
-        super().__post_init__()
+    def validate(self):
         object.__setattr__(self, "_distances", iter(range(-3, 100)))
 
 
@@ -337,12 +332,10 @@ def test_training_ends_when_the_patience_is_over():
 
 
 def test_looking_inside_does_not_use_up_patience():
-    @dataclass(frozen=True)
     class Watched(Judged, Sequences):
         """Looked into; at the first iteration there is a point more."""
 
-        def __post_init__(self):
-            super().__post_init__()
+        def validate(self):
             object.__setattr__(self, "_distances", iter([0, 5, 4, 3, 9, 9, 9, 9, 9]))
 
     steps = []
@@ -352,7 +345,6 @@ def test_looking_inside_does_not_use_up_patience():
 
 
 def test_a_figure_to_be_judged_by_must_be_there():
-    @dataclass(frozen=True)
     class Lost(Line):
         judged_by = "perplexity"
 
@@ -361,7 +353,6 @@ def test_a_figure_to_be_judged_by_must_be_there():
 
 
 def test_what_is_random_follows_from_seed_and_iteration_alone():
-    @dataclass(frozen=True)
     class Dropped(Line):
         def model(self):
             torch.manual_seed(self.seed)
@@ -397,7 +388,6 @@ def test_bfloat16_is_near_float32():
     np.testing.assert_allclose(a, b, atol=0.05)
 
 
-@dataclass(frozen=True)
 class Mixed(Line):
     """The same line in single precision."""
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from saiki.experiments.adder import Adder
+from saiki.optimisation import RULES, Optimisation
 from saiki.training import optimisers
 
 
 def rates(**knobs):
-    adder = Adder(**{"iterations": 10, "learning_rate": 2.0, **knobs})
-    return [optimisers.learning_rate(adder, step) for step in range(1, 11)]
+    optimisation = Optimisation(learning_rate=2.0, **knobs)
+    return [optimisation.rate(step, 10) for step in range(1, 11)]
 
 
 def test_a_constant_rate_is_that_of_the_knob():
@@ -43,9 +43,9 @@ def test_a_warm_up_over_the_whole_training_ends_with_the_full_rate():
 
 @pytest.mark.parametrize("rule", ["sgd", "adamw"])
 def test_weight_decay_pulls_towards_0(rule):
-    adder = Adder(optimiser=rule, learning_rate=0.1, weight_decay=0.5)
+    optimisation = Optimisation(optimiser=rule, learning_rate=0.1, weight_decay=0.5)
     w = torch.tensor([3.0, -2.0], dtype=torch.float64, requires_grad=True)
-    optimiser = optimisers.optimiser(adder, [w])
+    optimiser = optimisation.build([w])
     w.grad = torch.tensor([1.0, -4.0], dtype=torch.float64)
     optimiser.step()
     pulled = torch.tensor([3.0, -2.0], dtype=torch.float64) * (1 - 0.1 * 0.5)
@@ -54,9 +54,9 @@ def test_weight_decay_pulls_towards_0(rule):
     assert w.tolist() == pytest.approx((pulled - torch.tensor(moved).double()).tolist(), rel=1e-6)
 
 
-@pytest.mark.parametrize("rule", optimisers.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_an_optimiser_goes_on_with_what_it_remembered(rule):
-    adder = Adder(optimiser=rule, learning_rate=0.1)
+    optimisation = Optimisation(optimiser=rule, learning_rate=0.1)
     gradients = torch.randn(6, 3)
 
     def steps(w, optimiser, rows):
@@ -65,13 +65,13 @@ def test_an_optimiser_goes_on_with_what_it_remembered(rule):
             optimiser.step()
 
     w = torch.ones(3, requires_grad=True)
-    steps(w, optimisers.optimiser(adder, [w]), gradients)
+    steps(w, optimisation.build([w]), gradients)
     a = torch.ones(3, requires_grad=True)
-    first = optimisers.optimiser(adder, [a])
+    first = optimisation.build([a])
     steps(a, first, gradients[:4])
     tensors, numbers = optimisers.settings(first, ["w"])
     b = a.detach().clone().requires_grad_()
-    second = optimisers.optimiser(adder, [b])
+    second = optimisation.build([b])
     optimisers.restore(second, ["w"], {n: t.clone() for n, t in tensors.items()}, numbers)
     steps(b, second, gradients[4:])
     assert torch.equal(b, w)

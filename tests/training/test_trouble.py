@@ -1,13 +1,13 @@
 """A loss that is no number any more: the layer, the time step and what to try."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 
 from bare import Bare
 from saiki.cells import SimpleRNN
+from saiki.duration import Updates
 from saiki.knobs import knob
+from saiki.optimisation import Optimisation
 from saiki.recurrent import Stack
 from saiki.training import StoppedError, Training
 
@@ -19,12 +19,11 @@ class Exploding(SimpleRNN):
         return self.W(x) + 1e6 * h
 
 
-@dataclass(frozen=True)
 class Deep(Bare):
     """Three layers, of which the second one explodes at the seventh step."""
 
-    iterations: int = knob(5, "updates", minimum=1)
-    learning_rate: float = knob(0.25, "rate")
+    duration: Updates = Updates(iterations=5)
+    optimisation: Optimisation = Optimisation(learning_rate=0.25)
     spoilt: bool = knob(False, "whether the data are no numbers")
     name = "deep"
 
@@ -74,7 +73,6 @@ def test_data_that_are_no_numbers_are_told_as_such():
     )
 
 
-@dataclass(frozen=True)
 class Root(Deep):
     """A model without recurrent layers and a gradient that is infinite."""
 

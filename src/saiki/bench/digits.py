@@ -39,12 +39,13 @@ def rows(repeats: int) -> Iterator[Row]:
     for seed in range(repeats):
         for name, contender in contenders.items():
             runs[name].append(contender(seed))
+    batch = setting.optimisation.batch_size
     for figure in ("first epoch", "second epoch"):
         seconds = {name: [run[figure] for run in its] for name, its in runs.items()}
         middle = {name: median(its) for name, its in seconds.items()}
         yield {
             "workload": f"spoken digits, preset report, {figure}",
-            "size": (setting.batch_size, setting.samples, 1, setting.hidden_size),
+            "size": (batch, setting.hearing.samples, 1, setting.recurrent.hidden_size),
             "milliseconds": {name: round(1e3 * s, 1) for name, s in middle.items()},
             "spread": {
                 name: [round(1e3 * min(its), 1), round(1e3 * max(its), 1)]
@@ -70,7 +71,7 @@ def _arrays(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _together(setting: SpokenDigits, indices: tuple[int, ...]) -> Arrays:
-    found = [_arrays(batch) for batch in setting.unchanged(indices)]
+    found = [_arrays(batch) for batch in setting.sounds.unchanged(indices)]
     x, y = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return x, y
 

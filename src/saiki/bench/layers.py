@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from saiki import cells
 from saiki import nn as ours
 from saiki.bench import peers
 from saiki.bench.cells import LONG, SHORT, Row, row
 from saiki.bench.harness import interleaved
-from saiki.cells import FAMILIES, LSTM
+from saiki.cells import LSTM
 from saiki.recurrent import Bidirectional, Recurrent
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {"rnn": ours.RNN, "lstm": ours.LSTM, "gru": ours.GRU}
@@ -21,7 +22,7 @@ SPEECH = (32, 400, 40, 128)
 
 def rows(repeats: int) -> Iterator[Row]:
     """Each workload measured; ratios are of ``saiki.Recurrent``, or of the full batch."""
-    for family in FAMILIES:
+    for family in ("rnn", "lstm", "gru"):
         yield _beside_recurrent(family, SHORT, True, repeats)
     yield _beside_recurrent("gru", LONG, False, repeats)
     for size in ((64, 100, 256, 256), (64, 50, 512, 512)):
@@ -38,7 +39,7 @@ def _beside_recurrent(
 ) -> Row:
     batch, steps, inputs, hidden = size
     x = torch.randn(batch, steps, inputs)
-    cell = FAMILIES[family](inputs, hidden, **options)
+    cell = cells.make(family, inputs, hidden, **options)
     layer = Bidirectional(cell) if bidirectional else Recurrent(cell)
     drop_in = LAYERS[family](
         inputs, hidden, batch_first=True, bidirectional=bidirectional, **options

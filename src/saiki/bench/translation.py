@@ -37,7 +37,7 @@ def training(repeats: int) -> Iterator[Row]:
             "step by step": _eager(experiment.model()),
         }
         steps = {name: _steps(experiment, model, batches) for name, model in contenders.items()}
-        size = (experiment.batch_size, experiment.embedding_size, experiment.hidden_size)
+        size = _size(experiment)
         timings = interleaved(steps, max(3, repeats // 5))
         yield row(f"translate, {BATCHES} iterations, {precision}", size, timings)
 
@@ -51,9 +51,14 @@ def input_feeding(repeats: int) -> Iterator[Row]:
     contenders = {"saiki": experiment.model(), "step by step": experiment.model()}
     contenders["step by step"].members[0].decoder.__class__ = _ByStep
     steps = {name: _steps(experiment, model, batches) for name, model in contenders.items()}
-    size = (experiment.batch_size, experiment.embedding_size, experiment.hidden_size)
+    size = _size(experiment)
     timings = interleaved(steps, max(3, repeats // 5))
     yield row(f"translate with input feeding, {BATCHES} iterations", size, timings)
+
+
+def _size(experiment: Translate) -> tuple[int, ...]:
+    layers = experiment.recurrent
+    return experiment.optimisation.batch_size, layers.embedding_size, layers.hidden_size
 
 
 class _ByStep(Decoder, name="bench.decoder_by_step.v1"):
@@ -63,7 +68,7 @@ class _ByStep(Decoder, name="bench.decoder_by_step.v1"):
 
 
 def _steps(experiment: Translate, model: Translator, batches: list[Any]) -> Step:
-    adam = torch.optim.Adam(model.train().parameters(), experiment.learning_rate)
+    adam = torch.optim.Adam(model.train().parameters(), experiment.optimisation.learning_rate)
 
     def run() -> None:
         for batch in batches:
@@ -71,7 +76,7 @@ def _steps(experiment: Translate, model: Translator, batches: list[Any]) -> Step
                 loss = experiment.measure(model, batch)["loss"]
             adam.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), experiment.clip_norm)
+            nn.utils.clip_grad_norm_(model.parameters(), experiment.optimisation.clip_norm)
             adam.step()
 
     return run
@@ -144,7 +149,10 @@ def decoding(run: Path, repeats: int) -> Iterator[Row]:
 
         timings = interleaved({"together": together, "one by one": alone}, max(3, repeats // 5))
         found = row(
-            f"{name}, {len(texts)} sentences", (experiment.hidden_size,), timings, "together"
+            f"{name}, {len(texts)} sentences",
+            (experiment.recurrent.hidden_size,),
+            timings,
+            "together",
         )
         yield found | {
             "sentences a second": {n: round(len(texts) / t.median, 1) for n, t in timings.items()}

@@ -1,22 +1,47 @@
 """The built-in cells, written in the same language as a user's."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from saiki.cell import Cell
 from saiki.cells.gru import GRU
 from saiki.cells.lstm import LSTM
 from saiki.cells.simple_rnn import SimpleRNN
+from saiki.errors import InputError
 
-__all__ = ["FAMILIES", "GRU", "LSTM", "NAMED", "VARIANTS", "SimpleRNN"]
+__all__ = ["FAMILIES", "GRU", "LSTM", "VARIANTS", "SimpleRNN", "make"]
 
-CellType = Callable[[int, int], Cell]
+CellType = Callable[..., Cell]
 
-FAMILIES: dict[str, type[Cell]] = {"rnn": SimpleRNN, "lstm": LSTM, "gru": GRU}
-"""What the command line calls each family."""
+FAMILIES: dict[str, CellType] = {
+    "rnn": SimpleRNN,
+    "lstm": LSTM,
+    "gru": GRU,
+    "peephole": partial(LSTM, peephole=True),
+}
+"""Every family by the name that exercises and the command line give it, made from an input size, a
+hidden size and, by name, what else it takes. A family that is put in here is offered by all."""
 
-NAMED: dict[str, CellType] = {**FAMILIES, "peephole": partial(LSTM, peephole=True)}
-"""The cells that an exercise offers by name."""
+
+def make(family: str, input_size: int, hidden_size: int, **options: Any) -> Cell:
+    """A cell of the family of that name.
+
+    >>> make("gru", 3, 5, reset="before").extra_repr()
+    '3, 5'
+
+    Raises:
+        InputError: there is no such family, or it does not take one of ``options``.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"there is no cell {family!r}; there are {', '.join(FAMILIES)}")
+    takes = inspect.signature(FAMILIES[family]).parameters
+    for option in options:
+        if option not in takes:
+            raise InputError(f"the cell {family} has no {option}; leave it as it is")
+    return FAMILIES[family](input_size, hidden_size, **options)
+
 
 VARIANTS: dict[str, dict[str, CellType]] = {
     "rnn": {

@@ -58,6 +58,23 @@ class GRU(Cell, name="gru.v1"):
             if bias is not None:
                 nn.init.zeros_(bias)
 
+    def equations(self) -> str:
+        sigma = activations.written(self.recurrent_activation)
+        phi = activations.written(self.activation)
+        b_r, b_z, b_n = ("" if self.W.bias is None else f" + b_{gate}" for gate in "rzn")
+        if self.reset == "before":
+            candidate = f"W_n x + U_n (r ∘ h){b_n}"
+        else:
+            candidate = f"W_n x{b_n} + r ∘ {'(U_n h + b′)' if b_n else 'U_n h'}"
+        return "\n".join(
+            (
+                f"r = {sigma}(W_r x + U_r h{b_r})",
+                f"z = {sigma}(W_z x + U_z h{b_z})",
+                f"n = {phi}({candidate})",
+                "h ← z ∘ h + (1 − z) ∘ n",
+            )
+        )
+
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         r, z, n = self.W(x).chunk(3, dim=-1)
         U_rz, U_n = self.U.weight.split([2 * self.hidden_size, self.hidden_size])

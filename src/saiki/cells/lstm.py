@@ -120,6 +120,33 @@ class LSTM(Cell, name="lstm.v1"):
             elif self.coupled:
                 b["i"].fill_(-self.forget_bias)
 
+    def equations(self) -> str:
+        sigma = activations.written(self.recurrent_activation)
+        phi = activations.written(self.activation)
+        b = "" if self.b is None else " + b"
+        is_normed = isinstance(self.norm_c, nn.LayerNorm)
+
+        def gate(name: str) -> str:
+            inner = f"u_{name}"
+            if not is_normed:
+                inner = f"W_{name} x + U_{name} h" + (b and f"{b}_{name}")
+            return inner + (f" + p_{name} ∘ c" if name in self.peepholes else "")
+
+        lines = [f"u = LN(W x) + LN(U h){b}"] if is_normed else []
+        lines += [f"{name} = {sigma}({gate(name)})" for name in ("i", "f") if name in self.gates]
+        if self.coupled:
+            lines.append("f = 1 − i")
+        lines.append(f"g = {phi}({gate('g')})" if self.input_activation else f"g = {gate('g')}")
+        kept = "f ∘ c" if "f" in self.gates or self.coupled else "c"
+        lines.append(f"c ← {kept} + {'i ∘ g' if 'i' in self.gates else 'g'}")
+        if "o" in self.gates:
+            lines.append(f"o = {sigma}({gate('o')})")
+        seen = "LN(c)" if is_normed else "c"
+        output = f"{phi}({seen})" if self.output_activation else seen
+        output = f"o ∘ {output}" if "o" in self.gates else output
+        lines.append(f"h ← {output}" if self.P is None else f"h ← P ({output})")
+        return "\n".join(lines)
+
     def step(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         u = self.norm_x(self.W(x)) + self.norm_h(self.U(h))
         if self.b is not None:

@@ -39,6 +39,10 @@ class SimpleRNN(Cell, name="simple_rnn.v1"):
         if self.W.bias is not None:
             nn.init.zeros_(self.W.bias)
 
+    def equations(self) -> str:
+        b = "" if self.W.bias is None else " + b"
+        return f"h ← {activations.written(self.activation)}(W x + U h{b})"
+
     def step(self, x: Tensor, h: Tensor) -> Tensor:
         u = self.W(x) + self.U(h)
         h = self.activation(u)

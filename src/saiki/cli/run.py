@@ -78,4 +78,4 @@ def _experiment(options: argparse.Namespace, folder: "RunFolder | None" = None) 
     wanted = experiment.from_dict(given)
     if folder is None or not folder.has_begun:
         return wanted
-    return begun(folder, experiment.name, {name: getattr(wanted, name) for name in given})
+    return begun(folder, experiment.name, {name: wanted.to_dict()[name] for name in given})

@@ -13,10 +13,11 @@ def main(words: list[str]) -> int:
     experiment = load(options.name)
     values = experiment.preset(options.preset)
     setting = experiment.from_dict(values)
+    settings = setting.to_dict()
     doc = " ".join((experiment.__doc__ or "").split())
     print(f"{experiment.name}: {experiment.summary}\n\n{doc}\n\n{setting.equations()}\n\nknobs")
     for knob in experiment.knobs().values():
-        value = getattr(setting, knob.name)
+        value = settings[knob.name]
         print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
     print("\npresets")
     for preset, changes in experiment.presets.items():

@@ -6,51 +6,48 @@ same change whatever else is in the batch.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
 from saiki.nn.mel import EDGE, LogMel
 
 
-@dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Knobs):
     """How far each change may go; 0 switches it off.
 
     Speed and vocal tract change the pitch and the formants: with them one voice becomes many
-    (Ko et al. 2015; Jaitly & Hinton 2013). Masks are those of SpecAugment (Park et al. 2019, §2).
+    (Ko et al. 2015; Jaitly & Hinton 2013). Noise is coloured and 12 to 45 dB below the sound. A
+    low-pass filter cuts between 45 % and 95 % of the band. Where silence may be put, a fifteenth
+    of that may be cut off. Masks are those of SpecAugment (Park et al. 2019, §2).
     """
 
-    speed: float = 0.1
-    """Largest relative change of speed and pitch together, as by a tape."""
-    vocal_tract: float = 0.1
-    """Largest relative change of the length of the vocal tract: of the formants alone."""
-    tempo: float = 0.25
-    """Largest relative change of tempo, the pitch kept."""
-    noise: float = 0.6
-    """Probability of coloured noise, 12 to 45 dB below the sound."""
-    equaliser: float = 8.0
-    """Deviation, in dB, of a smooth random filter."""
-    room: float = 0.15
-    """Probability of reverberation."""
-    muffle: float = 0.1
-    """Probability of a low-pass filter between 45 % and 95 % of the band."""
-    shift: float = 0.12
-    """Longest silence put before and after, in seconds; what is cut off there is a fifteenth."""
-    masks: int = 1
-    """Bars over time, and as many over frequency, in which a feature is hidden."""
+    speed: float = knob(0.1, "largest relative change of speed and pitch", minimum=0, maximum=1)
+    vocal_tract: float = knob(
+        0.1, "largest relative change of the formants alone", minimum=0, maximum=1
+    )
+    tempo: float = knob(0.25, "largest relative change of tempo alone", minimum=0, maximum=1)
+    noise: float = knob(0.6, "probability of noise", minimum=0, maximum=1)
+    equaliser: float = knob(8.0, "gain of a random filter, in dB", minimum=0, maximum=40)
+    room: float = knob(0.15, "probability of reverberation", minimum=0, maximum=1)
+    muffle: float = knob(0.1, "probability of a low-pass filter", minimum=0, maximum=1)
+    shift: float = knob(0.12, "longest silence put before and after, in s", minimum=0, maximum=1)
+    masks: int = knob(1, "bars hidden over time, and over frequency", minimum=0, maximum=16)
 
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            if not 0 <= getattr(self, each.name) < math.inf:
-                raise InputError(f"{each.name} must be at least 0, got {getattr(self, each.name)}")
+    @property
+    def on(self) -> list[str]:
+        """The names of the changes that are not switched off."""
+        return [name for name, value in self.to_dict().items() if value]
+
+    def build(self, front: nn.Module) -> "Augmenter | None":
+        """What makes changed features of waves; None where nothing is changed."""
+        return Augmenter(front, self) if isinstance(front, LogMel) and self.on else None
 
 
-NONE = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
+NONE = Augmentation(**dict.fromkeys(Augmentation.knobs(), 0))
 LONGEST_MASKS = 8, 6
 """Frames and bands."""
 _NOISE = 2**20

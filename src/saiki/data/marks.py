@@ -1,14 +1,20 @@
-"""Mistakes of typing that were found in a text: what they change, and how many are right."""
+"""Mistakes of typing that were found in a text, and what they change."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
-from saiki.data.typos import KINDS, Mistake, mend
+from torch import Tensor
+
+from saiki.data.typos import KINDS, Mistake, mend, possible
 
 END = "\n"
 """What stands after the last character while mistakes are made and mended: it is never touched, and
 marked where the last character of the text itself was dropped."""
+
+SHOWN = "  {was} → {is}   {kind}, {probability:.1%}"
+LINE = re.compile(r"\S.*\S|\S")
+"""What is read of a line: neither its ends nor how far it is moved in."""
 
 
 class Example(NamedTuple):
@@ -54,26 +60,40 @@ def change(line: str, mark: Mark) -> dict[str, Any]:
     }
 
 
-def scores(examples: Sequence[Example], found: Sequence[Sequence[Mark]]) -> dict[str, float]:
-    """Precision and recall of the marks at the right place and of the right kind, F1 of all and of
-    each kind, and the share of mistakes that are mended; 0 where there is none.
+def marked(text: str, kinds: Tensor, missing: Sequence[str], threshold: float) -> list[Mark]:
+    """The mistakes of which a model is sure enough, but for those that cannot be.
 
-    F1 = 2 right / (marked + made)
+    Args:
+        kinds: the probability of no mistake and of each kind, ``(characters + 1, 1 + kinds)``.
+        missing: the character that is missing before each, if one is.
+        threshold: the least probability.
     """
-    right, marked, made = Counter[str](), Counter[str](), Counter[str]()
-    undone = 0
-    for example, marks in zip(examples, found, strict=True):
-        true = {mistake.place: mistake for mistake in example.mistakes}
-        made.update(mistake.kind for mistake in example.mistakes)
-        marked.update(mark.mistake.kind for mark in marks)
-        for mistake, _ in marks:
-            was = true.get(mistake.place)
-            right[mistake.kind] += was is not None and was.kind == mistake.kind
-            undone += was == mistake
-    return {
-        "f1": 2 * right.total() / max(1, marked.total() + made.total()),
-        "precision": right.total() / max(1, marked.total()),
-        "recall": right.total() / max(1, made.total()),
-        **{f"f1_{k}": 2 * right[k] / max(1, marked[k] + made[k]) for k in KINDS},
-        "mended": undone / max(1, made.total()),
-    }
+    p, best = kinds[:, 1:].max(1)
+    marks = []
+    for place in (p >= threshold).nonzero().squeeze(1).tolist():
+        kind = KINDS[int(best[place])]
+        if possible(text, place, kind):
+            lost = missing[place] if kind == "dropped" else ""
+            marks.append(Mark(Mistake(place, kind, lost), p[place].item()))
+    return marks
+
+
+def lines_of(text: str) -> list[tuple[int, str]]:
+    """The lines of a text and where each begins, without what is blank at their ends."""
+    return [(found.start(), found.group()) for found in LINE.finditer(text)]
+
+
+def answer(text: str, found: Iterator[Sequence[Mark]]) -> dict[str, Any]:
+    """A text without its mistakes, and what was changed, for people under ``"text"``.
+
+    Args:
+        found: the marks of each of its lines; the next ones are taken.
+    """
+    marks, changes = list[Mark](), list[dict[str, Any]]()
+    for start, line in lines_of(text):
+        for mark in next(found):
+            changes.append({"place": start + mark.mistake.place} | change(line, mark))
+            marks.append(mark.moved(start))
+    output = mended(text, marks)
+    told = "\n".join([output, *(SHOWN.format(**each) for each in changes)])
+    return {"input": text, "output": output, "changes": changes, "text": told}

@@ -1,4 +1,4 @@
-"""Sentences as rows of numbers, and which of their words a model has to restore."""
+"""Rows of numbers, and which of their words a model has to restore."""
 
 import itertools
 from array import array
@@ -8,11 +8,13 @@ from typing import Self
 
 import numpy
 
+from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
 from saiki.text import FIRST, MASK, PAD
 
 
 @dataclass(frozen=True)
-class Sentences:
+class TokenRows:
     """Rows of numbers, stored end to end: a book has a million."""
 
     tokens: numpy.ndarray
@@ -107,3 +109,42 @@ def hide(
     others = draw.integers(FIRST, vocabulary, tokens.shape)
     shown = numpy.select([u < replaced, u < replaced + kept], [others, tokens], MASK)
     return numpy.where(chosen, shown, tokens)
+
+
+class Masking(Knobs):
+    """How many words are hidden, and how they are shown to a model that learns."""
+
+    share: float = knob(0.15, "of the words that have to be restored", minimum=0, maximum=1)
+    replaced: float = knob(0.1, "share of these shown as any word", minimum=0, maximum=1)
+    kept: float = knob(
+        0.1, "share of these shown as they are; the rest as [MASK]", minimum=0, maximum=1
+    )
+
+    def validate(self) -> None:
+        if self.replaced + self.kept > 1:
+            raise InputError(
+                "replaced and kept are shares of the same words and must not exceed 1 together, "
+                f"got {self.replaced} and {self.kept}"
+            )
+
+    def choose(self, tokens: numpy.ndarray, draw: numpy.random.Generator) -> numpy.ndarray:
+        """Which positions have to be restored; see :func:`choose`."""
+        return choose(tokens, self.share, draw)
+
+    def hide(
+        self,
+        tokens: numpy.ndarray,
+        chosen: numpy.ndarray,
+        vocabulary: int,
+        draw: numpy.random.Generator,
+    ) -> numpy.ndarray:
+        """The tokens as they are shown; see :func:`hide`."""
+        return hide(tokens, chosen, vocabulary, self.replaced, self.kept, draw)
+
+    def equation(self) -> str:
+        """Of what is shown."""
+        hidden = 1 - self.replaced - self.kept
+        return (
+            f"x = the words, {self.share:.0%} of them chosen: of these {hidden:.0%} [MASK], "
+            f"{self.replaced:.0%} any word, {self.kept:.0%} as they are"
+        )

@@ -50,6 +50,13 @@ class Corpus:
     def __iter__(self) -> Iterator[Pairs]:
         return iter((self.train, self.development, self.test))
 
+    def in_words(self) -> str:
+        """How many pairs there are of each part."""
+        tested = f", {len(self.test):,} to test" if len(self.test) else ""
+        return (
+            f"{len(self.train):,} pairs to learn from, {len(self.development):,} to develop{tested}"
+        )
+
     def within(
         self, longest: int, source: Callable[[str], Sized], target: Callable[[str], Sized]
     ) -> "Corpus":

@@ -9,6 +9,8 @@ from saiki.data.layouts import Recording, find
 from saiki.data.sound import SoundError, Wave, check_rate, read
 from saiki.errors import InputError
 
+SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -41,6 +43,20 @@ class Recordings:
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    def told(self) -> str:
+        """How many there are, of what."""
+        speakers = f" by {len(self.speakers)} speakers" if self.speakers else ""
+        return f"{len(self):,} recordings of {len(self.classes)} classes{speakers}"
+
+    def told_of_skipped(self) -> list[str]:
+        """What was passed over and why, the first ten by name."""
+        if not self.skipped:
+            return []
+        lines = [f"{len(self.skipped):,} files are left out"]
+        lines += [f"  {each.name} {each.reason}" for each in self.skipped[:SHOWN]]
+        more = len(self.skipped) - SHOWN
+        return [*lines, f"  and {more:,} more"] if more > 0 else lines
 
 
 def load(source: str | Path, rate: int) -> Recordings:

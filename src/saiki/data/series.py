@@ -3,6 +3,8 @@
 import csv
 import io
 import math
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,4 +89,31 @@ def _is_number(cell: str) -> bool:
     try:
         return math.isfinite(float(cell))
     except ValueError:
+        return False
+
+
+def numbers_of(text: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """What a user gives, as numbers or in a file: the first column, and the second if there is one.
+
+    Raises:
+        InputError: it is neither.
+    """
+    words = re.split(r"[\s,;]+", text.strip())
+    with suppress(ValueError):
+        numbers = np.array([float(word) for word in words])
+        if np.isfinite(numbers).all():
+            return numbers, None
+    if _is_file(text):
+        values = read_table(Path(text), (1, 2)).values
+        return values[:, 0], values[:, 1] if values.shape[1] == 2 else None
+    shown = text if len(text) <= 80 else f"{text[:80]}…"
+    raise InputError(
+        f"sin-cos takes finite numbers such as '0 0.5 0.9', or a CSV file of them, got {shown!r}"
+    )
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no name that a file can have
         return False

@@ -1,5 +1,6 @@
 """Which recordings are learned from, which decide when to stop, and which are tested."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,26 @@ class Split:
     train: tuple[int, ...]
     validation: tuple[int, ...]
     test: tuple[int, ...]
+
+
+def by_default(recordings: Recordings) -> str:
+    """The split that goes with the recordings: official where there are takes on both of its sides
+    of each class, otherwise random."""
+    sides = {label: set[bool]() for label in recordings.classes}
+    for entry in recordings.entries:
+        if entry.take is None:
+            return "random"
+        sides[entry.label].add(entry.take < OFFICIAL_TAKES)
+    return "official" if all(len(its) == 2 for its in sides.values()) else "random"
+
+
+def spread(labels: Sequence[str], count: int) -> list[int]:
+    """Places of up to ``count`` labels, as different as can be."""
+    places: Groups = {}
+    for place, label in enumerate(labels):
+        places.setdefault(label, []).append(place)
+    rounds = itertools.zip_longest(*places.values())
+    return [place for row in rounds for place in row if place is not None][:count]
 
 
 def split(recordings: Recordings, how: str, seed: int, test_speakers: Sequence[str] = ()) -> Split:

@@ -117,22 +117,3 @@ def possible(text: str, place: int, kind: str) -> bool:
     if kind == "dropped":
         return True
     return 0 < place < len(text) and (text[place - 1] == text[place]) == (kind == "doubled")
-
-
-def edit_distance(a: str, b: str) -> int:
-    """The least number of characters to insert, delete or replace that make ``b`` of ``a``
-    (Levenshtein 1966).
-
-    Row by row dᵢⱼ = min(dᵢ₋₁ⱼ + 1, dᵢ₋₁ⱼ₋₁ + [aᵢ ≠ bⱼ], dᵢⱼ₋₁ + 1), where the last term, which
-    runs along the row, is a running minimum of dᵢⱼ − j.
-
-    >>> edit_distance("teh fox", "the foxx")
-    3
-    """
-    codes = np.array([ord(c) for c in b], np.int64)
-    j = np.arange(len(b) + 1)
-    row = j
-    for i, c in enumerate(a, 1):
-        best = np.minimum(row[1:] + 1, row[:-1] + (codes != ord(c)))
-        row = np.minimum.accumulate(np.concatenate(([i], best)) - j) + j
-    return int(row[-1])

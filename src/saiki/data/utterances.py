@@ -1,6 +1,6 @@
 """The English digits said by synthetic speakers, kept in the user's cache folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,11 +11,43 @@ from torch import Tensor
 from saiki.data.sound import Wave
 from saiki.data.voices import digit, say_all, voices
 from saiki.errors import InputError, SaikiError
+from saiki.knobs import Knobs, knob
 from saiki.saving import tensors
 
 Utterances = tuple[tuple[Wave, ...], tuple[int, ...]]
 FORMAT = 1
 """Of what is said, so that a newer saiki does not read an older one's."""
+DIGITS = tuple(map(str, range(10)))
+
+
+class Voices(Knobs):
+    """Synthetic speakers, who say the ten digits."""
+
+    voices: int = knob(
+        20_000,
+        "utterances by synthetic speakers to learn from too, where the classes are the ten digits",
+        minimum=0,
+        maximum=1_000_000,
+    )
+    voice_share: float = knob(0.75, "share of them in a batch", minimum=0, maximum=0.95)
+
+    def build(self, classes: Sequence[str], rate: int, seed: int) -> Utterances:
+        """Utterances and their classes; none where they do not help."""
+        if not self.voices or not self.voice_share or tuple(classes) != DIGITS:
+            return (), ()
+        return digits(self.voices, seed, rate)
+
+    def in_batch(self, size: int) -> int:
+        """How many rows of a batch are synthetic; one at least is not."""
+        return min(round(size * self.voice_share), size - 1)
+
+    def told(self, spoken: Utterances) -> list[str]:
+        """Whether there are any, for people."""
+        if spoken[0]:
+            return [f"{len(spoken[0]):,} utterances by synthetic speakers beside them"]
+        if self.voices:
+            return ["no synthetic speakers: the classes are not the digits 0 to 9"]
+        return []
 
 
 def digits(count: int, seed: int, rate: int) -> Utterances:

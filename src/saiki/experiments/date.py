@@ -1,32 +1,28 @@
 """Dates as people write them to dates of ISO 8601: what attention is good for, in a minute."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 from saiki.data.dates import dates
 from saiki.data.pairs import Corpus, Pairs
+from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
-from saiki.experiment import Claim, Figures, Trial
-from saiki.experiments.text_to_text import TextToText
-from saiki.knobs import Value, knob, other
+from saiki.experiment import Figures
+from saiki.experiments.claims.date import CLAIMS
+from saiki.experiments.shared.decoding import Decoding
+from saiki.experiments.shared.layers import TokenLayers
+from saiki.experiments.shared.targets import label_smoothing
+from saiki.experiments.shared.text_to_text import TextToText
+from saiki.knobs import Value, knob
+from saiki.metrics.text import exact_match
 from saiki.models.translator import Translation, Translator
+from saiki.optimisation import Optimisation
 from saiki.text import Text
 
 WRONG_SHOWN = 5
 
 
-def _right(trial: Trial) -> str:
-    return f"{trial.mean('exact_match'):.2%}"
-
-
-def _better_with_attention(trials: Sequence[Trial]) -> tuple[bool, str]:
-    shown = (f"attention {trial.knobs['attention']}: {_right(trial)}" for trial in trials)
-    return trials[0].mean("exact_match") > trials[1].mean("exact_match"), ", ".join(shown)
-
-
-@dataclass(frozen=True)
 class Date(TextToText):
     """ "5 mars 2024" or 令和6年3月5日 becomes 2024-03-05: character by character, from dates that
     are generated in many languages. The days judged on are not among those learned from.
@@ -40,15 +36,13 @@ class Date(TextToText):
     last_year: int = knob(2049, "of the dates", minimum=1, maximum=9998)
     pairs: int = knob(40_000, "dates to learn from", minimum=1)
 
-    cell: str = other(TextToText, "cell", "gru")
-    hidden_size: int = other(TextToText, "hidden_size", 128)
-    embedding_size: int = other(TextToText, "embedding_size", 64)
-    dropout: float = other(TextToText, "dropout", 0.0)
-    label_smoothing: float = other(TextToText, "label_smoothing", 0.0)
-    epochs: float = other(TextToText, "epochs", 6.0)
-    method: str = other(TextToText, "method", "greedy")
-    learning_rate: float = other(TextToText, "learning_rate", 0.004)
-    average: float = other(TextToText, "average", 0.0)
+    recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=128, embedding_size=64)
+    label_smoothing: float = label_smoothing(0.0)
+    duration: EpochsAtLeast = EpochsAtLeast(epochs=6.0)
+    decoding: Decoding = Decoding(method="greedy")
+    optimisation: Optimisation = Optimisation(
+        batch_size=64, learning_rate=0.004, schedule="cosine", warmup=0.03, clip_norm=1.0
+    )
 
     name: ClassVar[str] = "date"
     summary: ClassVar[str] = "an encoder-decoder with attention reads dates of many languages"
@@ -56,20 +50,7 @@ class Date(TextToText):
     threads: ClassVar[int | None] = 1
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "exact_match")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {"good": {}}
-    claims: ClassVar[Sequence[Claim]] = (
-        Claim(
-            "At least 99 % of dates are read without a mistake",
-            "good",
-            ({},),
-            lambda trials: (trials[0].mean("exact_match") >= 0.99, _right(trials[0])),
-        ),
-        Claim(
-            "With attention more dates are right than without",
-            "good",
-            ({}, {"attention": "none"}),
-            _better_with_attention,
-        ),
-    )
+    claims = CLAIMS
 
     def validate(self) -> None:
         super().validate()
@@ -95,8 +76,7 @@ class Date(TextToText):
         return Text.learn("characters", train.source), Text.learn("characters", train.target)
 
     def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
-        right = [t.text == wanted for t, wanted in zip(written, pairs.target, strict=True)]
-        return {"exact_match": sum(right) / len(right)}
+        return {"exact_match": exact_match([t.text for t in written], pairs.target)}
 
     def evaluate(self, model: Translator) -> Figures:
         held = self.corpus.development

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki import equations
 from saiki.errors import InputError
 from saiki.nn.pooling import AttentionPooling, LastPooling, MeanPooling, real_steps
 from saiki.recurrent import Bidirectional, Stack
@@ -73,6 +74,17 @@ class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
         y, _ = self.recurrent(self.dropout(z), lengths=steps)
         v: Tensor = self.readout(self.dropout(self.pooling(y, steps)))
         return v
+
+    def equations(self) -> str:
+        """What becomes of the features z."""
+        front = [] if self.front is None else ["z ← W ReLU(conv(ReLU(conv(z))))"]
+        pooling = {
+            AttentionPooling: "u = Σₜ aᵗ yᵗ, aᵗ = softmaxₜ(vᵀ tanh(W yᵗ + b))",
+            MeanPooling: "u = 1/T Σₜ yᵗ",
+            LastPooling: "u = (h→ after the last step, h← after the first)",
+        }[type(self.pooling)]
+        layers = equations.of_layer(self.recurrent, reads="z")
+        return "\n".join((*front, layers, pooling, "p = softmax(W u + b)"))
 
 
 class Convolution(DescribedModule, name="convolution.v1"):

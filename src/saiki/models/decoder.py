@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki import equations
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.models.attending import Attending
@@ -99,6 +100,18 @@ class Decoder(DescribedModule, name="decoder.v1"):
         if tied:
             self.output.weight = self.embedding.weight
         self.dropout = nn.Dropout(dropout)
+
+    def equations(self) -> str:
+        """From the token before to the probabilities of the next one; m is the memory."""
+        sees = "[E yᵗ⁻¹; rᵗ⁻¹]" if self.input_feeding else "E yᵗ⁻¹"
+        lines = [equations.of_layers(list(self.layers), sees, "h")]
+        if self.attention is None:
+            lines.append("r = tanh(W h)")
+        else:
+            lines += [self.attention.equations(), "r = tanh(W [c; h])"]
+        tied = self.output.weight is self.embedding.weight
+        lines.append(f"p(y) = softmax({'E' if tied else 'U'} r + b)")
+        return "\n".join(lines)
 
     @property
     def cells(self) -> list[Cell]:

@@ -3,12 +3,14 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from saiki import equations
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.models.encoder import Encoder
@@ -27,6 +29,25 @@ class Restored:
     """For each ``[MASK]`` the most probable words and their probabilities, the best first."""
     unknown: tuple[str, ...]
     """Words of the text that the model does not know."""
+
+    def answer(self, given: str) -> dict[str, Any]:
+        """All of it by name, and for people under ``"text"``."""
+        lines = [self.text]
+        for number, its in enumerate(self.candidates, 1):
+            if len(self.candidates) > 1:
+                lines.append(f"{SPECIAL[MASK]} {number}")
+            lines += [f"  {p:6.1%}  {word}" for word, p in its]
+        if self.unknown:
+            lines.append(f"unknown to the model: {', '.join(self.unknown)}")
+        return {
+            "input": given,
+            "output": self.text,
+            "candidates": [
+                [{"word": word, "probability": p} for word, p in its] for its in self.candidates
+            ],
+            "unknown": self.unknown,
+            "text": "\n".join(lines),
+        }
 
 
 class MaskedLM(DescribedModule, name="masked_lm.v1"):
@@ -94,6 +115,12 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
             y = self.projection(y)
         words = self.encoder.embedding.weight[FIRST:] if self.output is None else self.output
         return F.linear(y, words, self.bias)
+
+    def equations(self) -> str:
+        layers = equations.of_layer(self.encoder.recurrent)
+        words = "E" if self.output is None else "U"
+        words += " W" if self.projection is not None else ""
+        return f"{layers}\np(word at t) = softmax({words} yᵗ + b)"
 
     def read(self, text: str) -> tuple[list[str], list[int]]:
         """The tokens of a text in which words are hidden, and their numbers, the end among them.

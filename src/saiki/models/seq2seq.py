@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saiki import equations
 from saiki.errors import InputError
 from saiki.models.decoder import Decoder, DecoderState
 from saiki.models.decoding import Ensemble, Hypothesis, Search, decode
@@ -66,6 +67,10 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
         attention = decoder.attention
         self.draws = attention is not None and attention.choice == "reinforce"
         self.baseline = MovingBaseline() if self.draws and baseline == "moving" else None
+
+    def equations(self) -> str:
+        reads = equations.of_layer(self.encoder.recurrent, "E x", "m")
+        return f"{reads}\n{self.decoder.equations()}"
 
     def begin(self, source: Tensor, lengths: Tensor) -> tuple[DecoderState, Memory | None]:
         """The decoder's state before its first token, and what it can look at, from ``source:

@@ -1,10 +1,13 @@
 """From one series to another: an encoder reads, and a decoder writes what it is told to go on."""
 
+import textwrap
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
+from saiki import equations
 from saiki.cell import Cell, as_states
 from saiki.errors import InputError
 from saiki.initialise import initialise_
@@ -55,6 +58,17 @@ class Feedback(Cell, name="feedback.v1"):
         """y is 0 before the first step; the cell begins as it does."""
         y = self.readout.weight.new_zeros(batch, self.cell.input_size)
         return y, *as_states(self.cell.initial_state(batch))
+
+    def equations(self) -> str:
+        names = ", ".join(self.cell.state_names)
+        return "\n".join(
+            (
+                "p = ε d + (1 − ε) y    the target before where ε is 1, otherwise its own output",
+                f"{names} ← {type(self.cell).__name__}(p, {names})",
+                textwrap.indent(self.cell.equations(), "  "),
+                f"y ← V {self.cell.state_names[0]} + c",
+            )
+        )
 
     def step(self, x: Tensor, y: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         d, epsilon = x[:, :-1], x[:, -1:]
@@ -120,6 +134,13 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
         """What it writes by itself after ``x: (batch, time, features)``, each in its units."""
         return self.writes.restored(self.write(self.reads.normalised(x)))
 
+    def equations(self) -> str:
+        start = "s = the last states of y"
+        if self.bridge.linear is not None:
+            start = "s = tanh(A [the last states of y] + a)"
+        reads = equations.of_layer(self.encoder)
+        return "\n".join((reads, start, f"then from s on:\n{equations.of_cell(self.decoder.cell)}"))
+
     def write(self, z: Tensor, told: Tensor | None = None) -> Tensor:
         """The same in the units of the network.
 
@@ -144,3 +165,20 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
         y: Tensor
         y, state = self.decoder(told, state)
         return y, state
+
+
+@torch.no_grad()
+def written(model: SeriesSeq2Seq, x: np.ndarray, steps: int) -> np.ndarray:
+    """What a trained model writes after ``x: (points,)``, both in a user's units: window by window
+    of so many steps, but that a shorter series is read as it is. The last window may begin within
+    the one before."""
+    size = min(steps, len(x))
+    starts = [*range(0, len(x) - size, size), len(x) - size]
+    z = np.stack([model.reads.normalised(x[start : start + size]) for start in starts])
+    like = next(model.parameters(), torch.empty(0))
+    read = torch.from_numpy(z[..., None]).to(like.device, like.dtype)
+    pieces = model.writes.restored(model.write(read)[..., 0].double().cpu().numpy())
+    y = np.empty(len(x))
+    for start, piece in zip(reversed(starts), reversed(pieces), strict=True):
+        y[start : start + size] = piece
+    return y

@@ -6,10 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from saiki import equations
 from saiki.errors import InputError
 from saiki.models.encoder import Encoder
 from saiki.saving.pretrained import DescribedModule
-from saiki.text import END, PAD, SPECIAL, Vocabulary
+from saiki.text import SPECIAL, Vocabulary
+from saiki.text.rows import padded, tokens_of
 
 CORE, CONTEXT = 384, 64
 """Characters of a window that are answered, and those on either side that are read with them."""
@@ -62,6 +64,15 @@ class Tagger(DescribedModule, name="tagger.v1"):
         y, _ = self.encoder(tokens, lengths)
         return self.kind(y), self.missing(y)
 
+    def equations(self) -> str:
+        return "\n".join(
+            (
+                equations.of_layer(self.encoder.recurrent),
+                f"p(kindᵗ) = softmax(W yᵗ + b), of {', '.join(self.kinds)}",
+                "p(missingᵗ) = softmax(V yᵗ + c)",
+            )
+        )
+
     @torch.no_grad()
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What the trained model says of each text.
@@ -88,17 +99,6 @@ class Tagger(DescribedModule, name="tagger.v1"):
             Reading(k, self.characters.tokens(m.tolist()))
             for k, m in zip(kinds, missing, strict=True)
         ]
-
-
-def tokens_of(text: str, characters: Vocabulary) -> Tensor:
-    """The numbers of its characters, and END: ``(characters + 1,)``."""
-    return torch.tensor([*characters.ids(text), END])
-
-
-def padded(rows: Sequence[Tensor], filler: int = PAD) -> tuple[Tensor, Tensor]:
-    """Rows of numbers side by side, ``(rows, longest)``, and their lengths."""
-    lengths = torch.tensor([len(row) for row in rows])
-    return nn.utils.rnn.pad_sequence(list(rows), True, filler), lengths
 
 
 def _windows(count: int) -> Iterator[tuple[int, int, int, int]]:

@@ -2,9 +2,9 @@
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from saiki.models.seq2seq import Seq2Seq
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, UNKNOWN, Text, Words
 from saiki.text.cutting import WITHOUT_SPACES, cut
+from saiki.text.rows import padded
 
 ROWS_AT_ONCE = 64
 """Sentences decoded together; sorted by length, so that there is little padding."""
@@ -32,6 +33,13 @@ class Translation:
     source: tuple[str, ...]
     weights: Tensor | None
     """``(tokens, and the end if finished; source tokens, and the end)``: the alignment."""
+
+    @property
+    def alignment(self) -> tuple[tuple[str, ...], tuple[str, ...], Tensor] | None:
+        """Source tokens, tokens, and the weights between them, if there was attention."""
+        if self.weights is None:
+            return None
+        return self.source, (*self.tokens, *["</s>"] * self.finished), self.weights
 
 
 class Translator(DescribedModule, name="translator.v1"):
@@ -71,6 +79,21 @@ class Translator(DescribedModule, name="translator.v1"):
         those of :class:`saiki.models.seq2seq.Seq2Seq`, or of the mean of several."""
         each = [model(source, source_lengths, target, target_lengths) for model in self.members]
         return torch.stack(each).logsumexp(0) - math.log(len(each))
+
+    def equations(self) -> str:
+        """Those of its model, or of one of several."""
+        return self.members[0].equations()
+
+    def together_with(self, other: "Translator") -> "Translator":
+        """With the models of another one; the mean of all decides.
+
+        Raises:
+            InputError: it does not know the same tokens.
+        """
+        for mine, its in ((self.source, other.source), (self.target, other.target)):
+            if mine.vocabulary.words != its.vocabulary.words:
+                raise InputError("does not know the same tokens, so it cannot decide too")
+        return Translator([*self.members, *other.members], self.source, self.target)
 
     def split(self, text: str) -> list[str]:
         """The tokens of a source. Where words stand between spaces, a text of Japanese, Chinese or
@@ -174,7 +197,23 @@ class Translator(DescribedModule, name="translator.v1"):
         )
 
 
-def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Rows of tokens, ``(rows, longest)`` with PAD beyond their ends, and their lengths."""
-    tokens = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
-    return tokens, torch.tensor([len(row) for row in rows])
+def answer(given: str, found: Sequence[Translation], known: Container[str]) -> dict[str, Any]:
+    """The translations of a text, the best first, by name, and for people under ``"text"``.
+
+    Args:
+        known: the tokens of a source that the model knows.
+    """
+    best = found[0]
+    answer: dict[str, Any] = {
+        "input": given,
+        "output": best.text,
+        "log_probability": best.log_probability,
+        "finished": best.finished,
+        "unknown": [token for token in best.source[:-1] if token not in known],
+    }
+    if len(found) == 1:
+        return {**answer, "text": best.text}
+    answer["alternatives"] = [
+        {"output": t.text, "log_probability": t.log_probability, "score": t.score} for t in found
+    ]
+    return {**answer, "text": "\n".join(f"{t.score:8.3f}  {t.text}" for t in found)}

@@ -138,6 +138,18 @@ class Attention(DescribedModule, name="attention.v1"):
             self.value = nn.Linear(memory_size, memory_size, bias=False)
             self.output = nn.Linear(memory_size, memory_size, bias=False)
 
+    def equations(self) -> str:
+        """What is read of a memory m for a query h."""
+        within = self.window.equation()
+        read = {
+            "soft": "c = Σₛ pₛ mₛ",
+            "reinforce": "c = mᵢ, i drawn from p; ∇ by REINFORCE",
+            "gumbel": "c = mᵢ, i drawn from p; ∇ through softmax(ln p + g)",
+            "marginal": "p(y) = Σₛ pₛ p(y | c = mₛ)",
+        }[self.choice]
+        p = f"p = softmaxₛ({self.score.equation()}){within}"
+        return f"{p}\n{read}" + (f", in {self.heads} heads side by side" * (self.heads > 1))
+
     def prepare(self, memory: Tensor, mask: Tensor | None = None) -> Memory:
         """Project the memory, once for all queries.
 

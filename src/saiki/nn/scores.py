@@ -63,6 +63,16 @@ class Score(nn.Module):
             seen = covered.to(self.w.dtype)[:, None, ..., None] * self.w[:, None, None]
         return self.compare(split(self.query(query), self.heads), split(keys, self.heads), seen)
 
+    def equation(self) -> str:
+        """Of the score of a query h and a position s of a memory m."""
+        raise NotImplementedError
+
+    @property
+    def _sides(self) -> tuple[str, str]:
+        """Query and position, as they are projected."""
+        q = "W h" if isinstance(self.query, nn.Linear) else "h"
+        return q, "U mₛ" if isinstance(self.key, nn.Linear) else "mₛ"
+
     def compare(self, q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
         """The scores ``(batch, heads, time, source)``.
 
@@ -92,6 +102,10 @@ class Additive(Score):
         super().__init__(query, key, heads, size if coverage else None)
         self.v = nn.Parameter(torch.empty(heads, size).uniform_(-(size**-0.5), size**-0.5))
 
+    def equation(self) -> str:
+        q, k = self._sides
+        return f"vᵀ tanh({q} + {k}{'' if self.w is None else ' + w Σ p'})"
+
     def compare(self, q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
         features = q[:, :, :, None] + k[:, :, None]
         if seen is not None:
@@ -102,6 +116,12 @@ class Additive(Score):
 class Dot(Score):
     """qᵀk (Luong, Pham & Manning 2015, §3.1); what q and k are says :func:`make`."""
 
+    _scale = ""
+
+    def equation(self) -> str:
+        q, k = (f"({side})" if " " in side else side for side in self._sides)
+        return f"{q}ᵀ {k}{self._scale}{'' if self.w is None else ' + w Σ p'}"
+
     def compare(self, q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
         scores = q @ k.transpose(-1, -2)
         return scores if seen is None else scores + seen.squeeze(-1)
@@ -109,6 +129,8 @@ class Dot(Score):
 
 class ScaledDot(Dot):
     """qᵀk / √size (Vaswani et al. 2017, §3.2.1)."""
+
+    _scale = " / √size"
 
     def compare(self, q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
         return super().compare(q * q.shape[-1] ** -0.5, k, seen)
@@ -135,6 +157,9 @@ class Location(Score):
                 f"for {self.longest} at most; give a larger longest, or take another score"
             )
         return memory
+
+    def equation(self) -> str:
+        return f"(W h)ₛ{'' if self.w is None else ' + w Σ p'}"
 
     def compare(self, q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
         scores = q[..., : k.shape[-2]]

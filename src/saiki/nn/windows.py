@@ -30,6 +30,10 @@ WINDOWS = ("global", "local-m", "local-p")
 class Global(nn.Module):
     """All real positions."""
 
+    def equation(self) -> str:
+        """Which positions there are; nothing where it is all."""
+        return ""
+
     def forward(self, query: Tensor, mask: Tensor, position: Tensor | None) -> Tensor:
         """What is added to the scores: ``(batch, time or 1, source)``, −∞ outside the window.
 
@@ -48,6 +52,9 @@ class Monotonic(nn.Module):
         super().__init__()
         self.reach = reach
 
+    def equation(self) -> str:
+        return f", |s − t| ≤ {self.reach}"
+
     def forward(self, query: Tensor, mask: Tensor, position: Tensor | None) -> Tensor:
         if position is None:
             raise InputError("the window 'local-m' is around the step of the query; give position")
@@ -64,6 +71,13 @@ class Predictive(nn.Module):
         self.reach = reach
         self.W = nn.Linear(query_size, query_size, bias=False)
         self.v = nn.Linear(query_size, 1, bias=False)
+
+    def equation(self) -> str:
+        sigma = f"{self.reach / 2:g}"
+        return (
+            f" exp(−(s − u)² / 2 · {sigma}²), |s − u| ≤ {self.reach}, u = S σ(vᵀ tanh(W h)), "
+            "divided by their sum"
+        )
 
     def forward(self, query: Tensor, mask: Tensor, position: Tensor | None) -> Tensor:
         s = numbers(mask)
@@ -82,7 +96,7 @@ def at_least_float32(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def make(name: str, query_size: int, reach: int) -> nn.Module:
+def make(name: str, query_size: int, reach: int) -> Global | Monotonic | Predictive:
     """The window of that name; the arguments are those of :class:`saiki.nn.attention.Attention`.
 
     Raises:

@@ -57,7 +57,7 @@ def begun(run: RunFolder, name: str, given: Mapping[str, Value]) -> Experiment:
     if experiment.name != name:
         raise InputError(f"{run.path} holds a run of {experiment.name}, not of {name}")
     for knob, new in given.items():
-        old = getattr(experiment, knob)
+        old = experiment.to_dict()[knob]
         if old != new:
             raise InputError(
                 f"{run.path} was begun with {knob} {old!r}, got {new!r}; leave it out to go on, "

@@ -56,10 +56,10 @@ class Training:
     def __init__(self, experiment: Experiment, model: nn.Module) -> None:
         self.experiment = experiment
         self.device = device(experiment.device)
-        dtype = torch.float64 if experiment.precision == "float64" else torch.float32
-        self.model = model.to(self.device, dtype)
+        self.optimisation = experiment.optimisation
+        self.model = model.to(self.device, experiment.dtype)
         self.take = Step(experiment, model)
-        self.optimiser = optimisers.optimiser(experiment, self.take.parameters)
+        self.optimiser = self.optimisation.build(self.take.parameters)
         self.step = 0
         """Iterations done."""
         self.since: list[dict[str, float]] = []
@@ -67,7 +67,7 @@ class Training:
         self.average: dict[str, Tensor] = {}
         """A running mean of the weights, if there is one: m ← d m + (1 − d) w, where the decay d
         rises with the iteration i as i / (i + 9) up to ``average``."""
-        if experiment.average > 0:
+        if self.optimisation.average > 0:
             self.average = {n: t.clone() for n, t in self.model.state_dict().items()}
         self.best: float | None = None
         self.best_weights: dict[str, Tensor] = {}
@@ -77,7 +77,7 @@ class Training:
 
     @property
     def has_ended(self) -> bool:
-        patience = self.experiment.patience
+        patience = self.optimisation.patience
         out_of_patience = bool(patience) and self.points_since_best >= patience
         return self.step >= self.experiment.iterations or out_of_patience
 
@@ -98,10 +98,9 @@ class Training:
             StoppedError: the loss or the gradient became NaN or infinite; the model has the
                 weights from before: the last, the best or their mean, as the knobs say.
         """
-        experiment, model, count = self.experiment, self.model, self.experiment.accumulate
+        experiment, model, count = self.experiment, self.model, self.optimisation.accumulate
         last, point_every = experiment.iterations, experiment.point_every
         moves = self.device.type != "cpu" or experiment.precision == "float64"
-        varies = experiment.warmup > 0 or experiment.schedule != "constant"
         model.train()
         with ahead(experiment.batches(self.step * count), experiment.ahead) as stream:
             while not (self.has_ended or self._pauses()):
@@ -113,10 +112,8 @@ class Training:
                 view = None
                 if watch and (at_point or step == 1):
                     view = self._look(batches[0])
-                if varies:
-                    self.optimiser.param_groups[0]["lr"] = optimisers.learning_rate(
-                        experiment, step
-                    )
+                if self.optimisation.rate_varies:
+                    self.optimiser.param_groups[0]["lr"] = self.optimisation.rate(step, last)
                 self._seed(step)
                 figures = self.take(batches)
                 if not all(map(math.isfinite, figures.values())):
@@ -138,7 +135,7 @@ class Training:
 
     def _finish(self) -> None:
         """Give the model the weights that the knobs ask for."""
-        kept = self.best_weights if self.experiment.keep == "best" else self.average
+        kept = self.best_weights if self.optimisation.keep == "best" else self.average
         self.model.load_state_dict(kept or self.model.state_dict())
         self.model.eval()
 
@@ -197,7 +194,7 @@ class Training:
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
-        decay = min(self.experiment.average, step / (step + 9))
+        decay = min(self.optimisation.average, step / (step + 9))
         for mean, weight in zip(
             self.average.values(), self.model.state_dict().values(), strict=True
         ):
@@ -247,7 +244,7 @@ class Training:
             return Point(self.step, figures, view)
         if self.best is None or not figures[judged_by] >= self.best:
             self.best, self.points_since_best = figures[judged_by], 0
-            if self.experiment.keep == "best":
+            if self.optimisation.keep == "best":
                 kept = self.average or self.model.state_dict()
                 self.best_weights = {n: t.clone() for n, t in kept.items()}
         else:

@@ -64,7 +64,7 @@ class Step:
             self.objective = nn.parallel.DistributedDataParallel(self.objective)
         self.is_recorded = (
             experiment.same_operations
-            and experiment.accumulate == 1
+            and experiment.optimisation.accumulate == 1
             and experiment.precision != "bfloat16"
             and self.device.type == "cpu"
             and not self.shared
@@ -83,7 +83,8 @@ class Step:
 
     def _once(self, batches: Sequence[Any], parameters: Sequence[Tensor]) -> Tensor:
         parts = [self._backward(b, len(batches), b is batches[-1]) for b in batches]
-        value, norm = self.experiment.clip_value, self.experiment.clip_norm
+        optimisation = self.experiment.optimisation
+        value, norm = optimisation.clip_value, optimisation.clip_norm
         before, after = clip(parameters, value, norm)
         measured = {name: torch.stack([m[name] for m in parts]).sum(0) for name in parts[0]}
         measured |= {"gradient_norm": before}

@@ -69,9 +69,6 @@ def _worst(view: lens.View, step: int) -> str:
 
 
 def _advice(experiment: Experiment) -> str:
-    tips = [f"a learning_rate below {experiment.learning_rate:g}"]
-    if experiment.clip_norm == 0:
-        tips.append("clip_norm 1")
-    else:
-        tips.append(f"a clip_norm below {experiment.clip_norm:g}")
-    return "try " + " or ".join(tips)
+    rate, bound = experiment.optimisation.learning_rate, experiment.optimisation.clip_norm
+    clip = f"a clip_norm below {bound:g}" if bound else "clip_norm 1"
+    return f"try a learning_rate below {rate:g} or {clip}"

@@ -1,0 +1,32 @@
+"""What is said of masked words, and what decides it."""
+
+import itertools
+from collections.abc import Sequence
+
+from saiki.experiment import Claim, Trial
+
+
+def _judge(trials: Sequence[Trial]) -> tuple[bool, str]:
+    both, one = (trial.values("dev_perplexity") for trial in trials)
+    unigram = trials[0].mean("unigram_perplexity")
+    told = (
+        f"perplexity with both directions {_told(both)}, with one {_told(one)}, of the unigram "
+        f"model {unigram:.1f}"
+    )
+    pairs = itertools.product(both, one)
+    return all(b < o < unigram for b, o in pairs), told
+
+
+def _told(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+CLAIMS = (
+    Claim(
+        "With both directions the perplexity is lower than with one, and with one lower than "
+        "that of a unigram model",
+        "quick",
+        ({}, {"bidirectional": False}),
+        _judge,
+    ),
+)

@@ -1,0 +1,52 @@
+"""How texts are written by a trained model, by its knobs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from saiki.knobs import Knobs, knob
+from saiki.models.decoding import Search
+
+
+class Decoding(Knobs):
+    """From the probabilities of tokens to a text. What is asked of it may be changed when the model
+    is used."""
+
+    method: str = knob(
+        "beam", "of decoding in the end, and when used", choices=("greedy", "sample", "beam")
+    )
+    beam: int = knob(5, "hypotheses kept", minimum=1, maximum=1000)
+    n_best: int = knob(1, "translations of each text", minimum=1, maximum=1000)
+    temperature: float = knob(1.0, "of sampling; below 1: rather what is probable", minimum=0.001)
+    top_k: int = knob(0, "tokens sampled from; 0: all", minimum=0)
+    top_p: float = knob(1.0, "probability of the tokens sampled from", minimum=0.001, maximum=1)
+    length_penalty: float = knob(1.0, "α of Wu et al. (2016); higher: longer", minimum=0)
+    coverage_penalty: float = knob(0.0, "β of Wu et al. (2016); higher: all is read", minimum=0)
+    copy_unknown: bool = knob(False, "whether unknown words are copied from the source")
+    begin_with: str = knob("", "how each translation begins")
+    must_hold: str = knob("", "phrases that each translation holds, with | between")
+
+    def validate(self) -> None:
+        self.build(0)  # settings of it that do not fit each other are refused
+
+    def build(self, seed: int) -> Search:
+        """The search; ``seed`` is that of sampling."""
+        return Search(
+            self.method,
+            self.beam,
+            self.temperature,
+            self.top_k,
+            self.top_p,
+            self.length_penalty,
+            self.coverage_penalty,
+            self.n_best,
+            seed,
+        )
+
+    def asked(self, texts: Sequence[str]) -> dict[str, Any]:
+        """What each translation has to hold, as a translator is told."""
+        phrases = [phrase.strip() for phrase in self.must_hold.split("|") if phrase.strip()]
+        return {
+            "copy_unknown": self.copy_unknown,
+            "prefixes": [self.begin_with] * len(texts) if self.begin_with else None,
+            "forced": [phrases] * len(texts) if phrases else None,
+        }

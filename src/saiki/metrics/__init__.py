@@ -1,0 +1,1 @@
+"""Measures of what models say, against what is right. They know no model."""

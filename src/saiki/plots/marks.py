@@ -1,0 +1,33 @@
+"""Which mistakes of a text were found, and what they were taken for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from saiki.plots import canvas
+
+
+def draw_marks(
+    path: Path, counts: np.ndarray, names: Sequence[str], rates: Mapping[str, float]
+) -> Path:
+    """What each mistake of a text was taken for, and how well each kind is found.
+
+    Args:
+        counts: ``(made, marked)``, how often.
+        names: of the kinds, in that order.
+        rates: F1 of each kind.
+    """
+    figure = canvas.new_figure(9.5, 4.2)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1])
+    left.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    left.set_xticks(range(len(names)), names)
+    left.set_yticks(range(len(names)), names)
+    left.set(xlabel="marked", ylabel="made", title="places of the tested sentences")
+    for (i, j), count in np.ndenumerate(counts):
+        dark = count > 0.5 * counts[i].sum()
+        left.text(j, i, f"{count:,}", ha="center", va="center", color="white" if dark else "black")
+    shown = right.bar(list(rates), list(rates.values()), width=0.6)
+    right.bar_label(shown, [f"{value:.3f}" for value in rates.values()], padding=2)
+    right.set(ylim=(0, 1.1), ylabel="F1", title="right place and right kind")
+    return canvas.save(figure, path)
