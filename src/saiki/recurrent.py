@@ -232,10 +232,11 @@ class Recurrent(Described, nn.Module):
         dtype = of_numbers(self.cell).dtype
         why = self.why_eager(dtype)
         known = None if self.backend == "eager" else self.kernels.find(dtype)
-        compiled = "" if known is None or known.compiled is None else str(known.compiled.step)
-        if known is not None and known.compiled is not None and why:
-            compiled += f"\n{known.compiled.step.trace}"  # what went wrong can be found in it
-        return f"eager: {why}\n{compiled}".rstrip() if why else f"cpu: {compiled}"
+        step = None if known is None or known.compiled is None else known.compiled.step
+        if why:  # what went wrong can be found in the trace
+            return f"eager: {why}" + ("" if step is None else f"\n{step}\n{step.trace}".rstrip())
+        assert step is not None
+        return f"{step.backend.name}: {step}"
 
     def why_eager(self, dtype: torch.dtype) -> str | None:
         """Why inputs of that type go through the eager loop; None if a kernel serves them."""

@@ -44,8 +44,8 @@ CELLS = {
 @pytest.mark.parametrize("name", CELLS)
 def test_what_is_planned_passes(name):
     found = planned(CELLS[name]())
-    for scheduler in (found.inference, found.training, found.backward):
-        check.check(scheduler)
+    for loop in (found.inference, found.training, found.backward):
+        check.check(loop.scheduler)
 
 
 def later_product(scheduler):
@@ -114,7 +114,7 @@ def twice(scheduler):
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("which", ["training", "backward"])
 def test_a_fault_is_seen(name, which, fault):
-    scheduler = getattr(planned(CELLS[name]()), which)
+    scheduler = getattr(planned(CELLS[name]()), which).scheduler
     fault(scheduler)
     with pytest.raises(ProgramError, match="the planner is wrong"):
         check.check(scheduler)

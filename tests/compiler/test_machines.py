@@ -5,8 +5,7 @@ import torch
 
 from compiler.comparison import compiled, draw
 from compiler.test_against_eager import ALL, LENGTHS, assert_agrees, learning
-from saiki.compiler import layer as layer_module
-from saiki.compiler.cpu import jit, loop
+from saiki.compiler.cpu import backend, jit, loop
 from saiki.compiler.cpu.emit import Machine
 
 NARROWER = [Machine("AVX2", 32, 16, "mxcsr"), Machine("SSE", 16, 16, "mxcsr")]
@@ -17,7 +16,7 @@ NARROWER = [Machine("AVX2", 32, 16, "mxcsr"), Machine("SSE", 16, 16, "mxcsr")]
 @pytest.mark.parametrize("name", ["lstm", "gru reset before", "LayerNormGRU", "FourStates"])
 @pytest.mark.parametrize("machine", NARROWER, ids=lambda machine: machine.name)
 def test_agrees_with_the_eager_loop(machine, name, dtype, monkeypatch):
-    for module in (jit, loop, layer_module):
+    for module in (jit, loop, backend):
         monkeypatch.setattr(module, "machine", lambda: machine)
     layer = compiled(ALL[name](3, 19), dtype)
     assert machine.name in layer.explain()

@@ -456,7 +456,7 @@ class TestBits:
 
     def test_each_tile_is_in_one_share_and_shares_cost_about_the_same(self):
         def job(costs):
-            return team.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, (), (), None)
+            return team.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, None)
 
         jobs = [job((100, 90, 40, 10, 5, 5)), job((100, 90, 40, 10, 5, 5))]
         shares = team._shares(jobs, 2)

@@ -104,7 +104,7 @@ def guarded_forward(
 
     outputs, ends = in_clean_room(work)
     total = len(Path(x, lengths, time_first).rows(x))
-    widths = [n for p in parts for n in p.cell.step.left_widths(p.memory)] if training else []
+    widths = [n for p in parts for n in p.cell.step.residual_widths(p.memory)] if training else []
     saved = [x.new_full((total, n), torch.nan) for n in widths]
     return [torch.cat(outputs, -1), *ends, *saved]
 
@@ -186,7 +186,9 @@ def _has_changed(part: _Part, training: bool) -> bool:
         f"{type(cell.cell).__name__} has changed since a graph was made that calls its compiled "
         "loop; make the graph again, after torch.compile by torch.compiler.reset()"
     )
-    if list(watch.places) != list(cell.watch.places) or (training and cell.step.left == 0):
+    if list(watch.places) != list(cell.watch.places) or (
+        training and cell.step.residuals.count == 0
+    ):
         raise CompileError(message)
     warnings.warn(f"running step by step: {message}", stacklevel=2)
     return True
@@ -206,7 +208,7 @@ def _prove(
     if kind in cell.proved or cell.is_refused:
         return
     try:
-        cell.step.loop(kind).compiled  # noqa: B018
+        cell.step.loops[kind].compile()
     except Exception as error:
         cell.refuse(f"{type(cell.cell).__name__} cannot be compiled: {error}")
         return

@@ -12,8 +12,10 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from saiki.cell import Cell
+from saiki.cell import Cell, of_numbers
+from saiki.compiler.backend import Backend
 from saiki.compiler.clean_room import in_clean_room, is_inside
+from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.layer import CompiledCell, CompiledStep
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
@@ -26,6 +28,8 @@ from saiki.torch_internals import (
     is_written,
 )
 
+BACKENDS: dict[str, Backend] = {"cpu": CPU()}
+"""What serves tensors, by the type of their device."""
 KEPT = 8
 """Compiled forms of a cell in one type."""
 OFTEN = 5
@@ -35,16 +39,20 @@ RECENT = 8
 _LOCK = threading.RLock()
 _recent: deque[CompiledStep] = deque(maxlen=RECENT)
 _STEPS: WeakValueDictionary[tuple[Any, ...], CompiledStep] = WeakValueDictionary()
-"""By all that a step depends on, and the type of numbers."""
+"""By backend, type of numbers and all that a step depends on."""
 
 
 def _step(cell: Cell, watch: Watch, dtype: torch.dtype) -> CompiledStep:
     """The compiled loop over the step of ``cell``: that of another cell where nothing that a step
     reads tells them apart."""
-    key = dtype, watch.fingerprint
+    device = of_numbers(cell).device.type
+    backend = BACKENDS.get(device)
+    if backend is None:
+        raise CompileError(f"there is no kernel for {device} tensors")
+    key = backend, dtype, watch.fingerprint
     found = _STEPS.get(key)
     if found is None:
-        found = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype))
+        found = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype, backend))
         _recent.append(found)
     return found
 
@@ -171,10 +179,12 @@ class Kernels:
 
     def obstacle(self, x: Tensor) -> str:
         """Why no kernel can serve this input, whatever the cell computes; empty if one can."""
-        if x.device.type != "cpu":
+        backend = BACKENDS.get(x.device.type)
+        if backend is None:
             return f"there is no kernel for {x.device.type} tensors"
-        if x.dtype not in (torch.float32, torch.float64):
-            return f"there is no kernel for {x.dtype}"
+        why = backend.obstacle(x)
+        if why:
+            return why
         if is_transformed():
             return "transforms of torch.func and forward derivatives need the eager loop"
         if is_written():

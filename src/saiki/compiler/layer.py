@@ -2,22 +2,20 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx
 
 from saiki.cell import Cell
-from saiki.compiler.cpu import memory as buffers
-from saiki.compiler.cpu.jit import machine
-from saiki.compiler.cpu.loop import CompiledLoop, Place, Walk
-from saiki.compiler.cpu.team import Job
+from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
 from saiki.compiler.function import function
 from saiki.compiler.grid import lowered
-from saiki.compiler.plan import extract, plan
+from saiki.compiler.plan import ForwardPlan, Partition, extract, plan
+from saiki.compiler.program import Array
 from saiki.compiler.trace import is_extent, width
 from saiki.compiler.trial import Checks
 from saiki.compiler.watch import Watch
@@ -26,86 +24,73 @@ from saiki.errors import CompileError
 Node = fx.Node
 Gradients = tuple[Tensor | None, ...]
 """∂L/∂x, then ∂L/∂parameters and ∂L/∂memory."""
-
-
 Kind = Literal["inference", "training", "backward"]
 
 
+@dataclass(slots=True)
+class Forward:
+    """A loop forward that is ready to run."""
+
+    job: Job
+    streams: list[Tensor]
+    states: list[Tensor]
+    """Those before the first step; when it has run, those after the last one."""
+    residuals: list[Tensor]
+    """What the backward pass needs, when it has run."""
+
+
+@dataclass(slots=True)
+class Backward:
+    """A loop backward that is ready to run."""
+
+    job: Job
+    d_y: Place
+    d_states: list[Tensor]
+    """Of the states after the last step; when it has run, of those before the first one."""
+    summed: Tensor
+    """What the loop sums over time, row by row."""
+    gradients: Callable[..., Gradients]
+    """``gradients()`` when it has run: ∂L/∂x, ∂L/∂parameters and ∂L/∂memory as far as they are
+    needed; ``gradients(x, parameters)`` for others of the same shapes."""
+
+
 class CompiledStep:
-    """The loop over a step for one floating-point type, as functions of tensors alone: of all
-    layers over the same equations and sizes.
+    """The loop over a step for one floating-point type on one backend, as functions of tensors
+    alone: of all layers over the same equations and sizes.
 
     Rows are those of all time steps: ``x`` is ``(total rows, input_size)``, and a :class:`Walk`
     says in which order the loop takes them.
     """
 
-    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype) -> None:
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
         self.trace = lowered(cell, watch, dtype)
         self.plan = plan(self.trace)
         self.dtype = dtype
-        self.inference = CompiledLoop(self.plan.inference, dtype)
-        self.training = CompiledLoop(self.plan.training, dtype)
-        self.backward = CompiledLoop(self.plan.backward, dtype)
+        self.backend = backend
         t, p = self.trace, self.plan
+        self.loops: dict[Kind, Loop] = {
+            "inference": backend.loop(p.inference.program, dtype),
+            "training": backend.loop(p.training.program, dtype),
+            "backward": backend.loop(p.backward.program, dtype),
+        }
         self.names = list(t.parameters)
         self.memory = dict(cell.memory_shapes)
         self.constants = tuple(t.constants.values())
         self.inputs = [t.x, *t.parameters.values(), *t.constants]
+        self.residuals = Residuals(p.partition)
         self.before = {
-            training: function(
-                extract(
-                    t, self.inputs, [*p.streams, *(p.kept if training else ()), *scheduler.outside]
-                )
-            )
-            for training, scheduler in ((False, p.inference), (True, p.training))
+            "inference": _Before(self, p.inference, ()),
+            "training": _Before(self, p.training, p.partition.hoisted_residuals),
         }
-        self.outside_backward = function(extract(t, self.inputs, list(p.backward.outside)))
+        self.before_backward = function(
+            extract(self.inputs, list(p.backward.program.parameters), backend.product)
+        )
         self.after: dict[tuple[bool, ...], _After] = {}
         self.states = len(t.states)
         self.output_size = width(t.new_states[0])
-        self.saved = [node for node in p.saved if not is_extent(width(node))]
-        self.saved_apart = p.saved[len(self.saved) :]
-        """As wide as a memory is, and so in a tensor each."""
-        self.saved_columns = _columns(map(width, self.saved))
-        self.summed_columns = _columns(array.width for array in p.accumulated.values())
-        self.passed = list(dict.fromkeys(array for array, _ in p.boundary.values()))
-
-    def loop(self, kind: Kind) -> CompiledLoop:
-        """One of its loops."""
-        return {"inference": self.inference, "training": self.training}.get(kind, self.backward)
-
-    def forward(
-        self,
-        x: Tensor,
-        y: Place,
-        states: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        memory: Sequence[Tensor],
-        walk: Walk,
-        training: bool,
-    ) -> tuple[Job, list[Tensor], list[Tensor]]:
-        """The job that fills ``y``, the output of each row and step; the last states, and what the
-        backward pass needs, both of which are there when it has run."""
-        total, sizes = x.shape[0], self.sizes(memory)
-        p = self.plan
-        values = self.before[training](total, x, *parameters, *self.constants)
-        streams, values = values[: len(p.streams)], values[len(p.streams) :]
-        kept, outside = (values[: len(p.kept)], values[len(p.kept) :]) if training else ((), values)
-        ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
-        given: list[Place] = [(self._rows(stream), 0) for stream in streams]
-        given += [(end, 0) for end in ends]
-        given += [(_flat(m), 0) for m in memory]
-        saved = []
-        if training and self.saved:
-            saved.append(buffers.empty(total, self.saved_columns[-1], dtype=self.dtype))
-            given += [(saved[0], column) for column in self.saved_columns[:-1]]
-        if training:
-            apart = [sizes[width(node)] for node in self.saved_apart]
-            saved += [buffers.empty(total, size, dtype=self.dtype) for size in apart]
-            given += [(tensor, 0) for tensor in saved[bool(self.saved) :]]
-        given.append(y)
-        loop = self.training if training else self.inference
-        return loop.job(given, outside, walk, sizes), ends, [*saved, *self._apart(x, kept)]
+        *self.summed_columns, self.summed_width = accumulate(
+            (array.width for array in p.backward.summed.values()), initial=0
+        )
 
     def sizes(self, memory: Sequence[Tensor]) -> dict[int, int]:
         """How large the memory is, by the numbers that stand for it."""
@@ -117,65 +102,132 @@ class CompiledStep:
             if isinstance(size, str)
         }
 
-    def forward_again(
+    def forward(
         self,
-        job: Job,
-        ends: Sequence[Tensor],
-        left: Sequence[Tensor],
+        x: Tensor,
+        y: Place,
+        states: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        memory: Sequence[Tensor],
+        walk: Walk,
+        training: bool,
+    ) -> Forward:
+        """The loop that fills ``y``, the output of each row and step."""
+        kind: Kind = "training" if training else "inference"
+        plan = self.plan.training if training else self.plan.inference
+        sizes = self.sizes(memory)
+        before = self.before[kind](x, parameters)
+        streams = [self._rows(stream) for stream in before.streams]
+        ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
+        arrays: dict[Array, Place] = {plan.y: y}
+        _put(arrays, plan.streams.values(), streams)
+        _put(arrays, plan.states, ends)
+        _put(arrays, plan.memory.values(), map(_flat, memory))
+        residuals: list[Tensor] = []
+        if training:
+            widths = self.residuals.step_widths(sizes)
+            residuals = [self.backend.empty(len(x), size, like=x) for size in widths]
+            self.residuals.put(arrays, plan.residuals, residuals)
+            if before.residuals:
+                residuals += self._apart(x, before.residuals)
+        job = self.loops[kind].bind(arrays, before.parameters, walk, sizes)
+        return Forward(job, streams, ends, residuals)
+
+    def rebind_forward(
+        self,
+        bound: Forward,
         x: Tensor,
         states: Sequence[Tensor],
         parameters: Sequence[Tensor],
         training: bool,
     ) -> None:
         """Give what :meth:`forward` made the numbers of another call of the same shapes."""
-        p = self.plan
-        values = self.before[training](x.shape[0], x, *parameters, *self.constants)
-        count = len(p.streams)
-        for (buffer, _), stream in zip(job.given, values[:count], strict=False):
+        before = self.before["training" if training else "inference"](x, parameters)
+        for buffer, stream in zip(bound.streams, before.streams, strict=True):
             buffer.copy_(self._rows(stream))
-        for end, state in zip(ends, states, strict=True):
-            end.copy_(state)
-        if training:
-            for buffer, value in zip(left[bool(self.saved) :], values[count:], strict=False):
-                buffer.copy_(self._rows(value))
-            count += len(p.kept)
-        (self.training if training else self.inference).refill(job, values[count:])
+        for buffer, state in zip(bound.states, states, strict=True):
+            buffer.copy_(state)
+        hoisted = bound.residuals[self.residuals.of_steps :]
+        for buffer, value in zip(hoisted, before.residuals, strict=True):
+            buffer.copy_(self._rows(value))
+        bound.job.rebind(before.parameters)
 
-    def __str__(self) -> str:
-        """What a person wants to know of the plan."""
-        wide = machine()
-        count = self.saved_columns[-1] + sum(width(node) for node in self.plan.kept)
-        more = " and what is as wide as memory" if self.saved_apart else ""
-        return "\n".join(
-            (
-                f"one loop of {self.dtype} in vectors of {wide.lanes(self.dtype)} ({wide.name})",
-                str(self.plan),
-                f"saved for the backward pass: {count * self.dtype.itemsize} bytes{more} for each"
-                " row and time step",
-            )
-        )
+    def backward(
+        self,
+        d_y: Place,
+        d_states: Sequence[Tensor],
+        x: Tensor,
+        parameters: Sequence[Tensor],
+        memory: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        walk: Walk,
+        needs: tuple[bool, ...],
+    ) -> Backward:
+        """The loop backward, and what comes after it.
 
-    def _apart(self, x: Tensor, kept: Sequence[Tensor]) -> list[Tensor]:
-        """``kept`` as rows, none in memory of another or of x: an operator's results."""
-        seen, found = {x.untyped_storage().data_ptr()}, []
-        for tensor in map(self._rows, kept):
-            where = tensor.untyped_storage().data_ptr()
-            found.append(tensor.clone() if where in seen else tensor)
-            seen.add(where)
-        return found
+        Args:
+            residuals: what the forward pass left.
+            walk: the way backwards.
+            needs: whether ∂L/∂x, ∂L/∂parameters and ∂L/∂memory are needed.
+        """
+        plan, sizes = self.plan.backward, self.sizes(memory)
+        outside = self.before_backward(len(x), x, *parameters, *self.constants)
+        starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
+        passed = [
+            self.backend.empty(len(x), sizes.get(array.width, array.width), like=x)
+            for array in plan.passed_arrays
+        ]
+        summed = x.new_zeros(walk.rows, self.summed_width)
+        flat = dict(zip(self.memory, map(_flat, memory), strict=True))
+        d_memory = {name: torch.zeros_like(flat[name]) for name in plan.d_memory}
+        arrays: dict[Array, Place] = {plan.d_y: d_y}
+        _put(arrays, plan.d_states, starts)
+        _put(arrays, plan.memory.values(), flat.values())
+        _put(arrays, plan.passed_arrays, passed)
+        _put(arrays, plan.d_memory.values(), d_memory.values())
+        for array, column in zip(plan.summed.values(), self.summed_columns, strict=True):
+            arrays[array] = Place(summed, column)
+        self.residuals.put(arrays, plan.residuals, [self._rows(tensor) for tensor in residuals])
+        job = self.loops["backward"].bind(arrays, outside, walk, sizes)
+        if needs not in self.after:
+            self.after[needs] = _After(self, needs)
+        after = self.after[needs]
 
-    @cached_property
-    def left(self) -> int:
-        """How many tensors the forward pass leaves for the backward pass."""
-        return bool(self.saved) + len(self.saved_apart) + len(self.plan.kept)
+        def gradients(x: Tensor = x, parameters: Sequence[Tensor] = parameters) -> Gradients:
+            inputs = (x, *parameters, *self.constants)
+            found, pairs = after(len(x), (*inputs, *residuals, *passed, summed.sum(0)))
+            of_memory = [
+                self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)
+                if name in pairs
+                else None
+                for name, tensor in zip(self.memory, memory, strict=True)
+            ]
+            return *found, *of_memory
 
-    def left_widths(self, memory: Sequence[Tensor]) -> list[int]:
-        """Features of each tensor the forward pass leaves for the backward pass: first the saved
-        values, which lie side by side at each step."""
-        sizes = self.sizes(memory)
-        saved = [self.saved_columns[-1]] if self.saved else []
-        saved += [sizes[width(node)] for node in self.saved_apart]
-        return [*saved, *(width(node) for node in self.plan.kept)]
+        return Backward(job, d_y, starts, summed, gradients)
+
+    def rebind_backward(
+        self,
+        bound: Backward,
+        d_y: Tensor,
+        d_states: Sequence[Tensor],
+        x: Tensor,
+        parameters: Sequence[Tensor],
+    ) -> None:
+        """Give what :meth:`backward` made the numbers of another call of the same shapes. What the
+        forward pass left lies where it lay."""
+        bound.d_y.rows.copy_(d_y)
+        for buffer, d_state in zip(bound.d_states, d_states, strict=True):
+            buffer.copy_(d_state)
+        if self.summed_columns:
+            bound.summed.zero_()
+        bound.job.rebind(self.before_backward(len(x), x, *parameters, *self.constants))
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the backward loop reads what the forward pass left where it lies."""
+        values = (node.meta["val"] for node in self.residuals.hoisted)
+        return not self.memory and all(v.ndim == 2 and v.dtype == self.dtype for v in values)
 
     @property
     def has_gradient(self) -> list[bool]:
@@ -187,83 +239,32 @@ class CompiledStep:
             *(t.d_memory[n] is not None or bool(t.outer.get(n)) for n in self.memory),
         ]
 
-    def gradients(
-        self,
-        d_y: Place,
-        d_states: Sequence[Tensor],
-        x: Tensor,
-        parameters: Sequence[Tensor],
-        memory: Sequence[Tensor],
-        left: Sequence[Tensor],
-        walk: Walk,
-        needs: tuple[bool, ...],
-    ) -> tuple[Job, list[Tensor], Callable[..., Gradients]]:
-        """The job of the backward loop, and what is there when it has run: ∂L/∂(initial states),
-        and a function that returns ∂L/∂x, ∂L/∂parameters and ∂L/∂memory as far as ``needs`` says.
+    def residual_widths(self, memory: Sequence[Tensor]) -> list[int]:
+        """Features of each tensor the forward pass leaves for the backward pass."""
+        steps = self.residuals.step_widths(self.sizes(memory))
+        return [*steps, *(width(node) for node in self.residuals.hoisted)]
 
-        ``walk`` is the way backwards, ``left`` what the forward pass left.
-        """
-        p, total, sizes = self.plan, x.shape[0], self.sizes(memory)
-        outside = self.outside_backward(total, x, *parameters, *self.constants)
-        starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
-        passed = [
-            buffers.empty(total, sizes.get(array.width, array.width), dtype=self.dtype)
-            for array in self.passed
-        ]
-        sums = x.new_zeros(walk.rows, self.summed_columns[-1])
-        flat = dict(zip(self.memory, map(_flat, memory), strict=True))
-        memory_sums = {name: torch.zeros_like(flat[name]) for name in p.memory_summed}
-        given: list[Place] = [(left[0], column) for column in self.saved_columns[:-1]]
-        given += [(self._rows(tensor), 0) for tensor in left[bool(self.saved) :]]
-        given.append(d_y)
-        given += [(start, 0) for start in starts]
-        given += [(tensor, 0) for tensor in flat.values()]
-        given += [(tensor, 0) for tensor in passed]
-        given += [(sums, column) for column in self.summed_columns[:-1]]
-        given += [(tensor, 0) for tensor in memory_sums.values()]
-        job = self.backward.job(given, outside, walk, sizes)
-        if needs not in self.after:
-            self.after[needs] = _After(self, needs)
-        after = self.after[needs]
+    def __str__(self) -> str:
+        """What a person wants to know of the plan."""
+        count = self.residuals.stacked_width + sum(map(width, self.residuals.hoisted))
+        more = " and what is as wide as memory" if self.residuals.wide else ""
+        return "\n".join(
+            (
+                f"one loop of {self.dtype} {self.backend.describe(self.dtype)}",
+                str(self.plan),
+                f"saved for the backward pass: {count * self.dtype.itemsize} bytes{more} for each"
+                " row and time step",
+            )
+        )
 
-        def finish(x: Tensor = x, parameters: Sequence[Tensor] = parameters) -> Gradients:
-            inputs = (x, *parameters, *self.constants)
-            found, vectors = after(total, (*inputs, *left, *passed, sums.sum(0)))
-            of_memory = [
-                _of_memory(tensor.shape, memory_sums.get(name), vectors[name], walk)
-                if name in vectors
-                else None
-                for name, tensor in zip(self.memory, memory, strict=True)
-            ]
-            return *found, *of_memory
-
-        return job, starts, finish
-
-    def gradients_again(
-        self,
-        job: Job,
-        starts: Sequence[Tensor],
-        d_y: Tensor,
-        d_states: Sequence[Tensor],
-        x: Tensor,
-        parameters: Sequence[Tensor],
-    ) -> None:
-        """Give what :meth:`gradients` made the numbers of another call of the same shapes. What the
-        forward pass left lies where it lay."""
-        p = self.plan
-        job.given[len(p.saved) + len(p.kept)][0].copy_(d_y)
-        for start, d_state in zip(starts, d_states, strict=True):
-            start.copy_(d_state)
-        if p.accumulated:
-            job.given[-1][0].zero_()
-        outside = self.outside_backward(x.shape[0], x, *parameters, *self.constants)
-        self.backward.refill(job, outside)
-
-    @property
-    def can_do_again(self) -> bool:
-        """Whether the backward loop reads what the forward pass left where it lies."""
-        values = (node.meta["val"] for node in self.plan.kept)
-        return not self.memory and all(v.ndim == 2 and v.dtype == self.dtype for v in values)
+    def _apart(self, x: Tensor, hoisted: Sequence[Tensor]) -> list[Tensor]:
+        """``hoisted`` as rows, none in memory of another or of x: an operator's results."""
+        seen, found = {x.untyped_storage().data_ptr()}, []
+        for tensor in map(self._rows, hoisted):
+            where = tensor.untyped_storage().data_ptr()
+            found.append(tensor.clone() if where in seen else tensor)
+            seen.add(where)
+        return found
 
     def _rows(self, tensor: Tensor) -> Tensor:
         """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""
@@ -272,6 +273,64 @@ class CompiledStep:
         if tensor.dtype != self.dtype:
             tensor = tensor.to(self.dtype)
         return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()
+
+    def _memory_gradient(
+        self,
+        shape: torch.Size,
+        summed: Tensor | None,
+        pairs: Sequence[tuple[Tensor, Tensor]],
+        walk: Walk,
+    ) -> Tensor:
+        """The gradient of a memory: what the loop summed, and of each pair of vectors the products,
+        outer times inner, summed over time."""
+        total = summed
+        for outer, inner in pairs:
+            a, b = walk.by_row(outer).transpose(1, 2), walk.by_row(inner)
+            added = None if total is None else total.view(len(a), a.shape[1], b.shape[2])
+            total = self.backend.product(a, b, added)
+        assert total is not None
+        return total.reshape(shape)
+
+
+class Residuals:
+    """How what a forward pass leaves for the backward pass lies in tensors, each of all rows of all
+    steps.
+
+    First what the loop writes at each step, side by side in one tensor; then what of it is as wide
+    as a memory, and what was hoisted, in a tensor each.
+    """
+
+    def __init__(self, partition: Partition) -> None:
+        of_steps = partition.step_residuals
+        self.stacked = [node for node in of_steps if not is_extent(width(node))]
+        *columns, self.stacked_width = accumulate(map(width, self.stacked), initial=0)
+        self.wide = of_steps[len(self.stacked) :]
+        self.hoisted = partition.hoisted_residuals
+        self.of_steps = bool(self.stacked) + len(self.wide)
+        self.count = self.of_steps + len(self.hoisted)
+        self.places = {
+            node: (0, column) for node, column in zip(self.stacked, columns, strict=True)
+        }
+        """In which tensor each value lies, and from which column on."""
+        for i, node in enumerate((*self.wide, *self.hoisted), bool(self.stacked)):
+            self.places[node] = i, 0
+
+    def step_widths(self, sizes: Mapping[int, int]) -> list[int]:
+        """Features of each tensor that the loop writes.
+
+        Args:
+            sizes: of memory, by the numbers that stand for them.
+        """
+        stacked = [self.stacked_width] if self.stacked else []
+        return stacked + [sizes[width(node)] for node in self.wide]
+
+    def put(
+        self, arrays: dict[Array, Place], names: Mapping[Node, Array], tensors: Sequence[Tensor]
+    ) -> None:
+        """The arrays of some of these values lie in such tensors."""
+        for node, array in names.items():
+            index, column = self.places[node]
+            arrays[array] = Place(tensors[index], column)
 
 
 class CompiledCell:
@@ -342,6 +401,29 @@ class CompiledCell:
         return [owner[key] for owner, key in places]
 
 
+class _Hoisted(NamedTuple):
+    """What is computed before a loop forward."""
+
+    streams: Sequence[Tensor]
+    residuals: Sequence[Tensor]
+    parameters: Sequence[Tensor]
+
+
+class _Before:
+    """What comes before a loop forward."""
+
+    def __init__(self, step: CompiledStep, plan: ForwardPlan, residuals: Sequence[Node]) -> None:
+        outputs = [*plan.streams, *residuals, *plan.program.parameters]
+        self.function = function(extract(step.inputs, outputs, step.backend.product))
+        self.constants = step.constants
+        self.streams = len(plan.streams)
+        self.end = self.streams + len(residuals)
+
+    def __call__(self, x: Tensor, parameters: Sequence[Tensor]) -> _Hoisted:
+        found = self.function(len(x), x, *parameters, *self.constants)
+        return _Hoisted(found[: self.streams], found[self.streams : self.end], found[self.end :])
+
+
 class _After:
     """What comes after the backward loop, for a choice of the gradients that are needed."""
 
@@ -358,20 +440,16 @@ class _After:
                 wanted += [vector for pair in t.outer[name] for vector in pair]
         reads: dict[Node, Read] = {node: _given(i) for i, node in enumerate(step.inputs)}
         at = len(reads)
-        for node, column in zip(step.saved, step.saved_columns, strict=False):
-            reads[node] = _columns_of(node, at, column)
-        at += bool(step.saved)
-        reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(step.saved_apart)}
-        at += len(step.saved_apart)
-        reads |= {node: _columns_of(node, at + i, 0) for i, node in enumerate(p.kept)}
-        at += len(p.kept)
-        homes = {array: at + i for i, array in enumerate(step.passed)}
-        for node, (array, column) in p.boundary.items():
+        for node, (index, column) in step.residuals.places.items():
+            reads[node] = _columns_of(node, at + index, column)
+        at += step.residuals.count
+        homes = {array: at + i for i, array in enumerate(p.backward.passed_arrays)}
+        for node, (array, column) in p.backward.passed.items():
             reads[node] = _columns_of(node, homes[array], column)
-        sums = dict(zip(p.accumulated, step.summed_columns, strict=False))
-        for node, value in p.rows_summed.items():
-            reads[node] = _sum(node, at + len(homes), sums[value])
-        graph = extract(t, list(reads), wanted)
+        columns = dict(zip(p.backward.summed, step.summed_columns, strict=True))
+        for node, value in p.partition.rows_summed.items():
+            reads[node] = _sum(node, at + len(homes), columns[value])
+        graph = extract(list(reads), wanted, step.backend.product)
         _, *placeholders = (node for node in graph.nodes if node.op == "placeholder")
         self.reads = []
         for read, placeholder in zip(reads.values(), placeholders, strict=True):
@@ -394,23 +472,10 @@ class _After:
         return results[: self.count], pairs
 
 
-def _of_memory(
-    shape: torch.Size,
-    summed: Tensor | None,
-    pairs: Sequence[tuple[Tensor, Tensor]],
-    walk: Walk,
-) -> Tensor:
-    """The gradient of a memory: what the loop summed, and of each pair of vectors the products,
-    outer times inner, summed over time."""
-    total = summed
-    for outer, inner in pairs:
-        a, b = walk.by_row(outer).transpose(1, 2), walk.by_row(inner)
-        if total is None:
-            total = torch.bmm(a, b)
-        else:
-            total = torch.baddbmm(total.view(len(a), a.shape[1], b.shape[2]), a, b)
-    assert total is not None
-    return total.reshape(shape)
+def _put(arrays: dict[Array, Place], names: Iterable[Array], tensors: Iterable[Tensor]) -> None:
+    """Each array lies in a tensor of its own."""
+    for array, tensor in zip(names, tensors, strict=True):
+        arrays[array] = Place(tensor)
 
 
 def _flat(memory: Tensor) -> Tensor:
@@ -446,8 +511,3 @@ def _sum(node: Node, index: int, column: int) -> Read:
     shape = node.meta["val"].shape
     size = shape.numel()
     return lambda tensors: tensors[index].narrow(0, column, size).view(shape)
-
-
-def _columns(widths: Iterable[int]) -> list[int]:
-    """Where values begin that lie side by side, and where the last one ends."""
-    return list(accumulate(widths, initial=0))

@@ -6,12 +6,13 @@ steps at once. What remains is a program for the loop forward and one for the lo
 """
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.node import map_aggregate, map_arg
 
 from saiki.compiler.check import check
@@ -21,6 +22,7 @@ from saiki.compiler.program import (
     POINTWISE,
     SUMS,
     Array,
+    Program,
     Scheduler,
     is_cat,
     is_feature_sum,
@@ -44,36 +46,91 @@ aten = torch.ops.aten
 Node = fx.Node
 
 
-@dataclass
-class Plan:
-    """Everything derived from a trace; see the module for its parts."""
+@dataclass(frozen=True)
+class Partition:
+    """Which values cross the edges of the loops."""
 
-    trace: Trace
     streams: tuple[Node, ...]
     """Computed from x before the loop and read by it."""
-    inference: Scheduler
-    training: Scheduler
-    backward: Scheduler
-    saved: tuple[Node, ...]
-    """Written by the loop of training at each step, read by the backward loop or after it."""
-    kept: tuple[Node, ...]
+    step_residuals: tuple[Node, ...]
+    """Written by the loop of training at each step, read by the backward loop or after it; those as
+    wide as a memory last."""
+    hoisted_residuals: tuple[Node, ...]
     """Computed before the loop, read by the backward loop or after it."""
-    boundary: dict[Node, tuple[Array, int]]
-    """Written by the backward loop at each step for what comes after it: where each begins."""
-    accumulated: dict[Node, Array]
-    """Summed over time by the backward loop, row by row."""
+    passed: tuple[Node, ...]
+    """Written by the backward loop at each step, unless it lies in the residuals, for what comes
+    after it."""
     rows_summed: dict[Node, Node]
-    """Sums over all rows after the loop, by the accumulated value that takes the place of rows."""
-    memory_summed: dict[str, Array]
-    """Gradients of memory that the backward loop sums over time, place by place."""
+    """Sums over all rows after the loop, by the value that takes the place of its rows: the
+    backward loop sums it over time, row by row."""
+
+    @property
+    def summed(self) -> tuple[Node, ...]:
+        """What the backward loop sums over time, row by row."""
+        return tuple(dict.fromkeys(self.rows_summed.values()))
+
+
+@dataclass(frozen=True)
+class ForwardPlan:
+    """A loop forward, and by what names its arrays are known outside."""
+
+    scheduler: Scheduler
+    streams: dict[Node, Array]
+    states: tuple[Array, ...]
+    """Those before the first step at its start, those after the last one at its end."""
+    memory: dict[str, Array]
+    residuals: dict[Node, Array]
+    """Of each step."""
+    y: Array
+
+    @property
+    def program(self) -> Program:
+        return self.scheduler.program
+
+
+@dataclass(frozen=True)
+class BackwardPlan:
+    """The loop backward, and by what names its arrays are known outside."""
+
+    scheduler: Scheduler
+    residuals: dict[Node, Array]
+    d_y: Array
+    d_states: tuple[Array, ...]
+    """Of the states after the last step at its start, of those before the first one at its end."""
+    memory: dict[str, Array]
+    passed: dict[Node, tuple[Array, int]]
+    """Where each value that is passed on begins."""
+    summed: dict[Node, Array]
+    d_memory: dict[str, Array]
+    """Gradients of memory that are summed over time, place by place."""
+
+    @property
+    def program(self) -> Program:
+        return self.scheduler.program
+
+    @cached_property
+    def passed_arrays(self) -> tuple[Array, ...]:
+        return tuple(dict.fromkeys(array for array, _ in self.passed.values()))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything derived from a trace."""
+
+    trace: Trace
+    partition: Partition
+    inference: ForwardPlan
+    training: ForwardPlan
+    backward: BackwardPlan
 
     def __str__(self) -> str:
+        part = self.partition
         return "\n".join(
             (
-                f"hoisted: {', '.join(map(told, self.streams)) or 'nothing'}",
+                f"hoisted: {', '.join(map(told, part.streams)) or 'nothing'}",
                 "forward",
                 str(self.training.program),
-                f"saved: {', '.join(map(_with_size, self.saved)) or 'nothing'}",
+                f"saved: {', '.join(map(_with_size, part.step_residuals)) or 'nothing'}",
                 "backward",
                 str(self.backward.program),
             )
@@ -97,39 +154,14 @@ def plan(trace: Trace) -> Plan:
         CompileError: the loop would hold an operation that no kernel can do.
     """
     parts = _Parts(trace)
-    streams = tuple(
-        dict.fromkeys(
-            source
-            for node in trace.graph.nodes
-            if node in parts.loop_forward
-            for source in _row_inputs(node)
-            if source in parts.hoisted
-        )
-    )
-    streams += tuple(n for n in trace.new_states if n in parts.hoisted and n not in streams)
-    for node in streams:
-        _must_be_value(node, trace.dtype)
+    streams = _streams(trace, parts)
     inference = _forward(trace, parts, streams, ())
-    saved, kept, boundary, accumulated, rows_summed = _choose(trace, parts)
-    training = _forward(trace, parts, streams, saved)
-    backward, places, sums, memory_summed = _backward(
-        trace, parts, saved, kept, boundary, accumulated
-    )
-    for scheduler in (inference, training, backward):
+    partition = _partition(trace, parts, streams)
+    training = _forward(trace, parts, streams, partition.step_residuals)
+    backward = _backward(trace, parts, partition)
+    for scheduler in (inference.scheduler, training.scheduler, backward.scheduler):
         check(scheduler)
-    return Plan(
-        trace=trace,
-        streams=streams,
-        inference=inference,
-        training=training,
-        backward=backward,
-        saved=saved,
-        kept=kept,
-        boundary=places,
-        accumulated=sums,
-        rows_summed=rows_summed,
-        memory_summed=memory_summed,
-    )
+    return Plan(trace, partition, inference, training, backward)
 
 
 def _must_be_value(node: Node, dtype: torch.dtype) -> None:
@@ -217,22 +249,46 @@ def _recursion(trace: Trace) -> list[Node]:
     return [d for d in (*trace.d_states, *trace.d_memory.values()) if d is not None]
 
 
-def _choose(
-    trace: Trace, parts: _Parts
-) -> tuple[
-    tuple[Node, ...], tuple[Node, ...], tuple[Node, ...], tuple[Node, ...], dict[Node, Node]
-]:
-    """What is saved, kept, passed on and accumulated; see :class:`Plan`."""
-    order = parts.order
+def _partition(trace: Trace, parts: _Parts, streams: tuple[Node, ...]) -> Partition:
     passed, rows_summed = _passed(trace, parts)
-    accumulated = tuple(dict.fromkeys(rows_summed.values()))
+    summed = tuple(dict.fromkeys(rows_summed.values()))
+    saved, read = _residuals(trace, parts, (*passed, *summed))
+    order = parts.order
+    hoisted = tuple(sorted((n for n in read if n in parts.hoisted), key=order.__getitem__))
+    of_steps = sorted((n for n in saved if n in read), key=lambda n: is_extent(width(n)))
+    passed = [n for n in passed if n not in saved and n not in parts.hoisted]
+    for node in (*of_steps, *hoisted, *passed, *summed):
+        _must_be_value(node, trace.dtype)
+    return Partition(streams, tuple(of_steps), hoisted, tuple(passed), rows_summed)
+
+
+def _streams(trace: Trace, parts: _Parts) -> tuple[Node, ...]:
+    """What the loops forward read of what is computed before them."""
+    streams = dict.fromkeys(
+        source
+        for node in trace.graph.nodes
+        if node in parts.loop_forward
+        for source in _row_inputs(node)
+        if source in parts.hoisted
+    )
+    streams |= dict.fromkeys(n for n in trace.new_states if n in parts.hoisted)
+    for node in streams:
+        _must_be_value(node, trace.dtype)
+    return tuple(streams)
+
+
+def _residuals(
+    trace: Trace, parts: _Parts, after: Sequence[Node]
+) -> tuple[dict[Node, None], set[Node]]:
+    """What the loop of training saves; and what of that, and of what is hoisted, is read by the
+    backward loop or by what comes ``after`` it."""
     recursion = _recursion(trace)
     in_loop = sorted(
-        _ancestors([*recursion, *passed, *accumulated]) & parts.of_cotangent, key=order.__getitem__
+        _ancestors([*recursion, *after]) & parts.of_cotangent, key=parts.order.__getitem__
     )
     demanded = dict.fromkeys(
         source
-        for node in (*in_loop, *passed, *accumulated)
+        for node in (*in_loop, *after)
         for source in (_row_inputs(node) if node in parts.of_cotangent else [node])
         if source not in parts.of_cotangent
     )
@@ -245,13 +301,7 @@ def _choose(
             saved[node] = None
     for node in demanded:
         _resolve(node, parts, saved)
-    found = _leaves(demanded, saved, parts)
-    kept = tuple(sorted((n for n in found if n in parts.hoisted), key=order.__getitem__))
-    boundary = tuple(n for n in passed if n not in saved and n not in parts.hoisted)
-    left = sorted((n for n in saved if n in found), key=lambda n: is_extent(width(n)))
-    for node in (*left, *kept, *boundary, *accumulated):
-        _must_be_value(node, trace.dtype)
-    return tuple(left), kept, boundary, accumulated, rows_summed
+    return saved, _leaves(demanded, saved, parts)
 
 
 def _passed(trace: Trace, parts: _Parts) -> tuple[list[Node], dict[Node, Node]]:
@@ -353,73 +403,71 @@ def _leaves(roots: Iterable[Node], saved: dict[Node, None], parts: _Parts) -> se
 
 
 def _forward(
-    trace: Trace, parts: _Parts, streams: Sequence[Node], saved: Sequence[Node]
-) -> Scheduler:
-    """The loop forward: reads streams, state and memory, writes what is saved, y and the new
-    state."""
+    trace: Trace, parts: _Parts, streams: Sequence[Node], residuals: Sequence[Node]
+) -> ForwardPlan:
+    """The loop forward: reads streams, state and memory, writes residuals, y and the new state."""
     s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
-    for node in streams:
-        s.read(node, s.array(f"stream {label(node)}", "step", width(node)))
-    states = [s.array(f"state {label(node)}", "row", width(node)) for node in trace.states]
+    of_streams = {n: s.array(f"stream {label(n)}", "step", width(n)) for n in streams}
+    for node, array in of_streams.items():
+        s.read(node, array)
+    states = tuple(s.array(f"state {label(node)}", "row", width(node)) for node in trace.states)
     for node, state in zip(trace.states, states, strict=True):
         s.read(node, state)
-    s.read_memory(trace.memory)
-    outputs = [(n, s.array(f"save {label(n)}", "step", width(n))) for n in saved]
-    outputs.append((trace.new_states[0], s.array("y", "step", width(trace.new_states[0]))))
+    memory = s.read_memory(trace.memory)
+    of_residuals = {n: s.array(f"save {label(n)}", "step", width(n)) for n in residuals}
+    y = s.array("y", "step", width(trace.new_states[0]))
+    outputs = [*of_residuals.items(), (trace.new_states[0], y)]
     for node, state in zip(trace.new_states, states, strict=True):
         temporary = s.temporary(state.width)
         outputs.append((node, temporary))
         s.program.copies.append((temporary, state))
     _write_all(s, outputs)
-    return s
+    return ForwardPlan(s, of_streams, states, memory, of_residuals, y)
 
 
-def _backward(
-    trace: Trace,
-    parts: _Parts,
-    saved: Sequence[Node],
-    kept: Sequence[Node],
-    boundary: Sequence[Node],
-    accumulated: Sequence[Node],
-) -> tuple[Scheduler, dict[Node, tuple[Array, int]], dict[Node, Array], dict[str, Array]]:
-    """The loop backward: reads what was saved and kept, ∂L/∂y, ∂L/∂state and memory; writes what is
-    passed on, what is accumulated, and ∂L/∂(state before)."""
+def _backward(trace: Trace, parts: _Parts, partition: Partition) -> BackwardPlan:
+    """The loop backward: reads residuals, ∂L/∂y, ∂L/∂state and memory; writes what is passed on,
+    what is summed over time, and ∂L/∂(state before)."""
     s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
-    for node in saved:
-        s.read(node, s.array(f"save {label(node)}", "step", width(node)))
-    for node in kept:
-        s.read(node, s.array(f"stream {label(node)}", "step", width(node)))
+    residuals: dict[Node, Array] = {}
+    for kind, nodes in (
+        ("save", partition.step_residuals),
+        ("stream", partition.hoisted_residuals),
+    ):
+        residuals |= {n: s.array(f"{kind} {label(n)}", "step", width(n)) for n in nodes}
+    for node, array in residuals.items():
+        s.read(node, array)
     d_y = s.array("d_y", "step", width(trace.new_states[0]))
-    d_states = [s.array(label(node), "row", width(node)) for node in trace.cotangents]
+    d_states = tuple(s.array(label(node), "row", width(node)) for node in trace.cotangents)
     for i, (node, d_state) in enumerate(zip(trace.cotangents, d_states, strict=True)):
         s.read(node, *((d_state, d_y) if i == 0 else (d_state,)))
-    s.read_memory(trace.memory)
+    memory = s.read_memory(trace.memory)
     outputs = []
-    places: dict[Node, tuple[Array, int]] = {}
-    for node in boundary:
+    passed: dict[Node, tuple[Array, int]] = {}
+    for node in partition.passed:
         home = s.home(node)
         if home is None:
             home = s.array(f"pass {node.name}", "step", width(node)), 0
             s.settle(node, home[0])
             outputs.append((node, home[0]))
-        places[node] = home
+        passed[node] = home
     for d, state in zip(trace.d_states, d_states, strict=True):
         temporary = None if d is None else s.temporary(state.width)
         s.program.copies.append((temporary, state))
         if d is not None and temporary is not None:
             outputs.append((d, temporary))
     _write_all(s, outputs)
-    sums = {node: s.array(f"sum {node.name}", "row", width(node)) for node in accumulated}
-    for node, array in sums.items():
+    summed = {n: s.array(f"sum {n.name}", "row", width(n)) for n in partition.summed}
+    for node, array in summed.items():
         s.write(node, array, accumulate=True)
-    memory_summed = {}
+    d_memory = {}
     for name, d in trace.d_memory.items():
         if d is not None:
             shape = trace.memory[name].meta["val"].shape
             array = s.array(f"sum of d_{name}", "row", int(shape[-1]), int(shape[1]))
             s.accumulate(d, array)
-            memory_summed[name] = array
-    return s, places, sums, memory_summed
+            d_memory[name] = array
+    return BackwardPlan(s, residuals, d_y, d_states, memory, passed, summed, d_memory)
 
 
 def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:
@@ -430,9 +478,11 @@ def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:
         s.write(node, array)
 
 
-def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]) -> fx.Graph:
+def extract(
+    inputs: Sequence[Node], outputs: Sequence[Node | None], product: Callable[..., Tensor]
+) -> fx.Graph:
     """The part of the graph from ``inputs`` to ``outputs``, with the number of rows in front of
-    its inputs."""
+    its inputs, and products of matrices by ``product``."""
     graph = fx.Graph()
     rows = graph.placeholder("rows")
     copies: dict[Node, Node] = {node: graph.placeholder(node.name) for node in inputs}
@@ -451,6 +501,11 @@ def extract(trace: Trace, inputs: Sequence[Node], outputs: Sequence[Node | None]
             if top.op != "call_function":
                 raise AssertionError(f"{top.name} is not among the inputs")
             copies[top] = _copied(graph, top, copies, rows)
+            if top.target is aten.mm.default:
+                copies[top].target = product
+            elif top.target is aten.addmm.default and not top.kwargs:
+                added, left, right = copies[top].args
+                copies[top].target, copies[top].args = product, (left, right, added)
             stack.pop()
         return copies[node]
 

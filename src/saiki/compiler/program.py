@@ -140,6 +140,10 @@ class Program:
     copies: list[tuple[Array | None, Array]] = field(default_factory=list)
     memory: dict[Node, Array] = field(default_factory=dict)
     """Memory of two sizes, row by row."""
+    parameters: dict[Node, Array] = field(default_factory=dict)
+    """What is the same for all rows, computed before the loop; a ``vector`` or ``weight`` each."""
+    temporaries: list[Array] = field(default_factory=list)
+    """What a step writes and reads again, and nobody else."""
     extents: tuple[int, ...] = ()
     """The numbers that stand for sizes which may be others in each call."""
 
@@ -229,13 +233,10 @@ class Scheduler:
         """What differs from row to row, and so is no parameter."""
         self.levels: dict[Node, int] = {}
         self.homes: dict[Node, tuple[Array, int]] = {}
-        self.outside: dict[Node, Array] = {}
-        """Parameters the loop reads: what PyTorch computes for it once for each call."""
         self.inputs: dict[Node, tuple[Array, ...]] = {}
         """What is there at the start of a step: each the sum of some arrays."""
         self.results: list[tuple[Node, Array]] = []
         """What must be there at its end."""
-        self.scratch = 0
         self.reads_memory = False
 
     def array(self, name: str, kind: Kind, size: int, inner: int = 1) -> Array:
@@ -243,8 +244,9 @@ class Scheduler:
         return self.program.arrays[-1]
 
     def temporary(self, size: int) -> Array:
-        self.scratch += 1
-        return self.array(f"t{self.scratch}", "row", size)
+        temporaries = self.program.temporaries
+        temporaries.append(self.array(f"t{len(temporaries) + 1}", "row", size))
+        return temporaries[-1]
 
     def read(self, node: Node, *arrays: Array) -> None:
         """``node`` can be read from the start: it is the sum of ``arrays``."""
@@ -252,16 +254,18 @@ class Scheduler:
         self.inputs[node] = arrays
         self.program.values[node] = Value(arrays, 0, 0)
 
-    def read_memory(self, nodes: Mapping[str, Node]) -> None:
-        """Memory can be read from the start."""
+    def read_memory(self, nodes: Mapping[str, Node]) -> dict[str, Array]:
+        """Memory can be read from the start; the arrays it lies in."""
         self.reads_memory = bool(nodes)
+        arrays = {}
         for name, node in nodes.items():
             shape = [int(n) for n in node.meta["val"].shape[1:]]
-            array = self.array(f"memory {name}", "row", shape[-1], shape[0])
+            arrays[name] = array = self.array(f"memory {name}", "row", shape[-1], shape[0])
             if len(shape) > 1:
                 self.program.memory[node] = array
             else:
                 self.read(node, array)
+        return arrays
 
     def settle(self, node: Node, array: Array, column: int = 0) -> None:
         """Decide that ``node`` will be written to ``array``, so that others can read it there."""
@@ -307,7 +311,8 @@ class Scheduler:
 
     def parameter(self, node: Node, kind: Literal["vector", "weight"]) -> Array:
         """The array of a value that is the same for all rows."""
-        if node not in self.outside:
+        parameters = self.program.parameters
+        if node not in parameters:
             shape = node.meta["val"].shape
             if node in self.of_rows:
                 raise unsupported(node, "rows change their shape")
@@ -318,8 +323,8 @@ class Scheduler:
             else:
                 array = self.array(label(node), kind, int(shape[-1]) if shape else 1)
                 self.program.values[node] = Value((array,), 0, 0)
-            self.outside[node] = array
-        return self.outside[node]
+            parameters[node] = array
+        return parameters[node]
 
     def level(self, node: Node) -> int:
         """The first stage in which ``node`` can be used."""
