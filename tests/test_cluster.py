@@ -14,11 +14,12 @@ from types import ModuleType
 
 import pytest
 
-from saiki import cli, cluster, sweep, tensors
+from saiki import cli, cluster, sweep
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
 from saiki.record import CHECKPOINT
 from saiki.runs import RunFolder
+from saiki.saving import tensors
 from saiki.sweep import Task
 
 KNOBS = {"iterations": 12, "bits": 4, "longer_bits": 5, "log_every": 4, "hidden_size": 3}

@@ -8,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from saiki import checks, plots, session
+from saiki import checks, session
 from saiki.errors import InputError
 from saiki.experiments.adder import Adder
+from saiki.plots import canvas
+from saiki.plots.training import draw_training
 from saiki.record import Options
 from saiki.runs import RunFolder
 from saiki.training import Training
@@ -116,8 +118,8 @@ def test_the_result_is_flat_and_holds_the_figures_of_the_trained_model(outcome):
 
 def test_the_loss_is_drawn_as_it_was_logged(outcome, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure) or path)
-    session.curve_plots(outcome.folder)
+    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
+    draw_training(outcome.folder.path, outcome.folder.points())
     line = drawn[0].axes[0].lines[0]
     records = list(outcome.folder.lines("metrics.jsonl"))
     assert list(line.get_xdata()) == [r["step"] for r in records]
@@ -216,7 +218,7 @@ def test_a_damaged_folder_cannot_be_compared_and_says_so(folder, damage):
 
 def test_a_comparison_shows_only_what_differs(outcome, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure) or path)
+    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
     other = Adder(**{**SETTING.to_dict(), "hidden_size": 3, "longer_bits": 4, "learning_rate": 0.5})
     folders = [outcome.folder.path, run(tmp_path / "other", other).folder.path]
     drawn.clear()

@@ -9,10 +9,11 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 
-from saiki import cli, plots, sweep
+from saiki import cli, sweep
 from saiki.errors import InputError
 from saiki.experiment import Claim, Trial
 from saiki.experiments.adder import Adder
+from saiki.plots import canvas
 from saiki.runs import RunFolder
 
 
@@ -94,7 +95,7 @@ def test_a_figure_that_one_run_lacks_is_null(value):
 
 def test_the_table_is_saved_as_json_and_csv_and_the_curves_as_one_picture(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(plots, "save", lambda figure, path: drawn.append(figure) or path)
+    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
     results = [{"loss": 1.0}, {"loss": 2.0}], [{"loss": 3.0}, {"loss": None}]
     rows, trials = rows_and_trials(results)
     out = RunFolder(tmp_path)

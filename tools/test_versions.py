@@ -17,7 +17,7 @@ NEEDED = ["pytest", "pytest-xdist", "hypothesis", "expecttest"]
 
 
 def oldest() -> str:
-    """``torch==2.8.0`` where pyproject.toml says ``torch>=2.8``."""
+    """``torch==2.13.*`` where pyproject.toml says ``torch>=2.13``."""
     needs = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     bound = next(need for need in needs if need.startswith("torch>=")).removeprefix("torch>=")
     return f"torch=={bound}.*"

@@ -6,13 +6,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from saiki import activations, cells, convert, export, lens, nn, pretrained
+    from saiki import activations, cells, convert, export, lens, nn
     from saiki.cell import Cell
     from saiki.errors import CellError, CompileError, ExportError, InputError, SaikiError
     from saiki.nn.swapping import swap
-    from saiki.pretrained import load
     from saiki.proof import check
     from saiki.recurrent import Bidirectional, Recurrent, Stack
+    from saiki.saving import pretrained
+    from saiki.saving.pretrained import load
 
 __version__ = version("saiki")
 
@@ -54,7 +55,8 @@ _HOMES = {
     "SaikiError": "saiki.errors",
     "Stack": "saiki.recurrent",
     "check": "saiki.proof",
-    "load": "saiki.pretrained",
+    "load": "saiki.saving.pretrained",
+    "pretrained": "saiki.saving",
     "swap": "saiki.nn.swapping",
 }
 

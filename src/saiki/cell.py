@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saiki.described import Described
 from saiki.errors import CellError
+from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import swapped
 from saiki.twin import Twin
 
 Step = Callable[..., Tensor | tuple[Tensor, ...]]
 
 
-class Cell(Described, nn.Module):
+class Cell(DescribedModule, name="cell.v1"):
     """One time step of a recurrent network, written as its equations.
 
     A subclass defines ``step(self, x, *state)``: it takes the input of one time step,

@@ -319,7 +319,7 @@ def plot(words: list[str]) -> int:
         owners = ", ".join(a.name for a in CATALOGUE.values() if parameter in a.parameters)
         parser.add_argument(f"--{parameter}", type=float, help=f"parameter of {owners}")
     options = parser.parse_args(words)
-    from saiki import plots
+    from saiki.plots.activations import draw_activations
 
     if options.name not in (*CATALOGUE, "activations"):
         raise InputError(f"there is no activation {options.name!r}; there are {names}")
@@ -330,7 +330,7 @@ def plot(words: list[str]) -> int:
         chosen = list(CATALOGUE.values())
     else:
         chosen = [CATALOGUE[options.name].with_parameters(**given)]
-    print(plots.activation_sheet(options.out or Path(f"{options.name}.png"), chosen))
+    print(draw_activations(options.out or Path(f"{options.name}.png"), chosen))
     return 0
 
 
@@ -368,7 +368,7 @@ def bench(words: list[str]) -> int:
         parser.error("decoding, and nothing else, needs --run DIR")
     from saiki.bench import cells, digits, layers, translation
     from saiki.bench.harness import machine
-    from saiki.runs import to_json, write
+    from saiki.files import write_json
 
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
@@ -391,8 +391,7 @@ def bench(words: list[str]) -> int:
         for name, speed in row.get("sentences a second", {}).items():
             print(f"  {name:<28} {speed:10.1f} sentences a second", flush=True)
     if options.json:
-        text = to_json({"machine": about, "rows": rows}, indent=2) + "\n"
-        print(write(options.json, lambda path: path.write_text(text, encoding="utf-8")))
+        print(write_json(options.json, {"machine": about, "rows": rows}))
     return 0
 
 

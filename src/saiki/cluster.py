@@ -9,14 +9,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from saiki.errors import InputError, SaikiError
-from saiki.runs import TEMPORARY, RunFolder, write
+from saiki.files import TEMPORARY, write_bytes
+from saiki.runs import RunFolder
 from saiki.sweep import Runner, Task
 
 Files = dict[str, bytes]
@@ -140,8 +140,4 @@ def _files(folder: Path) -> Files:
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write each file whole or not at all; ``result.json``, which says that all are there, last."""
     for name in sorted(files, key=lambda name: (name == "result.json", name)):
-        write(folder / name, partial(_fill, files[name]))
-
-
-def _fill(data: bytes, path: Path) -> None:
-    path.write_bytes(data)
+        write_bytes(folder / name, files[name])

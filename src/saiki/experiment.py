@@ -15,6 +15,8 @@ Model = TypeVar("Model", bound=nn.Module)
 Batch = TypeVar("Batch")
 Figures = dict[str, float | None]
 Measures = dict[str, Tensor]
+Points = Sequence[Mapping[str, float | None]]
+"""Of the curves: figures by name, ``step`` the iteration; None where a figure was no number."""
 KEEP = ("last", "best")
 
 
@@ -216,8 +218,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """What a person should know of the trained model beside its figures."""
         return ""
 
-    def draw(self, model: Model, folder: Path) -> list[Path]:
-        """Pictures of what the trained model does, written into ``folder``."""
+    def draw(self, model: Model, points: Points, folder: Path) -> list[Path]:
+        """Pictures of what the trained model does and of how it came to it, written into
+        ``folder``."""
         return []
 
     def metadata(self, model: Model) -> dict[str, str]:

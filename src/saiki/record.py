@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from saiki import lens, processes, tensors
+from saiki import lens, processes
 from saiki.errors import InputError
 from saiki.experiment import Experiment
 from saiki.runs import RunFolder
+from saiki.saving import tensors
 from saiki.training import Point, Training
 
 Say = Callable[[str], None]

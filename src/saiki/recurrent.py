@@ -15,9 +15,9 @@ from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.loops import compiled_cell
 from saiki.compiler.op import scan
-from saiki.described import Described
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
+from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import is_autocast_on, is_expanded, leaf
 from saiki.twin import Twin
 
@@ -27,7 +27,7 @@ STAND_IN: ContextVar[Callable[..., Any] | None] = ContextVar("STAND_IN", default
 """Called in place of :func:`together` while a model is exported; tensors hold no numbers then."""
 
 
-class Recurrent(Described, nn.Module):
+class Recurrent(DescribedModule, name="recurrent.v1"):
     """A cell over time.
 
     ``y, state = layer(x)`` takes ``x: (batch, time, input_size)`` and returns the first state of
@@ -425,7 +425,7 @@ def check_lengths(lengths: Tensor, x: Tensor) -> Tensor:
     return lengths.long()
 
 
-class Bidirectional(Described, nn.Module):
+class Bidirectional(DescribedModule, name="bidirectional.v1"):
     """Two layers that read the same input in opposite directions (Schuster & Paliwal 1997).
 
     ``y, (forward_state, backward_state) = layer(x)``. At each step ``y`` merges what the forward
@@ -505,7 +505,7 @@ class Bidirectional(Described, nn.Module):
         return f"merge={self.merge!r}"
 
 
-class Stack(Described, nn.Module):
+class Stack(DescribedModule, name="stack.v1"):
     """Layers on top of each other: each reads the output of the one below.
 
     ``y, states = layer(x)`` with one state for each layer, from the lowest.

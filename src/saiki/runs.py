@@ -1,88 +1,18 @@
 """The run folder: what a training leaves behind, in files that are whole or absent."""
 
 import json
-import math
-import os
 import platform
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from saiki.errors import InputError, SaikiError
-
-TEMPORARY = ".writing-"
-"""How the names of files begin that are not whole yet."""
-
-
-def write(path: Path, save: Callable[[Path], object]) -> Path:
-    """Let ``save`` fill a temporary file beside ``path``, then rename it: whole or not at all."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix
-        )
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            save(temporary)
-            _sync(temporary)
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SaikiError(f"cannot write {path}: {reason}") from error
-    return path
-
-
-def _sync(path: Path) -> None:
-    """Have the file on the disk before its name is: then a power failure leaves one of the two."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def to_json(value: Any, **options: Any) -> str:
-    """JSON that every reader accepts: what is not finite becomes null."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
-
-
-def _finite(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case dict():
-            return {k: _finite(v) for k, v in value.items()}
-        case list() | tuple():
-            return [_finite(v) for v in value]
-    return value
+from saiki.files import TEMPORARY, read_json, to_json, write_json, write_text
 
 
 def _is_figure(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and abs(value) < 1e300)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``; an error in one sentence when there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold a JSON object")
-    return value
 
 
 class RunFolder:
@@ -155,8 +85,8 @@ class RunFolder:
             left.unlink(missing_ok=True)
         if self.has_begun:
             return self.check(experiment, knobs)
-        self._write_json(
-            "config.json",
+        write_json(
+            self.path / "config.json",
             {
                 "experiment": experiment,
                 "preset": preset,
@@ -208,7 +138,7 @@ class RunFolder:
         return {name: value for name, value in self.result.items() if name != "stopped"}
 
     def write_result(self, result: dict[str, Any]) -> None:
-        self._write_json("result.json", result)
+        write_json(self.path / "result.json", result)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to ``metrics.jsonl`` or another log of this folder."""
@@ -232,7 +162,7 @@ class RunFolder:
         text = "".join(to_json(record) + "\n" for record in records)
         path = self.path / name
         if text or path.exists():
-            write(path, lambda file: file.write_text(text, encoding="utf-8"))
+            write_text(path, text)
 
     def lines(self, name: str) -> Iterator[dict[str, Any]]:
         """The records of ``metrics.jsonl`` or another log; none if there is no such file."""
@@ -251,10 +181,6 @@ class RunFolder:
             if not isinstance(record, dict):
                 raise InputError(f"{path} is damaged at line {number}")
             yield record
-
-    def _write_json(self, name: str, value: dict[str, Any]) -> None:
-        text = to_json(value, indent=2) + "\n"
-        write(self.path / name, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _next(parent: Path) -> Path:

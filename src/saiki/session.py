@@ -14,14 +14,18 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from saiki import lens, plots, processes, tensors
-from saiki.described import Described, describe
+from saiki import lens, processes
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.experiments import load
-from saiki.pretrained import WEIGHTS, of_run
+from saiki.plots.curves import draw_curves, loss_curve
+from saiki.plots.lens import draw_inside
+from saiki.plots.training import draw_training
 from saiki.record import Options, Record, Say, checkpoint, summary_writer
 from saiki.runs import RunFolder
+from saiki.saving import tensors
+from saiki.saving.description import Described, describe
+from saiki.saving.pretrained import WEIGHTS, of_run
 from saiki.summary import summary
 from saiki.training import Point, StoppedError, Training, device
 
@@ -139,11 +143,12 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
         "iterations": record.training.step + (trouble is not None),
         "seconds": record.seconds,
     }
-    pictures = curve_plots(folder)
+    points = folder.points()
+    pictures = draw_training(folder.path, points)
     if judged is not None:
-        pictures += experiment.draw(model, folder.path)
+        pictures += experiment.draw(model, points, folder.path)
     if record.history:
-        pictures.append(plots.inside(folder.path / "lens.png", record.history, experiment.name))
+        pictures.append(draw_inside(folder.path / "lens.png", record.history, experiment.name))
     if record.board is not None:
         record.board.close()
     folder.write_result({**figures, "stopped": trouble})
@@ -233,40 +238,6 @@ def _pausing(training: Training) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def loss_curve(folder: RunFolder) -> plots.Curve:
-    """Iterations and training loss of a run, without the points where it was not a number."""
-    return curves_of(folder)["loss"]
-
-
-def curves_of(folder: RunFolder) -> dict[str, plots.Curve]:
-    """Each figure of the points of a run over the iterations, where it was a number."""
-    points = folder.points()
-    names = dict.fromkeys(["loss", *(name for point in points for name in point)])
-    known = {n: [p for p in points if p.get(n) is not None] for n in names if n != "step"}
-    return {n: ([p["step"] for p in its], [p[n] for p in its]) for n, its in known.items()}
-
-
-def curve_plots(folder: RunFolder) -> list[Path]:
-    """Draw what a run measured: training and validation over each other, one picture a figure."""
-    found = curves_of(folder)
-    pictures = []
-    for name in ("loss", "accuracy", "gradient_norm"):
-        others = {"training": name, "validation": f"validation_{name}"}
-        if name == "gradient_norm":
-            others = {"before clipping": name, "after clipping": "clipped_norm"}
-        lines = {label: [found[key]] for label, key in others.items() if key in found}
-        if len(lines) == 1:
-            lines = {"": next(iter(lines.values()))}
-        if name in found and (name != "gradient_norm" or "clipped_norm" in found):
-            label = (
-                "training loss"
-                if list(lines) == [""] and name == "loss"
-                else name.replace("_", " ")
-            )
-            pictures.append(plots.curves(folder.path / f"{name}.png", lines, ylabel=label))
-    return pictures
-
-
 def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     """What differs between runs, line by line; draws their loss curves over each other."""
     runs = [RunFolder.open(path) for path in folders]
@@ -281,8 +252,8 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
             values = [_shown(table.get(name)) for table in tables]
             if len(set(values)) > 1:
                 yield f"  {name:<22}" + "  ".join(f"{value:>{width}}" for value in values)
-    lines = {str(run.path): [loss_curve(run)] for run in runs}
-    yield str(plots.curves(picture, lines, ylabel="training loss"))
+    lines = {str(run.path): [loss_curve(run.points())] for run in runs}
+    yield str(draw_curves(picture, lines, ylabel="training loss"))
     experiment = load(settings_of(runs[0])["experiment"])
     for each in experiment.beside({str(r.path): r.figures for r in runs}, picture.parent):
         yield str(each)

@@ -19,12 +19,14 @@ from typing import Any, cast
 import torch
 from tqdm import tqdm
 
-from saiki import plots, session
+from saiki import session
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
+from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
+from saiki.plots.curves import draw_curves, loss_curve
 from saiki.record import Options
-from saiki.runs import RunFolder, to_json, write
+from saiki.runs import RunFolder
 
 Changes = dict[str, Value]
 Row = dict[str, Value | float | None]
@@ -181,22 +183,21 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Row]:
 def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Row]) -> list[Path]:
     """Write ``table.json``, ``table.csv``, the loss curves of all settings over each other, and the
     pictures of the experiment itself."""
-    text = to_json(list(lines), indent=2) + "\n"
     buffer = io.StringIO()
     columns = list(dict.fromkeys(name for line in lines for name in line))
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    write(out.path / "table.json", lambda path: path.write_text(text, encoding="utf-8"))
-    write(out.path / "table.csv", lambda path: path.write_text(buffer.getvalue(), encoding="utf-8"))
+    write_json(out.path / "table.json", list(lines))
+    write_text(out.path / "table.csv", buffer.getvalue())
     members = {
         row.label: [
-            session.loss_curve(RunFolder(out.path / folder_name(row, seed)))
+            loss_curve(RunFolder(out.path / folder_name(row, seed)).points())
             for seed in range(len(row.experiments))
         ]
         for row in rows
     }
-    picture = plots.curves(out.path / "loss.png", members, ylabel="training loss")
+    picture = draw_curves(out.path / "loss.png", members, ylabel="training loss")
     means = {
         row.label: {
             n.removesuffix("_mean"): cast(float | None, v)

@@ -349,5 +349,8 @@ def judge(source: str, seed: int) -> str:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "running step by step: ", UserWarning)
         for lengths, right in zip(every, expected, strict=True):
-            assert_same(outcome(layer, x, start, lengths), right, 1e-8)
+            found = outcome(layer, x, start, lengths)
+            compiled = layer.kernels.find(x.dtype).compiled
+            eps = compiled.step.eps if compiled else 0.0  # of what a step rounds to in between
+            assert_same(found, right, max(1e-8, 100 * eps))
     return layer.why_eager(x.dtype) or ""

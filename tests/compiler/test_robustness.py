@@ -495,15 +495,15 @@ def test_memory_of_many_shapes():
 
 
 def _drops_layers(count, bound):
-    def use():
+    def use(size):  # all of other sizes, or they would share what is compiled
         x = torch.randn(5, 6, 3)
-        Recurrent(GRU(3, 4))(x)[0].sum().backward()
+        Recurrent(GRU(3, size))(x)[0].sum().backward()
 
-    for _ in range(15):  # what malloc keeps for itself grows at first
-        use()
+    for i in range(15):  # what malloc keeps for itself grows at first
+        use(4 + i)
     before = resident()
-    for _ in range(count):
-        use()
+    for i in range(count):
+        use(20 + i)
     grown = resident() - before
     assert grown < bound, f"grown by {grown:.0f} MiB"
 

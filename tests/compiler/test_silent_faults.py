@@ -909,8 +909,10 @@ CASTS = {
 def test_casts_inside_the_loop(case):
     its = CASTS[case]()
     found = layer(its)
+    # the eager loop rounds the gradient of a weight at each step, a kernel once, at the end
+    rounded = {"a softmax in another type": 1e-7, "of weights": torch.finfo(torch.bfloat16).eps}
     for seed in (3, 4):
-        assert_right(found, inputs(seed=seed), tolerance=1e-7 if "softmax" in case else TOLERANCE)
+        assert_right(found, inputs(seed=seed), tolerance=rounded.get(case, TOLERANCE))
 
 
 def test_a_wider_type_inside_the_loop():

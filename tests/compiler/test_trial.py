@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import types
+from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -11,10 +12,10 @@ from torch import nn
 
 import saiki
 from compiler.comparison import draw
-from compiler.twins import results, step_by_step
+from compiler.twins import assert_right, results, step_by_step
 from saiki import Cell, CompileError, Recurrent
 from saiki.cells import LSTM
-from saiki.compiler import trial
+from saiki.compiler import kernels, trial
 from saiki.compiler.cpu import emit
 
 
@@ -28,6 +29,9 @@ class Leaky(Cell):
 
 
 def wrong_forward(monkeypatch):
+    monkeypatch.setattr(
+        kernels, "_STEPS", WeakValueDictionary()
+    )  # right ones, and wrong ones after
     monkeypatch.setitem(emit._ARITHMETIC, "sub", lambda b, x, y: b.fadd(x, y))
 
 
@@ -174,11 +178,44 @@ class TestDifference:
     def test_what_counts(self, found, expected):
         assert trial.difference({"∂L/∂x": found}, {"∂L/∂x": expected})
 
+    def test_what_a_step_rounds_to_in_between_counts(self):
+        a, eps = draw(5, 4), torch.finfo(torch.float32).eps
+        assert trial.difference({"y": a * (1 + 1e-7)}, {"y": a})
+        assert not trial.difference({"y": a * (1 + 1e-7)}, {"y": a}, eps)
+
     def test_none_is_zero_and_what_overflows_is_alike(self):
         assert not trial.difference({"∂L/∂x": None}, {"∂L/∂x": torch.zeros(3)})
         assert not trial.difference(
             {"y": torch.tensor([torch.inf])}, {"y": torch.tensor([torch.nan])}
         )
+
+
+class Rounding(Leaky):
+    """A value of x is rounded to single precision in a step of double precision."""
+
+    def step(self, x, h):
+        return torch.tanh(self.W(torch.tanh(x.float()).double()) - 0.5 * h)
+
+
+def test_single_precision_in_a_step_of_double_precision_is_no_fault():
+    """Its last bit is another for a row of many than for a row of few."""
+    for rows in (1, 3, 5, 8):
+        layer, x = Recurrent(Rounding().double()), draw(rows, 7, 3)
+        x.requires_grad_()
+        layer(x)[0].sum().backward()
+        assert layer.why_eager(torch.float64) is None
+
+
+class Polar(Leaky):
+    def step(self, x, h):
+        turned = torch.view_as_real(torch.polar(torch.ones_like(x), x)).sum(-1)
+        return torch.tanh(self.W(turned) - 0.5 * h)
+
+
+def test_a_gradient_that_is_spread_becomes_complex():
+    layer, x = Recurrent(Polar().double()), draw(5, 6, 3)
+    assert_right(layer, x)
+    assert layer.why_eager(torch.float64) is None
 
 
 def learn(layer, given):
@@ -222,3 +259,16 @@ class TestInPlaceOfTheKernel:
         assert torch.allclose(y, learn(theirs, given), rtol=1e-12)
         for mine, other in zip(layer.parameters(), theirs.parameters(), strict=True):
             assert torch.allclose(mine.grad, other.grad, rtol=1e-10, atol=1e-14)
+
+
+def test_a_fault_of_a_large_parameter_is_found(monkeypatch):
+    """What is too large to be changed for the trial is compared all the same."""
+    monkeypatch.setattr(trial, "LARGE", 4)
+    wrong_forward(monkeypatch)
+    layer, x = Recurrent(Summing().double()), draw(5, 6, 3).requires_grad_()
+    with pytest.warns(UserWarning, match="does not compute what its step does"):
+        layer(x)[0].sum().backward()
+    zeros = Recurrent(Leaky().double())
+    nn.init.zeros_(zeros.cell.W.weight)
+    with pytest.warns(UserWarning, match="does not compute what its step does"):
+        zeros(torch.zeros(2, 3, 3, dtype=torch.float64))

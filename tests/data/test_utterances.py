@@ -4,10 +4,10 @@ import numpy as np
 import pooch
 import pytest
 
-from saiki import tensors
 from saiki.data import utterances
 from saiki.data.utterances import digits
 from saiki.data.voices import digit, say_all, voices
+from saiki.saving import tensors
 
 pytest.importorskip("espeakng_loader")
 

@@ -482,7 +482,7 @@ def test_two_pictures_are_drawn(tones, spoken, tmp_path):
     for data, changes in ((tones, {}), (spoken, {"split": "official"})):
         experiment = plain(data, **changes)
         folder = tmp_path / data.name
-        paths = experiment.draw(made(experiment), folder)
+        paths = experiment.draw(made(experiment), [], folder)
         assert [path.name for path in paths] == ["sounds.png", "confusion.png"]
         for path in paths:
             assert path.read_bytes()[:4] == b"\x89PNG"

@@ -8,9 +8,9 @@ from torch import nn
 import saiki
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM, SimpleRNN
-from saiki.described import describe, make
 from saiki.errors import InputError
 from saiki.models.series import Feedback, SeriesSeq2Seq, Units
+from saiki.saving.description import describe, make
 
 CELLS = {"rnn": SimpleRNN, "gru": GRU, "lstm": LSTM}
 

@@ -14,10 +14,10 @@ import torch
 from torch.distributions import Categorical
 
 from nn.attention_by_hand import make
-from saiki.described import describe
-from saiki.described import make as remake
 from saiki.errors import InputError
 from saiki.nn.choosing import MovingBaseline, choose, marginal_log_likelihood, reinforce_loss
+from saiki.saving.description import describe
+from saiki.saving.description import make as remake
 
 E = torch.tensor([0.5, -0.3, 1.1, 0.0, -torch.inf], dtype=torch.float64)
 """Scores of five positions, one of them padding."""

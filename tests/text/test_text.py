@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saiki.described import describe, make
 from saiki.errors import InputError
+from saiki.saving.description import describe, make
 from saiki.text import BEGIN, END, MASK, PAD, TOKENISERS, UNKNOWN, Text
 
 LINES = ["the cat saw the dog", "café in Paris", "私 は 猫 だ"] * 2

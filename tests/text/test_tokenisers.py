@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from saiki.described import describe, make
 from saiki.errors import InputError
+from saiki.saving.description import describe, make
 from saiki.text import (
     SPECIAL,
     TOKENISERS,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from saiki.described import describe, make
 from saiki.errors import InputError
+from saiki.saving.description import describe, make
 from saiki.text import BEGIN, END, MASK, PAD, SPECIAL, UNKNOWN, Vocabulary
 
 ODD = ["\0", "\ufeff", "\u3000", "a b", "👩‍🔬", '"', "\\", "\u2028", "é", "𠮷"]

@@ -11,11 +11,13 @@ import time
 import pytest
 import torch
 
-from saiki import session, tensors
+from saiki import session
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
+from saiki.files import TEMPORARY
 from saiki.record import CHECKPOINT, Options, Record
-from saiki.runs import TEMPORARY, RunFolder
+from saiki.runs import RunFolder
+from saiki.saving import tensors
 
 KNOBS = {
     "iterations": 6000,

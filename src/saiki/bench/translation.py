@@ -56,7 +56,7 @@ def input_feeding(repeats: int) -> Iterator[Row]:
     yield row(f"translate with input feeding, {BATCHES} iterations", size, timings)
 
 
-class _ByStep(Decoder):
+class _ByStep(Decoder, name="bench.decoder_by_step.v1"):
     """A decoder that goes step by step always."""
 
     whole = False

@@ -12,7 +12,7 @@ from saiki.errors import InputError
 from saiki.initialise import initialise_
 
 
-class GRU(Cell):
+class GRU(Cell, name="gru.v1"):
     """The gated recurrent unit (Cho et al. 2014, §2.3).
 
     r = σ(W_r x + U_r h + b_r)              reset gate

@@ -9,7 +9,7 @@ from saiki.errors import InputError
 from saiki.initialise import initialise_
 
 
-class LSTM(Cell):
+class LSTM(Cell, name="lstm.v1"):
     """Long short-term memory with a forget gate (Gers, Schmidhuber & Cummins 2000).
 
     i = σ(W_i x + U_i h + p_i ∘ c + b_i)    input gate

@@ -7,7 +7,7 @@ from saiki.cell import Cell
 from saiki.initialise import initialise_
 
 
-class SimpleRNN(Cell):
+class SimpleRNN(Cell, name="simple_rnn.v1"):
     """The simple recurrent network (Elman 1990, "Finding structure in time").
 
     uᵗ = W xᵗ + U hᵗ⁻¹ + b,  hᵗ = f(uᵗ)

@@ -282,10 +282,10 @@ def _compare(
 
     def problem(found: trial.Outcome, rows: int | None) -> str:
         expected = eagerly(sample.x, sample.states, parameters, rows)
-        if not trial.difference(found, expected):
+        if not trial.difference(found, expected, cell.step.eps):
             return ""
         (x, *states), given = sample.nearby([sample.x, *sample.states]), sample.nearby(parameters)
-        return trial.difference(found, expected, eagerly(x, states, given, rows))
+        return trial.difference(found, expected, cell.step.eps, eagerly(x, states, given, rows))
 
     if backwards:
         return problem(found, None)
@@ -333,10 +333,10 @@ def _is_right(
 
     found: trial.Outcome = {"y": outputs[at]}
     expected = eagerly(steps, before)
-    problem = trial.difference(found, expected)
+    problem = trial.difference(found, expected, cell.step.eps)
     if problem:
         near, *states = (t * (1 + 4 * torch.finfo(t.dtype).eps) for t in (steps, *before))
-        problem = trial.difference(found, expected, eagerly(near, states))
+        problem = trial.difference(found, expected, cell.step.eps, eagerly(near, states))
     if problem:
         cell.refuse(
             f"step of {type(cell.cell).__name__} no longer computes what it did when it was "

@@ -66,6 +66,7 @@ class CompiledStep:
         self.trace = lowered(cell, watch, dtype)
         self.plan = plan(self.trace)
         self.dtype = dtype
+        self.eps = self.trace.eps
         self.backend = backend
         t, p = self.trace, self.plan
         self.loops: dict[Kind, Loop] = {

@@ -514,7 +514,9 @@ def extract(
 
 
 STRIDED = {aten.as_strided.default, aten.as_strided_scatter.default}
-"""Operations that depend on how a tensor lies in memory."""
+"""Operations whose result depends on how a tensor lies in memory."""
+PLAIN = {*STRIDED, aten.view_as_complex.default, aten.view.dtype}
+"""Operations that take contiguous tensors only, or depend on it."""
 
 
 def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -> Node:
@@ -528,9 +530,9 @@ def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -
 
     args, kwargs = map_aggregate(node.args, sized), map_aggregate(node.kwargs, sized)
     copy = graph.node_copy(node, copies.__getitem__)
-    if node.target in STRIDED:
-        if not node.args[0].meta["val"].is_contiguous():
-            raise unsupported(node, "it depends on how a tensor lies in memory")
+    if node.target in STRIDED and not node.args[0].meta["val"].is_contiguous():
+        raise unsupported(node, "it depends on how a tensor lies in memory")
+    if node.target in PLAIN:
         with graph.inserting_before(copy):
             plain = graph.call_function(aten.contiguous.default, (copies[node.args[0]],))
         args = (plain, *args[1:])

@@ -168,6 +168,14 @@ class Trace:
     outer: dict[str, tuple[tuple[fx.Node, fx.Node], ...]] = field(default_factory=dict)
     """What ``d_memory`` lacks of the gradient of each memory: products of two vectors."""
 
+    @property
+    def eps(self) -> float:
+        """Of the coarsest type among all values: what a step may round to, to its last bit in one
+        way here and in another there."""
+        values = (node.meta.get("val") for node in self.graph.nodes)
+        dtypes = {v.dtype for v in values if isinstance(v, Tensor)}
+        return max(torch.finfo(d).eps for d in dtypes if d.is_floating_point or d.is_complex)
+
     def __str__(self) -> str:
         return str(self.graph)
 

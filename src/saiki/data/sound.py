@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from saiki.data.quiet import hushed
 from saiki.errors import InputError, SaikiError
-from saiki.runs import write
+from saiki.files import write_bytes
 
 Wave = NDArray[numpy.float32]
 """One channel of sound, full scale 1, of shape (samples,)."""
@@ -93,7 +93,7 @@ def save(path: str | Path, wave: NDArray[Any], rate: int) -> Path:
     whole = numpy.rint(numpy.clip(wave * 32768.0, -32768, 32767)).astype(numpy.int16)
     buffer = io.BytesIO()
     soundfile.write(buffer, whole, rate, format="WAV", subtype="PCM_16")
-    return write(Path(path), lambda file: file.write_bytes(buffer.getvalue()))
+    return write_bytes(Path(path), buffer.getvalue())
 
 
 def record(seconds: float, rate: int) -> Wave:

@@ -8,10 +8,10 @@ import numpy
 import torch
 from torch import Tensor
 
-from saiki import tensors
 from saiki.data.sound import Wave
 from saiki.data.voices import digit, say_all, voices
 from saiki.errors import InputError, SaikiError
+from saiki.saving import tensors
 
 Utterances = tuple[tuple[Wave, ...], tuple[int, ...]]
 FORMAT = 1

@@ -16,12 +16,12 @@ from saiki import processes
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
 from saiki.cells import FAMILIES, GRU, LSTM, SimpleRNN
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, placed
 from saiki.initialise import SCHEMES, initialise_
 from saiki.knobs import Value, knob
 from saiki.recurrent import Recurrent
+from saiki.saving.pretrained import DescribedModule
 
 KEPT_APART = 2000
 EXPLODED = 100.0
@@ -64,7 +64,7 @@ def sigmoid_with_slope_of_tanh(u: Tensor) -> Tensor:
     return y
 
 
-class WrongDerivativeRNN(SimpleRNN):
+class WrongDerivativeRNN(SimpleRNN, name="wrong_derivative_rnn.v1"):
     """A tanh network whose backward pass was forgotten when sigmoid was changed to tanh.
 
     hᵗ = tanh(uᵗ), but its derivative is taken to be σ(uᵗ) (1 − σ(uᵗ)). ``check`` names every
@@ -75,7 +75,7 @@ class WrongDerivativeRNN(SimpleRNN):
         super().__init__(input_size, hidden_size, tanh_with_slope_of_sigmoid, bias)
 
 
-class AdderNetwork(Described, nn.Module):
+class AdderNetwork(DescribedModule, name="adder_network.v1"):
     """A recurrent layer and one sigmoid output unit: the bit of the sum at each step.
 
     yᵗ = σ(W_out hᵗ + c)

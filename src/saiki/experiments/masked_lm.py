@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import NAMED
 from saiki.data import plain_text, store
 from saiki.data.masking import Sentences, choose, hide, kept_apart
 from saiki.data.stream import shuffled
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, only, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, only, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM, Restored
+from saiki.plots.curves import Curve, curves_of, draw_curves
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
-from saiki.runs import RunFolder
 from saiki.text import END, FIRST, MASK, SPECIAL, TOKENISERS, UNKNOWN, Text
 from saiki.text.plain_words import PlainWords
 
@@ -284,16 +284,16 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
             word, p = model.restore([hidden])[0].candidates[0][0]
             yield f"{hidden} → {word} ({p:.0%}){'' if word == wanted else f', not {wanted}'}"
 
-    def draw(self, model: MaskedLM, folder: Path) -> list[Path]:
-        points = [p for p in RunFolder(folder).points() if p.get("dev_perplexity")]
-        if not points:
+    def draw(self, model: MaskedLM, points: Points, folder: Path) -> list[Path]:
+        perplexity = curves_of(points).get("dev_perplexity")
+        if perplexity is None:
             return []
-        steps = [p["step"] for p in points]
-        lines = {
-            "masked language model": [(steps, [p["dev_perplexity"] for p in points])],
-            "unigram model": [([0, steps[-1]], [self.unigram["unigram_perplexity"]] * 2)],
+        last = perplexity[0][-1]
+        lines: dict[str, list[Curve]] = {
+            "masked language model": [perplexity],
+            "unigram model": [([0, last], [self.unigram["unigram_perplexity"]] * 2)],
         }
-        return [plots.curves(folder / "perplexity.png", lines, ylabel="perplexity of hidden words")]
+        return [draw_curves(folder / "perplexity.png", lines, ylabel="perplexity of hidden words")]
 
     # Use.
 

@@ -14,19 +14,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import NAMED
 from saiki.data import store
 from saiki.data.marks import END, Example, Mark, change, mended, scores
 from saiki.data.prose import Prose, plain, prose
 from saiki.data.typos import KINDS, Mistake, edit_distance, mistype, possible
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, only, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, only, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.encoder import Encoder
 from saiki.models.tagger import Tagger, padded, tokens_of
+from saiki.plots import canvas
+from saiki.plots.curves import curves_of, draw_curves
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
-from saiki.runs import RunFolder
 from saiki.text import SPECIAL, Vocabulary
 
 NONE = "none"
@@ -308,13 +309,12 @@ class Proofread(Experiment[Tagger, Batch]):
             lines += [f"    wanted: {example.clean}"] if got != example.clean else []
         return "\n".join(lines)
 
-    def draw(self, model: Tagger, folder: Path) -> list[Path]:
+    def draw(self, model: Tagger, points: Points, folder: Path) -> list[Path]:
         found = self.found(model, [example.text for example in self.test])
-        points = [p for p in RunFolder(folder).points() if "validation_f1" in p]
-        curve = [p["step"] for p in points], [p["validation_f1"] for p in points]
+        f1 = curves_of(points).get("validation_f1", ([], []))
         return [
             _kinds(folder / "kinds.png", self.test, found),
-            plots.curves(folder / "f1.png", {"": [curve]}, ylabel="F1, validation"),
+            draw_curves(folder / "f1.png", {"": [f1]}, ylabel="F1, validation"),
         ]
 
     def equations(self) -> str:
@@ -344,7 +344,7 @@ def _kinds(path: Path, examples: Sequence[Example], found: Sequence[Sequence[Mar
         said = {m.mistake.place: m.mistake.kind for m in marks}
         for place in range(len(example.text) + 1):
             counts[names.index(was.get(place, NONE)), names.index(said.get(place, NONE))] += 1
-    figure = plots.new_figure(9.5, 4.2)
+    figure = canvas.new_figure(9.5, 4.2)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1])
     left.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     left.set_xticks(range(len(names)), names)
@@ -358,7 +358,7 @@ def _kinds(path: Path, examples: Sequence[Example], found: Sequence[Sequence[Mar
     shown = right.bar(list(bars), list(bars.values()), width=0.6)
     right.bar_label(shown, [f"{value:.3f}" for value in bars.values()], padding=2)
     right.set(ylim=(0, 1.1), ylabel="F1", title="right place and right kind")
-    return plots.save(figure, path)
+    return canvas.save(figure, path)
 
 
 def _directions(trials: Sequence[Trial]) -> str:

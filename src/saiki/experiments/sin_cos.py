@@ -18,13 +18,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import FAMILIES
 from saiki.data.series import read_table
 from saiki.errors import InputError
-from saiki.experiment import Claim, Experiment, Figures, Measures, Trial, placed
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.series import SeriesSeq2Seq, Units
+from saiki.plots import canvas
+from saiki.plots.curves import draw_curves
 from saiki.recurrent import Bidirectional
 
 WAVE = ("sine", "cosine")
@@ -402,7 +404,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         shown = (f"{written[i]:.3g} ({target[i]:.3g})" for i in at)
         return "writes " + ", ".join(shown)
 
-    def draw(self, model: SeriesSeq2Seq, folder: Path) -> list[Path]:
+    def draw(self, model: SeriesSeq2Seq, points: Points, folder: Path) -> list[Path]:
         free, forced = (self.errors(model, self.windows, share) for share in (0.0, 1.0))
         steps = range(1, self.steps + 1)
         by_step = {
@@ -411,7 +413,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         }
         return [
             self._draw_written(free, folder / "predictions.png"),
-            plots.curves(
+            draw_curves(
                 folder / "error_by_step.png",
                 by_step,
                 xlabel="step of the decoder",
@@ -433,7 +435,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         values, (read, written) = self._table[0], self.names
         starts = self.starts()
         at = np.arange(starts[0], len(values))
-        figure = plots.new_figure(9.0, 4.2)
+        figure = canvas.new_figure(9.0, 4.2)
         axes = figure.subplots()
         axes.plot(at, values[at, 1], color="lightgrey", lw=5, label=f"{written}, in truth")
         for start in starts:
@@ -442,7 +444,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         axes.set(xlabel="point", ylabel=written, title=f"{written}, written after reading {read}")
         axes.grid(alpha=0.3)
         figure.legend(loc="outside lower center", ncols=len(starts) + 1, fontsize=8)
-        return plots.save(figure, path)
+        return canvas.save(figure, path)
 
     # Use.
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import FAMILIES
 from saiki.data import store
 from saiki.data.augment import NONE, Augmentation, Augmenter
@@ -24,10 +24,12 @@ from saiki.data.splits import OFFICIAL_TAKES, SPLITS, Split, split
 from saiki.data.stream import shuffled
 from saiki.data.utterances import digits
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, placed
+from saiki.experiment import Experiment, Figures, Measures, Points, placed
 from saiki.knobs import Value, knob, other
 from saiki.models.classifier import POOLINGS, Convolution, SequenceClassifier
 from saiki.nn.mel import LogMel, Samples
+from saiki.plots.confusion import draw_confusion
+from saiki.plots.sounds import draw_sounds
 from saiki.recurrent import Bidirectional, Layer, Stack
 
 SHOWN_SKIPPED, SHOWN_MISTAKES, SHOWN_SOUNDS = 10, 5, 6
@@ -404,7 +406,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     def sample(self, model: SequenceClassifier) -> str:
         return ""
 
-    def draw(self, model: SequenceClassifier, folder: Path) -> list[Path]:
+    def draw(self, model: SequenceClassifier, points: Points, folder: Path) -> list[Path]:
         answers = self.tested(model)
         by_speaker = {s: [a for a in answers if a.speaker == s] for s in self.recordings.speakers}
         rates = {speaker: _accuracy(own) for speaker, own in by_speaker.items() if own}
@@ -413,8 +415,8 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         data = self.recordings
         sounds = {data.entries[i].name: self.heard(data.waves[i]) for i in shown}
         return [
-            plots.sounds(folder / "sounds.png", sounds, self.rate),
-            plots.confusion(folder / "confusion.png", pairs, model.classes, rates),
+            draw_sounds(folder / "sounds.png", sounds, self.rate),
+            draw_confusion(folder / "confusion.png", pairs, model.classes, rates),
         ]
 
     def remarks(self, model: SequenceClassifier) -> str:

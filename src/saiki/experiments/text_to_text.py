@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from saiki import plots, processes
+from saiki import processes
 from saiki.cells import NAMED
 from saiki.data.pairs import Corpus, Pairs, buckets
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, only, placed
+from saiki.experiment import Experiment, Figures, Measures, Points, only, placed
 from saiki.knobs import knob, other
 from saiki.models.decoder import Decoder
 from saiki.models.decoding import Search
@@ -28,8 +28,9 @@ from saiki.nn.attention import Attention
 from saiki.nn.choosing import CHOICES
 from saiki.nn.scores import SCORES
 from saiki.nn.windows import WINDOWS
-from saiki.pretrained import of_run
+from saiki.plots.attention import draw_attention
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
+from saiki.saving.pretrained import of_run
 from saiki.text import BEGIN, END, Text
 
 POINTS = 40
@@ -421,7 +422,7 @@ class TextToText(Experiment[Translator, Batch]):
 
     # Pictures.
 
-    def draw(self, model: Translator, folder: Path) -> list[Path]:
+    def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pairs = self.corpus.development
         shown = self.written(model, pairs.take(range(min(DRAWN, len(pairs)))))
         maps = [
@@ -429,7 +430,7 @@ class TextToText(Experiment[Translator, Batch]):
             for t in shown
             if t.weights is not None
         ]
-        return [plots.attention(folder / "attention.png", maps)] if maps else []
+        return [draw_attention(folder / "attention.png", maps)] if maps else []
 
 
 SCORE_EQUATIONS = {

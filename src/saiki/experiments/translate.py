@@ -10,16 +10,15 @@ from typing import ClassVar
 
 from sacrebleu.metrics.bleu import BLEU
 
-from saiki import plots
 from saiki.cells import NAMED
 from saiki.data.pairs import Corpus, Pairs, corpus
 from saiki.errors import InputError
-from saiki.experiment import Claim, Figures, Trial
+from saiki.experiment import Claim, Figures, Points, Trial
 from saiki.experiments.text_to_text import TextToText
 from saiki.knobs import Value, knob
 from saiki.models.decoding import Search
 from saiki.models.translator import Translation, Translator
-from saiki.runs import RunFolder
+from saiki.plots.curves import Curve, curves_of, draw_curves
 from saiki.text import TOKENISERS, Text
 
 SHOWN = 5
@@ -215,20 +214,16 @@ class Translate(TextToText):
             lines += [f"  {source}", f"    wanted: {target}", f"    got:    {t.text}"]
         return "\n".join(lines)
 
-    def draw(self, model: Translator, folder: Path) -> list[Path]:
-        points = RunFolder(folder).points()
-        line = [(p["step"], p["dev_bleu_greedy"]) for p in points if p.get("dev_bleu_greedy")]
-        pictures = super().draw(model, folder)
-        if line:
-            steps, values = zip(*line, strict=True)
-            curve = {"": [(steps, values)]}
-            pictures.append(plots.curves(folder / "bleu.png", curve, ylabel="BLEU, greedy"))
+    def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
+        pictures = super().draw(model, points, folder)
+        if bleu := curves_of(points).get("dev_bleu_greedy"):
+            pictures.append(draw_curves(folder / "bleu.png", {"": [bleu]}, ylabel="BLEU, greedy"))
         return pictures
 
     @classmethod
     def beside(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
         """BLEU by length of the source, a line for each run."""
-        lines: dict[str, list[plots.Curve]] = {}
+        lines: dict[str, list[Curve]] = {}
         for label, figures in results.items():
             points = [(n, figures.get(f"{BY_LENGTH}{name}")) for name, n in CLASSES.items()]
             known = [(n, bleu) for n, bleu in points if bleu is not None]
@@ -239,4 +234,4 @@ class Translate(TextToText):
             return []
         picture = folder / "bleu_by_length.png"
         axis = f"tokens of the source, the middle of each class; the last is over {BOUNDS[-1]}"
-        return [plots.curves(picture, lines, xlabel=axis, ylabel="BLEU")]
+        return [draw_curves(picture, lines, xlabel=axis, ylabel="BLEU")]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from saiki import activations
 from saiki.activations import Activation, Function
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.description import Described
 
 ALPHA = {
     "Affine": 1.0,
@@ -30,7 +30,7 @@ _PLAIN = {
 
 
 @dataclass(frozen=True)
-class OnnxFunction(Described):
+class OnnxFunction(Described, name="onnx_function.v1"):
     """A function of ONNX, with its parameters.
 
     ===============  ===================  ===============  ====================================
@@ -64,7 +64,7 @@ class OnnxFunction(Described):
 
 
 @dataclass(frozen=True)
-class Clipped(Described):
+class Clipped(Described, name="clipped.v1"):
     """``activation`` of x limited to [−bound, bound]: the attribute ``clip`` of ONNX.
 
     >>> Clipped(activations.get("identity"), 2.0)(torch.tensor([-3.0, 1.0]))

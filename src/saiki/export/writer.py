@@ -13,10 +13,10 @@ from saiki.errors import ExportError
 from saiki.export import verify
 from saiki.export.graph import graph_of
 from saiki.export.translate import require
+from saiki.files import write
 from saiki.nn.recurrent import DropIn
 from saiki.nn.swapping import OURS, swap
 from saiki.recurrent import Recurrent
-from saiki.runs import write
 from saiki.torch_internals import tree_leaves, tree_map
 
 LARGEST = 2**31

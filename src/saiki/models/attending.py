@@ -13,7 +13,7 @@ Score = Callable[[Tensor, Tensor], Tensor]
 source)``, without any sum over positions or sizes of its own."""
 
 
-class Attending(Cell):
+class Attending(Cell, name="attending.v1"):
     """Cells on top of each other that see what was read in the step before, and read a memory
     (Luong, Pham & Manning 2015, §3.3).
 

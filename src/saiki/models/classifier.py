@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.nn.pooling import AttentionPooling, LastPooling, MeanPooling, real_steps
 from saiki.recurrent import Bidirectional, Stack
+from saiki.saving.pretrained import DescribedModule
 
 POOLINGS = ("attention", "mean", "last")
 
 
-class SequenceClassifier(Described, nn.Module):
+class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
     """Features, recurrent layers over them, one vector from all steps, and a softmax layer.
 
     z = features(x),  y = recurrent(z),  u = pooling(y),  p = softmax(W u + b)
@@ -75,7 +75,7 @@ class SequenceClassifier(Described, nn.Module):
         return v
 
 
-class Convolution(Described, nn.Module):
+class Convolution(DescribedModule, name="convolution.v1"):
     """Two convolutions over time and bands, each halving the bands and the second one the time.
 
     After each come :class:`RecordingNorm` and ReLU, and in the end a linear layer makes

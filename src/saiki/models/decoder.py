@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saiki.cell import Cell
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.models.attending import Attending
 from saiki.nn import scores, windows
 from saiki.nn.attention import Attended, Attention, Memory
 from saiki.nn.choosing import marginal_log_likelihood
 from saiki.recurrent import Recurrent
+from saiki.saving.pretrained import DescribedModule
 
 
 class DecoderState(NamedTuple):
@@ -30,7 +30,7 @@ class DecoderState(NamedTuple):
     """The number of tokens written, ``(hypotheses,)``."""
 
 
-class Decoder(Described, nn.Module):
+class Decoder(DescribedModule, name="decoder.v1"):
     """Recurrent layers that write tokens (Luong, Pham & Manning 2015, §3).
 
     With the embedding eᵗ of the token before, the top state hᵗ and what the attention reads, cᵗ::

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack, as_layer
+from saiki.saving.pretrained import DescribedModule
 
 
-class Encoder(Described, nn.Module):
+class Encoder(DescribedModule, name="encoder.v1"):
     """Tokens read by recurrent layers of any cell, depth and direction.
 
     Args:
@@ -76,7 +76,7 @@ def _directions(layer: Bidirectional) -> tuple[Recurrent, Recurrent]:
     return layer.forward_layer, layer.backward_layer
 
 
-class Bridge(Described, nn.Module):
+class Bridge(DescribedModule, name="bridge.v1"):
     """From the last states of the encoder to the first ones of the decoder.
 
     Where they agree in number and sizes they are handed over as they are; otherwise

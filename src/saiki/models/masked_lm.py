@@ -10,10 +10,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from saiki.cell import Cell
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.models.encoder import Encoder
 from saiki.recurrent import Bidirectional, Layer, Recurrent
+from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, FIRST, MASK, PAD, SPECIAL, BytePair, Text, Vocabulary
 
 
@@ -29,7 +29,7 @@ class Restored:
     """Words of the text that the model does not know."""
 
 
-class MaskedLM(Described, nn.Module):
+class MaskedLM(DescribedModule, name="masked_lm.v1"):
     """An encoder and a softmax layer over words (Devlin et al. 2019, §3.1, whose encoder is a
     Transformer).
 

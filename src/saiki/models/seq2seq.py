@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.models.decoder import Decoder, DecoderState
 from saiki.models.decoding import Ensemble, Hypothesis, Search, decode
 from saiki.models.encoder import Bridge, Encoder, end_sizes
 from saiki.nn.attention import Attended, Memory
 from saiki.nn.choosing import MovingBaseline, reinforce_loss
+from saiki.saving.pretrained import DescribedModule
 from saiki.text.vocabulary import BEGIN, END, MASK, PAD, UNKNOWN
 
 
@@ -34,7 +34,7 @@ class Written(NamedTuple):
     """Whether each token before was that of the target."""
 
 
-class Seq2Seq(Described, nn.Module):
+class Seq2Seq(DescribedModule, name="seq2seq.v1"):
     """An encoder reads the source, a decoder writes the target.
 
     Without attention it is the model of Sutskever, Vinyals & Le (2014) and Cho et al. (2014), with

@@ -6,16 +6,17 @@ import numpy as np
 from torch import Tensor, nn
 
 from saiki.cell import Cell, as_states
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.initialise import initialise_
 from saiki.models.encoder import Bridge, end_sizes, leaves
 from saiki.recurrent import Recurrent, as_layer
+from saiki.saving.description import Described
+from saiki.saving.pretrained import DescribedModule
 
 Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
 
-class Feedback(Cell):
+class Feedback(Cell, name="feedback.v1"):
     """A cell with a linear output that it reads again at the next step (Jordan 1986).
 
     pᵗ = εᵗ dᵗ + (1 − εᵗ) yᵗ⁻¹
@@ -63,7 +64,7 @@ class Feedback(Cell):
         return y, *state
 
 
-class Units(Described):
+class Units(Described, name="units.v1"):
     """z = (x − mean) / scale: the numbers of a user, and those of a network."""
 
     def __init__(self, mean: float = 0.0, scale: float = 1.0) -> None:
@@ -79,7 +80,7 @@ class Units(Described):
         return z * self.scale + self.mean
 
 
-class SeriesSeq2Seq(Described, nn.Module):
+class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
     """An encoder reads a series, and a decoder writes another of as many steps (Sutskever, Vinyals
     & Le 2014, §2, with numbers in the place of words).
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.models.encoder import Encoder
+from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, PAD, SPECIAL, Vocabulary
 
 CORE, CONTEXT = 384, 64
@@ -26,7 +26,7 @@ class Reading(NamedTuple):
     """The character that is missing before each, if one is."""
 
 
-class Tagger(Described, nn.Module):
+class Tagger(DescribedModule, name="tagger.v1"):
     """Recurrent layers over characters, and two softmax layers at each step.
 
     y = encoder(x),  p(kind) = softmax(W y + b),  p(missing) = softmax(V y + c)

@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.models.decoding import Hypothesis, Search
 from saiki.models.seq2seq import Seq2Seq
+from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, UNKNOWN, Text, Words
 from saiki.text.cutting import WITHOUT_SPACES, cut
 
@@ -34,7 +34,7 @@ class Translation:
     """``(tokens, and the end if finished; source tokens, and the end)``: the alignment."""
 
 
-class Translator(Described, nn.Module):
+class Translator(DescribedModule, name="translator.v1"):
     """Writes a text for a text, with one model or the mean of several.
 
     Args:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.nn import choosing, scores, windows
 from saiki.recurrent import exporting
+from saiki.saving.pretrained import DescribedModule
 
 
 class Memory(NamedTuple):
@@ -54,7 +54,7 @@ class Attended(NamedTuple):
         return p.masked_fill(none, 1.0).log().masked_fill(none, -torch.inf)
 
 
-class Attention(Described, nn.Module):
+class Attention(DescribedModule, name="attention.v1"):
     """A query q finds in a memory what fits it.
 
     p = softmaxₛ(score(q, mₛ)) over the real positions s in a window. What is read is Σₛ pₛ vₛ, or,

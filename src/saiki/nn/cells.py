@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from saiki.activations import Function
 from saiki.cell import holding
-from saiki.described import Described
 from saiki.nn.layout import (
     Family,
     GRUFamily,
@@ -20,10 +19,11 @@ from saiki.nn.layout import (
     parameter_shapes,
 )
 from saiki.nn.unscripted import Unscripted
+from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import leaf
 
 
-class DropInCell(Unscripted, Described, Family):
+class DropInCell(Unscripted, Family, DescribedModule, name="drop_in.cell.v1"):
     """One step; what the three have in common."""
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:
@@ -60,7 +60,7 @@ class DropInCell(Unscripted, Described, Family):
             if node is not None:
                 return node
         if self.is_plain:
-            return super().forward(input, hx)  # type: ignore[misc]
+            return super().forward(input, hx)
         cell = self._meta[0]
         count, batched = len(cell.state_sizes), input.dim() == 2
         states = (hx,) if count == 1 and hx is not None else hx
@@ -89,12 +89,12 @@ class DropInCell(Unscripted, Described, Family):
         return {**{name: getattr(self, name) for name in names}, **self.options}
 
     def extra_repr(self: Any) -> str:
-        own: str = super().extra_repr()  # type: ignore[misc]
+        own: str = super().extra_repr()
         more = (f"{k}={v}" for k, v in self.options.items() if v != self.defaults[k])
         return ", ".join((own, *more))
 
 
-class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell):
+class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell, name="drop_in.rnn_cell.v1"):
     """``torch.nn.RNNCell`` with any activation; see :class:`saiki.nn.RNN`."""
 
     def __init__(self, *args: Any, activation: str | Function | None = None, **kwargs: Any) -> None:
@@ -104,7 +104,7 @@ class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell):
         self._setup({"activation": activation})
 
 
-class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell):
+class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell, name="drop_in.lstm_cell.v1"):
     """``torch.nn.LSTMCell`` with the variants of :class:`saiki.nn.LSTM`."""
 
     def __init__(
@@ -126,7 +126,7 @@ class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell):
         )  # fmt: skip
 
 
-class GRUCell(DropInCell, GRUFamily, nn.GRUCell):
+class GRUCell(DropInCell, GRUFamily, nn.GRUCell, name="drop_in.gru_cell.v1"):
     """``torch.nn.GRUCell`` with the variants of :class:`saiki.nn.GRU`."""
 
     def __init__(

@@ -22,10 +22,10 @@ was read. The context is the mean of the values, for what does, such as a state.
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.pretrained import DescribedModule
 
 Name = Literal["soft", "reinforce", "gumbel", "marginal"]
 CHOICES = ("soft", "reinforce", "gumbel", "marginal")
@@ -140,7 +140,7 @@ def reinforce_loss(
     return mean_of_real(loss, mask)
 
 
-class MovingBaseline(Described, nn.Module):
+class MovingBaseline(DescribedModule, name="moving_baseline.v1"):
     """The exponential moving average of earlier rewards (Xu et al. 2015, §4.1).
 
     b = Σₖ decayᵏ rₖ / Σₖ decayᵏ, where rₖ is the mean reward k batches before the last one; 0 when

@@ -1,11 +1,11 @@
 """Log-mel features of sound, the same for any loudness and nearly so for any microphone."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.pretrained import DescribedModule
 
 PREEMPHASIS = 0.95
 EDGE = 0.05
@@ -15,7 +15,7 @@ QUIET, MARGIN = 1e-4, 0.1
 which so many seconds are kept."""
 
 
-class LogMel(Described, nn.Module):
+class LogMel(DescribedModule, name="log_mel.v1"):
     """Log-mel spectrograms from :func:`torch.stft`, normalised for each wave by itself.
 
     P = |STFT(x)|²,  M = B P,  L = ln(M / max M + 10^(floor/10))
@@ -171,7 +171,7 @@ class LogMel(Described, nn.Module):
         return torch.cat(images, 1).transpose(1, 2)
 
 
-class Samples(Described, nn.Module):
+class Samples(DescribedModule, name="samples.v1"):
     """The raw wave as a sequence of single numbers, cut or filled with 0 to a fixed count."""
 
     size = 1

@@ -8,7 +8,7 @@ from saiki.cell import Cell, as_states
 from saiki.cells import GRU
 
 
-class Noisy(Cell):
+class Noisy(Cell, name="noisy.v1"):
     """A cell under noise that is drawn outside, so that the step itself remains a function.
 
     **Recurrent dropout** (Gal & Ghahramani 2016, §4.2): the products of the cell see h ∘ m, where m

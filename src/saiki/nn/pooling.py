@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from saiki.described import Described
+from saiki.saving.pretrained import DescribedModule
 
 
 def real_steps(y: Tensor, lengths: Tensor | None) -> Tensor:
@@ -14,7 +14,7 @@ def real_steps(y: Tensor, lengths: Tensor | None) -> Tensor:
     return steps < lengths.to(y.device)[:, None]
 
 
-class AttentionPooling(Described, nn.Module):
+class AttentionPooling(DescribedModule, name="attention_pooling.v1"):
     """The mean over time, weighted by what the layer learns to look at (Yang et al. 2016, §2.2).
 
     aᵗ = softmaxₜ(vᵀ tanh(W yᵗ + b)),  u = Σₜ aᵗ yᵗ; steps beyond the length of a row weigh 0.
@@ -40,7 +40,7 @@ class AttentionPooling(Described, nn.Module):
         return u
 
 
-class MeanPooling(Described, nn.Module):
+class MeanPooling(DescribedModule, name="mean_pooling.v1"):
     """The plain mean over the real steps: u = 1/T Σₜ yᵗ."""
 
     def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -49,7 +49,7 @@ class MeanPooling(Described, nn.Module):
         return (y * real).sum(1) / real.sum(1)
 
 
-class LastPooling(Described, nn.Module):
+class LastPooling(DescribedModule, name="last_pooling.v1"):
     """Where each direction ends: its output after the last step that it reads.
 
     With features of a forward and a backward layer side by side, the first half is taken from the

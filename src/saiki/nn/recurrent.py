@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from saiki.activations import Function
-from saiki.described import Described
 from saiki.errors import InputError
 from saiki.nn.layout import (
     Family,
@@ -25,6 +24,7 @@ from saiki.nn.layout import (
 from saiki.nn.noise import Noisy, dropout_mask, dropped, zoneout_mask
 from saiki.nn.unscripted import Unscripted
 from saiki.recurrent import BACKENDS, MERGES, Recurrent, merged, together
+from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import (
     are_plain,
     is_autocast_on,
@@ -48,7 +48,7 @@ class Built(NamedTuple):
     shapes: list[torch.Size]
 
 
-class DropIn(Unscripted, Described, Family):
+class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -165,7 +165,7 @@ class DropIn(Unscripted, Described, Family):
         """Input, initial and last states as in ``torch.nn``, a ``PackedSequence`` included."""
         if torch.compiler.is_exporting():
             if self.is_plain and self.backend == "auto":
-                return super().forward(input, hx)  # type: ignore[misc]
+                return super().forward(input, hx)
             return self._forward.__wrapped__(self, input, hx)
         return self._forward(input, hx)
 
@@ -178,7 +178,7 @@ class DropIn(Unscripted, Described, Family):
         if not self._weights_are_attributes():
             self._update_flat_weights()
         if not self._serves(input, hx) and self.is_plain and self.backend == "auto":
-            return super().forward(input, hx)  # type: ignore[misc]
+            return super().forward(input, hx)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
         batch_sizes = order = back = None
         batched = True
@@ -323,7 +323,7 @@ class DropIn(Unscripted, Described, Family):
         more |= {name: p for name, p in noise.items() if p}
         if self.merge != "concat":
             more["merge"] = self.merge
-        own: str = super().extra_repr()  # type: ignore[misc]
+        own: str = super().extra_repr()
         return ", ".join([own, *(f"{name}={value}" for name, value in more.items())])
 
     def __getstate__(self: Any) -> dict[str, Any]:
@@ -352,7 +352,7 @@ def _run_directions(
     return torch.cat(outputs, -1), ends
 
 
-class RNN(DropIn, SimpleRNNFamily, nn.RNN):
+class RNN(DropIn, SimpleRNNFamily, nn.RNN, name="drop_in.rnn.v1"):
     __doc__ = f"""``torch.nn.RNN`` with any activation.
 
     h ← f(W_ih x + b_ih + W_hh h + b_hh)
@@ -373,7 +373,7 @@ class RNN(DropIn, SimpleRNNFamily, nn.RNN):
         self._setup({"activation": activation}, merge, recurrent_dropout, zoneout, backend)
 
 
-class LSTM(DropIn, LSTMFamily, nn.LSTM):
+class LSTM(DropIn, LSTMFamily, nn.LSTM, name="drop_in.lstm.v1"):
     __doc__ = f"""``torch.nn.LSTM`` with the variants of :class:`saiki.cells.LSTM`.
 
     {DropIn.__doc__}
@@ -403,7 +403,7 @@ class LSTM(DropIn, LSTMFamily, nn.LSTM):
         self._setup(options, merge, recurrent_dropout, zoneout, backend)
 
 
-class GRU(DropIn, GRUFamily, nn.GRU):
+class GRU(DropIn, GRUFamily, nn.GRU, name="drop_in.gru.v1"):
     __doc__ = f"""``torch.nn.GRU`` with the variants of :class:`saiki.cells.GRU`.
 
     {DropIn.__doc__}

@@ -10,7 +10,7 @@ _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 _CLOSING, _OPENING = set(".,;:!?)]}…»"), set("([{«")
 
 
-class PlainWords(Tokeniser):
+class PlainWords(Tokeniser, name="plain_words.v1"):
     """Lower-cased words, and each sign of punctuation as a token of its own.
 
     Letters and digits make a word, with apostrophes inside it, as in ``don't``. Curly quotation

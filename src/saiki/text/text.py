@@ -5,13 +5,13 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Self
 
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.description import Described
 from saiki.text.tokenisers import Tokeniser, tokeniser
 from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, Vocabulary, valid
 
 
-class Text(Described):
+class Text(Described, name="text.v1"):
     """A tokeniser and the numbers of its tokens.
 
     >>> text = Text.learn("words", ["the cat saw the dog"])

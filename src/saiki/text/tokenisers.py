@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Self
 
-from saiki.described import Described
 from saiki.errors import InputError
+from saiki.saving.description import Described
 from saiki.text.vocabulary import SPECIAL, Vocabulary
 
 TOKENISERS = ("words", "characters", "bpe", "japanese")
 _LATIN = re.compile("[0-9A-Za-zÀ-ɏ]")
 
 
-class Tokeniser(Described, ABC):
+class Tokeniser(Described, ABC, name="tokeniser.v1"):
     """Splits a text into tokens, and joins tokens to a text."""
 
     @abstractmethod
@@ -30,7 +30,7 @@ class Tokeniser(Described, ABC):
         return Vocabulary.count(map(self.split, lines), size, minimum)
 
 
-class Words(Tokeniser):
+class Words(Tokeniser, name="words.v1"):
     """What stands between white space. ``join`` puts one space there.
 
     Args:
@@ -47,7 +47,7 @@ class Words(Tokeniser):
         return " ".join(tokens)
 
 
-class Characters(Tokeniser):
+class Characters(Tokeniser, name="characters.v1"):
     """Every Unicode code point. ``join`` gives back the text itself.
 
     Code points, not what a reader sees as one character: there are few of them in a language, so
@@ -61,7 +61,7 @@ class Characters(Tokeniser):
         return "".join(tokens)
 
 
-class BytePair(Tokeniser):
+class BytePair(Tokeniser, name="byte_pair.v1"):
     """Pieces of words, made of single bytes by joining the most frequent pair of neighbours, again
     and again (Sennrich et al., Neural Machine Translation of Rare Words with Subword Units, 2016,
     section 3.2; on bytes: Radford et al., Language Models are Unsupervised Multitask Learners,
@@ -127,7 +127,7 @@ class BytePair(Tokeniser):
         return Vocabulary(sorted(numbers, key=numbers.__getitem__))
 
 
-class Japanese(Tokeniser):
+class Japanese(Tokeniser, name="japanese.v1"):
     """Morphemes without white space: the short units, A, of Sudachi and its dictionary (Takaoka et
     al., Sudachi: a Japanese Tokenizer for Business, 2018).
 

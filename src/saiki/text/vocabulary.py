@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-from saiki.described import Described
 from saiki.errors import InputError
-from saiki.runs import read_json, to_json, write
+from saiki.files import read_json, to_json, write_json
+from saiki.saving.description import Described
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "[MASK]")
 """The first entries of every vocabulary: padding, an unknown word, begin, end, a hidden word."""
@@ -32,7 +32,7 @@ def valid(text: str) -> str:
     return text
 
 
-class Vocabulary(Described):
+class Vocabulary(Described, name="vocabulary.v1"):
     """Words and their numbers, the special ones first.
 
     >>> known = Vocabulary.count(["the cat saw the dog".split()])
@@ -118,8 +118,8 @@ class Vocabulary(Described):
 
     def save(self, path: Path) -> Path:
         """Write it as JSON, ``{"special": […], "words": […]}``, whole or not at all."""
-        text = to_json({"special": SPECIAL, "words": self.words[len(SPECIAL) :]}, indent=1) + "\n"
-        return write(path, lambda file: file.write_text(text, encoding="utf-8"))
+        content = {"special": SPECIAL, "words": self.words[len(SPECIAL) :]}
+        return write_json(path, content, indent=1)
 
     @classmethod
     def load(cls, path: Path) -> Self:

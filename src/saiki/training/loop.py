@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from saiki import lens, processes
 from saiki.errors import InputError
 from saiki.experiment import Experiment, placed
-from saiki.tensors import Contents
+from saiki.saving.tensors import Contents
 from saiki.training import optimisers
 from saiki.training.ahead import ahead
 from saiki.training.step import Step

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save as to_bytes
 from safetensors.torch import save_file
 
-from saiki import tensors
 from saiki.errors import InputError, SaikiError
+from saiki.saving import tensors
 
 NUMBERS = [
     torch.float64,

@@ -16,7 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from saiki.errors import InputError
-from saiki.runs import write
+from saiki.files import write_bytes
 
 Contents = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -32,7 +32,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) ->
     # under one name: the order of several would change from file to file
     header = json.dumps({"about": words, "sha256": _checksum(own, words)})
     data = to_bytes(own, {"saiki": header})
-    return write(path, lambda file: file.write_bytes(data))
+    return write_bytes(path, data)
 
 
 def load(path: Path) -> Contents:

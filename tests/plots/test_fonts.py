@@ -6,14 +6,15 @@ import pytest
 import torch
 from matplotlib.ft2font import FT2Font
 
-from saiki import glyphs, plots
+from saiki.plots.attention import draw_attention
+from saiki.plots.fonts import font
 
 
 @pytest.mark.parametrize(
     "text", ["plain", "ペン を 持っている", "漢字 and Latin", "Привет", "5 § 日"]
 )
 def test_every_character_is_in_one_of_the_fonts(text):
-    properties, shown = glyphs.font(text)
+    properties, shown = font(text)
     assert shown == text
     from matplotlib.font_manager import FontProperties, findfont
 
@@ -24,7 +25,7 @@ def test_every_character_is_in_one_of_the_fonts(text):
 
 
 def test_what_no_font_has_is_told_by_its_number():
-    _, shown = glyphs.font("a\U0010fffdb\x07")
+    _, shown = font("a\U0010fffdb\x07")
     assert shown == "a\\u10fffdb\\u0007"
 
 
@@ -33,5 +34,5 @@ def test_attention_is_drawn_with_whatever_tokens_there_are(tmp_path):
     weights = torch.full((4, 5), 0.2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a glyph that is missing would be a warning
-        picture = plots.attention(tmp_path / "a.png", [(source, target, weights)] * 3)
+        picture = draw_attention(tmp_path / "a.png", [(source, target, weights)] * 3)
     assert picture.stat().st_size > 5_000

@@ -12,14 +12,33 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
-from saiki.described import Described, describe, make
 from saiki.errors import InputError
-from saiki.runs import read_json, to_json, write
-from saiki.tensors import load as load_checked
+from saiki.files import read_json, write_bytes, write_json
+from saiki.saving.description import Described, describe, make
+from saiki.saving.tensors import load as load_checked
 
 FORMAT = 1
 """Of the folder; a newer one is refused."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+class DescribedModule(Described, nn.Module, name="module.v1"):
+    """A module that remembers how it was made, so that it can be saved as data."""
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model as data; ``saiki.load(folder)`` makes it again. See
+        :func:`saiki.pretrained.save`."""
+        return save(self, folder)
+
+    def __prepare_scriptable__(self) -> None:
+        """TorchScript asks for what it can read in place of the module.
+
+        Raises:
+            InputError: always; it reads neither cells nor loops over them.
+        """
+        raise InputError(
+            f"TorchScript cannot read {type(self).__name__}; saiki.export.onnx writes any model"
+        )
 
 
 def save(model: nn.Module, folder: str | Path) -> Path:
@@ -32,7 +51,7 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         InputError: the model, or an argument it was made with, cannot be said as data.
         SaikiError: the folder cannot be written.
     """
-    if not isinstance(model, Described):
+    if not isinstance(model, DescribedModule):
         raise InputError(
             f"{type(model).__name__} does not remember how it was made; models of saiki do, and "
             "cells, and the layers on them"
@@ -47,9 +66,8 @@ def save(model: nn.Module, folder: str | Path) -> Path:
         "same": same,
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    write(path / WEIGHTS, lambda file: file.write_bytes(weights))
-    text = to_json(config, indent=2) + "\n"
-    write(path / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
+    write_bytes(path / WEIGHTS, weights)
+    write_json(path / CONFIG, config)
     return path
 
 

@@ -1,15 +1,23 @@
-"""Modules that remember how they were made, as data from which they can be made again."""
+"""Objects that remember how they were made, as data from which they can be made again.
+
+The data calls a class by a short name, whatever file defines it. saiki's own names end in a
+version, as in ``lstm.v1``: a class whose arguments change their meaning becomes ``lstm.v2``, and
+the one that reads what was saved before stays under its name.
+"""
 
 import importlib
 import inspect
 import math
+import pkgutil
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
 
+import saiki
 from saiki import activations
 from saiki.errors import InputError
 
@@ -17,14 +25,19 @@ Description = dict[str, Any]
 
 
 class Described:
-    """Keeps the arguments of its constructor; see :func:`describe` and :func:`make`."""
+    """Keeps the arguments of its constructor; see :func:`describe` and :func:`make`.
 
-    known: ClassVar[dict[str, type["Described"]]] = {}
-    """Every class of the kind, by its full name."""
+    A subclass is registered under the name it asks for, ``class Leaky(Cell, name="leaky.v1")``, or
+    else under that of the class. Defined anew, it takes the place of what it was before.
+    """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    registered_name: ClassVar[str]
+    """What saved files call the class."""
+
+    def __init_subclass__(cls, name: str | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Described.known[_full_name(cls)] = cls
+        cls.registered_name = cls.__name__ if name is None else name
+        _registry.setdefault(cls.registered_name, {})[_place(cls)] = cls
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Described":
         made = super().__new__(cls)
@@ -41,26 +54,40 @@ class Described:
                 named |= named.pop(name, {})
         return named
 
-    def __prepare_scriptable__(self) -> None:
-        """TorchScript asks for what it can read in place of the module.
 
-        Raises:
-            InputError: always; it reads neither cells nor loops over them.
-        """
-        raise InputError(
-            f"TorchScript cannot read {type(self).__name__}; saiki.export.onnx writes any model"
-        )
-
-    def save_pretrained(self: Any, folder: str | Path) -> Path:
-        """Write the model as data; ``saiki.load(folder)`` makes it again. See
-        :func:`saiki.pretrained.save`."""
-        from saiki.pretrained import save  # which stands on modules that stand on this one
-
-        return save(self, folder)
+_registry: dict[str, dict[str, type[Described]]] = {}
+"""The classes of each name, by the places where they are defined."""
+_VERSIONED = re.compile(r".+\.v[0-9]+")
+_FRONT_ENDS = ("saiki.__main__", "saiki.bench", "saiki.cli", "saiki.lab")
+"""What defines nothing that is saved."""
 
 
-def _full_name(cls: type) -> str:
+def _place(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _known(name: str) -> dict[str, type[Described]]:
+    """The classes of that name, saiki's own whether or not they have been imported."""
+    found = _registry.get(name, {})
+    if _VERSIONED.fullmatch(name) and not any(p.startswith("saiki.") for p in found):
+        _import_all_of_saiki()
+    return _registry.get(name, {})
+
+
+@cache
+def _import_all_of_saiki() -> None:
+    for module in pkgutil.walk_packages(saiki.__path__, "saiki."):
+        if not module.name.startswith(_FRONT_ENDS):
+            with suppress(ImportError):  # of an optional package
+                importlib.import_module(module.name)
+
+
+def _ambiguous(name: str, classes: Iterable[type]) -> InputError:
+    places = " and ".join(sorted(map(_place, classes)))
+    return InputError(
+        f'{name} is the name of {places}; give one of them another, class …(…, name="…"), or pass '
+        "the one that is meant in classes=[...]"
+    )
 
 
 def describe(module: Described) -> Description:
@@ -68,7 +95,7 @@ def describe(module: Described) -> Description:
     once, and meant by its number afterwards.
 
     Raises:
-        InputError: an argument is of a kind that JSON cannot say.
+        InputError: an argument is of a kind that JSON cannot say, or two classes have one name.
     """
     description: Description = _Describer().value("", module)
     return description
@@ -92,11 +119,13 @@ class _Describer:
                 if id(value) in self.numbers:
                     return {"same": self.numbers[id(value)]}
                 self.numbers[id(value)] = len(self.numbers)
-                name = type(value).__name__
+                cls = type(value)
+                if len(known := _known(cls.registered_name)) > 1:
+                    raise _ambiguous(cls.registered_name, known.values())
                 arguments = {
-                    k: self.value(f"{k} of {name}", v) for k, v in value.arguments().items()
+                    k: self.value(f"{k} of {cls.__name__}", v) for k, v in value.arguments().items()
                 }
-                return {"class": _full_name(type(value)), "arguments": arguments}
+                return {"class": cls.registered_name, "arguments": arguments}
             case list() | tuple() | torch.nn.ModuleList():
                 return [self.value(where, v) for v in value]
         raise InputError(
@@ -109,16 +138,25 @@ def make(description: Any, classes: Iterable[type] = ()) -> Any:
     """The module that :func:`describe` described, with new weights.
 
     Args:
-        classes: what may be made beside saiki's own and what has been defined in this process.
+        classes: those that are meant where a name is unknown in this process, or that of several.
 
     Raises:
-        InputError: the description names an unknown class, or arguments that it refuses.
+        InputError: the description names an unknown class, or one of several of that name, or
+            arguments that it refuses.
     """
-    return _Maker({_full_name(c): c for c in classes}).value(description)
+    given: dict[str, type[Described]] = {}
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, Described)):
+            raise InputError(
+                f"classes=[...] takes cells and other classes of saiki's kind, got {cls}"
+            )
+        if given.setdefault(cls.registered_name, cls) is not cls:
+            raise _ambiguous(cls.registered_name, (given[cls.registered_name], cls))
+    return _Maker(given).value(description)
 
 
 class _Maker:
-    def __init__(self, classes: Mapping[str, type]) -> None:
+    def __init__(self, classes: Mapping[str, type[Described]]) -> None:
         self.classes = classes
         self.made: list[Any] = []
 
@@ -147,7 +185,7 @@ class _Maker:
         raise InputError(f"the configuration holds {str(value)[:80]!r}, which describes nothing")
 
     def _new(self, name: str, arguments: dict[str, Any]) -> Any:
-        cls = self.classes.get(name) or self._known(name)
+        cls = self.classes.get(name) or _registered(name)
         given = {k: self.value(v) for k, v in arguments.items()}
         signature = inspect.signature(cls)
         rest = [p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL]
@@ -158,14 +196,15 @@ class _Maker:
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{name} cannot be made from the configuration: {error}") from None
 
-    @staticmethod
-    def _known(name: str) -> type[Described]:
-        if name not in Described.known and name.startswith("saiki."):
-            with suppress(ImportError):  # the sentence below says that there is no such class
-                importlib.import_module(name.rpartition(".")[0])
-        if name not in Described.known:
+
+def _registered(name: str) -> type[Described]:
+    match list(_known(name).values()):
+        case []:
             raise InputError(
                 f"the configuration needs the class {name}, which is not defined here; import it "
                 "first, or pass classes=[...]"
             )
-        return Described.known[name]
+        case [cls]:
+            return cls
+        case several:
+            raise _ambiguous(name, several)

@@ -1,0 +1,94 @@
+"""Files that are whole or absent, and JSON that every reader accepts."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from saiki.errors import InputError, SaikiError
+
+TEMPORARY = ".writing-"
+"""How the names of files begin that are not whole yet."""
+
+
+def write(path: Path, save: Callable[[Path], object]) -> Path:
+    """Let ``save`` fill a temporary file beside ``path``, then rename it: whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f"{TEMPORARY}{path.stem}-", suffix=path.suffix
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            save(temporary)
+            _sync(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SaikiError(f"cannot write {path}: {reason}") from error
+    return path
+
+
+def write_bytes(path: Path, data: bytes) -> Path:
+    """Write a file of these bytes, whole or not at all."""
+    return write(path, lambda file: file.write_bytes(data))
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write ``text`` as UTF-8, whole or not at all."""
+    return write(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any, indent: int = 2) -> Path:
+    """Write ``value`` as :func:`to_json` says it, whole or not at all."""
+    return write_text(path, to_json(value, indent=indent) + "\n")
+
+
+def _sync(path: Path) -> None:
+    """Have the file on the disk before its name is: then a power failure leaves one of the two."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def to_json(value: Any, **options: Any) -> str:
+    """JSON that every reader accepts: what is not finite becomes null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, **options)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {k: _finite(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_finite(v) for v in value]
+    return value
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in ``path``; an error in one sentence when there is none."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} must hold a JSON object")
+    return value

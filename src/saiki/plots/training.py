@@ -1,0 +1,30 @@
+"""What a training measured, one picture a figure."""
+
+from pathlib import Path
+
+from saiki.experiment import Points
+from saiki.plots.curves import curves_of, draw_curves
+
+
+def draw_training(folder: Path, points: Points) -> list[Path]:
+    """Draw loss and accuracy, those of validation over those of training, and the norm of the
+    gradient before and after it was clipped."""
+    found = {"loss": ([], []), **curves_of(points)}
+    pictures = []
+    for name in ("loss", "accuracy"):
+        if name not in found:
+            continue
+        if validation := found.get(f"validation_{name}"):
+            lines = {"training": [found[name]], "validation": [validation]}
+        else:
+            lines = {"": [found[name]]}
+        label = "training loss" if name == "loss" and not validation else name
+        pictures.append(draw_curves(folder / f"{name}.png", lines, ylabel=label))
+    if {"gradient_norm", "clipped_norm"} <= set(found):
+        lines = {
+            "before clipping": [found["gradient_norm"]],
+            "after clipping": [found["clipped_norm"]],
+        }
+        path = folder / "gradient_norm.png"
+        pictures.append(draw_curves(path, lines, ylabel="gradient norm"))
+    return pictures

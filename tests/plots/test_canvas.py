@@ -1,0 +1,37 @@
+"""Pictures are whole PNG files of the size they say."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from saiki.activations import CATALOGUE
+from saiki.errors import SaikiError
+from saiki.plots.activations import draw_activations
+from saiki.plots.curves import draw_curves
+from saiki.plots.lens import draw_inside
+
+
+def test_each_picture_is_a_png_of_the_size_it_says(tmp_path, history):
+    views = history([[1.0, 2.0], [0.5, 2.0]], [0.1, 0.2])
+    made = {
+        draw_curves(tmp_path / "loss.png", {"": [([1, 2], [3, 4])]}, ylabel="loss"): (840, 504),
+        draw_inside(tmp_path / "lens.png", views): (900, 720),
+        draw_activations(tmp_path / "tanh.png", [CATALOGUE["tanh"]]): (552, 408),
+    }
+    for path, (width, height) in made.items():
+        assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        picture = matplotlib.image.imread(path)  # decodes it to the last byte
+        assert picture.shape[:2] == (height, width)
+        assert np.unique(picture[..., :3].reshape(-1, 3), axis=0).shape[0] > 10  # not blank
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["lens.png", "loss.png", "tanh.png"]
+
+
+def test_a_picture_may_have_a_name_without_png(tmp_path):
+    path = draw_activations(tmp_path / "picture", [CATALOGUE["relu"]])
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_picture_that_cannot_be_written_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SaikiError, match=r"^cannot write .*tanh\.png: "):
+        draw_activations(tmp_path / "file" / "tanh.png", [CATALOGUE["tanh"]])

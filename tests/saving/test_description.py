@@ -1,0 +1,153 @@
+"""Classes by the names they are registered under: saved, found again, never confused."""
+
+import importlib
+import json
+import pkgutil
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import saiki
+from saiki import Cell, InputError, Recurrent, load
+from saiki.cells import GRU, LSTM
+from saiki.experiments.adder import Adder
+from saiki.models.classifier import SequenceClassifier
+from saiki.nn.mel import LogMel
+from saiki.record import Options
+from saiki.runs import RunFolder
+from saiki.saving.description import Described, describe, make
+from saiki.session import run
+
+SOURCE = """
+import torch, saiki
+class {name}(saiki.Cell{keywords}):
+    def step(self, x, h):
+        return torch.tanh(x.sum(-1, keepdim=True) + {addend} * h)
+"""
+
+
+def defined(name, module, addend=1, keywords=""):
+    """The class, defined as if by a file of that name."""
+    scope = {"__name__": module}
+    exec(SOURCE.format(name=name, addend=addend, keywords=keywords), scope)
+    return scope[name]
+
+
+def classes(base=Described):
+    for cls in base.__subclasses__():
+        yield cls
+        yield from classes(cls)
+
+
+def test_every_class_of_saiki_has_a_versioned_name_of_its_own():
+    for module in pkgutil.walk_packages(saiki.__path__, "saiki."):
+        importlib.import_module(module.name)
+    own = {cls for cls in classes() if cls.__module__.startswith("saiki.")}
+    assert len(own) > 40
+    names = [cls.registered_name for cls in own]
+    assert sorted(names) == sorted(set(names))
+    for cls in own:
+        assert re.fullmatch(r"[a-z0-9_.]+\.v[0-9]+", cls.registered_name), cls
+
+
+def test_a_class_is_registered_under_its_own_name_or_the_one_it_asks_for():
+    assert defined("Plain", "registering").registered_name == "Plain"
+    named = defined("Named", "registering", keywords=", name='registering.named.v3'")
+    assert named.registered_name == "registering.named.v3"
+    described = json.loads(json.dumps(describe(Recurrent(named(2, 3)))))
+    assert described["class"] == "recurrent.v1"
+    assert described["arguments"]["cell"]["class"] == "registering.named.v3"
+    assert type(make(described).cell) is named
+
+
+def test_a_subclass_does_not_take_the_name_of_its_base():
+    class Inheriting(LSTM):
+        pass
+
+    assert describe(Inheriting(2, 3))["class"] == "Inheriting"
+
+
+def test_a_class_defined_anew_takes_the_place_of_the_old_one():
+    old = defined("Redefined", "__main__")
+    description = describe(old(2, 3))
+    new = defined("Redefined", "__main__", addend=2)
+    assert type(make(description)) is new
+    assert describe(old(2, 3)) == description
+
+
+def test_two_classes_of_one_name_are_not_confused():
+    first = defined("Confused", "one")
+    description = describe(first(2, 3))
+    second = defined("Confused", "two")
+    sentence = "Confused is the name of one.Confused and two.Confused; give one of them another"
+    with pytest.raises(InputError, match=sentence):
+        describe(second(2, 3))
+    with pytest.raises(InputError, match=sentence):
+        make(description)
+    assert type(make(description, classes=[first])) is first
+    assert type(make(description, classes=[second])) is second
+    with pytest.raises(InputError, match=sentence):
+        make(description, classes=[first, second])
+
+
+def test_a_class_that_calls_itself_like_one_of_saiki_is_not_confused_with_it():
+    usurper = defined("Usurper", "three", keywords=", name='gru.v1'")
+    try:
+        with pytest.raises(InputError, match=r"saiki.cells.gru.GRU and three.Usurper"):
+            describe(GRU(2, 3))
+        assert (
+            type(
+                make(
+                    {"class": "gru.v1", "arguments": {"input_size": 2, "hidden_size": 3}},
+                    classes=[usurper],
+                )
+            )
+            is usurper
+        )
+    finally:  # it would disturb every other test
+        saiki.saving.description._registry["gru.v1"].pop("three.Usurper")
+
+
+def test_what_is_not_described_cannot_be_given():
+    with pytest.raises(InputError, match=r"classes=.* takes cells .*, got <class 'torch.nn"):
+        make(describe(GRU(2, 3)), classes=[torch.nn.GRU])
+
+
+def test_a_class_may_be_given(tmp_path):
+    class Own(Cell, name="test_described.own"):
+        def step(self, x, h):
+            return torch.tanh(x.sum(-1, keepdim=True) + h)
+
+    path = Recurrent(Own(2, 3)).save_pretrained(tmp_path / "own")
+    del saiki.saving.description._registry["test_described.own"]
+    with pytest.raises(InputError, match=r"needs the class test_described.own, .* import it first"):
+        load(path)
+    assert isinstance(load(path, classes=[Own]).cell, Own)
+
+
+def test_a_fresh_process_finds_every_class_of_saiki(tmp_path):
+    models = {
+        "digits": SequenceClassifier(LogMel(8000), ["a", "b"], Recurrent(GRU(40, 4))),
+        "adder": Adder().model(),
+        "layer": saiki.nn.LSTM(3, 4, layer_norm=True),
+    }
+    for name, model in models.items():
+        model.save_pretrained(tmp_path / name)
+        code = f"import saiki; print(type(saiki.load({str(tmp_path / name)!r})).__qualname__)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip() == type(model).__qualname__, done.stderr
+
+
+def test_no_saved_file_knows_where_a_class_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["saiki", "run", "adder"])
+    experiment = Adder(iterations=20, log_every=10)
+    folder = RunFolder.create("adder", tmp_path / "run")
+    run(experiment, folder, options=Options(watch=True))
+    experiment.model().save_pretrained(tmp_path / "model")
+    files = [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".png"]
+    assert {p.name for p in files} >= {"training.safetensors", "model.safetensors", "config.json"}
+    for path in files:
+        assert not re.search(rb"saiki\.[a-z]", path.read_bytes()), path
