@@ -176,23 +176,23 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         if self.backend == "eager":
             return -1, tensors or ()
         kernels = self.kernels
-        why = kernels.obstacle(x)
+        why, kind = kernels.obstacle(x), (x.dtype, x.device.type)
         if torch.compiler.is_compiling():
             _look_at(self.cell)
         elif not why:
-            why = kernels.hooked(x.dtype)
+            why = kernels.hooked(kind)
         if not why:
-            key: int = _key(self, x.dtype)
-            why = kernels.hooked(x.dtype)
+            key: int = _key(self, *kind)
+            why = kernels.hooked(kind)
             if not why and key >= 0:
                 if tensors is None:
-                    tensors = [owner[name] for owner, name in kernels.known[x.dtype][0].inputs]
+                    tensors = [owner[name] for owner, name in kernels.known[kind][0].inputs]
                 why = kernels.mixture(x, (*given, *tensors))
                 if not why:
                     return key, tensors
             elif not why:
-                why = _why_not(self, x.dtype)
-                is_told = kernels.known[x.dtype][0].compiled is not None  # when it was refused
+                why = _why_not(self, *kind)
+                is_told = kernels.known[kind][0].compiled is not None  # when it was refused
                 if self.backend == "auto" and not self._warned and not is_told:
                     self._warned = True
                     warnings.warn(f"running step by step: {why}", stacklevel=4)
@@ -269,16 +269,16 @@ def _look_at(cell: Cell) -> None:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _key(layer: Recurrent, dtype: torch.dtype) -> int:
-    found = layer.kernels.find(dtype)
+def _key(layer: Recurrent, dtype: torch.dtype, device: str) -> int:
+    found = layer.kernels.find(dtype, device)
     if found.compiled is not None:
         found.compiled.is_fresh = True
     return found.key
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _why_not(layer: Recurrent, dtype: torch.dtype) -> str:
-    return layer.kernels.find(dtype).why_eager
+def _why_not(layer: Recurrent, dtype: torch.dtype, device: str = "cpu") -> str:
+    return layer.kernels.find(dtype, device).why_eager
 
 
 def together(
