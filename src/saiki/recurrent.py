@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.loops import compiled_cell
-from saiki.compiler.op import scan
+from saiki.compiler.operators import scan
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
 from saiki.saving.pretrained import DescribedModule

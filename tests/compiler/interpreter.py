@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from saiki.compiler.backend import Backend
-from saiki.compiler.program import CONSTANTS, RESHAPES, is_slice, sliced
-from saiki.compiler.trace import is_row, width
+from saiki.compiler.nodes import CONSTANTS, RESHAPES, is_row, is_slice, sliced, width
 
 aten = torch.ops.aten
 
@@ -20,6 +19,7 @@ class Interpreter(Backend):
     """NumPy on the memory of PyTorch's tensors."""
 
     name = "numpy"
+    inline_below = 9
 
     def __init__(self):
         self.runs = 0

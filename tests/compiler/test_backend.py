@@ -15,9 +15,9 @@ from compiler.test_memory import LENGTHS as OF_MEMORY
 from compiler.test_memory import READS, SCORES, Reads, agrees
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM
-from saiki.compiler.bound import bind
 from saiki.compiler.kernels import BACKENDS
-from saiki.compiler.op import DIRECT
+from saiki.compiler.operators import DIRECT
+from saiki.compiler.replay import replayable
 
 COMPILER = Path(saiki.compiler.backend.__file__).parent
 DEVICES = {folder.name for folder in COMPILER.iterdir() if any(folder.glob("*.py"))}
@@ -112,7 +112,7 @@ def test_the_same_call_again_and_again(interpreter):
     known = layer.kernels.find(torch.float64)
     tensors = [owner[name].detach() for owner, name in known.inputs]
     scan = torch.ops.saiki.scan.default
-    function = bind(scan, [known.key], None)
+    function = replayable(scan, [known.key], None)
     for _ in range(3):
         for tensor in tensors:
             tensor.mul_(0.9)

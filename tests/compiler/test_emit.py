@@ -10,23 +10,14 @@ from torch import fx
 
 from saiki import cells
 from saiki.compiler.backend import Place, Walk
+from saiki.compiler.compiled import CompiledStep
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import CACHED, emit
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop
-from saiki.compiler.cpu.team import run
-from saiki.compiler.layer import CompiledStep
-from saiki.compiler.program import (
-    Array,
-    Grid,
-    Loop,
-    Product,
-    Program,
-    Stage,
-    Store,
-    Value,
-)
-from saiki.compiler.trace import ROWS
+from saiki.compiler.cpu.threads import run
+from saiki.compiler.nodes import ROWS
+from saiki.compiler.program import Array, Grid, Loop, Product, Program, Stage, Store, Value
 from saiki.compiler.watch import Watch
 
 aten = torch.ops.aten

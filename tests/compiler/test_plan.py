@@ -5,6 +5,7 @@ import torch
 
 from saiki import Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
+from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.plan import plan
 from saiki.compiler.trace import trace
 from saiki.compiler.watch import Watch
@@ -15,7 +16,7 @@ aten = torch.ops.aten
 
 def planned(cell):
     cell = cell.double()
-    return plan(trace(cell, Watch(cell), torch.float64))
+    return plan(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
 
 
 def stages(program):

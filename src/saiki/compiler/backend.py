@@ -97,6 +97,9 @@ class Backend(ABC):
 
     name: str
     """As people call it."""
+    inline_below: int
+    """Features of x below which a loop multiplies by weights rather than read what is made of them:
+    it would take longer to write the product for all steps and to read it."""
 
     @abstractmethod
     def obstacle(self, x: Tensor) -> str:

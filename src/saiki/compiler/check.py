@@ -12,21 +12,19 @@ from typing import Any
 import torch
 from torch import fx
 
-from saiki.compiler.program import (
+from saiki.compiler.nodes import (
     CONSTANTS,
     POINTWISE,
     RESHAPES,
-    Array,
-    Grid,
-    Loop,
-    Product,
-    Scheduler,
-    Value,
     is_cat,
+    is_row,
     is_slice,
+    label,
     sliced,
+    width,
 )
-from saiki.compiler.trace import is_row, label, width
+from saiki.compiler.program import Array, Grid, Loop, Product, Value
+from saiki.compiler.schedule import Scheduler
 from saiki.errors import CompileError
 
 aten = torch.ops.aten

@@ -18,7 +18,7 @@ import saiki
 from saiki import eager
 from saiki.compiler import trial
 from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.layer import CompiledCell, Kind
+from saiki.compiler.compiled import CompiledCell, LoopKind
 from saiki.compiler.loops import Path, backward, compiled_cell, forward
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
@@ -204,7 +204,7 @@ def _prove(
 ) -> None:
     """Compare a kernel with the eager loop, the first time it is to run."""
     cell = part.cell
-    kind: Kind = "backward" if backwards else "training" if training else "inference"
+    kind: LoopKind = "backward" if backwards else "training" if training else "inference"
     if kind in cell.proved or cell.is_refused:
         return
     try:

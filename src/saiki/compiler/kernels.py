@@ -15,8 +15,8 @@ from torch import Tensor
 from saiki.cell import Cell
 from saiki.compiler.backend import Backend
 from saiki.compiler.clean_room import in_clean_room, is_inside
+from saiki.compiler.compiled import CompiledCell, CompiledStep
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.layer import CompiledCell, CompiledStep
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
 from saiki.errors import CompileError, TraceError
@@ -33,7 +33,7 @@ BACKENDS: dict[str, Backend] = {"cpu": CPU()}
 KEPT = 8
 """Compiled forms of a cell in one type."""
 OFTEN = 5
-"""Times that a cell is compiled for changes of the same values before that is told."""
+"""Times that a cell is compiled for changes of the same values before a warning says so."""
 RECENT = 8
 """Compiled steps that stay though no layer holds them, for the next one of the same kind."""
 _LOCK = threading.RLock()
@@ -42,11 +42,11 @@ _STEPS: WeakValueDictionary[tuple[Any, ...], CompiledStep] = WeakValueDictionary
 """By backend, type of numbers and all that a step depends on."""
 
 
-Kind = tuple[torch.dtype, str]
+TensorKind = tuple[torch.dtype, str]
 """The type of numbers, and of the device that they lie on."""
 
 
-def _step(cell: Cell, watch: Watch, kind: Kind) -> CompiledStep:
+def _step(cell: Cell, watch: Watch, kind: TensorKind) -> CompiledStep:
     """The compiled loop over the step of ``cell``: that of another cell where nothing that a step
     reads tells them apart."""
     dtype, device = kind
@@ -61,7 +61,7 @@ def _step(cell: Cell, watch: Watch, kind: Kind) -> CompiledStep:
 
 @dataclass
 class Known:
-    """A compiled cell and its number for :func:`saiki.compiler.op.scan`, or why there is none."""
+    """A compiled cell and its number for the operators, or why there is none."""
 
     watch: Watch | None
     """What it depends on; None where that cannot be watched."""
@@ -102,7 +102,7 @@ class Kernels:
 
     cell: Cell
     is_strict: bool = False
-    known: dict[Kind, tuple[Known, ...]] = field(default_factory=dict)
+    known: dict[TensorKind, tuple[Known, ...]] = field(default_factory=dict)
     """The last one first. Those before may come again, as after ``eval()`` and ``train()``, and
     a backward pass may still need them."""
     changes: dict[str, int] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Kernels:
                 found = self._search(kind)
         return found
 
-    def _search(self, kind: Kind) -> Known:
+    def _search(self, kind: TensorKind) -> Known:
         known = self.known.get(kind, ())
         failed = next((k for k in known[:1] if k.why_not and k.again == 0 < k.wait - 1), None)
         try:
@@ -139,9 +139,9 @@ class Kernels:
         self.known[kind] = (found, *itertools.islice(others, KEPT - 1))
         return found
 
-    def _compile(self, watch: Watch, kind: Kind, failed: Known | None) -> Known:
+    def _compile(self, watch: Watch, kind: TensorKind, failed: Known | None) -> Known:
         if failed is None:
-            self._tell_changes(watch, kind)
+            self._warn_of_changes(watch, kind)
         put_back = watch.remember()
         try:
             step = _step(self.cell, watch, kind)
@@ -162,7 +162,7 @@ class Kernels:
         register(compiled)
         return Known(watch, compiled)
 
-    def _tell_changes(self, watch: Watch, kind: Kind) -> None:
+    def _warn_of_changes(self, watch: Watch, kind: TensorKind) -> None:
         """Say so once where the same values make the cell compile again and again."""
         known = self.known.get(kind, ())
         if not known or known[0].watch is None:
@@ -200,7 +200,7 @@ class Kernels:
             return "a mode sees every operation, which only the eager loop makes"
         return ""
 
-    def hooked(self, kind: Kind) -> str:
+    def hooked(self, kind: TensorKind) -> str:
         """Why hooks keep a kernel from serving; empty if there are none."""
         known = self.known.get(kind, ())
         watch = known[0].watch if known else None

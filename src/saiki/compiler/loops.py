@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
-from saiki.compiler.layer import CompiledCell
+from saiki.compiler.compiled import CompiledCell
 from saiki.errors import CompileError
 
 _CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Backend
-from saiki.compiler.cpu import memory, team
+from saiki.compiler.cpu import buffers, threads
 from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.program import Program
@@ -16,6 +16,7 @@ class CPU(Backend):
     """Loops are written as LLVM IR and share PyTorch's threads; large products are PyTorch's."""
 
     name = "cpu"
+    inline_below = 9
 
     def obstacle(self, x: Tensor) -> str:
         if x.dtype not in (torch.float32, torch.float64):
@@ -32,10 +33,10 @@ class CPU(Backend):
         return torch.bmm(left, right) if added is None else torch.baddbmm(added, left, right)
 
     def empty(self, *shape: int, like: Tensor) -> Tensor:
-        return memory.empty(*shape, dtype=like.dtype)
+        return buffers.empty(*shape, dtype=like.dtype)
 
     def loop(self, program: Program, dtype: torch.dtype) -> CompiledLoop:
         return CompiledLoop(program, dtype)
 
-    def run(self, jobs: Sequence[team.Job]) -> None:
-        team.run(jobs)
+    def run(self, jobs: Sequence[threads.Job]) -> None:
+        threads.run(jobs)

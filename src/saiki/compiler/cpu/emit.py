@@ -17,19 +17,17 @@ from llvmlite import ir
 from torch import fx
 
 from saiki.compiler.cpu import vmath
-from saiki.compiler.program import (
+from saiki.compiler.nodes import (
     CONSTANTS,
     RESHAPES,
-    Array,
-    Grid,
-    Loop,
-    Product,
-    Program,
-    Store,
+    is_extent,
+    is_row,
     is_slice,
     sliced,
+    unsupported,
+    width,
 )
-from saiki.compiler.trace import is_extent, is_row, unsupported, width
+from saiki.compiler.program import Array, Grid, Loop, Product, Program, Store
 
 aten = torch.ops.aten
 Node = fx.Node

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
-from saiki.compiler.cpu import team
+from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit, packing
 from saiki.compiler.cpu.jit import Compiled, compile_text, machine
 from saiki.compiler.program import Array, Program
@@ -123,7 +123,7 @@ class CompiledLoop:
 
 
 @dataclass(slots=True)
-class Job(team.Job):
+class Job(threads.Job):
     """A loop bound to arrays."""
 
     loop: CompiledLoop

@@ -12,11 +12,13 @@ from torch import Tensor, fx
 
 from saiki.cell import Cell
 from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
-from saiki.compiler.function import function
-from saiki.compiler.grid import lowered
-from saiki.compiler.plan import ForwardPlan, Partition, extract, plan
+from saiki.compiler.function import extract, function
+from saiki.compiler.memory import lower_memory
+from saiki.compiler.nodes import is_extent, width
+from saiki.compiler.partition import Partition
+from saiki.compiler.plan import ForwardPlan, plan
 from saiki.compiler.program import Array
-from saiki.compiler.trace import is_extent, width
+from saiki.compiler.trace import trace
 from saiki.compiler.trial import Checks
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
@@ -24,7 +26,7 @@ from saiki.errors import CompileError
 Node = fx.Node
 Gradients = tuple[Tensor | None, ...]
 """∂L/∂x, then ∂L/∂parameters and ∂L/∂memory."""
-Kind = Literal["inference", "training", "backward"]
+LoopKind = Literal["inference", "training", "backward"]
 
 
 @dataclass(slots=True)
@@ -63,13 +65,13 @@ class CompiledStep:
     """
 
     def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
-        self.trace = lowered(cell, watch, dtype)
+        self.trace = lower_memory(trace(cell, watch, dtype, backend.inline_below))
         self.plan = plan(self.trace)
         self.dtype = dtype
         self.eps = self.trace.eps
         self.backend = backend
         t, p = self.trace, self.plan
-        self.loops: dict[Kind, Loop] = {
+        self.loops: dict[LoopKind, Loop] = {
             "inference": backend.loop(p.inference.program, dtype),
             "training": backend.loop(p.training.program, dtype),
             "backward": backend.loop(p.backward.program, dtype),
@@ -114,7 +116,7 @@ class CompiledStep:
         training: bool,
     ) -> Forward:
         """The loop that fills ``y``, the output of each row and step."""
-        kind: Kind = "training" if training else "inference"
+        kind: LoopKind = "training" if training else "inference"
         plan = self.plan.training if training else self.plan.inference
         sizes = self.sizes(memory)
         before = self.before[kind](x, parameters)

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place
-from saiki.compiler.layer import Backward, CompiledStep, Forward
+from saiki.compiler.compiled import Backward, CompiledStep, Forward
 from saiki.compiler.loops import compiled_cell, dense_walk
-from saiki.compiler.op import DIRECT
+from saiki.compiler.operators import DIRECT
 
 Function = Callable[..., list[Tensor]]
 
 
-def bind(operator: Any, keys: Sequence[int], lengths: Tensor | None) -> Function:
+def replayable(operator: Any, keys: Sequence[int], lengths: Tensor | None) -> Function:
     """A function that does what ``operator`` does, for tensors of the shapes it first sees.
 
     What it returns is overwritten by its next call. It saves what a call spends on finding memory
