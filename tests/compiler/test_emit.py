@@ -12,9 +12,10 @@ from saiki import cells
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.compiled import CompiledStep
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.cpu.emit import CACHED, emit
-from saiki.compiler.cpu.jit import machine
+from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.loop import CompiledLoop
+from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.product import CACHED
 from saiki.compiler.cpu.threads import run
 from saiki.compiler.nodes import ROWS
 from saiki.compiler.program import Array, Grid, Loop, Product, Program, Stage, Store, Value

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from saiki.compiler.backend import Backend
 from saiki.compiler.cpu import buffers, threads
-from saiki.compiler.cpu.jit import machine
 from saiki.compiler.cpu.loop import CompiledLoop
+from saiki.compiler.cpu.machine import machine
 from saiki.compiler.program import Program
 
 

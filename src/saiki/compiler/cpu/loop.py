@@ -11,8 +11,10 @@ from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.cpu import threads
-from saiki.compiler.cpu.emit import emit, packing
-from saiki.compiler.cpu.jit import Compiled, compile_text, machine
+from saiki.compiler.cpu.emit import emit
+from saiki.compiler.cpu.jit import Compiled, compile_text
+from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.product import packing
 from saiki.compiler.program import Array, Program
 
 
