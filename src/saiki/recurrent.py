@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.loops import compiled_cell
-from saiki.compiler.op import scan
+from saiki.compiler.operators import scan
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError
 from saiki.saving.pretrained import DescribedModule
@@ -176,23 +176,23 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         if self.backend == "eager":
             return -1, tensors or ()
         kernels = self.kernels
-        why = kernels.obstacle(x)
+        why, kind = kernels.obstacle(x), (x.dtype, x.device.type)
         if torch.compiler.is_compiling():
             _look_at(self.cell)
         elif not why:
-            why = kernels.hooked(x.dtype)
+            why = kernels.hooked(kind)
         if not why:
-            key: int = _key(self, x.dtype)
-            why = kernels.hooked(x.dtype)
+            key: int = _key(self, *kind)
+            why = kernels.hooked(kind)
             if not why and key >= 0:
                 if tensors is None:
-                    tensors = [owner[name] for owner, name in kernels.known[x.dtype][0].inputs]
+                    tensors = [owner[name] for owner, name in kernels.known[kind][0].inputs]
                 why = kernels.mixture(x, (*given, *tensors))
                 if not why:
                     return key, tensors
             elif not why:
-                why = _why_not(self, x.dtype)
-                is_told = kernels.known[x.dtype][0].compiled is not None  # when it was refused
+                why = _why_not(self, *kind)
+                is_told = kernels.known[kind][0].compiled is not None  # when it was refused
                 if self.backend == "auto" and not self._warned and not is_told:
                     self._warned = True
                     warnings.warn(f"running step by step: {why}", stacklevel=4)
@@ -232,10 +232,11 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         dtype = of_numbers(self.cell).dtype
         why = self.why_eager(dtype)
         known = None if self.backend == "eager" else self.kernels.find(dtype)
-        compiled = "" if known is None or known.compiled is None else str(known.compiled.step)
-        if known is not None and known.compiled is not None and why:
-            compiled += f"\n{known.compiled.step.trace}"  # what went wrong can be found in it
-        return f"eager: {why}\n{compiled}".rstrip() if why else f"cpu: {compiled}"
+        step = None if known is None or known.compiled is None else known.compiled.step
+        if why:  # what went wrong can be found in the trace
+            return f"eager: {why}" + ("" if step is None else f"\n{step}\n{step.trace}".rstrip())
+        assert step is not None
+        return f"{step.backend.name}: {step}"
 
     def why_eager(self, dtype: torch.dtype) -> str | None:
         """Why inputs of that type go through the eager loop; None if a kernel serves them."""
@@ -268,16 +269,16 @@ def _look_at(cell: Cell) -> None:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _key(layer: Recurrent, dtype: torch.dtype) -> int:
-    found = layer.kernels.find(dtype)
+def _key(layer: Recurrent, dtype: torch.dtype, device: str) -> int:
+    found = layer.kernels.find(dtype, device)
     if found.compiled is not None:
         found.compiled.is_fresh = True
     return found.key
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _why_not(layer: Recurrent, dtype: torch.dtype) -> str:
-    return layer.kernels.find(dtype).why_eager
+def _why_not(layer: Recurrent, dtype: torch.dtype, device: str = "cpu") -> str:
+    return layer.kernels.find(dtype, device).why_eager
 
 
 def together(

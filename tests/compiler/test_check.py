@@ -10,8 +10,9 @@ from compiler.comparison import draw
 from compiler.twins import step_by_step
 from saiki import Cell, Recurrent
 from saiki.cells import GRU, LSTM
-from saiki.compiler import check, plan, program
+from saiki.compiler import check, plan, schedule
 from saiki.compiler.check import ProgramError
+from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.trace import trace
 from saiki.compiler.watch import Watch
 
@@ -30,7 +31,7 @@ class Joined(Cell):
 
 def planned(cell):
     cell.double()
-    return plan.plan(trace(cell, Watch(cell), torch.float64))
+    return plan.plan(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
 
 
 CELLS = {
@@ -44,8 +45,8 @@ CELLS = {
 @pytest.mark.parametrize("name", CELLS)
 def test_what_is_planned_passes(name):
     found = planned(CELLS[name]())
-    for scheduler in (found.inference, found.training, found.backward):
-        check.check(scheduler)
+    for loop in (found.inference, found.training, found.backward):
+        check.check(loop.scheduler)
 
 
 def later_product(scheduler):
@@ -114,7 +115,7 @@ def twice(scheduler):
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("which", ["training", "backward"])
 def test_a_fault_is_seen(name, which, fault):
-    scheduler = getattr(planned(CELLS[name]()), which)
+    scheduler = getattr(planned(CELLS[name]()), which).scheduler
     fault(scheduler)
     with pytest.raises(ProgramError, match="the planner is wrong"):
         check.check(scheduler)
@@ -122,20 +123,20 @@ def test_a_fault_is_seen(name, which, fault):
 
 def test_a_product_of_memory_not_yet_written_is_seen(monkeypatch):
     """The planner once took a slice to be ready when its source was, and read before the write."""
-    place = program.Scheduler.place
+    place = schedule.Scheduler.place
 
     def hasty(self, node):
         array, column, stage = place(self, node)
         return array, column, max(0, stage - 1)
 
-    monkeypatch.setattr(program.Scheduler, "place", hasty)
+    monkeypatch.setattr(schedule.Scheduler, "place", hasty)
     with pytest.raises(ProgramError, match="before it is written"):
         planned(Joined())
 
 
 def test_a_fault_of_the_planner_means_the_eager_loop(monkeypatch):
-    place = program.Scheduler.place
-    monkeypatch.setattr(program.Scheduler, "place", lambda self, node: (*place(self, node)[:2], 0))
+    place = schedule.Scheduler.place
+    monkeypatch.setattr(schedule.Scheduler, "place", lambda self, node: (*place(self, node)[:2], 0))
     layer = Recurrent(Joined().double())
     x = draw(2, 5, 3)
     with pytest.warns(UserWarning, match="running step by step: the planner is wrong"):

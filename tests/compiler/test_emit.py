@@ -9,23 +9,16 @@ import torch
 from torch import fx
 
 from saiki import cells
-from saiki.compiler.cpu.emit import CACHED, emit
-from saiki.compiler.cpu.jit import machine
-from saiki.compiler.cpu.loop import CompiledLoop, Walk
-from saiki.compiler.cpu.team import run
-from saiki.compiler.layer import CompiledStep
-from saiki.compiler.program import (
-    Array,
-    Grid,
-    Loop,
-    Product,
-    Program,
-    Scheduler,
-    Stage,
-    Store,
-    Value,
-)
-from saiki.compiler.trace import ROWS
+from saiki.compiler.backend import Place, Walk
+from saiki.compiler.compiled import CompiledStep
+from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.cpu.emit import emit
+from saiki.compiler.cpu.loop import CompiledLoop
+from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.product import CACHED
+from saiki.compiler.cpu.threads import run
+from saiki.compiler.nodes import ROWS
+from saiki.compiler.program import Array, Grid, Loop, Product, Program, Stage, Store, Value
 from saiki.compiler.watch import Watch
 
 aten = torch.ops.aten
@@ -33,13 +26,13 @@ aten = torch.ops.aten
 
 def once(program: Program, *given: torch.Tensor, outside: Mapping = MappingProxyType({})) -> None:
     """Run a program for one step over the rows of ``given``, its arrays but for ``outside``."""
-    scheduler = Scheduler((), given[0].dtype, set())
-    scheduler.program = program
-    scheduler.outside = dict(enumerate(outside))
-    loop = CompiledLoop(scheduler, given[0].dtype)
+    program.parameters = dict(enumerate(outside))
+    loop = CompiledLoop(program, given[0].dtype)
     rows = len(given[0])
     walk = Walk(torch.zeros(1, dtype=torch.int64), torch.tensor([rows]), 1, (1,) * rows)
-    run([loop.job([(tensor, 0) for tensor in given], list(outside.values()), walk, {})])
+    arrays = [array for array in program.arrays if array not in outside]
+    places = {array: Place(tensor) for array, tensor in zip(arrays, given, strict=True)}
+    run([loop.bind(places, list(outside.values()), walk, {})])
 
 
 class Chain:
@@ -151,6 +144,6 @@ def test_products_of_some_slices(slices, more, dtype):
 
 def test_code_does_not_grow_with_the_hidden_size():
     both = (cells.LSTM(4, n) for n in (256, 1024))
-    small, large = (CompiledStep(cell, Watch(cell), torch.float32) for cell in both)
-    for mine, theirs in ((large.training, small.training), (large.backward, small.backward)):
-        assert len(mine.text) < 1.2 * len(theirs.text)
+    small, large = (CompiledStep(cell, Watch(cell), torch.float32, CPU()) for cell in both)
+    for kind in ("training", "backward"):
+        assert len(large.loops[kind].text) < 1.2 * len(small.loops[kind].text)

@@ -15,8 +15,8 @@ from torch.utils import deterministic
 import saiki
 from compiler.twins import in_a_child
 from saiki.compiler import kernels, loops, watch
-from saiki.compiler.cpu import jit, memory, team
-from saiki.compiler.cpu.memory import LINE, SMALLEST, SPARE, Pool, rounded
+from saiki.compiler.cpu import buffers, jit, threads
+from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.function import function
 
 MIB = 1 << 20
@@ -79,9 +79,9 @@ def test_sizes_no_longer_used_are_given_back():
 
 
 def test_a_collection_gives_back_what_is_free():
-    pool = memory._pool
-    used = memory.empty(2 * MIB, dtype=torch.float32)
-    freed = memory.empty(3 * MIB, dtype=torch.float32)
+    pool = buffers._pool
+    used = buffers.empty(2 * MIB, dtype=torch.float32)
+    freed = buffers.empty(3 * MIB, dtype=torch.float32)
     del freed
     assert pool.held > pool.lent - used.nbytes
     gc.collect()
@@ -109,14 +109,14 @@ def test_a_buffer_can_come_back_while_its_thread_is_inside_the_pool():
 
 @pytest.mark.parametrize("count", [3, SMALLEST])
 def test_new_memory_holds_nan_where_pytorchs_own_does(count, nan_in_new_memory):
-    assert memory.empty(count, dtype=torch.float32).isnan().all()
-    again = memory.empty(count, dtype=torch.float64)
+    assert buffers.empty(count, dtype=torch.float32).isnan().all()
+    again = buffers.empty(count, dtype=torch.float64)
     again.fill_(0.0)
     del again
-    assert memory.empty(count, dtype=torch.float64).isnan().all()
+    assert buffers.empty(count, dtype=torch.float64).isnan().all()
     deterministic.fill_uninitialized_memory = False
     try:
-        kept = memory.empty(count, dtype=torch.float32).fill_(2.0)
+        kept = buffers.empty(count, dtype=torch.float32).fill_(2.0)
         assert not kept.isnan().any()
     finally:
         deterministic.fill_uninitialized_memory = True
@@ -238,26 +238,26 @@ def test_no_table_for_unwinding_is_registered(monkeypatch):
     mcjit = jit.binding.create_mcjit_compiler
     monkeypatch.setattr(jit.binding, "create_mcjit_compiler", create)
     trained(25)
-    jit._compile(team.SHARE, "share")
+    jit._compile(threads.SHARE, "share")
     assert len(written) > 2
     assert not [code for code in written if b".eh_frame" in code]
 
 
 def forks_with_threads_of_its_own():
-    pool = team._pool()
+    pool = threads._pool()
     assert pool.submit(int).result() == 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks
         child = os.fork()
     if child == 0:
-        os._exit(team._pool() is pool or team._pool().submit(int).result())
+        os._exit(threads._pool() is pool or threads._pool().submit(int).result())
     assert os.waitpid(child, 0)[1] == 0
 
 
 def test_without_pytorchs_library_at_its_place_threads_of_our_own_run(monkeypatch):
     monkeypatch.setattr(torch, "__file__", "/nowhere/__init__.py")
-    assert team._parallel.__wrapped__() is None
-    assert team._pool().submit(int).result() == 0
+    assert threads._parallel.__wrapped__() is None
+    assert threads._pool().submit(int).result() == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

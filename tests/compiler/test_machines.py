@@ -5,19 +5,19 @@ import torch
 
 from compiler.comparison import compiled, draw
 from compiler.test_against_eager import ALL, LENGTHS, assert_agrees, learning
-from saiki.compiler import layer as layer_module
-from saiki.compiler.cpu import jit, loop
-from saiki.compiler.cpu.emit import Machine
+from saiki.compiler.cpu import backend, loop
+from saiki.compiler.cpu import machine as processor
+from saiki.compiler.cpu.machine import Machine
 
 NARROWER = [Machine("AVX2", 32, 16, "mxcsr"), Machine("SSE", 16, 16, "mxcsr")]
 
 
-@pytest.mark.skipif(jit.machine().control != "mxcsr", reason="the code is for x86")
+@pytest.mark.skipif(processor.machine().control != "mxcsr", reason="the code is for x86")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", ["lstm", "gru reset before", "LayerNormGRU", "FourStates"])
 @pytest.mark.parametrize("machine", NARROWER, ids=lambda machine: machine.name)
 def test_agrees_with_the_eager_loop(machine, name, dtype, monkeypatch):
-    for module in (jit, loop, layer_module):
+    for module in (loop, backend):
         monkeypatch.setattr(module, "machine", lambda: machine)
     layer = compiled(ALL[name](3, 19), dtype)
     assert machine.name in layer.explain()

@@ -11,7 +11,9 @@ from torch.utils._pytree import tree_map_only
 from compiler.comparison import assert_agrees, compiled, draw, eager
 from compiler.test_operation import Calls
 from saiki import Cell, Recurrent
-from saiki.compiler.grid import lowered
+from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.memory import lower_memory
+from saiki.compiler.trace import trace
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 
@@ -269,7 +271,7 @@ def test_only_what_is_asked_for_has_a_gradient():
 
 def lowered_memory(cell):
     cell = cell.double()
-    return lowered(cell, Watch(cell), torch.float64)
+    return lower_memory(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
 
 
 def test_the_gradient_of_memory_is_one_product_after_the_loop():

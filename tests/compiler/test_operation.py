@@ -29,7 +29,7 @@ from compiler.comparison import (
 )
 from saiki import Bidirectional, Cell, Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
-from saiki.compiler.cpu import team
+from saiki.compiler.cpu import threads
 from saiki.errors import CompileError
 
 LENGTHS = torch.tensor([3, 1, 4])
@@ -428,45 +428,45 @@ class TestBits:
     def test_are_the_same_for_any_number_of_threads_and_every_run(
         self, wide, name, batch, ragged, monkeypatch
     ):
-        monkeypatch.setattr(team, "SHARED", 1)
+        monkeypatch.setattr(threads, "SHARED", 1)
         shared = []
-        deal = team._shares
-        monkeypatch.setattr(team, "_shares", lambda *given: shared.append(1) or deal(*given))
+        deal = threads._shares
+        monkeypatch.setattr(threads, "_shares", lambda *given: shared.append(1) or deal(*given))
         layer = Bidirectional(wide[name])
         x = draw(batch, 6, 3, dtype=torch.float32).requires_grad_()
         lengths = 1 + torch.arange(batch) * 5 % 6 if ragged else None
         results = {}
-        for threads in (1, 2, 3, 1, 2):
-            torch.set_num_threads(threads)
+        for count in (1, 2, 3, 1, 2):
+            torch.set_num_threads(count)
             found = outcome(layer, x, None, lengths)
             assert_same_loops(found, results.setdefault(1, found))
-            for key, value in results.setdefault(threads, found).items():
+            for key, value in results.setdefault(count, found).items():
                 assert torch.equal(value, found[key]), key
         assert len(shared) == 2 * 3  # forward and backward, whenever there was more than one
 
-    @pytest.mark.parametrize("threads", [2, 5])
-    def test_are_the_same_without_the_threads_of_torch(self, wide, threads, monkeypatch):
+    @pytest.mark.parametrize("count", [2, 5])
+    def test_are_the_same_without_the_threads_of_torch(self, wide, count, monkeypatch):
         x = draw(13, 6, 3, dtype=torch.float32).requires_grad_()
         lengths = 1 + torch.arange(13) * 5 % 6
         wanted = outcome(wide["lstm"], x, None, lengths)
-        monkeypatch.setattr(team, "SHARED", 1)
-        monkeypatch.setattr(team, "_parallel", lambda: None)
-        torch.set_num_threads(threads)
+        monkeypatch.setattr(threads, "SHARED", 1)
+        monkeypatch.setattr(threads, "_parallel", lambda: None)
+        torch.set_num_threads(count)
         assert_same_loops(outcome(wide["lstm"], x, None, lengths), wanted)
 
     def test_each_tile_is_in_one_share_and_shares_cost_about_the_same(self):
         def job(costs):
-            return team.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, (), (), None)
+            return threads.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, None)
 
         jobs = [job((100, 90, 40, 10, 5, 5)), job((100, 90, 40, 10, 5, 5))]
-        shares = team._shares(jobs, 2)
+        shares = threads._shares(jobs, 2)
         assert shares == [[(jobs[0], 0, 6)], [(jobs[1], 0, 6)]]
-        for threads in range(1, 9):
-            shares = team._shares(jobs, threads)
+        for count in range(1, 9):
+            shares = threads._shares(jobs, count)
             tiles = [(id(j), i) for share in shares for j, a, b in share for i in range(a, b)]
             assert tiles == [(id(j), i) for j in jobs for i in range(6)]
             costs = [sum(sum(j.tiles[a:b]) for j, a, b in share) for share in shares]
-            assert max(costs) <= sum(costs) / threads + 100
+            assert max(costs) <= sum(costs) / count + 100
 
     def test_a_row_has_the_same_bits_in_any_company_of_its_kind(self, wide):
         """Rows go four at a time; what is beside a row does not change it."""

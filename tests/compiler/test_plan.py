@@ -5,6 +5,7 @@ import torch
 
 from saiki import Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
+from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.plan import plan
 from saiki.compiler.trace import trace
 from saiki.compiler.watch import Watch
@@ -15,7 +16,7 @@ aten = torch.ops.aten
 
 def planned(cell):
     cell = cell.double()
-    return plan(trace(cell, Watch(cell), torch.float64))
+    return plan(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
 
 
 def stages(program):
@@ -23,8 +24,8 @@ def stages(program):
     return sum(bool(stage.products) for stage in program.stages)
 
 
-def weights(scheduler):
-    return [(a.inner, a.width) for a in scheduler.program.arrays if a.kind == "weight"]
+def weights(loop):
+    return [(a.inner, a.width) for a in loop.program.arrays if a.kind == "weight"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_the_product_of_x_is_done_for_all_steps_at_once(cell):
     p = planned(cell(9, 5))
     in_loop = {product.node for stage in p.training.program.stages for product in stage.products}
     hoisted = set()
-    stack = list(p.streams)
+    stack = list(p.partition.streams)
     while stack:
         node = stack.pop()
         hoisted.add(node)
@@ -72,7 +73,7 @@ def test_the_product_of_x_is_done_for_all_steps_at_once(cell):
 @pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
 def test_the_product_of_few_features_is_done_in_the_loop(cell):
     p = planned(cell(2, 5))
-    assert p.streams == (p.trace.x,)
+    assert p.partition.streams == (p.trace.x,)
     assert weights(p.inference)[0][0] == 2
     assert stages(p.inference.program) == 1
 
@@ -98,7 +99,7 @@ def test_no_gradient_of_a_weight_is_computed_in_the_loop(cell):
     assert len(matrices) == 2
     for gradient in matrices:
         assert gradient not in in_loop
-        assert gradient not in p.accumulated
+        assert gradient not in p.partition.summed
     for product in in_loop:
         assert product.meta["val"].shape[0] == p.trace.x.meta["val"].shape[0]  # rows, not features
     sizes = [array.width for array in p.backward.program.arrays if "sum" in array.name]
@@ -107,7 +108,10 @@ def test_no_gradient_of_a_weight_is_computed_in_the_loop(cell):
 
 def test_an_lstm_saves_its_gates_and_its_cell_and_no_more():
     p = planned(LSTM(9, 5))
-    saved = sum(int(node.meta["val"].shape[1]) for node in (*p.saved, *p.kept))
+    saved = sum(
+        int(node.meta["val"].shape[1])
+        for node in (*p.partition.step_residuals, *p.partition.hoisted_residuals)
+    )
     assert saved <= 4 * 5 + 3 * 5  # i, f, g, o; h; c before and tanh(c) after
 
 

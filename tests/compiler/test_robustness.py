@@ -33,7 +33,7 @@ from compiler.twins import (
 )
 from saiki import CompileError, InputError, Recurrent
 from saiki.cells import GRU, LSTM
-from saiki.compiler.cpu import memory
+from saiki.compiler.cpu import buffers
 
 EAGER = "running step by step:UserWarning"
 pytestmark = [*map(ignored, OF_PYTORCH)]
@@ -538,7 +538,7 @@ def _collects_at_each_object():
         gc.collect(0)
         gc.disable()
         room, other = (
-            memory.empty(memory.SMALLEST + 64 * n + 1, dtype=torch.uint8)
+            buffers.empty(buffers.SMALLEST + 64 * n + 1, dtype=torch.uint8)
             for n in (2 * i, 2 * i + 1)
         )
         cycle = [other]
@@ -555,8 +555,8 @@ def test_a_buffer_is_given_back_while_another_is():
 
 
 def _gives_back_under_the_lock():
-    room = memory.empty(memory.SMALLEST, dtype=torch.uint8)
-    with getattr(memory, "_lock", contextlib.nullcontext()):
+    room = buffers.empty(buffers.SMALLEST, dtype=torch.uint8)
+    with getattr(buffers, "_lock", contextlib.nullcontext()):
         del room
 
 

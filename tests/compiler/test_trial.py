@@ -16,7 +16,7 @@ from compiler.twins import assert_right, results, step_by_step
 from saiki import Cell, CompileError, Recurrent
 from saiki.cells import LSTM
 from saiki.compiler import kernels, trial
-from saiki.compiler.cpu import emit
+from saiki.compiler.cpu import values
 
 
 class Leaky(Cell):
@@ -32,7 +32,7 @@ def wrong_forward(monkeypatch):
     monkeypatch.setattr(
         kernels, "_STEPS", WeakValueDictionary()
     )  # right ones, and wrong ones after
-    monkeypatch.setitem(emit._ARITHMETIC, "sub", lambda b, x, y: b.fadd(x, y))
+    monkeypatch.setitem(values.ARITHMETIC, "sub", lambda b, x, y: b.fadd(x, y))
 
 
 def same(a, b):
@@ -248,7 +248,7 @@ class TestInPlaceOfTheKernel:
     @pytest.mark.parametrize("packed", [False, True])
     def test_layers_in_the_place_of_torchs(self, monkeypatch, packed):
         """Whose weights are no parameters of the cell."""
-        monkeypatch.setitem(emit._ARITHMETIC, "mul", lambda b, x, y: b.fadd(x, y))
+        monkeypatch.setitem(values.ARITHMETIC, "mul", lambda b, x, y: b.fadd(x, y))
         layer = saiki.nn.LSTM(3, 4, bidirectional=True).double()
         theirs = nn.LSTM(3, 4, bidirectional=True).double()
         theirs.load_state_dict(layer.state_dict())

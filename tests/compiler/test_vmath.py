@@ -12,7 +12,7 @@ import pytest
 from llvmlite import binding
 
 from compiler import kernels
-from saiki.compiler.cpu import vmath
+from saiki.compiler.cpu import coefficients, vmath
 
 mpmath = pytest.importorskip("mpmath")  # comes with sympy, on which torch depends
 mp, mpf = mpmath.mp, mpmath.mpf
@@ -278,4 +278,4 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
         tool.print_tables()
     finally:
         del sys.modules[path.stem]
-    assert capsys.readouterr().out in Path(vmath.__file__).read_text()
+    assert capsys.readouterr().out in Path(coefficients.__file__).read_text()

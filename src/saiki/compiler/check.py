@@ -12,21 +12,19 @@ from typing import Any
 import torch
 from torch import fx
 
-from saiki.compiler.program import (
+from saiki.compiler.nodes import (
     CONSTANTS,
     POINTWISE,
     RESHAPES,
-    Array,
-    Grid,
-    Loop,
-    Product,
-    Scheduler,
-    Value,
     is_cat,
+    is_row,
     is_slice,
+    label,
     sliced,
+    width,
 )
-from saiki.compiler.trace import is_row, label, width
+from saiki.compiler.program import Array, Grid, Loop, Product, Value
+from saiki.compiler.schedule import Scheduler
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -55,13 +53,13 @@ class _Checker:
         self.dtype = scheduler.dtype
         self.contents: dict[Array, list[Run]] = {array: [] for array in self.program.arrays}
         self.sums: dict[Node, tuple[Array, ...]] = scheduler.inputs
-        self.weights = {array: node for node, array in scheduler.outside.items()}
+        self.weights = {array: node for node, array in self.program.parameters.items()}
 
     def run(self) -> None:
         for node, arrays in self.scheduler.inputs.items():
             for array in arrays if len(arrays) == 1 else ():
                 self._write(array, 0, node, width(node))
-        for node, array in self.scheduler.outside.items():
+        for node, array in self.program.parameters.items():
             if node in self.scheduler.of_rows:
                 raise self._error(node, "differs from row to row and is read as a parameter")
             size = node.meta["val"].numel()
@@ -168,7 +166,7 @@ class _Checker:
 
     def _read(self, node: Node, value: Value, start: int, count: int) -> None:
         if not is_row(node):  # a parameter, which lies in an array of its own
-            if self.scheduler.outside.get(node) is not value.arrays[0]:
+            if self.program.parameters.get(node) is not value.arrays[0]:
                 raise self._error(node, "is read from the array of another parameter")
             if start + count > value.arrays[0].width:
                 raise self._error(node, "is read beyond its features")

@@ -18,7 +18,7 @@ import saiki
 from saiki import eager
 from saiki.compiler import trial
 from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.layer import CompiledCell, Kind
+from saiki.compiler.compiled import CompiledCell, LoopKind
 from saiki.compiler.loops import Path, backward, compiled_cell, forward
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
@@ -104,7 +104,7 @@ def guarded_forward(
 
     outputs, ends = in_clean_room(work)
     total = len(Path(x, lengths, time_first).rows(x))
-    widths = [n for p in parts for n in p.cell.step.left_widths(p.memory)] if training else []
+    widths = [n for p in parts for n in p.cell.step.residual_widths(p.memory)] if training else []
     saved = [x.new_full((total, n), torch.nan) for n in widths]
     return [torch.cat(outputs, -1), *ends, *saved]
 
@@ -186,7 +186,9 @@ def _has_changed(part: _Part, training: bool) -> bool:
         f"{type(cell.cell).__name__} has changed since a graph was made that calls its compiled "
         "loop; make the graph again, after torch.compile by torch.compiler.reset()"
     )
-    if list(watch.places) != list(cell.watch.places) or (training and cell.step.left == 0):
+    if list(watch.places) != list(cell.watch.places) or (
+        training and cell.step.residuals.count == 0
+    ):
         raise CompileError(message)
     warnings.warn(f"running step by step: {message}", stacklevel=2)
     return True
@@ -202,11 +204,11 @@ def _prove(
 ) -> None:
     """Compare a kernel with the eager loop, the first time it is to run."""
     cell = part.cell
-    kind: Kind = "backward" if backwards else "training" if training else "inference"
+    kind: LoopKind = "backward" if backwards else "training" if training else "inference"
     if kind in cell.proved or cell.is_refused:
         return
     try:
-        cell.step.loop(kind).compiled  # noqa: B018
+        cell.step.loops[kind].compile()
     except Exception as error:
         cell.refuse(f"{type(cell.cell).__name__} cannot be compiled: {error}")
         return

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from saiki.cell import Cell
+from saiki.compiler.backend import Backend
 from saiki.compiler.clean_room import in_clean_room, is_inside
-from saiki.compiler.layer import CompiledCell, CompiledStep
+from saiki.compiler.compiled import CompiledCell, CompiledStep
+from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.loops import register
 from saiki.compiler.watch import Place, Watch, all_hooks
 from saiki.errors import CompileError, TraceError
@@ -26,32 +28,40 @@ from saiki.torch_internals import (
     is_written,
 )
 
+BACKENDS: dict[str, Backend] = {"cpu": CPU()}
+"""What serves tensors, by the type of their device."""
 KEPT = 8
 """Compiled forms of a cell in one type."""
 OFTEN = 5
-"""Times that a cell is compiled for changes of the same values before that is told."""
+"""Times that a cell is compiled for changes of the same values before a warning says so."""
 RECENT = 8
 """Compiled steps that stay though no layer holds them, for the next one of the same kind."""
 _LOCK = threading.RLock()
 _recent: deque[CompiledStep] = deque(maxlen=RECENT)
 _STEPS: WeakValueDictionary[tuple[Any, ...], CompiledStep] = WeakValueDictionary()
-"""By all that a step depends on, and the type of numbers."""
+"""By backend, type of numbers and all that a step depends on."""
 
 
-def _step(cell: Cell, watch: Watch, dtype: torch.dtype) -> CompiledStep:
+TensorKind = tuple[torch.dtype, str]
+"""The type of numbers, and of the device that they lie on."""
+
+
+def _step(cell: Cell, watch: Watch, kind: TensorKind) -> CompiledStep:
     """The compiled loop over the step of ``cell``: that of another cell where nothing that a step
     reads tells them apart."""
-    key = dtype, watch.fingerprint
+    dtype, device = kind
+    backend = BACKENDS[device]
+    key = backend, dtype, watch.fingerprint
     found = _STEPS.get(key)
     if found is None:
-        found = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype))
+        found = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype, backend))
         _recent.append(found)
     return found
 
 
 @dataclass
 class Known:
-    """A compiled cell and its number for :func:`saiki.compiler.op.scan`, or why there is none."""
+    """A compiled cell and its number for the operators, or why there is none."""
 
     watch: Watch | None
     """What it depends on; None where that cannot be watched."""
@@ -84,7 +94,7 @@ class Known:
 
 @dataclass
 class Kernels:
-    """The compiled forms of one cell, some for each floating-point type.
+    """The compiled forms of one cell, some for each floating-point type and device.
 
     Args:
         is_strict: whether a kernel that proves wrong is an error rather than a warning.
@@ -92,24 +102,25 @@ class Kernels:
 
     cell: Cell
     is_strict: bool = False
-    known: dict[torch.dtype, tuple[Known, ...]] = field(default_factory=dict)
+    known: dict[TensorKind, tuple[Known, ...]] = field(default_factory=dict)
     """The last one first. Those before may come again, as after ``eval()`` and ``train()``, and
     a backward pass may still need them."""
     changes: dict[str, int] = field(default_factory=dict)
     """For which values the cell was compiled again, and how often."""
 
-    def find(self, dtype: torch.dtype) -> Known:
+    def find(self, dtype: torch.dtype, device: str = "cpu") -> Known:
         """What is known of the cell as it now is; compiled if need be."""
-        known = self.known.get(dtype, ())
+        kind = dtype, device
+        known = self.known.get(kind, ())
         if known and known[0].holds():
             found = known[0]
         else:
             with _LOCK:
-                found = self._search(dtype)
+                found = self._search(kind)
         return found
 
-    def _search(self, dtype: torch.dtype) -> Known:
-        known = self.known.get(dtype, ())
+    def _search(self, kind: TensorKind) -> Known:
+        known = self.known.get(kind, ())
         failed = next((k for k in known[:1] if k.why_not and k.again == 0 < k.wait - 1), None)
         try:
             watch = Watch(self.cell)
@@ -118,22 +129,22 @@ class Kernels:
         else:
             same = (k for k in known if k.watch and k.watch.fingerprint == watch.fingerprint)
             found = next((k for k in same if k is not failed), None) or self._compile(
-                watch, dtype, failed
+                watch, kind, failed
             )
             found.watch = watch
             if found.compiled is not None:
                 found.compiled.watch = watch
                 found.inputs = [watch.places[name] for name in found.compiled.step.names]
         others = (k for k in known if k is not found and k is not failed)
-        self.known[dtype] = (found, *itertools.islice(others, KEPT - 1))
+        self.known[kind] = (found, *itertools.islice(others, KEPT - 1))
         return found
 
-    def _compile(self, watch: Watch, dtype: torch.dtype, failed: Known | None) -> Known:
+    def _compile(self, watch: Watch, kind: TensorKind, failed: Known | None) -> Known:
         if failed is None:
-            self._tell_changes(watch, dtype)
+            self._warn_of_changes(watch, kind)
         put_back = watch.remember()
         try:
-            step = _step(self.cell, watch, dtype)
+            step = _step(self.cell, watch, kind)
         except Exception as error:
             wait = 2 * failed.wait if failed is not None else 2
             if not isinstance(error, CompileError):
@@ -151,9 +162,9 @@ class Kernels:
         register(compiled)
         return Known(watch, compiled)
 
-    def _tell_changes(self, watch: Watch, dtype: torch.dtype) -> None:
+    def _warn_of_changes(self, watch: Watch, kind: TensorKind) -> None:
         """Say so once where the same values make the cell compile again and again."""
-        known = self.known.get(dtype, ())
+        known = self.known.get(kind, ())
         if not known or known[0].watch is None:
             return
         changed = sorted(
@@ -171,10 +182,12 @@ class Kernels:
 
     def obstacle(self, x: Tensor) -> str:
         """Why no kernel can serve this input, whatever the cell computes; empty if one can."""
-        if x.device.type != "cpu":
+        backend = BACKENDS.get(x.device.type)
+        if backend is None:
             return f"there is no kernel for {x.device.type} tensors"
-        if x.dtype not in (torch.float32, torch.float64):
-            return f"there is no kernel for {x.dtype}"
+        why = backend.obstacle(x)
+        if why:
+            return why
         if is_transformed():
             return "transforms of torch.func and forward derivatives need the eager loop"
         if is_written():
@@ -187,9 +200,9 @@ class Kernels:
             return "a mode sees every operation, which only the eager loop makes"
         return ""
 
-    def hooked(self, dtype: torch.dtype) -> str:
+    def hooked(self, kind: TensorKind) -> str:
         """Why hooks keep a kernel from serving; empty if there are none."""
-        known = self.known.get(dtype, ())
+        known = self.known.get(kind, ())
         watch = known[0].watch if known else None
         hooks = watch.hooks if watch is not None else all_hooks(self.cell)
         if any(hooks) or has_global_hooks():

@@ -10,9 +10,8 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
-from saiki.compiler.cpu.loop import Walk
-from saiki.compiler.cpu.team import run
-from saiki.compiler.layer import CompiledCell
+from saiki.compiler.backend import Place, Walk
+from saiki.compiler.compiled import CompiledCell
 from saiki.errors import CompileError
 
 _CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()
@@ -133,23 +132,25 @@ def forward(
     outputs, column = y.flatten(0, -2), 0
     given, weights = iter(map(path.sorted, states)), iter(parameters)
     read = iter(map(path.sorted, memory or ()))
-    jobs, ends, saved = [], [], []
+    loops = []
     for step, back in zip(steps, reverse, strict=True):
-        job, its_ends, its_saved = step.forward(
+        loop = step.forward(
             rows,
-            (outputs, column),
+            Place(outputs, column),
             list(islice(given, step.states)),
             list(islice(weights, len(step.names))),
             list(islice(read, len(step.memory))),
             path.walk.backwards if back else path.walk,
             training,
         )
-        jobs.append(job)
-        ends += its_ends
-        saved += its_saved
+        loops.append(loop)
         column += step.output_size
-    run(jobs)
-    return [y if path.index is None else path.padded(y), *map(path.unsorted, ends), *saved]
+    steps[0].backend.run([loop.job for loop in loops])
+    return [
+        y if path.index is None else path.padded(y),
+        *(path.unsorted(end) for loop in loops for end in loop.states),
+        *(tensor for loop in loops for tensor in loop.residuals),
+    ]
 
 
 def backward(
@@ -159,7 +160,7 @@ def backward(
     states: Sequence[Tensor],
     parameters: Sequence[Tensor],
     lengths: Tensor | None,
-    saved: Sequence[Tensor],
+    residuals: Sequence[Tensor],
     keys: Sequence[int],
     reverse: Sequence[bool],
     time_first: bool,
@@ -176,39 +177,37 @@ def backward(
         d_outputs = d_outputs.contiguous()
     d_ends, weights = iter(map(path.sorted, d_states)), iter(parameters)
     memory = memory or ()
-    read, left = iter(map(path.sorted, memory)), iter(saved)
+    read, left = iter(map(path.sorted, memory)), iter(residuals)
     first_memory = len(needs) - len(memory)
     needed, needed_memory = iter(needs[1:first_memory]), iter(needs[first_memory:])
-    jobs, starts, finishes = [], [], []
+    loops = []
     for step, back in zip(steps, reverse, strict=True):
         count, reads = len(step.names), len(step.memory)
-        job, its_starts, finish = step.gradients(
-            (d_outputs, column),
+        loop = step.backward(
+            Place(d_outputs, column),
             list(islice(d_ends, step.states)),
             rows,
             list(islice(weights, count)),
             list(islice(read, reads)),
-            list(islice(left, step.left)),
+            list(islice(left, step.residuals.count)),
             path.walk if back else path.walk.backwards,
             (needs[0], *islice(needed, count), *islice(needed_memory, reads)),
         )
-        jobs.append(job)
-        starts += its_starts
-        finishes.append(finish)
+        loops.append(loop)
         column += step.output_size
-    run(jobs)
+    steps[0].backend.run([loop.job for loop in loops])
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
     d_memory: list[Tensor | None] = []
-    for step, finish in zip(steps, finishes, strict=True):
-        its_d_x, *its_rest = finish()
+    for step, loop in zip(steps, loops, strict=True):
+        its_d_x, *its_rest = loop.gradients()
         d_x = its_d_x if d_x is None or its_d_x is None else d_x + its_d_x
         d_parameters += its_rest[: len(step.names)]
         d_memory += its_rest[len(step.names) :]
     empty = x.new_empty(0)
     return [
         empty if d_x is None else path.padded(d_x),
-        *map(path.unsorted, starts),
+        *(path.unsorted(start) for loop in loops for start in loop.d_states),
         *(empty if d is None else d for d in d_parameters),
         *(empty if d is None else path.unsorted(d) for d in d_memory),
     ]

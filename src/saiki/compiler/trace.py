@@ -5,16 +5,13 @@ so that no derivative is written by hand anywhere, and everything is decomposed 
 """
 
 import linecache
-import math
-import operator
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
 from types import FrameType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
@@ -23,121 +20,25 @@ from torch.fx import traceback as fx_traceback
 from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
+from saiki.compiler.nodes import FIRST, SECOND, Sizes, aten, core, name_of, unsupported, where
+from saiki.compiler.rewrites import (
+    decompositions,
+    lift,
+    simplify,
+    split_addmm,
+    split_norms,
+    without_detach,
+)
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError, SaikiError, TraceError
 from saiki.torch_internals import (
     FakeTensor,
     FakeTensorMode,
-    core_aten_decompositions,
     forget,
-    get_decompositions,
     make_fx,
     tree_leaves,
 )
 from saiki.twin import Twin, like
-
-aten = torch.ops.aten
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What stands for sizes that differ from call to call: primes that no other size equals."""
-
-    rows: int
-    """Of the batch."""
-    extents: tuple[int, ...]
-    """Of memory."""
-
-    def name(self, size: int) -> tuple[int, ...]:
-        """The size as a product of a number and powers of these."""
-        powers = []
-        for prime in (self.rows, *self.extents):
-            power = 0
-            while size and size % prime == 0:
-                size, power = size // prime, power + 1
-            powers.append(power)
-        return size, *powers
-
-
-FIRST = Sizes(1_000_003, (1_000_033, 1_000_037, 1_000_039, 1_000_081))
-SECOND = Sizes(720_720, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
-"""Others, which tell whether anything but sizes depends on them; where the first number of rows
-cannot be divided, this one can be by all numbers up to 16."""
-ROWS = FIRST.rows
-
-_DECOMPOSED = (
-    aten._softmax,
-    aten._log_softmax,
-    aten.gelu,
-    aten.elu,
-    aten.leaky_relu,
-    aten.hardtanh,
-)
-"""Operations of the core set that PyTorch can decompose further."""
-
-
-def _mean(x: Tensor, dim: list[int], keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    count = math.prod(x.shape[d] for d in dim) if dim else x.numel()
-    return x.sum(dim, keepdim) / count
-
-
-def _variance(x: Tensor, dim: list[int], correction: Any = None, keepdim: bool = False) -> Tensor:
-    count = math.prod(x.shape[d] for d in dim)
-    deviation = x - x.sum(dim, True) / count
-    return (deviation * deviation).sum(dim, keepdim) / (
-        count - (1 if correction is None else correction)
-    )
-
-
-def _layer_norm(
-    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    dims = list(range(x.ndim - len(shape), x.ndim))
-    mean = _mean(x, dims, True)
-    deviation = x - mean
-    scale = torch.rsqrt(_mean(deviation * deviation, dims, True) + eps)
-    y = deviation * scale
-    if weight is not None:
-        y = y * weight
-    return (y if bias is None else y + bias), mean, scale
-
-
-def _slice_scatter(
-    x: Tensor,
-    part: Tensor,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> Tensor:
-    size = x.shape[dim]
-    first, last, _ = slice(start, None if end is None or end >= size else end).indices(size)
-    if step != 1:
-        return NotImplemented
-    before, after = x.narrow(dim, 0, first), x.narrow(dim, last, size - last)
-    return torch.cat([t for t in (before, part, after) if t.shape[dim]], dim)
-
-
-def _vector_norm(
-    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Tensor:
-    if ord != 2 or dtype is not None:
-        return NotImplemented
-    dims = list(range(x.ndim)) if dim is None else dim
-    return torch.sqrt((x * x).sum(dims, keepdim))
-
-
-_DECOMPOSITIONS = {
-    aten.linalg_vector_norm.default: _vector_norm,
-    aten.slice_scatter.default: _slice_scatter,
-    aten.mean.dim: _mean,
-    aten.var.correction: _variance,
-    aten.native_layer_norm.default: _layer_norm,
-    aten.mish.default: lambda x: x * torch.tanh(torch.nn.functional.softplus(x)),
-    aten.select.int: lambda x, dim, i: x.narrow(dim, i % x.shape[dim], 1).squeeze(dim),
-    aten.silu.default: lambda x: x * torch.sigmoid(x),
-}
-"""Those that PyTorch keeps whole, or decomposes into something less plain."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +50,8 @@ class Trace:
 
     graph: fx.Graph
     dtype: torch.dtype
+    inline_below: int
+    """Features of x below which its products stay in the loop."""
     x: fx.Node
     states: tuple[fx.Node, ...]
     parameters: dict[str, fx.Node]
@@ -180,11 +83,14 @@ class Trace:
         return str(self.graph)
 
 
-def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
+def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Trace:
     """The graph of ``cell`` for inputs of that type.
 
     It is traced twice, with other sizes of batch and memory; what comes out must differ in sizes
     alone.
+
+    Args:
+        inline_below: of :class:`saiki.compiler.backend.Backend`.
 
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
@@ -212,10 +118,10 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
         ) from error
     forget(found.recorded, found.module, other.recorded)
     graph, nodes = found.module.graph, found.inputs
-    _simplify(graph)
+    simplify(graph)
     states, memory = nodes.states, list(nodes.memory.values())
-    _split_norms(graph, [*states, *memory])
-    _split_addmm(graph, [*states, *memory])
+    split_norms(graph, [*states, *memory], inline_below)
+    split_addmm(graph, [*states, *memory], inline_below)
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, len(states))
     k, m = 1 + len(states), 1 + len(states) + len(memory)
@@ -228,6 +134,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
     return Trace(
         graph=graph,
         dtype=dtype,
+        inline_below=inline_below,
         x=nodes.x,
         states=tuple(states),
         memory=nodes.memory,
@@ -295,8 +202,8 @@ class _Capture:
         with fx_traceback.preserve_node_meta():
             self.recorded = make_fx(lambda *a: self._joint(*a), **_FAKE)(*self.arguments)
         _refuse_chance(cell, self.recorded.graph)
-        _without_detach(self.recorded.graph)
-        self.found = _lift(self.recorded)
+        without_detach(self.recorded.graph)
+        self.found = lift(self.recorded)
         """Tensors that the step found elsewhere, the last inputs of the record."""
 
     def _arguments(self, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -323,7 +230,7 @@ class _Capture:
 
         functional = functionalize(replay, remove="mutations")
         with fx_traceback.preserve_node_meta():
-            self.module = make_fx(functional, decomposition_table=_table(), **_FAKE)(*flat)
+            self.module = make_fx(functional, decomposition_table=decompositions(), **_FAKE)(*flat)
         self._name_inputs()
         _refuse_mutation(self.cell, self.module.graph)
 
@@ -406,45 +313,13 @@ class _Capture:
 _FAKE: Any = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
 
 
-@cache
-def _table(norms: bool = False) -> dict[Any, Any]:
-    """How operations are decomposed; layer normalisations, too, if ``norms``."""
-    table = {**core_aten_decompositions(), **get_decompositions(_DECOMPOSED), **_DECOMPOSITIONS}
-    return {op: how for op, how in table.items() if norms or op not in _WHOLE}
-
-
-def _lift(module: fx.GraphModule) -> list[Tensor]:
-    """Make placeholders of the tensors that a graph holds; which those are."""
-    found: dict[int, tuple[fx.Node, Tensor]] = {}
-    graph = module.graph
-    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
-    for node in list(graph.nodes):
-        if node.op != "get_attr":
-            continue
-        tensor = getattr(module, str(node.target))
-        if id(tensor) not in found:
-            with graph.inserting_after(last):
-                last = graph.placeholder(f"constant_{len(found)}")
-            found[id(tensor)] = last, tensor
-        node.replace_all_uses_with(found[id(tensor)][0])
-        graph.erase_node(node)
-    return [tensor for _, tensor in found.values()]
-
-
-def _without_detach(graph: fx.Graph) -> None:
-    """In the record autograd has done its work, and what it was kept from seeing is the same."""
-    for node in list(graph.nodes):
-        if node.target is aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-
-
 def _refuse_chance(cell: Cell, graph: fx.Graph) -> None:
     for node in graph.nodes:
         tags = getattr(node.target, "tags", ())
         if torch.Tag.nondeterministic_seeded in tags:
+            name, place = name_of(node), where(node)
             raise CompileError(
-                f"{_name(node)} draws random numbers in step of {type(cell).__name__}{where(node)}"
+                f"{name} draws random numbers in step of {type(cell).__name__}{place}"
             )
 
 
@@ -506,155 +381,11 @@ def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:
     return dict(zip(names, sizes.extents, strict=False))
 
 
-def core(shape: Sequence[int]) -> tuple[int, ...]:
-    """A shape without its sizes of 1, unless there are no others."""
-    return tuple(size for size in shape if size != 1) or (1,)
-
-
-def is_extent(size: Any) -> bool:
-    """Whether the number stands for a size of memory that may be another in each call."""
-    return size in FIRST.extents
-
-
-_WHOLE = (aten.native_layer_norm.default,)
-"""Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
-
-
-def _split_norms(graph: fx.Graph, states: list[fx.Node]) -> None:
-    """Inside the loop a layer normalisation is made of plain operations."""
-    of_state = set(states)
-    for node in list(graph.nodes):
-        inside = is_narrow(node) or any(source in of_state for source in node.all_input_nodes)
-        if not inside:
-            continue
-        of_state.add(node)
-        if node.target not in _WHOLE:
-            continue
-        inputs, norm = node.all_input_nodes, cast(Any, node.target)
-
-        def whole(
-            *values: Tensor, node: fx.Node = node, inputs: Any = inputs, norm: Any = norm
-        ) -> Any:
-            known = dict(zip(inputs, values, strict=True))
-            return norm(*fx.node.map_arg(node.args, known.__getitem__))
-
-        values = (n.meta["val"] for n in inputs)
-        parts = make_fx(whole, decomposition_table=_table(norms=True))(*values).graph
-        copies: dict[fx.Node, Any] = {}
-        given = iter(inputs)
-        with graph.inserting_before(node):
-            for part in parts.nodes:
-                if part.op == "placeholder":
-                    copies[part] = next(given)
-                elif part.op == "call_function":
-                    copies[part] = graph.node_copy(part, copies.__getitem__)
-                    copies[part].stack_trace = node.stack_trace
-                    if any(source in of_state for source in copies[part].all_input_nodes):
-                        of_state.add(copies[part])
-                else:
-                    results = part.args[0]
-        for user in list(node.users):
-            user.replace_all_uses_with(copies[results[user.args[1]]])
-            graph.erase_node(user)
-        graph.erase_node(node)
-
-
-def _split_addmm(graph: fx.Graph, states: list[fx.Node]) -> None:
-    """Inside the recursion a product and the bias added to it are two things."""
-    of_state = set(states)
-    for node in list(graph.nodes):
-        if any(source in of_state for source in node.all_input_nodes):
-            of_state.add(node)
-        elif not is_narrow(node):
-            continue
-        if node.target is aten.addmm.default:
-            bias, left, right = node.args
-            with graph.inserting_before(node):
-                product = total = graph.call_function(aten.mm.default, (left, right))
-                if "alpha" in node.kwargs:
-                    total = graph.call_function(aten.mul.Tensor, (product, node.kwargs["alpha"]))
-                if "beta" in node.kwargs:
-                    scale, meta = node.kwargs["beta"], bias.meta
-                    bias = graph.call_function(aten.mul.Tensor, (bias, scale))
-                    bias.meta = {"val": meta["val"]}
-                scaled, total = total, graph.call_function(aten.add.Tensor, (total, bias))
-            for new in (product, scaled, total):
-                new.meta = dict(node.meta)
-                new.stack_trace = node.stack_trace
-                if node in of_state:
-                    of_state.add(new)
-            node.replace_all_uses_with(total)
-            graph.erase_node(node)
-
-
-NARROW = 8
-"""Features of x up to which a loop multiplies by weights rather than read what is made of them."""
-
-
-def is_narrow(node: fx.Node) -> bool:
-    """Whether it takes longer to write a product with x for all steps, and to read it in the loop,
-    than to do it there."""
-    if node.target not in (aten.mm.default, aten.addmm.default):
-        return False
-    left, right = node.args[-2:]
-    return left.op == "placeholder" and not is_row(right) and 0 < width(left) <= NARROW
-
-
 def _unflatten(output: Any, states: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     flat = tuple(
         tree_leaves(output, is_leaf=lambda leaf: leaf is None or isinstance(leaf, fx.Node))
     )
     return flat[:states], flat[states:]
-
-
-def width(node: fx.Node) -> int:
-    """Features of a row tensor ``(rows, width)``, ``(rows, 1)`` or ``(rows,)``."""
-    shape = node.meta["val"].shape
-    return int(shape[1]) if len(shape) == 2 else 1
-
-
-def label(node: fx.Node) -> str:
-    """What a person calls the value: the name of a state or parameter, or how it comes from it."""
-    known = node.meta.get("label")
-    if known is not None:
-        return str(known)
-    if node.target is aten.permute.default:
-        return f"{label(node.args[0])}ᵀ"
-    return node.name
-
-
-def is_row(node: fx.Node) -> bool:
-    """Whether the value has one entry, or one vector, for each row of the batch."""
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.ndim >= 1 and value.shape[0] == ROWS
-
-
-def is_value(node: fx.Node, dtype: torch.dtype) -> bool:
-    """Whether a loop of that type can read and write it: numbers of the type, or flags or their
-    count, in one vector for each row."""
-    value = node.meta.get("val")
-    if not is_row(node) or value.ndim > 2:
-        return False
-    return value.dtype in (dtype, torch.bool) or is_count(node)
-
-
-def is_count(node: fx.Node) -> bool:
-    """Whether it says how many flags of a row are set."""
-    return (
-        node.target is aten.sum.dim_IntList
-        and node.args[0].meta["val"].dtype == torch.bool
-        and node.meta["val"].dtype == torch.int64
-    )
-
-
-def is_grid(node: Any) -> bool:
-    """Whether the value has features over features for each row; see :mod:`saiki.compiler.grid`."""
-    return is_row(node) and node.meta["val"].ndim == 3
-
-
-def where(node: fx.Node) -> str:
-    """`` at file.py, line 12: the line`` of the step that made the node, where it is known."""
-    return node.stack_trace or ""
 
 
 _READS = {
@@ -697,61 +428,3 @@ def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:
         if frame.name == "step":
             return f" at {frame.filename}, line {frame.lineno}: {frame.line}"
     return ""
-
-
-def unsupported(node: fx.Node, why: str) -> CompileError:
-    """What to raise at an operation that cannot be compiled."""
-    maker = node.args[0] if node.target is operator.getitem else node
-    if maker.op == "placeholder":
-        return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
-    name = str(maker.target).removeprefix("aten.").split(".")[0]
-    return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")
-
-
-def _name(node: fx.Node) -> str:
-    packet = getattr(node.target, "overloadpacket", node.target)
-    return str(getattr(packet, "__name__", packet))
-
-
-_SAME = {
-    aten.alias.default,
-    aten.detach.default,
-    aten.clone.default,
-    aten.lift_fresh_copy.default,
-    aten.contiguous.default,
-}
-
-
-def _simplify(graph: fx.Graph) -> None:
-    """Drop copies and views that change nothing, compute equal things once, drop the unused."""
-    seen: dict[Any, fx.Node] = {}
-    for node in list(graph.nodes):
-        if node.op != "call_function":
-            continue
-        value = node.meta.get("val")
-        first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-        same = node.target in _SAME or (
-            node.target
-            in (aten.view.default, aten.expand.default, aten._to_copy.default, aten.squeeze.dims)
-            and first is not None
-            and isinstance(value, Tensor)
-            and first.meta["val"].shape == value.shape
-            and first.meta["val"].dtype == value.dtype
-        )
-        if node.target is aten.permute.default and first is not None:
-            inner = first
-            if inner.target is aten.permute.default and list(node.args[1]) == list(inner.args[1]):
-                node.replace_all_uses_with(inner.args[0])  # two transpositions of a matrix
-                graph.erase_node(node)
-                continue
-        if same and first is not None:
-            node.replace_all_uses_with(first)
-            graph.erase_node(node)
-            continue
-        key = (node.target, repr(node.args), repr(sorted(node.kwargs.items())))
-        if key in seen:
-            node.replace_all_uses_with(seen[key])
-            graph.erase_node(node)
-        else:
-            seen[key] = node
-    graph.eliminate_dead_code()

@@ -9,8 +9,8 @@ from torch import Tensor, fx, nn
 from torch.fx.graph import CodeGen
 
 from saiki import processes
-from saiki.compiler.bound import bind
-from saiki.compiler.op import DIRECT
+from saiki.compiler.operators import DIRECT
+from saiki.compiler.replay import replayable
 from saiki.experiment import Experiment, Measures
 from saiki.torch_internals import make_fx, swapped
 
@@ -149,7 +149,7 @@ def _simplify(recorded: fx.GraphModule, *arguments: Tensor) -> None:
         if node.target in DIRECT:
             names = (argument.name for argument in node.target._schema.arguments)
             given = dict(zip(names, node.args, strict=False))  # without those left as they are
-            node.target = bind(node.target, given["keys"], given["lengths"])
+            node.target = replayable(node.target, given["keys"], given["lengths"])
         source: Any = node.args[0] if node.args else None
         if node.target is aten.t.default and source.target is aten.t.default:
             source = source.args[0]

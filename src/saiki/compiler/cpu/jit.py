@@ -7,12 +7,9 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from llvmlite import binding
-
-from saiki.compiler.cpu.emit import Machine
 
 _LOCK = threading.RLock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -28,20 +25,6 @@ PASSES = (
 """What the code is simplified by before instructions are chosen. Loops and vectors are written out
 as they shall be, so that the default pipeline of ``-O3`` makes no faster code; it takes twice the
 time, and llvmlite never frees a third of a MiB of each of its runs."""
-
-
-@cache
-def machine() -> Machine:
-    """What this processor has: AVX-512, AVX2, NEON or SSE."""
-    features = binding.get_host_cpu_features()
-    triple = binding.get_process_triple()
-    if features.get("avx512f"):
-        return Machine("AVX-512", 64, 32, "mxcsr")
-    if features.get("avx2"):
-        return Machine("AVX2", 32, 16, "mxcsr")
-    if triple.startswith(("aarch64", "arm64")):
-        return Machine("NEON", 16, 32, "fpcr")
-    return Machine("vectors of 16 bytes", 16, 16, "mxcsr")
 
 
 @dataclass(frozen=True)

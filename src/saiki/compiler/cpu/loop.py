@@ -9,79 +9,37 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from saiki.compiler.cpu.emit import emit, packing
-from saiki.compiler.cpu.jit import Compiled, compile_text, machine
-from saiki.compiler.cpu.team import Job
-from saiki.compiler.program import Array, Scheduler
+from saiki.compiler.backend import Place, Walk
+from saiki.compiler.cpu import threads
+from saiki.compiler.cpu.emit import emit
+from saiki.compiler.cpu.jit import Compiled, compile_text
+from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.product import packing
+from saiki.compiler.program import Array, Program
 
 
 @dataclass(frozen=True)
-class Walk:
-    """Which rows of the step arrays each time step reads and writes.
+class Layout:
+    """How temporaries lie side by side in a row of scratch; they fill whole vectors."""
 
-    At step s the rows below ``counts[s]`` take part, and row r lies at
-    ``offsets[s] + r · row_stride``. ``lengths`` holds the number of steps of each row, longest
-    first.
-    """
-
-    offsets: Tensor
-    counts: Tensor
-    row_stride: int
-    lengths: tuple[int, ...]
-
-    @cached_property
-    def backwards(self) -> "Walk":
-        """The same steps from the last to the first."""
-        return Walk(self.offsets.flip(0), self.counts.flip(0), self.row_stride, self.lengths)
-
-    @cached_property
-    def tiles(self) -> tuple[int, ...]:
-        """What each tile of rows costs. Rows are cut there only, so that each is computed in the
-        same way by any number of threads."""
-        return self.lengths[:: machine().tile[0]]
-
-    @cached_property
-    def arguments(self) -> tuple[int, int, int]:
-        """What a kernel takes: the addresses of offsets and counts, and the number of steps."""
-        return self.offsets.data_ptr(), self.counts.data_ptr(), len(self.offsets)
-
-    @property
-    def rows(self) -> int:
-        return len(self.lengths)
-
-    def by_row(self, steps: Tensor) -> Tensor:
-        """``(rows, time, features)`` of what lies in the order of the walk, 0 where a row has no
-        step; the order of time may be any."""
-        rows, time = self.rows, len(self.offsets)
-        if self.row_stride > 1:
-            return steps.view(rows, time, -1)
-        if len(steps) < rows * time:
-            real = torch.arange(time)[:, None] < torch.tensor(self.lengths)
-            whole = steps.new_zeros(rows * time, steps.shape[1])
-            whole[real.flatten()] = steps
-            steps = whole
-        return steps.view(time, rows, -1).transpose(0, 1)
-
-
-Place = tuple[Tensor, int]
-"""Rows whose last axis is contiguous, and the first of the columns meant."""
+    temporaries: tuple[tuple[int, int], ...]
+    """Of each the number in the program, and the byte where it begins."""
+    width: int
+    """Numbers in a row."""
+    cost: int
+    """Of a row at one step, in multiplications or so."""
 
 
 class CompiledLoop:
     """A program of the plan, compiled for one floating-point type when it first runs."""
 
-    def __init__(self, scheduler: Scheduler, dtype: torch.dtype) -> None:
-        self.program = scheduler.program
-        self.outside = list(scheduler.outside.values())
+    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+        self.program = program
         self.dtype = dtype
-        arrays = self.program.arrays
-        scratch = {f"t{i}" for i in range(1, scheduler.scratch + 1)}
-        self.temporaries = [i for i, a in enumerate(arrays) if a.name in scratch]
-        self.places = [arrays.index(a) for a in self.outside]
-        taken = {*self.temporaries, *self.places}
-        self.given = [i for i in range(len(arrays)) if i not in taken]
+        self.index = {array: i for i, array in enumerate(program.arrays)}
+        self.parameters = list(program.parameters.values())
         self.machine = machine()
-        self.table = ctypes.c_int64 * (2 * len(arrays) + len(self.program.extents))
+        self.table = ctypes.c_int64 * (2 * len(self.index) + len(program.extents))
 
     @cached_property
     def text(self) -> str:
@@ -92,67 +50,92 @@ class CompiledLoop:
     def compiled(self) -> Compiled:
         return compile_text(self.text)
 
-    def columns(self, sizes: Mapping[int, int]) -> list[int]:
-        """Where the temporaries begin in a row of scratch, in bytes; they fill whole vectors."""
-        whole = self.machine.vector_bytes
-        widths = (self.program.arrays[i].width for i in self.temporaries)
-        rooms = (sizes.get(width, width) * self.dtype.itemsize for width in widths)
-        return list(accumulate((-(-room // whole) * whole for room in rooms), initial=0))
+    def compile(self) -> None:
+        _ = self.compiled
 
-    def job(
+    @cached_property
+    def fixed(self) -> "Layout | None":
+        """The layout where no size of memory is part of it."""
+        return None if self.program.extents else self._layout({})
+
+    def layout(self, sizes: Mapping[int, int]) -> "Layout":
+        return self.fixed or self._layout(sizes)
+
+    def _layout(self, sizes: Mapping[int, int]) -> "Layout":
+        whole = self.machine.vector_bytes
+        widths = (array.width for array in self.program.temporaries)
+        rooms = (sizes.get(width, width) * self.dtype.itemsize for width in widths)
+        *columns, end = accumulate((-(-room // whole) * whole for room in rooms), initial=0)
+        places = (self.index[array] for array in self.program.temporaries)
+        temporaries = tuple(zip(places, columns, strict=True))
+        return Layout(temporaries, end // self.dtype.itemsize, self.program.cost(sizes))
+
+    def bind(
         self,
-        given: Sequence[Place],
-        outside: Sequence[Tensor],
+        rows: Mapping[Array, Place],
+        parameters: Sequence[Tensor],
         walk: Walk,
         sizes: Mapping[int, int],
-    ) -> Job:
-        """All that it takes to run over the steps of ``walk``.
-
-        Args:
-            given: of each array of rows, in the order of the program.
-            outside: values of the parameters that the loop reads.
-            sizes: of memory, by the numbers that stand for them.
-        """
-        size = self.dtype.itemsize
-        columns = self.columns(sizes)
-        room = columns[-1] // size
-        scratch = torch.empty(walk.rows, room, dtype=self.dtype)
-        count = len(self.program.arrays)
+    ) -> "Job":
+        """See :class:`saiki.compiler.backend.Loop`."""
+        size, count, index = self.dtype.itemsize, len(self.index), self.index
+        layout = self.layout(sizes)
+        scratch = torch.empty(walk.rows, layout.width, dtype=self.dtype)
         table = self.table()
-        for i, (tensor, column) in zip(self.given, given, strict=True):
+        for array, (tensor, column) in rows.items():
+            i = index[array]
             table[i] = tensor.data_ptr() + column * size
             table[count + i] = tensor.stride(0)
         start = scratch.data_ptr()
-        for i, at in zip(self.temporaries, columns, strict=False):
+        for i, at in layout.temporaries:
             table[i] = start + at
-            table[count + i] = room
+            table[count + i] = layout.width
         for i, extent in enumerate(self.program.extents, 2 * count):
             table[i] = sizes[extent]
-        ready = [self._ready(a, t) for a, t in zip(self.outside, outside, strict=True)]
-        for i, tensor in zip(self.places, ready, strict=True):
-            table[i] = tensor.data_ptr()
+        ready = []
+        for array, tensor in zip(self.parameters, parameters, strict=True):
+            ready.append(self.ready(array, tensor))
+            table[index[array]] = ready[-1].data_ptr()
         address = ctypes.addressof(table)
+        tile = self.machine.tile[0]
         return Job(
             self.compiled,
-            (address, address + 8 * count, *walk.arguments),
+            (
+                address,
+                address + 8 * count,
+                walk.offsets.data_ptr(),
+                walk.counts.data_ptr(),
+                len(walk.offsets),
+            ),
             walk.rows,
             walk.row_stride,
-            walk.tiles,
-            self.machine.tile[0],
-            self.program.cost(sizes),
-            given,
+            walk.lengths[::tile],
+            tile,
+            layout.cost,
+            (rows, scratch, walk, table),
+            self,
             ready,
-            (scratch, walk, table),
         )
 
-    def refill(self, job: Job, outside: Sequence[Tensor]) -> None:
-        """Give the parameters of a job other values."""
-        for array, buffer, tensor in zip(self.outside, job.outside, outside, strict=True):
-            same = buffer.shape == tensor.shape
-            buffer.copy_(tensor if same else self._ready(array, tensor))
-
-    def _ready(self, array: Array, tensor: Tensor) -> Tensor:
+    def ready(self, array: Array, tensor: Tensor) -> Tensor:
         """A parameter as the kernel reads it."""
         if tensor.dtype != self.dtype:
             tensor = tensor.to(self.dtype)
         return packing(tensor, self.machine) if array.kind == "weight" else tensor.contiguous()
+
+
+@dataclass(slots=True)
+class Job(threads.Job):
+    """A loop bound to arrays."""
+
+    loop: CompiledLoop
+    parameters: Sequence[Tensor]
+    """As the kernel reads them."""
+
+    def rebind(self, parameters: Sequence[Tensor]) -> None:
+        """See :class:`saiki.compiler.backend.Job`."""
+        for array, buffer, tensor in zip(
+            self.loop.parameters, self.parameters, parameters, strict=True
+        ):
+            same = buffer.shape == tensor.shape
+            buffer.copy_(tensor if same else self.loop.ready(array, tensor))

@@ -5,240 +5,37 @@ double, <N x float> or <N x double>.  It appends straight-line generic IR (no ta
 no fast-math flags) and returns the function's value; sin and cos also branch, and leave the
 builder in a new block.  Subnormals, infinities, NaNs and signed zeros are treated as in C's libm.
 Errors are the largest measured (test_vmath.py), rounded up, in units in the last place.
-
-The tables are printed by derive_coefficients.py.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from llvmlite import ir
+
+from saiki.compiler.cpu.coefficients import (
+    COS,
+    ERF,
+    ERF_LARGEST,
+    EXP_RANGE,
+    EXPM1,
+    EXPM1_LOWEST,
+    HALF_PI,
+    LN2,
+    LOG1P,
+    POW_EXP2,
+    POW_LN2,
+    POW_LOG,
+    POW_LOG2,
+    POW_TWELFTH,
+    REDUCIBLE,
+    SIN,
+    SQRT_HALF_BITS,
+    TANH_LARGEST,
+)
+from saiki.compiler.cpu.vector import Pair, Vector, declared
 
 __all__ = [
     "cos", "erf", "exp", "expm1", "log", "log1p", "pow", "rsqrt", "sigmoid", "sin", "sqrt", "tanh",
 ]  # fmt: skip
-
-# fmt: off
-LN2 = {32: (0.6931472, -1.9046542e-09), 64: (0.6931471805599453, 2.3190468138462996e-17)}
-HALF_PI = {
-    32: (1.5707964, -4.371139e-08, -1.7151245e-15),
-    64: (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33),
-}
-POW_LN2 = {64: (0.6931471805601177, -1.7239444525614835e-13)}
-POW_TWELFTH = {64: (0.08333333333333333, 4.625929269271485e-18)}
-# expm1(x) = x + x**2 P(x); error 2**-26.2 (32), 2**-61.7 (64)
-EXPM1 = {
-    32: (0.49999997, 0.16666543, 0.0416672, 0.008366579, 0.0013882527),
-    64: (0.5, 0.16666666666666677, 0.041666666666666505, 0.008333333333321608,
-        0.0013888888888962904, 0.0001984126988620641, 2.4801587171867506e-05,
-        2.7557244105686026e-06, 2.755740290825633e-07, 2.5109080877256167e-08,
-        2.0875339867207474e-09),
-}
-# log1p(x) = x - x**2 / 2 + x**3 P(x); error 2**-27.4 (32), 2**-56.6 (64)
-LOG1P = {
-    32: (0.3333333, -0.2500082, 0.20001225, -0.16623361, 0.14201784, -0.13160183, 0.12761386,
-        -0.076342426),
-    64: (0.3333333333333314, -0.24999999999987976, 0.2000000000006661, -0.16666666669825875,
-        0.14285714280094103, -0.124999996914432, 0.11111111147392602, -0.10000015206194231,
-        0.09090923934380586, -0.08332913544243198, 0.07691529774061064, -0.07149439427492454,
-        0.06684589546421131, -0.06196679438970607, 0.05668375758810431, -0.056777780551696765,
-        0.06503492334182161, -0.059817177249704534, 0.02615104422532552),
-}
-# -log(erfc(x)) = 1.125 x + x P(x); error 2**-27.9 (32), 2**-57.5 (64)
-ERF = {
-    32: (0.0033791717, 0.6366194, 0.10277783, -0.01915307, -0.00016038497, 0.0016670148,
-        -0.0006328289, 0.00011763876, -9.255951e-06),
-    64: (0.003379167095512568, 0.6366197723675836, 0.1027726033017887, -0.019128447005069025,
-        -0.00020919469485753748, 0.0016962063858538409, -0.0005901255534275887,
-        2.5878606142164038e-05, 6.449185606951415e-05, -2.9724036900807593e-05,
-        3.4072516630422446e-06, 2.8351565514511603e-06, -1.7415630181504081e-06,
-        3.363767595732072e-07, 1.3717435981473123e-07, -1.4175790111138335e-07,
-        6.573178637343106e-08, -2.0962084115979404e-08, 4.997556162152481e-09,
-        -9.081930661631767e-10, 1.2483654579686757e-10, -1.261051968362698e-11,
-        8.845222763618146e-13, -3.850369829887668e-14, 7.833867311494693e-16),
-}
-# sin(x) = x + x**3 P(x**2); error 2**-27.9 (32), 2**-57.7 (64)
-SIN = {
-    32: (-0.16666654, 0.008332113, -0.00019508747),
-    64: (-0.16666666666666627, 0.00833333333332094, -0.0001984126982861854, 2.755731327595554e-06,
-        -2.5050692468473076e-08, 1.589296147403235e-10),
-}
-# cos(x) = 1 - x**2 / 2 + x**4 P(x**2); error 2**-32.9 (32), 2**-63.7 (64)
-COS = {
-    32: (0.041666646, -0.0013887251, 2.4425692e-05),
-    64: (0.04166666666666658, -0.0013888888888871375, 2.4801587287783057e-05,
-        -2.755731386554179e-07, 2.0875657568508984e-09, -1.1356266309197339e-11),
-}
-# log2(1 + x) = x P(x), for float32 powers; error 2**-35.8 (64)
-POW_LOG2 = {
-    64: (1.4426950408687083, -0.7213475208686574, 0.48089836139402664, -0.36067367484460733,
-        0.28853729359629565, -0.24045316495882538, 0.20617535539740692, -0.18030060916046062,
-        0.15876985785155193, -0.1431564442436637, 0.14474814993142743, -0.14283916314475342,
-        0.07737063134838568),
-}
-# 2**x = P(x), for float32 powers; error 2**-29.0 (64)
-POW_EXP2 = {
-    64: (1.0000000005530882, 0.6931472057381712, 0.24022646892808713, 0.055503287743417486,
-        0.00961848878025632, 0.0013399932033602003, 0.00015345854823256162),
-}
-# 2 atanh(x / 2) = x + x**3 / 12 + x**5 P(x**2), for float64 powers; error 2**-73.5 (64)
-POW_LOG = {
-    64: (0.012499999999999994, 0.002232142857144154, 0.00043402777768594973, 8.877841246265309e-05,
-        1.87799764727248e-05, 4.069922842459508e-06, 8.907087955420263e-07, 2.2869185892737792e-07),
-}
-# fmt: on
-
-# The bits of sqrt(1/2), where the mantissas that logarithms see begin.
-SQRT_HALF_BITS = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}
-# Beyond these the reduction of sin and cos by HALF_PI is not exact enough, and libm takes over.
-REDUCIBLE = {32: 2.0**18, 64: 2.0**30}
-# Arguments past which exp underflows and overflows, and tanh and erf round to one.
-EXP_RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
-EXPM1_LOWEST = {32: -18.0, 64: -40.0}
-TANH_LARGEST = {32: 10.0, 64: 20.0}
-ERF_LARGEST = {32: 3.93, 64: 5.93}
-
-Operand: TypeAlias = (
-    "Vector | float"  # plain numbers stand for constants of the other operand's type
-)
-
-
-def operator(
-    on_floats: str, on_integers: str, *symbol: str
-) -> Callable[["Vector", Operand], "Vector"]:
-    """A method of Vector that appends the builder's instruction of that name."""
-
-    def method(self: "Vector", other: Operand) -> "Vector":
-        emit = getattr(self.builder, on_floats if self.is_float else on_integers)
-        return self.like(emit(*symbol, self.value, self.operand(other)))
-
-    return method
-
-
-class Vector:
-    """A value of the emitted program, under Python's operators.
-
-    Comparisons yield vectors of bits, to combine with & and | and to select by; of those with
-    NaNs only `differs` holds.  Integers are unsigned.
-    """
-
-    def __init__(self, builder: ir.IRBuilder, value: ir.Value) -> None:
-        self.builder = builder
-        self.value = value
-        self.lanes = value.type.count if isinstance(value.type, ir.VectorType) else None
-        self.element = value.type if self.lanes is None else value.type.element
-        self.is_float = not isinstance(self.element, ir.IntType)
-        self.bits = 32 if isinstance(self.element, ir.FloatType) else 64
-        self.mantissa = 23 if self.bits == 32 else 52
-        self.bias = 127 if self.bits == 32 else 1023
-
-    __add__ = __radd__ = operator("fadd", "add")
-    __sub__ = operator("fsub", "sub")
-    __mul__ = __rmul__ = operator("fmul", "mul")
-    __truediv__ = operator("fdiv", "udiv")
-    __and__ = operator("", "and_")
-    __or__ = operator("", "or_")
-    __xor__ = operator("", "xor")
-    __lshift__ = operator("", "shl")
-    __rshift__ = operator("", "lshr")
-    __lt__ = operator("fcmp_ordered", "icmp_unsigned", "<")
-    __gt__ = operator("fcmp_ordered", "icmp_unsigned", ">")
-    equals = operator("fcmp_ordered", "icmp_unsigned", "==")
-    differs = operator("fcmp_unordered", "icmp_unsigned", "!=")
-
-    def __rsub__(self, other: float) -> "Vector":
-        return self.constant(other) - self
-
-    def __rtruediv__(self, other: float) -> "Vector":
-        return self.constant(other) / self
-
-    def __neg__(self) -> "Vector":
-        return self.like(self.builder.fneg(self.value))
-
-    def __abs__(self) -> "Vector":
-        return self.intrinsic("fabs")
-
-    def like(self, value: ir.Value) -> "Vector":
-        return Vector(self.builder, value)
-
-    def constant(self, number: float) -> "Vector":
-        number = float(number) if self.is_float else int(number)
-        return self.like(ir.Constant(self.value.type, number))
-
-    def operand(self, other: Operand) -> ir.Value:
-        return other.value if isinstance(other, Vector) else self.constant(other).value
-
-    def of(self, element: ir.Type) -> ir.Type:
-        """The type with this number of lanes of the given element type."""
-        return element if self.lanes is None else ir.VectorType(element, self.lanes)
-
-    def as_bits(self) -> "Vector":
-        return self.like(self.builder.bitcast(self.value, self.of(ir.IntType(self.bits))))
-
-    def as_float(self, bits: "Vector") -> "Vector":
-        """The floating-point values, of this type, with the given bits."""
-        return self.like(self.builder.bitcast(bits.value, self.value.type))
-
-    def select(self, where_true: "Vector", where_false: Operand) -> "Vector":
-        other = where_true.operand(where_false)
-        return self.like(self.builder.select(self.value, where_true.value, other))
-
-    def intrinsic(self, name: str, *others: Operand) -> "Vector":
-        """Call an LLVM intrinsic whose operands and result are all of this type."""
-        suffix = f"f{self.bits}" if self.lanes is None else f"v{self.lanes}f{self.bits}"
-        operands = [self.value, *map(self.operand, others)]
-        signature = ir.FunctionType(self.value.type, [self.value.type] * len(operands))
-        function = declared(self.builder.module, f"llvm.{name}.{suffix}", signature)
-        return self.like(self.builder.call(function, operands))
-
-    def fma(self, factor: Operand, addend: Operand) -> "Vector":
-        """self * factor + addend, rounded once."""
-        return self.intrinsic("fma", factor, addend)
-
-    def clamped(self, smallest: float, largest: float) -> "Vector":
-        """The value limited to an interval; NaN where it is NaN."""
-        risen = (self < smallest).select(self.constant(smallest), self)
-        return (risen > largest).select(self.constant(largest), risen)
-
-    def polynomial(self, coefficients: Sequence[float]) -> "Vector":
-        """The polynomial with these coefficients, constant term first.
-
-        By Horner's rule, which long ones apply to their even and odd terms apart, for speed.
-        """
-        if len(coefficients) > 8:
-            square = self * self
-            odd, even = (square.polynomial(coefficients[start::2]) for start in (1, 0))
-            return odd.fma(self, even)
-        *rest, last = coefficients
-        result = self.constant(last)
-        for coefficient in reversed(rest):
-            result = result.fma(self, coefficient)
-        return result
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The unevaluated sum of two vectors, the second far smaller: twice the precision."""
-
-    high: Vector
-    low: Vector
-
-    def __add__(self, other: "Pair") -> "Pair":
-        """The sum, where self is larger than other or zero."""
-        high = self.high + other.high
-        return Pair(high, self.high - high + other.high + (self.low + other.low))
-
-    def __mul__(self, other: "Pair") -> "Pair":
-        high = self.high * other.high
-        cross = self.high.fma(other.low, self.low * other.high)
-        return Pair(high, self.high.fma(other.high, -high) + cross)
-
-
-def declared(module: ir.Module, name: str, signature: ir.FunctionType) -> ir.Function:
-    """The module's function of that name, declared at its first use."""
-    return module.globals.get(name) or ir.Function(module, signature, name)
 
 
 def reduced_exp(x: Vector, bias: int, tail: Vector | None = None) -> tuple[Vector, Vector, Vector]:

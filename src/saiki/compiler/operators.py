@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.guard import guarded_backward, guarded_forward
+from saiki.compiler.kernels import BACKENDS
 from saiki.compiler.loops import compiled_cell
 from saiki.torch_internals import is_batched, undisturbed
 
@@ -36,7 +37,7 @@ def _forward_shapes(
         else:
             total = math.prod(x.shape[:-1])
         read = iter(memory or ())
-        widths = (step.left_widths(list(islice(read, len(step.memory)))) for step in steps)
+        widths = (step.residual_widths(list(islice(read, len(step.memory)))) for step in steps)
         saved = [x.new_empty(total, n) for its in widths for n in its]
     y = x.new_empty(*x.shape[:-1], sum(step.output_size for step in steps))
     return [y, *(torch.empty_like(s) for s in states), *saved]
@@ -93,7 +94,8 @@ for _name, _schema, _kernel, _shapes in (
     ),
 ):
     _LIBRARY.define(_name + _schema)
-    _LIBRARY.impl(_name, undisturbed(_kernel), "CPU")
+    for _device in BACKENDS:
+        _LIBRARY.impl(_name, undisturbed(_kernel), _device.upper())
     torch.library.register_fake(f"saiki::{_name}", _shapes, lib=_LIBRARY)
     DIRECT[getattr(torch.ops.saiki, _name).default] = _kernel
 

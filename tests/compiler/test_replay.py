@@ -1,12 +1,12 @@
-"""A call bound to buffers of its own beside the operator, for one batch after another."""
+"""A call on buffers of its own beside the operator, for one batch after another."""
 
 import pytest
 import torch
 
 from compiler.comparison import compiled, draw
 from compiler.test_against_eager import ALL
-from saiki.compiler.bound import bind
-from saiki.compiler.op import DIRECT
+from saiki.compiler.operators import DIRECT
+from saiki.compiler.replay import replayable
 
 SCAN, BACKWARD = torch.ops.saiki.scan.default, torch.ops.saiki.scan_backward.default
 
@@ -19,7 +19,7 @@ def test_does_what_the_operator_does_for_one_batch_after_another(name, input_siz
     known = layer._kernels.find(torch.float32)
     tensors = [owner[name].detach() for owner, name in known.inputs]
     keys, needs = [known.key], [True, *known.compiled.step.has_gradient[1:]]
-    forward, inference, backward = (bind(op, keys, None) for op in (SCAN, SCAN, BACKWARD))
+    forward, inference, backward = (replayable(op, keys, None) for op in (SCAN, SCAN, BACKWARD))
     batches = []
     for _ in range(3):
         x, states = draw(4, 6, layer.input_size).float(), [draw(4, s).float() for s in sizes]
@@ -54,6 +54,6 @@ def assert_equal(found, wanted):
 def test_ragged_input_and_several_directions_go_to_the_operator():
     layer = compiled(ALL["lstm"](3, 5), torch.float32)
     key = layer._kernels.find(torch.float32).key
-    assert bind(SCAN, [key, key], None) is DIRECT[SCAN]
-    assert bind(SCAN, [key], torch.tensor([1])) is DIRECT[SCAN]
-    assert bind(SCAN, [key], None) is not DIRECT[SCAN]
+    assert replayable(SCAN, [key, key], None) is DIRECT[SCAN]
+    assert replayable(SCAN, [key], torch.tensor([1])) is DIRECT[SCAN]
+    assert replayable(SCAN, [key], None) is not DIRECT[SCAN]

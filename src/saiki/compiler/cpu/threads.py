@@ -16,7 +16,6 @@ from typing import Any, cast
 
 import torch
 from llvmlite import binding
-from torch import Tensor
 
 from saiki.compiler.cpu.jit import Compiled, compile_text
 
@@ -89,7 +88,7 @@ end:
 
 @dataclass(slots=True)
 class Job:
-    """One program on its way through all its rows."""
+    """One program on its way through all its rows, as the threads see it."""
 
     compiled: Compiled
     arguments: tuple[int, int, int, int, int]
@@ -102,12 +101,8 @@ class Job:
     """Rows of a tile."""
     cost: int
     """Of one row at one step, in multiplications or so."""
-    given: Sequence[tuple[Tensor, int]]
-    """The arrays of rows, as they were given."""
-    outside: Sequence[Tensor]
-    """The parameters, in the order the kernel reads them."""
     alive: Any
-    """What else the addresses point to."""
+    """What the addresses point to."""
 
     def piece(self, first: int, last: int) -> tuple[int, ...]:
         """The arguments of ``run`` for the tiles from ``first`` to before ``last``."""

@@ -18,10 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from saiki.cell import Cell
-from saiki.compiler.program import CONSTANTS, POINTWISE, RESHAPES, SUMS
-from saiki.compiler.trace import ROWS, Trace, is_extent, trace, unsupported
-from saiki.compiler.watch import Watch
+from saiki.compiler.nodes import CONSTANTS, POINTWISE, RESHAPES, ROWS, SUMS, is_extent, unsupported
+from saiki.compiler.trace import Trace
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -52,14 +50,13 @@ class Seen:
         return sum(axis > 0 for group in self.dims for axis in group)
 
 
-def lowered(cell: Cell, watch: Watch, dtype: torch.dtype) -> Trace:
-    """The trace of ``cell`` with all that memory takes part in as vectors and grids.
+def lower_memory(trace: Trace) -> Trace:
+    """The trace with all that memory takes part in as vectors and grids.
 
     Raises:
         CompileError: the step does what cannot be written so.
     """
-    found = trace(cell, watch, dtype)
-    return _Lowering(found).result() if cell.memory_shapes else found
+    return _Lowering(trace).result() if trace.memory else trace
 
 
 class _Lowering:

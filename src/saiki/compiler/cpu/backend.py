@@ -1,0 +1,42 @@
+"""The processor that PyTorch runs on, as a backend."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from saiki.compiler.backend import Backend
+from saiki.compiler.cpu import buffers, threads
+from saiki.compiler.cpu.loop import CompiledLoop
+from saiki.compiler.cpu.machine import machine
+from saiki.compiler.program import Program
+
+
+class CPU(Backend):
+    """Loops are written as LLVM IR and share PyTorch's threads; large products are PyTorch's."""
+
+    name = "cpu"
+    inline_below = 9
+
+    def obstacle(self, x: Tensor) -> str:
+        if x.dtype not in (torch.float32, torch.float64):
+            return f"there is no kernel for {x.dtype}"
+        return ""
+
+    def describe(self, dtype: torch.dtype) -> str:
+        wide = machine()
+        return f"in vectors of {wide.lanes(dtype)} ({wide.name})"
+
+    def product(self, left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
+        if left.ndim == 2:
+            return torch.mm(left, right) if added is None else torch.addmm(added, left, right)
+        return torch.bmm(left, right) if added is None else torch.baddbmm(added, left, right)
+
+    def empty(self, *shape: int, like: Tensor) -> Tensor:
+        return buffers.empty(*shape, dtype=like.dtype)
+
+    def loop(self, program: Program, dtype: torch.dtype) -> CompiledLoop:
+        return CompiledLoop(program, dtype)
+
+    def run(self, jobs: Sequence[threads.Job]) -> None:
+        threads.run(jobs)

@@ -1,0 +1,271 @@
+"""The values of nodes, evaluated where they are used."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from llvmlite import ir
+
+from saiki.compiler.cpu import vmath
+from saiki.compiler.cpu.builder import FLAG, INT, Builder
+from saiki.compiler.cpu.vector import Vector
+from saiki.compiler.nodes import (
+    CONSTANTS,
+    RESHAPES,
+    Node,
+    aten,
+    is_row,
+    is_slice,
+    sliced,
+    unsupported,
+    width,
+)
+from saiki.compiler.program import Grid
+
+_Key = tuple[Node, int, bool]
+"""A node, how far behind the column it is read, and whether it has one feature only."""
+
+
+class Values:
+    """The values of nodes in one run of columns of one row."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        r: ir.Value,
+        column: ir.Value,
+        lanes: int,
+        stage: int,
+    ) -> None:
+        self.e, self.r = builder, r
+        self.column, self.lanes, self.stage = column, lanes, stage
+        self.known: dict[_Key, ir.Value] = {}
+
+    @property
+    def b(self) -> ir.IRBuilder:
+        return self.e.b
+
+    def of(self, node: Node, shift: int = 0, single: bool = False) -> ir.Value:
+        """``node`` from column + ``shift`` on; its only feature, if ``single``."""
+        wanted = (node, shift, single)
+        stack = [] if wanted in self.known else [wanted]
+        while stack:
+            key = stack[-1]
+            if key not in self.known:
+                found = self._read(*key)
+                missing = [] if found else [k for k in self._needs(*key) if k not in self.known]
+                if missing:
+                    stack += reversed(missing)
+                    continue
+                self.known[key] = found or self._compute(*key)
+            stack.pop()
+        return self.known[wanted]
+
+    def _needs(self, node: Node, shift: int, single: bool) -> list[_Key]:
+        """What :meth:`_compute` asks for."""
+        if node.target in CONSTANTS:
+            return []
+        if is_slice(node):
+            source, start = sliced(node)
+            return [(source, shift + start, single)]
+        return [self._key(node, arg, shift, single) for arg in node.args if isinstance(arg, Node)]
+
+    def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
+        """``value`` where ``node`` meets it."""
+        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
+        return (value, 0, True) if narrow and width(node) != 1 else (value, shift, single)
+
+    def operand(
+        self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
+    ) -> ir.Value:
+        """What ``node`` takes, a node or a number, in as many lanes as ``node`` is evaluated."""
+        lanes = 1 if single else self.lanes
+        if not isinstance(value, Node):
+            if flag or isinstance(value, bool):
+                return ir.Constant(FLAG if lanes == 1 else ir.VectorType(FLAG, lanes), bool(value))
+            return self.e.number(float(value), lanes)
+        key = self._key(node, value, shift, single)
+        result = self.of(*key)
+        return self.e.splat(result, lanes) if key[2] and not single else result
+
+    def number(self, node: Node, value: Any, shift: int, single: bool) -> ir.Value:
+        """An operand of arithmetic: a comparison counts as 0 or 1."""
+        result = self.operand(node, value, shift, single)
+        if is_flag(result):
+            result = self.b.uitofp(result, self.e.vector(1 if single else self.lanes))
+        return result
+
+    def flag(self, node: Node, value: Any, shift: int, single: bool) -> ir.Value:
+        """An operand of logic: a number counts as true unless it is 0."""
+        result = self.operand(node, value, shift, single, flag=not isinstance(value, Node))
+        if not is_flag(result):
+            zero = ir.Constant(result.type, None)
+            result = self.b.fcmp_unordered("!=", result, zero)
+        return result
+
+    def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
+        value = self.e.program.values.get(node)
+        if value is None or value.stage > self.stage:
+            return None
+        lanes = 1 if single else self.lanes
+        column = INT(0) if single else self.column
+        total = None
+        for array in value.arrays:
+            at = self.b.add(column, INT(value.column + shift))
+            part = self.e.load(self.e.at(self.e.row(array, self.r), at), lanes)
+            total = part if total is None else self.b.fadd(total, part)
+        return total
+
+    def _compute(self, node: Node, shift: int, single: bool) -> ir.Value:
+        target: Any = node.target
+        args: Any = node.args
+        lanes = 1 if single else self.lanes
+        if target in CONSTANTS:
+            number = args[1] if target is not aten.scalar_tensor.default else args[0]
+            return self.operand(node, number, shift, single)
+        if is_slice(node):
+            source, start = sliced(node)
+            return self.of(source, shift + start, single)
+        if target in RESHAPES:
+            return self.operand(node, args[0], shift, single)
+        if target is aten._to_copy.default:
+            dtype = node.meta["val"].dtype
+            take = self.flag if dtype == torch.bool else self.number
+            return take(node, args[0], shift, single)
+        if target is aten.where.self:
+            condition = self.flag(node, args[0], shift, single)
+            yes, no = (self.number(node, arg, shift, single) for arg in args[1:])
+            return self.b.select(condition, yes, no)
+        name = target._schema.name.removeprefix("aten::")
+        if name in _LOGIC:
+            return _LOGIC[name](self.b, *(self.flag(node, arg, shift, single) for arg in args))
+        if name == "clamp":
+            x = self.number(node, args[0], shift, single)
+            for bound, symbol in zip((*args[1:], None)[:2], "<>", strict=True):
+                if bound is not None:
+                    limit = self.e.number(float(bound), lanes)
+                    beyond = self.b.fcmp_ordered(symbol, x, limit)
+                    x = self.b.select(beyond, limit, x)
+            return x
+        if name == "pow" and not isinstance(args[1], Node) and float(args[1]) in _POWERS:
+            x = Vector(self.b, self.number(node, args[0], shift, single))
+            return _POWERS[float(args[1])](x).value
+        operands = [self.number(node, arg, shift, single) for arg in args]
+        if name in ("add", "sub") and "alpha" in node.kwargs:
+            scale = self.e.number(float(node.kwargs["alpha"]), lanes)
+            operands[1] = self.b.fmul(operands[1], scale)
+        if name in _COMPARISONS:
+            compare = self.b.fcmp_unordered if name == "ne" else self.b.fcmp_ordered
+            return compare(_COMPARISONS[name], *operands)
+        if name in ARITHMETIC:
+            return ARITHMETIC[name](self.b, *operands)
+        if name in vmath.__all__:
+            return self.e.elementary(name, operands)
+        raise unsupported(node, "there is no kernel for it")
+
+
+class GridValues(Values):
+    """The values of nodes at one place of the outer feature, in one run of the inner one."""
+
+    def __init__(
+        self, builder: Builder, grid: Grid, r: ir.Value, place: ir.Value, column: ir.Value,
+        lanes: int,
+    ) -> None:  # fmt: skip
+        super().__init__(builder, r, column, lanes, 0)
+        self.grid, self.place = grid, place
+
+    def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
+        return value, 0, False
+
+    def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
+        e, b = self.e, self.b
+        array = e.program.memory.get(node)
+        if array is not None:
+            at = b.add(b.mul(self.place, e.extent(array.width)), self.column)
+            return e.load(e.at(e.row(array, self.r), at), self.lanes)
+        if node not in self.grid.leaves:
+            return None
+        array, first = self.grid.leaves[node]
+        vector: Any = node.args[0] if node.target is aten.unsqueeze.default else node
+        at, lanes = INT(first), 1
+        features = width(vector) if is_row(vector) else vector.meta["val"].numel()
+        if features > 1:
+            shape = node.meta["val"].shape
+            beside_inner = vector is not node and shape[-1] == 1
+            at = b.add(at, self.place if beside_inner else self.column)
+            lanes = 1 if beside_inner else self.lanes
+        value = e.load(e.at(e.row(array, self.r), at), lanes)
+        return e.splat(value, self.lanes) if lanes == 1 else value
+
+
+def is_flag(value: ir.Value) -> bool:
+    kind = value.type
+    return (kind.element if isinstance(kind, ir.VectorType) else kind) == FLAG
+
+
+def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """The larger; NaN if either is."""
+    larger = b.select(b.fcmp_ordered(">", x, y), x, y)
+    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), larger)
+
+
+def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    smaller = b.select(b.fcmp_ordered("<", x, y), x, y)
+    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), smaller)
+
+
+def _relu(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    zero = ir.Constant(x.type, None)
+    return b.select(b.fcmp_ordered("<=", x, zero), zero, x)  # NaN stays NaN
+
+
+def _sign(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+    zero = ir.Constant(x.type, None)
+    above = b.uitofp(b.fcmp_ordered(">", x, zero), x.type)
+    return b.fsub(above, b.uitofp(b.fcmp_ordered("<", x, zero), x.type))
+
+
+def _rounded(name: str) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
+    def emit(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
+        return Vector(b, x).intrinsic(name).value
+
+    return emit
+
+
+ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
+    "add": lambda b, x, y: b.fadd(x, y),
+    "sub": lambda b, x, y: b.fsub(x, y),
+    "mul": lambda b, x, y: b.fmul(x, y),
+    "div": lambda b, x, y: b.fdiv(x, y),
+    "neg": lambda b, x: b.fneg(x),
+    "abs": _rounded("fabs"),
+    "relu": _relu,
+    "sign": _sign,
+    "maximum": maximum,
+    "minimum": minimum,
+    "reciprocal": lambda b, x: (1 / Vector(b, x)).value,
+    "floor": _rounded("floor"),
+    "ceil": _rounded("ceil"),
+    "trunc": _rounded("trunc"),
+    "round": _rounded("roundeven"),
+    "isnan": lambda b, x: b.fcmp_unordered("uno", x, x),
+}
+_LOGIC: dict[str, Callable[..., ir.Value]] = {
+    "logical_and": lambda b, x, y: b.and_(x, y),
+    "logical_or": lambda b, x, y: b.or_(x, y),
+    "logical_xor": lambda b, x, y: b.xor(x, y),
+    "logical_not": lambda b, x: b.not_(x),
+    "bitwise_and": lambda b, x, y: b.and_(x, y),
+    "bitwise_or": lambda b, x, y: b.or_(x, y),
+    "bitwise_xor": lambda b, x, y: b.xor(x, y),
+    "bitwise_not": lambda b, x: b.not_(x),
+}
+_COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_POWERS: dict[float, Callable[[Vector], Vector]] = {
+    0.5: lambda x: x.intrinsic("sqrt"),
+    1.0: lambda x: x,
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+    -1.0: lambda x: 1 / x,
+    -2.0: lambda x: 1 / (x * x),
+}

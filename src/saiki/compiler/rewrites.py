@@ -1,0 +1,239 @@
+"""Rewrites: what PyTorch recorded as a graph of few and plain operations."""
+
+import math
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx
+
+from saiki.compiler.nodes import aten, is_inline
+from saiki.torch_internals import (
+    core_aten_decompositions,
+    get_decompositions,
+    make_fx,
+)
+
+_DECOMPOSED = (
+    aten._softmax,
+    aten._log_softmax,
+    aten.gelu,
+    aten.elu,
+    aten.leaky_relu,
+    aten.hardtanh,
+)
+"""Operations of the core set that PyTorch can decompose further."""
+
+
+def _mean(x: Tensor, dim: list[int], keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    count = math.prod(x.shape[d] for d in dim) if dim else x.numel()
+    return x.sum(dim, keepdim) / count
+
+
+def _variance(x: Tensor, dim: list[int], correction: Any = None, keepdim: bool = False) -> Tensor:
+    count = math.prod(x.shape[d] for d in dim)
+    deviation = x - x.sum(dim, True) / count
+    return (deviation * deviation).sum(dim, keepdim) / (
+        count - (1 if correction is None else correction)
+    )
+
+
+def _layer_norm(
+    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    dims = list(range(x.ndim - len(shape), x.ndim))
+    mean = _mean(x, dims, True)
+    deviation = x - mean
+    scale = torch.rsqrt(_mean(deviation * deviation, dims, True) + eps)
+    y = deviation * scale
+    if weight is not None:
+        y = y * weight
+    return (y if bias is None else y + bias), mean, scale
+
+
+def _slice_scatter(
+    x: Tensor,
+    part: Tensor,
+    dim: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> Tensor:
+    size = x.shape[dim]
+    first, last, _ = slice(start, None if end is None or end >= size else end).indices(size)
+    if step != 1:
+        return NotImplemented
+    before, after = x.narrow(dim, 0, first), x.narrow(dim, last, size - last)
+    return torch.cat([t for t in (before, part, after) if t.shape[dim]], dim)
+
+
+def _vector_norm(
+    x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
+) -> Tensor:
+    if ord != 2 or dtype is not None:
+        return NotImplemented
+    dims = list(range(x.ndim)) if dim is None else dim
+    return torch.sqrt((x * x).sum(dims, keepdim))
+
+
+_DECOMPOSITIONS = {
+    aten.linalg_vector_norm.default: _vector_norm,
+    aten.slice_scatter.default: _slice_scatter,
+    aten.mean.dim: _mean,
+    aten.var.correction: _variance,
+    aten.native_layer_norm.default: _layer_norm,
+    aten.mish.default: lambda x: x * torch.tanh(torch.nn.functional.softplus(x)),
+    aten.select.int: lambda x, dim, i: x.narrow(dim, i % x.shape[dim], 1).squeeze(dim),
+    aten.silu.default: lambda x: x * torch.sigmoid(x),
+}
+"""Those that PyTorch keeps whole, or decomposes into something less plain."""
+
+
+@cache
+def decompositions(norms: bool = False) -> dict[Any, Any]:
+    """How operations are decomposed; layer normalisations, too, if ``norms``."""
+    table = {**core_aten_decompositions(), **get_decompositions(_DECOMPOSED), **_DECOMPOSITIONS}
+    return {op: how for op, how in table.items() if norms or op not in _WHOLE}
+
+
+_WHOLE = (aten.native_layer_norm.default,)
+"""Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
+
+
+def split_norms(graph: fx.Graph, states: list[fx.Node], inline_below: int) -> None:
+    """Inside the loop a layer normalisation is made of plain operations."""
+    of_state = set(states)
+    for node in list(graph.nodes):
+        inside = is_inline(node, inline_below) or any(
+            source in of_state for source in node.all_input_nodes
+        )
+        if not inside:
+            continue
+        of_state.add(node)
+        if node.target not in _WHOLE:
+            continue
+        inputs, norm = node.all_input_nodes, cast(Any, node.target)
+
+        def whole(
+            *values: Tensor, node: fx.Node = node, inputs: Any = inputs, norm: Any = norm
+        ) -> Any:
+            known = dict(zip(inputs, values, strict=True))
+            return norm(*fx.node.map_arg(node.args, known.__getitem__))
+
+        values = (n.meta["val"] for n in inputs)
+        parts = make_fx(whole, decomposition_table=decompositions(norms=True))(*values).graph
+        copies: dict[fx.Node, Any] = {}
+        given = iter(inputs)
+        with graph.inserting_before(node):
+            for part in parts.nodes:
+                if part.op == "placeholder":
+                    copies[part] = next(given)
+                elif part.op == "call_function":
+                    copies[part] = graph.node_copy(part, copies.__getitem__)
+                    copies[part].stack_trace = node.stack_trace
+                    if any(source in of_state for source in copies[part].all_input_nodes):
+                        of_state.add(copies[part])
+                else:
+                    results = part.args[0]
+        for user in list(node.users):
+            user.replace_all_uses_with(copies[results[user.args[1]]])
+            graph.erase_node(user)
+        graph.erase_node(node)
+
+
+def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_below: int) -> None:
+    """Inside the recursion a product and the bias added to it are two things."""
+    of_state = set(states)
+    for node in list(graph.nodes):
+        if any(source in of_state for source in node.all_input_nodes):
+            of_state.add(node)
+        elif not is_inline(node, inline_below):
+            continue
+        if node.target is aten.addmm.default:
+            bias, left, right = node.args
+            with graph.inserting_before(node):
+                product = total = graph.call_function(aten.mm.default, (left, right))
+                if "alpha" in node.kwargs:
+                    total = graph.call_function(aten.mul.Tensor, (product, node.kwargs["alpha"]))
+                if "beta" in node.kwargs:
+                    scale, meta = node.kwargs["beta"], bias.meta
+                    bias = graph.call_function(aten.mul.Tensor, (bias, scale))
+                    bias.meta = {"val": meta["val"]}
+                scaled, total = total, graph.call_function(aten.add.Tensor, (total, bias))
+            for new in (product, scaled, total):
+                new.meta = dict(node.meta)
+                new.stack_trace = node.stack_trace
+                if node in of_state:
+                    of_state.add(new)
+            node.replace_all_uses_with(total)
+            graph.erase_node(node)
+
+
+_SAME = {
+    aten.alias.default,
+    aten.detach.default,
+    aten.clone.default,
+    aten.lift_fresh_copy.default,
+    aten.contiguous.default,
+}
+
+
+def simplify(graph: fx.Graph) -> None:
+    """Drop copies and views that change nothing, compute equal things once, drop the unused."""
+    seen: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        value = node.meta.get("val")
+        first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+        same = node.target in _SAME or (
+            node.target
+            in (aten.view.default, aten.expand.default, aten._to_copy.default, aten.squeeze.dims)
+            and first is not None
+            and isinstance(value, Tensor)
+            and first.meta["val"].shape == value.shape
+            and first.meta["val"].dtype == value.dtype
+        )
+        if node.target is aten.permute.default and first is not None:
+            inner = first
+            if inner.target is aten.permute.default and list(node.args[1]) == list(inner.args[1]):
+                node.replace_all_uses_with(inner.args[0])  # two transpositions of a matrix
+                graph.erase_node(node)
+                continue
+        if same and first is not None:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+            continue
+        key = (node.target, repr(node.args), repr(sorted(node.kwargs.items())))
+        if key in seen:
+            node.replace_all_uses_with(seen[key])
+            graph.erase_node(node)
+        else:
+            seen[key] = node
+    graph.eliminate_dead_code()
+
+
+def without_detach(graph: fx.Graph) -> None:
+    """In the record autograd has done its work, and what it was kept from seeing is the same."""
+    for node in list(graph.nodes):
+        if node.target is aten.detach.default:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+
+
+def lift(module: fx.GraphModule) -> list[Tensor]:
+    """Make placeholders of the tensors that a graph holds; which those are."""
+    found: dict[int, tuple[fx.Node, Tensor]] = {}
+    graph = module.graph
+    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+    for node in list(graph.nodes):
+        if node.op != "get_attr":
+            continue
+        tensor = getattr(module, str(node.target))
+        if id(tensor) not in found:
+            with graph.inserting_after(last):
+                last = graph.placeholder(f"constant_{len(found)}")
+            found[id(tensor)] = last, tensor
+        node.replace_all_uses_with(found[id(tensor)][0])
+        graph.erase_node(node)
+    return [tensor for _, tensor in found.values()]
