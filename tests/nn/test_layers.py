@@ -406,7 +406,7 @@ class TestModule:
         assert not y.requires_grad
         torch.testing.assert_close(y, expected.detach())
 
-    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
     @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
     @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
     @pytest.mark.parametrize("family", ["LSTM", "GRU"])
@@ -488,7 +488,7 @@ class TestTorchsOwn:
         ]
         assert mapped[0] == mapped[1]
 
-    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
     @pytest.mark.parametrize("family", ["RNN", "GRU"])  # LSTM has no rule in torch.nn
     @pytest.mark.parametrize("dual", [False, True], ids=["jvp", "dual numbers"])
     def test_forward_mode(self, family, dual):
@@ -504,7 +504,7 @@ class TestTorchsOwn:
         assert slope(ours).abs().max() > 0
         torch.testing.assert_close(slope(ours), slope(theirs), rtol=0, atol=0)
 
-    @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated:DeprecationWarning")
+    @pytest.mark.filterwarnings("ignore:.*torch.jit.trace.* is deprecated")
     @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
     def test_in_a_trace_of_torchscript(self):
         layer = saiki.nn.GRU(3, 5)
