@@ -1,0 +1,168 @@
+"""Each exercise at its smallest: settings, data and inputs, for what is asked of all of them.
+
+An exercise that is new has its line in ``TINY``; the contract is held against it from then on.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+NO_TEXT = b"\xff\xfe\x00 not text"
+Values = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """One exercise.
+
+    Args:
+        settings: with which a run takes a second or so.
+        given: an input of ``predict``, or what writes one into a folder.
+        refused: an input that has no answer, if there is one.
+        data: writes data into a folder, and returns the path; None where none is read.
+        useless: of the same kind, by what is wrong with them.
+        odd: settings that are allowed, and leave one example or so.
+    """
+
+    settings: Values
+    given: str | Callable[[Path], str]
+    refused: str | None = None
+    data: Callable[[Path], Path] | None = None
+    useless: Mapping[str, Callable[[Path], Path]] = field(default_factory=dict)
+    odd: Values = field(default_factory=dict)
+
+    def flags(self, folder: Path, **changes: object) -> list[str]:
+        """The settings as words of the command line, with data in ``folder``."""
+        values = {**self.settings, "device": "cpu", **changes}
+        if self.data is not None and "data" not in changes:
+            values["data"] = self.data(folder)
+        return [w for n, v in values.items() for w in (f"--{n.replace('_', '-')}", str(v))]
+
+    def values(self, folder: Path, **changes: object) -> dict[str, object]:
+        """The settings as knobs."""
+        data = {} if self.data is None else {"data": str(self.data(folder))}
+        return {**self.settings, "device": "cpu", **data, **changes}
+
+
+def file(name: str, content: str | bytes) -> Callable[[Path], Path]:
+    """What writes a file into a folder."""
+    content = content.encode() if isinstance(content, str) else content
+
+    def write(folder: Path) -> Path:
+        path = folder / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def book(folder: Path) -> Path:
+    """Sentences of a few words."""
+    random = np.random.default_rng(0)
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs"]
+    lines = (" ".join(random.choice(words, random.integers(5, 9))) for _ in range(400))
+    return file("book.txt", "".join(f"{line.capitalize()}.\n" for line in lines))(folder)
+
+
+def tones(folder: Path, takes: int = 6) -> Path:
+    """A folder for each of two pitches."""
+    random = np.random.default_rng(0)
+    for label, hertz in (("high", 1200), ("low", 300)):
+        (folder / "tones" / label).mkdir(parents=True, exist_ok=True)
+        for take in range(takes):
+            t = np.arange(random.integers(600, 900)) / 8000
+            soundfile.write(
+                folder / "tones" / label / f"{take}.wav", 0.4 * np.sin(hertz * t * 6.28), 8000
+            )
+    return folder / "tones"
+
+
+def one_tone(folder: Path) -> Path:
+    return tones(folder, takes=1)
+
+
+def no_tones(folder: Path) -> Path:
+    (folder / "empty" / "low").mkdir(parents=True)
+    return folder / "empty"
+
+
+def broken_tones(folder: Path) -> Path:
+    for label in ("low", "high"):
+        (folder / "broken" / label).mkdir(parents=True)
+        file("1.wav", b"RIFF and no more")(folder / "broken" / label)
+    return folder / "broken"
+
+
+def said(folder: Path) -> str:
+    return str(tones(folder) / "low" / "0.wav")
+
+
+PAIRS = "".join(f"{a} {b}\t{b} {a}\n" for a in "abcdef" for b in "ghijkl")
+WAVE = "".join(f"{np.sin(i / 3):.6f},{np.cos(i / 3):.6f}\n" for i in range(40))
+SMALL = {"hidden_size": 4, "embedding_size": 4}
+TEXTS = {"empty": file("t.txt", ""), "broken": file("t.txt", NO_TEXT), "one": file("t.txt", "One.")}
+
+TINY = {
+    "adder": Tiny(
+        {"iterations": 6, "bits": 4, "longer_bits": 5, "hidden_size": 4, "log_every": 3},
+        given="3 + 4",
+        refused="3 +",
+        odd={"bits": 2, "longer_bits": 2, "batch_size": 1},
+    ),
+    "sin-cos": Tiny(
+        {"steps": 6, "epochs": 2.0, "hidden_size": 4, "log_every": 2},
+        given="0 0.5 0.9 1.0 0.9 0.5",
+        refused="a b",
+        data=file("wave.csv", WAVE),
+        useless={
+            "empty": file("w.csv", ""),
+            "broken": file("w.csv", NO_TEXT),
+            "one": file("w.csv", "1,2\n"),
+        },
+        odd={"steps": 38, "validation": 0.5},
+    ),
+    "date": Tiny(
+        {**SMALL, "languages": "en", "pairs": 64, "epochs": 2.0, "updates": 4},
+        given="March 5, 2000",
+        refused="\udc80",
+        odd={"pairs": 1, "updates": 1},
+    ),
+    "translate": Tiny(
+        {**SMALL, "source": "x", "target": "y", "minimum": 1, "updates": 4, "epochs": 1.0},
+        given="a g",
+        refused="\udc80",
+        data=file("pairs.tsv", PAIRS),
+        useless={
+            "empty": file("p.tsv", ""),
+            "broken": file("p.tsv", NO_TEXT),
+            "one": file("p.tsv", "a\tb\n"),
+        },
+        odd={"longest": 2, "batch_size": 1},
+    ),
+    "proofread": Tiny(
+        {**SMALL, "iterations": 4, "log_every": 2, "length": 40, "layers": 1},
+        given="Teh quick fox.",
+        data=book,
+        useless=TEXTS,
+        odd={"batch_size": 1, "length": 10},
+    ),
+    "masked-lm": Tiny(
+        {**SMALL, "iterations": 4, "log_every": 2, "minimum": 1},
+        given="The [MASK] fox.",
+        refused="no word is hidden",
+        data=book,
+        useless=TEXTS,
+        odd={"batch_size": 1, "sentences": 1},
+    ),
+    "spoken-digits": Tiny(
+        {"hidden_size": 4, "layers": 1, "bands": 8, "epochs": 2.0, "updates": 4, "batch_size": 4},
+        given=said,
+        refused="no-such-file.wav",
+        data=tones,
+        useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},
+        odd={"batch_size": 1},
+    ),
+}
