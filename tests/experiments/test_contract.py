@@ -7,13 +7,13 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import TINY
 from torch.utils._pytree import tree_leaves
 
 from saiki import cells, cli
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.experiments import HOMES, load
+from tiny import TINY
 
 EVERY = pytest.mark.parametrize("name", HOMES)
 
