@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from saiki.data import sums
 from saiki.errors import InputError
-from saiki.experiments.adder import Adder
 from saiki.runs.reopen import reopen
 from small_runs import SETTING, damaged, trained_apart
 
@@ -17,7 +17,7 @@ def test_a_reopened_model_answers_as_the_one_in_memory(outcome):
     for pair in ("3 + 4", "7 + 7", "123456 + 654321"):
         answers = [experiment.predict(m, pair) for m in (model, twin)]
         assert answers[0]["output"] == answers[1]["output"]
-    x, _ = Adder.encode(Adder.kept_apart(4), 4)
+    x, _ = sums.encode(sums.kept_apart(4), 4)
     assert torch.equal(model(x), twin(x))
 
 
