@@ -62,9 +62,9 @@ class Cell(DescribedModule, name="cell.v1"):
     def state_names(self) -> tuple[str, ...]:
         """The names of the state, as ``step`` gives them."""
         step = type(self).step
-        if self.__dict__.get("_names", (None,))[0] is not step:
-            self.__dict__["_names"] = step, _state_names(step, type(self).__name__)
-        names: tuple[str, ...] = self.__dict__["_names"][1]
+        if self.__dict__.get("_saiki_names", (None,))[0] is not step:
+            self.__dict__["_saiki_names"] = step, _state_names(step, type(self).__name__)
+        names: tuple[str, ...] = self.__dict__["_saiki_names"][1]
         return names
 
     @property
@@ -76,9 +76,9 @@ class Cell(DescribedModule, name="cell.v1"):
     def memory_names(self) -> tuple[str, ...]:
         """The names of the memory, as ``step`` gives them."""
         step = type(self).step
-        if self.__dict__.get("_memory", (None,))[0] is not step:
-            self.__dict__["_memory"] = step, _memory_names(step)
-        names: tuple[str, ...] = self.__dict__["_memory"][1]
+        if self.__dict__.get("_saiki_memory", (None,))[0] is not step:
+            self.__dict__["_saiki_memory"] = step, _memory_names(step)
+        names: tuple[str, ...] = self.__dict__["_saiki_memory"][1]
         return names
 
     @property

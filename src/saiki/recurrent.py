@@ -62,8 +62,8 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         self.cell = cell
         self.reverse = reverse
         self.backend = backend
-        self._kernels = Kernels(cell, backend != "auto")
-        self._warned = False
+        self._saiki_kernels = Kernels(cell, backend != "auto")
+        self._saiki_warned = False
 
     @property
     def input_size(self) -> int:
@@ -193,8 +193,8 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
             elif not why:
                 why = _why_not(self, *kind)
                 is_told = kernels.known[kind][0].compiled is not None  # when it was refused
-                if self.backend == "auto" and not self._warned and not is_told:
-                    self._warned = True
+                if self.backend == "auto" and not self._saiki_warned and not is_told:
+                    self._saiki_warned = True
                     warnings.warn(f"running step by step: {why}", stacklevel=4)
         if self.backend != "auto":
             raise CompileError(why)
@@ -203,9 +203,9 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
     @property
     def kernels(self) -> Kernels:
         """The compiled forms of the cell that the layer now has."""
-        if self._kernels.cell is not self.cell:
-            self._kernels = Kernels(self.cell, self.backend != "auto")
-        return self._kernels
+        if self._saiki_kernels.cell is not self.cell:
+            self._saiki_kernels = Kernels(self.cell, self.backend != "auto")
+        return self._saiki_kernels
 
     def start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
         """The states before the first step: ``state`` if it fits, the cell's own if it is None."""
@@ -246,11 +246,11 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the kernels behind; they are compiled again when needed."""
-        return {name: value for name, value in self.__dict__.items() if name != "_kernels"}
+        return {name: value for name, value in self.__dict__.items() if name != "_saiki_kernels"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._kernels = Kernels(self.cell, self.backend != "auto")
+        self._saiki_kernels = Kernels(self.cell, self.backend != "auto")
 
     def extra_repr(self) -> str:
         return f"reverse={self.reverse}, backend={self.backend!r}"

@@ -97,7 +97,10 @@ class Twin:
                 if all(a is b for a, b in zip(items, value, strict=True)):
                     return value
                 make = getattr(type(value), "_make", type(value))
-                return self._known(value, make(items))
+                made = make(items)
+                if getattr(value, "__dict__", None):
+                    vars(made).update(vars(value))
+                return self._known(value, made)
             case types.MethodType():
                 owner = self._copy(value.__self__, path)
                 if owner is value.__self__:
@@ -106,7 +109,9 @@ class Twin:
             case functools.partial():
                 function, args = self._copy(value.func, path), self._copy(value.args, path)
                 keywords = self._copy(value.keywords, path)
-                return self._known(value, functools.partial(function, *args, **keywords))
+                made = functools.partial(function, *args, **keywords)
+                vars(made).update(vars(value))
+                return self._known(value, made)
             case types.FunctionType():
                 return self._function(value, path)
         return self._object(value, path)

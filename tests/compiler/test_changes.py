@@ -1649,3 +1649,60 @@ def test_a_step_that_asks_for_the_type_of_its_parameters_is_right_from_the_first
     with pytest.warns(UserWarning, match="running step by step"):
         assert_right(found, x)
     assert not vars(its.W.bias)
+
+
+# names and kinds of attributes
+
+
+@pytest.mark.parametrize("name", ["_given", "_kernels", "_warned", "_built", "_names", "_memory"])
+def test_an_attribute_may_have_any_name(name):
+    """Those under which saiki keeps its own begin in another way."""
+    its = cell(
+        lambda self, x, h: torch.tanh(self.W(x) + getattr(self, name) * h),
+        W=linear(3, 4),
+        **{name: 0.5},
+    )
+    found, x = layer(its), inputs()
+    assert_right(found, x)
+    setattr(its, name, 0.25)
+    assert_right(found, x)
+    assert found.why_eager(torch.float64) is None
+
+
+class Share(float):
+    """A number of a kind of its own."""
+
+
+class Couple(tuple):
+    """A tuple that may have attributes."""
+
+
+def _pair(extra):
+    pair = Couple((1.0, 2.0))
+    pair.extra = extra
+    return pair
+
+
+def _partial(extra):
+    called = functools.partial(float, 1)
+    called.extra = extra
+    return called
+
+
+@pytest.mark.parametrize(
+    ("make", "read", "is_compiled"),
+    [
+        (Share, lambda a: a, True),
+        (_pair, lambda a: a.extra, False),
+        (_partial, lambda a: a.extra, False),
+    ],
+    ids=["a kind of number", "a tuple with an attribute", "a partial function with an attribute"],
+)
+def test_a_value_of_a_kind_of_its_own(make, read, is_compiled):
+    its = cell(lambda self, x, h: torch.tanh(self.W(x) + read(self.a) * h), W=linear(3, 4))
+    its.a = make(0.5)
+    found, x = layer(its), inputs()
+    assert_right(found, x)
+    its.a = make(0.25)
+    assert_right(found, x)
+    assert (found.why_eager(torch.float64) is None) == is_compiled

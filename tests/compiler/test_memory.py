@@ -149,7 +149,7 @@ def test_one_kernel_serves_memory_of_any_size():
         memory = memory_of(layer.cell, source=source)
         x = draw(5, 4, 3)
         torch.testing.assert_close(layer(x, memory=memory), eager(layer)(x, memory=memory))
-    assert len(layer._kernels.known) == 1
+    assert len(layer._saiki_kernels.known) == 1
 
 
 def test_one_row_one_step():

@@ -16,7 +16,7 @@ SCAN, BACKWARD = torch.ops.saiki.scan.default, torch.ops.saiki.scan_backward.def
 def test_does_what_the_operator_does_for_one_batch_after_another(name, input_size):
     layer = compiled(ALL[name](input_size, 5), torch.float32)
     sizes, reverse, time_first = layer.cell.state_sizes, [input_size == 9], input_size == 9
-    known = layer._kernels.find(torch.float32)
+    known = layer._saiki_kernels.find(torch.float32)
     tensors = [owner[name].detach() for owner, name in known.inputs]
     keys, needs = [known.key], [True, *known.compiled.step.has_gradient[1:]]
     forward, inference, backward = (replayable(op, keys, None) for op in (SCAN, SCAN, BACKWARD))
@@ -53,7 +53,7 @@ def assert_equal(found, wanted):
 
 def test_ragged_input_and_several_directions_go_to_the_operator():
     layer = compiled(ALL["lstm"](3, 5), torch.float32)
-    key = layer._kernels.find(torch.float32).key
+    key = layer._saiki_kernels.find(torch.float32).key
     assert replayable(SCAN, [key, key], None) is DIRECT[SCAN]
     assert replayable(SCAN, [key], torch.tensor([1])) is DIRECT[SCAN]
     assert replayable(SCAN, [key], None) is not DIRECT[SCAN]

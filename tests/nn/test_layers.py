@@ -260,8 +260,8 @@ class TestModule:
         x = draw(6, 4, 3, dtype=torch.float32)
         expected = outcome(layer, x)  # there is a kernel now, which stays behind
         twin = twin_of(layer)
-        assert layer._built
-        assert not twin._built
+        assert layer._saiki_built
+        assert not twin._saiki_built
         with torch.no_grad():
             for p in layer.parameters():
                 p.zero_()

@@ -52,7 +52,7 @@ def inputs(name, dtype=torch.float64, requires_grad=False, training=True):
         ours = getattr(saiki.nn, name)(*args, **kwargs).to(dtype).train(training)
         if isinstance(ours, torch.nn.RNNBase):
             key = {**ours.arguments(), "batch_first": None}
-            ours._built = BUILT.setdefault((name, str(key)), {})
+            ours._saiki_built = BUILT.setdefault((name, str(key)), {})
         yield ours, sample, theirs
 
 

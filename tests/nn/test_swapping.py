@@ -75,7 +75,7 @@ class TestSwap:
         for name in ("below.lstm", "twice", "gru"):
             model.get_submodule(name).backend = "cpu"
         model(x)
-        assert model.gru._built
+        assert model.gru._saiki_built
 
     def test_leaves_modules_and_parameters_in_their_places(self, model):
         before = dict(model.named_modules()), dict(model.named_parameters()), model.state_dict()

@@ -41,12 +41,16 @@ LARGEST = 1 << 16
 """Bytes of an array that are compared at each call."""
 
 _INTERNAL = set(vars(nn.Module())) - {"training"}
-_OWN = {"_given", "_kernels", "_warned", "_built", "_names", "_memory"}
-"""Attributes of our modules that say nothing of what they compute."""
+_OWN = "_saiki_"
+"""How attributes begin that saiki gives modules, and that say nothing of what they compute."""
 _LIBRARIES = {"torch", "numpy", "saiki"}
 _INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
             torch.Size, range, Enum, np.generic)  # fmt: skip
+_EXTENDED = (int, float, complex, str, bytes)
+"""Of what a user's class may be a kind, with a value beside its attributes."""
+_BUILT_IN = (tuple, bytearray, array.array, np.ndarray, functools.partial)
+"""What is followed as it is, without attributes that somebody gave it."""
 _UNREAD = {
     "__init__", "__new__", "__repr__", "__str__", "__doc__", "__module__", "__qualname__",
     "__dict__", "__weakref__", "__annotations__", "__init_subclass__", "__reduce__",
@@ -364,6 +368,14 @@ class _Walk:
             return
         self.seen[id(value)] = path
         self.alive.append(value)
+        if isinstance(value, _BUILT_IN) and getattr(value, "__dict__", None):
+            raise CompileError(
+                f"{path} is a {type(value).__name__} with attributes of its own, which are not "
+                "watched"
+            )
+        for kind in _EXTENDED:
+            if isinstance(value, kind):
+                self.tokens.append((path, kind, kind.__repr__(value)))
         match value:
             case Tensor():
                 self._tensor(path, value, place)
@@ -473,8 +485,8 @@ class _Walk:
         for name, part in reversed(module._modules.items()):
             self._push(prefix + name, part)
         self._fields(prefix, {k: v for k, v in own.items() if k not in _INTERNAL}, own)
-        if any(name in own for name in ("_kernels", "_built")):
-            names = [name for name in own if name not in _OWN]
+        if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
+            names = [name for name in own if not name.startswith(_OWN)]
             self.getters.append((operator.itemgetter(*names), own))
         else:
             self._table(path, own)
@@ -482,7 +494,7 @@ class _Walk:
 
     def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
         for name, value in reversed(fields.items()):
-            if name not in _OWN:
+            if not name.startswith(_OWN):
                 self._offer(prefix + name, name, value, (owner, name))
 
     def _table(self, path: str, table: Any) -> None:

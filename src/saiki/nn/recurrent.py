@@ -90,7 +90,7 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
         self.options = self._checked(options)
         self.merge, self.backend = merge, backend
         self.recurrent_dropout, self.zoneout = recurrent_dropout, zoneout
-        self._built: dict[tuple[Any, ...], Built] = {}
+        self._saiki_built: dict[tuple[Any, ...], Built] = {}
         if not self.is_plain and self._shape_parameters():
             self.reset_parameters()
 
@@ -109,7 +109,7 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
         # a trace or an exported program may hold no operations that only this process knows
         backend: Any = "eager" if self.backend == "auto" and is_written() else self.backend
         key = size, dtype, dropout, zoneout, backend
-        if key not in self._built:
+        if key not in self._saiki_built:
             # under torch.vmap nothing may be drawn, not even weights without numbers
             with unwatched(), torch.device("meta"):
                 cell = self._cell(size)
@@ -118,10 +118,10 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
                 cell.to(dtype)
                 layers = [Recurrent(cell, reverse, backend) for reverse in self._directions]
             for other in layers[1:]:
-                other._kernels = layers[0]._kernels
+                other._saiki_kernels = layers[0]._saiki_kernels
             wanted = shapes(cell.parameters())
-            self._built[key] = Built(tuple(layers), parameter_names(cell), wanted)
-        found: Built = self._built[key]
+            self._saiki_built[key] = Built(tuple(layers), parameter_names(cell), wanted)
+        found: Built = self._saiki_built[key]
         return found
 
     @property
@@ -329,7 +329,7 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
     def __getstate__(self: Any) -> dict[str, Any]:
         """Copies and pickles leave the kernels behind; they are compiled again when needed."""
         state: Any = super().__getstate__()
-        return {**state, "_built": {}}
+        return {**state, "_saiki_built": {}}
 
 
 def _run_directions(

@@ -91,5 +91,14 @@ def _full(kind: type) -> str:
     return f"{'saiki' if kind in THEIRS else 'torch'}.nn.{kind.__name__}"
 
 
-OWN = ("options", "merge", "recurrent_dropout", "zoneout", "backend", "_built", "_meta", "_given")
+OWN = (
+    "options",
+    "merge",
+    "recurrent_dropout",
+    "zoneout",
+    "backend",
+    "_saiki_built",
+    "_meta",
+    "_saiki_given",
+)
 """Attributes that ours have beside those of ``torch.nn``."""

@@ -43,12 +43,12 @@ class Described:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Described":
         made = super().__new__(cls)
-        made.__dict__["_given"] = args, kwargs
+        made.__dict__["_saiki_given"] = args, kwargs
         return made
 
     def arguments(self) -> dict[str, Any]:
         """The arguments it was made with, by name; those of ``*args`` as a list."""
-        args, kwargs = self.__dict__["_given"]
+        args, kwargs = self.__dict__["_saiki_given"]
         bound = inspect.signature(type(self).__init__).bind(self, *args, **kwargs)
         named = dict(list(bound.arguments.items())[1:])
         for name, parameter in bound.signature.parameters.items():
