@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from saiki.cli import main
-from saiki.data import sound
-from saiki.data.voices import digit, say_all, voices
+from saiki.data.sound import files
+from saiki.data.sound.voices import digit, say_all, voices
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -73,10 +73,10 @@ def recordings_of_two_speakers(folder):
     lines = [(digit(d, v), v) for v in voices(24, 0, accents=0.0) for d in range(10)]
     for i, wave in enumerate(say_all(lines, 8000)):
         number, take = i % 10, i // 20
-        sound.save(folder / f"{number}_{'ab'[i // 10 % 2]}_{take}.wav", wave, 8000)
+        files.save(folder / f"{number}_{'ab'[i // 10 % 2]}_{take}.wav", wave, 8000)
         kind = "even" if number % 2 == 0 else "odd"
-        sound.save(Path("my-recordings", kind, f"{i}.wav"), wave, 8000)
-    sound.save("recording.wav", wave, 8000)
+        files.save(Path("my-recordings", kind, f"{i}.wav"), wave, 8000)
+    files.save("recording.wav", wave, 8000)
     soundfile.write("another.flac", wave, 22050)
 
 

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from saiki import activations, cells, convert, export, lens, nn
     from saiki.cell import Cell
     from saiki.errors import CellError, CompileError, ExportError, InputError, SaikiError
-    from saiki.nn.swapping import swap
+    from saiki.layers.bidirectional import Bidirectional
+    from saiki.layers.recurrent import Recurrent
+    from saiki.layers.stack import Stack
+    from saiki.nn.drop_in.swapping import swap
     from saiki.proof import check
-    from saiki.recurrent import Bidirectional, Recurrent, Stack
     from saiki.saving import pretrained
     from saiki.saving.pretrained import load
 
@@ -45,19 +47,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bidirectional": "saiki.recurrent",
+    "Bidirectional": "saiki.layers.bidirectional",
     "Cell": "saiki.cell",
     "CellError": "saiki.errors",
     "CompileError": "saiki.errors",
     "ExportError": "saiki.errors",
     "InputError": "saiki.errors",
-    "Recurrent": "saiki.recurrent",
+    "Recurrent": "saiki.layers.recurrent",
     "SaikiError": "saiki.errors",
-    "Stack": "saiki.recurrent",
+    "Stack": "saiki.layers.stack",
     "check": "saiki.proof",
     "load": "saiki.saving.pretrained",
     "pretrained": "saiki.saving",
-    "swap": "saiki.nn.swapping",
+    "swap": "saiki.nn.drop_in.swapping",
 }
 
 

@@ -144,8 +144,8 @@ EQUATION = re.compile(r"\s*[^\s=←]+(, [^\s=←]+)* (=|←) \S.*")
 
 def _equations_of(docstring: str) -> list[str]:
     """Its lines that are equations, up to where it tells the arguments."""
-    told = re.split(r"^(?:Args|Raises|Returns):", docstring, maxsplit=1, flags=re.MULTILINE)[0]
-    lines = (line for line in told.splitlines() if EQUATION.fullmatch(line))
+    said = re.split(r"^(?:Args|Raises|Returns):", docstring, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = (line for line in said.splitlines() if EQUATION.fullmatch(line))
     return textwrap.dedent("\n".join(lines)).splitlines()
 
 

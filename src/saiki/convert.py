@@ -22,7 +22,9 @@ from saiki.cell import Cell
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.errors import InputError
 from saiki.keras_file import Saved, read
-from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Layer, Stack
 
 _GATES: dict[type, int] = {SimpleRNN: 1, GRU: 3, LSTM: 4}
 _MERGES: dict[str | None, Any] = {"concat": "concat", "sum": "sum", "ave": "mean", "mul": "mul"}

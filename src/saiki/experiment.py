@@ -75,25 +75,25 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     summary: ClassVar[str]
     score: ClassVar[str]
     """The figure that says how well it did, the larger the better."""
-    judged_by: ClassVar[str] = "loss"
+    selected_by: ClassVar[str] = "loss"
     """The figure of a point, the smaller the better, by which ``patience`` and ``keep`` go."""
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The figures of a point that a person sees while it trains."""
-    hears: ClassVar[bool] = False
+    takes_sound: ClassVar[bool] = False
     """Whether ``predict`` takes the path of a sound file."""
     by_line: ClassVar[bool] = False
     """Whether ``predict`` takes one line of text, so that a file of lines is many inputs."""
-    at_use: ClassVar[tuple[str, ...]] = ()
+    predict_knobs: ClassVar[tuple[str, ...]] = ()
     """Knobs that may be changed when the trained model is used."""
-    at_once: ClassVar[int] = 1
+    predict_batch: ClassVar[int] = 1
     """Inputs that ``predict_all`` is given together."""
     points: ClassVar[int] = 100
     """Points of the curves, about, where their number follows from the length of the training."""
-    ahead: ClassVar[int] = 0
+    prefetch: ClassVar[int] = 0
     """Batches that a thread of its own prepares while the model learns; 0: no such thread."""
     threads: ClassVar[int | None] = None
     """CPU threads that pay for a model of this size; all of them if None."""
-    same_operations: ClassVar[bool] = False
+    recordable: ClassVar[bool] = False
     """Whether a batch is a tuple of tensors, and ``measure`` does the same operations of PyTorch
     for all batches of the same shapes: it asks no number to decide what comes next. An iteration of
     the adder's preset ``report`` then takes less than half the time."""
@@ -187,15 +187,15 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         return answers
 
     @classmethod
-    def beside(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
+    def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
         """Pictures of the final figures of several runs, by their labels, written to ``folder``."""
         return []
 
-    def opening(self) -> str:
+    def describe_data(self) -> str:
         """What a person should know of the data before the training begins; nothing if empty."""
         return ""
 
-    def remarks(self, model: Model) -> str:
+    def describe_model(self, model: Model) -> str:
         """What a person should know of the trained model beside its figures."""
         return ""
 

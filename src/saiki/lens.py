@@ -23,7 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
-from saiki.recurrent import Recurrent
+from saiki.layers.recurrent import Recurrent
 
 EDGE = 0.05
 """A unit is saturated within this share of a bounded range, or within it of the only bound."""

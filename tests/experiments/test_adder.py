@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import oracles
-from saiki.data import sums
+from saiki.data.series import sums
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.adder import Adder
@@ -66,7 +66,7 @@ def test_2000_distinct_pairs_are_kept_apart_and_a_quarter_where_there_are_few(bi
 
 def test_pairs_that_are_drawn_twice_are_kept_apart_once(monkeypatch):
     # 40,000 draws from 4 million: some 190 of them meet
-    monkeypatch.setattr("saiki.data.sums.KEPT_APART", 20_000)
+    monkeypatch.setattr("saiki.data.series.sums.KEPT_APART", 20_000)
     assert len(set(sums.kept_apart(12).tolist())) == 20_000
 
 

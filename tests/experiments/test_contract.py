@@ -70,7 +70,7 @@ def test_knobs_presets_and_claims_are_allowed_and_helped(name):
     for claim in experiment.claims:
         for changes in claim.changes:
             experiment.from_dict({**experiment.preset(claim.preset), **changes})
-    assert set(experiment.at_use) <= {*experiment.knobs()}
+    assert set(experiment.predict_knobs) <= {*experiment.knobs()}
 
 
 @EVERY
@@ -124,7 +124,7 @@ def test_a_run_leaves_its_figures_its_curves_and_its_pictures(name, finished):
     assert experiment.score in result
     points = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert points[-1]["step"] == result["iterations"]
-    assert {experiment.judged_by, *experiment.shown} <= points[0].keys()
+    assert {experiment.selected_by, *experiment.shown} <= points[0].keys()
     for picture in folder.glob("*.png"):
         assert picture.read_bytes()[:4] == b"\x89PNG"
     assert (folder / "loss.png").is_file()

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from saiki.data.dates import dates, forms
+from saiki.data.text.dates import dates, forms
 from saiki.errors import InputError
 from saiki.experiments.date import Date
 from saiki.runs.folder import RunFolder

@@ -15,8 +15,8 @@ from saiki.cells import LSTM
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.masked_lm import MaskedLanguage
+from saiki.layers.bidirectional import Bidirectional
 from saiki.models.encoder import Encoder
-from saiki.recurrent import Bidirectional
 from saiki.runs.reopen import reopen
 from saiki.text import END, MASK, PAD, UNKNOWN, Vocabulary
 
@@ -138,14 +138,14 @@ def test_every_tokeniser_serves(tokens, tmp_path):
     answer = experiment.predict(model, space.join(words[2:]))
     assert answer["output"].startswith(space.join(["猫", "は", ""]))
     assert answer["output"].endswith(space.join(["", "の", "上", "に", "座っ", "た", "。"]))
-    assert experiment.opening()
+    assert experiment.describe_data()
 
 
 @pytest.mark.parametrize("text", ["", " \n\n ", "One sentence.", "Two. Three."])
 def test_a_text_without_enough_is_refused(text, tmp_path):
     path = tmp_path / "short.txt"
     path.write_text(text)
-    assert "short.txt is too short: it has no sentence to " in refusal(setting(path).opening)
+    assert "short.txt is too short: it has no sentence to " in refusal(setting(path).describe_data)
 
 
 def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tmp_path):
@@ -155,7 +155,7 @@ def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tmp_path):
     )
     assert refusal(lambda: MaskedLanguage(hidden_size=7)).startswith("hidden_size must be even")
     assert MaskedLanguage(hidden_size=7, bidirectional=False)
-    assert "does not exist" in refusal(setting(tmp_path / "gone.txt").opening)
+    assert "does not exist" in refusal(setting(tmp_path / "gone.txt").describe_data)
     for name, value in (("share", 1.5), ("tokens", "syllables"), ("cell", "x"), ("layers", 0)):
         assert refusal(lambda n=name, v=value: MaskedLanguage(**{n: v})).startswith(f"{name} must")
 
@@ -359,10 +359,10 @@ def test_many_are_answered_around_one_that_cannot_be(runs):
 
 def test_what_is_said_of_the_text_and_of_the_model(runs):
     experiment, model = reopen(runs["true"])
-    opening = experiment.opening()
+    opening = experiment.describe_data()
     assert "761 sentences to learn from" in opening
     assert f"{experiment.corpus.unigram['unigram_perplexity']:.1f}" in opening
-    lines = experiment.remarks(model).splitlines()
+    lines = experiment.describe_model(model).splitlines()
     assert len(lines) == 6
     assert all("[MASK]" in line and " → " in line for line in lines)
     assert sum(", not " not in line for line in lines) > 1

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from saiki import cli, processes
-from saiki.data.mistyped import HELD_RATE
-from saiki.data.typos import KINDS, mend, mistype
+from saiki.data.text.mistyped import HELD_RATE
+from saiki.data.text.typos import KINDS, mend, mistype
 from saiki.errors import InputError
 from saiki.experiments import proofread
 from saiki.experiments.proofread import Proofread
@@ -300,7 +300,7 @@ def test_the_threshold_may_be_changed_at_use(learned):
     experiment, model = reopen(learned)
     counts = []
     for threshold in (0.05, 0.5, 0.95, 1.0):
-        assert "threshold" in experiment.at_use
+        assert "threshold" in experiment.predict_knobs
         strict = Proofread.from_dict({**experiment.to_dict(), "threshold": threshold})
         marks = [
             m for its in strict.found(model, [e.text for e in experiment.texts.test]) for m in its
@@ -335,9 +335,9 @@ def test_a_run_leaves_pictures_curves_and_words(learned):
     assert [point["step"] for point in points] == [250, 500]
     assert {"loss", "validation_loss", "validation_f1", "validation_false_alarms"} <= {*points[0]}
     experiment, model = reopen(learned)
-    opening = experiment.opening()
+    opening = experiment.describe_data()
     assert f"{len(experiment.texts.prose.train):,} characters to learn from" in opening
-    lines = experiment.remarks(model).splitlines()
+    lines = experiment.describe_model(model).splitlines()
     assert sum(line.startswith("    mended: ") for line in lines) == proofread.SHOWN
     typed, _, got = experiment.sample(model).partition(" → ")
     assert experiment.predict(model, typed)["output"] == got
@@ -380,7 +380,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
         Proofread(hidden_size=5)
     assert Proofread(hidden_size=5, bidirectional=False).recurrent.hidden_size == 5
     with pytest.raises(InputError, match="does not exist"):
-        Proofread(data=str(tmp_path / "gone")).opening()
+        Proofread(data=str(tmp_path / "gone")).describe_data()
     for name, value in (("rate", 0.0), ("threshold", 1.5), ("cell", "transformer"), ("layers", 0)):
         with pytest.raises(InputError, match=f"{name} must be"):
             Proofread(**{name: value})

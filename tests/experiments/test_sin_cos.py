@@ -240,9 +240,9 @@ def test_a_series_that_is_of_no_use_is_refused(tmp_path):
     path = tmp_path / "flat.csv"
     path.write_text("\n".join(f"{i},7" for i in range(60)))
     with pytest.raises(InputError, match=r"the column target of .* is 7 at all .* nothing to"):
-        setting(data=str(path)).opening()
+        setting(data=str(path)).describe_data()
     path.write_text("1,2\n3,4\n")
     with pytest.raises(InputError, match=r"^2 points hold 0 windows of 24 steps"):
-        setting(data=str(path)).opening()
+        setting(data=str(path)).describe_data()
     with pytest.raises(InputError, match=r"^30 points hold 1 windows of 29 steps"):
         setting(points=30, steps=29)

@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from saiki import cli, processes
-from saiki.data import sounds, utterances
-from saiki.data.augment import NONE
+from saiki.data.sound import utterances
+from saiki.data.sound.augment import NONE
 from saiki.errors import InputError
 from saiki.experiments.spoken_digits import SpokenDigits
 from saiki.nn.mel import LogMel, Samples
@@ -176,7 +176,7 @@ def test_only_the_first_seconds_are_heard(tmp_path, tones):
 
 
 def test_the_opening_tells_what_is_there_and_what_is_left_out(tones):
-    first, *rest = setting(tones).opening().splitlines()
+    first, *rest = setting(tones).describe_data().splitlines()
     told = "42 recordings of 3 classes: 30 to learn from, 6 to validate, 6 to test"
     assert first == f"{told} (split random)"
     assert rest[0] == "3 files are left out"
@@ -191,14 +191,14 @@ def test_of_many_files_that_are_left_out_ten_are_named(tmp_path):
     folder_of_classes(tmp_path, takes=4)
     for n in range(10):
         (tmp_path / "low" / f"x{n}.wav").write_bytes(b"")
-    lines = setting(tmp_path).opening().splitlines()
+    lines = setting(tmp_path).describe_data().splitlines()
     assert lines[1] == "13 files are left out"
     assert len(lines) == 2 + 10 + 1
     assert lines[-1] == "  and 3 more"
 
 
 def test_speakers_are_told_and_why_there_are_no_synthetic_ones(spoken):
-    first, *rest = setting(spoken, split="official", voices=50).opening().splitlines()
+    first, *rest = setting(spoken, split="official", voices=50).describe_data().splitlines()
     assert first == (
         "42 recordings of 2 classes by 3 speakers: 10 to learn from, 2 to validate, 30 to test "
         "(split official)"
@@ -311,7 +311,9 @@ def test_synthetic_speakers_are_a_share_of_each_batch(ten, monkeypatch):
     experiment = plain(ten, voices=23, voice_share=0.5, batch_size=9, seed=5, **changes)
     assert experiment.sounds.spoken_in_batch == 4  # of 9, as Python rounds 4.5
     assert experiment.epoch == math.ceil(140 / 5)
-    assert "23 utterances by synthetic speakers beside them" in experiment.opening().splitlines()
+    assert (
+        "23 utterances by synthetic speakers beside them" in experiment.describe_data().splitlines()
+    )
     heard = []
     for z, _, targets in some(experiment, 23):
         constant = (z[:, :800, 0] == 0.5).all(1)
@@ -344,7 +346,7 @@ def test_the_report_has_35082_parameters_and_splits_70_15_15(ten):
         30,
     ]
     assert (report.epoch, report.iterations, report.point_every) == (18, 18, 25)
-    assert report.opening() == (
+    assert report.describe_data() == (
         "200 recordings of 10 classes by 2 speakers: 140 to learn from, 30 to validate, "
         "30 to test (split random)"
     )
@@ -394,7 +396,9 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_targets(tones, smoothing):
 
 
 def test_what_is_monitored_is_the_mean_over_the_validation_part(tones, monkeypatch):
-    monkeypatch.setattr(sounds, "EVALUATED", 4)  # 4 and 2 of 6: means of unequal batches
+    monkeypatch.setattr(
+        "saiki.data.sound.batches.EVALUATED", 4
+    )  # 4 and 2 of 6: means of unequal batches
     experiment = plain(tones, label_smoothing=0.1)
     model = made(experiment)
     losses, right = [], []
@@ -406,14 +410,14 @@ def test_what_is_monitored_is_the_mean_over_the_validation_part(tones, monkeypat
     figures = experiment.monitor(model)
     assert figures["validation_loss"] == pytest.approx(np.mean(losses), rel=1e-9)
     assert figures["validation_accuracy"] == pytest.approx(np.mean(right))
-    assert experiment.judged_by in figures
+    assert experiment.selected_by in figures
     assert experiment.monitor(model) == figures
 
 
 def test_the_final_figures_and_those_of_each_speaker_are_counted_by_hand(
     spoken, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(sounds, "EVALUATED", 4)
+    monkeypatch.setattr("saiki.data.sound.batches.EVALUATED", 4)
     shutil.copytree(spoken, tmp_path / "more")
     (tmp_path / "more" / "0_cleo_99.wav").write_bytes(b"")
     experiment = plain(tmp_path / "more", split="official")
@@ -474,10 +478,10 @@ def test_the_worst_mistakes_are_told(tones, learned):
             wrong.append((p[label], line))
     assert wrong
     want = [f"{len(wrong)} mistakes; the worst", *(line for _, line in sorted(wrong)[:5])]
-    assert experiment.remarks(model).splitlines() == want
+    assert experiment.describe_model(model).splitlines() == want
     experiment, model, _ = learned
     assert experiment.evaluate(model)["test_accuracy"] == 1
-    assert experiment.remarks(model) == "every recording that was tested is understood"
+    assert experiment.describe_model(model) == "every recording that was tested is understood"
 
 
 def test_two_pictures_are_drawn(tones, spoken, tmp_path):
@@ -528,7 +532,7 @@ def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tones, spoken):
 
 
 def test_data_that_do_not_fit_are_refused_in_a_sentence(tones, spoken, tmp_path):
-    assert "does not exist" in refusal(lambda: setting(tmp_path / "gone").opening())
+    assert "does not exist" in refusal(lambda: setting(tmp_path / "gone").describe_data())
     assert "holds no sound files" in refusal(lambda: setting(tmp_path).model())
     assert "not known" in refusal(lambda: setting(tones, split="official").parts)
     assert "these recordings do not tell" in refusal(

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from saiki import cli
+from saiki.decoding.decode import Search
 from saiki.errors import InputError
 from saiki.experiments.translate import Translate
 from saiki.metrics.bleu import CLASSES
-from saiki.models.decoding import Search
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
 from saiki.runs.reopen import reopen
@@ -115,7 +115,7 @@ def test_bleu_is_that_of_a_known_example():
     """sacrebleu 2.6 gives 53.73 for the third, whose n-grams of 1 to 4 are 5/6, 3/5, 2/4, 1/3."""
     from types import SimpleNamespace
 
-    from saiki.data.pairs import Pairs
+    from saiki.data.text.pairs import Pairs
 
     pairs = Pairs(["x"], ["the cat sat on the mat"])
 
@@ -133,9 +133,9 @@ def test_bleu_is_that_of_a_known_example():
 def test_lengths_of_several_runs_are_one_picture(tmp_path):
     figures = {f"dev_bleu_length_{name}": 10.0 + i for i, name in enumerate(CLASSES)}
     shorter = {**figures, "dev_bleu_length_over_15": None}
-    [picture] = Translate().beside({"with": figures, "without": shorter}, tmp_path)
+    [picture] = Translate().compare_plots({"with": figures, "without": shorter}, tmp_path)
     assert picture.stat().st_size > 0
-    assert Translate().beside({"other": {"loss": 1.0}}, tmp_path) == []
+    assert Translate().compare_plots({"other": {"loss": 1.0}}, tmp_path) == []
 
 
 def test_the_same_batches_come_from_any_start(table):

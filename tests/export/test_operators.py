@@ -16,7 +16,7 @@ from onnx.backend.test.case.node import collect_testcases
 
 import onnx_oracle
 from saiki import export
-from saiki.recurrent import Bidirectional
+from saiki.layers.bidirectional import Bidirectional
 
 INPUT, HIDDEN, STEPS, BATCH = 3, 5, 7, 4
 LENGTHS = np.array([2, 7, 1, 4], np.int32)

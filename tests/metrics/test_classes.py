@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from saiki.data.layouts import Recording
+from saiki.data.sound.layouts import Recording
 from saiki.metrics import classes
 
 

@@ -9,9 +9,11 @@ import saiki
 from saiki import proof
 from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Stack
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM
-from saiki.recurrent import Bidirectional, Recurrent, Stack
 from saiki.text import END, FIRST, MASK, PAD, SPECIAL, UNKNOWN, Text, Vocabulary, Words
 
 WORDS = ["the", "a", "cat", "dog", "mat", "sat", "ran", "on"]
@@ -263,7 +265,7 @@ def test_an_encoder_that_differs_is_refused_and_left_as_it_is(ours, words, said)
 def test_a_translator_begins_with_what_was_handed_over():
     from saiki.models.decoder import Decoder
     from saiki.models.seq2seq import Seq2Seq
-    from saiki.nn.attention import Attention
+    from saiki.nn.attention.attention import Attention
 
     decoder = Decoder(12, EMBEDDING, [LSTM(EMBEDDING, 2 * UNITS)], Attention(2 * UNITS, 2 * UNITS))
     translator = Seq2Seq(encoder(), decoder.double()).double().eval()

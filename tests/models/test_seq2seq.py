@@ -10,13 +10,15 @@ from torch.nn import functional as F
 
 from saiki import pretrained, proof
 from saiki.cells import FAMILIES
+from saiki.decoding.decode import Search
 from saiki.errors import InputError
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Stack
 from saiki.models.decoder import Decoder
-from saiki.models.decoding import Search
 from saiki.models.encoder import Bridge, Encoder, end_sizes
 from saiki.models.seq2seq import NEVER_WRITTEN, Seq2Seq
-from saiki.nn.attention import Attention
-from saiki.recurrent import Bidirectional, Recurrent, Stack
+from saiki.nn.attention.attention import Attention
 from saiki.text import BEGIN, END, UNKNOWN
 
 SOURCES, TARGETS = 13, 11

@@ -7,10 +7,12 @@ from torch.nn import functional as F
 import saiki
 from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Stack
 from saiki.models import tagger
 from saiki.models.encoder import Encoder
 from saiki.models.tagger import Tagger
-from saiki.recurrent import Bidirectional, Recurrent, Stack
 from saiki.text import END, PAD, SPECIAL, Vocabulary
 from saiki.text.rows import padded, tokens_of
 

@@ -5,13 +5,13 @@ import torch
 
 from saiki import pretrained
 from saiki.cells import GRU
+from saiki.decoding.decode import Search
 from saiki.errors import InputError
 from saiki.models.decoder import Decoder
-from saiki.models.decoding import Search
 from saiki.models.encoder import Encoder
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.translator import Translator
-from saiki.nn.attention import Attention
+from saiki.nn.attention.attention import Attention
 from saiki.text import BEGIN, END, UNKNOWN, Text
 
 SOURCE = Text.learn("words", ["a b c d e"])

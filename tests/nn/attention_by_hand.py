@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from saiki.nn.attention import Attention
+from saiki.nn.attention.attention import Attention
 
 
 def make(score, dtype=torch.float64, scale=0.7, **arguments):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from nn.attention_by_hand import attend, make
 from saiki.errors import InputError
-from saiki.nn.attention import Attended, Attention, coverage_loss
-from saiki.nn.choosing import CHOICES, marginal_log_likelihood
-from saiki.nn.scores import SCORES
-from saiki.nn.windows import WINDOWS
+from saiki.nn.attention.attention import Attended, Attention, coverage_loss
+from saiki.nn.attention.choice import CHOICES, marginal_log_likelihood
+from saiki.nn.attention.scores import SCORES
+from saiki.nn.attention.windows import WINDOWS
 from saiki.saving.description import describe
 from saiki.saving.description import make as remake
 

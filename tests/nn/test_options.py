@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 import saiki
-import saiki.nn.recurrent
+import saiki.nn.drop_in.layers
 from compiler.comparison import assert_same
 from nn import by_hand
 from nn.pairs import LENGTHS, failure, outcome, packed, states, without_onednn_warning
@@ -83,11 +83,11 @@ class Drawn:
     def __init__(self, monkeypatch):
         self.masks, self.zones = [], []
         for name, kept in (("dropout_mask", self.masks), ("zoneout_mask", self.zones)):
-            monkeypatch.setattr(saiki.nn.recurrent, name, self.keeping(name, kept))
+            monkeypatch.setattr(saiki.nn.drop_in.layers, name, self.keeping(name, kept))
 
     @staticmethod
     def keeping(name, kept):
-        original = getattr(saiki.nn.recurrent, name)
+        original = getattr(saiki.nn.drop_in.layers, name)
 
         def draw(*args):
             kept.append(original(*args))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from saiki.data import sums
+from saiki.data.series import sums
 from saiki.errors import InputError
 from saiki.runs.reopen import reopen
 from small_runs import SETTING, damaged, trained_apart

@@ -13,9 +13,9 @@ from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import Experiment
 from saiki.knobs import knob
+from saiki.layers.recurrent import Recurrent
 from saiki.optimisation import RULES as ON_OFFER
 from saiki.optimisation import Optimisation
-from saiki.recurrent import Recurrent
 from saiki.training import StoppedError, Training
 from saiki.training.step import clip
 
@@ -304,7 +304,7 @@ def test_the_mean_of_the_weights_follows_its_equation():
 class Judged(Line):
     """Judged by a figure that is best at the fourth point of eight."""
 
-    judged_by = "distance"
+    selected_by = "distance"
 
     def monitor(self, model):
         return {"distance": abs(next(self._distances))}
@@ -346,7 +346,7 @@ def test_looking_inside_does_not_use_up_patience():
 
 def test_a_figure_to_be_judged_by_must_be_there():
     class Lost(Line):
-        judged_by = "perplexity"
+        selected_by = "perplexity"
 
     with pytest.raises(InputError, match="no figure perplexity"):
         trained(Lost(iterations=1))

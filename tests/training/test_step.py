@@ -11,7 +11,7 @@ from saiki.training.step import Step
 
 
 class Anew(Adder):
-    same_operations: ClassVar[bool] = False
+    recordable: ClassVar[bool] = False
 
 
 SETTINGS = {

@@ -13,7 +13,8 @@ from saiki.bench.harness import Step, Timing, interleaved
 from saiki.cell import Cell
 from saiki.cells import GRU, LSTM
 from saiki.experiments.adder import Adder
-from saiki.recurrent import Bidirectional, Recurrent
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
 from saiki.training import Training
 
 Row = dict[str, Any]

@@ -13,7 +13,8 @@ from saiki.bench import peers
 from saiki.bench.cells import LONG, SHORT, Row, row
 from saiki.bench.harness import interleaved
 from saiki.cells import LSTM
-from saiki.recurrent import Bidirectional, Recurrent
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
 
 LAYERS: dict[str, Callable[..., nn.Module]] = {"rnn": ours.RNN, "lstm": ours.LSTM, "gru": ours.GRU}
 SPEECH = (32, 400, 40, 128)

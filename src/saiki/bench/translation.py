@@ -11,12 +11,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from saiki.bench.cells import Row, row
 from saiki.bench.harness import Step, interleaved
 from saiki.cell import Cell
+from saiki.decoding.decode import Search
 from saiki.errors import InputError
 from saiki.experiments.translate import Translate
+from saiki.layers.recurrent import Recurrent
 from saiki.models.decoder import Decoder
-from saiki.models.decoding import Search
 from saiki.models.translator import Translator
-from saiki.recurrent import Recurrent
 from saiki.runs.reopen import reopen
 
 BATCHES = 20

@@ -49,7 +49,7 @@ def reports(
     from saiki.bench.cells import beside_eager
     from saiki.cells import VARIANTS
     from saiki.experiments import HOMES, load
-    from saiki.recurrent import Recurrent
+    from saiki.layers.recurrent import Recurrent
 
     if target in VARIANTS:
         for name, variant in VARIANTS[target].items():

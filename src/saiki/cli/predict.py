@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
         from saiki.runs.reopen import setting_of
 
         trained = setting_of(RunFolder.open(parser.parse_known_args(asked)[0].folder))
-        add_flags(parser, type(trained), trained.at_use)
+        add_flags(parser, type(trained), trained.predict_knobs)
     options = parser.parse_intermixed_args(words)
     if not options.inputs and options.mic is None:
         parser.error("give an INPUT at least, or --mic")
@@ -33,7 +33,9 @@ def main(words: list[str]) -> int:
     from saiki.runs.reopen import reopen
 
     experiment, model = reopen(options.folder)
-    used = {name: value for name, value in vars(options).items() if name in experiment.at_use}
+    used = {
+        name: value for name, value in vars(options).items() if name in experiment.predict_knobs
+    }
     experiment = experiment.changed(used)
     trouble = False
     with inputs(experiment, options.inputs, options.mic) as given:
@@ -43,6 +45,6 @@ def main(words: list[str]) -> int:
                 print(f"saiki predict: {answer}", file=sys.stderr)
                 trouble = True
                 continue
-            told = answer.pop("text")
-            print(json.dumps(answer, ensure_ascii=False) if options.json else told, flush=True)
+            text = answer.pop("text")
+            print(json.dumps(answer, ensure_ascii=False) if options.json else text, flush=True)
     return 2 if trouble else 0

@@ -21,8 +21,8 @@ def main(words: list[str]) -> int:
         print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
     print("\npresets")
     for preset, changes in experiment.presets.items():
-        told = ", ".join(f"{k}={v}" for k, v in changes.items()) or "as the knobs are"
-        print(f"  {preset:<18} {told}")
+        changed = ", ".join(f"{k}={v}" for k, v in changes.items()) or "as the knobs are"
+        print(f"  {preset:<18} {changed}")
     if experiment.claims:
         print("\nclaims, measured by saiki try", experiment.name)
     for claim in experiment.claims:

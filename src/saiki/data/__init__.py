@@ -1,14 +1,14 @@
 """Data: named datasets, sound files, labelled recordings and synthetic speakers.
 
-Speakers are drawn by ``saiki.data.voices.voices``.
+Speakers are drawn by ``saiki.data.sound.voices.voices``.
 """
 
-from saiki.data.layouts import Recording, find
-from saiki.data.recordings import Recordings, Skipped, load
-from saiki.data.sound import LONGEST, SoundError, Wave, read, record, resample, save
-from saiki.data.splits import SPLITS, Split, split
+from saiki.data.sound.files import LONGEST, SoundError, Wave, read, record, resample, save
+from saiki.data.sound.layouts import Recording, find
+from saiki.data.sound.recordings import Recordings, Skipped, load
+from saiki.data.sound.splits import SPLITS, Split, split
+from saiki.data.sound.voices import Voice, say, say_all
 from saiki.data.store import DATASETS, Dataset, dataset, describe, listing, locate, where
-from saiki.data.voices import Voice, say, say_all
 
 __all__ = [
     "DATASETS",

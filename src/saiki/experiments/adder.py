@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from saiki import cells
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
-from saiki.data import sums
+from saiki.data.series import sums
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, placed, untrained
 from saiki.experiments.claims.adder import CLAIMS, EXPLODED
@@ -54,7 +54,7 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
     summary = "learn to add binary numbers, bit by bit"
     score = "exact_sum_rate"
     threads = 1
-    same_operations: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "report": {
             "activation": "sigmoid",

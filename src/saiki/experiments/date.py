@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from saiki.data.dates import dates
-from saiki.data.pairs import Corpus, Pairs
+from saiki.data.text.dates import dates
+from saiki.data.text.pairs import Corpus, Pairs
 from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
 from saiki.experiment import Figures
@@ -89,7 +89,7 @@ class Date(TextToText):
                 figures[f"exact_match_{language}"] = right["exact_match"]
         return figures
 
-    def remarks(self, model: Translator) -> str:
+    def describe_model(self, model: Translator) -> str:
         held = self.corpus.development
         wrong = [
             f"  {source}: {t.text} and not {wanted}"

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saiki import processes
-from saiki.data import plain_text, store
-from saiki.data.hidden_words import Batch, HiddenWords, numbered, parted
-from saiki.data.masking import Masking
+from saiki.data import store
+from saiki.data.text import plain_text
+from saiki.data.text.hidden_words import Batch, HiddenWords, numbered, parted
+from saiki.data.text.masking import Masking
 from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
@@ -64,11 +65,11 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     name = "masked-lm"
     summary = "restore masked words, from both directions; an encoder to start from"
     score = "dev_accuracy"
-    judged_by = "validation_loss"
+    selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
     by_line: ClassVar[bool] = True
-    ahead = 2
-    at_once = 64
+    prefetch = 2
+    predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "quick": {
@@ -99,8 +100,8 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.corpus.batches(self.optimisation.batch_size, self.seed, start)
 
-    def opening(self) -> str:
-        return self.corpus.told()
+    def describe_data(self) -> str:
+        return self.corpus.in_words()
 
     def model(self) -> MaskedLM:
         return self.network(self.corpus.text)
@@ -141,7 +142,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     def sample(self, model: MaskedLM) -> str:
         return "".join(self._restorations(model, 1))
 
-    def remarks(self, model: MaskedLM) -> str:
+    def describe_model(self, model: MaskedLM) -> str:
         return "\n".join(self._restorations(model, SHOWN))
 
     def _restorations(self, model: MaskedLM, count: int) -> Iterator[str]:

@@ -10,23 +10,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki.data import marks, store
-from saiki.data.marks import Example, Mark, mended
-from saiki.data.mistyped import IGNORED, Batch, Mistyped
-from saiki.data.prose import plain, prose
-from saiki.data.typos import KINDS
+from saiki.data import store
+from saiki.data.text import corrections
+from saiki.data.text.corrections import Example, Mark, mended
+from saiki.data.text.mistyped import IGNORED, Batch, Mistyped
+from saiki.data.text.prose import plain, prose
+from saiki.data.text.typos import KINDS
 from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
 from saiki.experiments.claims.proofread import CLAIMS
 from saiki.experiments.shared.layers import TokenLayers
 from saiki.knobs import Value, knob
-from saiki.metrics.marks import NONE, scores, taken_for
+from saiki.metrics.corrections import NONE, scores, taken_for
 from saiki.metrics.text import error_rate, exact_match
 from saiki.models.tagger import Tagger
 from saiki.optimisation import Optimisation
+from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import curves_of, draw_curves
-from saiki.plots.marks import draw_marks
 from saiki.text import SPECIAL, Vocabulary
 
 EVALUATED, SHOWN = 64, 6
@@ -58,11 +59,11 @@ class Proofread(Experiment[Tagger, Batch]):
     name = "proofread"
     summary = "find and mend the typing mistakes of a text, character by character"
     score = "f1"
-    judged_by = "validation_loss"
+    selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_f1")
-    ahead = 2
-    at_use = ("threshold",)
-    at_once = 64
+    prefetch = 2
+    predict_knobs = ("threshold",)
+    predict_batch = 64
     by_line = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
@@ -78,8 +79,8 @@ class Proofread(Experiment[Tagger, Batch]):
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.texts.batches(self.optimisation.batch_size, start)
 
-    def opening(self) -> str:
-        return self.texts.told()
+    def describe_data(self) -> str:
+        return self.texts.in_words()
 
     def example(self) -> tuple[Tensor, Tensor]:
         random = torch.Generator().manual_seed(0)
@@ -139,7 +140,7 @@ class Proofread(Experiment[Tagger, Batch]):
         """The mistakes that the model marks in each text."""
         readings = model.read([plain(text) for text in texts])
         return [
-            marks.marked(text, reading.kinds, reading.missing, self.threshold)
+            corrections.marked(text, reading.kinds, reading.missing, self.threshold)
             for text, reading in zip(texts, readings, strict=True)
         ]
 
@@ -150,9 +151,9 @@ class Proofread(Experiment[Tagger, Batch]):
         self, model: Tagger, texts: Sequence[str]
     ) -> Sequence[dict[str, Any] | InputError]:
         started = time.perf_counter()
-        lines = [line for text in texts for _, line in marks.lines_of(text)]
+        lines = [line for text in texts for _, line in corrections.lines_of(text)]
         found = iter(self.found(model, lines))
-        answers = [marks.answer(text, found) for text in texts]
+        answers = [corrections.answer(text, found) for text in texts]
         seconds = (time.perf_counter() - started) / max(1, len(texts))
         return [answer | {"seconds": seconds} for answer in answers]
 
@@ -160,7 +161,7 @@ class Proofread(Experiment[Tagger, Batch]):
         text = min(self.texts.validation, key=lambda e: (not e.mistakes, len(e.text))).text
         return f"{text} → {mended(text, self.found(model, [text])[0])}"
 
-    def remarks(self, model: Tagger) -> str:
+    def describe_model(self, model: Tagger) -> str:
         shown = [example for example in self.texts.test if example.mistakes][:SHOWN]
         found = self.found(model, [example.text for example in shown])
         lines = []

@@ -13,23 +13,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saiki import processes
-from saiki.data.series import numbers_of
-from saiki.data.stream import batches_of, passes
-from saiki.data.wave import NAMES, Wave
-from saiki.data.windows import Array, Pair, Windows, learnt
+from saiki.data.order import batches_of, passes
+from saiki.data.series.tables import numbers_of
+from saiki.data.series.waves import NAMES, Wave
+from saiki.data.series.windows import Array, Pair, Windows, learnt
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.claims.sin_cos import CLAIMS
 from saiki.experiments.shared.layers import CellChoice, bidirectional
-from saiki.experiments.shared.targets import ScheduledForcing, told
+from saiki.experiments.shared.targets import ScheduledForcing, decoder_input
 from saiki.knobs import Value, knob
+from saiki.layers.bidirectional import Bidirectional
 from saiki.metrics.series import rms
 from saiki.models.series import SeriesSeq2Seq, Units, written
 from saiki.optimisation import Optimisation
 from saiki.plots.curves import draw_curves
 from saiki.plots.series import draw_written
-from saiki.recurrent import Bidirectional
 
 SHORTEST = 2
 """Points of a wave that tell its cosine; with one alone the sign would be open."""
@@ -76,7 +76,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     score = "free_running_r2"
     shown = ("loss", "validation_loss", "validation_free_running_rmse")
     threads = 1
-    same_operations: ClassVar[bool] = True
+    recordable: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "report": {
@@ -126,9 +126,9 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         read, wanted = self.series.scales() if self.data else ((), ())
         return Units(*read), Units(*wanted)
 
-    def opening(self) -> str:
+    def describe_data(self) -> str:
         self.units  # noqa: B018  which may be refused
-        return self.series.told()
+        return self.series.in_words()
 
     @property
     def epoch(self) -> float:
@@ -151,7 +151,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         x, target = reads.normalised(pair.x), writes.normalised(pair.target)
         if self.noise:
             x = x + self.noise * random.standard_normal(x.shape)
-        arrays = x[..., None], told(target, share, random), target[..., None]
+        arrays = x[..., None], decoder_input(target, share, random), target[..., None]
         read, before, wanted = (torch.from_numpy(array).to(self.dtype) for array in arrays)
         return read, before, wanted
 

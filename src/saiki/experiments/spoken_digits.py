@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from saiki import processes
 from saiki.data import store
-from saiki.data.augment import NONE, Augmentation
-from saiki.data.hearing import Hearing
-from saiki.data.recordings import Recordings, load
-from saiki.data.sound import read
-from saiki.data.sounds import Batch, Sounds
-from saiki.data.splits import SPLITS, Split, by_default, split
-from saiki.data.utterances import DIGITS, Voices
+from saiki.data.sound.augment import NONE, Augmentation
+from saiki.data.sound.batches import Batch, Sounds
+from saiki.data.sound.files import read
+from saiki.data.sound.hearing import Hearing
+from saiki.data.sound.recordings import Recordings, load
+from saiki.data.sound.splits import SPLITS, Split, by_default, split
+from saiki.data.sound.utterances import DIGITS, Voices
 from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
@@ -77,11 +77,11 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     name = "spoken-digits"
     summary = "learn to recognise spoken digits, or any sounds of your own"
     score = "test_accuracy"
-    judged_by = "validation_loss"
+    selected_by = "validation_loss"
     shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-    hears = True
+    takes_sound = True
     points = 10
-    ahead = 2
+    prefetch = 2
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "report": {
@@ -149,8 +149,8 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         heard = real * processes.count() * self.optimisation.accumulate
         return max(1, math.ceil(len(self.parts.train) / heard))
 
-    def opening(self) -> str:
-        return self.sounds.told(self.tested_by)
+    def describe_data(self) -> str:
+        return self.sounds.in_words(self.tested_by)
 
     def model(self) -> SequenceClassifier:
         return self.network(self.recordings.classes)
@@ -219,7 +219,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
             draw_confusion(folder / "confusion.png", pairs, model.classes, rates),
         ]
 
-    def remarks(self, model: SequenceClassifier) -> str:
+    def describe_model(self, model: SequenceClassifier) -> str:
         return classes.mistakes(self.tested(model))
 
     @torch.no_grad()

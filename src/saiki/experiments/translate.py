@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from sacrebleu.metrics.bleu import BLEU
 
-from saiki.data.pairs import Corpus, Pairs, corpus
+from saiki.data.text.pairs import Corpus, Pairs, corpus
+from saiki.decoding.decode import Search
 from saiki.errors import InputError
 from saiki.experiment import Figures, Points
 from saiki.experiments.claims.translate import CLAIMS
@@ -15,7 +16,6 @@ from saiki.experiments.shared.text_to_text import TextToText
 from saiki.experiments.shared.tokens import Tokens
 from saiki.knobs import Value, knob
 from saiki.metrics.bleu import BLEUS, BOUNDS, BY_LENGTH, bleu, by_length, of_lengths
-from saiki.models.decoding import Search
 from saiki.models.translator import Translation, Translator
 from saiki.plots.curves import curves_of, draw_curves
 from saiki.text import TOKENISERS, Text
@@ -107,7 +107,7 @@ class Translate(TextToText):
             )
         return figures
 
-    def remarks(self, model: Translator) -> str:
+    def describe_model(self, model: Translator) -> str:
         pairs = self.corpus.development.take(range(min(SHOWN, len(self.corpus.development))))
         lines = []
         for source, target, t in zip(
@@ -123,7 +123,7 @@ class Translate(TextToText):
         return pictures
 
     @classmethod
-    def beside(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
+    def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
         """BLEU by length of the source, a line for each run."""
         lines = {n: [line] for n, its in results.items() if (line := by_length(its)) is not None}
         if not lines:

@@ -10,7 +10,7 @@ from saiki.cell import Cell
 from saiki.errors import ExportError
 from saiki.export.functions import OnnxFunction
 from saiki.export.nodes import OPSET, Form, native, weights
-from saiki.recurrent import Recurrent
+from saiki.layers.recurrent import Recurrent
 
 PLACEHOLDER = "saiki", "Cell"
 """Domain and name of the node that a Scan takes the place of."""
@@ -39,7 +39,7 @@ class Scanned:
 
 
 class Capture:
-    """Called as :func:`saiki.recurrent.together`; records nodes of ONNX instead of running.
+    """Called as :func:`saiki.layers.run.run_layers`; records nodes of ONNX instead of running.
 
     The operators of ONNX are used in float32 only: onnxruntime has none of them in float64.
     """
@@ -136,5 +136,5 @@ def _operator(
 
 
 def tensors_of(cell: Cell) -> dict[str, Tensor]:
-    """Parameters and buffers, in the order in which ``together`` takes them."""
+    """Parameters and buffers, in the order in which ``run_layers`` takes them."""
     return dict((*cell.named_parameters(), *cell.named_buffers()))

@@ -10,7 +10,7 @@ from saiki.export import scan
 from saiki.export.capture import PLACEHOLDER, Capture
 from saiki.export.nodes import OPERATORS
 from saiki.export.translate import quiet, rename_sizes, simplify, translate
-from saiki.recurrent import STAND_IN
+from saiki.layers.run import EXPORTER
 from saiki.torch_internals import tree_map
 
 
@@ -23,7 +23,7 @@ def graph_of(
         ExportError: PyTorch cannot export it, or a layer would serve one batch or length only.
     """
     capture = Capture()
-    token = STAND_IN.set(capture)
+    token = EXPORTER.set(capture)
     try:
         with torch.no_grad(), quiet():
             exported = torch.export.export(
@@ -37,9 +37,9 @@ def graph_of(
     except SaikiError:
         raise
     except Exception as error:  # PyTorch has a class for each stage
-        raise ExportError(f"{type(model).__name__} cannot be exported: {_told(error)}") from error
+        raise ExportError(f"{type(model).__name__} cannot be exported: {_cause(error)}") from error
     finally:
-        STAND_IN.reset(token)
+        EXPORTER.reset(token)
     return exported, graph
 
 
@@ -78,7 +78,7 @@ def _is_placeholder(node: Any) -> bool:
     return bool((node.domain, node.op_type) == PLACEHOLDER)
 
 
-def _told(error: BaseException) -> str:
+def _cause(error: BaseException) -> str:
     """The first line of what went wrong in the first place."""
     while error.__cause__ is not None:
         error = error.__cause__

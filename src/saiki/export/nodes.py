@@ -84,15 +84,15 @@ def native(cell: Cell, names: Iterable[str]) -> tuple[Form, list[OnnxFunction]] 
         option = "input_forget" if cell.coupled else ""
     else:
         return None
-    told = [found for f in functions if (found := to_onnx(f)) is not None]
+    known = [found for f in functions if (found := to_onnx(f)) is not None]
     clip = clip_of(functions)
     # onnxruntime does not clip the input of the LSTM's last activation, as the specification says
     if clip is None or (operator == "LSTM" and math.isfinite(clip)):
         return None
-    if len(told) < len(functions) or not present <= expected:
+    if len(known) < len(functions) or not present <= expected:
         return None
     has_bias = bool({"b", "W.bias"} & present)
-    return Form(operator, cell.hidden_size, clip, option, has_bias, "p" in present), told
+    return Form(operator, cell.hidden_size, clip, option, has_bias, "p" in present), known
 
 
 def weights(

@@ -17,7 +17,8 @@ from saiki.errors import InputError
 from saiki.export import constants
 from saiki.export.functions import Clipped, from_onnx, parse
 from saiki.export.translate import require
-from saiki.recurrent import Bidirectional, Recurrent
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
 
 _GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
 _FUNCTIONS = {"RNN": ["Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"]}

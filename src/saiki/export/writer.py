@@ -14,9 +14,9 @@ from saiki.export import verify
 from saiki.export.graph import graph_of
 from saiki.export.translate import require
 from saiki.files import write
-from saiki.nn.recurrent import DropIn
-from saiki.nn.swapping import OURS, swap
-from saiki.recurrent import Recurrent
+from saiki.layers.recurrent import Recurrent
+from saiki.nn.drop_in.layers import DropIn
+from saiki.nn.drop_in.swapping import OURS, swap
 from saiki.torch_internals import tree_leaves, tree_map
 
 LARGEST = 2**31

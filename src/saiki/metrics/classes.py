@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saiki.data.layouts import Recording
+from saiki.data.sound.layouts import Recording
 
 
 @dataclass(frozen=True)

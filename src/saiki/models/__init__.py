@@ -2,7 +2,6 @@
 
 from saiki.models.classifier import Convolution, SequenceClassifier
 from saiki.models.decoder import Decoder
-from saiki.models.decoding import Hypothesis, Search, decode
 from saiki.models.encoder import Bridge, Encoder
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.seq2seq import Seq2Seq
@@ -15,14 +14,11 @@ __all__ = [
     "Convolution",
     "Decoder",
     "Encoder",
-    "Hypothesis",
     "MaskedLM",
-    "Search",
     "Seq2Seq",
     "SequenceClassifier",
     "SeriesSeq2Seq",
     "Tagger",
     "Translation",
     "Translator",
-    "decode",
 ]

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saiki import equations
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
 from saiki.cells import SimpleRNN
-from saiki.recurrent import Recurrent
+from saiki.layers import equations
+from saiki.layers.recurrent import Recurrent
 from saiki.saving.pretrained import DescribedModule
 
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki import equations
 from saiki.errors import InputError
+from saiki.layers import equations
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.stack import Stack
 from saiki.nn.pooling import AttentionPooling, LastPooling, MeanPooling, real_steps
-from saiki.recurrent import Bidirectional, Stack
 from saiki.saving.pretrained import DescribedModule
 
 POOLINGS = ("attention", "mean", "last")

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki import equations
 from saiki.cell import Cell
 from saiki.errors import InputError
+from saiki.layers import equations
+from saiki.layers.recurrent import Recurrent
 from saiki.models.attending import Attending
-from saiki.nn import scores, windows
-from saiki.nn.attention import Attended, Attention, Memory
-from saiki.nn.choosing import marginal_log_likelihood
-from saiki.recurrent import Recurrent
+from saiki.nn.attention import scores, windows
+from saiki.nn.attention.attention import Attended, Attention, Memory
+from saiki.nn.attention.choice import marginal_log_likelihood
 from saiki.saving.pretrained import DescribedModule
 
 

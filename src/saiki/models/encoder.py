@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from saiki.errors import InputError
-from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack, as_layer
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Layer, Stack, as_layer
 from saiki.saving.pretrained import DescribedModule
 
 

@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from saiki import equations
 from saiki.cell import Cell
 from saiki.errors import InputError
+from saiki.layers import equations
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Layer
 from saiki.models.encoder import Encoder
-from saiki.recurrent import Bidirectional, Layer, Recurrent
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, FIRST, MASK, PAD, SPECIAL, BytePair, Text, Vocabulary
 
@@ -212,7 +214,7 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
                 f"a token has {sizes[0]} features in the masked language model and {sizes[1]} in "
                 "the encoder; choose the same embedding size"
             )
-        plans = _told(own.recurrent), _told(encoder.recurrent)
+        plans = _in_words(own.recurrent), _in_words(encoder.recurrent)
         if plans[0] != plans[1]:
             raise InputError(
                 f"the masked language model has the layers {plans[0]} and the encoder {plans[1]}; "
@@ -227,15 +229,15 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
         return len(words)
 
 
-def _told(layer: Layer) -> str:
+def _in_words(layer: Layer) -> str:
     """Layers in words: the same words only where weights mean the same."""
     match layer:
         case Recurrent():
             return f"{'reversed ' if layer.reverse else ''}{_cell(layer.cell)}"
         case Bidirectional():
-            both = _told(layer.forward_layer), _told(layer.backward_layer)
+            both = _in_words(layer.forward_layer), _in_words(layer.backward_layer)
             return f"({both[0]}, {both[1]}, merge={layer.merge!r})"
-    return f"[{', '.join(_told(each) for each in layer.layers)}]"  # type: ignore[arg-type]
+    return f"[{', '.join(_in_words(each) for each in layer.layers)}]"  # type: ignore[arg-type]
 
 
 def _cell(cell: Cell) -> str:

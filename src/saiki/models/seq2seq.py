@@ -6,13 +6,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saiki import equations
+from saiki.decoding.decode import Ensemble, Hypothesis, Search, decode
 from saiki.errors import InputError
+from saiki.layers import equations
 from saiki.models.decoder import Decoder, DecoderState
-from saiki.models.decoding import Ensemble, Hypothesis, Search, decode
 from saiki.models.encoder import Bridge, Encoder, end_sizes
-from saiki.nn.attention import Attended, Memory
-from saiki.nn.choosing import MovingBaseline, reinforce_loss
+from saiki.nn.attention.attention import Attended, Memory
+from saiki.nn.attention.choice import MovingBaseline, reinforce_loss
 from saiki.saving.pretrained import DescribedModule
 from saiki.text.vocabulary import BEGIN, END, MASK, PAD, UNKNOWN
 
@@ -220,7 +220,7 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
     def advance(
         self, tokens: Tensor, state: DecoderState, memory: Memory | None
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
-        """One token further while decoding; see :class:`saiki.models.search.Advance`."""
+        """One token further while decoding; see :class:`saiki.decoding.search.Advance`."""
         h, attended, new = self.decoder.step(tokens, state, memory, best=True)
         p = self._probabilities(h, attended, memory)
         return p, None if attended is None else attended.weights, new
@@ -240,7 +240,7 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
         keys: Sequence[int] | None = None,
     ) -> list[list[Hypothesis]]:
         """For each row of ``source`` its best targets, the best first; see
-        :func:`saiki.models.decoding.decode`.
+        :func:`saiki.decoding.decode.decode`.
 
         Args:
             also: further models; the mean of the probabilities of all decides.

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saiki import equations
 from saiki.cell import Cell, as_states
 from saiki.errors import InputError
 from saiki.initialise import initialise_
+from saiki.layers import equations
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import as_layer
 from saiki.models.encoder import Bridge, end_sizes, leaves
-from saiki.recurrent import Recurrent, as_layer
 from saiki.saving.description import Described
 from saiki.saving.pretrained import DescribedModule
 
@@ -102,7 +103,7 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
 
     >>> import torch
     >>> from saiki.cells import GRU, LSTM
-    >>> from saiki.recurrent import Bidirectional
+    >>> from saiki.layers.bidirectional import Bidirectional
     >>> model = SeriesSeq2Seq(Bidirectional(GRU(1, 4)), LSTM(1, 6))
     >>> model(torch.randn(2, 9, 1)).shape
     torch.Size([2, 9, 1])
@@ -141,16 +142,16 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
         reads = equations.of_layer(self.encoder)
         return "\n".join((reads, start, f"then from s on:\n{equations.of_cell(self.decoder.cell)}"))
 
-    def write(self, z: Tensor, told: Tensor | None = None) -> Tensor:
+    def write(self, z: Tensor, seen: Tensor | None = None) -> Tensor:
         """The same in the units of the network.
 
         Args:
             told: what the decoder is told at each step, ``(batch, time, features + 1)``, the input
                 of :class:`Feedback`; without it the decoder runs free.
         """
-        if told is None:
-            told = z.new_zeros(z.shape[0], z.shape[1], self.decoder.input_size)
-        return self.decode(self.encode(z), told)[0]
+        if seen is None:
+            seen = z.new_zeros(z.shape[0], z.shape[1], self.decoder.input_size)
+        return self.decode(self.encode(z), seen)[0]
 
     def encode(self, z: Tensor) -> tuple[Tensor, ...]:
         """What the decoder begins with after ``z: (batch, time, features)``: y = 0, and its
@@ -159,11 +160,11 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
         nothing = z.new_zeros(z.shape[0], self.decoder.output_size)
         return nothing, *self.bridge(list(leaves(end)))
 
-    def decode(self, state: tuple[Tensor, ...], told: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def decode(self, state: tuple[Tensor, ...], seen: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What is written from ``state`` on, ``(batch, time, features)``, and the states then, from
         which the decoder goes on: as many steps as ``told`` has, one at a time or all at once."""
         y: Tensor
-        y, state = self.decoder(told, state)
+        y, state = self.decoder(seen, state)
         return y, state
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from saiki import equations
 from saiki.errors import InputError
+from saiki.layers import equations
 from saiki.models.encoder import Encoder
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import SPECIAL, Vocabulary

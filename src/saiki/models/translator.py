@@ -9,8 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from saiki.decoding.decode import Hypothesis, Search
 from saiki.errors import InputError
-from saiki.models.decoding import Hypothesis, Search
 from saiki.models.seq2seq import Seq2Seq
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, UNKNOWN, Text, Words
@@ -167,7 +167,7 @@ class Translator(DescribedModule, name="translator.v1"):
                 keys=[zlib.crc32(texts[i].encode()) for i in rows],
             )
             for i, its in zip(rows, hypotheses, strict=True):
-                found[i] = [self._told(h, texts[i], copy_unknown) for h in its]
+                found[i] = [self._translation(h, texts[i], copy_unknown) for h in its]
         return [found[i] for i in range(len(texts))]
 
     def _known(self, forced: Sequence[Sequence[str]]) -> None:
@@ -178,7 +178,7 @@ class Translator(DescribedModule, name="translator.v1"):
                     f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
                 )
 
-    def _told(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> Translation:
+    def _translation(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> Translation:
         source = [*self.split(text), "</s>"]
         tokens = self.target.vocabulary.tokens(hypothesis.tokens)
         weights = hypothesis.weights

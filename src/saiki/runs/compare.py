@@ -26,7 +26,7 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     lines = {str(run.path): [loss_curve(run.points())] for run in runs}
     yield str(draw_curves(picture, lines, ylabel="training loss"))
     experiment = load(settings_of(runs[0])["experiment"])
-    for each in experiment.beside({str(r.path): r.figures for r in runs}, picture.parent):
+    for each in experiment.compare_plots({str(r.path): r.figures for r in runs}, picture.parent):
         yield str(each)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from saiki.data.plain_text import decoded_lines, lines
+from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError
 from saiki.experiment import Experiment
 
@@ -35,13 +35,13 @@ def inputs(
     if seconds is None:
         yield _expanded(experiment, given)
         return
-    if not experiment.hears:
+    if not experiment.takes_sound:
         raise InputError(f"{experiment.name} does not take sound, so there is nothing to listen to")
-    from saiki.data import sound
+    from saiki.data.sound import files
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "microphone.wav")
-        sound.save(path, sound.record(seconds, MICROPHONE_RATE), MICROPHONE_RATE)
+        files.save(path, files.record(seconds, MICROPHONE_RATE), MICROPHONE_RATE)
         yield itertools.chain([str(path)], _expanded(experiment, given))
 
 
@@ -71,6 +71,6 @@ def answers(
     """What the model makes of each input, or why there is no answer; as many at once as the
     experiment can use, or one by one where a person is typing them."""
     given = iter(given)
-    count = 1 if typed else experiment.at_once
+    count = 1 if typed else experiment.predict_batch
     while part := list(itertools.islice(given, count)):
         yield from experiment.predict_all(model, part)

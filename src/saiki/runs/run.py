@@ -89,7 +89,7 @@ def refuse(experiment: Experiment, options: Options, cross_validate: str | None 
     if cross_validate:
         experiment.folds(cross_validate)
     else:
-        experiment.opening()
+        experiment.describe_data()
 
 
 def _command() -> list[str]:
@@ -107,7 +107,7 @@ def _command_to_go_on(record: Record) -> str:
 def _introduce(training: Training, say: Say) -> None:
     """Say what the data are, and the layers of the model or from where the training goes on."""
     experiment, model = training.experiment, training.model
-    if opening := experiment.opening():
+    if opening := experiment.describe_data():
         say(opening + "\n")
     if training.step == 0:
         say(summary(model, placed(experiment.example(), model)) + "\n")
@@ -167,7 +167,7 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
     folder.write_result({**figures, "stopped": trouble})
     if say:
         inside = lens.describe(record.history) if record.history else None
-        remarks = "" if judged is None else experiment.remarks(model)
+        remarks = "" if judged is None else experiment.describe_model(model)
         for line in (trouble, inside, remarks, *map(str, pictures)):
             if line:
                 say(line)

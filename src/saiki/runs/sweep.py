@@ -208,7 +208,7 @@ def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Line]) -> list
         }
         for row, line in zip(rows, lines, strict=True)
     }
-    more = rows[0].experiments[0].beside(means, out.path)
+    more = rows[0].experiments[0].compare_plots(means, out.path)
     return [out.path / "table.json", out.path / "table.csv", picture, *more]
 
 

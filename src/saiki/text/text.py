@@ -71,10 +71,10 @@ class Text(Described, name="text.v1"):
     def decode(self, ids: Iterable[int]) -> str:
         """The text up to END. PAD and BEGIN, which stand for nothing, are left out; an unknown and
         a hidden word are shown by their names."""
-        kept = list[int]()
+        words = list[int]()
         for number in ids:
             if number == END:
                 break
             if number not in (PAD, BEGIN):
-                kept.append(number)
-        return self.tokeniser.join(self.vocabulary.tokens(kept))
+                words.append(number)
+        return self.tokeniser.join(self.vocabulary.tokens(words))

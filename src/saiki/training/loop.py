@@ -16,9 +16,9 @@ from saiki.errors import InputError
 from saiki.experiment import Experiment, placed
 from saiki.saving.tensors import Contents
 from saiki.training import optimisers
-from saiki.training.ahead import ahead
+from saiki.training.diagnosis import explain
+from saiki.training.prefetch import prefetch
 from saiki.training.step import Step
-from saiki.training.trouble import explain
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Training:
         last, point_every = experiment.iterations, experiment.point_every
         moves = self.device.type != "cpu" or experiment.precision == "float64"
         model.train()
-        with ahead(experiment.batches(self.step * count), experiment.ahead) as stream:
+        with prefetch(experiment.batches(self.step * count), experiment.prefetch) as stream:
             while not (self.has_ended or self._pauses()):
                 step = self.step + 1
                 at_point = step % point_every == 0 or step == last
@@ -135,8 +135,8 @@ class Training:
 
     def _finish(self) -> None:
         """Give the model the weights that the knobs ask for."""
-        kept = self.best_weights if self.optimisation.keep == "best" else self.average
-        self.model.load_state_dict(kept or self.model.state_dict())
+        weights = self.best_weights if self.optimisation.keep == "best" else self.average
+        self.model.load_state_dict(weights or self.model.state_dict())
         self.model.eval()
 
     def state(self) -> Contents:
@@ -237,16 +237,16 @@ class Training:
         self.model.eval()
         with torch.no_grad(), self._averaged():
             figures |= self.experiment.monitor(self.model)
-        judged_by = self.experiment.judged_by
-        if judged_by not in figures:
-            raise InputError(f"{self.experiment.name} has no figure {judged_by} to be judged by")
+        selected_by = self.experiment.selected_by
+        if selected_by not in figures:
+            raise InputError(f"{self.experiment.name} has no figure {selected_by} to be judged by")
         if not counts:  # only the lens asked for it, and looking changes nothing
             return Point(self.step, figures, view)
-        if self.best is None or not figures[judged_by] >= self.best:
-            self.best, self.points_since_best = figures[judged_by], 0
+        if self.best is None or not figures[selected_by] >= self.best:
+            self.best, self.points_since_best = figures[selected_by], 0
             if self.optimisation.keep == "best":
-                kept = self.average or self.model.state_dict()
-                self.best_weights = {n: t.clone() for n, t in kept.items()}
+                weights = self.average or self.model.state_dict()
+                self.best_weights = {n: t.clone() for n, t in weights.items()}
         else:
             self.points_since_best += 1
         return Point(self.step, figures, view)

@@ -63,7 +63,7 @@ class Step:
         if self.shared:
             self.objective = nn.parallel.DistributedDataParallel(self.objective)
         self.is_recorded = (
-            experiment.same_operations
+            experiment.recordable
             and experiment.optimisation.accumulate == 1
             and experiment.precision != "bfloat16"
             and self.device.type == "cpu"

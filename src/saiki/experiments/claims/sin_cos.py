@@ -13,7 +13,7 @@ def _ratios(trial: Trial) -> list[float]:
     return [free / told for free, told in zip(trial.values(SCORED), forced, strict=True)]
 
 
-def _told(trials: Sequence[Trial], *knobs: str) -> str:
+def _errors(trials: Sequence[Trial], *knobs: str) -> str:
     """The error of running free, its extremes, and that with teacher forcing, of each trial."""
     said = []
     for trial in trials:
@@ -31,13 +31,13 @@ CLAIMS = (
         "Running free errs at least 1.5 times as much as teacher forcing shows",
         "report",
         ({},),
-        lambda trials: (min(_ratios(trials[0])) >= 1.5, _told(trials)),
+        lambda trials: (min(_ratios(trials[0])) >= 1.5, _errors(trials)),
     ),
     Claim(
         "Ten times as many epochs of teacher forcing bring that below 1.5 times",
         "report",
         ({"epochs": 800.0},),
-        lambda trials: (max(_ratios(trials[0])) < 1.5, _told(trials)),
+        lambda trials: (max(_ratios(trials[0])) < 1.5, _errors(trials)),
     ),
     Claim(
         "Scheduled sampling at least halves the error of running free in as many epochs",
@@ -45,7 +45,7 @@ CLAIMS = (
         ({}, {"forcing_schedule": "linear"}),
         lambda trials: (
             trials[1].mean(SCORED) <= trials[0].mean(SCORED) / 2,
-            _told(trials, "forcing_schedule"),
+            _errors(trials, "forcing_schedule"),
         ),
     ),
     Claim(
@@ -54,19 +54,19 @@ CLAIMS = (
         ({"teacher_forcing": 0.0}, {"forcing_schedule": "linear"}),
         lambda trials: (
             trials[0].mean(SCORED) <= trials[1].mean(SCORED),
-            _told(trials, "teacher_forcing"),
+            _errors(trials, "teacher_forcing"),
         ),
     ),
     Claim(
         "The preset good runs free with an error of at most 0.02, with every seed",
         "good",
         ({},),
-        lambda trials: (max(trials[0].values(SCORED)) <= 0.02, _told(trials)),
+        lambda trials: (max(trials[0].values(SCORED)) <= 0.02, _errors(trials)),
     ),
     Claim(
         "From a sine with noise of 0.1 it writes the cosine with an error below half of that",
         "good",
         ({"noise": 0.1},),
-        lambda trials: (max(trials[0].values(SCORED)) < 0.05, _told(trials)),
+        lambda trials: (max(trials[0].values(SCORED)) < 0.05, _errors(trials)),
     ),
 )

@@ -13,7 +13,7 @@ def _falls(trial: Trial) -> float:
     return middle - long
 
 
-def _told(trials: Sequence[Trial], knob: str) -> str:
+def _scores(trials: Sequence[Trial], knob: str) -> str:
     return ", ".join(
         f"{trial.knobs[knob]} {trial.mean('dev_bleu'):.1f} ({trial.mean('seconds'):.0f} s)"
         for trial in trials
@@ -44,7 +44,7 @@ CLAIMS = (
         ({}, {"choice": "reinforce"}, {"choice": "gumbel"}),
         lambda trials: (
             trials[0].mean("dev_bleu") > trials[1].mean("dev_bleu"),
-            _told(trials, "choice"),
+            _scores(trials, "choice"),
         ),
     ),
     Claim(
@@ -62,7 +62,7 @@ CLAIMS = (
         tuple({"cell": cell} for cell in ("rnn", "lstm", "gru", "peephole")),
         lambda trials: (
             all(trial.mean("dev_bleu") > trials[0].mean("dev_bleu") for trial in trials[1:]),
-            _told(trials, "cell"),
+            _scores(trials, "cell"),
         ),
     ),
 )

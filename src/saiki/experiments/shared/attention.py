@@ -4,10 +4,10 @@ from typing import Any
 
 from saiki.knobs import Knobs, knob
 from saiki.models.seq2seq import BASELINES
-from saiki.nn.attention import Attention
-from saiki.nn.choosing import CHOICES
-from saiki.nn.scores import SCORES
-from saiki.nn.windows import WINDOWS
+from saiki.nn.attention.attention import Attention
+from saiki.nn.attention.choice import CHOICES
+from saiki.nn.attention.scores import SCORES
+from saiki.nn.attention.windows import WINDOWS
 
 
 class Attending(Knobs):

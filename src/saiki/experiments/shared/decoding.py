@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from saiki.decoding.decode import Search
 from saiki.knobs import Knobs, knob
-from saiki.models.decoding import Search
 
 
 class Decoding(Knobs):

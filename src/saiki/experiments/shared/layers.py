@@ -6,8 +6,10 @@ from saiki import cells
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.stack import Layer, Stack
 from saiki.models.encoder import Encoder
-from saiki.recurrent import Bidirectional, Layer, Recurrent, Stack
 
 
 def bidirectional(default: bool) -> Any:

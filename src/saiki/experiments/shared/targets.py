@@ -56,7 +56,7 @@ class ScheduledForcing(Forcing):
         return f"ε is 1 with probability {self.teacher_forcing:g}{falls}"
 
 
-def told(target: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def decoder_input(target: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
     """What a decoder of ``target: (rows, steps)`` is told at each step, ``(rows, steps, 2)``: the
     target of the step before, and whether it is told, which it is with probability ``share``."""
     before = np.zeros_like(target)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from saiki import processes
-from saiki.data.pair_rows import Batch, PairRows
-from saiki.data.pairs import Corpus, Pairs
+from saiki.data.text.pair_rows import Batch, PairRows
+from saiki.data.text.pairs import Corpus, Pairs
+from saiki.decoding.decode import Search
 from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
@@ -23,7 +24,6 @@ from saiki.experiments.shared.layers import TokenLayers
 from saiki.experiments.shared.targets import Forcing, label_smoothing, tied
 from saiki.knobs import knob
 from saiki.models.decoder import Decoder
-from saiki.models.decoding import Search
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.seq2seq import Seq2Seq
@@ -61,12 +61,12 @@ class TextToText(Experiment[Translator, Batch]):
         average=0.999,
     )
 
-    judged_by: ClassVar[str] = "validation_loss"
-    ahead: ClassVar[int] = 2
+    selected_by: ClassVar[str] = "validation_loss"
+    prefetch: ClassVar[int] = 2
     points: ClassVar[int] = 40
     by_line: ClassVar[bool] = True
-    at_use: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "also", "seed")
-    at_once: ClassVar[int] = 256
+    predict_knobs: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "also", "seed")
+    predict_batch: ClassVar[int] = 256
 
     def validate(self) -> None:
         looks, writes = self.attending, self.decoding
@@ -145,12 +145,12 @@ class TextToText(Experiment[Translator, Batch]):
         )
         return source, torch.tensor([4, 7, 2]), target, torch.tensor([7, 3, 5])
 
-    def opening(self) -> str:
+    def describe_data(self) -> str:
         if self.encoder:
             self._learned()
         source, target = (len(text.vocabulary) for text in self.texts)
-        told = f"\n{self.corpus.told}" if self.corpus.told else ""
-        return f"{self.corpus.in_words()}; {source:,} and {target:,} tokens{told}"
+        notes = f"\n{self.corpus.notes}" if self.corpus.notes else ""
+        return f"{self.corpus.in_words()}; {source:,} and {target:,} tokens{notes}"
 
     def measure(self, model: Translator, batch: Batch) -> Measures:
         source, source_lengths, target, target_lengths = batch

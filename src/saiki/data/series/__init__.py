@@ -1,0 +1,1 @@
+"""Series: numbers over time, from tables and from formulas."""

@@ -1,0 +1,126 @@
+"""Windows of two series over the same points: what is read, and what is to be written."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from saiki.data.series.tables import read_table
+from saiki.errors import InputError
+
+SHOWN = 8
+"""As many windows side by side fit into the picture of a long series."""
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Windows of the input, ``(rows, steps)``, and of what is to be written, in a user's units."""
+
+    x: Array
+    target: Array
+
+    def __getitem__(self, rows: Any) -> "Pair":
+        return Pair(self.x[rows], self.target[rows])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def first(self, steps: int) -> "Pair":
+        """The same windows, cut short."""
+        return Pair(self.x[:, :steps], self.target[:, :steps])
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Two series and the windows over them, the last of which are kept from training.
+
+    Raises:
+        InputError: there are too few to learn from some and keep others.
+    """
+
+    values: Array
+    """``(points, 2)``."""
+    names: tuple[str, ...]
+    """What is read and what is written."""
+    source: str
+    """Where they come from."""
+    steps: int
+    """Points of a window."""
+    validation: float
+    """Share of the windows that are kept from training."""
+
+    @classmethod
+    def of_file(cls, path: Path, steps: int, validation: float) -> "Windows":
+        """Of the two columns of a CSV file."""
+        table = read_table(path, (2,))
+        names = table.names or ("input", "target")
+        return cls(table.values, names, str(path), steps, validation)
+
+    @cached_property
+    def learnt(self) -> int:
+        """How many of the windows are trained on."""
+        return learnt(len(self.values), self.steps, self.validation)
+
+    @cached_property
+    def pairs(self) -> Pair:
+        """Every window but the last, in time order, as ``for i in range(points − steps)`` makes
+        them; those of training come first."""
+        self.learnt  # noqa: B018  which may be refused
+        return Pair(*(sliding_window_view(column, self.steps)[:-1] for column in self.values.T))
+
+    @property
+    def known(self) -> Array:
+        """The points of training."""
+        return self.values[: self.learnt + self.steps - 1]
+
+    def scales(self) -> list[tuple[float, float]]:
+        """Mean and standard deviation of each series over the points of training.
+
+        Raises:
+            InputError: one of them is the same everywhere.
+        """
+        for column, name in zip(self.known.T, self.names, strict=True):
+            if column.min() == column.max():
+                raise InputError(
+                    f"the column {name} of {self.source} is {column[0]:g} at all {len(column)} "
+                    "points of training, so there is nothing to learn"
+                )
+        return [(float(column.mean()), float(column.std())) for column in self.known.T]
+
+    def in_words(self) -> str:
+        """What a person should know of them."""
+        count, (read, wanted) = len(self.pairs), self.names
+        return (
+            f"{count:,} windows of {self.steps} points, from {read} to {wanted}: "
+            f"{self.learnt:,} to learn from, the last {count - self.learnt:,} to validate"
+        )
+
+    def starts(self) -> list[int]:
+        """Where the windows of a picture begin: 0, and a point before each further quarter of what
+        is shown, which is all of a short series and the end of a long one."""
+        points = len(self.values)
+        shown = min(points, SHOWN * self.steps)
+        first = points - shown
+        quarters = (max(first, first + i * shown // 4 - 1) for i in range(4))
+        return sorted({min(start, len(self.pairs) - 1) for start in quarters})
+
+
+def learnt(points: int, steps: int, validation: float) -> int:
+    """How many windows of so many points are trained on; the others are kept for validation.
+
+    Raises:
+        InputError: there are too few for both.
+    """
+    windows = points - steps
+    found = math.floor(windows * (1 - validation))
+    if windows < 2 or not 0 < found < windows:
+        raise InputError(
+            f"{points} points hold {max(windows, 0)} windows of {steps} steps, too few to keep "
+            f"{validation:g} of them for validation; take fewer steps or more points"
+        )
+    return found

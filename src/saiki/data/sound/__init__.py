@@ -1,0 +1,1 @@
+"""Recordings: found, read, parted, changed; and speakers that are synthetic."""

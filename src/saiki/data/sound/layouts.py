@@ -1,0 +1,231 @@
+"""Where labelled recordings are: file names that say it, a folder for each class, or a table."""
+
+import csv
+import io
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from saiki.data.sound.files import shown
+from saiki.errors import InputError
+
+SOUNDS = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
+    *(".aiff", ".aif", ".au", ".w64", ".caf"),
+)
+"""What a sound file's name ends with, in small or capital letters."""
+TABLES = (".csv", ".tsv")
+
+_NAMED = re.compile(r"(?P<label>.+)_(?P<speaker>[^_]+)_(?P<take>\d+)")
+_SPEECH_COMMANDS = re.compile(r"(?P<speaker>[^_]+)_nohash_\d+")
+_NOT_A_CLASS = "_background_noise_"  # long noises that come with Speech Commands
+_DELIMITERS = "\t;,"
+_COLUMNS = {
+    "path": ("path", "file", "filename"),
+    "label": ("label", "class", "category"),
+    "speaker": ("speaker",),
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One sound file, what is heard in it, and who says it for which time, where that is known."""
+
+    path: Path
+    name: str
+    """The path as shown to people: below the source, with ``/`` between folders."""
+    label: str
+    speaker: str | None = None
+    take: int | None = None
+
+
+def find(source: str | Path) -> tuple[Recording, ...]:
+    """The recordings below ``source``, in the order of their names, the same on every machine.
+
+    ``source`` is one of
+
+    - a folder, or one with a subfolder ``recordings``, of files named ``LABEL_SPEAKER_TAKE.wav``,
+      as in the Free Spoken Digit Dataset;
+    - a folder with a subfolder for each class, which holds its sound files, nested as you like;
+      names of Speech Commands, ``SPEAKER_nohash_N.wav``, tell the speaker;
+    - a table, ``.csv`` or ``.tsv``, with the columns ``path`` and ``label``, and ``speaker`` if it
+      is known; paths start from the table's folder.
+
+    Hidden files and files that are no sound by their name are passed over. Nothing is opened.
+
+    Raises:
+        InputError: there is nothing of the kind, or a class is spelled in two ways.
+    """
+    source = Path(source)
+    if source.is_dir():
+        found = _in_folder(source)
+    elif not source.exists():
+        raise InputError(f"{source} does not exist")
+    elif source.suffix.lower() in TABLES:
+        found = _in_table(source)
+    else:
+        raise InputError(
+            f"{source} is neither a folder of recordings nor a table of them "
+            f"({' or '.join(TABLES)})"
+        )
+    _check_spelling(source, (each.label for each in found))
+    plain = (
+        Recording(each.path, shown(each.name), tidy(each.label), each.speaker, each.take)
+        for each in found
+    )
+    return tuple(sorted(plain, key=lambda each: (tidy(each.name), each.name)))
+
+
+def tidy(text: str) -> str:
+    """``text`` without space around it and with each accented letter as one character (NFC)."""
+    return unicodedata.normalize("NFC", shown(text)).strip()
+
+
+def _in_folder(source: Path) -> list[Recording]:
+    files = sorted(_sounds(source, source, set()))
+    if not files:
+        raise InputError(f"{source} holds no sound files ({', '.join(SOUNDS)})")
+    top = [name for name in files if "/" not in name]
+    if not top and (named := _named(source, [n for n in files if n.startswith("recordings/")], 1)):
+        return named
+    if len(top) == len(files) and (named := _named(source, files, 0)):
+        return named
+    if top:
+        if len(top) < len(files):
+            raise InputError(
+                f"{source} holds sound files both in its folders and beside them, such as "
+                f"{top[0]}; put each into the folder of its class"
+            )
+        odd = next(name for name in top if not _NAMED.fullmatch(Path(name).stem))
+        raise InputError(
+            f"{source} does not tell the class of {odd}; put the sound files of each class into "
+            "a folder of their own, or name all of them LABEL_SPEAKER_NUMBER"
+        )
+    return [_of_class(source, name) for name in files if not name.startswith(_NOT_A_CLASS + "/")]
+
+
+def _sounds(source: Path, folder: Path, seen: set[Path]) -> Iterator[str]:
+    """The names below ``source`` of the sound files in ``folder``; links that go round are cut."""
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen = seen | {real}
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror}") from None
+    for entry in entries:
+        path = folder / entry.name
+        if entry.name.startswith("."):
+            continue
+        if path.is_dir():  # unlike the entry's own, false for a link to itself
+            yield from _sounds(source, path, seen)
+        elif path.suffix.lower() in SOUNDS:
+            yield path.relative_to(source).as_posix()
+
+
+def _named(source: Path, names: list[str], depth: int) -> list[Recording]:
+    """The recordings, if all their names tell label, speaker and take; otherwise none."""
+    found = []
+    for name in names:
+        match = _NAMED.fullmatch(Path(name).stem)
+        if not match or name.count("/") != depth:
+            return []
+        label, speaker, take = match.groups()
+        found.append(Recording(source / name, name, label, tidy(speaker), int(take)))
+    return found
+
+
+def _of_class(source: Path, name: str) -> Recording:
+    match = _SPEECH_COMMANDS.fullmatch(Path(name).stem)
+    speaker = match["speaker"] if match else None
+    return Recording(source / name, name, name.split("/")[0], speaker)
+
+
+def _in_table(source: Path) -> list[Recording]:
+    try:
+        text = source.read_text(encoding="utf-8-sig")
+        lines = _rows(text)
+    except UnicodeDecodeError:
+        raise InputError(f"{source} is not text in UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{source} cannot be read: {error.strerror}") from None
+    except csv.Error as error:
+        raise InputError(f"{source} is not a table: {error}") from None
+    if not lines:
+        raise InputError(f"{source} is empty; it needs the columns path and label")
+    columns = _columns(source, lines[0][1])
+    if columns.pop("header"):
+        lines = lines[1:]
+    if not lines:
+        raise InputError(f"{source} names no recordings below its header")
+    found, seen = [], dict[Path, int]()
+    for number, row in lines:
+        name = _cell(source, number, row, columns["path"], "path").strip()
+        label = _cell(source, number, row, columns["label"], "label")
+        at = columns.get("speaker")
+        speaker = tidy(row[at]) if at is not None and at < len(row) else ""
+        path = Path(os.path.normpath(source.parent / name))
+        if path in seen:
+            raise InputError(f"{source} lists {name} twice, in lines {seen[path]} and {number}")
+        seen[path] = number
+        found.append(Recording(path, name, label, speaker or None))
+    return found
+
+
+def _rows(text: str) -> list[tuple[int, list[str]]]:
+    """Line numbers and cells, by the delimiter that makes the most rows like the first one."""
+    best: list[tuple[int, list[str]]] = []
+    score = -1
+    for delimiter in _DELIMITERS:
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        alike = sum(len(row) == len(rows[0][1]) >= 2 for _, row in rows)
+        if alike > score:
+            best, score = rows, alike
+    return best
+
+
+def _columns(source: Path, first: list[str]) -> dict[str, int]:
+    """Which column holds what, and under ``header`` whether the first row names the columns."""
+    names = [cell.strip().lower() for cell in first]
+    found = {
+        column: names.index(name)
+        for column, known in _COLUMNS.items()
+        for name in reversed(known)
+        if name in names
+    }
+    if "path" in found and "label" in found:
+        return {"header": 1, **found}
+    if Path(first[0].strip()).suffix.lower() not in SOUNDS:
+        raise InputError(
+            f"{source} begins with {first[0].strip()!r}, which is no sound file; name its columns "
+            "in the first line: path, label and, if known, speaker"
+        )
+    return {"header": 0, "path": 0, "label": 1} | ({"speaker": 2} if len(first) == 3 else {})
+
+
+def _cell(source: Path, number: int, row: list[str], at: int, column: str) -> str:
+    if at >= len(row) or not row[at].strip():
+        raise InputError(f"{source} has no {column} in line {number}")
+    return row[at]
+
+
+def _check_spelling(source: Path, labels: Iterable[str]) -> None:
+    """Refuse classes that differ only in case, in space, or in how an accent is stored."""
+    spellings = defaultdict(set)
+    for label in labels:
+        spellings[" ".join(tidy(label).lower().split())].add(label)
+    for alike in spellings.values():
+        if len(alike) > 1:
+            one, other = sorted(alike)[:2]
+            hidden = tidy(one) == tidy(other)
+            raise InputError(
+                f"{source} spells one class in two ways, {one!r} and {other!r}"
+                f"{' (they differ only in space or in how an accent is stored)' if hidden else ''}"
+                "; give it one name"
+            )

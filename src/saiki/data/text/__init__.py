@@ -1,0 +1,1 @@
+"""Texts: pairs of them, prose, and what is done to them before they are learned from."""

@@ -1,0 +1,281 @@
+"""Pairs of texts, such as a sentence and its translation."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy
+
+from saiki.data import store
+from saiki.data.text.plain_text import PACKED, lines
+from saiki.data.text.two_columns import read_columns
+from saiki.errors import InputError
+
+SHARE, MOST = 0.05, 1000
+"""Of the different sources, those set apart to develop, and as many to test; and their number."""
+POOL = 100
+"""Batches whose rows are sorted by length together."""
+DEVELOPMENT = ("dev", "development", "valid", "validation", "val")
+TABLES = (".tsv", ".csv", ".txt")
+HEADERS = (("source", "target"), ("src", "trg"), ("src", "tgt"), ("input", "output"))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Texts and, at the same places, those that go with them."""
+
+    source: list[str]
+    target: list[str]
+    left_out: int = 0
+    """Pairs that were read and are not here, as a side of them is empty."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, indices: Sequence[int]) -> "Pairs":
+        return Pairs([self.source[i] for i in indices], [self.target[i] for i in indices])
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is learned from, what decides when to stop, and what is tested, which may be nothing."""
+
+    train: Pairs
+    development: Pairs
+    test: Pairs
+    notes: str = ""
+    """What a person should know of how they came about; nothing if there is nothing to say."""
+
+    def __iter__(self) -> Iterator[Pairs]:
+        return iter((self.train, self.development, self.test))
+
+    def in_words(self) -> str:
+        """How many pairs there are of each part."""
+        tested = f", {len(self.test):,} to test" if len(self.test) else ""
+        return (
+            f"{len(self.train):,} pairs to learn from, {len(self.development):,} to develop{tested}"
+        )
+
+    def within(
+        self, longest: int, source: Callable[[str], Sized], target: Callable[[str], Sized]
+    ) -> "Corpus":
+        """Learning from those pairs only of which no side has more than ``longest`` tokens.
+
+        Args:
+            source: the tokens of a source, such as the ``split`` of a :class:`saiki.text.Text`.
+            target: those of a target.
+
+        Raises:
+            InputError: all pairs are longer.
+        """
+        train = self.train
+        kept = [
+            i
+            for i, (x, y) in enumerate(zip(train.source, train.target, strict=True))
+            if len(source(x)) <= longest and len(target(y)) <= longest
+        ]
+        if not kept:
+            raise InputError(f"all pairs to learn from have more than {longest} tokens")
+        long = len(train) - len(kept)
+        if not long:
+            return self
+        note = f"{_count(long)} of more than {longest} tokens left out"
+        return replace(self, train=train.take(kept), notes=_joined(self.notes, note))
+
+
+def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: str = "") -> Pairs:
+    """The pairs of a table of two columns or of two parallel files, but those with an empty side.
+
+    - A table, see :func:`saiki.data.text.two_columns.read_columns`, holds the source and then the
+      target. Its first row is a header, and no pair, if it is ``source`` and ``target`` themselves
+      or a pair in ``HEADERS``, in capital letters or not; the other way round, it says that the
+      target comes first. A first row of other words is a pair like others.
+    - Of parallel files, NAME.SOURCE and NAME.TARGET, line n of one goes with line n of the other.
+      ``path`` is one of them, or the folder that holds them, or it ends with NAME.
+
+    All files may be packed: ``.gz``, ``.xz`` or ``.bz2``.
+
+    Args:
+        source: how the name of the file of sources ends, such as ``en``.
+        target: how that of targets ends.
+        delimiter: between the columns of a table, if told.
+
+    Raises:
+        InputError: there is no such file, one of two is missing, they have different numbers of
+            lines, no pair is in them, or the table has a row of other than two columns.
+    """
+    if path.is_file():
+        bare = path.with_suffix("") if path.suffix in PACKED else path
+        if bare.suffix not in (f".{source}", f".{target}"):
+            return _table(path, source, target, delimiter)
+        return _parallel(bare.with_suffix(""), source, target)
+    if not path.is_dir():
+        found = _part(path, source, target, delimiter)
+        if found is None:
+            raise InputError(f"{path} does not exist")
+        return found
+    ends = [f".{source}{packed}" for packed in ("", *PACKED)]
+    names = sorted({f.name[: -len(e)] for e in ends for f in path.glob(f"*{e}") if f.name != e})
+    if len(names) != 1:
+        others = sorted(f.name for f in path.glob("train.*")) or sorted(
+            f.name for f in path.iterdir()
+        )
+        raise InputError(
+            f"{path} must hold the files train.{source} and train.{target}, or a table train.tsv; "
+            f"it holds {', '.join(others[:6]) or 'nothing'}"
+            f"{', …' if len(others) > 6 else ''}"
+        )
+    return _parallel(path / names[0], source, target)
+
+
+def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
+    """What to learn from, to develop and to test.
+
+    A folder may hold these parts, named ``train``, one in ``DEVELOPMENT``, and ``test``: each two
+    parallel files or a table. If there is nothing to develop, a share of the sources is set apart,
+    drawn from ``seed``, with all pairs of each, so that none of them is learned from; if there is
+    nothing to test either, another share is set apart for that. Parts that come as files are left
+    as they are, and ``told`` says how many sources they share with the training part.
+
+    Args:
+        path: see :func:`read_pairs`; small_parallel_enja if None.
+
+    Raises:
+        InputError: see :func:`read_pairs`; or all sources are the same.
+    """
+    if path is None or path.exists():
+        path = store.locate("small_parallel_enja", path)
+    folder = path.is_dir()
+    train = _part(path / "train", source, target) if folder else None
+    if train is None:
+        train = read_pairs(path, source, target)
+    held = [_part(path / name, source, target) for name in DEVELOPMENT] if folder else []
+    development = next((part for part in held if part is not None), None)
+    test = _part(path / "test", source, target) if folder else None
+    empty = sum(part.left_out for part in (train, development, test) if part is not None)
+    notes = [f"{_count(empty)} with an empty side left out"] if empty else []
+    if development is None:
+        train, development, other = _set_apart(train, test is None, seed)
+        test = other if test is None else test
+        what = "develop and test" if len(other) else "develop"
+        notes.append(f"a share of the sources set apart to {what}, and not learned from")
+    test = test if test is not None else Pairs([], [])
+    learned = set(train.source)
+    for part, name in ((development, "develop"), (test, "test")):
+        if shared := sum(text in learned for text in part.source):
+            notes.append(f"{shared:,} of {len(part):,} sources to {name} are learned from too")
+    if again := len(train) - len(set(zip(train.source, train.target, strict=True))):
+        notes.append(f"{_count(again)} to learn from occur again, and are kept")
+    return Corpus(train, development, test, _joined(*notes))
+
+
+def buckets(
+    lengths: Sequence[tuple[int, ...]] | numpy.ndarray, size: int, seed: int, start: int = 0
+) -> Iterator[numpy.ndarray]:
+    """Batches of indices of rows of similar lengths, epoch after epoch without end.
+
+    Each epoch has ⌈rows / size⌉ batches, in which each row is once. Their sizes differ by one at
+    most, so that no batch is much smaller than the others. Rows are shuffled in every epoch; those
+    of ``POOL`` batches are sorted by length together and cut, and the batches shuffled again.
+
+    Args:
+        lengths: of each row: one, or several of which the first counts most.
+        size: rows of a batch at most.
+        seed: the batches follow from it and from their number alone.
+        start: the number of the first batch.
+
+    Raises:
+        InputError: there are no rows.
+    """
+    if not len(lengths):
+        raise InputError("there are no rows to make batches of")
+    sides = numpy.asarray(lengths).reshape(len(lengths), -1)
+    count = -(-len(sides) // size)
+    for epoch in itertools.count(start // count):
+        draw = numpy.random.default_rng((seed, epoch))
+        order = draw.permutation(len(sides))
+        edges = numpy.arange(count + 1) * len(sides) // count
+        for at in range(0, count, POOL):
+            pool = order[edges[at] : edges[min(at + POOL, count)]]
+            pool[:] = pool[numpy.lexsort(sides[pool].T[::-1])]
+        batches = numpy.split(order, edges[1:-1])
+        for number in draw.permutation(count)[max(0, start - epoch * count) :]:
+            yield batches[number]
+
+
+def _set_apart(pairs: Pairs, tested: bool, seed: int) -> tuple[Pairs, Pairs, Pairs]:
+    """To learn from, to develop and, if asked for and there are enough, to test."""
+    sources = list(dict.fromkeys(pairs.source))
+    if len(sources) < 2:
+        raise InputError(
+            f"all pairs have the source {sources[0][:40]!r}; there must be two different ones at "
+            "least, one to learn from and one to develop"
+        )
+    share = min(MOST, round(SHARE * len(sources)))
+    ends = numpy.cumsum([max(1, share), share if tested else 0])
+    drawn = numpy.random.default_rng(seed).permutation(len(sources))
+    # 0 to develop, 1 to test, 2 to learn from
+    part_of = dict(zip(sources, numpy.searchsorted(ends, drawn, "right").tolist(), strict=True))
+    places: tuple[list[int], ...] = ([], [], [])
+    for i, text in enumerate(pairs.source):
+        places[part_of[text]].append(i)
+    return pairs.take(places[2]), pairs.take(places[0]), pairs.take(places[1])
+
+
+def _part(prefix: Path, source: str, target: str, delimiter: str = "") -> Pairs | None:
+    if _file(f"{prefix}.{source}") or _file(f"{prefix}.{target}"):
+        return _parallel(prefix, source, target)
+    tables = [table for end in TABLES if (table := _file(f"{prefix}{end}"))]
+    return _table(tables[0], source, target, delimiter) if tables else None
+
+
+def _file(name: str) -> Path | None:
+    """The file of that name, or a packed one."""
+    candidates = (Path(f"{name}{packed}") for packed in ("", *PACKED))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _parallel(prefix: Path, source: str, target: str) -> Pairs:
+    texts = list[list[str]]()
+    for end in (source, target):
+        file = _file(f"{prefix}.{end}")
+        if file is None:
+            raise InputError(
+                f"{prefix}.{end} does not exist; its lines must go with those of the other language"
+            )
+        texts.append([line.strip() for line in lines(file)])
+    if len(texts[0]) != len(texts[1]):
+        raise InputError(
+            f"{prefix}.{source} has {len(texts[0]):,} lines and {prefix}.{target} "
+            f"{len(texts[1]):,}; line by line one must go with the other"
+        )
+    return _full(prefix, zip(*texts, strict=True))
+
+
+def _table(path: Path, source: str, target: str, delimiter: str) -> Pairs:
+    rows = read_columns(path, delimiter)
+    if rows:
+        first = (rows[0][0].casefold(), rows[0][1].casefold())
+        names = ((source.casefold(), target.casefold()), *HEADERS)
+        if first in names:
+            rows = rows[1:]
+        elif first[::-1] in names:
+            rows = [(y, x) for x, y in rows[1:]]
+    return _full(path, rows)
+
+
+def _full(path: Path, rows: Iterable[tuple[str, str]]) -> Pairs:
+    rows = list(rows)
+    full = [(x, y) for x, y in rows if x and y]
+    if not full:
+        raise InputError(f"{path} holds no pair of texts")
+    return Pairs([x for x, _ in full], [y for _, y in full], len(rows) - len(full))
+
+
+def _count(pairs: int) -> str:
+    return "1 pair" if pairs == 1 else f"{pairs:,} pairs"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)

@@ -1,0 +1,167 @@
+"""What every way to decode shares: the model's step, the settings, the hypotheses."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from saiki.errors import InputError
+
+METHODS = ("greedy", "sample", "beam")
+
+State = Any
+"""Nested tuples (named ones too) of tensors whose first dimension is the rows; None is allowed."""
+
+
+class Advance(Protocol):
+    """One step of a token model.
+
+    Takes the last token of each hypothesis, ``(hypotheses,)`` in int64, their state, and the
+    memory of their rows, which no step changes; every row has equally many hypotheses, side by
+    side. Returns the logarithms of the probabilities of the next token, ``(hypotheses,
+    vocabulary)``, what it attended to, ``(hypotheses, source)``, or None, and the new state.
+    """
+
+    def __call__(
+        self, tokens: Tensor, state: State, memory: State, /
+    ) -> tuple[Tensor, Tensor | None, State]: ...
+
+
+def select(state: State, rows: Tensor) -> State:
+    """The state of these rows only, in this order; a row may occur several times or never.
+
+    Raises:
+        InputError: the state holds something that is neither a tensor nor a tuple nor None.
+    """
+    match state:
+        case None:
+            return None
+        case Tensor():
+            return state.index_select(0, rows)
+        case tuple():
+            parts = (select(part, rows) for part in state)
+            return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    raise InputError(
+        f"a state is made of tensors, tuples and None, got {type(state).__name__}; put what does "
+        "not follow the rows into the function that advances"
+    )
+
+
+class Grown(NamedTuple):
+    """Hypotheses with one token more, ``(rows, hypotheses)`` each."""
+
+    total: Tensor
+    """Log-probabilities in float64; −∞ is no hypothesis."""
+    tokens: Tensor
+    parents: Tensor
+    """From which hypothesis of the row each goes on, counted from 0."""
+    progress: State
+    """What else is noted of each; see :class:`saiki.decoding.constraints.Progress`."""
+
+
+class Chosen(NamedTuple):
+    """What becomes of the hypotheses of each row."""
+
+    ends: Tensor
+    """Log-probabilities with the end, −∞ where it is not taken, ``(rows, hypotheses)``."""
+    whole: Tensor
+    """Which may stand without the end, at the limit, ``(rows, hypotheses)``."""
+    grown: Grown
+    """Those that live on."""
+
+
+class Choose(Protocol):
+    """One step of a search.
+
+    Takes the log-probabilities of the hypotheses, ``(rows, hypotheses)``, what is noted of them,
+    the log-probabilities of their next token, ``(rows, hypotheses, vocabulary)``, which it may
+    change, the number of each row and how many tokens it has.
+    """
+
+    def __call__(
+        self, total: Tensor, progress: State, log_probs: Tensor, rows: Tensor, step: int, /
+    ) -> Chosen: ...
+
+
+@dataclass(frozen=True)
+class Search:
+    """How sequences are found.
+
+    Args:
+        method: ``"greedy"`` takes the most probable token each time, ``"sample"`` draws it,
+            ``"beam"`` follows the most probable hypotheses side by side.
+        beam: how many hypotheses beam search follows.
+        temperature: of sampling; log-probabilities are divided by it before the next two.
+        top_k: draw among the k most probable tokens only; 0 is all (Fan, Lewis & Dauphin 2018).
+        top_p: draw among the fewest tokens, most probable first, that have together at least this
+            probability (Holtzman et al. 2020, §3.1).
+        length_penalty: α of Wu et al. 2016, §7; 0 is none. See :mod:`saiki.decoding.ranking`.
+        coverage_penalty: β of the same section; 0 is none.
+        n_best: how many hypotheses of each row are wanted; so many independent draws of sampling.
+        seed: of sampling.
+
+    Raises:
+        InputError: a value is not allowed, or two do not fit each other.
+    """
+
+    method: str = "beam"
+    beam: int = 5
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    length_penalty: float = 0.0
+    coverage_penalty: float = 0.0
+    n_best: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        for name, least in (("beam", 1), ("n_best", 1), ("top_k", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise InputError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}"
+                )
+        if not 0 < self.temperature < math.inf:
+            raise InputError(
+                f"temperature must be more than 0 and finite, got {self.temperature}; "
+                'for the most probable token each time, use method="greedy"'
+            )
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p must be more than 0 and at most 1, got {self.top_p}")
+        for name in ("length_penalty", "coverage_penalty"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        if self.method == "greedy" and self.n_best > 1:
+            raise InputError(
+                f"the greedy method finds one hypothesis, got n_best={self.n_best}; "
+                "use beam or sample for more"
+            )
+        if self.method == "beam" and self.n_best > self.beam:
+            raise InputError(
+                f"n_best must be at most the beam, {self.beam}, got {self.n_best}; "
+                "a wider beam finds more"
+            )
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A sequence that was found.
+
+    Args:
+        tokens: without begin and end.
+        log_probability: the sum over its tokens, and the end where it is finished, by the model as
+            it is: without temperature, and without sharing out what is not allowed.
+        score: by which hypotheses are ranked; see :mod:`saiki.decoding.ranking`.
+        finished: false where it was cut at the limit.
+        weights: what each token, and the end where it is finished, attended to,
+            ``(len(tokens) + finished, source)``.
+    """
+
+    tokens: tuple[int, ...]
+    log_probability: float
+    score: float
+    finished: bool
+    weights: Tensor | None

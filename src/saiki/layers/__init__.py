@@ -1,0 +1,1 @@
+"""Layers: a cell over time, in one direction or two, and layers on top of each other."""

@@ -1,0 +1,303 @@
+"""A cell over time."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
+from saiki.compiler.kernels import Kernels
+from saiki.errors import CompileError, InputError
+from saiki.layers.eager import run as run_eagerly
+from saiki.layers.run import exporter, run_layers
+from saiki.saving.pretrained import DescribedModule
+from saiki.torch_internals import is_expanded, leaf
+
+BACKENDS = ("auto", "eager", "cpu")
+
+
+class Recurrent(DescribedModule, name="recurrent.v1"):
+    """A cell over time.
+
+    ``y, state = layer(x)`` takes ``x: (batch, time, input_size)`` and returns the first state of
+    each step, ``y: (batch, time, output_size)``, and the state after the last one: a tensor
+    ``(batch, state_size)`` for a cell with one state, a tuple of them for a cell with more.
+
+    >>> from saiki.cells import LSTM
+    >>> y, (h, c) = Recurrent(LSTM(3, 5))(torch.randn(2, 7, 3))
+    >>> y.shape, bool((y[:, -1] == h).all())
+    (torch.Size([2, 7, 5]), True)
+
+    Args:
+        cell: the equations; they are tried once, and a cell that breaks the contract is refused.
+        reverse: read each row from its last step to its first; ``y`` keeps the order of ``x``.
+        backend: ``"eager"`` runs ``step`` in a loop; ``"cpu"`` compiles it; ``"auto"`` takes the
+            fastest that serves, and says so once when a cell cannot be compiled.
+
+    Raises:
+        CellError: the cell breaks its contract.
+        InputError: an argument is not among those allowed.
+    """
+
+    def __init__(
+        self, cell: Cell, reverse: bool = False, backend: Literal["auto", "eager", "cpu"] = "auto"
+    ) -> None:
+        super().__init__()
+        if not isinstance(cell, Cell):
+            raise InputError(f"Recurrent takes a saiki.Cell, got {type(cell).__name__}")
+        if backend not in BACKENDS:
+            raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        verify(cell)
+        self.cell = cell
+        self.reverse = reverse
+        self.backend = backend
+        self._saiki_kernels = Kernels(cell, backend != "auto")
+        self._saiki_warned = False
+
+    @property
+    def input_size(self) -> int:
+        return self.cell.input_size
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.state_sizes[0]
+
+    def forward(
+        self,
+        x: Any,
+        state: Tensor | tuple[Tensor, ...] | None = None,
+        lengths: Tensor | None = None,
+        memory: Mapping[str, Tensor] | None = None,
+    ) -> Any:
+        """Run the cell over every step.
+
+        Args:
+            x: ``(batch, time, input_size)``.
+            state: the state before the first step, as the layer returns it; the cell's own if None.
+            lengths: ``(batch,)``, the number of real steps of each row, from 1 to ``time``. What
+                lies beyond is never read, ``y`` is 0 there, and the returned state of a row is
+                the one after its own last step.
+            memory: what a cell with memory reads at all steps, by name, ``(batch, …)`` each.
+
+        Raises:
+            InputError: a shape or a length does not fit.
+        """
+        if not isinstance(x, Tensor):
+            node = leaf(self, x, state, lengths, memory)
+            if node is not None:
+                return node
+        lengths = self.check_input(x, lengths)
+        read = self.check_memory(x, memory)
+        y, (end,) = run_layers([self], x, [self.start(x, state)], lengths, memory=[read])
+        return y, end if len(end) > 1 else end[0]
+
+    def check_input(self, x: Any, lengths: Tensor | None) -> Tensor | None:
+        """``lengths`` in order, if there are any; what does not fit is refused."""
+        if not isinstance(x, Tensor):
+            how = "; unpack it, and pass lengths" if isinstance(x, PackedSequence) else ""
+            raise InputError(f"x must be a tensor, got {type(x).__name__}{how}")
+        if x.ndim != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
+            raise InputError(
+                f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"
+            )
+        return None if lengths is None else check_lengths(lengths, x)
+
+    def check_memory(self, x: Tensor, memory: Mapping[str, Tensor] | None) -> tuple[Tensor, ...]:
+        """The memory in the order of ``memory_shapes``; what does not fit is refused."""
+        memory, shapes = memory or {}, self.cell.memory_shapes
+        if set(memory) != set(shapes):
+            raise InputError(
+                f"{type(self.cell).__name__} reads the memory {', '.join(shapes) or 'of no name'}, "
+                f"got {', '.join(memory) or 'none'}"
+            )
+        sizes: dict[str, int] = {}
+        for name, shape in shapes.items():
+            given = tuple(memory[name].shape)
+            wanted = (x.shape[0], *shape)
+            if len(given) == len(wanted):
+                for size, actual in zip(shape, given[1:], strict=True):
+                    if isinstance(size, str) and actual > 0:
+                        sizes.setdefault(size, actual)
+                wanted = (
+                    x.shape[0],
+                    *(sizes.get(n, n) if isinstance(n, str) else n for n in shape),
+                )
+            if given != wanted:
+                raise InputError(
+                    f"the memory {name!r} must have the shape "
+                    f"({', '.join(map(str, wanted))}), got {given}"
+                )
+            if not memory[name].is_floating_point():
+                raise InputError(
+                    f"the memory {name!r} must be of the type of x, got {memory[name].dtype}; a "
+                    "mask is 0 where it lets through and −∞ elsewhere, added to scores"
+                )
+        return tuple(memory[name] for name in shapes)
+
+    def eager(
+        self,
+        x: Tensor,
+        start: tuple[Tensor, ...],
+        lengths: Tensor | None,
+        tensors: Sequence[Tensor] | None = None,
+        time_first: bool = False,
+        memory: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Step by step, with ``tensors`` in place of the parameters and buffers of the cell; any
+        after those are of other places, and left there.
+
+        Shapes are those of :func:`run_layers`.
+        """
+        if tensors is not None:
+            with holding(self.cell, replacing(self.cell, tensors)):
+                return self.eager(x, start, lengths, time_first=time_first, memory=memory)
+        return run_eagerly(self.cell, x, start, lengths, self.reverse, time_first, memory)
+
+    def kernel(
+        self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
+    ) -> tuple[int, Sequence[Tensor]]:
+        """The number of the kernel that serves x, the states and memory ``given`` and these
+        tensors, -1 for the eager loop; and ``tensors``, or those of the cell in their place.
+
+        Raises:
+            CompileError: the backend asked for by name cannot serve.
+        """
+        if self.backend == "eager":
+            return -1, tensors or ()
+        kernels = self.kernels
+        why, kind = kernels.obstacle(x), (x.dtype, x.device.type)
+        if torch.compiler.is_compiling():
+            _look_at(self.cell)
+        elif not why:
+            why = kernels.hooked(kind)
+        if not why:
+            key: int = _key(self, *kind)
+            why = kernels.hooked(kind)
+            if not why and key >= 0:
+                if tensors is None:
+                    tensors = [owner[name] for owner, name in kernels.known[kind][0].inputs]
+                why = kernels.mixture(x, (*given, *tensors))
+                if not why:
+                    return key, tensors
+            elif not why:
+                why = _why_not(self, *kind)
+                is_told = kernels.known[kind][0].compiled is not None  # when it was refused
+                if self.backend == "auto" and not self._saiki_warned and not is_told:
+                    self._saiki_warned = True
+                    warnings.warn(f"running step by step: {why}", stacklevel=4)
+        if self.backend != "auto":
+            raise CompileError(why)
+        return -1, tensors or ()
+
+    @property
+    def kernels(self) -> Kernels:
+        """The compiled forms of the cell that the layer now has."""
+        if self._saiki_kernels.cell is not self.cell:
+            self._saiki_kernels = Kernels(self.cell, self.backend != "auto")
+        return self._saiki_kernels
+
+    def start(self, x: Tensor, state: Any) -> tuple[Tensor, ...]:
+        """The states before the first step: ``state`` if it fits, the cell's own if it is None."""
+        batch = x.shape[0]
+        if state is None:
+            try:
+                return tuple(s.to(x) for s in as_states(self.cell.initial_state(batch)))
+            except RuntimeError:
+                if is_expanded(next(self.cell.parameters(), None)):
+                    raise InputError(
+                        "the gradients of single samples by call_for_per_sample_grads know no loop "
+                        "over time; torch.func.vmap over torch.func.grad does"
+                    ) from None
+                raise
+        given = as_states(state)
+        wanted = [(batch, size) for size in self.cell.state_sizes]
+        shapes = [tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in given]
+        if shapes != wanted:
+            raise InputError(f"the state must have the shapes {wanted}, got {shapes}")
+        return given
+
+    def explain(self) -> str:
+        """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
+        dtype = of_numbers(self.cell).dtype
+        why = self.why_eager(dtype)
+        known = None if self.backend == "eager" else self.kernels.find(dtype)
+        step = None if known is None or known.compiled is None else known.compiled.step
+        if why:  # what went wrong can be found in the trace
+            return f"eager: {why}" + ("" if step is None else f"\n{step}\n{step.trace}".rstrip())
+        assert step is not None
+        return f"{step.backend.name}: {step}"
+
+    def why_eager(self, dtype: torch.dtype) -> str | None:
+        """Why inputs of that type go through the eager loop; None if a kernel serves them."""
+        if self.backend == "eager":
+            return "the backend is 'eager'"
+        return _why_not(self, dtype) or None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave the kernels behind; they are compiled again when needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_saiki_kernels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._saiki_kernels = Kernels(self.cell, self.backend != "auto")
+
+    def extra_repr(self) -> str:
+        return f"reverse={self.reverse}, backend={self.backend!r}"
+
+
+def check_lengths(lengths: Tensor, x: Tensor) -> Tensor:
+    """``lengths`` on the CPU, as whole numbers from 1 to the number of steps of ``x``."""
+    batch, time, _ = x.shape
+    lengths = torch.as_tensor(lengths).cpu()
+    if lengths.shape != (batch,) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+        raise InputError(
+            f"lengths must hold {batch} whole numbers, one for each row, got "
+            f"{lengths.dtype} of shape {tuple(lengths.shape)}"
+        )
+    if exporter() is not None:
+        return lengths.long()
+    if lengths.min() < 1 or lengths.max() > time:
+        raise InputError(
+            f"lengths must lie between 1 and the {time} steps of x, got "
+            f"{int(lengths.min())} to {int(lengths.max())}"
+        )
+    return lengths.long()
+
+
+def refuse_memory(name: str, layers: Iterable[nn.Module | None]) -> None:
+    """Layers made of others hand no memory on."""
+    for layer in layers:
+        cell = layer.cell if isinstance(layer, Recurrent) else layer
+        if isinstance(cell, Cell) and cell.memory_shapes:
+            raise InputError(
+                f"{name} hands no memory on, and {type(cell).__name__} reads "
+                f"{', '.join(cell.memory_shapes)}; take a Recurrent"
+            )
+
+
+def _look_at(cell: Cell) -> None:
+    """Let ``torch.compile`` see on what the choice of a kernel depends, so that it compiles anew
+    when that changes. What it cannot see, the operators ask for when they run."""
+    for module in cell.modules():
+        if module.training:
+            pass
+        for table in (module._parameters, module._buffers):
+            for tensor in table.values():
+                if tensor is None:
+                    pass
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _key(layer: Recurrent, dtype: torch.dtype, device: str) -> int:
+    found = layer.kernels.find(dtype, device)
+    if found.compiled is not None:
+        found.compiled.is_fresh = True
+    return found.key
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _why_not(layer: Recurrent, dtype: torch.dtype, device: str = "cpu") -> str:
+    return layer.kernels.find(dtype, device).why_eager

@@ -1,0 +1,152 @@
+"""The one way from layers to kernels: several layers over the same input."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from saiki.cell import Cell
+from saiki.compiler.loops import compiled_cell
+from saiki.compiler.operators import scan
+from saiki.errors import ExportError
+from saiki.layers.eager import run as run_eagerly
+from saiki.torch_internals import is_autocast_on
+from saiki.twin import Twin
+
+EXPORTER: ContextVar[Callable[..., Any] | None] = ContextVar("EXPORTER", default=None)
+"""Called in place of :func:`run_layers` while a model is exported; tensors hold no numbers then."""
+
+
+class Loop(Protocol):
+    """What is asked of a layer: see :class:`saiki.Recurrent`."""
+
+    cell: Cell
+    reverse: bool
+
+    def kernel(
+        self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
+    ) -> tuple[int, Sequence[Tensor]]: ...
+
+    def eager(
+        self,
+        x: Tensor,
+        start: tuple[Tensor, ...],
+        lengths: Tensor | None,
+        tensors: Sequence[Tensor] | None = None,
+        time_first: bool = False,
+        memory: Sequence[Tensor] = (),
+    ) -> tuple[Tensor, tuple[Tensor, ...]]: ...
+
+
+def run_layers(
+    layers: Sequence[Loop],
+    x: Tensor,
+    starts: Sequence[tuple[Tensor, ...]],
+    lengths: Tensor | None = None,
+    tensors: Sequence[Sequence[Tensor]] | None = None,
+    time_first: bool = False,
+    memory: Sequence[Sequence[Tensor]] | None = None,
+) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    """Several layers over the same input, in one operation where kernels serve them all.
+
+    Args:
+        x: ``(batch, time, input_size)``, or ``(time, batch, input_size)`` with ``time_first``; or
+            ``(steps of all rows, input_size)``, packed as
+            :class:`torch.nn.utils.rnn.PackedSequence` holds them.
+        starts: the states of each layer before the first step.
+        lengths: ``(batch,)``; or, of a packed x, the number of rows at each step.
+        tensors: for each layer what takes the place of the parameters and buffers of its cell.
+        memory: what the cell of each layer reads at all steps, in the order of ``memory_shapes``.
+
+    Returns:
+        The outputs side by side, in the layout of x, and the last states of each layer.
+    """
+    memory = [()] * len(layers) if memory is None else memory
+    export = exporter()
+    if export is not None:
+        if any(memory):
+            raise ExportError("a cell with memory cannot be exported")
+        result: tuple[Tensor, list[tuple[Tensor, ...]]] = export(
+            layers, x, starts, lengths, tensors, time_first
+        )
+        return result
+    if is_autocast_on():
+        return _in_own_precision(layers, x, starts, lengths, tensors, time_first, memory)
+    given = [None] * len(layers) if tensors is None else tensors
+    served = [
+        layer.kernel(x, (*start, *read), own)
+        for layer, start, own, read in zip(layers, starts, given, memory, strict=True)
+    ]
+
+    def eager(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(tensors)
+        states = [tuple(itertools.islice(rest, len(start))) for start in starts]
+        given = [tuple(itertools.islice(rest, len(own))) for _, own in served]
+        parts = []
+        for layer, start, own, read, (key, _) in zip(
+            layers, states, given, memory, served, strict=True
+        ):
+            real = compiled_cell(key).real_tensors()
+            cell = Twin(zip(real, own, strict=True)).of(layer.cell)
+            reads = tuple(itertools.islice(rest, len(read)))
+            parts.append(run_eagerly(cell, x, start, lengths, layer.reverse, time_first, reads))
+        return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
+
+    if all(key >= 0 for key, _ in served):
+        y, states = scan(
+            x,
+            [s for start in starts for s in start],
+            [t for _, own in served for t in own],
+            lengths,
+            [key for key, _ in served],
+            [layer.reverse for layer in layers],
+            time_first,
+            eager,
+            [m for read in memory for m in read],
+        )
+        rest = iter(states)
+        return y, [tuple(itertools.islice(rest, len(start))) for start in starts]
+    if len(layers) == 1:
+        y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first, memory[0])
+        return y, [end]
+    parts = [
+        run_layers([layer], x, [start], lengths, None if own is None else [own], time_first, [read])
+        for layer, start, own, read in zip(layers, starts, given, memory, strict=True)
+    ]
+    return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]
+
+
+def _in_own_precision(
+    layers: Sequence[Loop],
+    x: Tensor,
+    starts: Sequence[tuple[Tensor, ...]],
+    lengths: Tensor | None,
+    tensors: Sequence[Sequence[Tensor]] | None,
+    time_first: bool,
+    memory: Sequence[Sequence[Tensor]],
+) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+    """:func:`run_layers` without autocast: a state that is rounded at each step drifts."""
+    own = layers[0].cell.parameters() if tensors is None else iter(tensors[0])
+    dtype = next((t.dtype for t in own if t.is_floating_point()), x.dtype)
+    starts = [tuple(s.to(dtype) for s in start) for start in starts]
+    memory = [tuple(m.to(dtype) for m in read) for read in memory]
+    with torch.autocast(x.device.type, enabled=False):
+        return run_layers(layers, x.to(dtype), starts, lengths, tensors, time_first, memory)
+
+
+def exporter() -> Callable[..., Any] | None:
+    """What stands in for :func:`run_layers`; torch.compile cannot see it, and need not."""
+    return None if torch.compiler.is_dynamo_compiling() else EXPORTER.get()
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether hooks of its own wait for the module to be called."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )

@@ -1,0 +1,70 @@
+"""Layers on top of each other."""
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from saiki.cell import Cell
+from saiki.errors import InputError
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent, refuse_memory
+from saiki.saving.pretrained import DescribedModule
+
+
+class Stack(DescribedModule, name="stack.v1"):
+    """Layers on top of each other: each reads the output of the one below.
+
+    ``y, states = layer(x)`` with one state for each layer, from the lowest.
+
+    Args:
+        layers: cells, :class:`Recurrent`, :class:`Bidirectional` or further stacks, lowest first.
+        dropout: share of features set to zero between two layers while training, not after the
+            last one.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], dropout: float = 0.0) -> None:
+        super().__init__()
+        parts = [as_layer(layer) for layer in layers]
+        if not parts:
+            raise InputError("Stack needs at least one layer")
+        refuse_memory("Stack", parts)
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout must lie in [0, 1), got {dropout}")
+        for lower, upper in itertools.pairwise(parts):
+            if lower.output_size != upper.input_size:
+                raise InputError(
+                    f"a layer with {lower.output_size} outputs lies below one with "
+                    f"{upper.input_size} inputs"
+                )
+        self.layers = nn.ModuleList(parts)
+        self.dropout = nn.Dropout(dropout)
+        self.input_size: int = parts[0].input_size
+        self.output_size: int = parts[-1].output_size
+
+    def forward(
+        self, x: Tensor, state: tuple[Any, ...] | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """Shapes as in :class:`Recurrent`; the state holds one entry for each layer."""
+        if state is not None and len(state) != len(self.layers):
+            raise InputError(f"the state must hold {len(self.layers)} entries, got {len(state)}")
+        states = []
+        for i, layer in enumerate(self.layers):
+            x, end = layer(
+                x if i == 0 else self.dropout(x), None if state is None else state[i], lengths
+            )
+            states.append(end)
+        return x, tuple(states)
+
+
+Layer = Recurrent | Bidirectional | Stack
+
+
+def as_layer(layer: nn.Module) -> Layer:
+    """A cell as a :class:`Recurrent`; a layer as itself."""
+    if isinstance(layer, Cell):
+        return Recurrent(layer)
+    if not isinstance(layer, Recurrent | Bidirectional | Stack):
+        raise InputError(f"expected a Cell or a recurrent layer, got {type(layer).__name__}")
+    return layer

@@ -1,0 +1,229 @@
+"""Recordings found in each layout, in one order everywhere, or one sentence on what is wrong."""
+
+import os
+import random
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from saiki.data import Recording, find
+from saiki.data.sound import layouts
+from saiki.errors import InputError
+
+
+def fill(folder, *names):
+    """Empty files; nothing is opened to find them."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def table(folder, text, name="list.csv", encoding="utf-8"):
+    (folder / name).write_bytes(text.encode(encoding))
+    return folder / name
+
+
+def facts(source):
+    return [(each.name, each.label, each.speaker, each.take) for each in find(source)]
+
+
+def test_names_tell_label_speaker_and_take(tmp_path):
+    fill(tmp_path, "7_jackson_32.wav", "0_theo_0.wav", "turn_left_Ann_3.WAV", "notes.txt")
+    assert facts(tmp_path) == [
+        ("0_theo_0.wav", "0", "theo", 0),
+        ("7_jackson_32.wav", "7", "jackson", 32),
+        ("turn_left_Ann_3.WAV", "turn_left", "Ann", 3),
+    ]
+
+
+def test_the_subfolder_recordings_of_a_dataset_is_found(tmp_path):
+    fill(tmp_path, "recordings/7_jackson_32.wav", "README.md", "utils/beep.wav")
+    path = tmp_path / "recordings/7_jackson_32.wav"
+    assert find(tmp_path) == (Recording(path, "recordings/7_jackson_32.wav", "7", "jackson", 32),)
+
+
+def test_the_first_folder_is_the_class_however_deep_the_file(tmp_path):
+    fill(tmp_path, "dog/a.wav", "dog/more/yet/b.flac", "cat/1.OGG", "cat/2.mp3")
+    assert facts(tmp_path) == [
+        ("cat/1.OGG", "cat", None, None),
+        ("cat/2.mp3", "cat", None, None),
+        ("dog/a.wav", "dog", None, None),
+        ("dog/more/yet/b.flac", "dog", None, None),
+    ]
+
+
+def test_every_kind_of_sound_file_is_found_and_nothing_else(tmp_path):
+    sounds = [f"a/x{suffix}" for suffix in layouts.SOUNDS]
+    others = ("a/x.txt", "a/x.jpg", "a/x", "a/.x.wav", "a/.git/x.wav", ".b/x.wav", "a/._x.wav")
+    fill(tmp_path, *sounds, *others)
+    assert [each.name for each in find(tmp_path)] == sorted(sounds)
+
+
+def test_speech_commands_tell_the_speaker_and_its_noises_are_no_class(tmp_path):
+    fill(tmp_path, "yes/0a7c2a8d_nohash_1.wav", "no/0a7c2a8d_nohash_0.wav", "no/mine.wav")
+    fill(tmp_path, "_background_noise_/pink_noise.wav", "_silence_/a.wav")
+    assert facts(tmp_path) == [
+        ("_silence_/a.wav", "_silence_", None, None),
+        ("no/0a7c2a8d_nohash_0.wav", "no", "0a7c2a8d", None),
+        ("no/mine.wav", "no", None, None),
+        ("yes/0a7c2a8d_nohash_1.wav", "yes", "0a7c2a8d", None),
+    ]
+
+
+def test_links_are_followed_and_those_that_go_round_are_cut(tmp_path):
+    fill(tmp_path / "elsewhere", "a.wav")
+    source = fill(tmp_path / "source", "cat/b.wav")
+    (source / "dog").symlink_to(tmp_path / "elsewhere")
+    (source / "cat" / "round").symlink_to(source)
+    (source / "cat" / "self.wav").symlink_to("self.wav")
+    assert [each.name for each in find(source)] == ["cat/b.wav", "cat/self.wav", "dog/a.wav"]
+
+
+def test_the_order_does_not_depend_on_the_file_system(tmp_path, monkeypatch):
+    names = [f"{label}/{n}.wav" for label in ("äh", "Zoo", "zoo_2", "日本", "a") for n in range(9)]
+    fill(tmp_path, *names)
+    expected = find(tmp_path)
+    scandir = os.scandir
+
+    def shuffled(folder):
+        entries = list(scandir(folder))
+        random.shuffle(entries)
+        return entries
+
+    monkeypatch.setattr(os, "scandir", shuffled)
+    for _ in range(5):
+        assert find(tmp_path) == expected
+    assert [each.name for each in expected] == sorted(names)
+
+
+def test_accents_sort_and_read_alike_however_the_file_system_stores_them(tmp_path):
+    names = ["zebra/1.wav", "été/1.wav", "ete/1.wav"]
+    composed = fill(tmp_path / "nfc", *(unicodedata.normalize("NFC", name) for name in names))
+    taken_apart = fill(tmp_path / "nfd", *(unicodedata.normalize("NFD", name) for name in names))
+    labels = [each.label for each in find(composed)]
+    assert labels == [each.label for each in find(taken_apart)] == ["ete", "zebra", "été"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label\na.wav,dog\nb/c.wav,cat\n",
+        "a.wav,dog\nb/c.wav,cat",
+        "﻿path;label\r\na.wav;dog\r\nb/c.wav;cat\r\n",
+        "Label\tsplit\tFile\ndog\ttrain\ta.wav\ncat\ttest\tb/c.wav\n",
+        "\n a.wav , dog\n\nb/c.wav, cat\n",
+        '"a.wav","dog"\n"b/c.wav","cat"\n',
+        "filename,class,remark\na.wav,dog,loud; very\nb/c.wav,cat,\n",
+    ],
+)
+def test_a_table_is_read_with_any_delimiter_and_with_or_without_header(tmp_path, text):
+    found = find(table(tmp_path, text))
+    assert [(each.name, each.label, each.speaker) for each in found] == [
+        ("a.wav", "dog", None),
+        ("b/c.wav", "cat", None),
+    ]
+    assert [each.path for each in found] == [tmp_path / "a.wav", tmp_path / "b/c.wav"]
+
+
+def test_a_table_may_tell_the_speaker_and_hold_delimiters_in_its_cells(tmp_path):
+    text = "path;label;speaker\na,b.wav;dog;Ann\n日本.wav;cat; \n"
+    assert facts(table(tmp_path, text, "list.tsv")) == [
+        ("a,b.wav", "dog", "Ann", None),
+        ("日本.wav", "cat", None, None),
+    ]
+    assert facts(table(tmp_path, "a.wav,dog,Ann\nb.wav,cat,Bo\n"))[0] == (
+        "a.wav",
+        "dog",
+        "Ann",
+        None,
+    )
+
+
+def test_space_behind_a_delimiter_is_no_part_of_the_label(tmp_path):
+    found = find(table(tmp_path, "a.wav, dog\nb.wav,dog\nc.wav, cat\n"))
+    assert [each.label for each in found] == ["dog", "dog", "cat"]
+
+
+def test_a_table_may_name_files_anywhere(tmp_path):
+    fill(tmp_path, "deep/er/list.csv")
+    text = f"../../x.wav,dog\n{tmp_path}/y.wav,cat\n"
+    assert {each.path for each in find(table(tmp_path / "deep/er", text))} == {
+        tmp_path / "x.wav",
+        tmp_path / "y.wav",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "is empty; it needs the columns path and label"),
+        ("\n \n", "is empty; it needs the columns path and label"),
+        ("path,label\n", "names no recordings below its header"),
+        ("a.wav\nb.wav\n", "has no label in line 1"),
+        ("a.wav,dog\nb.wav\n", "has no label in line 2"),
+        ("path,label\na.wav,dog\n\nb.wav, \n", "has no label in line 4"),
+        ("path,label\n,dog\n", "has no path in line 2"),
+        ("sound,emotion\na.wav,joy\n", "begins with 'sound', which is no sound file; name its"),
+        ("a.wav,dog\nb.wav,cat\n./a.wav,cat\n", "lists ./a.wav twice, in lines 1 and 3"),
+        ("a.wav,Dog\nb.wav,dog\n", "spells one class in two ways, 'Dog' and 'dog'; give it one"),
+        ("a.wav,dog \nb.wav,dog\n", r"spells .*, 'dog' and 'dog ' \(they differ only in space"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_told_in_a_sentence(tmp_path, text, reason):
+    path = table(tmp_path, text)
+    with pytest.raises(InputError, match=rf"^{path} {reason}") as caught:
+        find(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_in_another_encoding_is_told(tmp_path):
+    path = table(tmp_path, "größe.wav,groß\n", encoding="latin-1")
+    with pytest.raises(InputError, match=r"list\.csv is not text in UTF-8$"):
+        find(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        ([], r"holds no sound files \(\.wav, \.flac"),
+        (["a/notes.txt", ".b/c.wav"], "holds no sound files"),
+        (["a.wav", "7_theo_1.wav"], r"does not tell the class of a\.wav; put the sound files"),
+        (
+            ["7_theo_1.wav", "a/b.wav"],
+            r"both in its folders and beside them, such as 7_theo_1\.wav",
+        ),
+        (["Dog/a.wav", "dog/b.wav"], "spells one class in two ways, 'Dog' and 'dog'; give it one"),
+        (["dog/a.wav", "dog /b.wav"], r"'dog' and 'dog ' \(they differ only in space"),
+        (["big dog/a.wav", "big  Dog/b.wav"], "spells one class in two ways"),
+        (["\u00e9/a.wav", "e\u0301/b.wav"], "they differ only in space or in how an accent"),
+        (["dog_ann_1.wav", "Dog_ann_2.wav"], "spells one class in two ways, 'Dog' and 'dog'"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_told_in_a_sentence(tmp_path, names, reason):
+    fill(tmp_path, *names)
+    with pytest.raises(InputError, match=rf"^{tmp_path} .*{reason}") as caught:
+        find(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_words_that_differ_in_more_than_case_stay_two_classes(tmp_path):
+    fill(tmp_path, "Maße/a.wav", "Masse/b.wav", "ete/c.wav", "été/d.wav")
+    assert len({each.label for each in find(tmp_path)}) == 4
+
+
+def test_a_source_of_no_known_kind_is_told(tmp_path):
+    fill(tmp_path, "a.wav")
+    with pytest.raises(InputError, match=r"a\.wav is neither a folder of recordings nor a table"):
+        find(tmp_path / "a.wav")
+    with pytest.raises(InputError, match=r"^nowhere does not exist$"):
+        find(Path("nowhere"))
+
+
+def test_names_that_are_no_text_can_be_printed(tmp_path):
+    fill(tmp_path, "\udce4/\udce4.wav")
+    (found,) = find(tmp_path)
+    (found.name + found.label).encode("utf-8")
+    assert found.path.exists()

@@ -1,0 +1,43 @@
+"""Marks: what they change, by hand."""
+
+import pytest
+
+from saiki.data.text.corrections import Mark, change, mended
+from saiki.data.text.typos import Mistake
+
+
+def mark(place, kind, missing="", probability=0.75):
+    return Mark(Mistake(place, kind, missing), probability)
+
+
+@pytest.mark.parametrize(
+    ("line", "given", "was", "now"),
+    [
+        ("see teh fox", mark(6, "swapped"), "teh", "the"),
+        ("quck", mark(2, "dropped", "i"), "quck", "quick"),
+        ("ofthe day", mark(2, "dropped", " "), "ofthe", "of the"),
+        ("the fo", mark(6, "dropped", "x"), "fo", "fox"),
+        ("the fo ran off", mark(6, "dropped", "x"), "fo ran", "fox ran"),
+        ("the foxx", mark(7, "doubled"), "foxx", "fox"),
+        ("a  b c", mark(2, "doubled"), "a  b", "a b"),
+        ("on et wo", mark(3, "swapped"), "on et", "one t"),
+        ("on et wo", mark(6, "swapped"), "et wo", "etw o"),
+    ],
+)
+def test_a_change_is_told_with_the_words_around_it(line, given, was, now):
+    told = change(line, given)
+    assert told == {
+        "kind": given.mistake.kind,
+        "missing": given.mistake.missing,
+        "probability": 0.75,
+        "was": was,
+        "is": now,
+    }
+    assert was in line
+    assert mended(line, [given]) == line.replace(was, now)
+
+
+def test_a_text_may_end_in_a_line_feed():
+    assert mended("teh\n", [mark(2, "swapped")]) == "the\n"
+    assert mended("fo\n", [mark(2, "dropped", "x")]) == "fox\n"
+    assert mended("", []) == ""

@@ -1,0 +1,350 @@
+"""Pairs of texts out of files of all kinds, set apart without overlap; batches of like lengths."""
+
+import gzip
+import itertools
+import lzma
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saiki.data.text.pairs import MOST, POOL, Corpus, Pairs, buckets, corpus, read_pairs
+from saiki.errors import InputError
+
+THREE = [("a", "あ"), ("b b", "い"), ("c", "う")]
+
+
+def rows(pairs):
+    return list(zip(pairs.source, pairs.target, strict=True))
+
+
+def made(folder, **texts):
+    """Files of a folder; ``train_en`` is named train.en."""
+    folder.mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (folder / name.replace("_", ".")).write_bytes(
+            text if isinstance(text, bytes) else text.encode()
+        )
+    return folder
+
+
+def refused(path, *args, **kwargs):
+    with pytest.raises(InputError) as caught:
+        read_pairs(path, *args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# Tables.
+
+TABLES = {
+    "tabs": ("x.tsv", "a\tあ\nb b\tい\nc\tう\n"),
+    "a text file": ("x.txt", "a\tあ\nb b\tい\nc\tう"),
+    "Windows": ("x.tsv", "\ufeffa\tあ\r\nb b\tい\r\nc\tう\r\n"),
+    "a Macintosh of old": ("x.csv", "a,あ\rb b,い\rc,う\r"),
+    "white space and blank lines": ("x.tsv", "\n a \t\u3000あ\n\n \nb b\tい \nc\tう\n\n"),
+    "commas": ("x.csv", "a,あ\nb b,い\nc,う\n"),
+    "semicolons": ("x.csv", "a;あ\nb b;い\nc;う\n"),
+    "tabs in a csv": ("x.CSV", "a\tあ\nb b\tい\nc\tう\n"),
+    "quoted": ("x.csv", '"a","あ"\n"b b",い\nc,"う"\n'),
+    "a delimiter that is told": ("x.csv", "sep=|\na|あ\nb b|い\nc|う\n"),
+    "a header": ("x.csv", "Source,Target\na,あ\nb b,い\nc,う\n"),
+    "a header of languages": ("x.tsv", "en\tja\na\tあ\nb b\tい\nc\tう\n"),
+    "a header the other way round": ("x.tsv", "JA\tEN\nあ\ta\nい\tb b\nう\tc\n"),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), TABLES.values(), ids=TABLES)
+def test_a_table_of_two_columns(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    assert rows(read_pairs(path, "en", "ja")) == THREE
+
+
+def test_packed_tables(tmp_path):
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress('"a",あ\nb b,い\nc,う'.encode()))
+    (tmp_path / "x.tsv.xz").write_bytes(lzma.compress("a\tあ\nb b\tい\nc\tう".encode()))
+    assert rows(read_pairs(tmp_path / "x.csv.gz")) == THREE
+    assert rows(read_pairs(tmp_path / "x.tsv.xz")) == THREE
+
+
+def test_quoted_fields_hold_delimiters_line_breaks_and_marks(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text('"a, ""b""\r\nc; d","x\ny"\n"e, f",z\n', newline="")
+    assert rows(read_pairs(path)) == [('a, "b" c; d', "x y"), ("e, f", "z")]
+
+
+def test_quotation_marks_are_characters_between_tabs(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text('"Go," he said.\t"Va\n"\t""\n')
+    assert rows(read_pairs(path)) == [('"Go," he said.', '"Va'), ('"', '""')]
+
+
+def test_a_delimiter_given_is_taken(tmp_path):
+    for name in ("x.csv", "x.txt"):
+        (tmp_path / name).write_text("a, b|c; d\n")
+        assert rows(read_pairs(tmp_path / name, delimiter="|")) == [("a, b", "c; d")]
+
+
+def test_a_first_row_of_other_words_is_a_pair(tmp_path):
+    (tmp_path / "x.tsv").write_text("English\tFrench\nsource\ttarget\n")
+    assert rows(read_pairs(tmp_path / "x.tsv")) == [("English", "French"), ("source", "target")]
+
+
+def test_odd_characters_are_kept(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("a\0b\t👩‍🔬\u2028c\ncafe\u0301\t\u200bx\n", "utf-8")
+    assert rows(read_pairs(path)) == [("a\0b", "👩‍🔬 c"), ("café", "\u200bx")]
+
+
+WRONG = {
+    "one column": ("x.tsv", "a\tb\n\nc\n", "one column in line 3; .* two, with a tab"),
+    "three columns": ("x.txt", "a\tb\tc\n", "3 columns in line 1"),
+    "commas in the text": ("x.csv", "a,b\nc,d,e\n", "3 columns in line 2; .* with a comma between"),
+    "semicolons": ("x.csv", "a;b\nc;d\ne;f;g\n", "3 columns in line 3; .* with a semicolon"),
+    "after a field of two lines": ("x.csv", '"a\nb",c\nd\n', "one column in line 3"),
+    "a mark not closed": ("x.csv", 'a,b\n"c,d\ne,f\n', "from line 2 on: a field that begins"),
+    "text after a mark": ("x.csv", 'a,b\n"Go," he said,c\n', "from line 2 on"),
+    "told wrongly": ("x.csv", "sep=;\na,b\n", "one column in line 2; .* semicolon"),
+    "either": ("x.csv", "a, b;c\nd, e;f\n", "whether comma and semicolon .* such as sep=,$"),
+    "nothing": ("x.tsv", "\n\n", "holds no pair of texts$"),
+    "nothing in a csv": ("x.csv", "", "holds no pair of texts$"),
+    "a header alone": ("x.tsv", "src\ttrg\n", "holds no pair of texts$"),
+    "empty sides": ("x.tsv", "a\t\n\tb\n", "holds no pair of texts$"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "text", "reason"), WRONG.values(), ids=WRONG)
+def test_a_wrong_table_is_told_by_its_line(tmp_path, name, text, reason):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=reason):
+        read_pairs(tmp_path / name)
+    assert str(tmp_path / name) in refused(tmp_path / name)
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "euc_jp", "utf-16"])
+@pytest.mark.parametrize("name", ["x.tsv", "x.csv"])
+def test_another_encoding_is_refused_with_its_line(tmp_path, name, encoding):
+    (tmp_path / name).write_bytes(b"a\tb\n" + "猫\t犬\n".encode(encoding))
+    assert refused(tmp_path / name).endswith(f"{name} is not UTF-8 in line 2; save it as UTF-8")
+
+
+def test_pairs_with_an_empty_side_are_left_out_and_counted(tmp_path):
+    (tmp_path / "x.tsv").write_text("a\tb\nc\t \n\td\ne\tf\ne\tf\n")
+    pairs = read_pairs(tmp_path / "x.tsv")
+    assert rows(pairs) == [("a", "b"), ("e", "f"), ("e", "f")]
+    assert pairs.left_out == 2
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(*[st.text('ab,;"\t\n \u3000猫', min_size=1).filter(str.strip)] * 2), min_size=1
+    ),
+    st.sampled_from(",;\t|"),
+)
+def test_what_is_written_as_csv_is_read(tmp_path_factory, pairs, delimiter):
+    import csv
+
+    path = tmp_path_factory.mktemp("csv") / "x.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows(pairs)
+    wanted = [tuple(" ".join(side.split("\n")).strip() for side in pair) for pair in pairs]
+    assert rows(read_pairs(path, delimiter=delimiter)) == wanted
+
+
+# Parallel files.
+
+
+def test_parallel_files_by_either_name_prefix_or_folder(tmp_path):
+    folder = made(tmp_path / "d", talks_de="a\nb\n", talks_fr="x\r\ny")
+    for path in (folder, folder / "talks", folder / "talks.de", folder / "talks.fr"):
+        assert rows(read_pairs(path, "de", "fr")) == [("a", "x"), ("b", "y")]
+        assert rows(read_pairs(path, "fr", "de")) == [("x", "a"), ("y", "b")]
+
+
+def test_packed_parallel_files(tmp_path):
+    (tmp_path / "t.de.gz").write_bytes(gzip.compress(b"a\nb\n"))
+    (tmp_path / "t.fr").write_bytes(b"x\ny\n")
+    for path in (tmp_path, tmp_path / "t", tmp_path / "t.de.gz"):
+        assert rows(read_pairs(path, "de", "fr")) == [("a", "x"), ("b", "y")]
+
+
+def test_a_line_without_text_keeps_the_others_in_step(tmp_path):
+    made(tmp_path, t_de="a\n\nc\n", t_fr="x\ny\nz\n")
+    pairs = read_pairs(tmp_path / "t", "de", "fr")
+    assert rows(pairs) == [("a", "x"), ("c", "z")]
+    assert pairs.left_out == 1
+
+
+def test_parallel_files_that_do_not_fit_are_told(tmp_path):
+    made(tmp_path, t_de="a\nb\n", t_fr="x\ny\nz\n", u_de="a\n")
+    assert "t.de has 2 lines and " in refused(tmp_path / "t", "de", "fr")
+    assert "t.fr 3; line by line" in refused(tmp_path / "t", "de", "fr")
+    assert "u.fr does not exist" in refused(tmp_path / "u", "de", "fr")
+    assert "u.fr does not exist" in refused(tmp_path / "u.de", "de", "fr")
+    assert refused(tmp_path / "v", "de", "fr").endswith("v does not exist")
+
+
+def test_a_folder_without_pairs_says_what_it_holds(tmp_path):
+    assert "it holds nothing" in refused(made(tmp_path / "a"), "de", "fr")
+    folder = made(tmp_path / "b", train_de="a", train_fr="b")
+    assert "must hold the files train.ja and train.en" in refused(folder, "ja", "en")
+    assert refused(folder, "ja", "en").endswith("it holds train.de, train.fr")
+
+
+# A corpus.
+
+
+def test_parts_come_from_their_files(tmp_path):
+    parts = {"train": "a\nb\na\na\n", "dev": "c\na\n", "test": "d\n"}
+    texts = {f"{name}_{end}": text for name, text in parts.items() for end in ("ja", "en")}
+    made(tmp_path, **texts)
+    train, development, test = read = corpus(tmp_path, "ja", "en", 0)
+    assert rows(train) == [("a", "a"), ("b", "b"), ("a", "a"), ("a", "a")]
+    assert development.source == ["c", "a"]
+    assert test.source == ["d"]
+    assert read.notes == (
+        "1 of 2 sources to develop are learned from too; "
+        "2 pairs to learn from occur again, and are kept"
+    )
+
+
+def test_parts_may_be_tables_of_other_names(tmp_path):
+    made(tmp_path, train_tsv="a\tx\n", valid_csv="b,y\n")
+    read = corpus(tmp_path, "ja", "en", 0)
+    assert [rows(part) for part in read] == [[("a", "x")], [("b", "y")], []]
+    assert read.notes == ""
+
+
+def test_a_dataset_without_a_test_part(tmp_path, monkeypatch):
+    made(tmp_path / "small_parallel_enja", train_en="a\n", train_ja="x\n", dev_en="b", dev_ja="y")
+    monkeypatch.setenv("SAIKI_DATA", str(tmp_path))
+    assert [rows(part) for part in corpus(None, "ja", "en", 0)] == [[("x", "a")], [("y", "b")], []]
+
+
+def test_what_does_not_exist_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"/nowhere does not exist$"):
+        corpus(tmp_path / "nowhere", "ja", "en", 0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 9, 11, 200])
+def test_shares_have_no_source_in_common_and_lose_nothing(tmp_path, count):
+    pairs = [(f"s{i % count}", f"t{i}") for i in range(3 * count)]
+    (tmp_path / "x.tsv").write_text("".join(f"{x}\t{y}\n" for x, y in pairs))
+    read = corpus(tmp_path / "x.tsv", "a", "b", 0)
+    sources = [set(part.source) for part in read]
+    assert sorted(pair for part in read for pair in rows(part)) == sorted(pairs)
+    assert sum(map(len, sources)) == count == len(set().union(*sources))
+    held = max(1, round(count / 20))
+    assert [len(part) for part in sources[1:]] == [held, round(count / 20)]
+    assert rows(read.train) == [pair for pair in pairs if pair in set(rows(read.train))]
+    what = "develop and test" if len(read.test) else "develop"
+    assert read.notes == f"a share of the sources set apart to {what}, and not learned from"
+
+
+def test_shares_follow_from_the_seed(tmp_path):
+    (tmp_path / "x.tsv").write_text("".join(f"{i}\t{i}\n" for i in range(200)))
+    first, again, other = (corpus(tmp_path / "x.tsv", "a", "b", seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.development != other.development
+
+
+def test_shares_are_bounded(tmp_path):
+    (tmp_path / "x.tsv").write_text("".join(f"{i}\t{i}\n" for i in range(30_000)))
+    assert [len(part) for part in corpus(tmp_path / "x.tsv", "a", "b", 0)][1:] == [MOST, MOST]
+
+
+def test_a_share_to_develop_alone_where_a_test_part_is_there(tmp_path):
+    made(tmp_path, train_tsv="".join(f"{i}\t{i}\n" for i in range(100)), test_tsv="a\tb\n")
+    read = corpus(tmp_path, "ja", "en", 0)
+    assert [len(part) for part in read] == [95, 5, 1]
+    assert read.notes == "a share of the sources set apart to develop, and not learned from"
+
+
+def test_one_source_alone_cannot_be_shared(tmp_path):
+    (tmp_path / "x.tsv").write_text("a\tb\na\tc\n")
+    with pytest.raises(InputError, match=r"all pairs have the source 'a'; .* two different ones"):
+        corpus(tmp_path / "x.tsv", "a", "b", 0)
+
+
+def test_empty_sides_of_all_parts_are_told(tmp_path):
+    made(tmp_path, train_tsv="a\tb\nc\t\n", dev_tsv="d\te\n\tf\n", test_tsv="g\th\n\ti\n")
+    assert corpus(tmp_path, "ja", "en", 0).notes == "3 pairs with an empty side left out"
+
+
+def test_long_pairs_are_left_out_of_what_is_learned_from_and_counted():
+    train = Pairs(["a b", "a b c", "a", "a b"], ["x", "y", "z z z", "u v"])
+    long = Pairs(["a b c d"], ["x"])
+    read = Corpus(train, long, long, "a word").within(2, str.split, str.split)
+    assert rows(read.train) == [("a b", "x"), ("a b", "u v")]
+    assert (read.development, read.test) == (long, long)
+    assert read.notes == "a word; 2 pairs of more than 2 tokens left out"
+    assert read.within(2, str.split, str.split) is read
+    with pytest.raises(InputError, match="all pairs to learn from have more than 0 tokens"):
+        read.within(0, str.split, str.split)
+
+
+# Batches.
+
+sizes = st.integers(1, 60), st.integers(1, 9)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(*sizes, st.integers(0, 5), st.integers(0, 40))
+def test_each_row_is_in_an_epoch_once_in_batches_of_nearly_one_size(count, size, seed, start):
+    lengths = np.random.default_rng(seed).integers(1, 9, count)
+    per_epoch = -(-count // size)
+    batches = list(itertools.islice(buckets(lengths, size, seed), 3 * per_epoch))
+    for epoch in range(3):
+        its = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
+        assert sorted(np.concatenate(its)) == list(range(count))
+        assert {len(batch) for batch in its} <= {count // per_epoch, -(-count // per_epoch)}
+        assert max(map(len, its)) <= size
+    later = itertools.islice(buckets(lengths, size, seed, start), 5)
+    wanted = itertools.islice(buckets(lengths, size, seed), start, start + 5)
+    for batch, other in zip(later, wanted, strict=True):
+        np.testing.assert_array_equal(batch, other)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(*sizes, st.integers(0, 5))
+def test_rows_of_a_batch_have_similar_lengths(count, size, seed):
+    lengths = [
+        tuple(pair) for pair in np.random.default_rng(seed).integers(1, 5, (count, 2)).tolist()
+    ]
+    batches = itertools.islice(buckets(lengths, size, seed), -(-count // size))
+    spans = sorted((min(its), max(its)) for its in ([lengths[i] for i in b] for b in batches))
+    for (_, longest), (shortest, _) in itertools.pairwise(spans):
+        assert longest <= shortest  # all are sorted together, as they are fewer than POOL batches
+
+
+def test_rows_are_shuffled_between_epochs_and_with_the_seed():
+    lengths = np.ones(64, int)
+    per_epoch = 8
+    epochs = [
+        np.concatenate(list(itertools.islice(buckets(lengths, 8, seed, start), per_epoch))).tolist()
+        for seed, start in ((0, 0), (0, per_epoch), (1, 0))
+    ]
+    assert len({tuple(order) for order in epochs}) == 3
+    assert epochs[0] != sorted(epochs[0])
+
+
+def test_batches_of_all_lengths_come_in_any_order():
+    firsts = [lengths[0] for lengths in itertools.islice(buckets(np.arange(400), 4, 0), 100)]
+    assert firsts != sorted(firsts)
+    assert abs(np.corrcoef(firsts, np.arange(100))[0, 1]) < 0.3
+
+
+def test_padding_is_little_where_rows_are_many():
+    lengths = np.random.default_rng(0).integers(1, 50, 3 * POOL * 8)
+    batches = list(itertools.islice(buckets(lengths, 8, 0), 3 * POOL))
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    assert padded / lengths.sum() < 1.02
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+def test_no_rows_have_no_batches():
+    with pytest.raises(InputError, match="no rows"):
+        next(buckets([], 4, 0))

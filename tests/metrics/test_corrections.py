@@ -1,0 +1,40 @@
+"""Marks beside the mistakes that were made, counted by hand."""
+
+import pytest
+
+from saiki.data.text.corrections import Example, Mark
+from saiki.data.text.typos import Mistake
+from saiki.metrics.corrections import scores, taken_for
+
+
+def mark(place, kind, missing="", probability=0.75):
+    return Mark(Mistake(place, kind, missing), probability)
+
+
+def test_scores_are_counted_by_hand():
+    examples = [
+        Example("", "x" * 9, [Mistake(1, "swapped"), Mistake(4, "dropped", "a"),
+                              Mistake(7, "dropped", "b")]),
+        Example("", "x" * 9, [Mistake(2, "doubled")]),
+        Example("", "x" * 9, []),
+    ]  # fmt: skip
+    found = [
+        [mark(1, "swapped"), mark(4, "dropped", "a"), mark(7, "dropped", "c"), mark(8, "swapped")],
+        [mark(2, "swapped"), mark(3, "doubled")],
+        [mark(5, "doubled")],
+    ]
+    assert scores(examples, found) == pytest.approx({
+        "f1": 2 * 3 / (7 + 4), "precision": 3 / 7, "recall": 3 / 4,
+        "f1_swapped": 2 * 1 / (3 + 1), "f1_dropped": 1.0, "f1_doubled": 0.0,
+        "mended": 2 / 4,
+    })  # fmt: skip
+    assert set(scores([], []).values()) == {0}
+
+
+def test_what_each_mistake_was_taken_for_is_counted_by_hand():
+    example = Example("", "x" * 4, [Mistake(1, "swapped"), Mistake(3, "doubled")])
+    marks = [mark(1, "dropped"), mark(2, "doubled"), mark(3, "doubled")]
+    # of 5 places: none stays none at 0 and 4, and is taken for doubled at 2
+    assert taken_for([example], [marks]).tolist() == [
+        [2, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1],
+    ]  # fmt: skip
