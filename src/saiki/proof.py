@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from saiki.eager import flip
 from saiki.layers.bidirectional import Bidirectional
-from saiki.layers.eager import flip
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Layer, Stack, as_layer
 

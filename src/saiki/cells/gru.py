@@ -75,7 +75,8 @@ class GRU(Cell, name="gru.v1"):
             )
         )
 
-    def step(self, x: Tensor, h: Tensor) -> Tensor:
+    def gates(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """r, z and n, whose products see h."""
         r, z, n = self.W(x).chunk(3, dim=-1)
         U_rz, U_n = self.U.weight.split([2 * self.hidden_size, self.hidden_size])
         r_h, z_h = linear(h, U_rz).chunk(2, dim=-1)
@@ -85,5 +86,9 @@ class GRU(Cell, name="gru.v1"):
             n = self.activation(n + linear(r * h, U_n))
         else:
             n = self.activation(n + r * linear(h, U_n, self.b))
+        return r, z, n
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        r, z, n = self.gates(x, h)  # noqa: RUF059 -- the lens sees r
         h = z * h + (1 - z) * n
         return h

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 import saiki
+from saiki import eager
 from saiki.compiler import trial
 from saiki.compiler.clean_room import in_clean_room
 from saiki.compiler.compiled import CompiledCell, LoopKind
 from saiki.compiler.loops import Path, backward, compiled_cell, forward
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
-from saiki.layers import eager
 from saiki.twin import Twin, like
 
 

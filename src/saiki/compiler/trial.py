@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saiki import eager
 from saiki.cell import Cell
 from saiki.compiler.clean_room import in_clean_room
-from saiki.layers import eager
 from saiki.twin import Twin, like
 
 ROWS = 3

@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
 from saiki.compiler.kernels import Kernels
+from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, InputError
-from saiki.layers.eager import run as run_eagerly
 from saiki.layers.run import exporter, run_layers
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import is_expanded, leaf

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from saiki.cell import Cell
 from saiki.compiler.loops import compiled_cell
 from saiki.compiler.operators import scan
+from saiki.eager import run as run_eagerly
 from saiki.errors import ExportError
-from saiki.layers.eager import run as run_eagerly
 from saiki.torch_internals import is_autocast_on
 from saiki.twin import Twin
 

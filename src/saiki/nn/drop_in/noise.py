@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout, linear
+from torch.nn.functional import dropout
 
 from saiki.cell import Cell, as_states
 from saiki.cells import GRU
@@ -47,23 +47,14 @@ class Noisy(Cell, name="noisy.v1"):
         if self.zoneout:
             x, *z = x.split((self.inner.input_size, *self.inner.state_sizes), -1)
         seen = old[0] * m[0] if m else old[0]
-        if isinstance(self.inner, GRU):
-            new: tuple[Tensor, ...] = (_gru(self.inner, x, old[0], seen),)
+        if isinstance(self.inner, GRU):  # it carries all of h on
+            _, update, n = self.inner.gates(x, seen)
+            new: tuple[Tensor, ...] = (update * old[0] + (1 - update) * n,)
         else:
             new = as_states(self.inner.step(x, seen, *old[1:]))
         if z:
             new = tuple(k * s + (1 - k) * n for k, s, n in zip(z, old, new, strict=True))
         return *new, *m
-
-
-def _gru(cell: GRU, x: Tensor, h: Tensor, seen: Tensor) -> Tensor:
-    """The step of a GRU whose products see ``seen``, while what it carries on is all of h."""
-    r, z, n = cell.W(x).chunk(3, dim=-1)
-    U_rz, U_n = cell.U.weight.split([2 * cell.hidden_size, cell.hidden_size])
-    r_h, z_h = linear(seen, U_rz).chunk(2, dim=-1)
-    r, z = cell.recurrent_activation(r + r_h), cell.recurrent_activation(z + z_h)
-    n_h = linear(r * seen, U_n) if cell.reset == "before" else r * linear(seen, U_n, cell.b)
-    return z * h + (1 - z) * cell.activation(n + n_h)
 
 
 def dropout_mask(like: Tensor, p: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""The CPU backend: programs as LLVM IR, compiled for the processor that is there."""
