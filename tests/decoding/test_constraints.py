@@ -155,10 +155,9 @@ def test_words_are_forced_by_beam_search_alone(method):
 
 def test_a_beam_gives_a_token_that_is_wanted_one_place():
     task = Task(None, None, None, [9], begin=BEGIN, end=END)
-    forced = Forced(task, [[[2], [2, 3]]])
+    beam = Beam(task, Search(beam=4), [[[2], [2, 3]]])
     log_probs = torch.tensor([[[-1.0, -2.0, -1.5, -3.0]]]).double()
-    chosen = Beam(4, END, forced)(
-        torch.zeros(1, 1).double(), forced.start(), log_probs, torch.zeros(1).long(), 0
-    )
+    total, rows = torch.zeros(1, 1).double(), torch.zeros(1).long()
+    chosen = beam(total, beam.start, log_probs, rows, 0)
     living = chosen.grown.tokens[chosen.grown.total > -torch.inf]
     assert sorted(living.tolist()) == [0, 2, 3]

@@ -276,7 +276,7 @@ def test_what_cannot_be_decoded(arguments, message, method):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "best"}, "method must be one of greedy, sample, beam, got 'best'"),
+        ({"method": "best"}, "method must be one of beam, greedy, sample, got 'best'"),
         ({"beam": 0}, "beam must be a whole number of at least 1, got 0"),
         ({"beam": 2.0}, "beam must be a whole number of at least 1, got 2.0"),
         ({"n_best": True}, "n_best must be a whole number of at least 1, got True"),

@@ -5,26 +5,35 @@ equally many factors and compete by log-probability for the places of the beam; 
 are finished, and the best others, as many as the beam has places, live on.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from saiki.decoding.constraints import Forced, Progress, share
-from saiki.decoding.search import Chosen, Grown
+from saiki.decoding.search import Chosen, Grown, Method, Phrase, Search
+from saiki.decoding.task import Task
 
 
-class Beam:
-    """The best continuations of each row.
+class Beam(Method, name="beam"):
+    """The best continuations of each row; the beam is shared out among forced words."""
 
-    Args:
-        size: places.
-        end: the token after the last.
-        forced: words that must occur; the beam is shared out as it says.
-    """
+    takes_forced = True
 
-    def __init__(self, size: int, end: int, forced: Forced) -> None:
-        self.size = size
-        self.end = end
-        self.forced = forced
+    def __init__(self, task: Task, search: Search, forced: Sequence[Sequence[Phrase]]) -> None:
+        super().__init__(task, search, forced)
+        self.size, self.end = search.beam, task.end
+        self.forced = Forced(task, forced)
+        self.start = self.forced.start()
+
+    @classmethod
+    def obstacle(cls, search: Search) -> str:
+        if search.n_best > search.beam:
+            return (
+                f"n_best must be at most the beam, {search.beam}, got {search.n_best}; "
+                "a wider beam finds more"
+            )
+        return ""
 
     def __call__(
         self, total: Tensor, progress: Progress, log_probs: Tensor, rows: Tensor, step: int, /

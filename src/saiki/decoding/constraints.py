@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saiki.decoding.search import Phrase
 from saiki.decoding.task import Task
 from saiki.errors import InputError
 
-Phrase = Sequence[int]
 TOKENS = 2**32  # more than any vocabulary has
 
 

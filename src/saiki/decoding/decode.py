@@ -6,11 +6,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saiki.decoding.beam import Beam
-from saiki.decoding.constraints import Forced, Phrase
 from saiki.decoding.ranking import Scoring
-from saiki.decoding.sampling import Walk
-from saiki.decoding.search import Advance, Choose, Hypothesis, Search, State, select
+from saiki.decoding.search import (
+    METHODS,
+    Advance,
+    Hypothesis,
+    Method,
+    Phrase,
+    Search,
+    State,
+    select,
+)
 from saiki.decoding.task import Task, check_count
 from saiki.decoding.trellis import Ends, Trellis
 from saiki.errors import InputError
@@ -72,8 +78,10 @@ def decode(
     """
     forced = [()] * len(limits) if forced is None else forced
     check_count("forced", forced, limits)
-    if search.method != "beam" and any(forced):
-        raise InputError(f"forced words need the method beam, got {search.method}")
+    method = METHODS[search.method]
+    if any(forced) and not method.takes_forced:
+        able = ", ".join(name for name, each in METHODS.items() if each.takes_forced)
+        raise InputError(f"forced words need the method {able}, got {search.method}")
     task = Task(
         advance,
         state,
@@ -85,17 +93,14 @@ def decode(
         prefixes=prefixes,
         keys=keys,
         source_lengths=source_lengths,
-        copies=search.n_best if search.method == "sample" else 1,
+        copies=search.n_best if method.draws else 1,
     )
     if not limits:
         return []
-    if search.method == "beam":
-        words = Forced(task, forced)
-        return _follow(task, search, Beam(search.beam, end, words), words.start())
-    return _follow(task, search, Walk(task, search), None)
+    return _follow(task, search, method(task, search, forced))
 
 
-def _follow(task: Task, search: Search, choose: Choose, progress: State) -> list[list[Hypothesis]]:
+def _follow(task: Task, search: Search, choose: Method) -> list[list[Hypothesis]]:
     """Follow hypotheses, one of each row at first, until no row can find better ones.
 
     log P only falls and lp only grows on the way to the limit, and cp is at most 0; so no
@@ -107,7 +112,7 @@ def _follow(task: Task, search: Search, choose: Choose, progress: State) -> list
     total = torch.zeros(task.rows, 1, dtype=torch.float64, device=task.device)
     scoring, trellis = Scoring(search, task.source_lengths), Trellis()
     found = Ends.none(task.rows, search.n_best // task.copies, task.device)
-    cover = None
+    cover, progress = None, choose.start
     for step in range(task.longest + 1):
         log_probs, weights, state = task.advance(tokens, state, memory)
         trellis.add(parents, tokens, weights)

@@ -1,49 +1,73 @@
 """One token after another: the most probable one, or one drawn at random."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saiki.decoding.search import Chosen, Grown, Search, State
+from saiki.decoding.search import Chosen, Grown, Method, Phrase, Search, State
 from saiki.decoding.task import Task
 from saiki.errors import InputError
 
 
-class Walk:
-    """The one hypothesis of each row goes on with one token, until that is the end.
+class Walk(Method):
+    """The one hypothesis of each row goes on with one token, until that is the end."""
 
-    Args:
-        search: says which token.
-
-    Raises:
-        InputError: a row of the task has a negative key.
-    """
-
-    def __init__(self, task: Task, search: Search) -> None:
+    def __init__(self, task: Task, search: Search, forced: Sequence[Sequence[Phrase]]) -> None:
+        super().__init__(task, search, forced)
         self.end = task.end
-        self.search = search
-        self.places = None
-        if search.method == "sample":
-            self.places = uniforms(search.seed, task.keys, task.copies, task.longest + 1)
-            self.places = self.places.to(task.device)
+
+    @abstractmethod
+    def next(self, log_probs: Tensor, rows: Tensor, step: int) -> Tensor:
+        """The next tokens, ``(rows,)``, by their log-probabilities, ``(rows, vocabulary)``."""
 
     def __call__(
         self, total: Tensor, progress: State, log_probs: Tensor, rows: Tensor, step: int, /
     ) -> Chosen:
         log_probs = log_probs.squeeze(1)
-        if self.places is None:
-            tokens = log_probs.argmax(1)
-        else:
-            tokens = draw(log_probs, self.places[rows, step], self.search)
-        tokens = tokens[:, None]
+        tokens = self.next(log_probs, rows, step)[:, None]
         sums = total + log_probs.gather(1, tokens)
         ended = tokens == self.end
         grown = Grown(
             sums.masked_fill(ended, -torch.inf), tokens, torch.zeros_like(tokens), progress
         )
         return Chosen(sums.masked_fill(~ended, -torch.inf), torch.ones_like(ended), grown)
+
+
+class Greedy(Walk, name="greedy"):
+    """The most probable token each time."""
+
+    @classmethod
+    def obstacle(cls, search: Search) -> str:
+        if search.n_best > 1:
+            return (
+                f"the greedy method finds one hypothesis, got n_best={search.n_best}; "
+                "use beam or sample for more"
+            )
+        return ""
+
+    def next(self, log_probs: Tensor, rows: Tensor, step: int) -> Tensor:
+        return log_probs.argmax(1)
+
+
+class Sample(Walk, name="sample"):
+    """A token drawn at random, see :func:`draw`.
+
+    Raises:
+        InputError: a row of the task has a negative key.
+    """
+
+    draws = True
+
+    def __init__(self, task: Task, search: Search, forced: Sequence[Sequence[Phrase]]) -> None:
+        super().__init__(task, search, forced)
+        places = uniforms(search.seed, task.keys, task.copies, task.longest + 1)
+        self.places = places.to(task.device)
+
+    def next(self, log_probs: Tensor, rows: Tensor, step: int) -> Tensor:
+        return draw(log_probs, self.places[rows, step], self.search)
 
 
 def draw(log_probs: Tensor, uniform: Tensor, search: Search) -> Tensor:

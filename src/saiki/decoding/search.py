@@ -1,17 +1,21 @@
 """What every way to decode shares: the model's step, the settings, the hypotheses."""
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor
 
 from saiki.errors import InputError
 
-METHODS = ("greedy", "sample", "beam")
+if TYPE_CHECKING:
+    from saiki.decoding.task import Task
 
 State = Any
 """Nested tuples (named ones too) of tensors whose first dimension is the rows; None is allowed."""
+Phrase = Sequence[int]
 
 
 class Advance(Protocol):
@@ -71,17 +75,57 @@ class Chosen(NamedTuple):
     """Those that live on."""
 
 
-class Choose(Protocol):
-    """One step of a search.
+class Method(ABC):
+    """A way to decode, by the name that it is defined with: how the hypotheses of each row go on.
 
-    Takes the log-probabilities of the hypotheses, ``(rows, hypotheses)``, what is noted of them,
-    the log-probabilities of their next token, ``(rows, hypotheses, vocabulary)``, which it may
-    change, the number of each row and how many tokens it has.
+    >>> class Last(Method, name="last"):  # whose tokens are the largest of those allowed
+    ...     def __call__(self, total, progress, log_probs, rows, step): ...
+    >>> Search("last").method
+    'last'
+    >>> del METHODS["last"]
+
+    Args:
+        task: the rows that there are.
+        search: the settings.
+        forced: phrases that each row must hold; all are empty where the method does not take them.
     """
 
+    name: ClassVar[str]
+    draws: ClassVar[bool] = False
+    """Whether the hypotheses of a row, ``n_best`` of them, are drawn independently of each other;
+    each is a row of its own then, with one hypothesis."""
+    takes_forced: ClassVar[bool] = False
+    """Whether it sees to it that forced words occur."""
+    start: State = None
+    """What is noted of the hypotheses, one of each row, before the first step."""
+
+    def __init_subclass__(cls, name: str = "") -> None:
+        if name:
+            cls.name = name
+            METHODS[name] = cls
+
+    def __init__(self, task: "Task", search: "Search", forced: Sequence[Sequence[Phrase]]) -> None:
+        self.search = search
+
+    @classmethod
+    def obstacle(cls, search: "Search") -> str:
+        """Why these settings do not fit the method; empty if they do."""
+        return ""
+
+    @abstractmethod
     def __call__(
         self, total: Tensor, progress: State, log_probs: Tensor, rows: Tensor, step: int, /
-    ) -> Chosen: ...
+    ) -> Chosen:
+        """One step of a search.
+
+        Takes the log-probabilities of the hypotheses, ``(rows, hypotheses)``, what is noted of
+        them, the log-probabilities of their next token, ``(rows, hypotheses, vocabulary)``, which
+        it may change, the number of each row and how many tokens it has.
+        """
+
+
+METHODS: dict[str, type[Method]] = {}
+"""Every method by its name."""
 
 
 @dataclass(frozen=True)
@@ -134,16 +178,8 @@ class Search:
         for name in ("length_penalty", "coverage_penalty"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
-        if self.method == "greedy" and self.n_best > 1:
-            raise InputError(
-                f"the greedy method finds one hypothesis, got n_best={self.n_best}; "
-                "use beam or sample for more"
-            )
-        if self.method == "beam" and self.n_best > self.beam:
-            raise InputError(
-                f"n_best must be at most the beam, {self.beam}, got {self.n_best}; "
-                "a wider beam finds more"
-            )
+        if obstacle := METHODS[self.method].obstacle(self):
+            raise InputError(obstacle)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from saiki.decoding.decode import Search
+from saiki.decoding import METHODS, Search
 from saiki.knobs import Knobs, knob
 
 
@@ -11,9 +11,7 @@ class Decoding(Knobs):
     """From the probabilities of tokens to a text. What is asked of it may be changed when the model
     is used."""
 
-    method: str = knob(
-        "beam", "of decoding in the end, and when used", choices=("greedy", "sample", "beam")
-    )
+    method: str = knob("beam", "of decoding in the end, and when used", choices=METHODS)
     beam: int = knob(5, "hypotheses kept", minimum=1, maximum=1000)
     n_best: int = knob(1, "translations of each text", minimum=1, maximum=1000)
     temperature: float = knob(1.0, "of sampling; below 1: rather what is probable", minimum=0.001)
