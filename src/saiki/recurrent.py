@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
+from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.kernels import Kernels
-from saiki.compiler.loops import compiled_cell
 from saiki.compiler.operators import scan
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, ExportError, InputError

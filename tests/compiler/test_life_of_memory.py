@@ -14,7 +14,8 @@ from torch.utils import deterministic
 
 import saiki
 from compiler.twins import in_a_child
-from saiki.compiler import kernels, loops, watch
+from saiki.compiler import kernels, watch
+from saiki.compiler.compiled import _CELLS
 from saiki.compiler.cpu import buffers, jit, threads
 from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.function import function
@@ -160,7 +161,7 @@ def alive() -> tuple[int, int]:
     kernels._recent.clear()
     jit._recent.clear()
     gc.collect()
-    return len(loops._CELLS), len(jit._COMPILED)
+    return len(_CELLS), len(jit._COMPILED)
 
 
 def test_code_dies_with_the_last_layer_that_uses_it():

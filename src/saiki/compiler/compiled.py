@@ -1,11 +1,13 @@
 """A compiled cell: what comes before, in and after the loop, forward and backward."""
 
+import itertools
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal, NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, fx
@@ -18,8 +20,8 @@ from saiki.compiler.nodes import is_extent, width
 from saiki.compiler.partition import Partition
 from saiki.compiler.plan import ForwardPlan, plan
 from saiki.compiler.program import Array
+from saiki.compiler.spot_checks import SpotChecks
 from saiki.compiler.trace import trace
-from saiki.compiler.trial import Checks
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 
@@ -355,7 +357,7 @@ class CompiledCell:
         self.why_refused = ""
         self.proved: set[str] = set()
         """What of it has been compared with the eager loop."""
-        self.checks = Checks()
+        self.checks = SpotChecks()
 
     @property
     def cell(self) -> Cell:
@@ -402,6 +404,32 @@ class CompiledCell:
         """The tensors of the cell in whose place the parameters of each call are."""
         places = (self.watch.places[name] for name in self.step.names)
         return [owner[key] for owner, key in places]
+
+
+_CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()
+_KEYS = itertools.count()
+
+
+def register(cell: CompiledCell) -> int:
+    """The number by which the operators know ``cell``, as long as it lives."""
+    cell.key = next(_KEYS)
+    _CELLS[cell.key] = cell
+    return cell.key
+
+
+def compiled_cell(key: int) -> CompiledCell:
+    """The cell known by that number.
+
+    Raises:
+        CompileError: it is no more.
+    """
+    cell = _CELLS.get(key)
+    if cell is None:
+        raise CompileError(
+            "this graph calls the compiled loop of a layer that no longer exists in this process; "
+            "trace or compile the model again"
+        )
+    return cell
 
 
 class _Hoisted(NamedTuple):

@@ -18,8 +18,8 @@ import saiki
 from saiki import eager
 from saiki.compiler import trial
 from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.compiled import CompiledCell, LoopKind
-from saiki.compiler.loops import Path, backward, compiled_cell, forward
+from saiki.compiler.compiled import CompiledCell, LoopKind, compiled_cell
+from saiki.compiler.loops import Path, backward, forward
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 from saiki.twin import Twin, like

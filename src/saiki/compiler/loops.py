@@ -1,43 +1,15 @@
 """Compiled cells over sequences: dense, ragged or packed input, forward and backward."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
-from saiki.compiler.compiled import CompiledCell
-from saiki.errors import CompileError
-
-_CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()
-_KEYS = itertools.count()
-
-
-def register(cell: CompiledCell) -> int:
-    """The number by which the operators know ``cell``, as long as it lives."""
-    cell.key = next(_KEYS)
-    _CELLS[cell.key] = cell
-    return cell.key
-
-
-def compiled_cell(key: int) -> CompiledCell:
-    """The cell known by that number.
-
-    Raises:
-        CompileError: it is no more.
-    """
-    cell = _CELLS.get(key)
-    if cell is None:
-        raise CompileError(
-            "this graph calls the compiled loop of a layer that no longer exists in this process; "
-            "trace or compile the model again"
-        )
-    return cell
+from saiki.compiler.compiled import compiled_cell
 
 
 def dense_walk(shape: Sequence[int], time_first: bool, reverse: bool) -> Walk:

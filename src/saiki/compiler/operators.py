@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.guard import guarded_backward, guarded_forward
 from saiki.compiler.kernels import BACKENDS
-from saiki.compiler.loops import compiled_cell
 from saiki.torch_internals import is_batched, undisturbed
 
 

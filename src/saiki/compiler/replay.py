@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place
-from saiki.compiler.compiled import Backward, CompiledStep, Forward
-from saiki.compiler.loops import compiled_cell, dense_walk
+from saiki.compiler.compiled import Backward, CompiledStep, Forward, compiled_cell
+from saiki.compiler.loops import dense_walk
 from saiki.compiler.operators import DIRECT
 
 Function = Callable[..., list[Tensor]]

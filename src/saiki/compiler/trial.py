@@ -6,7 +6,6 @@ What differs by more than rounding explains is never returned.
 """
 
 import math
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,10 +23,6 @@ zeros proves nothing."""
 STEPS = 3
 LARGE = 1 << 16
 """Numbers of a parameter that it would take long to change."""
-NUMBERS = 32
-"""Numbers of rows for which a single step is compared when they first occur."""
-FIRST_CHECK = 8
-"""Calls after which a single step is compared again, then after four times as many, and so on."""
 
 
 class Sample:
@@ -232,25 +227,3 @@ def gradient_names(states: Sequence[Any], names: Sequence[str], memory: Sequence
         *(f"∂L/∂{name}" for name in names),
         *(f"∂L/∂(memory {i})" for i in range(len(memory))),
     ]
-
-
-class Checks:
-    """At which calls a single step is compared."""
-
-    def __init__(self) -> None:
-        self.left, self.interval = 1, FIRST_CHECK // 4
-        self.random = random.Random(0)
-        self.rows: set[int] = set()
-
-    def due(self, rows: int) -> bool:
-        """Whether it is at this call; it is for every number of rows that is new, up to a point,
-        since a step may look at how many there are."""
-        is_new = rows not in self.rows and len(self.rows) < NUMBERS
-        if is_new:
-            self.rows.add(rows)
-        self.left -= 1
-        if self.left > 0:
-            return is_new
-        self.interval *= 4
-        self.left = self.interval
-        return True
