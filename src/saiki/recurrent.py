@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
+from saiki.compiler.call import Call, Part
 from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.kernels import Kernels
 from saiki.compiler.operators import scan
@@ -336,19 +337,11 @@ def together(
         return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
 
     if all(key >= 0 for key, _ in served):
-        y, states = scan(
-            x,
-            [s for start in starts for s in start],
-            [t for _, its in served for t in its],
-            lengths,
-            [key for key, _ in served],
-            [layer.reverse for layer in layers],
-            time_first,
-            eager,
-            [m for read in memory for m in read],
-        )
-        rest = iter(states)
-        return y, [tuple(itertools.islice(rest, len(start))) for start in starts]
+        calls = [
+            Part(key, layer.reverse, start, its, read)
+            for layer, start, (key, its), read in zip(layers, starts, served, memory, strict=True)
+        ]
+        return scan(Call(x, lengths, time_first, calls), eager)
     if len(layers) == 1:
         y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first, memory[0])
         return y, [end]

@@ -26,9 +26,34 @@ from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 
 Node = fx.Node
-Gradients = tuple[Tensor | None, ...]
-"""∂L/∂x, then ∂L/∂parameters and ∂L/∂memory."""
 LoopKind = Literal["inference", "training", "backward"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """What a loop reads beside states."""
+
+    x: Tensor
+    """Rows of all steps, ``(total rows, input_size)``."""
+    parameters: Sequence[Tensor]
+    memory: Sequence[Tensor] = ()
+
+
+class Needs(NamedTuple):
+    """Whether the gradient by each operand is needed."""
+
+    x: bool
+    parameters: tuple[bool, ...]
+    memory: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """By each operand, as far as it is needed."""
+
+    d_x: Tensor | None
+    d_parameters: Sequence[Tensor | None]
+    d_memory: Sequence[Tensor | None]
 
 
 @dataclass(slots=True)
@@ -54,8 +79,7 @@ class Backward:
     summed: Tensor
     """What the loop sums over time, row by row."""
     gradients: Callable[..., Gradients]
-    """``gradients()`` when it has run: ∂L/∂x, ∂L/∂parameters and ∂L/∂memory as far as they are
-    needed; ``gradients(x, parameters)`` for others of the same shapes."""
+    """``gradients()`` when it has run; ``gradients(operands)`` for others of the same shapes."""
 
 
 class CompiledStep:
@@ -90,7 +114,7 @@ class CompiledStep:
         self.before_backward = function(
             extract(self.inputs, list(p.backward.program.parameters), backend.product)
         )
-        self.after: dict[tuple[bool, ...], _After] = {}
+        self.after: dict[Needs, _After] = {}
         self.states = len(t.states)
         self.output_size = width(t.new_states[0])
         *self.summed_columns, self.summed_width = accumulate(
@@ -109,19 +133,18 @@ class CompiledStep:
 
     def forward(
         self,
-        x: Tensor,
+        operands: Operands,
         y: Place,
         states: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        memory: Sequence[Tensor],
         walk: Walk,
         training: bool,
     ) -> Forward:
         """The loop that fills ``y``, the output of each row and step."""
+        x, memory = operands.x, operands.memory
         kind: LoopKind = "training" if training else "inference"
         plan = self.plan.training if training else self.plan.inference
         sizes = self.sizes(memory)
-        before = self.before[kind](x, parameters)
+        before = self.before[kind](operands)
         streams = [self._rows(stream) for stream in before.streams]
         ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
         arrays: dict[Array, Place] = {plan.y: y}
@@ -141,13 +164,12 @@ class CompiledStep:
     def rebind_forward(
         self,
         bound: Forward,
-        x: Tensor,
+        operands: Operands,
         states: Sequence[Tensor],
-        parameters: Sequence[Tensor],
         training: bool,
     ) -> None:
         """Give what :meth:`forward` made the numbers of another call of the same shapes."""
-        before = self.before["training" if training else "inference"](x, parameters)
+        before = self.before["training" if training else "inference"](operands)
         for buffer, stream in zip(bound.streams, before.streams, strict=True):
             buffer.copy_(self._rows(stream))
         for buffer, state in zip(bound.states, states, strict=True):
@@ -159,24 +181,22 @@ class CompiledStep:
 
     def backward(
         self,
+        operands: Operands,
         d_y: Place,
         d_states: Sequence[Tensor],
-        x: Tensor,
-        parameters: Sequence[Tensor],
-        memory: Sequence[Tensor],
         residuals: Sequence[Tensor],
         walk: Walk,
-        needs: tuple[bool, ...],
+        needs: Needs,
     ) -> Backward:
         """The loop backward, and what comes after it.
 
         Args:
             residuals: what the forward pass left.
             walk: the way backwards.
-            needs: whether ∂L/∂x, ∂L/∂parameters and ∂L/∂memory are needed.
         """
+        x, memory = operands.x, operands.memory
         plan, sizes = self.plan.backward, self.sizes(memory)
-        outside = self.before_backward(len(x), x, *parameters, *self.constants)
+        outside = self.before_backward(len(x), x, *operands.parameters, *self.constants)
         starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
         passed = [
             self.backend.empty(len(x), sizes.get(array.width, array.width), like=x)
@@ -198,8 +218,8 @@ class CompiledStep:
             self.after[needs] = _After(self, needs)
         after = self.after[needs]
 
-        def gradients(x: Tensor = x, parameters: Sequence[Tensor] = parameters) -> Gradients:
-            inputs = (x, *parameters, *self.constants)
+        def gradients(operands: Operands = operands) -> Gradients:
+            inputs = (operands.x, *operands.parameters, *self.constants)
             found, pairs = after(len(x), (*inputs, *residuals, *passed, summed.sum(0)))
             of_memory = [
                 self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)
@@ -207,17 +227,16 @@ class CompiledStep:
                 else None
                 for name, tensor in zip(self.memory, memory, strict=True)
             ]
-            return *found, *of_memory
+            return Gradients(found[0], found[1:], of_memory)
 
         return Backward(job, d_y, starts, summed, gradients)
 
     def rebind_backward(
         self,
         bound: Backward,
+        operands: Operands,
         d_y: Tensor,
         d_states: Sequence[Tensor],
-        x: Tensor,
-        parameters: Sequence[Tensor],
     ) -> None:
         """Give what :meth:`backward` made the numbers of another call of the same shapes. What the
         forward pass left lies where it lay."""
@@ -226,6 +245,7 @@ class CompiledStep:
             buffer.copy_(d_state)
         if self.summed_columns:
             bound.summed.zero_()
+        x, parameters = operands.x, operands.parameters
         bound.job.rebind(self.before_backward(len(x), x, *parameters, *self.constants))
 
     @property
@@ -450,22 +470,24 @@ class _Before:
         self.streams = len(plan.streams)
         self.end = self.streams + len(residuals)
 
-    def __call__(self, x: Tensor, parameters: Sequence[Tensor]) -> _Hoisted:
-        found = self.function(len(x), x, *parameters, *self.constants)
+    def __call__(self, operands: Operands) -> _Hoisted:
+        x = operands.x
+        found = self.function(len(x), x, *operands.parameters, *self.constants)
         return _Hoisted(found[: self.streams], found[self.streams : self.end], found[self.end :])
 
 
 class _After:
     """What comes after the backward loop, for a choice of the gradients that are needed."""
 
-    def __init__(self, step: CompiledStep, needs: tuple[bool, ...]) -> None:
+    def __init__(self, step: CompiledStep, needs: Needs) -> None:
         t, p = step.trace, step.plan
         gradients = [t.d_x, *(t.d_parameters.get(name) for name in step.names)]
-        wanted = [g if need else None for g, need in zip(gradients, needs, strict=False)]
+        needed = (needs.x, *needs.parameters)
+        wanted = [g if need else None for g, need in zip(gradients, needed, strict=True)]
         self.count = len(wanted)
         self.pairs: dict[str, int] = {}
         """Of each memory whose gradient is needed, the products of vectors it is made of."""
-        for name, need in zip(step.memory, needs[self.count :], strict=True):
+        for name, need in zip(step.memory, needs.memory, strict=True):
             if need and (t.d_memory[name] is not None or t.outer[name]):
                 self.pairs[name] = len(t.outer[name])
                 wanted += [vector for pair in t.outer[name] for vector in pair]
