@@ -5,10 +5,8 @@ parameters, then memory. That order is written down here, and nowhere else.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +29,7 @@ SCAN_BACKWARD = (
 not needed or absent."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One of the cells of a call, and the tensors that are its own."""
 
     key: int
@@ -46,7 +43,7 @@ class Part:
     memory: Sequence[Tensor] = ()
     """``(batch, …)`` each."""
 
-    @cached_property
+    @property
     def cell(self) -> CompiledCell:
         return compiled_cell(self.key)
 
@@ -55,8 +52,7 @@ class Part:
         return self.cell.step
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """Some compiled cells that read the same input."""
 
     x: Tensor
@@ -67,28 +63,24 @@ class Call:
     time_first: bool
     parts: Sequence[Part]
 
-    def tensors(self) -> list[Tensor]:
-        """All that gradients are taken by, in the order of the operators."""
-        return [
+    def flat(self) -> "FlatCall":
+        """The same as the operators take it."""
+        parts = self.parts
+        return FlatCall(
             self.x,
-            *(state for part in self.parts for state in part.states),
-            *(parameter for part in self.parts for parameter in part.parameters),
-            *(memory for part in self.parts for memory in part.memory),
-        ]
+            [state for part in parts for state in part.states],
+            [parameter for part in parts for parameter in part.parameters],
+            self.lengths,
+            [part.key for part in parts],
+            [part.reverse for part in parts],
+            self.time_first,
+            [memory for part in parts for memory in part.memory],
+        )
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> "Call":
-        """The same call of others, in the same order."""
-        call, _ = scan_call(*self.layout().scan(tensors, self.lengths, True))
+        """The same call of other tensors, in the order of :meth:`FlatCall.tensors`."""
+        call, _ = scan_call(*self.flat().layout().scan(tensors, self.lengths, True))
         return call
-
-    def layout(self) -> "Layout":
-        return Layout(
-            [part.key for part in self.parts],
-            [part.reverse for part in self.parts],
-            self.time_first,
-            sum(len(part.states) for part in self.parts),
-            sum(len(part.memory) for part in self.parts),
-        )
 
     def eagerly(self) -> list[Tensor]:
         """The outputs side by side and the last states of all parts, by the eager loop."""
@@ -110,8 +102,32 @@ class Call:
         return [torch.cat(outputs, -1), *ends]
 
 
-@dataclass(frozen=True)
-class Layout:
+class FlatCall(NamedTuple):
+    """A call as the operators take it."""
+
+    x: Tensor
+    states: Sequence[Tensor]
+    parameters: Sequence[Tensor]
+    lengths: Tensor | None
+    keys: Sequence[int]
+    reverse: Sequence[bool]
+    time_first: bool
+    memory: Sequence[Tensor]
+
+    def scan(self, training: bool) -> tuple[Any, ...]:
+        """The arguments of :data:`SCAN`."""
+        return *self[:-1], training, self.memory or None
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that gradients are taken by."""
+        return self.x, *self.states, *self.parameters, *self.memory
+
+    def layout(self) -> "Layout":
+        counts = len(self.states), len(self.memory)
+        return Layout(self.keys, self.reverse, self.time_first, *counts)
+
+
+class Layout(NamedTuple):
     """A call but for its tensors."""
 
     keys: Sequence[int]
@@ -122,7 +138,7 @@ class Layout:
     memory: int
 
     def _sorted(self, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
-        """States, parameters and memory of what :meth:`Call.tensors` gives."""
+        """States, parameters and memory of what :meth:`FlatCall.tensors` gives."""
         first, last = 1 + self.states, len(tensors) - self.memory
         return tensors[1:first], tensors[first:last], tensors[last:]
 
@@ -158,8 +174,7 @@ class Layout:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class BackwardPart:
+class BackwardPart(NamedTuple):
     """What the way back through one part of a call takes."""
 
     d_states: Sequence[Tensor]
@@ -169,8 +184,7 @@ class BackwardPart:
     needs: Needs
 
 
-@dataclass(frozen=True)
-class BackwardCall:
+class BackwardCall(NamedTuple):
     """The way back through a call."""
 
     forward: Call

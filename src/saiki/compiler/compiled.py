@@ -29,8 +29,7 @@ Node = fx.Node
 LoopKind = Literal["inference", "training", "backward"]
 
 
-@dataclass(frozen=True, slots=True)
-class Operands:
+class Operands(NamedTuple):
     """What a loop reads beside states."""
 
     x: Tensor
@@ -47,8 +46,7 @@ class Needs(NamedTuple):
     memory: tuple[bool, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gradients:
+class Gradients(NamedTuple):
     """By each operand, as far as it is needed."""
 
     d_x: Tensor | None

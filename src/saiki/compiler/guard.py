@@ -26,11 +26,13 @@ from saiki.twin import like
 
 def guarded_forward(call: Call, training: bool) -> list[Tensor]:
     """:func:`~saiki.compiler.loops.forward`, or the eager loop where a kernel is not trusted."""
-    changed = [_has_changed(part.cell, training) for part in call.parts]
+    cells = [part.cell for part in call.parts]
+    kind: LoopKind = "training" if training else "inference"
+    changed = [_has_changed(cell, training) for cell in cells]
     is_stale = any(changed)
-    for part in () if is_stale else call.parts:
-        _prove(call, part, "training" if training else "inference")
-    if not is_stale and not any(part.cell.is_refused for part in call.parts):
+    if not is_stale:
+        _prove(call, cells, kind)
+    if not is_stale and not any(cell.is_refused for cell in cells):
         results = forward(call, training)
         if _is_right(call, results[0]):
             return results
@@ -47,19 +49,18 @@ def guarded_forward(call: Call, training: bool) -> list[Tensor]:
 def guarded_backward(call: BackwardCall) -> list[Tensor]:
     """:func:`~saiki.compiler.loops.backward`, or autograd through the eager loop where a kernel is
     not trusted, or was not for the forward pass, which then left NaN."""
-    parts = call.forward.parts
-    for part in parts:
-        _prove(call.forward, part, "backward")
+    cells = [part.cell for part in call.forward.parts]
+    _prove(call.forward, cells, "backward")
     residuals = [tensor for part in call.parts for tensor in part.residuals]
     by_eager_loop = bool(residuals) and bool(residuals[0][0, 0].isnan())
-    if not by_eager_loop and not any(part.cell.is_refused for part in parts):
+    if not by_eager_loop and not any(cell.is_refused for cell in cells):
         return backward(call)
     return in_clean_room(lambda: _eager_gradients(call))
 
 
 def _eager_gradients(call: BackwardCall) -> list[Tensor]:
     forward = call.forward
-    tensors = forward.tensors()
+    tensors = forward.flat().tensors()
     states = [state for part in forward.parts for state in part.states]
     real = [tensor for part in forward.parts for tensor in part.cell.real_tensors()]
     first = [None] * (1 + len(states))
@@ -112,11 +113,15 @@ def _has_changed(cell: CompiledCell, training: bool) -> bool:
     return True
 
 
-def _prove(call: Call, part: Part, kind: LoopKind) -> None:
-    """Compare a kernel with the eager loop, the first time it is to run."""
+def _prove(call: Call, cells: Sequence[CompiledCell], kind: LoopKind) -> None:
+    """Compare each kernel with the eager loop, the first time it is to run."""
+    for part, cell in zip(call.parts, cells, strict=True):
+        if kind not in cell.proved and not cell.is_refused:
+            _prove_part(call, part, kind)
+
+
+def _prove_part(call: Call, part: Part, kind: LoopKind) -> None:
     cell = part.cell
-    if kind in cell.proved or cell.is_refused:
-        return
     try:
         cell.step.loops[kind].compile()
     except Exception as error:
@@ -172,13 +177,18 @@ def _is_right(call: Call, y: Tensor) -> bool:
     """Whether a step of what the kernels have computed, where one is due to be compared, is what
     the cells make of it now."""
     right, column = True, 0
-    numbers = [(*part.states, *part.parameters) for part in call.parts]
     for part in call.parts:
-        first, column = column, column + part.step.output_size
-        is_due = saiki.verify and part.cell.checks.due(len(part.states[0]))
-        if is_due and trial.can_judge(call.x, *chain.from_iterable(numbers)):
+        cell = part.cell
+        first, column = column, column + cell.step.output_size
+        is_due = saiki.verify and cell.checks.due(len(part.states[0]))
+        if is_due and _can_judge(call):
             right = _is_step_right(call, part, y[..., first:column]) and right
     return right
+
+
+def _can_judge(call: Call) -> bool:
+    numbers = ((*part.states, *part.parameters) for part in call.parts)
+    return trial.can_judge(call.x, *chain.from_iterable(numbers))
 
 
 def _is_step_right(call: Call, part: Part, y: Tensor) -> bool:

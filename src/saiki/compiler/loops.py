@@ -79,7 +79,8 @@ class Path:
 
     def operands(self, rows: Tensor, part: Part) -> Operands:
         """What the loop of a part reads, with the rows of x."""
-        return Operands(rows, part.parameters, [*map(self.sorted, part.memory)])
+        memory = part.memory if self.order is None else [*map(self.sorted, part.memory)]
+        return Operands(rows, part.parameters, memory)
 
     def sorted(self, state: Tensor) -> Tensor:
         return state if self.order is None else state[self.order]
@@ -94,11 +95,12 @@ def forward(call: Call, training: bool) -> list[Tensor]:
     if any(len(state) != path.walk.rows for part in call.parts for state in part.states):
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(call.x)
-    y = path.empty(call.x, sum(part.step.output_size for part in call.parts))
+    steps = [part.step for part in call.parts]
+    y = path.empty(call.x, sum(step.output_size for step in steps))
     outputs, column = y.flatten(0, -2), 0
     loops = []
-    for part in call.parts:
-        loop = part.step.forward(
+    for part, step in zip(call.parts, steps, strict=True):
+        loop = step.forward(
             path.operands(rows, part),
             Place(outputs, column),
             [*map(path.sorted, part.states)],
@@ -106,8 +108,8 @@ def forward(call: Call, training: bool) -> list[Tensor]:
             training,
         )
         loops.append(loop)
-        column += part.step.output_size
-    call.parts[0].step.backend.run([loop.job for loop in loops])
+        column += step.output_size
+    steps[0].backend.run([loop.job for loop in loops])
     return [
         y if path.index is None else path.padded(y),
         *(path.unsorted(end) for loop in loops for end in loop.states),
@@ -125,7 +127,8 @@ def backward(call: BackwardCall) -> list[Tensor]:
         d_outputs = d_outputs.contiguous()
     loops = []
     for part, back in zip(call.forward.parts, call.parts, strict=True):
-        loop = part.step.backward(
+        step = part.step
+        loop = step.backward(
             path.operands(rows, part),
             Place(d_outputs, column),
             [*map(path.sorted, back.d_states)],
@@ -134,8 +137,8 @@ def backward(call: BackwardCall) -> list[Tensor]:
             back.needs,
         )
         loops.append(loop)
-        column += part.step.output_size
-    call.forward.parts[0].step.backend.run([loop.job for loop in loops])
+        column += step.output_size
+    step.backend.run([loop.job for loop in loops])
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
     d_memory: list[Tensor | None] = []

@@ -152,10 +152,11 @@ def scan(call: Call, eager: Eager) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
     Args:
         eager: what to differentiate twice.
     """
-    layout, tensors = call.layout(), call.tensors()
+    flat = call.flat()
+    tensors = flat.tensors()
     if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
-        y, *ends = _Scan.apply(layout, call.lengths, eager, *tensors)
+        y, *ends = _Scan.apply(flat.layout(), call.lengths, eager, *tensors)
     else:
-        y, *ends = torch.ops.saiki.scan(*layout.scan(tensors, call.lengths, False))
+        y, *ends = torch.ops.saiki.scan(*flat.scan(False))
     rest = iter(ends)
     return y, [tuple(islice(rest, len(part.states))) for part in call.parts]
