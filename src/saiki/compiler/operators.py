@@ -33,10 +33,10 @@ def _forward_shapes(call: Call, training: bool) -> list[Tensor]:
     x = call.x
     residuals = []
     if training:
-        if x.ndim == 3 and call.lengths is not None:
+        is_ragged = x.ndim == 3 and call.lengths is not None
+        total: int | torch.SymInt = math.prod(x.shape[:-1])
+        if is_ragged:
             total = torch.library.get_ctx().new_dynamic_size()
-        else:
-            total = math.prod(x.shape[:-1])
         widths = (part.step.residual_widths(part.memory) for part in call.parts)
         residuals = [x.new_empty(total, width) for found in widths for width in found]
     y = x.new_empty(*x.shape[:-1], sum(part.step.output_size for part in call.parts))
@@ -54,8 +54,8 @@ def _backward_shapes(call: BackwardCall) -> list[Tensor]:
     d_parameters: list[Tensor | None] = []
     d_memory: list[Tensor | None] = []
     for part, back in zip(call.forward.parts, call.parts, strict=True):
-        x, parameters, memory = back.needs
-        of_x, *found = map(operator.and_, (x, *parameters, *memory), part.step.has_gradient)
+        needs = back.needs.x, *back.needs.parameters, *back.needs.memory
+        of_x, *found = map(operator.and_, needs, part.step.has_gradient)
         is_x_wanted = is_x_wanted or of_x
         count = len(part.parameters)
         d_parameters += map(wanted, part.parameters, found[:count])

@@ -182,10 +182,10 @@ class Watch:
                         n for n, v in zip(names, values, strict=True) if source[n] is not v
                     )
                     source.update(zip(names, values, strict=True))
-            for name, owner, values in walk.class_tables:
-                for key in [k for k, v in values.items() if vars(owner).get(k) is not v]:
+            for name, owner, own in walk.class_tables:
+                for key in [k for k, v in own.items() if vars(owner).get(k) is not v]:
                     changed = f"{name}.{key}"
-                    setattr(owner, key, values[key])
+                    setattr(owner, key, own[key])
             return changed
 
         return restore

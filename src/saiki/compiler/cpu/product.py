@@ -21,7 +21,7 @@ def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
     block = machine.tile[1] * lanes
     padded = -(-outer // lanes) * lanes
     if padded != outer:
-        weight = torch.nn.functional.pad(weight, (0, padded - outer))
+        weight = torch.cat((weight, weight.new_zeros(len(weight), padded - outer)), 1)
     if padded <= block:
         return weight.contiguous()
     whole = padded - padded % block
