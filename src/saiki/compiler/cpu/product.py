@@ -25,7 +25,7 @@ def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
     if padded <= block:
         return weight.contiguous()
     whole = padded - padded % block
-    blocks = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
+    blocks: torch.Tensor = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
     if whole == padded:
         return blocks
     return torch.cat((blocks, weight[:, whole:].reshape(-1)))
