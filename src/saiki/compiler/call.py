@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from saiki import eager
-from saiki.compiler.compiled import CompiledCell, CompiledStep, Needs, compiled_cell
+from saiki.compiler.compiled import CompiledCell, compiled_cell
+from saiki.compiler.outside import Needs
+from saiki.compiler.step import CompiledStep
 from saiki.twin import Twin
 
 SCAN = (

@@ -17,8 +17,10 @@ import saiki
 from saiki.compiler import trial
 from saiki.compiler.call import BackwardCall, BackwardPart, Call, Part, backward_results
 from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.compiled import CompiledCell, LoopKind, Needs
+from saiki.compiler.compiled import CompiledCell
 from saiki.compiler.loops import Path, backward, forward
+from saiki.compiler.outside import Needs
+from saiki.compiler.step import LoopKind
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 from saiki.twin import like

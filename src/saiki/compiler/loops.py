@@ -9,7 +9,7 @@ from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.call import BackwardCall, Call, Part, backward_results
-from saiki.compiler.compiled import Operands
+from saiki.compiler.outside import Operands
 
 
 def dense_walk(shape: Sequence[int], time_first: bool, reverse: bool) -> Walk:

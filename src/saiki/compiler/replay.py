@@ -8,9 +8,11 @@ from torch import Tensor
 
 from saiki.compiler.backend import Place
 from saiki.compiler.call import backward_results, scan_backward_call, scan_call
-from saiki.compiler.compiled import Backward, CompiledStep, Forward, Operands, compiled_cell
+from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.loops import dense_walk
 from saiki.compiler.operators import DIRECT
+from saiki.compiler.outside import Operands
+from saiki.compiler.step import Backward, CompiledStep, Forward
 
 Function = Callable[..., list[Tensor]]
 

@@ -72,6 +72,11 @@ class Trace:
     """What ``d_memory`` lacks of the gradient of each memory: products of two vectors."""
 
     @property
+    def inputs(self) -> list[fx.Node]:
+        """What is the same at all steps, or there for all of them before the first."""
+        return [self.x, *self.parameters.values(), *self.constants]
+
+    @property
     def eps(self) -> float:
         """Of the coarsest type among all values: what a step may round to, to its last bit in one
         way here and in another there."""
