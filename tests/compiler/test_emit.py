@@ -10,7 +10,6 @@ from torch import fx
 
 from saiki import cells
 from saiki.compiler.backend import Place, Walk
-from saiki.compiler.compiled import CompiledStep
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.loop import CompiledLoop
@@ -19,6 +18,7 @@ from saiki.compiler.cpu.product import CACHED
 from saiki.compiler.cpu.threads import run
 from saiki.compiler.nodes import ROWS
 from saiki.compiler.program import Array, Grid, Loop, Product, Program, Stage, Store, Value
+from saiki.compiler.step import CompiledStep
 from saiki.compiler.watch import Watch
 
 aten = torch.ops.aten

@@ -14,10 +14,12 @@ from torch.utils import deterministic
 
 import saiki
 from compiler.twins import in_a_child
-from saiki.compiler import kernels, loops, watch
+from saiki.compiler import kernels
+from saiki.compiler.compiled import _CELLS
 from saiki.compiler.cpu import buffers, jit, threads
 from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.function import function
+from saiki.compiler.identity import Itself
 
 MIB = 1 << 20
 
@@ -160,7 +162,7 @@ def alive() -> tuple[int, int]:
     kernels._recent.clear()
     jit._recent.clear()
     gc.collect()
-    return len(loops._CELLS), len(jit._COMPILED)
+    return len(_CELLS), len(jit._COMPILED)
 
 
 def test_code_dies_with_the_last_layer_that_uses_it():
@@ -198,16 +200,16 @@ class Opaque:
 def test_an_object_that_took_the_place_of_another_in_memory_is_another():
     """Addresses are given anew; a kernel is not taken for that of an object that is no more."""
     first = Opaque()
-    it = watch._Itself(first)
-    assert it == watch._Itself(first)
-    assert it != watch._Itself(Opaque())
+    it = Itself(first)
+    assert it == Itself(first)
+    assert it != Itself(Opaque())
     address = id(first)
     del first
     others = [Opaque() for _ in range(1000)]
     same = [other for other in others if id(other) == address]
     if not same:
         pytest.skip("this interpreter gave the address to none of them")
-    assert watch._Itself(same[0]) != it
+    assert Itself(same[0]) != it
 
 
 def test_a_layer_that_is_part_of_a_cycle_is_given_back():

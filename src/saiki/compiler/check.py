@@ -7,7 +7,6 @@ on purpose: a mistake of the scheduler is not repeated by the checker.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import fx
@@ -20,7 +19,10 @@ from saiki.compiler.nodes import (
     is_row,
     is_slice,
     label,
+    operand,
+    parts,
     sliced,
+    vector_of,
     width,
 )
 from saiki.compiler.program import Array, Grid, Loop, Product, Value
@@ -118,7 +120,7 @@ class _Checker:
 
     def _product(self, product: Product) -> None:
         node, weight = product.node, product.weight
-        left, right = node.args[0], node.args[1]
+        left, right = operand(node), operand(node, 1)
         if self.weights.get(weight) is not right or weight.kind != "weight":
             raise self._error(node, "is made with another weight")
         if left.meta["val"].ndim != 2 or width(left) != weight.inner:
@@ -139,7 +141,7 @@ class _Checker:
             elif store.column + loop.width > store.array.width:
                 raise self._error(store.node, f"is added beyond the columns of {store.array.name}")
         for node, array in loop.sums:
-            source = node.args[0]
+            source = operand(node)
             if width(source) != loop.width or source.meta["val"].ndim != 2:
                 raise self._error(node, "is a sum over another number of features")
             self._evaluated(source, loop.width, stage, seen)
@@ -199,15 +201,15 @@ class _Checker:
 
     def _grid(self, grid: Grid) -> Iterator[tuple[Array, int, Node, int]]:
         for node, (array, column) in grid.leaves.items():
-            vector: Any = node.args[0] if node.target is aten.unsqueeze.default else node
+            vector = vector_of(node)
             if is_row(vector):
                 self._expect(array, column, vector, 0, width(vector))
-        roots = [node.args[0] for node, _ in (*grid.over_inner, *grid.over_outer)]
+        roots = [operand(node) for node, _ in (*grid.over_inner, *grid.over_outer)]
         self._grid_values(grid, [*roots, *(store.node for store in grid.stores)])
         for node, array in (*grid.over_inner, *grid.over_outer):
             yield array, 0, node, width(node)
 
-    def _grid_values(self, grid: Grid, roots: list[Any]) -> None:
+    def _grid_values(self, grid: Grid, roots: list[Node]) -> None:
         stack, seen = list(roots), set()
         while stack:
             node = stack.pop()
@@ -232,7 +234,7 @@ def _sources(node: Node, start: int, size: int) -> Iterator[tuple[Node, int, int
             stack.append((source, first + offset, count))
         elif is_cat(top):
             inner, begin = [], 0
-            for part in top.args[0]:
+            for part in parts(top):
                 end = begin + width(part)
                 low, high = max(first, begin), min(first + count, end)
                 if low < high:
@@ -240,12 +242,12 @@ def _sources(node: Node, start: int, size: int) -> Iterator[tuple[Node, int, int
                 begin = end
             stack += reversed(inner)
         elif top.target in RESHAPES and _is_same(top):
-            stack.append((top.args[0], first, count))
+            stack.append((operand(top), first, count))
         else:
             yield top, first, count
 
 
 def _is_same(node: Node) -> bool:
     """Whether a reshaped row tensor has the features of its source, one for one."""
-    source: Any = node.args[0]
+    source = operand(node)
     return is_row(source) and source.meta["val"].ndim <= 2 and width(source) == width(node)

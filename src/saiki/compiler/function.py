@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate, map_arg
 
-from saiki.compiler.nodes import ROWS, Node, aten, unsupported
+from saiki.compiler.nodes import ROWS, Node, aten, operand, unsupported
 
 STRIDED = {aten.as_strided.default, aten.as_strided_scatter.default}
 """Operations whose result depends on how a tensor lies in memory."""
@@ -62,11 +62,11 @@ def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -
 
     args, kwargs = map_aggregate(node.args, sized), map_aggregate(node.kwargs, sized)
     copy = graph.node_copy(node, copies.__getitem__)
-    if node.target in STRIDED and not node.args[0].meta["val"].is_contiguous():
+    if node.target in STRIDED and not operand(node).meta["val"].is_contiguous():
         raise unsupported(node, "it depends on how a tensor lies in memory")
     if node.target in PLAIN:
         with graph.inserting_before(copy):
-            plain = graph.call_function(aten.contiguous.default, (copies[node.args[0]],))
+            plain = graph.call_function(aten.contiguous.default, (copies[operand(node)],))
         args = (plain, *args[1:])
     copy.args = map_arg(args, lambda n: copies.get(n, n))
     copy.kwargs = map_arg(kwargs, lambda n: copies.get(n, n))

@@ -8,154 +8,76 @@ takes its place inside the operators, so that whoever called them gets what is r
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 import saiki
-from saiki import eager
 from saiki.compiler import trial
+from saiki.compiler.call import BackwardCall, BackwardPart, Call, Part, backward_results
 from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.compiled import CompiledCell, LoopKind
-from saiki.compiler.loops import Path, backward, compiled_cell, forward
+from saiki.compiler.compiled import CompiledCell
+from saiki.compiler.loops import Path, backward, forward
+from saiki.compiler.outside import Needs
+from saiki.compiler.step import LoopKind
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
-from saiki.twin import Twin, like
+from saiki.twin import like
 
 
-@dataclass(slots=True)
-class _Part:
-    """One of the cells of a call, and what of the tensors is its own."""
-
-    cell: CompiledCell
-    reverse: bool
-    states: list[Tensor]
-    parameters: list[Tensor]
-    memory: list[Tensor]
-
-    def eagerly(
-        self, x: Tensor, lengths: Tensor | None, time_first: bool
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """y and the last states by the eager loop."""
-        real = self.cell.real_tensors()
-        twin = Twin(zip(real, self.parameters, strict=True)).of(self.cell.cell)
-        return eager.run(
-            twin, x, tuple(self.states), lengths, self.reverse, time_first, self.memory
-        )
-
-
-def _parts(
-    keys: Sequence[int],
-    reverse: Sequence[bool],
-    states: Sequence[Tensor],
-    parameters: Sequence[Tensor],
-    memory: Sequence[Tensor],
-) -> list[_Part]:
-    of_states, of_parameters, of_memory = iter(states), iter(parameters), iter(memory)
-    found = []
-    for key, back in zip(keys, reverse, strict=True):
-        cell = compiled_cell(key)
-        its_states = list(islice(of_states, cell.step.states))
-        its_parameters = list(islice(of_parameters, len(cell.step.names)))
-        its_memory = list(islice(of_memory, len(cell.step.memory)))
-        found.append(_Part(cell, back, its_states, its_parameters, its_memory))
-    return found
-
-
-def guarded_forward(
-    x: Tensor,
-    states: Sequence[Tensor],
-    parameters: Sequence[Tensor],
-    lengths: Tensor | None,
-    keys: Sequence[int],
-    reverse: Sequence[bool],
-    time_first: bool,
-    training: bool,
-    memory: Sequence[Tensor] | None = None,
-) -> list[Tensor]:
+def guarded_forward(call: Call, training: bool) -> list[Tensor]:
     """:func:`~saiki.compiler.loops.forward`, or the eager loop where a kernel is not trusted."""
-    parts = _parts(keys, reverse, states, parameters, memory or ())
-    changed = [_has_changed(part, training) for part in parts]
+    cells = [part.cell for part in call.parts]
+    kind: LoopKind = "training" if training else "inference"
+    changed = [_has_changed(cell, training) for cell in cells]
     is_stale = any(changed)
-    for part in () if is_stale else parts:
-        _prove(part, x, lengths, time_first, training)
-    if not is_stale and not any(part.cell.is_refused for part in parts):
-        results = forward(
-            x, states, parameters, lengths, keys, reverse, time_first, training, memory
-        )
-        right, column = True, 0
-        for part in parts:
-            if (
-                saiki.verify
-                and part.cell.checks.due(len(part.states[0]))
-                and trial.can_judge(x, *states, *parameters)
-            ):
-                right = _is_right(part, x, lengths, time_first, results[0], column) and right
-            column += part.cell.step.output_size
-        if right:
+    if not is_stale:
+        _prove(call, cells, kind)
+    if not is_stale and not any(cell.is_refused for cell in cells):
+        results = forward(call, training)
+        if _is_right(call, results[0]):
             return results
 
-    def work() -> tuple[list[Tensor], list[Tensor]]:
+    def work() -> list[Tensor]:
         with torch.no_grad():
-            found = [part.eagerly(x, lengths, time_first) for part in parts]
-        return [y for y, _ in found], [s for _, end in found for s in end]
+            return call.eagerly()
 
-    outputs, ends = in_clean_room(work)
-    total = len(Path(x, lengths, time_first).rows(x))
-    widths = [n for p in parts for n in p.cell.step.residual_widths(p.memory)] if training else []
-    saved = [x.new_full((total, n), torch.nan) for n in widths]
-    return [torch.cat(outputs, -1), *ends, *saved]
+    total = len(Path(call).rows(call.x))
+    widths = [n for p in call.parts for n in p.step.residual_widths(p.memory)] if training else []
+    return in_clean_room(work) + [call.x.new_full((total, n), torch.nan) for n in widths]
 
 
-def guarded_backward(
-    d_y: Tensor,
-    d_states: Sequence[Tensor],
-    x: Tensor,
-    states: Sequence[Tensor],
-    parameters: Sequence[Tensor],
-    lengths: Tensor | None,
-    saved: Sequence[Tensor],
-    keys: Sequence[int],
-    reverse: Sequence[bool],
-    time_first: bool,
-    needs: Sequence[bool],
-    memory: Sequence[Tensor] | None = None,
-) -> list[Tensor]:
+def guarded_backward(call: BackwardCall) -> list[Tensor]:
     """:func:`~saiki.compiler.loops.backward`, or autograd through the eager loop where a kernel is
     not trusted, or was not for the forward pass, which then left NaN."""
-    parts = _parts(keys, reverse, states, parameters, memory or ())
-    for part in parts:
-        _prove(part, x, lengths, time_first, True, backwards=True)
-    by_eager_loop = bool(saved) and bool(saved[0][0, 0].isnan())
-    if not by_eager_loop and not any(part.cell.is_refused for part in parts):
-        return backward(
-            d_y, d_states, x, states, parameters, lengths, saved, keys, reverse, time_first,
-            needs, memory,
-        )  # fmt: skip
+    cells = [part.cell for part in call.forward.parts]
+    _prove(call.forward, cells, "backward")
+    residuals = [tensor for part in call.parts for tensor in part.residuals]
+    by_eager_loop = bool(residuals) and bool(residuals[0][0, 0].isnan())
+    if not by_eager_loop and not any(cell.is_refused for cell in cells):
+        return backward(call)
+    return in_clean_room(lambda: _eager_gradients(call))
 
-    def work() -> list[Tensor]:
-        real = [t for part in parts for t in part.cell.real_tensors()]
-        originals = [None] * (1 + len(states)) + [*real] + [None] * len(memory or ())
-        tensors = [x, *states, *parameters, *(memory or ())]
-        inputs = [_leaf(t, r) for t, r in zip(tensors, originals, strict=True)]
-        given, count = inputs[1:], len(states)
-        learnt = given[count : count + len(parameters)]
-        own = _parts(keys, reverse, given[:count], learnt, given[count + len(parameters) :])
-        found = [part.eagerly(inputs[0], lengths, time_first) for part in own]
-        outputs = [torch.cat([y for y, _ in found], -1), *(s for _, end in found for s in end)]
-        gradients = trial.gradients_of(outputs, [d_y, *d_states], inputs, originals)
-        empty = x.new_empty(0)
-        needed = [needs[0], *[True] * count, *needs[1:]]
-        results = []
-        for i, (gradient, need) in enumerate(zip(gradients, needed, strict=True)):
-            if 0 < i <= count and gradient is None:
-                gradient = torch.zeros_like(states[i - 1])
-            results.append(empty if gradient is None or not need else gradient.contiguous())
-        return results
 
-    return in_clean_room(work)
+def _eager_gradients(call: BackwardCall) -> list[Tensor]:
+    forward = call.forward
+    tensors = forward.flat().tensors()
+    states = [state for part in forward.parts for state in part.states]
+    real = [tensor for part in forward.parts for tensor in part.cell.real_tensors()]
+    first = [None] * (1 + len(states))
+    originals = [*first, *real, *[None] * (len(tensors) - len(first) - len(real))]
+    leaves = [_leaf(t, r) for t, r in zip(tensors, originals, strict=True)]
+    outputs = forward.with_tensors(leaves).eagerly()
+    found = trial.gradients_of(outputs, call.gradients(), leaves, originals)
+    d_x, *rest = [
+        gradient.contiguous() if gradient is not None and need else None
+        for gradient, need in zip(found, call.needs(), strict=True)
+    ]
+    count = len(states)
+    pairs = zip(states, rest[:count], strict=True)
+    d_states = [torch.zeros_like(state) if d is None else d for state, d in pairs]
+    return backward_results(forward.x, d_x, d_states, rest[count:])
 
 
 def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
@@ -167,10 +89,9 @@ def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
     return leaf if real is None else like(leaf, real)
 
 
-def _has_changed(part: _Part, training: bool) -> bool:
+def _has_changed(cell: CompiledCell, training: bool) -> bool:
     """Whether the cell has changed since a graph was made that calls its kernel. A layer that is
     called itself has just asked."""
-    cell = part.cell
     if cell.is_fresh:
         cell.is_fresh = False
         return False
@@ -194,19 +115,15 @@ def _has_changed(part: _Part, training: bool) -> bool:
     return True
 
 
-def _prove(
-    part: _Part,
-    x: Tensor,
-    lengths: Tensor | None,
-    time_first: bool,
-    training: bool,
-    backwards: bool = False,
-) -> None:
-    """Compare a kernel with the eager loop, the first time it is to run."""
+def _prove(call: Call, cells: Sequence[CompiledCell], kind: LoopKind) -> None:
+    """Compare each kernel with the eager loop, the first time it is to run."""
+    for part, cell in zip(call.parts, cells, strict=True):
+        if kind not in cell.proved and not cell.is_refused:
+            _prove_part(call, part, kind)
+
+
+def _prove_part(call: Call, part: Part, kind: LoopKind) -> None:
     cell = part.cell
-    kind: LoopKind = "backward" if backwards else "training" if training else "inference"
-    if kind in cell.proved or cell.is_refused:
-        return
     try:
         cell.step.loops[kind].compile()
     except Exception as error:
@@ -214,100 +131,73 @@ def _prove(
         return
     if any(cell.watch.hooks):
         return  # since the forward pass; they see steps, which a kernel does not make
-    if not saiki.verify or (backwards and not cell.watch.unchanged()):
+    if not saiki.verify or (kind == "backward" and not cell.watch.unchanged()):
         return  # a cell that changed since the forward pass is not what is differentiated
-    if not trial.can_judge(x, *part.states, *part.parameters):
+    if not trial.can_judge(call.x, *part.states, *part.parameters):
         return
     cell.proved.add(kind)
     try:
-        problem = _compare(part, x, lengths, time_first, training, backwards)
+        problem = _compare(call, part, kind)
     except CompileError as error:
         cell.refuse(f"step of {type(cell.cell).__name__} cannot be compiled: {error}")
         return
     except Exception as error:
         problem = f"it raised {type(error).__name__}: {error}"
-    if not problem:
-        return
-    message = (
-        f"the compiled loop of {type(cell.cell).__name__} does not compute what its step does "
-        f"({problem}); this is a fault of saiki: please report what layer.explain() prints"
-    )
-    cell.refuse(message)
+    if problem:
+        cell.refuse(
+            f"the compiled loop of {type(cell.cell).__name__} does not compute what its step does "
+            f"({problem}); this is a fault of saiki: please report what layer.explain() prints"
+        )
 
 
-def _compare(
-    part: _Part,
-    x: Tensor,
-    lengths: Tensor | None,
-    time_first: bool,
-    training: bool,
-    backwards: bool,
-) -> str:
-    cell = part.cell
-    sample = trial.Sample(x, lengths, time_first, part.states, part.memory)
-    real = cell.real_tensors()
-    own = cell.watch.parameters  # in place of others, another value cannot be put everywhere
-    parameters = [
-        sample.parameter(p) if i < own and isinstance(t, torch.nn.Parameter) else p
-        for i, (p, t) in enumerate(zip(part.parameters, real, strict=True))
-    ]
-    keys, reverse = [cell.key], [part.reverse]
-    results = forward(
-        sample.x, sample.states, parameters, None, keys, reverse, False, training, sample.memory
-    )
-    y, ends = results[0], results[1 : 1 + cell.step.states]
-    found: trial.Outcome = {"y": y, **{f"the last state {i}": e for i, e in enumerate(ends)}}
-    cotangents = None
-    if backwards:
-        cotangents = [sample.noise(t) for t in (y, *ends)]
-        floats = [t.is_floating_point() for t in parameters]
-        gradients = backward(
-            cotangents[0], cotangents[1:], sample.x, sample.states, parameters, None,
-            results[1 + cell.step.states :], keys, reverse, False,
-            [True, *floats, *[True] * len(sample.memory)], sample.memory,
-        )  # fmt: skip
-        names = trial.gradient_names(sample.states, cell.step.names, sample.memory)
-        present = (g if g.numel() else None for g in gradients)
-        found |= dict(zip(names, present, strict=True))
-
-    def eagerly(
-        x: Tensor, states: Sequence[Tensor], given: Sequence[Tensor], rows: int | None = None
-    ) -> trial.Outcome:
-        memory = [m[:rows] for m in sample.memory]
-        vectors = cotangents if rows is None else None
-        return trial.eager_outcome(
-            cell.cell, cell.step.names, real, x[:rows], [s[:rows] for s in states], given, memory,
-            vectors, part.reverse,
-        )  # fmt: skip
-
-    def problem(found: trial.Outcome, rows: int | None) -> str:
-        expected = eagerly(sample.x, sample.states, parameters, rows)
-        if not trial.difference(found, expected, cell.step.eps):
-            return ""
-        (x, *states), given = sample.nearby([sample.x, *sample.states]), sample.nearby(parameters)
-        return trial.difference(found, expected, cell.step.eps, eagerly(x, states, given, rows))
-
-    if backwards:
-        return problem(found, None)
-    whole = problem(found, None)
+def _compare(call: Call, part: Part, kind: LoopKind) -> str:
+    """How a kernel differs from the eager loop on a sample of the call; empty if it does not."""
+    sample = trial.Sample(call, part)
+    count = 1 + part.step.states
+    results = forward(sample.call, kind != "inference")
+    outputs, residuals = results[:count], results[count:]
+    if kind == "backward":
+        cotangents = [sample.noise(tensor) for tensor in outputs]
+        (own,) = sample.call.parts
+        floats = tuple(tensor.is_floating_point() for tensor in own.parameters)
+        needs = Needs(True, floats, (True,) * len(own.memory))
+        back = BackwardPart(cotangents[1:], residuals, needs)
+        found = backward(BackwardCall(sample.call, cotangents[0], [back]))
+        gradients = [gradient if gradient.numel() else None for gradient in found]
+        return sample.difference(trial.outcome(sample.call, outputs, gradients), cotangents)
+    whole = sample.difference(trial.outcome(sample.call, outputs))
     if whole:
         return whole
     # a step may do something else for a batch of one
-    first = {name: None if t is None else t[:1] for name, t in found.items()}
-    alone = problem(first, 1)
+    alone = sample.difference(trial.outcome(sample.call, [t[:1] for t in outputs]), rows=1)
     if alone:
         raise CompileError(f"it computes something else for a batch of one ({alone})")
     return ""
 
 
-def _is_right(
-    part: _Part, x: Tensor, lengths: Tensor | None, time_first: bool, y: Tensor, column: int
-) -> bool:
-    """Whether one step of what a kernel has computed is what the cell makes of it now."""
+def _is_right(call: Call, y: Tensor) -> bool:
+    """Whether a step of what the kernels have computed, where one is due to be compared, is what
+    the cells make of it now."""
+    right, column = True, 0
+    for part in call.parts:
+        cell = part.cell
+        first, column = column, column + cell.step.output_size
+        is_due = saiki.verify and cell.checks.due(len(part.states[0]))
+        if is_due and _can_judge(call):
+            right = _is_step_right(call, part, y[..., first:column]) and right
+    return right
+
+
+def _can_judge(call: Call) -> bool:
+    numbers = ((*part.states, *part.parameters) for part in call.parts)
+    return trial.can_judge(call.x, *chain.from_iterable(numbers))
+
+
+def _is_step_right(call: Call, part: Part, y: Tensor) -> bool:
     cell = part.cell
-    path = Path(x, lengths, time_first)
+    path = Path(call)
     walk = path.walk.backwards if part.reverse else path.walk
-    outputs = path.rows(y)[:, column : column + cell.step.output_size]
+    outputs = path.rows(y)
     step = cell.checks.random.randrange(len(walk.counts)) if cell.step.states == 1 else 0
     rows = int(walk.counts[step])
     if step:
@@ -320,22 +210,23 @@ def _is_right(
     if not trial.can_judge(*before):
         return True
     memory = [path.sorted(m)[:rows] for m in part.memory]
-    steps = path.rows(x)[at]
+    x = path.rows(call.x)[at]
 
-    def eagerly(steps: Tensor, before: list[Tensor]) -> trial.Outcome:
-        alone = _Part(cell, False, before, part.parameters, memory)
+    def eagerly(x: Tensor, states: Sequence[Tensor]) -> trial.Outcome:
+        alone = Part(part.key, False, states, part.parameters, memory)
+        once = Call(x.unsqueeze(1), None, False, [alone])
 
         def work() -> Tensor:
             with torch.no_grad():
-                return alone.eagerly(steps.unsqueeze(1), None, False)[0].squeeze(1)
+                return once.eagerly()[0].squeeze(1)
 
         return {"y": in_clean_room(work)}
 
     found: trial.Outcome = {"y": outputs[at]}
-    expected = eagerly(steps, before)
+    expected = eagerly(x, before)
     problem = trial.difference(found, expected, cell.step.eps)
     if problem:
-        near, *states = (t * (1 + 4 * torch.finfo(t.dtype).eps) for t in (steps, *before))
+        near, *states = (t * (1 + 4 * torch.finfo(t.dtype).eps) for t in (x, *before))
         problem = trial.difference(found, expected, cell.step.eps, eagerly(near, states))
     if problem:
         cell.refuse(

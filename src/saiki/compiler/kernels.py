@@ -15,10 +15,11 @@ from torch import Tensor
 from saiki.cell import Cell
 from saiki.compiler.backend import Backend
 from saiki.compiler.clean_room import in_clean_room, is_inside
-from saiki.compiler.compiled import CompiledCell, CompiledStep
+from saiki.compiler.compiled import CompiledCell, register
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.loops import register
-from saiki.compiler.watch import Place, Watch, all_hooks
+from saiki.compiler.fingerprint import Place
+from saiki.compiler.step import CompiledStep
+from saiki.compiler.watch import Watch, all_hooks
 from saiki.errors import CompileError, TraceError
 from saiki.torch_internals import (
     has_global_hooks,

@@ -1,43 +1,15 @@
 """Compiled cells over sequences: dense, ragged or packed input, forward and backward."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
-from saiki.compiler.compiled import CompiledCell
-from saiki.errors import CompileError
-
-_CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()
-_KEYS = itertools.count()
-
-
-def register(cell: CompiledCell) -> int:
-    """The number by which the operators know ``cell``, as long as it lives."""
-    cell.key = next(_KEYS)
-    _CELLS[cell.key] = cell
-    return cell.key
-
-
-def compiled_cell(key: int) -> CompiledCell:
-    """The cell known by that number.
-
-    Raises:
-        CompileError: it is no more.
-    """
-    cell = _CELLS.get(key)
-    if cell is None:
-        raise CompileError(
-            "this graph calls the compiled loop of a layer that no longer exists in this process; "
-            "trace or compile the model again"
-        )
-    return cell
+from saiki.compiler.call import BackwardCall, Call, Part, backward_results
+from saiki.compiler.outside import Operands
 
 
 def dense_walk(shape: Sequence[int], time_first: bool, reverse: bool) -> Walk:
@@ -65,7 +37,8 @@ class Path:
     numbers of rows at each step.
     """
 
-    def __init__(self, x: Tensor, lengths: Tensor | None, time_first: bool) -> None:
+    def __init__(self, call: Call) -> None:
+        x, lengths, time_first = call.x, call.lengths, call.time_first
         self.shape = x.shape[:-1]
         self.order = self.index = None
         if lengths is None:
@@ -104,6 +77,11 @@ class Path:
             rows = flat.index_copy_(0, self.index, rows)
         return rows.view(*self.shape, rows.shape[-1])
 
+    def operands(self, rows: Tensor, part: Part) -> Operands:
+        """What the loop of a part reads, with the rows of x."""
+        memory = part.memory if self.order is None else [*map(self.sorted, part.memory)]
+        return Operands(rows, part.parameters, memory)
+
     def sorted(self, state: Tensor) -> Tensor:
         return state if self.order is None else state[self.order]
 
@@ -111,36 +89,22 @@ class Path:
         return state if self.order is None else state[self.back]
 
 
-def forward(
-    x: Tensor,
-    states: Sequence[Tensor],
-    parameters: Sequence[Tensor],
-    lengths: Tensor | None,
-    keys: Sequence[int],
-    reverse: Sequence[bool],
-    time_first: bool,
-    training: bool,
-    memory: Sequence[Tensor] | None = None,
-) -> list[Tensor]:
+def forward(call: Call, training: bool) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
-    path = Path(x, lengths, time_first)
-    steps = [compiled_cell(key).step for key in keys]
-    if any(len(state) != path.walk.rows for state in states):
+    path = Path(call)
+    if any(len(state) != path.walk.rows for part in call.parts for state in part.states):
         raise ValueError(f"states must have {path.walk.rows} rows")
-    rows = path.rows(x)
-    y = path.empty(x, sum(step.output_size for step in steps))
+    rows = path.rows(call.x)
+    steps = [part.step for part in call.parts]
+    y = path.empty(call.x, sum(step.output_size for step in steps))
     outputs, column = y.flatten(0, -2), 0
-    given, weights = iter(map(path.sorted, states)), iter(parameters)
-    read = iter(map(path.sorted, memory or ()))
     loops = []
-    for step, back in zip(steps, reverse, strict=True):
+    for part, step in zip(call.parts, steps, strict=True):
         loop = step.forward(
-            rows,
+            path.operands(rows, part),
             Place(outputs, column),
-            list(islice(given, step.states)),
-            list(islice(weights, len(step.names))),
-            list(islice(read, len(step.memory))),
-            path.walk.backwards if back else path.walk,
+            [*map(path.sorted, part.states)],
+            path.walk.backwards if part.reverse else path.walk,
             training,
         )
         loops.append(loop)
@@ -153,61 +117,40 @@ def forward(
     ]
 
 
-def backward(
-    d_y: Tensor,
-    d_states: Sequence[Tensor],
-    x: Tensor,
-    states: Sequence[Tensor],
-    parameters: Sequence[Tensor],
-    lengths: Tensor | None,
-    residuals: Sequence[Tensor],
-    keys: Sequence[int],
-    reverse: Sequence[bool],
-    time_first: bool,
-    needs: Sequence[bool],
-    memory: Sequence[Tensor] | None = None,
-) -> list[Tensor]:
+def backward(call: BackwardCall) -> list[Tensor]:
     """∂L/∂x, ∂L/∂(initial states), ∂L/∂parameters and ∂L/∂memory; empty where not needed or
     absent."""
-    path = Path(x, lengths, time_first)
-    steps = [compiled_cell(key).step for key in keys]
-    rows = path.rows(x)
-    d_outputs, column = path.rows(d_y), 0
+    path = Path(call.forward)
+    rows = path.rows(call.forward.x)
+    d_outputs, column = path.rows(call.d_y), 0
     if d_outputs.stride(1) != 1:
         d_outputs = d_outputs.contiguous()
-    d_ends, weights = iter(map(path.sorted, d_states)), iter(parameters)
-    memory = memory or ()
-    read, left = iter(map(path.sorted, memory)), iter(residuals)
-    first_memory = len(needs) - len(memory)
-    needed, needed_memory = iter(needs[1:first_memory]), iter(needs[first_memory:])
     loops = []
-    for step, back in zip(steps, reverse, strict=True):
-        count, reads = len(step.names), len(step.memory)
+    for part, back in zip(call.forward.parts, call.parts, strict=True):
+        step = part.step
         loop = step.backward(
+            path.operands(rows, part),
             Place(d_outputs, column),
-            list(islice(d_ends, step.states)),
-            rows,
-            list(islice(weights, count)),
-            list(islice(read, reads)),
-            list(islice(left, step.residuals.count)),
-            path.walk if back else path.walk.backwards,
-            (needs[0], *islice(needed, count), *islice(needed_memory, reads)),
+            [*map(path.sorted, back.d_states)],
+            back.residuals,
+            path.walk if part.reverse else path.walk.backwards,
+            back.needs,
         )
         loops.append(loop)
         column += step.output_size
-    steps[0].backend.run([loop.job for loop in loops])
+    step.backend.run([loop.job for loop in loops])
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
     d_memory: list[Tensor | None] = []
-    for step, loop in zip(steps, loops, strict=True):
-        its_d_x, *its_rest = loop.gradients()
-        d_x = its_d_x if d_x is None or its_d_x is None else d_x + its_d_x
-        d_parameters += its_rest[: len(step.names)]
-        d_memory += its_rest[len(step.names) :]
-    empty = x.new_empty(0)
-    return [
-        empty if d_x is None else path.padded(d_x),
-        *(path.unsorted(start) for loop in loops for start in loop.d_states),
-        *(empty if d is None else d for d in d_parameters),
-        *(empty if d is None else path.unsorted(d) for d in d_memory),
-    ]
+    for loop in loops:
+        found = loop.gradients()
+        d_x = found.d_x if d_x is None or found.d_x is None else d_x + found.d_x
+        d_parameters += found.d_parameters
+        d_memory += (None if d is None else path.unsorted(d) for d in found.d_memory)
+    return backward_results(
+        call.forward.x,
+        None if d_x is None else path.padded(d_x),
+        [path.unsorted(start) for loop in loops for start in loop.d_states],
+        d_parameters,
+        d_memory,
+    )

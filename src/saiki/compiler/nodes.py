@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx
@@ -12,6 +12,7 @@ from saiki.errors import CompileError
 
 aten = torch.ops.aten
 Node = fx.Node
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,43 @@ POINTWISE: set[Any] = CHEAP | {
 }  # fmt: skip
 
 
+def argument(node: Node, index: int, kind: type[Kind]) -> Kind:
+    """What ``node`` takes at that place, which is of that kind."""
+    found = node.args[index]
+    assert isinstance(found, kind), f"{node.target} takes {found!r}"
+    return found
+
+
+def operand(node: Node, index: int = 0) -> Node:
+    """The value that ``node`` takes at that place."""
+    return argument(node, index, Node)
+
+
+def parts(node: Node) -> list[Node]:
+    """The values that a concatenation takes."""
+    found = node.args[0]
+    assert isinstance(found, list | tuple), f"{node.target} takes {found!r}"
+    return [part for part in found if isinstance(part, Node)]
+
+
+def whole_numbers(node: Node, index: int) -> list[int]:
+    """The sizes or dimensions that ``node`` takes at that place; none where it takes nothing."""
+    found = node.args[index] if index < len(node.args) else ()
+    assert isinstance(found, list | tuple), f"{node.target} takes {found!r}"
+    return [number for number in found if isinstance(number, int)]
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Of its value, with primes for the sizes of batch and memory."""
+    return tuple(node.meta["val"].shape)
+
+
+def vector_of(node: Node) -> Node:
+    """What lies beside every place of the other feature of a grid, where ``node`` is that; else
+    ``node``."""
+    return operand(node) if node.target is aten.unsqueeze.default else node
+
+
 def is_extent(size: Any) -> bool:
     """Whether the number stands for a size of memory that may be another in each call."""
     return size in FIRST.extents
@@ -88,7 +126,7 @@ def label(node: fx.Node) -> str:
     if known is not None:
         return str(known)
     if node.target is aten.permute.default:
-        return f"{label(node.args[0])}ᵀ"
+        return f"{label(operand(node))}ᵀ"
     return node.name
 
 
@@ -112,7 +150,7 @@ def is_value(node: fx.Node, dtype: torch.dtype) -> bool:
     """Whether a loop of that type can read and write it: numbers of the type, or flags or their
     count, in one vector for each row."""
     value = node.meta.get("val")
-    if not is_row(node) or value.ndim > 2:
+    if value is None or not is_row(node) or value.ndim > 2:
         return False
     return value.dtype in (dtype, torch.bool) or is_count(node)
 
@@ -121,7 +159,7 @@ def is_count(node: fx.Node) -> bool:
     """Whether it says how many flags of a row are set."""
     return (
         node.target is aten.sum.dim_IntList
-        and node.args[0].meta["val"].dtype == torch.bool
+        and operand(node).meta["val"].dtype == torch.bool
         and node.meta["val"].dtype == torch.int64
     )
 
@@ -131,12 +169,13 @@ def is_inline(node: fx.Node, below: int) -> bool:
     to write for all steps, and to read in the loop, than to do there."""
     if node.target not in (aten.mm.default, aten.addmm.default):
         return False
-    left, right = node.args[-2:]
+    left, right = operand(node, -2), operand(node, -1)
     return left.op == "placeholder" and not is_row(right) and 0 < width(left) < below
 
 
 def is_grid(node: Any) -> bool:
-    """Whether the value has features over features for each row; see :mod:`saiki.compiler.grid`."""
+    """Whether the value has features over features for each row; see
+    :mod:`saiki.compiler.cores`."""
     return is_row(node) and node.meta["val"].ndim == 3
 
 
@@ -151,17 +190,17 @@ def must_be_value(node: Node, dtype: torch.dtype) -> None:
 def is_slice(node: Node) -> bool:
     """Whether the value is a run of another's features."""
     if node.target is operator.getitem:
-        return node.args[0].target is aten.split_with_sizes.default and is_row(node)
+        return operand(node).target is aten.split_with_sizes.default and is_row(node)
     return node.target in SLICES and is_row(node) and list(node.args[4:]) in ([], [1])
 
 
 def sliced(node: Node) -> tuple[Node, int]:
     """The row tensor of which ``node`` is a run of features, and the first of them."""
-    source: Any = node.args[0]
+    source = operand(node)
     if node.target is operator.getitem:
-        index: Any = node.args[1]
-        return source.args[0], sum(source.args[1][:index])
-    start: Any = node.args[2] if len(node.args) > 2 and node.args[2] is not None else 0
+        return operand(source), sum(whole_numbers(source, 1)[: argument(node, 1, int)])
+    has_start = len(node.args) > 2 and node.args[2] is not None
+    start = argument(node, 2, int) if has_start else 0
     size = width(source)
     return source, min(max(0, start + size if start < 0 else start), size)
 
@@ -172,9 +211,7 @@ def is_cat(node: Node) -> bool:
 
 def is_feature_sum(node: Node) -> bool:
     """Whether a reduction is over the features of each row."""
-    source: Any = node.args[0]
-    dims: Any = node.args[1] if len(node.args) > 1 else ()
-    return [d % 2 for d in dims] == [1] and source.meta["val"].ndim == 2
+    return [d % 2 for d in whole_numbers(node, 1)] == [1] and len(shape_of(operand(node))) == 2
 
 
 def is_supported(node: Node, dtype: torch.dtype) -> bool:
@@ -209,7 +246,7 @@ def supported(node: Node, dtype: torch.dtype) -> None:
 
 def unsupported(node: fx.Node, why: str) -> CompileError:
     """What to raise at an operation that cannot be compiled."""
-    maker = node.args[0] if node.target is operator.getitem else node
+    maker = operand(node) if node.target is operator.getitem else node
     if maker.op == "placeholder":
         return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
     name = str(maker.target).removeprefix("aten.").split(".")[0]

@@ -23,6 +23,8 @@ from saiki.compiler.nodes import (
     is_supported,
     is_value,
     must_be_value,
+    operand,
+    whole_numbers,
     width,
 )
 from saiki.compiler.trace import Trace
@@ -200,8 +202,8 @@ def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
         if node in seen or outside:
             continue
         seen.add(node)
-        if node.target is aten.sum.dim_IntList and list(node.args[1]) == [0]:
-            value = node.args[0]
+        if node.target is aten.sum.dim_IntList and whole_numbers(node, 1) == [0]:
+            value = operand(node)
             if value.meta["val"].ndim == 2 and _crosses(value, parts):
                 rows_summed[node] = value
                 continue
@@ -283,7 +285,7 @@ def _leaves(roots: Iterable[Node], saved: dict[Node, None], parts: Parts) -> set
             found.add(node)
         elif node in parts.hoisted:
             if node.target is aten.split_with_sizes.default:
-                stack.append(node.args[0])
+                stack.append(operand(node))
             else:
                 found.add(node)
         elif node in parts.forward:
@@ -295,8 +297,8 @@ def row_inputs(node: Node) -> list[Node]:
     """The row tensors ``node`` reads, seen through splits."""
     found = []
     for source in node.all_input_nodes:
-        if source.target is aten.split_with_sizes.default and is_row(source.args[0]):
-            found.append(source.args[0])
+        if source.target is aten.split_with_sizes.default and is_row(operand(source)):
+            found.append(operand(source))
         elif is_row(source) and source.target not in CONSTANTS:
             found.append(source)
     return found

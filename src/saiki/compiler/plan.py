@@ -8,6 +8,7 @@ steps at once. What remains is a program for the loop forward and one for the lo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from saiki.compiler.check import check
 from saiki.compiler.nodes import Node, is_extent, label, width
@@ -58,6 +59,16 @@ class BackwardPlan:
     @cached_property
     def passed_arrays(self) -> tuple[Array, ...]:
         return tuple(dict.fromkeys(array for array, _ in self.passed.values()))
+
+    @cached_property
+    def summed_columns(self) -> dict[Node, int]:
+        """Where each value that is summed over time begins, side by side with the others."""
+        ends = accumulate((array.width for array in self.summed.values()), initial=0)
+        return dict(zip(self.summed, ends, strict=False))
+
+    @cached_property
+    def summed_width(self) -> int:
+        return sum(array.width for array in self.summed.values())
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Place
-from saiki.compiler.compiled import Backward, CompiledStep, Forward
-from saiki.compiler.loops import compiled_cell, dense_walk
+from saiki.compiler.call import backward_results, scan_backward_call, scan_call
+from saiki.compiler.compiled import compiled_cell
+from saiki.compiler.loops import dense_walk
 from saiki.compiler.operators import DIRECT
+from saiki.compiler.outside import Operands
+from saiki.compiler.step import Backward, CompiledStep, Forward
 
 Function = Callable[..., list[Tensor]]
 
@@ -28,36 +31,26 @@ def replayable(operator: Any, keys: Sequence[int], lengths: Tensor | None) -> Fu
 
 def _forward() -> Function:
     step: CompiledStep | None = None
-    y: Tensor
     loop: Forward
+    y: Tensor
+    training: bool
 
     def bound(
-        x: Tensor,
-        states: Sequence[Tensor],
-        parameters: Sequence[Tensor],
-        lengths: None,
-        keys: Sequence[int],
-        reverse: Sequence[bool],
-        time_first: bool,
-        training: bool,
-        memory: None = None,
+        x: Tensor, states: Sequence[Tensor], parameters: Sequence[Tensor], *rest: Any
     ) -> list[Tensor]:
-        nonlocal step, y, loop
+        nonlocal step, loop, y, training
         rows = x.flatten(0, 1)
         if step is None:
-            step = compiled_cell(keys[0]).step
+            call, training = scan_call(x, states, parameters, *rest)
+            (part,) = call.parts
+            step = part.step
             y = x.new_empty(*x.shape[:2], step.output_size)
-            loop = step.forward(
-                rows.clone(),  # or the kernel would read the memory of this very batch for ever
-                Place(y.flatten(0, 1)),
-                states,
-                [p.clone() for p in parameters],
-                (),
-                dense_walk(x.shape, time_first, reverse[0]),
-                training,
-            )
+            # copies, or the kernel would read the memory of this very batch for ever
+            operands = Operands(rows.clone(), [p.clone() for p in parameters])
+            walk = dense_walk(x.shape, call.time_first, part.reverse)
+            loop = step.forward(operands, Place(y.flatten(0, 1)), states, walk, training)
         else:
-            step.rebind_forward(loop, rows, states, parameters, training)
+            step.rebind_forward(loop, Operands(rows, parameters), states, training)
         step.backend.run((loop.job,))
         return [y, *loop.states, *loop.residuals]
 
@@ -74,37 +67,23 @@ def _backward() -> Function:
         x: Tensor,
         states: Sequence[Tensor],
         parameters: Sequence[Tensor],
-        lengths: None,
-        residuals: Sequence[Tensor],
-        keys: Sequence[int],
-        reverse: Sequence[bool],
-        time_first: bool,
-        needs: Sequence[bool],
-        memory: None = None,
+        *rest: Any,
     ) -> list[Tensor]:
         nonlocal step, loop
-        rows, d_rows = x.flatten(0, 1), d_y.flatten(0, 1)
+        operands, d_rows = Operands(x.flatten(0, 1), parameters), d_y.flatten(0, 1)
         if step is None:
-            step = compiled_cell(keys[0]).step
-            loop = step.backward(
-                Place(d_rows.clone(memory_format=torch.contiguous_format)),
-                d_states,
-                rows,
-                [p.clone() for p in parameters],
-                (),
-                residuals,
-                dense_walk(x.shape, time_first, not reverse[0]),
-                tuple(needs),
-            )
+            call = scan_backward_call(d_y, d_states, x, states, parameters, *rest)
+            (part,), (back,) = call.forward.parts, call.parts
+            step = part.step
+            d_outputs = Place(d_rows.clone(memory_format=torch.contiguous_format))
+            copies = Operands(operands.x, [p.clone() for p in parameters])
+            walk = dense_walk(x.shape, call.forward.time_first, not part.reverse)
+            loop = step.backward(copies, d_outputs, d_states, back.residuals, walk, back.needs)
         else:
-            step.rebind_backward(loop, d_rows, d_states, rows, parameters)
+            step.rebind_backward(loop, operands, d_rows, d_states)
         step.backend.run((loop.job,))
-        d_x, *d_parameters = loop.gradients(rows, parameters)
-        empty = x.new_empty(0)
-        return [
-            empty if d_x is None else d_x.view(x.shape),
-            *loop.d_states,
-            *(empty if d is None else d for d in d_parameters),
-        ]
+        found = loop.gradients(operands)
+        d_x = None if found.d_x is None else found.d_x.view(x.shape)
+        return backward_results(x, d_x, loop.d_states, found.d_parameters)
 
     return bound

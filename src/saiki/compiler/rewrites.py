@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx
 
-from saiki.compiler.nodes import aten, is_inline
+from saiki.compiler.nodes import aten, is_inline, whole_numbers
 from saiki.torch_internals import (
     core_aten_decompositions,
     get_decompositions,
@@ -58,7 +58,7 @@ def _slice_scatter(
     start: int | None = None,
     end: int | None = None,
     step: int = 1,
-) -> Tensor:
+) -> Any:
     size = x.shape[dim]
     first, last, _ = slice(start, None if end is None or end >= size else end).indices(size)
     if step != 1:
@@ -69,7 +69,7 @@ def _slice_scatter(
 
 def _vector_norm(
     x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Tensor:
+) -> Any:
     if ord != 2 or dtype is not None:
         return NotImplemented
     dims = list(range(x.ndim)) if dim is None else dim
@@ -196,7 +196,9 @@ def simplify(graph: fx.Graph) -> None:
         )
         if node.target is aten.permute.default and first is not None:
             inner = first
-            if inner.target is aten.permute.default and list(node.args[1]) == list(inner.args[1]):
+            if inner.target is aten.permute.default and whole_numbers(node, 1) == whole_numbers(
+                inner, 1
+            ):
                 node.replace_all_uses_with(inner.args[0])  # two transpositions of a matrix
                 graph.erase_node(node)
                 continue

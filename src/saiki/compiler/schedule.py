@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -19,9 +19,14 @@ from saiki.compiler.nodes import (
     is_row,
     is_slice,
     label,
+    operand,
+    parts,
+    shape_of,
     sliced,
     supported,
     unsupported,
+    vector_of,
+    whole_numbers,
     width,
 )
 from saiki.compiler.program import Array, ArrayKind, Grid, Product, Program, Stage, Store, Value
@@ -84,7 +89,7 @@ class Scheduler:
             return
         self.homes[node] = array, column
         if is_cat(node):
-            for part in node.args[0]:
+            for part in parts(node):
                 self.settle(part, array, column)
                 column += width(part)
 
@@ -92,12 +97,11 @@ class Scheduler:
         """Where ``node`` will be written, by itself or as parts that lie side by side."""
         if node in self.homes or not is_cat(node):
             return self.homes.get(node)
-        parts = node.args[0]
-        first = self.homes.get(parts[0])
+        first = self.homes.get(parts(node)[0])
         if first is None:
             return None
         array, column = first
-        for part in parts:
+        for part in parts(node):
             if self.homes.get(part) != (array, column):
                 return None
             column += width(part)
@@ -106,7 +110,7 @@ class Scheduler:
     def write(self, node: Node, array: Array, column: int = 0, accumulate: bool = False) -> None:
         """``array`` ← the value of ``node`` at each step."""
         if is_cat(node):
-            for part in node.args[0]:
+            for part in parts(node):
                 self.write(part, array, column, accumulate)
                 column += width(part)
             return
@@ -156,7 +160,7 @@ class Scheduler:
         is_split = node.target is aten.split_with_sizes.default
         if node.target in CONSTANTS or not (is_row(node) or is_split):
             return []
-        if self.reads_memory and node.target in SUMS and is_grid(node.args[0]):
+        if self.reads_memory and node.target in SUMS and is_grid(operand(node)):
             return []
         if is_slice(node):
             sources = [sliced(node)[0]]
@@ -174,7 +178,7 @@ class Scheduler:
             return 0
         if node.op != "call_function":
             raise unsupported(node, "a value from outside the step")
-        if self.reads_memory and node.target in SUMS and is_grid(node.args[0]):
+        if self.reads_memory and node.target in SUMS and is_grid(operand(node)):
             return self._grid_sum(node)
         if is_row(node) and node.meta["val"].ndim > 2:
             raise unsupported(node, f"rows of {node.meta['val'].ndim - 1} dimensions")
@@ -207,11 +211,11 @@ class Scheduler:
             self.settle(node, *home)
             self.write(node, *home)
         if is_cat(node):
-            return *home, max(self.level(part) for part in node.args[0]) + 1
+            return *home, max(self.level(part) for part in parts(node)) + 1
         return *home, self.level(node) + 1
 
     def _product(self, node: Node) -> int:
-        left, right = node.args[0], node.args[1]
+        left, right = operand(node), operand(node, 1)
         if is_row(right) or not is_row(left):
             raise unsupported(node, "a matrix product needs a parameter on its right")
         for factor in (left, right):
@@ -225,7 +229,7 @@ class Scheduler:
         return level
 
     def _sum(self, node: Node) -> int:
-        source: Any = node.args[0]
+        source = operand(node)
         if not is_feature_sum(node):
             raise unsupported(node, "a reduction that is not over the features")
         level = self.level(source)
@@ -235,11 +239,13 @@ class Scheduler:
         return level + 1
 
     def _grid_sum(self, node: Node) -> int:
-        source: Any = node.args[0]
-        dims: Any = node.args[1]
-        level, grid = self._grid(source, *source.meta["val"].shape[1:])
+        source = operand(node)
+        _, outer, inner = shape_of(source)
+        level, grid = self._grid(source, outer, inner)
         array = self.temporary(width(node))
-        (grid.over_inner if dims == [2] else grid.over_outer).append((node, array))
+        (grid.over_inner if whole_numbers(node, 1) == [2] else grid.over_outer).append(
+            (node, array)
+        )
         self.program.values[node] = Value((array,), 0, level + 1)
         return level + 1
 
@@ -267,7 +273,7 @@ class Scheduler:
             if node in seen or node in self.program.memory or node.target in CONSTANTS:
                 continue
             seen.add(node)
-            vector: Any = node.args[0] if node.target is aten.unsqueeze.default else node
+            vector = vector_of(node)
             if not is_row(vector):
                 leaves[node] = self.parameter(vector, "vector"), 0
             elif vector is not node:

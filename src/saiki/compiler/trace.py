@@ -72,6 +72,11 @@ class Trace:
     """What ``d_memory`` lacks of the gradient of each memory: products of two vectors."""
 
     @property
+    def inputs(self) -> list[fx.Node]:
+        """What is the same at all steps, or there for all of them before the first."""
+        return [self.x, *self.parameters.values(), *self.constants]
+
+    @property
     def eps(self) -> float:
         """Of the coarsest type among all values: what a step may round to, to its last bit in one
         way here and in another there."""
@@ -99,24 +104,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Tr
         raise CompileError(
             f"step of {type(cell).__name__} may read {watch.asked[0]}, which a kernel cannot answer"
         )
-    try:
-        found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
-        if not cell.memory_shapes:
-            _same_but_for_sizes(found, other, "recorded")
-        found.make_functional()
-        if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
-            other.make_functional()
-            _same_but_for_sizes(found, other, "module")
-            forget(other.module)
-    except SaikiError:
-        raise
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        at = _line_of_step(cell, traceback.extract_tb(error.__traceback__))
-        raise TraceError(
-            f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
-        ) from error
-    forget(found.recorded, found.module, other.recorded)
+    found = _captured(cell, watch, dtype)
     graph, nodes = found.module.graph, found.inputs
     simplify(graph)
     states, memory = nodes.states, list(nodes.memory.values())
@@ -148,6 +136,30 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Tr
         d_parameters={name: d_parameters.get(name) for name in parameters},
         d_memory=dict(zip(nodes.memory, gradients[k:m], strict=True)),
     )
+
+
+def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
+    """A step and its vector-Jacobian product, made functional, and the same but for its sizes when
+    run for others."""
+    try:
+        found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
+        if not cell.memory_shapes:
+            _same_but_for_sizes(found, other, "recorded")
+        found.make_functional()
+        if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
+            other.make_functional()
+            _same_but_for_sizes(found, other, "module")
+            forget(other.module)
+    except SaikiError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        at = _line_of_step(cell, traceback.extract_tb(error.__traceback__))
+        raise TraceError(
+            f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
+        ) from error
+    forget(found.recorded, found.module, other.recorded)
+    return found
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,13 @@ What differs by more than rounding explains is never returned.
 """
 
 import math
-import random
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from saiki import eager
-from saiki.cell import Cell
+from saiki.compiler.call import Call, Part
 from saiki.compiler.clean_room import in_clean_room
 from saiki.twin import Twin, like
 
@@ -24,43 +22,29 @@ zeros proves nothing."""
 STEPS = 3
 LARGE = 1 << 16
 """Numbers of a parameter that it would take long to change."""
-NUMBERS = 32
-"""Numbers of rows for which a single step is compared when they first occur."""
-FIRST_CHECK = 8
-"""Calls after which a single step is compared again, then after four times as many, and so on."""
 
 
 class Sample:
-    """Some rows and steps of a batch, as ``(batch, time, features)``, and what goes with them."""
+    """Some rows and steps of one part of a call, as a call of ``(batch, time, features)``."""
 
-    def __init__(
-        self,
-        x: Tensor,
-        lengths: Tensor | None,
-        time_first: bool,
-        states: Sequence[Tensor],
-        memory: Sequence[Tensor],
-    ) -> None:
-        if x.ndim == 2:
-            assert lengths is not None
-            time = min(STEPS, len(lengths))
-            rows = torch.arange(min(ROWS, int(lengths[time - 1])))
-            starts = (lengths.cumsum(0) - lengths)[:time]
-            part = x[(starts + rows[:, None]).flatten()].view(len(rows), time, -1)
-        else:
-            whole = x.transpose(0, 1) if time_first else x
-            batch, time = whole.shape[:2]
-            rows = torch.arange(min(ROWS, batch))
-            if lengths is not None:
-                rows = lengths.argsort(descending=True)[:ROWS]
-                time = int(lengths[rows].min())
-            part = whole[rows, : min(STEPS, time)]
-        if part.shape[1] == 1:  # two steps, or nothing would go from one to the next
-            part = part.repeat(1, 2, 1)
+    def __init__(self, call: Call, part: Part) -> None:
+        rows, steps = _some(call)
+        if steps.shape[1] == 1:  # two steps, or nothing would go from one to the next
+            steps = steps.repeat(1, 2, 1)
         self.random = torch.Generator().manual_seed(0)
-        self.x = self._with_changed(part, 0.05)
-        self.states = [self._with_changed(t[rows], 0.05) for t in states]
-        self.memory = [self._with_changed(t[rows], 0.0) for t in memory]
+        x = self._with_changed(steps, 0.05)
+        states = [self._with_changed(t[rows], 0.05) for t in part.states]
+        memory = [self._with_changed(t[rows], 0.0) for t in part.memory]
+        own = (
+            part.cell.watch.parameters
+        )  # in place of others, another value cannot be put everywhere
+        real = part.cell.real_tensors()
+        parameters = [
+            self._parameter(p) if i < own and isinstance(t, torch.nn.Parameter) else p
+            for i, (p, t) in enumerate(zip(part.parameters, real, strict=True))
+        ]
+        own_part = Part(part.key, part.reverse, states, parameters, memory)
+        self.call = Call(x, None, False, [own_part])
 
     def _with_changed(self, rows: Tensor, added: float) -> Tensor:
         more = rows[torch.arange(2) % len(rows)]
@@ -68,18 +52,7 @@ class Sample:
             more = more * (1 + 0.1 * self.noise(more)) + added * self.noise(more)
         return torch.cat((rows, more)).contiguous()
 
-    def noise(self, like: Tensor) -> Tensor:
-        """Random numbers of the shape and type of ``like``."""
-        return torch.randn(like.shape, generator=self.random, dtype=torch.float64).to(like.dtype)
-
-    def nearby(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """Tensors that differ in their last bits."""
-        return [
-            t * (1 + 4 * torch.finfo(t.dtype).eps * self.noise(t)) if t.is_floating_point() else t
-            for t in tensors
-        ]
-
-    def parameter(self, tensor: Tensor) -> Tensor:
+    def _parameter(self, tensor: Tensor) -> Tensor:
         """A parameter a little different; where it is 0 it might hide what is multiplied by it. A
         large one without zeros, which hides nothing, is left as it is."""
         is_large = tensor.numel() > LARGE and bool(tensor.all())
@@ -87,6 +60,70 @@ class Sample:
             return tensor
         noise = self.noise(tensor)
         return torch.where(tensor == 0, 0.05 * noise, tensor * (1 + 0.05 * noise)).to(tensor.dtype)
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Random numbers of the shape and type of ``like``."""
+        return torch.randn(like.shape, generator=self.random, dtype=torch.float64).to(like.dtype)
+
+    def difference(
+        self, found: "Outcome", cotangents: Sequence[Tensor] | None = None, rows: int | None = None
+    ) -> str:
+        """How what a kernel has found differs from what the eager loop finds, for the first
+        ``rows``; with ``cotangents`` the gradients too."""
+        eps = self.call.parts[0].step.eps
+        expected = eager_outcome(_first(self.call, rows), cotangents)
+        if not difference(found, expected, eps):
+            return ""
+        nearby = eager_outcome(_first(self._nearby(), rows), cotangents)
+        return difference(found, expected, eps, nearby)
+
+    def _nearby(self) -> Call:
+        """The call with numbers that differ in their last bits."""
+        (part,) = self.call.parts
+        x, *states = map(self._close, (self.call.x, *part.states))
+        parameters = [*map(self._close, part.parameters)]
+        close = Part(part.key, part.reverse, states, parameters, part.memory)
+        return Call(x, None, False, [close])
+
+    def _close(self, tensor: Tensor) -> Tensor:
+        if not tensor.is_floating_point():
+            return tensor
+        return tensor * (1 + 4 * torch.finfo(tensor.dtype).eps * self.noise(tensor))
+
+
+def _some(call: Call) -> tuple[Tensor, Tensor]:
+    """The numbers of some rows of a call, and their first steps, ``(rows, time, features)``."""
+    x, lengths = call.x, call.lengths
+    if x.ndim == 2:
+        assert lengths is not None
+        time = min(STEPS, len(lengths))
+        rows = torch.arange(min(ROWS, int(lengths[time - 1])))
+        starts = (lengths.cumsum(0) - lengths)[:time]
+        return rows, x[(starts + rows[:, None]).flatten()].view(len(rows), time, -1)
+    whole = x.transpose(0, 1) if call.time_first else x
+    batch, time = whole.shape[:2]
+    rows = torch.arange(min(ROWS, batch))
+    if lengths is not None:
+        rows = lengths.argsort(descending=True)[:ROWS]
+        time = int(lengths[rows].min())
+    return rows, whole[rows, : min(STEPS, time)]
+
+
+def _first(call: Call, rows: int | None) -> Call:
+    """The first rows of a call of ``(batch, time, features)``; all of them if ``rows`` is None."""
+    if rows is None:
+        return call
+    parts = [
+        Part(
+            part.key,
+            part.reverse,
+            [state[:rows] for state in part.states],
+            part.parameters,
+            [memory[:rows] for memory in part.memory],
+        )
+        for part in call.parts
+    ]
+    return Call(call.x[:rows], None, False, parts)
 
 
 def can_judge(*tensors: Tensor) -> bool:
@@ -154,45 +191,53 @@ def _finite(tensor: Tensor) -> Tensor:
     return tensor.nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
 
-def eager_outcome(
-    cell: Cell,
-    names: Sequence[str],
-    real: Sequence[Tensor],
-    x: Tensor,
-    states: Sequence[Tensor],
-    parameters: Sequence[Tensor],
-    memory: Sequence[Tensor],
-    cotangents: Sequence[Tensor] | None,
-    reverse: bool = False,
+def outcome(
+    call: Call, outputs: Sequence[Tensor], gradients: Sequence[Tensor | None] = ()
 ) -> Outcome:
-    """What the eager loop gives; with ``cotangents`` its gradients too.
+    """What a call of one part yields, by name.
 
     Args:
-        names: of the parameters.
-        real: the tensors of the cell in whose place they are.
+        outputs: y and the last states.
+        gradients: by x, states, parameters and memory, or none.
     """
+    (part,) = call.parts
+    found: Outcome = {"y": outputs[0]}
+    found |= {f"the last state {i}": end for i, end in enumerate(outputs[1:])}
+    if not gradients:
+        return found
+    names = [
+        "∂L/∂x",
+        *(f"∂L/∂(first state {i})" for i in range(len(part.states))),
+        *(f"∂L/∂{name}" for name in part.step.names),
+        *(f"∂L/∂(memory {i})" for i in range(len(part.memory))),
+    ]
+    return found | dict(zip(names, gradients, strict=True))
+
+
+def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
+    """What the eager loop gives for a call of one part; with ``cotangents`` its gradients too."""
+    (part,) = call.parts
 
     def work() -> Outcome:
         def leaf(t: Tensor) -> Tensor:
             return t.detach().requires_grad_(cotangents is not None and t.is_floating_point())
 
-        x_, states_, memory_ = leaf(x), [*map(leaf, states)], [*map(leaf, memory)]
-        given = [
+        real = part.cell.real_tensors()
+        x, states, memory = leaf(call.x), [*map(leaf, part.states)], [*map(leaf, part.memory)]
+        parameters = [
             like(leaf(p), r) if isinstance(r, torch.nn.Parameter) or r.requires_grad else p
-            for p, r in zip(parameters, real, strict=True)
+            for p, r in zip(part.parameters, real, strict=True)
         ]
-        twin = Twin(zip(real, given, strict=True), clone=True).of(cell)
+        twin = Twin(zip(real, parameters, strict=True), clone=True).of(part.cell.cell)
         with torch.set_grad_enabled(cotangents is not None):
-            y, ends = eager.run(twin, x_, tuple(states_), None, reverse, memory=memory_)
-        outcome: Outcome = {"y": y.detach()}
-        outcome |= {f"the last state {i}": end.detach() for i, end in enumerate(ends)}
+            y, ends = eager.run(twin, x, tuple(states), None, part.reverse, memory=memory)
+        outputs = [tensor.detach() for tensor in (y, *ends)]
         if cotangents is None:
-            return outcome
-        leaves = [x_, *states_, *given, *memory_]
-        originals = [None] * (1 + len(states_)) + [*real] + [None] * len(memory_)
+            return outcome(call, outputs)
+        leaves = [x, *states, *parameters, *memory]
+        originals = [*[None] * (1 + len(states)), *real, *[None] * len(memory)]
         gradients = gradients_of([y, *ends], cotangents, leaves, originals)
-        names_ = gradient_names(states, names, memory)
-        return outcome | dict(zip(names_, gradients, strict=True))
+        return outcome(call, outputs, gradients)
 
     return in_clean_room(work)
 
@@ -222,35 +267,3 @@ def gradients_of(
         given = [part for part in parts if part is not None]
         total.append(sum(given[1:], given[0]) if given else None)
     return total
-
-
-def gradient_names(states: Sequence[Any], names: Sequence[str], memory: Sequence[Any]) -> list[str]:
-    """What the gradients of x, states, parameters and memory are called, in this order."""
-    return [
-        "∂L/∂x",
-        *(f"∂L/∂(first state {i})" for i in range(len(states))),
-        *(f"∂L/∂{name}" for name in names),
-        *(f"∂L/∂(memory {i})" for i in range(len(memory))),
-    ]
-
-
-class Checks:
-    """At which calls a single step is compared."""
-
-    def __init__(self) -> None:
-        self.left, self.interval = 1, FIRST_CHECK // 4
-        self.random = random.Random(0)
-        self.rows: set[int] = set()
-
-    def due(self, rows: int) -> bool:
-        """Whether it is at this call; it is for every number of rows that is new, up to a point,
-        since a step may look at how many there are."""
-        is_new = rows not in self.rows and len(self.rows) < NUMBERS
-        if is_new:
-            self.rows.add(rows)
-        self.left -= 1
-        if self.left > 0:
-            return is_new
-        self.interval *= 4
-        self.left = self.interval
-        return True

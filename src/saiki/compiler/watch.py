@@ -1,78 +1,23 @@
 """What a kernel depends on beside the arguments of ``step``: found once, watched at every call.
 
 A step reads attributes of its cell, of the modules, objects, lists and dictionaries in it, and
-globals and closures; and it is the code of some functions. A :class:`Watch` follows all of them
-from the cell on. Asking whether anything has changed compares identities alone, some microseconds;
-only where one differs, everything is walked through anew and a *fingerprint* of it compared.
-
-Followed are functions of users, not those of installed packages; of the values of attributes that
-are neither numbers, tensors nor modules, those whose name is mentioned in the code that was
-reached.
+globals and closures; and it is the code of some functions. All of them are followed from the cell
+on (:mod:`saiki.compiler.fingerprint`). Asking a :class:`Watch` whether anything has changed
+compares identities alone, some microseconds; only where one differs, everything is walked through
+anew and the *fingerprint* of it compared.
 """
 
-import array
-import contextvars
-import ctypes
-import dis
-import functools
 import operator
-import sys
-import threading
-import types
-import weakref
-from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saiki.cell import Cell
-from saiki.errors import CompileError
-
-MOST = 5000
-"""Values that are followed at most."""
-LARGEST = 1 << 16
-"""Bytes of an array that are compared at each call."""
-
-_INTERNAL = set(vars(nn.Module())) - {"training"}
-_OWN = "_saiki_"
-"""How attributes begin that saiki gives modules, and that say nothing of what they compute."""
-_LIBRARIES = {"torch", "numpy", "saiki"}
-_INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
-_SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
-            torch.Size, range, Enum, np.generic)  # fmt: skip
-_EXTENDED = (int, float, complex, str, bytes)
-"""Of what a user's class may be a kind, with a value beside its attributes."""
-_BUILT_IN = (tuple, bytearray, array.array, np.ndarray, functools.partial)
-"""What is followed as it is, without attributes that somebody gave it."""
-_UNREAD = {
-    "__init__", "__new__", "__repr__", "__str__", "__doc__", "__module__", "__qualname__",
-    "__dict__", "__weakref__", "__annotations__", "__init_subclass__", "__reduce__",
-    "__reduce_ex__", "__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__del__",
-}  # fmt: skip
-"""Of a class: what no step calls."""
-_ALL = {"vars", "eval", "exec", "globals", "locals", "__dict__"}
-"""Names whose mention means that any attribute may be read."""
-_HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
-"""Built-in functions that reach what cannot be followed."""
-_CTYPES = {ctypes._SimpleCData, ctypes.Structure, ctypes.Array, ctypes.Union}
-_PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter}
-_CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
-"""Modules whose answers are others each time."""
-_ASKED = {
-    "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "requires_grad", "grad_fn",
-    "is_leaf", "is_compiling", "is_autocast_enabled", "is_tracing", "is_scripting",
-}  # fmt: skip
-"""Attributes that tell a step in which mode it runs, which a trace knows of no other call."""
-
-Place = tuple[Any, Any]
-"""A container and the key under which it holds a tensor."""
+from saiki.compiler.code import ASKED
+from saiki.compiler.fingerprint import Fingerprint, Place
+from saiki.compiler.identity import are_same, contents
 
 
 class Watch:
@@ -83,7 +28,7 @@ class Watch:
     """
 
     def __init__(self, cell: nn.Module) -> None:
-        walk = _Walk(cell)
+        walk = Fingerprint(cell)
         self.fingerprint = (*walk.tokens, *enumerate(_settings()))
         self.places: dict[str, Place] = walk.places
         """Of each distinct tensor: parameters, buffers, then others, by their path in the cell."""
@@ -91,7 +36,7 @@ class Watch:
         """How many of them are parameters and buffers of the cell."""
         self.hooks = [h for m in walk.objects if isinstance(m, nn.Module) for h in hooks_of(m)]
         own_gradients = {"grad"} if "autograd" not in walk.mentioned else set()
-        self.asked = sorted(walk.mentioned & (_ASKED | own_gradients))
+        self.asked = sorted(walk.mentioned & (ASKED | own_gradients))
         """What the code reads that tells in which mode it runs."""
         self._walk = walk
         self._tensors = [table.values() for table in walk.tensor_tables]
@@ -153,39 +98,39 @@ class Watch:
 
         def restore() -> str:
             changed = ""
-            for name, found, before in arrays:
-                if found.tobytes() != before.tobytes():
+            for name, found, copy in arrays:
+                if found.tobytes() != copy.tobytes():
                     changed = name
-                    found[...] = before
+                    found[...] = copy
             for name, sequence, content in kept:
-                if not _same(sequence, content):
+                if not are_same(sequence, content):
                     changed = name
                     sequence.clear()
                     sequence.extend(content)
             for name, table, values in tables:
-                if _same(table, values) and _same(table.values(), values.values()):
+                if are_same(table, values) and are_same(table.values(), values.values()):
                     continue
                 changed = name
                 if isinstance(table, dict):
                     table.clear()
                     table.update(values)
-            for get, source, values in read:
-                if _same(get(source), values):
+            for get, source, before in read:
+                if are_same(get(source), before):
                     continue
-                if get is _contents:
+                if get is contents:
                     changed = "a variable of its closure"
-                    for cell, value in zip(source, values, strict=True):
+                    for cell, value in zip(source, before, strict=True):
                         cell.cell_contents = value
                 elif isinstance(source, dict):
-                    names = get.__reduce__()[1]
+                    held = dict(zip(get.__reduce__()[1], before, strict=True))
                     changed = next(
-                        n for n, v in zip(names, values, strict=True) if source[n] is not v
+                        name for name, value in held.items() if source[name] is not value
                     )
-                    source.update(zip(names, values, strict=True))
-            for name, owner, values in walk.class_tables:
-                for key in [k for k, v in values.items() if vars(owner).get(k) is not v]:
+                    source.update(held)
+            for name, owner, own in walk.class_tables:
+                for key in [k for k, v in own.items() if vars(owner).get(k) is not v]:
                     changed = f"{name}.{key}"
-                    setattr(owner, key, values[key])
+                    setattr(owner, key, own[key])
             return changed
 
         return restore
@@ -207,462 +152,3 @@ def hooks_of(module: nn.Module) -> list[Mapping[Any, Any]]:
 def all_hooks(cell: nn.Module) -> list[Mapping[Any, Any]]:
     """Where the hooks of a cell and of the modules in it are."""
     return [hooks for module in cell.modules() for hooks in hooks_of(module)]
-
-
-def _same(found: Iterable[Any], expected: Iterable[Any]) -> bool:
-    found, expected = list(found), list(expected)
-    return len(found) == len(expected) and all(map(operator.is_, found, expected))
-
-
-class _Itself:
-    """Equal where two objects are one and the same, which its address does not say: another may
-    have it afterwards."""
-
-    def __init__(self, value: Any) -> None:
-        self.address = id(value)
-        try:
-            self.get: Callable[[], Any] = weakref.ref(value)
-        except TypeError:
-            self.get = lambda: value
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Itself):
-            return False
-        value = self.get()
-        return self is other or (value is not None and value is other.get())
-
-    def __hash__(self) -> int:
-        return self.address
-
-
-class _Contents:
-    """The variables of a closure as a container of tensors."""
-
-    def __getitem__(self, cell: types.CellType) -> Any:
-        return cell.cell_contents
-
-    def __setitem__(self, cell: types.CellType, value: Any) -> None:
-        cell.cell_contents = value
-
-
-CONTENTS = _Contents()
-_FUNCTION = operator.attrgetter("__code__", "__defaults__", "__kwdefaults__", "__closure__")
-
-
-def _absent(known: Mapping[str, Any], names: Iterable[str]) -> bool:
-    return not any(name in known for name in names)
-
-
-def _in_context(variable: "contextvars.ContextVar[Any]") -> list[Any]:
-    return [variable.get(None)]
-
-
-def _contents(cells: Iterable[types.CellType]) -> list[Any]:
-    return [cell.cell_contents for cell in cells]
-
-
-def _same_referent(reference: "weakref.ref[Any]", value: Any) -> bool:
-    return reference() is value
-
-
-@lru_cache(maxsize=4096)
-def _is_library(name: str | None) -> bool:
-    """Whether a module is installed, and so does not change while a program runs."""
-    root = (name or "builtins").partition(".")[0]
-    if root in _LIBRARIES:
-        return True
-    file = getattr(sys.modules.get(root), "__file__", None)
-    if file is None:
-        return root in sys.builtin_module_names
-    return any(part in file for part in _INSTALLED)
-
-
-class _Walk:
-    """Follows everything from a cell on, each value once."""
-
-    def __init__(self, cell: nn.Module) -> None:
-        self.tokens: list[tuple[Any, ...]] = []
-        self.places: dict[str, Place] = {}
-        self.tables: list[Any] = []
-        self.tables_of: list[str] = []
-        self.tensor_tables: list[dict[str, Tensor | None]] = []
-        self.class_tables: list[tuple[str, type, dict[str, Any]]] = []
-        self.sequences: list[Any] = []
-        self.names_of: list[str] = []
-        self.objects: list[Any] = []
-        self.arrays: list[tuple[str, np.ndarray]] = []
-        self.getters: list[tuple[Any, Any]] = []
-        self.values: list[tuple[Callable[[], Any], Any]] = []
-        self.seen: dict[int, str] = {}
-        self.modules: set[tuple[str, frozenset[str]]] = set()
-        self.alive: list[Any] = []
-        self.mentioned = {"step", "forward", "backward", "setup_context"}
-        self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
-        self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
-        self.attributes: list[tuple[str, str]] = []
-        """Names of attributes that somebody gave tensors, each with the path of the tensor."""
-        self.own = {id(module) for module in cell.modules()}
-        self._own_tensors(cell)
-        while self.stack:
-            self._visit(*self.stack.pop())
-            if len(self.tokens) > MOST:
-                raise CompileError(
-                    f"step of {type(cell).__name__} can read more than {MOST} values, too many to "
-                    "watch for changes; keep large tables out of the cell, or register them as "
-                    "buffers"
-                )
-        for path, name in self.attributes:
-            if name in self.mentioned:
-                raise CompileError(
-                    f"step may read {path}.{name}, an attribute of a tensor, which a kernel does "
-                    "not know"
-                )
-
-    def _own_tensors(self, cell: nn.Module) -> None:
-        """Parameters and buffers in the order of ``named_parameters``."""
-        for prefix, module in cell.named_modules():
-            for name, tensor in module._parameters.items():
-                path = f"{prefix}.{name}" if prefix else name
-                self._place(path, tensor, module._parameters, name)
-        for prefix, module in cell.named_modules():
-            for name, tensor in module._buffers.items():
-                path = f"{prefix}.{name}" if prefix else name
-                self._place(path, tensor, module._buffers, name)
-        self.parameters = len(self.places)
-
-    def _place(self, path: str, tensor: Tensor | None, owner: Any, key: Any) -> None:
-        if tensor is not None and id(tensor) not in self.seen:
-            self.seen[id(tensor)] = path
-            self.alive.append(tensor)
-            self.places[path] = owner, key
-
-    def _push(self, path: str, value: Any, place: Place | None = None) -> None:
-        self.stack.append((path, value, place))
-
-    def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
-        """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
-        always."""
-        at_once = isinstance(value, (*_SCALARS, Tensor, nn.Module))
-        if at_once or name in self.mentioned or self.mentioned & _ALL:
-            self._push(path, value, place)
-        else:
-            self.waiting.setdefault(name, []).append((path, value, place))
-
-    def _mention(self, names: Iterable[str]) -> None:
-        new = set(names) - self.mentioned
-        self.mentioned |= new
-        for name in sorted(self.waiting.keys() if new & _ALL else new & self.waiting.keys()):
-            self.stack += self.waiting.pop(name)
-
-    def _visit(self, path: str, value: Any, place: Place | None) -> None:
-        if isinstance(value, np.generic):
-            self.tokens.append((path, repr(value)))
-            return
-        plain = isinstance(value, Enum) or not hasattr(value, "__dict__")
-        if isinstance(value, _SCALARS) and plain:
-            exact = repr(value) if isinstance(value, float | complex) else value
-            self.tokens.append((path, type(value), exact))
-            return
-        if id(value) in self.seen:
-            self.tokens.append((path, "same", self.seen[id(value)]))
-            return
-        self.seen[id(value)] = path
-        self.alive.append(value)
-        if isinstance(value, _BUILT_IN) and getattr(value, "__dict__", None):
-            raise CompileError(
-                f"{path} is a {type(value).__name__} with attributes of its own, which are not "
-                "watched"
-            )
-        for kind in _EXTENDED:
-            if isinstance(value, kind):
-                self.tokens.append((path, kind, kind.__repr__(value)))
-        match value:
-            case Tensor():
-                self._tensor(path, value, place)
-            case nn.Module():
-                self._module(path, value)
-            case list() | dict() | set() | frozenset() | deque() if type(value) not in _PLAIN:
-                raise CompileError(f"{path} is a {type(value).__name__}, which is not watched")
-            case dict() | types.MappingProxyType():
-                if not all(isinstance(key, _SCALARS) for key in value):
-                    raise CompileError(f"{path} is keyed by objects, which is not watched")
-                self._table(path, value)
-                for key, item in reversed(value.items()):
-                    self._push(f"{path}[{key!r}]", item, (value, key))
-                self.tokens.append((path, type(value), *map(repr, value)))
-            case list() | deque():
-                self.sequences.append(value)
-                self.names_of.append(path)
-                self.tokens.append((path, type(value), len(value)))
-                for i in reversed(range(len(value))):
-                    self._push(f"{path}[{i}]", value[i], (value, i))
-            case tuple():
-                self.tokens.append((path, type(value), len(value)))
-                for i in reversed(range(len(value))):
-                    self._push(f"{path}[{i}]", value[i], (value, i))
-            case set() | frozenset():
-                if not all(isinstance(item, _SCALARS) for item in value):
-                    raise CompileError(f"{path} is a set of objects, which is not watched")
-                self.values.append((functools.partial(frozenset, value), frozenset(value)))
-                self.tokens.append((path, frozenset(map(repr, value))))
-            case np.ndarray():
-                if value.nbytes > LARGEST or value.dtype.hasobject:
-                    raise CompileError(
-                        f"the array {path} is too large to watch for changes; register it as a "
-                        "buffer"
-                    )
-                self.arrays.append((path, value))
-                self.values.append((value.tobytes, value.tobytes()))
-                self.tokens.append((path, value.shape, value.dtype.str, value.tobytes()))
-            case bytearray() | array.array() | memoryview():
-                self.values.append((functools.partial(bytes, value), bytes(value)))
-                self.tokens.append((path, type(value), bytes(value)))
-            case contextvars.ContextVar():
-                self.getters.append((_in_context, value))
-                self.tokens.append((path, "variable of the context", value.name))
-                self._push(path, value.get(None))
-            case types.FunctionType():
-                self._function(path, value)
-            case types.MethodType():
-                self.tokens.append((path, "method"))
-                self._push(path + ".__self__", value.__self__)
-                self._push(path + ".__func__", value.__func__)
-            case functools.partial():
-                self.tokens.append((path, "partial"))
-                self._push(path + ".keywords", value.keywords)
-                self._push(path + ".args", value.args)
-                self._push(path + ".func", value.func)
-            case property():
-                self.tokens.append((path, "property"))
-                self._push(path + ".fget", value.fget)
-            case staticmethod() | classmethod():
-                self.tokens.append((path, type(value)))
-                self._push(path + ".__func__", value.__func__)
-            case weakref.ref():
-                self.tokens.append((path, "reference"))
-                self.values.append((functools.partial(_same_referent, value, value()), True))
-                self._push(path, value())
-            case types.ModuleType():
-                self.tokens.append((path, "module", value.__name__))
-                if not _is_library(value.__name__):
-                    self._table(path, vars(value))
-                    self._fields(path + ".", vars(value), vars(value))
-            case type():
-                self.tokens.append((path, "class", _Itself(value)))
-                self._class(path, value)
-            case _:
-                self._object(path, value)
-
-    def _tensor(self, path: str, tensor: Tensor, place: Place | None) -> None:
-        if place is not None and not isinstance(place[0], tuple):
-            self.places[path] = place
-        elif tensor.requires_grad:
-            raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
-        self.tokens.append((path, *_of_tensor(tensor), tensor.requires_grad, place is None))
-        self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
-        self.attributes += ((path, name) for name in vars(tensor))
-
-    def _module(self, path: str, module: nn.Module) -> None:
-        prefix = path + "." if path else ""
-        if isinstance(module, Cell):
-            _ = module.state_names, module.memory_names  # which a cell notes when first asked
-        own = vars(module)
-        self.objects.append(module)
-        self.tokens.append((path, "module", _Itself(type(module)), module.training))
-        for table in (module._parameters, module._buffers):
-            self.tensor_tables.append(table)
-            for name, tensor in table.items():
-                full = prefix + name
-                if tensor is None:
-                    self.tokens.append((full, None))
-                    continue
-                if id(tensor) not in self.seen:  # of a module that the cell does not know of
-                    self._place(full, tensor, table, name)
-                grad = tensor.requires_grad and table is module._buffers
-                self.tokens.append((full, self.seen[id(tensor)], *_of_tensor(tensor), grad))
-                self.attributes += ((full, name) for name in vars(tensor))
-        self._table(path, module._modules)
-        for name, part in reversed(module._modules.items()):
-            self._push(prefix + name, part)
-        self._fields(prefix, {k: v for k, v in own.items() if k not in _INTERNAL}, own)
-        if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
-            names = [name for name in own if not name.startswith(_OWN)]
-            self.getters.append((operator.itemgetter(*names), own))
-        else:
-            self._table(path, own)
-        self._class(type(module).__name__, type(module))
-
-    def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
-        for name, value in reversed(fields.items()):
-            if not name.startswith(_OWN):
-                self._offer(prefix + name, name, value, (owner, name))
-
-    def _table(self, path: str, table: Any) -> None:
-        self.tables.append(table)
-        self.tables_of.append(path)
-
-    def _class(self, path: str, cls: type) -> None:
-        for base in cls.__mro__:
-            if id(base) in self.seen and base is not cls:
-                continue
-            self.seen[id(base)] = path
-            own = vars(base)
-            if _is_library(base.__module__):
-                if not base.__module__.startswith(("torch", "builtins", "saiki.cell.")):
-                    self._library_class(path, own)
-                continue
-            self._table(path, own)
-            read = {k: v for k, v in own.items() if k not in _UNREAD}
-            self.class_tables.append((base.__name__, base, dict(read)))
-            self.tokens.append((base.__qualname__, tuple(read)))
-            for name, value in reversed(read.items()):
-                if name.startswith("__") and isinstance(value, types.FunctionType):
-                    self._push(f"{base.__name__}.{name}", value)
-                else:
-                    self._offer(f"{base.__name__}.{name}", name, value)
-
-    def _library_class(self, path: str, own: Mapping[str, Any]) -> None:
-        """A class of an installed package; what its functions mention is followed in objects."""
-        functions = {k: v for k, v in own.items() if isinstance(v, types.FunctionType)}
-        for function in functions.values():
-            self._mention(_names(function.__code__)[1])
-        if "step" in functions:
-            self.getters.append((operator.itemgetter("step", "step"), own))
-            self.tokens.append((path, _Itself(functions["step"])))
-
-    def _function(self, path: str, function: types.FunctionType) -> None:
-        if _is_library(function.__module__):
-            self.tokens.append((path, "function", _Itself(function)))
-            return
-        code = function.__code__
-        self.tokens.append((path, code))
-        self.getters.append((_FUNCTION, function))
-        self._table(path, vars(function))
-        self._fields(path + ".", vars(function), vars(function))
-        cells = [c for c in function.__closure__ or () if _is_filled(c)]
-        if cells:
-            self.getters.append((_contents, cells))
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            if _is_filled(cell):
-                self._not_own(name, cell.cell_contents)
-                self._push(name, cell.cell_contents, (CONTENTS, cell))
-        for default in (function.__defaults__, function.__kwdefaults__):
-            if default:
-                self._push(path + ".defaults", default)
-        loaded, names = _names(code)
-        known = function.__globals__
-        read = [name for name in loaded if name in known]
-        absent = [name for name in loaded if name not in known]
-        hidden = [name for name in absent if name in _HIDDEN]
-        if hidden:
-            raise CompileError(f"step calls {hidden[0]}, whose answers are not watched")
-        if absent:
-            self.values.append((functools.partial(_absent, known, absent), True))
-        if read:
-            self.getters.append((operator.itemgetter(*read, read[0]), known))
-        for name in reversed(read):
-            self._global(name, known[name], names, known)
-        for name in sorted(names & sys.modules.keys()):
-            if name not in read and not _is_library(name):
-                self._global(name, sys.modules[name], names, sys.modules)
-        self._mention(names)
-
-    def _not_own(self, name: str, value: Any) -> None:
-        """A step may ask whether a module of its cell is one that it finds elsewhere."""
-        if isinstance(value, nn.Module) and id(value) in self.own:
-            raise CompileError(f"{name} is a module of the cell, which the step finds elsewhere")
-
-    def _global(
-        self, name: str, value: Any, names: frozenset[str], table: dict[str, Any], key: str = ""
-    ) -> None:
-        """A global of that name, or one of a module, and where it is."""
-        if not isinstance(value, types.ModuleType):
-            owner = getattr(value, "__self__", None)
-            where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
-            if where.partition(".")[0] in _CHANCE or where.startswith("numpy.random"):
-                raise CompileError(f"step calls {name} of {where}, whose answers differ each time")
-            self._not_own(name, value)
-            self._push(name, value, (table, key or name))
-            return
-        full = value.__name__
-        if full in _CHANCE or full == "numpy.random" or (full == "numpy" and "random" in names):
-            raise CompileError(f"step reads {full}, whose answers differ each time")
-        if full == "os" and names & {"environ", "environb", "getenv", "getenvb"}:
-            raise CompileError("step reads the environment, which is not watched")
-        self.tokens.append((name, "module", full))
-        if _is_library(full) or (full, names) in self.modules:
-            return
-        self.modules.add((full, names))
-        own = vars(value)
-        read = sorted(names & own.keys())
-        if read:
-            self.getters.append((operator.itemgetter(*read, read[0]), own))
-        for key in reversed(read):
-            self._global(f"{name}.{key}", own[key], names, own, key)
-
-    def _object(self, path: str, value: Any) -> None:
-        hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
-        if hidden or type(value).__base__ in _CTYPES or hasattr(type(value), "__next__"):
-            raise CompileError(
-                f"step may read {path}, a {type(value).__name__}, whose contents cannot be watched"
-            )
-        own = getattr(value, "__dict__", None)
-        cls = type(value)
-        slots = [
-            n for base in cls.__mro__ for n in _slots(base)
-            if not _is_library(base.__module__) and hasattr(value, n)
-        ]  # fmt: skip
-        opaque = not isinstance(own, dict) or cls.__module__.startswith(("saiki.compiler", "torch"))
-        if opaque and not slots:
-            self.tokens.append((path, "object", _Itself(value)))
-            return
-        self.objects.append(value)
-        self.tokens.append((path, "object", _Itself(cls)))
-        if hasattr(value, "__wrapped__"):
-            self._push(path + ".__wrapped__", value.__wrapped__)
-        if not opaque:
-            self._table(path, own)
-            self._fields(path + ".", own, own)
-        if slots:
-            get = operator.attrgetter(*slots, slots[0])
-            self.getters.append((get, value))
-            for name in reversed(slots):
-                self._offer(f"{path}.{name}", name, getattr(value, name))
-        self._class(cls.__name__, cls)
-
-
-def _slots(cls: type) -> tuple[str, ...]:
-    names = vars(cls).get("__slots__", ())
-    names = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
-
-
-def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The globals that the code, and the code inside it, reads or writes; and all names and
-    strings in it."""
-    loaded: dict[str, None] = {}
-    names = set(code.co_names)
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
-            loaded[str(instruction.argval)] = None
-    for constant in code.co_consts:
-        if isinstance(constant, str):
-            names.add(constant)
-        elif isinstance(constant, types.CodeType):
-            inner, more = _names(constant)
-            loaded |= dict.fromkeys(inner)
-            names |= more
-    return tuple(loaded), frozenset(names)

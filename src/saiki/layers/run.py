@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from saiki.cell import Cell
-from saiki.compiler.loops import compiled_cell
+from saiki.compiler.call import Call, Part
+from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.operators import scan
 from saiki.eager import run as run_eagerly
 from saiki.errors import ExportError
@@ -96,19 +97,11 @@ def run_layers(
         return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
 
     if all(key >= 0 for key, _ in served):
-        y, states = scan(
-            x,
-            [s for start in starts for s in start],
-            [t for _, own in served for t in own],
-            lengths,
-            [key for key, _ in served],
-            [layer.reverse for layer in layers],
-            time_first,
-            eager,
-            [m for read in memory for m in read],
-        )
-        rest = iter(states)
-        return y, [tuple(itertools.islice(rest, len(start))) for start in starts]
+        calls = [
+            Part(key, layer.reverse, start, own, read)
+            for layer, start, (key, own), read in zip(layers, starts, served, memory, strict=True)
+        ]
+        return scan(Call(x, lengths, time_first, calls), eager)
     if len(layers) == 1:
         y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first, memory[0])
         return y, [end]

@@ -16,10 +16,7 @@ from saiki.compiler.cpu.machine import Machine
 from saiki.compiler.cpu.product import Products
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
 from saiki.compiler.cpu.vector import Vector
-from saiki.compiler.nodes import (
-    Node,
-    aten,
-)
+from saiki.compiler.nodes import Node, aten, operand
 from saiki.compiler.program import Array, Grid, Loop, Program, Store
 
 SIGNATURE = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT])
@@ -126,7 +123,7 @@ class _Emitter(Builder):
             values = Values(self, r, column, lanes, stage)
             results = [values.of(store.node) for store in loop.stores]
             for (node, _), total in zip(loop.sums, sums, strict=True):
-                part = values.number(node.args[0], node.args[0], 0, False)
+                part = values.number(operand(node), operand(node), 0, False)
                 self._add_to_sum(node, total, part, lanes)
             for store, result in zip(loop.stores, results, strict=True):
                 self._store(store, result, r, column, lanes)
@@ -199,12 +196,12 @@ class _Emitter(Builder):
         if lanes == self.lanes:
             self._add_lanes(values, node, totals[0], lanes)
         else:
-            source: Any = node.args[0]
+            source = operand(node)
             self._add_to_sum(node, totals, values.number(source, source, 0, False), lanes)
 
     def _add_lanes(self, values: "GridValues", node: Node, total: ir.Value, lanes: int) -> None:
         """Each lane to a sum of its own; a product and its addition are one operation."""
-        source: Any = node.args[0]
+        source = operand(node)
         before = self.b.load(total, typ=self.vector(lanes))
         if node.target is aten.sum.dim_IntList and source.target is aten.mul.Tensor:
             a, b = (Vector(self.b, values.number(source, arg, 0, False)) for arg in source.args)
@@ -219,7 +216,8 @@ class _Emitter(Builder):
         return self._start(node, self.lanes), self._start(node, 1)
 
     def _start(self, node: Node, lanes: int) -> ir.Value:
-        start = {aten.amax.default: -math.inf, aten.amin.default: math.inf}.get(node.target, 0.0)
+        starts: dict[Any, float] = {aten.amax.default: -math.inf, aten.amin.default: math.inf}
+        start = starts.get(node.target, 0.0)
         with self.b.goto_entry_block():
             total = self.b.alloca(self.vector(lanes))
         self.b.store(self.number(start, lanes), total)

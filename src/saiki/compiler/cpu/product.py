@@ -21,11 +21,11 @@ def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
     block = machine.tile[1] * lanes
     padded = -(-outer // lanes) * lanes
     if padded != outer:
-        weight = torch.nn.functional.pad(weight, (0, padded - outer))
+        weight = torch.cat((weight, weight.new_zeros(len(weight), padded - outer)), 1)
     if padded <= block:
         return weight.contiguous()
     whole = padded - padded % block
-    blocks = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
+    blocks: torch.Tensor = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
     if whole == padded:
         return blocks
     return torch.cat((blocks, weight[:, whole:].reshape(-1)))

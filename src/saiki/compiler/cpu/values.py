@@ -18,6 +18,7 @@ from saiki.compiler.nodes import (
     is_slice,
     sliced,
     unsupported,
+    vector_of,
     width,
 )
 from saiki.compiler.program import Grid
@@ -152,7 +153,8 @@ class Values:
             return _POWERS[float(args[1])](x).value
         operands = [self.number(node, arg, shift, single) for arg in args]
         if name in ("add", "sub") and "alpha" in node.kwargs:
-            scale = self.e.number(float(node.kwargs["alpha"]), lanes)
+            alpha: Any = node.kwargs["alpha"]
+            scale = self.e.number(float(alpha), lanes)
             operands[1] = self.b.fmul(operands[1], scale)
         if name in _COMPARISONS:
             compare = self.b.fcmp_unordered if name == "ne" else self.b.fcmp_ordered
@@ -186,7 +188,7 @@ class GridValues(Values):
         if node not in self.grid.leaves:
             return None
         array, first = self.grid.leaves[node]
-        vector: Any = node.args[0] if node.target is aten.unsqueeze.default else node
+        vector = vector_of(node)
         at, lanes = INT(first), 1
         features = width(vector) if is_row(vector) else vector.meta["val"].numel()
         if features > 1:
@@ -200,7 +202,7 @@ class GridValues(Values):
 
 def is_flag(value: ir.Value) -> bool:
     kind = value.type
-    return (kind.element if isinstance(kind, ir.VectorType) else kind) == FLAG
+    return bool((kind.element if isinstance(kind, ir.VectorType) else kind) == FLAG)
 
 
 def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:

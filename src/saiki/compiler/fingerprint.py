@@ -1,0 +1,439 @@
+"""The fingerprint of a step: all that it can reach from its cell, followed once.
+
+Followed are functions of users, not those of installed packages; of the values of attributes that
+are neither numbers, tensors nor modules, those whose name is mentioned in the code that was
+reached.
+"""
+
+import array
+import contextvars
+import ctypes
+import functools
+import operator
+import sys
+import threading
+import types
+import weakref
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from saiki.cell import Cell
+from saiki.compiler.code import ALL, CHANCE, HIDDEN, is_library, names_in
+from saiki.compiler.identity import (
+    CONTENTS,
+    FUNCTION,
+    Itself,
+    contents,
+    in_context,
+    is_absent,
+    is_filled,
+    is_same_referent,
+)
+from saiki.errors import CompileError
+
+MOST = 5000
+"""Values that are followed at most."""
+LARGEST = 1 << 16
+"""Bytes of an array that are compared at each call."""
+
+_INTERNAL = set(vars(nn.Module())) - {"training"}
+_OWN = "_saiki_"
+"""How attributes begin that saiki gives modules, and that say nothing of what they compute."""
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
+            torch.Size, range, Enum, np.generic)  # fmt: skip
+_EXTENDED = (int, float, complex, str, bytes)
+"""Of what a user's class may be a kind, with a value beside its attributes."""
+_BUILT_IN = (tuple, bytearray, array.array, np.ndarray, functools.partial)
+"""What is followed as it is, without attributes that somebody gave it."""
+_UNREAD = {
+    "__init__", "__new__", "__repr__", "__str__", "__doc__", "__module__", "__qualname__",
+    "__dict__", "__weakref__", "__annotations__", "__init_subclass__", "__reduce__",
+    "__reduce_ex__", "__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__del__",
+}  # fmt: skip
+"""Of a class: what no step calls."""
+_CTYPES = {ctypes._SimpleCData, ctypes.Structure, ctypes.Array, ctypes.Union}
+_PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter}
+
+Place = tuple[Any, Any]
+"""A container and the key under which it holds a tensor."""
+
+
+class Fingerprint:
+    """Follows everything from a cell on, each value once."""
+
+    def __init__(self, cell: nn.Module) -> None:
+        self.tokens: list[tuple[Any, ...]] = []
+        self.places: dict[str, Place] = {}
+        self.tables: list[Any] = []
+        self.tables_of: list[str] = []
+        self.tensor_tables: list[Mapping[str, Tensor | None]] = []
+        self.class_tables: list[tuple[str, type, dict[str, Any]]] = []
+        self.sequences: list[Any] = []
+        self.names_of: list[str] = []
+        self.objects: list[Any] = []
+        self.arrays: list[tuple[str, np.ndarray]] = []
+        self.getters: list[tuple[Any, Any]] = []
+        self.values: list[tuple[Callable[[], Any], Any]] = []
+        self.seen: dict[int, str] = {}
+        self.modules: set[tuple[str, frozenset[str]]] = set()
+        self.alive: list[Any] = []
+        self.mentioned = {"step", "forward", "backward", "setup_context"}
+        self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
+        self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
+        self.attributes: list[tuple[str, str]] = []
+        """Names of attributes that somebody gave tensors, each with the path of the tensor."""
+        self.own = {id(module) for module in cell.modules()}
+        self._own_tensors(cell)
+        while self.stack:
+            self._visit(*self.stack.pop())
+            if len(self.tokens) > MOST:
+                raise CompileError(
+                    f"step of {type(cell).__name__} can read more than {MOST} values, too many to "
+                    "watch for changes; keep large tables out of the cell, or register them as "
+                    "buffers"
+                )
+        for path, name in self.attributes:
+            if name in self.mentioned:
+                raise CompileError(
+                    f"step may read {path}.{name}, an attribute of a tensor, which a kernel does "
+                    "not know"
+                )
+
+    def _own_tensors(self, cell: nn.Module) -> None:
+        """Parameters and buffers in the order of ``named_parameters``."""
+        for prefix, module in cell.named_modules():
+            for name, tensor in module._parameters.items():
+                path = f"{prefix}.{name}" if prefix else name
+                self._place(path, tensor, module._parameters, name)
+        for prefix, module in cell.named_modules():
+            for name, tensor in module._buffers.items():
+                path = f"{prefix}.{name}" if prefix else name
+                self._place(path, tensor, module._buffers, name)
+        self.parameters = len(self.places)
+
+    def _place(self, path: str, tensor: Tensor | None, owner: Any, key: Any) -> None:
+        if tensor is not None and id(tensor) not in self.seen:
+            self.seen[id(tensor)] = path
+            self.alive.append(tensor)
+            self.places[path] = owner, key
+
+    def _push(self, path: str, value: Any, place: Place | None = None) -> None:
+        self.stack.append((path, value, place))
+
+    def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
+        """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
+        always."""
+        at_once = isinstance(value, (*_SCALARS, Tensor, nn.Module))
+        if at_once or name in self.mentioned or self.mentioned & ALL:
+            self._push(path, value, place)
+        else:
+            self.waiting.setdefault(name, []).append((path, value, place))
+
+    def _mention(self, names: Iterable[str]) -> None:
+        new = set(names) - self.mentioned
+        self.mentioned |= new
+        for name in sorted(self.waiting.keys() if new & ALL else new & self.waiting.keys()):
+            self.stack += self.waiting.pop(name)
+
+    def _visit(self, path: str, value: Any, place: Place | None) -> None:
+        if isinstance(value, np.generic):
+            self.tokens.append((path, repr(value)))
+            return
+        plain = isinstance(value, Enum) or not hasattr(value, "__dict__")
+        if isinstance(value, _SCALARS) and plain:
+            exact = repr(value) if isinstance(value, float | complex) else value
+            self.tokens.append((path, type(value), exact))
+            return
+        if id(value) in self.seen:
+            self.tokens.append((path, "same", self.seen[id(value)]))
+            return
+        self.seen[id(value)] = path
+        self.alive.append(value)
+        if isinstance(value, _BUILT_IN) and getattr(value, "__dict__", None):
+            raise CompileError(
+                f"{path} is a {type(value).__name__} with attributes of its own, which are not "
+                "watched"
+            )
+        for kind in _EXTENDED:
+            if isinstance(value, kind):
+                self.tokens.append((path, kind, kind.__repr__(value)))
+        self._follow(path, value, place)
+
+    def _follow(self, path: str, value: Any, place: Place | None) -> None:
+        match value:
+            case Tensor():
+                self._tensor(path, value, place)
+            case nn.Module():
+                self._module(path, value)
+            case list() | dict() | set() | frozenset() | deque() if type(value) not in _PLAIN:
+                raise CompileError(f"{path} is a {type(value).__name__}, which is not watched")
+            case dict() | types.MappingProxyType():
+                self._mapping(path, value)
+            case list() | deque() | tuple() | set() | frozenset():
+                self._container(path, value)
+            case np.ndarray() | bytearray() | array.array() | memoryview():
+                self._buffer(path, value)
+            case contextvars.ContextVar():
+                self.getters.append((in_context, value))
+                self.tokens.append((path, "variable of the context", value.name))
+                self._push(path, value.get(None))
+            case weakref.ref():
+                self.tokens.append((path, "reference"))
+                self.values.append((functools.partial(is_same_referent, value, value()), True))
+                self._push(path, value())
+            case types.FunctionType():
+                self._function(path, value)
+            case types.MethodType():
+                self._wrapper(path, value, "method", "__self__", "__func__")
+            case functools.partial():
+                self._wrapper(path, value, "partial", "keywords", "args", "func")
+            case property():
+                self._wrapper(path, value, "property", "fget")
+            case staticmethod() | classmethod():
+                self.tokens.append((path, type(value)))
+                self._push(path + ".__func__", value.__func__)
+            case types.ModuleType():
+                self.tokens.append((path, "module", value.__name__))
+                if not is_library(value.__name__):
+                    self._table(path, vars(value))
+                    self._fields(path + ".", vars(value), vars(value))
+            case type():
+                self.tokens.append((path, "class", Itself(value)))
+                self._class(path, value)
+            case _:
+                self._object(path, value)
+
+    def _mapping(self, path: str, value: Mapping[Any, Any]) -> None:
+        if not all(isinstance(key, _SCALARS) for key in value):
+            raise CompileError(f"{path} is keyed by objects, which is not watched")
+        self._table(path, value)
+        for key, item in reversed([*value.items()]):
+            self._push(f"{path}[{key!r}]", item, (value, key))
+        self.tokens.append((path, type(value), *map(repr, value)))
+
+    def _container(self, path: str, value: Any) -> None:
+        if isinstance(value, set | frozenset):
+            if not all(isinstance(item, _SCALARS) for item in value):
+                raise CompileError(f"{path} is a set of objects, which is not watched")
+            self.values.append((functools.partial(frozenset, value), frozenset(value)))
+            self.tokens.append((path, frozenset(map(repr, value))))
+            return
+        if not isinstance(value, tuple):
+            self.sequences.append(value)
+            self.names_of.append(path)
+        self.tokens.append((path, type(value), len(value)))
+        for i in reversed(range(len(value))):
+            self._push(f"{path}[{i}]", value[i], (value, i))
+
+    def _buffer(self, path: str, value: Any) -> None:
+        if not isinstance(value, np.ndarray):
+            self.values.append((functools.partial(bytes, value), bytes(value)))
+            self.tokens.append((path, type(value), bytes(value)))
+            return
+        if value.nbytes > LARGEST or value.dtype.hasobject:
+            raise CompileError(
+                f"the array {path} is too large to watch for changes; register it as a buffer"
+            )
+        self.arrays.append((path, value))
+        self.values.append((value.tobytes, value.tobytes()))
+        self.tokens.append((path, value.shape, value.dtype.str, value.tobytes()))
+
+    def _wrapper(self, path: str, value: Any, kind: str, *names: str) -> None:
+        """What calls a function, and attributes of it that say which, and with what."""
+        self.tokens.append((path, kind))
+        for name in names:
+            self._push(f"{path}.{name}", getattr(value, name))
+
+    def _tensor(self, path: str, tensor: Tensor, place: Place | None) -> None:
+        if place is not None and not isinstance(place[0], tuple):
+            self.places[path] = place
+        elif tensor.requires_grad:
+            raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
+        self.tokens.append((path, *_of_tensor(tensor), tensor.requires_grad, place is None))
+        self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
+        self.attributes += ((path, name) for name in vars(tensor))
+
+    def _module(self, path: str, module: nn.Module) -> None:
+        prefix = path + "." if path else ""
+        if isinstance(module, Cell):
+            _ = module.state_names, module.memory_names  # which a cell notes when first asked
+        own = vars(module)
+        self.objects.append(module)
+        self.tokens.append((path, "module", Itself(type(module)), module.training))
+        for table in (module._parameters, module._buffers):
+            self.tensor_tables.append(table)
+            for name, tensor in table.items():
+                full = prefix + name
+                if tensor is None:
+                    self.tokens.append((full, None))
+                    continue
+                if id(tensor) not in self.seen:  # of a module that the cell does not know of
+                    self._place(full, tensor, table, name)
+                grad = tensor.requires_grad and table is module._buffers
+                self.tokens.append((full, self.seen[id(tensor)], *_of_tensor(tensor), grad))
+                self.attributes += ((full, name) for name in vars(tensor))
+        self._table(path, module._modules)
+        for name, part in reversed(module._modules.items()):
+            self._push(prefix + name, part)
+        self._fields(prefix, {k: v for k, v in own.items() if k not in _INTERNAL}, own)
+        if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
+            names = [name for name in own if not name.startswith(_OWN)]
+            self.getters.append((operator.itemgetter(*names), own))
+        else:
+            self._table(path, own)
+        self._class(type(module).__name__, type(module))
+
+    def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
+        for name, value in reversed([*fields.items()]):
+            if not name.startswith(_OWN):
+                self._offer(prefix + name, name, value, (owner, name))
+
+    def _table(self, path: str, table: Any) -> None:
+        self.tables.append(table)
+        self.tables_of.append(path)
+
+    def _class(self, path: str, cls: type) -> None:
+        for base in cls.__mro__:
+            if id(base) in self.seen and base is not cls:
+                continue
+            self.seen[id(base)] = path
+            own = vars(base)
+            if is_library(base.__module__):
+                if not base.__module__.startswith(("torch", "builtins", "saiki.cell.")):
+                    self._library_class(path, own)
+                continue
+            self._table(path, own)
+            read = {k: v for k, v in own.items() if k not in _UNREAD}
+            self.class_tables.append((base.__name__, base, dict(read)))
+            self.tokens.append((base.__qualname__, tuple(read)))
+            for name, value in reversed(read.items()):
+                if name.startswith("__") and isinstance(value, types.FunctionType):
+                    self._push(f"{base.__name__}.{name}", value)
+                else:
+                    self._offer(f"{base.__name__}.{name}", name, value)
+
+    def _library_class(self, path: str, own: Mapping[str, Any]) -> None:
+        """A class of an installed package; what its functions mention is followed in objects."""
+        functions = {k: v for k, v in own.items() if isinstance(v, types.FunctionType)}
+        for function in functions.values():
+            self._mention(names_in(function.__code__)[1])
+        if "step" in functions:
+            self.getters.append((operator.itemgetter("step", "step"), own))
+            self.tokens.append((path, Itself(functions["step"])))
+
+    def _function(self, path: str, function: types.FunctionType) -> None:
+        if is_library(function.__module__):
+            self.tokens.append((path, "function", Itself(function)))
+            return
+        code = function.__code__
+        self.tokens.append((path, code))
+        self.getters.append((FUNCTION, function))
+        self._table(path, vars(function))
+        self._fields(path + ".", vars(function), vars(function))
+        cells = [c for c in function.__closure__ or () if is_filled(c)]
+        if cells:
+            self.getters.append((contents, cells))
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            if is_filled(cell):
+                self._not_own(name, cell.cell_contents)
+                self._push(name, cell.cell_contents, (CONTENTS, cell))
+        for default in (function.__defaults__, function.__kwdefaults__):
+            if default:
+                self._push(path + ".defaults", default)
+        loaded, names = names_in(code)
+        known = function.__globals__
+        read = [name for name in loaded if name in known]
+        absent = [name for name in loaded if name not in known]
+        hidden = [name for name in absent if name in HIDDEN]
+        if hidden:
+            raise CompileError(f"step calls {hidden[0]}, whose answers are not watched")
+        if absent:
+            self.values.append((functools.partial(is_absent, known, absent), True))
+        if read:
+            self.getters.append((operator.itemgetter(*read, read[0]), known))
+        for name in reversed(read):
+            self._global(name, known[name], names, known)
+        for name in sorted(names & sys.modules.keys()):
+            if name not in read and not is_library(name):
+                self._global(name, sys.modules[name], names, sys.modules)
+        self._mention(names)
+
+    def _not_own(self, name: str, value: Any) -> None:
+        """A step may ask whether a module of its cell is one that it finds elsewhere."""
+        if isinstance(value, nn.Module) and id(value) in self.own:
+            raise CompileError(f"{name} is a module of the cell, which the step finds elsewhere")
+
+    def _global(
+        self, name: str, value: Any, names: frozenset[str], table: dict[str, Any], key: str = ""
+    ) -> None:
+        """A global of that name, or one of a module, and where it is."""
+        if not isinstance(value, types.ModuleType):
+            owner = getattr(value, "__self__", None)
+            where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
+            if where.partition(".")[0] in CHANCE or where.startswith("numpy.random"):
+                raise CompileError(f"step calls {name} of {where}, whose answers differ each time")
+            self._not_own(name, value)
+            self._push(name, value, (table, key or name))
+            return
+        full = value.__name__
+        if full in CHANCE or full == "numpy.random" or (full == "numpy" and "random" in names):
+            raise CompileError(f"step reads {full}, whose answers differ each time")
+        if full == "os" and names & {"environ", "environb", "getenv", "getenvb"}:
+            raise CompileError("step reads the environment, which is not watched")
+        self.tokens.append((name, "module", full))
+        if is_library(full) or (full, names) in self.modules:
+            return
+        self.modules.add((full, names))
+        own = vars(value)
+        read = sorted(names & own.keys())
+        if read:
+            self.getters.append((operator.itemgetter(*read, read[0]), own))
+        for key in reversed(read):
+            self._global(f"{name}.{key}", own[key], names, own, key)
+
+    def _object(self, path: str, value: Any) -> None:
+        hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
+        if hidden or type(value).__base__ in _CTYPES or hasattr(type(value), "__next__"):
+            raise CompileError(
+                f"step may read {path}, a {type(value).__name__}, whose contents cannot be watched"
+            )
+        own = getattr(value, "__dict__", None)
+        cls = type(value)
+        slots = [
+            n for base in cls.__mro__ for n in _slots(base)
+            if not is_library(base.__module__) and hasattr(value, n)
+        ]  # fmt: skip
+        opaque = cls.__module__.startswith(("saiki.compiler", "torch"))
+        fields = own if isinstance(own, dict) and not opaque else None
+        if fields is None and not slots:
+            self.tokens.append((path, "object", Itself(value)))
+            return
+        self.objects.append(value)
+        self.tokens.append((path, "object", Itself(cls)))
+        if hasattr(value, "__wrapped__"):
+            self._push(path + ".__wrapped__", value.__wrapped__)
+        if fields is not None:
+            self._table(path, fields)
+            self._fields(path + ".", fields, fields)
+        if slots:
+            get = operator.attrgetter(*slots, slots[0])
+            self.getters.append((get, value))
+            for name in reversed(slots):
+                self._offer(f"{path}.{name}", name, getattr(value, name))
+        self._class(cls.__name__, cls)
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    names = vars(cls).get("__slots__", ())
+    names = (names,) if isinstance(names, str) else tuple(names)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+
+
+def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)

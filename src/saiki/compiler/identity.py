@@ -1,0 +1,72 @@
+"""What is compared at each call: whether things are the same ones, and where to find them."""
+
+import contextvars
+import operator
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+class Itself:
+    """Equal where two objects are one and the same, which its address does not say: another may
+    have it afterwards."""
+
+    def __init__(self, value: Any) -> None:
+        self.address = id(value)
+        try:
+            self.get: Callable[[], Any] = weakref.ref(value)
+        except TypeError:
+            self.get = lambda: value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Itself):
+            return False
+        value = self.get()
+        return self is other or (value is not None and value is other.get())
+
+    def __hash__(self) -> int:
+        return self.address
+
+
+class _Contents:
+    """The variables of a closure as a container of tensors."""
+
+    def __getitem__(self, cell: types.CellType) -> Any:
+        return cell.cell_contents
+
+    def __setitem__(self, cell: types.CellType, value: Any) -> None:
+        cell.cell_contents = value
+
+
+CONTENTS = _Contents()
+FUNCTION = operator.attrgetter("__code__", "__defaults__", "__kwdefaults__", "__closure__")
+
+
+def is_absent(known: Mapping[str, Any], names: Iterable[str]) -> bool:
+    return not any(name in known for name in names)
+
+
+def in_context(variable: "contextvars.ContextVar[Any]") -> list[Any]:
+    return [variable.get(None)]
+
+
+def contents(cells: Iterable[types.CellType]) -> list[Any]:
+    return [cell.cell_contents for cell in cells]
+
+
+def is_same_referent(reference: "weakref.ref[Any]", value: Any) -> bool:
+    return reference() is value
+
+
+def is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def are_same(found: Iterable[Any], expected: Iterable[Any]) -> bool:
+    found, expected = list(found), list(expected)
+    return len(found) == len(expected) and all(map(operator.is_, found, expected))

@@ -1,0 +1,298 @@
+"""A compiled step: the loop over it with what comes before and after, forward and backward."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saiki.cell import Cell
+from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
+from saiki.compiler.function import extract, function
+from saiki.compiler.memory import lower_memory
+from saiki.compiler.nodes import width
+from saiki.compiler.outside import After, Before, Finished, Needs, Operands, Residuals
+from saiki.compiler.plan import plan
+from saiki.compiler.program import Array
+from saiki.compiler.trace import trace
+from saiki.compiler.watch import Watch
+
+LoopKind = Literal["inference", "training", "backward"]
+
+
+class Gradients(NamedTuple):
+    """By each operand, as far as it is needed."""
+
+    d_x: Tensor | None
+    d_parameters: Sequence[Tensor | None]
+    d_memory: Sequence[Tensor | None]
+
+
+@dataclass(slots=True)
+class Forward:
+    """A loop forward that is ready to run."""
+
+    job: Job
+    streams: list[Tensor]
+    states: list[Tensor]
+    """Those before the first step; when it has run, those after the last one."""
+    residuals: list[Tensor]
+    """What the backward pass needs, when it has run."""
+
+
+@dataclass(slots=True)
+class Backward:
+    """A loop backward that is ready to run."""
+
+    job: Job
+    d_y: Place
+    d_states: list[Tensor]
+    """Of the states after the last step; when it has run, of those before the first one."""
+    summed: Tensor
+    """What the loop sums over time, row by row."""
+    gradients: Callable[..., Gradients]
+    """``gradients()`` when it has run; ``gradients(operands)`` for others of the same shapes."""
+
+
+class CompiledStep:
+    """The loop over a step for one floating-point type on one backend, as functions of tensors
+    alone: of all layers over the same equations and sizes.
+
+    Rows are those of all time steps: ``x`` is ``(total rows, input_size)``, and a :class:`Walk`
+    says in which order the loop takes them.
+    """
+
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
+        self.trace = lower_memory(trace(cell, watch, dtype, backend.inline_below))
+        self.plan = plan(self.trace)
+        self.dtype = dtype
+        self.eps = self.trace.eps
+        self.backend = backend
+        t, p = self.trace, self.plan
+        self.loops: dict[LoopKind, Loop] = {
+            "inference": backend.loop(p.inference.program, dtype),
+            "training": backend.loop(p.training.program, dtype),
+            "backward": backend.loop(p.backward.program, dtype),
+        }
+        self.names = list(t.parameters)
+        self.memory = dict(cell.memory_shapes)
+        self.constants = tuple(t.constants.values())
+        self.residuals = Residuals(p.partition)
+        self.before = {
+            "inference": Before(p, p.inference, (), backend.product),
+            "training": Before(p, p.training, p.partition.hoisted_residuals, backend.product),
+        }
+        self.before_backward = function(
+            extract(t.inputs, list(p.backward.program.parameters), backend.product)
+        )
+        self.after: dict[Needs, After] = {}
+        self.states = len(t.states)
+        self.output_size = width(t.new_states[0])
+
+    def sizes(self, memory: Sequence[Tensor]) -> dict[int, int]:
+        """How large the memory is, by the numbers that stand for it."""
+        extents = self.trace.extents
+        return {
+            extents[size]: tensor.shape[1 + i]
+            for tensor, shape in zip(memory, self.memory.values(), strict=True)
+            for i, size in enumerate(shape)
+            if isinstance(size, str)
+        }
+
+    def forward(
+        self,
+        operands: Operands,
+        y: Place,
+        states: Sequence[Tensor],
+        walk: Walk,
+        training: bool,
+    ) -> Forward:
+        """The loop that fills ``y``, the output of each row and step."""
+        x, memory = operands.x, operands.memory
+        kind: LoopKind = "training" if training else "inference"
+        plan = self.plan.training if training else self.plan.inference
+        sizes = self.sizes(memory)
+        before = self.before[kind](operands)
+        streams = [self._rows(stream) for stream in before.streams]
+        ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
+        arrays: dict[Array, Place] = {plan.y: y}
+        _put(arrays, plan.streams.values(), streams)
+        _put(arrays, plan.states, ends)
+        _put(arrays, plan.memory.values(), map(_flat, memory))
+        residuals: list[Tensor] = []
+        if training:
+            widths = self.residuals.step_widths(sizes)
+            residuals = [self.backend.empty(len(x), size, like=x) for size in widths]
+            self.residuals.put(arrays, plan.residuals, residuals)
+            if before.residuals:
+                residuals += self._apart(x, before.residuals)
+        job = self.loops[kind].bind(arrays, before.parameters, walk, sizes)
+        return Forward(job, streams, ends, residuals)
+
+    def rebind_forward(
+        self,
+        bound: Forward,
+        operands: Operands,
+        states: Sequence[Tensor],
+        training: bool,
+    ) -> None:
+        """Give what :meth:`forward` made the numbers of another call of the same shapes."""
+        before = self.before["training" if training else "inference"](operands)
+        for buffer, stream in zip(bound.streams, before.streams, strict=True):
+            buffer.copy_(self._rows(stream))
+        for buffer, state in zip(bound.states, states, strict=True):
+            buffer.copy_(state)
+        hoisted = bound.residuals[self.residuals.of_steps :]
+        for buffer, value in zip(hoisted, before.residuals, strict=True):
+            buffer.copy_(self._rows(value))
+        bound.job.rebind(before.parameters)
+
+    def backward(
+        self,
+        operands: Operands,
+        d_y: Place,
+        d_states: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        walk: Walk,
+        needs: Needs,
+    ) -> Backward:
+        """The loop backward, and what comes after it.
+
+        Args:
+            residuals: what the forward pass left.
+            walk: the way backwards.
+        """
+        x, memory = operands.x, operands.memory
+        plan, sizes = self.plan.backward, self.sizes(memory)
+        outside = self.before_backward(len(x), x, *operands.parameters, *self.constants)
+        starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
+        passed = {
+            array: self.backend.empty(len(x), sizes.get(array.width, array.width), like=x)
+            for array in plan.passed_arrays
+        }
+        summed = x.new_zeros(walk.rows, plan.summed_width)
+        flat = dict(zip(self.memory, map(_flat, memory), strict=True))
+        d_memory = {name: torch.zeros_like(flat[name]) for name in plan.d_memory}
+        arrays: dict[Array, Place] = {plan.d_y: d_y}
+        _put(arrays, plan.d_states, starts)
+        _put(arrays, plan.memory.values(), flat.values())
+        _put(arrays, passed, passed.values())
+        _put(arrays, plan.d_memory.values(), d_memory.values())
+        for node, array in plan.summed.items():
+            arrays[array] = Place(summed, plan.summed_columns[node])
+        self.residuals.put(arrays, plan.residuals, [self._rows(tensor) for tensor in residuals])
+        job = self.loops["backward"].bind(arrays, outside, walk, sizes)
+        if needs not in self.after:
+            self.after[needs] = After(self.plan, self.residuals, needs, self.backend.product)
+        after = self.after[needs]
+
+        def gradients(operands: Operands = operands) -> Gradients:
+            inputs = (operands.x, *operands.parameters, *self.constants)
+            finished = Finished(inputs, residuals, passed, summed.sum(0))
+            found, pairs = after(len(x), finished)
+            of_memory = [
+                self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)
+                if name in pairs
+                else None
+                for name, tensor in zip(self.memory, memory, strict=True)
+            ]
+            return Gradients(found[0], found[1:], of_memory)
+
+        return Backward(job, d_y, starts, summed, gradients)
+
+    def rebind_backward(
+        self,
+        bound: Backward,
+        operands: Operands,
+        d_y: Tensor,
+        d_states: Sequence[Tensor],
+    ) -> None:
+        """Give what :meth:`backward` made the numbers of another call of the same shapes. What the
+        forward pass left lies where it lay."""
+        bound.d_y.rows.copy_(d_y)
+        for buffer, d_state in zip(bound.d_states, d_states, strict=True):
+            buffer.copy_(d_state)
+        if self.plan.backward.summed:
+            bound.summed.zero_()
+        x, parameters = operands.x, operands.parameters
+        bound.job.rebind(self.before_backward(len(x), x, *parameters, *self.constants))
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the backward loop reads what the forward pass left where it lies."""
+        values = (node.meta["val"] for node in self.residuals.hoisted)
+        return not self.memory and all(v.ndim == 2 and v.dtype == self.dtype for v in values)
+
+    @property
+    def has_gradient(self) -> list[bool]:
+        """Of x, each parameter or buffer and each memory: whether the new state depends on it."""
+        t = self.trace
+        return [
+            t.d_x is not None,
+            *(t.d_parameters.get(n) is not None for n in self.names),
+            *(t.d_memory[n] is not None or bool(t.outer.get(n)) for n in self.memory),
+        ]
+
+    def residual_widths(self, memory: Sequence[Tensor]) -> list[int]:
+        """Features of each tensor the forward pass leaves for the backward pass."""
+        steps = self.residuals.step_widths(self.sizes(memory))
+        return [*steps, *(width(node) for node in self.residuals.hoisted)]
+
+    def __str__(self) -> str:
+        """What a person wants to know of the plan."""
+        count = self.residuals.stacked_width + sum(map(width, self.residuals.hoisted))
+        more = " and what is as wide as memory" if self.residuals.wide else ""
+        return "\n".join(
+            (
+                f"one loop of {self.dtype} {self.backend.describe(self.dtype)}",
+                str(self.plan),
+                f"saved for the backward pass: {count * self.dtype.itemsize} bytes{more} for each"
+                " row and time step",
+            )
+        )
+
+    def _apart(self, x: Tensor, hoisted: Sequence[Tensor]) -> list[Tensor]:
+        """``hoisted`` as rows, none in memory of another or of x: an operator's results."""
+        seen, found = {x.untyped_storage().data_ptr()}, []
+        for tensor in map(self._rows, hoisted):
+            where = tensor.untyped_storage().data_ptr()
+            found.append(tensor.clone() if where in seen else tensor)
+            seen.add(where)
+        return found
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""
+        if tensor.ndim == 1:
+            tensor = tensor.unsqueeze(1)
+        if tensor.dtype != self.dtype:
+            tensor = tensor.to(self.dtype)
+        return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()
+
+    def _memory_gradient(
+        self,
+        shape: torch.Size,
+        summed: Tensor | None,
+        pairs: Sequence[tuple[Tensor, Tensor]],
+        walk: Walk,
+    ) -> Tensor:
+        """The gradient of a memory: what the loop summed, and of each pair of vectors the products,
+        outer times inner, summed over time."""
+        total = summed
+        for outer, inner in pairs:
+            a, b = walk.by_row(outer).transpose(1, 2), walk.by_row(inner)
+            added = None if total is None else total.view(len(a), a.shape[1], b.shape[2])
+            total = self.backend.product(a, b, added)
+        assert total is not None
+        return total.reshape(shape)
+
+
+def _put(arrays: dict[Array, Place], names: Iterable[Array], tensors: Iterable[Tensor]) -> None:
+    """Each array lies in a tensor of its own."""
+    for array, tensor in zip(names, tensors, strict=True):
+        arrays[array] = Place(tensor)
+
+
+def _flat(memory: Tensor) -> Tensor:
+    """All that a row has for itself side by side."""
+    return memory.reshape(len(memory), -1).contiguous()
