@@ -119,15 +119,40 @@ def test_bleu_is_that_of_a_known_example():
 
     pairs = Pairs(["x"], ["the cat sat on the mat"])
 
-    def bleu(text, **knobs):
-        return Translate(**knobs).bleu_of(pairs, [SimpleNamespace(text=text)])
+    def bleu(text):
+        return Translate(bleu="none").bleu_of(pairs, [SimpleNamespace(text=text)])
 
     assert bleu("the cat sat on the mat") == pytest.approx(100)
     assert bleu("dog") == 0
     assert bleu("the cat sat on a mat") == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 / 3) ** 0.25)
-    assert Translate(target_tokens="japanese").metric.tokenizer.signature() == "char"
-    assert Translate(target_tokens="bpe", vocabulary=500).metric.tokenizer.signature() == "13a"
-    assert Translate(bleu="intl").metric.tokenizer.signature() == "intl"
+
+
+def test_right_answers_without_spaces_are_not_worth_nothing(tmp_path, capsys):
+    digits, signs = "0123456789", "〇一二三四五六七八九"
+    rows = [f"{n},{''.join(signs[digits.index(d)] for d in str(n))}" for n in range(200, 400)]
+    (tmp_path / "numbers.csv").write_text("\n".join(["number,漢数字", *rows]), encoding="utf-8")
+    words = flags(
+        data=tmp_path / "numbers.csv", source="n", target="k", source_tokens="characters",
+        target_tokens="characters", **{**SMALL, "epochs": 30.0},
+    )  # fmt: skip
+    assert cli.main(["run", "translate", *words, "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "the first row of numbers.csv, 'number' and '漢数字', taken for a header" in out
+    assert "measured by BLEU of characters, and exact match" in out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["dev_exact_match"] > 0.7
+    assert result["dev_bleu"] > 80  # of n-grams of three at most
+    assert {"dev_exact_match_greedy", "test_exact_match"} <= result.keys()
+
+
+def test_an_exact_match_does_not_ask_for_spaces_that_no_token_has(table):
+    from types import SimpleNamespace
+
+    from saiki.data.text.pairs import Pairs
+
+    experiment = Translate(data=str(table), source="de", target="zh", minimum=1)
+    written = [SimpleNamespace(text="二 一"), SimpleNamespace(text="三")]
+    assert experiment.exact_match_of(Pairs(["a", "b"], ["二  一 ", "四"]), written) == 0.5
 
 
 def test_lengths_of_several_runs_are_one_picture(tmp_path):
