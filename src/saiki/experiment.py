@@ -186,6 +186,14 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
                 answers.append(error)
         return answers
 
+    def draw_answers(self, model: Model, texts: Sequence[str], path: Path) -> Path:
+        """A picture of how the trained model comes to its answers to a user's inputs.
+
+        Raises:
+            InputError: there is none of this exercise or this model.
+        """
+        raise InputError(f"{self.name} has no picture of an answer to draw")
+
     @classmethod
     def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
         """Pictures of the final figures of several runs, by their labels, written to ``folder``."""

@@ -234,6 +234,16 @@ class TextToText(Experiment[Translator, Batch]):
                 raise InputError(f"{folder} {error}") from None
         return model
 
+    def draw_answers(self, model: Translator, texts: Sequence[str], path: Path) -> Path:
+        """What was read for each word of the best answers."""
+        if len(texts) > DRAWN:
+            raise InputError(f"a picture has room for {DRAWN} texts, got {len(texts)}")
+        maps = [its[0].alignment for its in self._translated(model, texts)]
+        drawn = [alignment for alignment in maps if alignment is not None]
+        if not drawn:
+            raise InputError("a model without attention has none to draw")
+        return draw_attention(path, drawn)
+
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pairs = self.corpus.development
         shown = self.written(model, pairs.take(range(min(DRAWN, len(pairs)))))
