@@ -150,6 +150,11 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         batch: Any = next(self.batches())
         return batch[0] if isinstance(batch, tuple) else batch
 
+    def exported(self, model: Model) -> Mapping[str, tuple[nn.Module, Any]]:
+        """What is exported of the trained model, and an example of its arguments, by the names of
+        the parts; made without any data. A model that is exported as a whole needs no name."""
+        return {"": (model, self.example())}
+
     @abstractmethod
     def measure(self, model: Model, batch: Batch) -> Measures:
         """What one batch tells, each the mean over its examples; training lowers ``"loss"``."""

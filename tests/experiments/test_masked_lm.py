@@ -381,6 +381,24 @@ def test_an_encoder_begins_with_what_the_run_has_learned(runs):
     assert torch.equal(encoder(ours, lengths)[0], model.encoder(theirs, lengths)[0])
 
 
+def test_the_export_says_what_its_numbers_mean(runs, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    assert cli.main(["export", str(runs["true"]), "--onnx", str(path)]) == 0
+    session = onnxruntime.InferenceSession(path)
+    about = session.get_modelmeta().custom_metadata_map
+    words, first = json.loads(about["words"]), int(about["first_word"])
+    assert json.loads(about["tokeniser"])["class"] == "plain_words.v1"
+    text = "then [MASK] and eve sees 0 bob now ."
+    tokens = [[*map(words.index, text.split()), words.index("</s>")]]
+    given = (np.array(tokens), np.array([len(tokens[0])]))
+    names = [node.name for node in session.get_inputs()]
+    (v,) = session.run(None, dict(zip(names, given, strict=True)))
+    _, model = reopen(runs["true"])
+    [wanted] = model.restore([text])
+    assert words[first + v[0, 1].argmax()] == wanted.candidates[0][0][0]
+
+
 # What is said.
 
 

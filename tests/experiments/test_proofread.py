@@ -351,6 +351,9 @@ def test_the_model_is_exported(learned, tmp_path):
     experiment, model = reopen(learned)
     tokens, lengths, *_ = next(experiment.batches())
     exported = onnxruntime.InferenceSession(path)
+    about = exported.get_modelmeta().custom_metadata_map
+    assert json.loads(about["characters"]) == list(model.characters.words)
+    assert json.loads(about["kinds"]) == ["none", *KINDS]
     names = [node.name for node in exported.get_inputs()]
     found = exported.run(None, dict(zip(names, (tokens.numpy(), lengths.numpy()), strict=True)))
     with torch.no_grad():

@@ -21,6 +21,7 @@ from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
 from saiki.experiments.claims.proofread import CLAIMS
 from saiki.experiments.shared.layers import TokenLayers
+from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics.corrections import NONE, scores, taken_for
 from saiki.metrics.text import error_rate, exact_match
@@ -182,6 +183,9 @@ class Proofread(Experiment[Tagger, Batch]):
             draw_marks(folder / "kinds.png", counts, (NONE, *KINDS), rates),
             draw_curves(folder / "f1.png", {"": [f1]}, ylabel="F1, validation"),
         ]
+
+    def metadata(self, model: Tagger) -> dict[str, str]:
+        return {"characters": to_json(model.characters.words), "kinds": to_json(model.kinds)}
 
     def equations(self) -> str:
         model = untrained(lambda: self.network(Vocabulary([]))).equations()

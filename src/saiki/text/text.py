@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Self
 
 from saiki.errors import InputError
-from saiki.saving.description import Described
+from saiki.files import to_json
+from saiki.saving.description import Described, describe
 from saiki.text.tokenisers import BytePair, Tokeniser, Words, tokeniser
 from saiki.text.typed import in_known_characters, in_known_words
 from saiki.text.vocabulary import BEGIN, END, FIRST, MASK, PAD, SPECIAL, Vocabulary, valid
@@ -100,6 +101,12 @@ class Text(Described, name="text.v1"):
             if number not in (PAD, BEGIN):
                 words.append(number)
         return self.tokeniser.join(self.vocabulary.tokens(words))
+
+    def metadata(self, prefix: str = "") -> dict[str, str]:
+        """What another program needs to write and to read its numbers, as JSON: the words, each at
+        the place of its number, and the description of the tokeniser."""
+        words, tokeniser = self.vocabulary.words, describe(self.tokeniser)
+        return {f"{prefix}words": to_json(words), f"{prefix}tokeniser": to_json(tokeniser)}
 
 
 def _around_masks(text: str, split: Callable[[str], list[str]]) -> list[str]:
