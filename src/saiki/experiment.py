@@ -159,6 +159,10 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def measure(self, model: Model, batch: Batch) -> Measures:
         """What one batch tells, each the mean over its examples; training lowers ``"loss"``."""
 
+    def settle(self, model: Model) -> None:
+        """Set what a trained model holds beside its weights, such as a threshold, before it is
+        evaluated and written."""
+
     @abstractmethod
     def evaluate(self, model: Model) -> Figures:
         """The final figures, on data kept apart."""
@@ -177,7 +181,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
 
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
-        """What the trained model makes of a user's input, for people under ``"text"``."""
+        """What the trained model makes of a user's input, for people under ``"text"``; with what
+        they should know of the model, if there is anything, under ``"remark"``."""
 
     def predict_all(
         self, model: Model, texts: Sequence[str]

@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
         name: value for name, value in vars(options).items() if name in experiment.predict_knobs
     }
     experiment = experiment.changed(used)
-    trouble = False
+    trouble, said = False, set[str]()
     with inputs(experiment, options.inputs, options.mic) as given:
         typed = "-" in options.inputs and sys.stdin.isatty()
         if options.picture:
@@ -51,9 +51,12 @@ def main(words: list[str]) -> int:
                 print(f"saiki predict: {answer}", file=sys.stderr)
                 trouble = True
                 continue
-            text = answer.pop("text")
+            text, remark = answer.pop("text"), answer.pop("remark", "")
+            if remark and remark not in said:
+                said.add(remark)
+                print(f"saiki predict: {remark}", file=sys.stderr)
             if unknown := answer.get("unknown"):
-                said = f"unknown to the model: {' '.join(unknown)} (in {answer['input'][:60]!r})"
-                print(f"saiki predict: {said}", file=sys.stderr)
+                unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
+                print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
             print(json.dumps(answer, ensure_ascii=False) if options.json else text, flush=True)
     return 2 if trouble else 0
