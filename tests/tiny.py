@@ -143,7 +143,7 @@ TINY = {
         odd={"longest": 2, "batch_size": 1},
     ),
     "proofread": Tiny(
-        {**SMALL, "iterations": 4, "log_every": 2, "length": 40, "layers": 1},
+        {**SMALL, "iterations": 4, "log_every": 2, "length": 40, "layers": 1, "threshold": 0.5},
         given="Teh quick fox.",
         data=book,
         useless=TEXTS,

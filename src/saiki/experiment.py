@@ -150,9 +150,18 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         batch: Any = next(self.batches())
         return batch[0] if isinstance(batch, tuple) else batch
 
+    def exported(self, model: Model) -> Mapping[str, tuple[nn.Module, Any]]:
+        """What is exported of the trained model, and an example of its arguments, by the names of
+        the parts; made without any data. A model that is exported as a whole needs no name."""
+        return {"": (model, self.example())}
+
     @abstractmethod
     def measure(self, model: Model, batch: Batch) -> Measures:
         """What one batch tells, each the mean over its examples; training lowers ``"loss"``."""
+
+    def settle(self, model: Model) -> None:
+        """Set what a trained model holds beside its weights, such as a threshold, before it is
+        evaluated and written."""
 
     @abstractmethod
     def evaluate(self, model: Model) -> Figures:
@@ -172,7 +181,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
 
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
-        """What the trained model makes of a user's input, for people under ``"text"``."""
+        """What the trained model makes of a user's input, for people under ``"text"``; with what
+        they should know of the model, if there is anything, under ``"remark"``."""
 
     def predict_all(
         self, model: Model, texts: Sequence[str]
@@ -185,6 +195,14 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             except InputError as error:
                 answers.append(error)
         return answers
+
+    def draw_answers(self, model: Model, texts: Sequence[str], path: Path) -> Path:
+        """A picture of how the trained model comes to its answers to a user's inputs.
+
+        Raises:
+            InputError: there is none of this exercise or this model.
+        """
+        raise InputError(f"{self.name} has no picture of an answer to draw")
 
     @classmethod
     def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:

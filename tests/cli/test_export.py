@@ -1,13 +1,17 @@
 """``saiki export``: the model of a run as a file, and what stands in the way."""
 
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from commands import saiki
+from commands import process, saiki
+from saiki.decoding.decode import Search
+from saiki.errors import ExportError
 from saiki.runs.reopen import reopen
 
 SMALL = ["--iterations", "20", "--bits", "4", "--longer-bits", "4", "--hidden-size", "4"]
@@ -28,6 +32,61 @@ def test_the_model_of_a_run_is_written_and_computes_the_same(folder, tmp_path):
     with torch.no_grad():
         wanted = reopen(folder)[1](x)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+SCRIPT = re.search(
+    r"^```python decode\.py\n(.*?)^```",
+    (Path(__file__).parents[2] / "docs" / "export.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)[1]
+DATES = ["March 5, 2024", "the 3rd of May 1999", "2001-02-03", "5 Ω", "x"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"attention": "none", "cell": "lstm"},
+        {"attention": "additive", "coverage": "true", "input-feeding": "true", "layers": 2},
+        {"heads": 2, "window": "local-p", "bidirectional": "false"},
+        {"choice": "marginal", "tied": "false"},
+    ],
+)
+def test_a_translator_in_two_files_is_decoded_by_the_script_of_the_docs(
+    tmp_path, monkeypatch, changes
+):
+    settings = {"languages": "en", "pairs": 64, "epochs": 1, "updates": 8, "learning-rate": 0.05}
+    settings |= {"hidden-size": 8, "embedding-size": 8, "device": "cpu", **changes}
+    flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    assert saiki("run", "date", *flags, "--out", "run")[0] == 0
+    monkeypatch.setattr("saiki.data.text.dates.dates", None)  # no data are made
+    monkeypatch.setattr("saiki.experiments.date.dates", None)
+    files = ["date.decoder.onnx", "date.encoder.onnx"]
+    code, out, err = saiki("export", "run", "--onnx", "date.onnx")
+    assert (code, sorted(out), err) == (0, files, [])
+    (tmp_path / "decode.py").write_text(SCRIPT, encoding="utf-8")
+    found = process("decode.py", "date", *DATES, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    _, model = reopen(tmp_path / "run")
+    wanted = [its[0].text for its in model.translate(DATES, Search("greedy"))]
+    assert found.stdout.splitlines() == wanted
+    assert len(set(wanted)) > 1
+
+
+def test_of_two_files_both_are_written_or_none(tmp_path, monkeypatch):
+    def refuse(module, example, path, metadata):
+        if type(module).__name__ == "Writing":
+            raise ExportError("no")
+        path.write_bytes(b"new")
+        return path
+
+    flags = ["--pairs", "8", "--updates", "1", "--epochs", "0.1", "--hidden-size", "4"]
+    assert saiki("run", "date", "--languages", "en", *flags, "--out", "run")[0] == 0
+    (tmp_path / "date.encoder.onnx").write_bytes(b"old")
+    monkeypatch.setattr("saiki.runs.export.onnx", refuse)
+    assert saiki("export", "run", "--onnx", "date.onnx") == (2, [], ["saiki export: no"])
+    assert (tmp_path / "date.encoder.onnx").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["date.encoder.onnx", "run"]
 
 
 def test_what_stands_in_the_way_is_one_line(folder, tmp_path, monkeypatch):

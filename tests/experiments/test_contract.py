@@ -183,13 +183,16 @@ def test_the_trained_model_answers_and_refuses_in_one_sentence(name, finished, t
 @EVERY
 def test_the_trained_model_is_exported_or_it_is_said_why_not(name, finished, tmp_path, capsys):
     pytest.importorskip("onnxruntime")
+    folder = str(finished(name))
     capsys.readouterr()
-    code = cli.main(["export", str(finished(name)), "--onnx", str(tmp_path / "model.onnx")])
-    _, err = capsys.readouterr()
+    code = cli.main(["export", folder, "--onnx", str(tmp_path / "model.onnx")])
+    out, err = capsys.readouterr()
     if code:
         assert code == 2
         assert one_line(err).startswith("saiki export: ")
-    assert (tmp_path / "model.onnx").is_file() == (code == 0)
+    written = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert sorted(out.splitlines()) == written
+    assert bool(written) == (code == 0)
 
 
 # Data and cells of others.

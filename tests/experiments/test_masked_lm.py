@@ -339,11 +339,12 @@ def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsy
     )
     assert "write [MASK] in the place of each word" in err
     assert "corpus" not in vars(experiment)
-    told = experiment.predict(model, both.replace("bob", "zoe"))["text"].splitlines()
-    assert len(told) == 1 + 2 * 6 + 1
+    answer = experiment.predict(model, both.replace("bob", "zoe"))
+    told = answer["text"].splitlines()
+    assert len(told) == 1 + 2 * 6
     assert told[0].startswith("Now eve and eve ")
     assert told[1] == "[MASK] 1"
-    assert told[-1] == "unknown to the model: zoe"
+    assert answer["unknown"] == ("zoe",)
 
 
 def test_many_are_answered_around_one_that_cannot_be(runs):
@@ -378,6 +379,24 @@ def test_an_encoder_begins_with_what_the_run_has_learned(runs):
     theirs = torch.tensor([[*model.text.encode("ann bob"), END]])
     lengths = torch.tensor([3])
     assert torch.equal(encoder(ours, lengths)[0], model.encoder(theirs, lengths)[0])
+
+
+def test_the_export_says_what_its_numbers_mean(runs, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "model.onnx"
+    assert cli.main(["export", str(runs["true"]), "--onnx", str(path)]) == 0
+    session = onnxruntime.InferenceSession(path)
+    about = session.get_modelmeta().custom_metadata_map
+    words, first = json.loads(about["words"]), int(about["first_word"])
+    assert json.loads(about["tokeniser"])["class"] == "plain_words.v1"
+    text = "then [MASK] and eve sees 0 bob now ."
+    tokens = [[*map(words.index, text.split()), words.index("</s>")]]
+    given = (np.array(tokens), np.array([len(tokens[0])]))
+    names = [node.name for node in session.get_inputs()]
+    (v,) = session.run(None, dict(zip(names, given, strict=True)))
+    _, model = reopen(runs["true"])
+    [wanted] = model.restore([text])
+    assert words[first + v[0, 1].argmax()] == wanted.candidates[0][0][0]
 
 
 # What is said.

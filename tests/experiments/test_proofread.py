@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from saiki.data.text.typos import KINDS, mend, mistype
 from saiki.errors import InputError
 from saiki.experiments import proofread
 from saiki.experiments.proofread import Proofread
+from saiki.metrics.corrections import THRESHOLDS
 from saiki.metrics.text import edit_distance
 from saiki.runs.folder import RunFolder
 from saiki.runs.reopen import reopen
+from saiki.saving import tensors
+from saiki.saving.description import describe
 from saiki.text import END, SPECIAL
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs", "seven", "birds", "sing"]
@@ -311,8 +315,84 @@ def test_the_threshold_may_be_changed_at_use(learned):
     assert len(set(counts)) == 4
 
 
+@pytest.fixture(scope="module")
+def settled(learned):
+    """The same model with the threshold that clean sentences choose."""
+    experiment, model = reopen(learned)
+    experiment = experiment.changed({"threshold": 0.0, "touched": 0.05})
+    experiment.settle(model)
+    return experiment, model
+
+
+def test_the_threshold_is_the_lowest_that_leaves_clean_sentences_alone(settled):
+    experiment, model = settled
+    least = experiment.least(model)
+    held = experiment.texts.validation
+    mistaken = [e for e in held if e.mistakes]
+
+    def by_hand(threshold):
+        strict = experiment.changed({"threshold": threshold})
+        after = [strict.predict(model, e.clean)["output"] != e.clean for e in held]
+        right = [strict.predict(model, e.text)["output"] == e.clean for e in mistaken]
+        return np.mean(after), np.mean(right)
+
+    touched, right = by_hand(least)
+    assert touched <= 0.05 < right
+    assert least == THRESHOLDS[0] or by_hand(round(least - 0.01, 2))[0] > 0.05
+    [found] = experiment.trade_offs(model).values()
+    assert found[THRESHOLDS.index(least)] == pytest.approx((touched, right))
+    assert [row[0] for row in found] == sorted((row[0] for row in found), reverse=True)
+
+
+def test_text_of_another_kind_has_a_say(settled, tmp_path):
+    experiment, model = settled
+    backwards = [" ".join(reversed(e.clean[:-1].split())) for e in experiment.texts.validation]
+    (tmp_path / "other.txt").write_text("\n".join(f"{line.capitalize()}?" for line in backwards))
+    both = experiment.changed({"other": str(tmp_path / "other.txt")})
+    assert "sentences of another kind of text" in both.describe_data()
+    own, other = both.trade_offs(model).values()
+    assert own == experiment.trade_offs(model)["text of this kind"]
+    alone = experiment.least(model)
+    both.settle(model)
+    assert both.least(model) >= alone
+    figures = both.evaluate(model)
+    assert {"clean_touched", "typed_right", "other_clean_touched", "other_typed_right"} <= {
+        *figures
+    }
+    if both.least(model) in THRESHOLDS:
+        assert other[THRESHOLDS.index(both.least(model))][0] <= 0.05
+    experiment.settle(model)
+
+
+def test_the_threshold_travels_with_the_weights(settled, learned, tmp_path):
+    experiment, model = settled
+    copy = tmp_path / "run"
+    shutil.copytree(learned, copy)
+    about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
+    tensors.save(copy / "model.safetensors", model.state_dict(), about)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "knobs": experiment.to_dict()}))
+    again, restored = reopen(copy)
+    assert again.least(restored) == experiment.least(model)
+    assert again.metadata(restored)["threshold"] == str(experiment.least(model))
+
+
+def test_a_proofreader_that_harms_is_switched_off_and_says_so(learned, book, capsys, tmp_path):
+    out = tmp_path / "run"
+    words = flags(iterations=2, threshold=0.0, touched=0.0)
+    assert cli.main(["run", "proofread", "--data", str(book), "--out", str(out), *words]) == 0
+    assert f"  {proofread.OFF}" in capsys.readouterr().out.splitlines()
+    result = json.loads((out / "result.json").read_text())
+    assert (result["threshold"], result["clean_touched"], result["f1"]) == (None, 0, 0)
+    text = "Teh quick fox."
+    assert cli.main(["predict", str(out), text, text]) == 0
+    assert capsys.readouterr() == (f"{text}\n{text}\n", f"saiki predict: {proofread.OFF}\n")
+    assert cli.main(["predict", str(out), text, "--threshold", "0.9"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_impossible_marks_are_not_made(book):
-    experiment = setting(book, threshold=0.0)
+    experiment = setting(book, threshold=1e-9)
     model = made(experiment)
     for example in experiment.texts.test:
         (marks,) = experiment.found(model, [example.text])
@@ -330,7 +410,7 @@ def test_impossible_marks_are_not_made(book):
 
 def test_a_run_leaves_pictures_curves_and_words(learned):
     pictures = {path.name for path in learned.glob("*.png")}
-    assert pictures >= {"loss.png", "f1.png", "kinds.png"}
+    assert pictures >= {"loss.png", "f1.png", "kinds.png", "trade_off.png"}
     points = RunFolder(learned).points()
     assert [point["step"] for point in points] == [250, 500]
     assert {"loss", "validation_loss", "validation_f1", "validation_false_alarms"} <= {*points[0]}
@@ -351,6 +431,9 @@ def test_the_model_is_exported(learned, tmp_path):
     experiment, model = reopen(learned)
     tokens, lengths, *_ = next(experiment.batches())
     exported = onnxruntime.InferenceSession(path)
+    about = exported.get_modelmeta().custom_metadata_map
+    assert json.loads(about["characters"]) == list(model.characters.words)
+    assert json.loads(about["kinds"]) == ["none", *KINDS]
     names = [node.name for node in exported.get_inputs()]
     found = exported.run(None, dict(zip(names, (tokens.numpy(), lengths.numpy()), strict=True)))
     with torch.no_grad():

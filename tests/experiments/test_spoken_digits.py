@@ -146,7 +146,11 @@ def test_a_stereo_file_of_44100_hz_gets_its_label(learned, tmp_path):
         assert answer["label"] == label
         assert 1 / 3 < answer["probability"] <= 1
         assert answer["input"] == path
-        assert answer["text"] == f"{path}: {label} ({answer['probability']:.1%})"
+        assert answer["text"].startswith(f"{path}: {label} ({answer['probability']:.1%}), ")
+        assert {each["label"] for each in answer["classes"]} == set(PITCHES)
+        values = [each["probability"] for each in answer["classes"]]
+        assert values == sorted(values, reverse=True)
+        assert sum(values) == pytest.approx(1)
 
 
 def test_a_prediction_is_that_of_the_whole_model_on_the_same_wave(learned):
@@ -611,13 +615,19 @@ def test_files_are_answered_around_one_that_is_broken(run_folder, tones, tmp_pat
     out, err = capsys.readouterr()
     answers = [json.loads(line) for line in out.splitlines()]
     assert [(a["input"], a["label"]) for a in answers] == [(paths[0], "high"), (paths[1], "low")]
-    assert answers[0].keys() == {"input", "label", "probability", "seconds"}
+    assert answers[0].keys() == {"input", "label", "probability", "classes", "seconds"}
     (line,) = err.splitlines()
     assert line.startswith(f"saiki predict: {broken} cannot be read as sound: ")
     assert cli.main(["predict", str(run_folder), *paths]) == 0
     out, err = capsys.readouterr()
-    shown = f"{paths[0]}: high ({answers[0]['probability']:.1%})"
-    assert (out.splitlines()[0], err) == (shown, "")
+    shown = f"{paths[0]}: high ({answers[0]['probability']:.1%}), "
+    assert out.startswith(shown)
+    assert err == ""
+    assert cli.main(["predict", str(run_folder), str(tmp_path)]) == 0  # a folder
+    assert {*capsys.readouterr().out.splitlines()} == {*out.splitlines()}
+    (tmp_path / "none").mkdir()
+    assert cli.main(["predict", str(run_folder), str(tmp_path / "none")]) == 2
+    assert "none holds no sound: no file in it is named *.wav or " in capsys.readouterr().err
 
 
 def test_the_reopened_model_needs_no_data(run_folder, tones, tmp_path, capsys):

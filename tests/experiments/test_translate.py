@@ -11,6 +11,7 @@ import torch
 from saiki import cli
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
+from saiki.experiments.shared import text_to_text
 from saiki.experiments.translate import Translate
 from saiki.metrics.bleu import CLASSES
 from saiki.runs.folder import RunFolder
@@ -119,15 +120,40 @@ def test_bleu_is_that_of_a_known_example():
 
     pairs = Pairs(["x"], ["the cat sat on the mat"])
 
-    def bleu(text, **knobs):
-        return Translate(**knobs).bleu_of(pairs, [SimpleNamespace(text=text)])
+    def bleu(text):
+        return Translate(bleu="none").bleu_of(pairs, [SimpleNamespace(text=text)])
 
     assert bleu("the cat sat on the mat") == pytest.approx(100)
     assert bleu("dog") == 0
     assert bleu("the cat sat on a mat") == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 / 3) ** 0.25)
-    assert Translate(target_tokens="japanese").metric.tokenizer.signature() == "char"
-    assert Translate(target_tokens="bpe", vocabulary=500).metric.tokenizer.signature() == "13a"
-    assert Translate(bleu="intl").metric.tokenizer.signature() == "intl"
+
+
+def test_right_answers_without_spaces_are_not_worth_nothing(tmp_path, capsys):
+    digits, signs = "0123456789", "〇一二三四五六七八九"
+    rows = [f"{n},{''.join(signs[digits.index(d)] for d in str(n))}" for n in range(200, 400)]
+    (tmp_path / "numbers.csv").write_text("\n".join(["number,漢数字", *rows]), encoding="utf-8")
+    words = flags(
+        data=tmp_path / "numbers.csv", source="n", target="k", source_tokens="characters",
+        target_tokens="characters", **{**SMALL, "epochs": 30.0},
+    )  # fmt: skip
+    assert cli.main(["run", "translate", *words, "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "the first row of numbers.csv, 'number' and '漢数字', taken for a header" in out
+    assert "measured by BLEU of characters, and exact match" in out
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["dev_exact_match"] > 0.7
+    assert result["dev_bleu"] > 80  # of n-grams of three at most
+    assert {"dev_exact_match_greedy", "test_exact_match"} <= result.keys()
+
+
+def test_an_exact_match_does_not_ask_for_spaces_that_no_token_has(table):
+    from types import SimpleNamespace
+
+    from saiki.data.text.pairs import Pairs
+
+    experiment = Translate(data=str(table), source="de", target="zh", minimum=1)
+    written = [SimpleNamespace(text="二 一"), SimpleNamespace(text="三")]
+    assert experiment.exact_match_of(Pairs(["a", "b"], ["二  一 ", "四"]), written) == 0.5
 
 
 def test_lengths_of_several_runs_are_one_picture(tmp_path):
@@ -280,7 +306,68 @@ def test_a_long_text_is_no_file_and_a_missing_file_is_no_text(finished, capsys):
     answer = json.loads(lines[0])
     assert (code, answer["unknown"][0]) == (0, "zebra")
     code, _, err = predict(capsys, finished, "missing.txt")
-    assert (code, err) == (2, ["saiki predict: there is no file missing.txt"])
+    assert (code, len(err)) == (2, 1)
+    assert err[0].startswith("saiki predict: there is no file missing.txt; if it is meant as a ")
+
+
+def test_a_folder_is_its_texts_and_a_path_that_leads_nowhere_is_no_text(
+    finished, capsys, tmp_path, monkeypatch
+):
+    folder = tmp_path / "texts"
+    (folder / "more").mkdir(parents=True)
+    (folder / "a.txt").write_text("eins\nzwei\n")
+    (folder / "more" / "b.txt").write_text("drei\n")
+    monkeypatch.chdir(tmp_path)
+    assert predict(capsys, finished, folder, "vier") == (0, ["一", "二", "三", "四"], [])
+    for wrong in ("texts/c", "textz/", "./eins", "~/zwei", "/nowhere/x", "eins.csv.gz", "x.wav"):
+        code, out, err = predict(capsys, finished, "eins", wrong)
+        assert (code, out, len(err)) == (2, [], 1)
+        assert f"there is no file {wrong}; " in err[0]
+    (tmp_path / "empty").mkdir()
+    code, out, err = predict(capsys, finished, "empty")
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "empty holds no text: no file in it is named *.txt" in err[0]
+    for text in ("eins/zwei", "3/5/2024", "eins drei.txt zwei", "zwei.drei", "…", "eins: zwei/"):
+        assert predict(capsys, finished, text)[0] == 0, text
+
+
+def test_a_text_is_read_in_the_form_of_those_learned_from_and_what_is_unknown_is_told(
+    finished, capsys
+):
+    wanted = predict(capsys, finished, "fünf zwei")
+    assert wanted[2] == []
+    assert predict(capsys, finished, "FÜNF Zwei") == wanted
+    code, _, err = predict(capsys, finished, "fünf Zebras zwei", "eins", "--json")
+    assert (code, err) == (
+        0, ["saiki predict: unknown to the model: Zebras (in 'fünf Zebras zwei')"],
+    )  # fmt: skip
+
+
+def test_what_was_read_for_a_text_of_ones_own_is_drawn(finished, capsys, tmp_path, monkeypatch):
+    seen = []
+
+    def draw(path, maps):
+        seen.extend(maps)
+        path.write_bytes(b"picture")
+
+    monkeypatch.setattr(text_to_text, "draw_attention", draw)
+    path = tmp_path / "own.png"
+    code, out, err = predict(capsys, finished, "eins zwei", "drei", "--picture", path)
+    assert (code, out, err, path.read_bytes()) == (0, ["二 一", "三"], [], b"picture")
+    assert [(source, target) for source, target, _ in seen] == [
+        (("eins", "zwei", "</s>"), ("二", "一", "</s>")), (("drei", "</s>"), ("三", "</s>")),
+    ]  # fmt: skip
+    code, out, err = predict(capsys, finished, *["eins"] * 5, "--picture", path)
+    assert (code, out, len(err)) == (2, [], 1)
+    assert "a picture has room for 4 texts, got 5" in err[0]
+
+
+def test_a_model_without_attention_has_none_to_draw(table, tmp_path):
+    known = {"data": str(table), "source": "de", "target": "zh", "minimum": 1, "hidden_size": 8}
+    experiment = Translate(**known, attention="none")
+    with pytest.raises(InputError, match="without attention has none to draw"):
+        experiment.draw_answers(experiment.model().eval(), ["eins"], tmp_path / "own.png")
+    assert not (tmp_path / "own.png").exists()
 
 
 def test_byte_pairs_need_no_size(table):

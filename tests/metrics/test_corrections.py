@@ -1,10 +1,12 @@
 """Marks beside the mistakes that were made, counted by hand."""
 
+import math
+
 import pytest
 
 from saiki.data.text.corrections import Example, Mark
 from saiki.data.text.typos import Mistake
-from saiki.metrics.corrections import scores, taken_for
+from saiki.metrics.corrections import THRESHOLDS, lowest_threshold, rates, scores, taken_for
 
 
 def mark(place, kind, missing="", probability=0.75):
@@ -38,3 +40,36 @@ def test_what_each_mistake_was_taken_for_is_counted_by_hand():
     assert taken_for([example], [marks]).tolist() == [
         [2, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1],
     ]  # fmt: skip
+
+
+def test_what_is_spoiled_and_what_comes_right_is_counted_by_hand():
+    examples = [
+        Example("fox", "foxx", [Mistake(3, "doubled")]),
+        Example("the", "teh", [Mistake(2, "swapped")]),
+        Example("cat", "cat", []),
+        Example("dog", "dgo", [Mistake(2, "swapped")]),
+    ]
+    clean = [[mark(2, "swapped", probability=0.5)], [], [mark(1, "swapped", probability=0.9)], []]
+    typed = [
+        [mark(3, "doubled", probability=0.8)],
+        [mark(2, "swapped", probability=0.6)],
+        [mark(2, "swapped")],  # of a text without mistakes
+        [mark(2, "swapped", probability=0.9), mark(1, "swapped", probability=0.55)],
+    ]
+    assert rates(examples, clean, typed) == (2 / 4, 2 / 3)
+    assert rates(examples, clean, typed, 0.58) == (1 / 4, 3 / 3)
+    assert rates(examples, clean, typed, 0.7) == (1 / 4, 2 / 3)
+    assert rates(examples, clean, typed, 0.95) == (0, 0)
+    assert rates([], [], []) == (0, 0)
+
+
+def test_the_lowest_threshold_that_serves_all_kinds_is_taken():
+    def falling(at):
+        """More clean texts than allowed are changed below the threshold of that place."""
+        return [(0.02 if i >= at else 0.03, 0.5) for i in range(len(THRESHOLDS))]
+
+    assert lowest_threshold([falling(0)], 0.02) == THRESHOLDS[0]
+    assert lowest_threshold([falling(40), falling(20)], 0.02) == THRESHOLDS[40]
+    assert lowest_threshold([falling(40), falling(99)], 0.02) == math.inf
+    none_mended = [(0.0, 0.0)] * len(THRESHOLDS)
+    assert lowest_threshold([falling(0), none_mended], 0.02) == math.inf

@@ -139,8 +139,8 @@ def test_a_text_without_spaces_is_cut_into_known_words_where_its_script_has_none
     model = Translator(
         [Seq2Seq(Encoder(len(source.vocabulary), 8, GRU(8, 12)), seq2seq().decoder)], source, TARGET
     )
-    assert model.split("私はペンを") == ["私", "は", "ペン", "を"]
-    assert model.split("私 はペン") == ["私", "はペン"]
-    assert model.split("abc") == ["abc"]
+    assert source.read("私はペンを") == ["私", "は", "ペン", "を"]
+    assert source.read("私 はペン") == ["私", "はペン"]
+    assert source.read("abc") == ["abc"]
     [[found]] = model.eval().translate(["私はペンを"], GREEDY)
     assert found.source == ("私", "は", "ペン", "を", "</s>")

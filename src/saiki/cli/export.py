@@ -8,12 +8,14 @@ from saiki.cli.common import Parser
 def main(words: list[str]) -> int:
     parser = Parser("export", "A trained model as a file for other programs, verified.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
-    help = "for onnxruntime and others; needs pip install 'saiki[onnx]'"
+    help = (
+        "for onnxruntime and others; what translates becomes two files, FILE.encoder.onnx and "
+        "FILE.decoder.onnx; needs pip install 'saiki[onnx]'"
+    )
     parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help=help)
     options = parser.parse_args(words)
-    from saiki.export import onnx
-    from saiki.runs.reopen import reopen
+    from saiki.runs.export import export
 
-    experiment, model = reopen(options.folder)
-    print(onnx(model, experiment.example(), options.onnx, experiment.metadata(model)))
+    for path in export(options.folder, options.onnx):
+        print(path)
     return 0

@@ -12,13 +12,15 @@ def main(words: list[str]) -> int:
     parser = Parser("predict", "What a trained model makes of your input.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
     help = (
-        "such as '37 + 58', the path of a sound file, a file of sentences, or - for the lines of "
-        "standard input"
+        "such as '37 + 58', the path of a sound file, a file of sentences, a folder of either, or "
+        "- for the lines of standard input"
     )
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=help)
     help = "listen to the microphone for S seconds (2); pip install 'saiki[microphone]'"
     parser.add_argument("--mic", type=seconds, nargs="?", const=2.0, metavar="S", help=help)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    help = "draw how it comes to its answers; where a model pays attention to a text"
+    parser.add_argument("--picture", type=Path, metavar="FILE", help=help)
     asked = [word for word in words if word not in ("-h", "--help")]
     if asked:  # which knobs there are depends on the run
         from saiki.runs.folder import RunFolder
@@ -37,14 +39,24 @@ def main(words: list[str]) -> int:
         name: value for name, value in vars(options).items() if name in experiment.predict_knobs
     }
     experiment = experiment.changed(used)
-    trouble = False
+    trouble, said = False, set[str]()
     with inputs(experiment, options.inputs, options.mic) as given:
         typed = "-" in options.inputs and sys.stdin.isatty()
+        if options.picture:
+            drawn = list(given)
+            experiment.draw_answers(model, drawn, options.picture)
+            given = iter(drawn)
         for answer in answers(experiment, model, given, typed):
             if isinstance(answer, InputError):  # the others are answered all the same
                 print(f"saiki predict: {answer}", file=sys.stderr)
                 trouble = True
                 continue
-            text = answer.pop("text")
+            text, remark = answer.pop("text"), answer.pop("remark", "")
+            if remark and remark not in said:
+                said.add(remark)
+                print(f"saiki predict: {remark}", file=sys.stderr)
+            if unknown := answer.get("unknown"):
+                unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
+                print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
             print(json.dumps(answer, ensure_ascii=False) if options.json else text, flush=True)
     return 2 if trouble else 0

@@ -182,6 +182,9 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
             answers[i] = restored.answer(texts[i]) | {"seconds": seconds}
         return [answers[i] for i in range(len(texts))]
 
+    def metadata(self, model: MaskedLM) -> dict[str, str]:
+        return {**model.text.metadata(), "first_word": str(FIRST)}
+
     def equations(self) -> str:
         one_word = Text.learn("words", ["word"])
         model = untrained(lambda: self.network(one_word)).equations()

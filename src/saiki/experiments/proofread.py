@@ -1,5 +1,6 @@
 """Proofreading: a recurrent network finds the typing mistakes of a text, and mends them."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -10,28 +11,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki.data import store
 from saiki.data.text import corrections
 from saiki.data.text.corrections import Example, Mark, mended
 from saiki.data.text.mistyped import IGNORED, Batch, Mistyped
-from saiki.data.text.prose import plain, prose
+from saiki.data.text.prose import plain
 from saiki.data.text.typos import KINDS
 from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
 from saiki.experiments.claims.proofread import CLAIMS
 from saiki.experiments.shared.layers import TokenLayers
+from saiki.files import to_json
 from saiki.knobs import Value, knob
-from saiki.metrics.corrections import NONE, scores, taken_for
-from saiki.metrics.text import error_rate, exact_match
+from saiki.metrics.corrections import (
+    NONE,
+    THRESHOLDS,
+    lowest_threshold,
+    quality,
+    rates,
+    scores,
+    taken_for,
+)
 from saiki.models.tagger import Tagger
 from saiki.optimisation import Optimisation
-from saiki.plots.corrections import draw_marks
+from saiki.plots.corrections import draw_marks, draw_trade_off
 from saiki.plots.curves import curves_of, draw_curves
 from saiki.text import SPECIAL, Vocabulary
 
 EVALUATED, SHOWN = 64, 6
 """Rows of a batch where nothing is learned, and sentences that are shown."""
+OFF = "it is switched off, as it spoils clean sentences; --threshold 0.9 uses it all the same"
 
 
 class Proofread(Experiment[Tagger, Batch]):
@@ -47,8 +56,15 @@ class Proofread(Experiment[Tagger, Batch]):
     rate: float = knob(
         0.06, "mistakes for each character that is learned from", minimum=0.001, maximum=0.25
     )
+    other: str = knob(
+        "",
+        "text of another kind, whose clean sentences choose the threshold too; without: the Tanaka "
+        "corpus beside the novels, and nothing beside a text of yours",
+        is_path=True,
+    )
+    touched: float = knob(0.02, "clean sentences that may be changed", minimum=0, maximum=1)
     threshold: float = knob(
-        0.7, "probability from which on a mistake is marked", minimum=0, maximum=1
+        0.0, "probability of a mistake that is marked; 0: as touched has it", minimum=0, maximum=1
     )
     recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=256, layers=2, embedding_size=64)
     duration: Updates = Updates(iterations=6000, log_every=600)
@@ -73,8 +89,8 @@ class Proofread(Experiment[Tagger, Batch]):
 
     @cached_property
     def texts(self) -> Mistyped:
-        path = store.locate("english_novels", Path(self.data) if self.data else None)
-        return Mistyped(prose(path), self.length, self.rate, self.seed)
+        text, other = (Path(path) if path else None for path in (self.data, self.other))
+        return Mistyped.read(text, other, self.length, self.rate, self.seed)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.texts.batches(self.optimisation.batch_size, start)
@@ -123,24 +139,56 @@ class Proofread(Experiment[Tagger, Batch]):
         found = self.found(model, [example.clean for example in examples])
         return 1000 * sum(map(len, found)) / sum(len(example.clean) for example in examples)
 
-    def evaluate(self, model: Tagger) -> Figures:
-        test = self.texts.test
-        found = self.found(model, [example.text for example in test])
-        results = [mended(e.text, its) for e, its in zip(test, found, strict=True)]
-        clean = [example.clean for example in test]
+    def trade_offs(self, model: Tagger) -> dict[str, list[tuple[float, float]]]:
+        """What each threshold spoils and mends, in sentences to validate and, if there are any, in
+        those of another kind of text; see :func:`rates`."""
+        kinds = {
+            "text of this kind": self.texts.validation,
+            "of another": self.texts.other_validation,
+        }
+        marks = {name: self.both(model, its, THRESHOLDS[0]) for name, its in kinds.items() if its}
         return {
-            **scores(test, found),
-            "character_error_rate_before": error_rate([example.text for example in test], clean),
-            "character_error_rate_after": error_rate(results, clean),
-            "texts_right": exact_match(results, clean),
-            "false_alarms": self.false_alarms(model, test),
+            name: [rates(kinds[name], *both, least) for least in THRESHOLDS]
+            for name, both in marks.items()
         }
 
-    def found(self, model: Tagger, texts: Sequence[str]) -> list[list[Mark]]:
-        """The mistakes that the model marks in each text."""
+    def both(
+        self, model: Tagger, examples: Sequence[Example], least: float | None = None
+    ) -> tuple[list[list[Mark]], list[list[Mark]]]:
+        """The marks in clean texts, and in the same with mistakes."""
+        clean, typed = [e.clean for e in examples], [e.text for e in examples]
+        return self.found(model, clean, least), self.found(model, typed, least)
+
+    def settle(self, model: Tagger) -> None:
+        """Set the lowest threshold that harms no kind of text; infinity if each does."""
+        kinds = list(self.trade_offs(model).values())
+        model.threshold.fill_(lowest_threshold(kinds, self.touched))
+
+    def evaluate(self, model: Tagger) -> Figures:
+        test, least = self.texts.test, self.least(model)
+        figures: Figures = {
+            **quality(test, self.found(model, [example.text for example in test])),
+            "false_alarms": self.false_alarms(model, test),
+            "threshold": least if math.isfinite(least) else None,
+        }
+        for kind, its in (("", test), ("other_", self.texts.other_test)):
+            if its:
+                shares = rates(its, *self.both(model, its))
+                figures[f"{kind}clean_touched"], figures[f"{kind}typed_right"] = shares
+        return figures
+
+    def least(self, model: Tagger) -> float:
+        """The probability from which on a mistake is marked."""
+        return self.threshold or round(model.threshold.item(), 6)
+
+    def found(
+        self, model: Tagger, texts: Sequence[str], least: float | None = None
+    ) -> list[list[Mark]]:
+        """The mistakes that the model marks in each text, if they are ``least`` probable."""
+        least = self.least(model) if least is None else least
         readings = model.read([plain(text) for text in texts])
         return [
-            corrections.marked(text, reading.kinds, reading.missing, self.threshold)
+            corrections.marked(text, reading.kinds, reading.missing, least)
             for text, reading in zip(texts, readings, strict=True)
         ]
 
@@ -155,7 +203,8 @@ class Proofread(Experiment[Tagger, Batch]):
         found = iter(self.found(model, lines))
         answers = [corrections.answer(text, found) for text in texts]
         seconds = (time.perf_counter() - started) / max(1, len(texts))
-        return [answer | {"seconds": seconds} for answer in answers]
+        remark = {"remark": OFF} if math.isinf(self.least(model)) else {}
+        return [answer | remark | {"seconds": seconds} for answer in answers]
 
     def sample(self, model: Tagger) -> str:
         text = min(self.texts.validation, key=lambda e: (not e.mistakes, len(e.text))).text
@@ -164,7 +213,7 @@ class Proofread(Experiment[Tagger, Batch]):
     def describe_model(self, model: Tagger) -> str:
         shown = [example for example in self.texts.test if example.mistakes][:SHOWN]
         found = self.found(model, [example.text for example in shown])
-        lines = []
+        lines = [f"  {OFF}"] if math.isinf(self.least(model)) else []
         for example, its in zip(shown, found, strict=True):
             got = mended(example.text, its)
             lines += [f"  {example.text}", f"    mended: {got}"]
@@ -175,13 +224,19 @@ class Proofread(Experiment[Tagger, Batch]):
         test = self.texts.test
         found = self.found(model, [example.text for example in test])
         values = scores(test, found)
-        rates = {kind: values[f"f1_{kind}"] for kind in KINDS} | {"all": values["f1"]}
+        each = {kind: values[f"f1_{kind}"] for kind in KINDS} | {"all": values["f1"]}
         f1 = curves_of(points).get("validation_f1", ([], []))
-        counts = taken_for(test, found)
+        kinds, least = self.trade_offs(model), self.least(model)
+        place = THRESHOLDS.index(least) if least in THRESHOLDS else None
         return [
-            draw_marks(folder / "kinds.png", counts, (NONE, *KINDS), rates),
+            draw_trade_off(folder / "trade_off.png", kinds, place, f"threshold {least:g}"),
+            draw_marks(folder / "kinds.png", taken_for(test, found), (NONE, *KINDS), each),
             draw_curves(folder / "f1.png", {"": [f1]}, ylabel="F1, validation"),
         ]
+
+    def metadata(self, model: Tagger) -> dict[str, str]:
+        about = {"characters": to_json(model.characters.words), "kinds": to_json(model.kinds)}
+        return {**about, "threshold": str(self.least(model))}
 
     def equations(self) -> str:
         model = untrained(lambda: self.network(Vocabulary([]))).equations()

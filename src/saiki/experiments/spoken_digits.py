@@ -226,11 +226,11 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     def predict(self, model: SequenceClassifier, text: str) -> dict[str, Any]:
         started = time.perf_counter()
         wave = self.hearing.padded([read(text, self.hearing.rate)], self.dtype)
-        p = model(*placed(wave, model)).softmax(1)[0]
-        label, probability = model.classes[int(p.argmax())], p.max().item()
-        answer = {"input": text, "label": label, "probability": probability}
+        best = classes.likeliest(model.classes, model(*placed(wave, model)).softmax(1)[0])
+        answer = {"input": text, **best[0], "classes": best}
         answer |= {"seconds": time.perf_counter() - started}
-        return {**answer, "text": f"{text}: {label} ({probability:.1%})"}
+        said = ", ".join(f"{each['label']} ({each['probability']:.1%})" for each in best)
+        return {**answer, "text": f"{text}: {said}"}
 
     def example(self) -> tuple[Tensor, Tensor]:
         return self.hearing.example(self.dtype)

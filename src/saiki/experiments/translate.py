@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from sacrebleu.metrics.bleu import BLEU
-
 from saiki.data.text.pairs import Corpus, Pairs, corpus
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
@@ -15,7 +13,17 @@ from saiki.experiments.claims.translate import CLAIMS
 from saiki.experiments.shared.text_to_text import TextToText
 from saiki.experiments.shared.tokens import Tokens
 from saiki.knobs import Value, knob
-from saiki.metrics.bleu import BLEUS, BOUNDS, BY_LENGTH, bleu, by_length, of_lengths
+from saiki.metrics.bleu import (
+    BLEUS,
+    BOUNDS,
+    BY_LENGTH,
+    UNITS,
+    bleu,
+    by_length,
+    fitting,
+    of_lengths,
+)
+from saiki.metrics.text import exact_match
 from saiki.models.translator import Translation, Translator
 from saiki.plots.curves import curves_of, draw_curves
 from saiki.text import TOKENISERS, Text
@@ -40,14 +48,19 @@ class Translate(TextToText):
     known: Tokens = Tokens()
     bleu: str = knob(
         "auto",
-        "tokenisation of sacrebleu; auto: none for words, char for Japanese, otherwise 13a",
+        "tokenisation of sacrebleu; auto: char without spaces, none for words, otherwise 13a",
         choices=BLEUS,
     )
 
     name: ClassVar[str] = "translate"
     summary: ClassVar[str] = "an encoder-decoder with attention translates, by default Japanese"
     score: ClassVar[str] = "dev_bleu"
-    shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "dev_bleu_greedy")
+    shown: ClassVar[tuple[str, ...]] = (
+        "loss",
+        "validation_loss",
+        "dev_bleu_greedy",
+        "dev_exact_match_greedy",
+    )
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "quick": {"hidden_size": 256, "embedding_size": 128, "epochs": 6.0, "dropout": 0.2},
@@ -78,33 +91,47 @@ class Translate(TextToText):
             raise InputError(f"source and target must differ, got {self.source!r} twice")
 
     @cached_property
-    def metric(self) -> BLEU:
-        """Of whole texts of the target language, as its tokens are cut."""
-        return bleu(self.bleu, self.target_tokens)
+    def cut(self) -> str:
+        """How sacrebleu cuts what is compared."""
+        auto = self.bleu == "auto"
+        return fitting(self.target_tokens, self._read.train.target) if auto else self.bleu
+
+    def describe_data(self) -> str:
+        measure = f"BLEU of {UNITS.get(self.cut, f'words cut by {self.cut}')}, and exact match"
+        return f"{super().describe_data()}\nmeasured by {measure}"
 
     def bleu_of(self, pairs: Pairs, written: Sequence[Translation]) -> float:
         """Of a corpus, in per cent (Papineni et al. 2002)."""
-        return float(self.metric.corpus_score([t.text for t in written], [pairs.target]).score)
+        texts = [t.text for t in written]
+        return float(bleu(self.cut).corpus_score(texts, [pairs.target]).score)
+
+    def exact_match_of(self, pairs: Pairs, written: Sequence[Translation]) -> float:
+        """Share of translations that are the wanted ones, but for white space that tokens lack."""
+        _, text = self.texts
+        wanted = [text.tokeniser.join(text.split(target)) for target in pairs.target]
+        return exact_match([t.text for t in written], wanted)
 
     def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
-        return {"dev_bleu_greedy": self.bleu_of(pairs, written)}
+        measures = {"bleu": self.bleu_of, "exact_match": self.exact_match_of}
+        return {f"dev_{name}_greedy": of(pairs, written) for name, of in measures.items()}
 
     def evaluate(self, model: Translator) -> Figures:
-        held = self.corpus.development
+        held, test = self.corpus.development, self.corpus.test
         source, _ = self.texts
         best = self.written(model, held)
         figures: Figures = {
             "dev_bleu": self.bleu_of(held, best),
-            "dev_bleu_greedy": self.bleu_of(held, self.written(model, held, Search("greedy"))),
+            "dev_exact_match": self.exact_match_of(held, best),
+            **self.judged(held, self.written(model, held, Search("greedy"))),
             "dev_cut": sum(not t.finished for t in best) / len(best),
         }
         for label, places in of_lengths(len(source.split(text)) for text in held.source).items():
             its = self.bleu_of(held.take(places), [best[i] for i in places]) if places else None
             figures[f"{BY_LENGTH}{label}"] = its
-        if len(self.corpus.test):
-            figures["test_bleu"] = self.bleu_of(
-                self.corpus.test, self.written(model, self.corpus.test)
-            )
+        if len(test):
+            written = self.written(model, test)
+            figures["test_bleu"] = self.bleu_of(test, written)
+            figures["test_exact_match"] = self.exact_match_of(test, written)
         return figures
 
     def describe_model(self, model: Translator) -> str:
@@ -119,7 +146,8 @@ class Translate(TextToText):
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pictures = super().draw(model, points, folder)
         if bleu := curves_of(points).get("dev_bleu_greedy"):
-            pictures.append(draw_curves(folder / "bleu.png", {"": [bleu]}, ylabel="BLEU, greedy"))
+            axis = f"BLEU of {UNITS.get(self.cut, self.cut)}, greedy"
+            pictures.append(draw_curves(folder / "bleu.png", {"": [bleu]}, ylabel=axis))
         return pictures
 
     @classmethod

@@ -2,12 +2,19 @@
 
 import bisect
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sacrebleu.metrics.bleu import BLEU
 
+from saiki.text.cutting import WITHOUT_SPACES
+
 BLEUS = ("auto", "none", "13a", "intl", "char")
-"""Ways of sacrebleu to cut texts; auto: none for words, char for Japanese, otherwise 13a."""
+"""Ways of sacrebleu to cut texts, or the one that fits them; see :func:`fitting`."""
+UNITS = {"none": "words as they are", "char": "characters"}
+"""What is compared, where a way of sacrebleu does not say it."""
+LONGEST_WORD, LONGEST_WORD_EAST = 12, 5
+"""Characters for each word, on average, of texts with spaces between words; and of Japanese,
+Chinese and Thai ones."""
 BOUNDS = (6, 9, 12, 15)
 """The longest source of each class of lengths but the last, in tokens."""
 CLASSES = {
@@ -21,16 +28,33 @@ CLASSES = {
 BY_LENGTH = "dev_bleu_length_"
 
 
-def bleu(how: str, tokens: str) -> BLEU:
-    """The measure of Papineni et al. (2002), of whole texts.
+def fitting(tokens: str, texts: Sequence[str]) -> str:
+    """The way to cut texts of a language: into characters where they have no spaces between words,
+    as Japanese, numbers or formulas; not at all where they have been cut into words.
+
+    >>> fitting("characters", ["二十三", "四"]), fitting("words", ["a b", "c d e"])
+    ('char', 'none')
 
     Args:
-        how: one of :data:`BLEUS`.
-        tokens: how the exercise cuts the target.
+        tokens: how the exercise cuts them.
+        texts: of the language.
     """
-    if how == "auto":
-        how = {"words": "none", "japanese": "char"}.get(tokens, "13a")
-    return BLEU(tokenize=how, force=True)
+    if tokens == "japanese" or 2 * sum(map(_has_spaces, texts)) < len(texts):
+        return "char"
+    return "none" if tokens == "words" else "13a"
+
+
+def _has_spaces(text: str) -> bool:
+    """Whether there are spaces between its words, and not only between some parts."""
+    longest = LONGEST_WORD_EAST if WITHOUT_SPACES.search(text) else LONGEST_WORD
+    words = len(text.split())
+    return words > 1 and len(text) <= longest * words
+
+
+def bleu(how: str) -> BLEU:
+    """The measure of Papineni et al. (2002), of whole texts cut in a way of sacrebleu; where no
+    text has four tokens, of the n-grams that there are."""
+    return BLEU(tokenize=how, force=True, effective_order=True)
 
 
 def of_lengths(lengths: Iterable[int]) -> dict[str, list[int]]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,6 +29,13 @@ class Answer:
         """From the probabilities of the classes, ``(classes,)``."""
         said, right = classes[int(p.argmax())], p[classes.index(entry.label)].item()
         return cls(entry.name, entry.label, entry.speaker, said, p.max().item(), right)
+
+
+def likeliest(classes: Sequence[str], p: Tensor, count: int = 3) -> list[dict[str, Any]]:
+    """The first of the classes and their probabilities, from those of all, ``(classes,)``."""
+    values, places = p.topk(min(count, len(classes)))
+    pairs = zip(places.tolist(), values.tolist(), strict=True)
+    return [{"label": classes[i], "probability": value} for i, value in pairs]
 
 
 def accuracy(answers: Sequence[Answer]) -> float:

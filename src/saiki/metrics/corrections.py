@@ -1,15 +1,19 @@
 """Measures of the mistakes that were found in texts."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from saiki.data.text.corrections import Example, Mark
+from saiki.data.text.corrections import Example, Mark, mended
 from saiki.data.text.typos import KINDS
+from saiki.metrics.text import error_rate, exact_match
 
 NONE = "none"
+THRESHOLDS = (*(n / 100 for n in range(30, 100)), 0.995, 0.999)
+"""Probabilities from which on a mistake may be marked."""
 
 
 def scores(examples: Sequence[Example], found: Sequence[Sequence[Mark]]) -> dict[str, float]:
@@ -37,6 +41,18 @@ def scores(examples: Sequence[Example], found: Sequence[Sequence[Mark]]) -> dict
     }
 
 
+def quality(examples: Sequence[Example], found: Sequence[Sequence[Mark]]) -> dict[str, float]:
+    """:func:`scores`, and how far the texts are from the clean ones, before and after mending."""
+    clean = [example.clean for example in examples]
+    results = [mended(e.text, its) for e, its in zip(examples, found, strict=True)]
+    return {
+        **scores(examples, found),
+        "character_error_rate_before": error_rate([example.text for example in examples], clean),
+        "character_error_rate_after": error_rate(results, clean),
+        "texts_right": exact_match(results, clean),
+    }
+
+
 def taken_for(examples: Sequence[Example], found: Sequence[Sequence[Mark]]) -> np.ndarray[Any, Any]:
     """How often a place of each kind, or of none, was marked as each: ``(1 + kinds, 1 + kinds)``,
     with none first."""
@@ -48,3 +64,39 @@ def taken_for(examples: Sequence[Example], found: Sequence[Sequence[Mark]]) -> n
         for place in range(len(example.text) + 1):
             counts[names.index(was.get(place, NONE)), names.index(said.get(place, NONE))] += 1
     return counts
+
+
+def rates(
+    examples: Sequence[Example],
+    clean: Sequence[Sequence[Mark]],
+    typed: Sequence[Sequence[Mark]],
+    least: float = 0.0,
+) -> tuple[float, float]:
+    """The share of clean texts that are changed, and the share of those with mistakes that come out
+    right, if marks count that are ``least`` probable.
+
+    Args:
+        clean: the marks in the clean texts.
+        typed: those in the texts with mistakes.
+    """
+    touched = [any(mark.probability >= least for mark in marks) for marks in clean]
+    right = [
+        mended(example.text, (m for m in marks if m.probability >= least)) == example.clean
+        for example, marks in zip(examples, typed, strict=True)
+        if example.mistakes
+    ]
+    return sum(touched) / max(1, len(touched)), sum(right) / max(1, len(right))
+
+
+def lowest_threshold(kinds: Sequence[Sequence[tuple[float, float]]], most: float) -> float:
+    """The lowest of :data:`THRESHOLDS` with which in no kind of text more than a share ``most`` of
+    clean texts is changed, and in each more come out right than are changed; infinity if there is
+    none.
+
+    Args:
+        kinds: of texts: what :func:`rates` finds with each of the thresholds.
+    """
+    for threshold, found in zip(THRESHOLDS, zip(*kinds, strict=True), strict=True):
+        if all(touched <= most and touched < right for touched, right in found):
+            return threshold
+    return math.inf

@@ -153,7 +153,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
             memory: ``(batch, source, memory_size)``.
             mask: ``(batch, source)``, true where a position is real.
         """
-        rows = len(memory)
+        rows = memory.shape[0]
         rest = iter(states)
         of_layers = tuple(tuple(next(rest) for _ in cell.state_sizes) for cell in self.cells)
         attention = self.attention
@@ -190,7 +190,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         if self.attention is not None:
             assert memory is not None
 
-            rows = len(memory.mask)
+            rows = memory.mask.shape[0]
             seen = None if covered is None else covered.view(rows, -1, covered.shape[1])
             found = self.attention(
                 x.view(rows, -1, x.shape[1]), memory, state.position.view(rows, -1), seen, best

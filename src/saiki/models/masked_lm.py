@@ -39,8 +39,6 @@ class Restored:
             if len(self.candidates) > 1:
                 lines.append(f"{SPECIAL[MASK]} {number}")
             lines += [f"  {p:6.1%}  {word}" for word, p in its]
-        if self.unknown:
-            lines.append(f"unknown to the model: {', '.join(self.unknown)}")
         return {
             "input": given,
             "output": self.text,
@@ -140,7 +138,7 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
                 f"write {hidden} in the place of each word to be restored, as in "
                 f"'the {hidden} sat on the mat', got {shown!r}"
             )
-        tokens = self.text.split(self._closed(text))
+        tokens = self.text.read(self._closed(text))
         return tokens, [*self.text.vocabulary.ids(tokens), END]
 
     def _closed(self, text: str) -> str:

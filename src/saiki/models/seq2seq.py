@@ -164,7 +164,7 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
             assert attended is not None
             assert memory is not None
             weights, values = attended.log_probabilities, memory.values[:, None]
-            values = values.expand(-1, h[..., 0].numel() // len(values), -1, -1)
+            values = values.expand(-1, h[..., 0].numel() // values.shape[0], -1, -1)
             if real is not None:
                 return self.decoder.marginal(h[real], weights[real], values[real])
             p = self.decoder.marginal(

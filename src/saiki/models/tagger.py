@@ -33,6 +33,9 @@ class Tagger(DescribedModule, name="tagger.v1"):
 
     y = encoder(x),  p(kind) = softmax(W y + b),  p(missing) = softmax(V y + c)
 
+    Beside its weights it holds a ``threshold``, the probability from which on a mistake is to be
+    marked.
+
     Args:
         encoder: what reads the numbers of the characters.
         characters: those that are known.
@@ -41,6 +44,8 @@ class Tagger(DescribedModule, name="tagger.v1"):
     Raises:
         InputError: the encoder knows another number of characters.
     """
+
+    threshold: Tensor
 
     def __init__(self, encoder: Encoder, characters: Vocabulary, kinds: Sequence[str]) -> None:
         super().__init__()
@@ -53,6 +58,7 @@ class Tagger(DescribedModule, name="tagger.v1"):
         self.kinds = tuple(kinds)
         self.kind = nn.Linear(encoder.output_size, len(kinds))
         self.missing = nn.Linear(encoder.output_size, len(characters))
+        self.register_buffer("threshold", torch.tensor(0.7))
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The pre-activations of both, ``(batch, time, kinds)`` and ``(batch, time, characters)``.

@@ -13,8 +13,7 @@ from saiki.decoding.decode import Hypothesis, Search
 from saiki.errors import InputError
 from saiki.models.seq2seq import Seq2Seq
 from saiki.saving.pretrained import DescribedModule
-from saiki.text import END, UNKNOWN, Text, Words
-from saiki.text.cutting import WITHOUT_SPACES, cut
+from saiki.text import END, UNKNOWN, Text
 from saiki.text.rows import padded
 
 ROWS_AT_ONCE = 64
@@ -95,18 +94,9 @@ class Translator(DescribedModule, name="translator.v1"):
                 raise InputError("does not know the same tokens, so it cannot decide too")
         return Translator([*self.members, *other.members], self.source, self.target)
 
-    def split(self, text: str) -> list[str]:
-        """The tokens of a source. Where words stand between spaces, a text of Japanese, Chinese or
-        Thai that has none is cut into the words that the model knows."""
-        tokens, known = self.source.split(text), self.source.vocabulary
-        if isinstance(self.source.tokeniser, Words) and len(tokens) == 1:
-            [token] = tokens
-            return cut(token, known) if WITHOUT_SPACES.search(token) else tokens
-        return tokens
-
     def encoded(self, text: str) -> list[int]:
         """The source as the encoder reads it: its tokens, and the end."""
-        return [*self.source.vocabulary.ids(self.split(text)), END]
+        return [*self.source.vocabulary.ids(self.source.read(text)), END]
 
     def translate(
         self,
@@ -139,11 +129,10 @@ class Translator(DescribedModule, name="translator.v1"):
         for text, ids in zip(texts, sources, strict=True):
             if len(ids) < 2:
                 raise InputError(f"there is nothing to translate in {text!r}")
-        begun = [self.target.encode(p) for p in prefixes] if prefixes else None
+        begun = [self._written(text) for text in prefixes] if prefixes else None
         held = None
         if forced is not None:
-            held = [[self.target.encode(phrase) for phrase in phrases] for phrases in forced]
-        self._known([*([text] for text in prefixes or ()), *(forced or ())])
+            held = [[self._written(phrase) for phrase in phrases] for phrases in forced]
         order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
         found: dict[int, list[Translation]] = {}
         for at in range(0, len(order), ROWS_AT_ONCE):
@@ -170,16 +159,17 @@ class Translator(DescribedModule, name="translator.v1"):
                 found[i] = [self._translation(h, texts[i], copy_unknown) for h in its]
         return [found[i] for i in range(len(texts))]
 
-    def _known(self, forced: Sequence[Sequence[str]]) -> None:
-        for phrase in (p for phrases in forced for p in phrases):
-            unknown = [t for t in self.target.split(phrase) if t not in self.target.vocabulary]
-            if unknown:
-                raise InputError(
-                    f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
-                )
+    def _written(self, phrase: str) -> list[int]:
+        """A phrase that a translation must hold."""
+        tokens, known = self.target.read(phrase), self.target.vocabulary
+        if unknown := [token for token in tokens if token not in known]:
+            raise InputError(
+                f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
+            )
+        return known.ids(tokens)
 
     def _translation(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> Translation:
-        source = [*self.split(text), "</s>"]
+        source = [*self.source.read(text), "</s>"]
         tokens = self.target.vocabulary.tokens(hypothesis.tokens)
         weights = hypothesis.weights
         if copy_unknown and weights is not None:

@@ -31,3 +31,31 @@ def draw_marks(
     right.bar_label(shown, [f"{value:.3f}" for value in rates.values()], padding=2)
     right.set(ylim=(0, 1.1), ylabel="F1", title="right place and right kind")
     return canvas.save(figure, path)
+
+
+def draw_trade_off(
+    path: Path, kinds: Mapping[str, Sequence[tuple[float, float]]], chosen: int | None, label: str
+) -> Path:
+    """What marking less sure mistakes costs and brings, a curve for each kind of text.
+
+    Args:
+        kinds: for each threshold the share of clean sentences that are changed, and the share of
+            those with mistakes that come out right.
+        chosen: the place of the threshold that is used, if it is among them.
+        label: what it is called.
+    """
+    figure = canvas.new_figure()
+    axes = figure.subplots()
+    for number, (name, found) in enumerate(kinds.items()):
+        touched, right = zip(*found, strict=True)
+        [line] = axes.plot(touched, right, label=name, linewidth=1.6)
+        if chosen is not None:
+            said = label if number == 0 else None
+            axes.plot(*found[chosen], "o", color=line.get_color(), label=said)
+    axes.set(xlabel="share of clean sentences that are changed")
+    axes.set(ylabel="share of those with mistakes that come right")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return canvas.save(figure, path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from saiki.data.sound.layouts import sounds_in
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError
 from saiki.experiment import Experiment
@@ -19,19 +20,31 @@ MICROPHONE_RATE = 16_000
 """Samples a second that are recorded; a model takes any rate."""
 
 
+NAMED = re.compile(
+    r"\S+\.(txt|tsv|csv|md|json|jsonl|pdf|docx|zip|gz|xz|bz2|wav|mp3|flac|ogg)|(~|\.{0,2})/\S+|\S+/"
+    r"|[A-Za-z]:\\\S+"
+)
+"""Words that nobody means as a text: the names of files, and paths from a root or to a folder."""
+
+
 @contextmanager
 def inputs(
     experiment: Experiment, given: Sequence[str], seconds: float | None
 ) -> Iterator[Iterator[str]]:
     """What a user wants predictions of: first so many ``seconds`` of the microphone, if any.
 
-    ``-`` stands for the lines of standard input, and, of an experiment that reads line by line, the
-    path of a file for its lines.
+    ``-`` stands for the lines of standard input. Of an experiment that reads line by line, the path
+    of a file stands for its lines, and that of a folder for those of all text files in it; of one
+    that takes sound, a folder stands for all sound files in it.
 
     Raises:
-        InputError: there is nothing to listen to; or, when it comes to that, a file or the standard
-            input is not UTF-8.
+        InputError: there is nothing to listen to; a word looks like a path and is none; a folder
+            holds no such files; or, when it comes to that, a file or the standard input is not
+            UTF-8.
     """
+    if experiment.by_line:
+        for word in given:
+            _refuse_missing(word)
     if seconds is None:
         yield _expanded(experiment, given)
         return
@@ -50,19 +63,29 @@ def _expanded(experiment: Experiment, given: Iterable[str]) -> Iterator[str]:
         if word == "-":
             for line in decoded_lines(sys.stdin.buffer, "standard input"):
                 yield line.removeprefix("\ufeff")  # of a file that was piped
-        elif experiment.by_line and _is_file(word):
+        elif experiment.by_line and _exists(word):
             yield from lines(Path(word))
-        elif experiment.by_line and re.fullmatch(r"\S+\.(txt|tsv|csv)", word):
-            raise InputError(f"there is no file {word}")
+        elif experiment.takes_sound and _exists(word) and Path(word).is_dir():
+            yield from map(str, sounds_in(Path(word)))
         else:
             yield word
 
 
-def _is_file(word: str) -> bool:
+def _exists(word: str) -> bool:
     try:
-        return Path(word).is_file()
+        return bool(word) and Path(word).exists()
     except (OSError, ValueError):  # nothing that a file can be called
         return False
+
+
+def _refuse_missing(word: str) -> None:
+    """A word that looks like a path, or begins with a folder that is there, is no text."""
+    folder = word.rpartition("/")[0]
+    if not _exists(word) and (NAMED.fullmatch(word) or _exists(folder)):
+        raise InputError(
+            f"there is no file {word}; if it is meant as a text, give it as a line of standard "
+            "input: -"
+        )
 
 
 def answers(

@@ -145,6 +145,8 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
     model = record.training.model.eval()  # after trouble it is as it was in training
     if not isinstance(model, Described):
         raise InputError(f"{type(model).__name__} must be Described, to be made again from its run")
+    if trouble is None:
+        experiment.settle(model)
     about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
     tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
     judged = _judged(experiment, model, trouble)

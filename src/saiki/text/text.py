@@ -2,13 +2,16 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Self
 
 from saiki.errors import InputError
-from saiki.saving.description import Described
-from saiki.text.tokenisers import Tokeniser, tokeniser
-from saiki.text.vocabulary import BEGIN, END, MASK, PAD, SPECIAL, Vocabulary, valid
+from saiki.files import to_json
+from saiki.saving.description import Described, describe
+from saiki.text.tokenisers import BytePair, Tokeniser, Words, tokeniser
+from saiki.text.typed import in_known_characters, in_known_words
+from saiki.text.vocabulary import BEGIN, END, FIRST, MASK, PAD, SPECIAL, Vocabulary, valid
 
 
 class Text(Described, name="text.v1"):
@@ -58,11 +61,31 @@ class Text(Described, name="text.v1"):
         Raises:
             InputError: it is not valid Unicode.
         """
-        mask = SPECIAL[MASK]
-        tokens = list[str]()
-        for part in re.split(f"({re.escape(mask)})", unicodedata.normalize("NFC", valid(text))):
-            tokens += [mask] if part == mask else self.tokeniser.split(part)
-        return tokens
+        return _around_masks(text, self.tokeniser.split)
+
+    def read(self, text: str) -> list[str]:
+        """The tokens of a text that somebody types, brought into the form of those learned from:
+        what is unknown is written small, in other quotes or of another width, and cut before and
+        after signs, where that is known; see :mod:`saiki.text.typed`. Byte pairs know everything.
+
+        >>> Text.learn("words", ["i can 't fly ."]).read("I can’t swim.")
+        ['i', 'can', "'t", 'swim', '.']
+
+        Raises:
+            InputError: it is not valid Unicode.
+        """
+        return _around_masks(text, self._read)
+
+    def _read(self, text: str) -> list[str]:
+        if isinstance(self.tokeniser, BytePair):
+            return self.tokeniser.split(text)
+        tokens = self.tokeniser.split(in_known_characters(text, self._alphabet))
+        is_spaced = isinstance(self.tokeniser, Words)
+        return in_known_words(tokens, self.vocabulary) if is_spaced else tokens
+
+    @cached_property
+    def _alphabet(self) -> frozenset[str]:
+        return frozenset("".join(self.vocabulary.words[FIRST:]))
 
     def encode(self, text: str) -> list[int]:
         """The number of each token, without begin and end."""
@@ -78,3 +101,18 @@ class Text(Described, name="text.v1"):
             if number not in (PAD, BEGIN):
                 words.append(number)
         return self.tokeniser.join(self.vocabulary.tokens(words))
+
+    def metadata(self, prefix: str = "") -> dict[str, str]:
+        """What another program needs to write and to read its numbers, as JSON: the words, each at
+        the place of its number, and the description of the tokeniser."""
+        words, tokeniser = self.vocabulary.words, describe(self.tokeniser)
+        return {f"{prefix}words": to_json(words), f"{prefix}tokeniser": to_json(tokeniser)}
+
+
+def _around_masks(text: str, split: Callable[[str], list[str]]) -> list[str]:
+    """The tokens of what stands around ``[MASK]``, and these."""
+    mask = SPECIAL[MASK]
+    tokens = list[str]()
+    for part in re.split(f"({re.escape(mask)})", unicodedata.normalize("NFC", valid(text))):
+        tokens += [mask] if part == mask else split(part)
+    return tokens

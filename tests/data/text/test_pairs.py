@@ -88,8 +88,22 @@ def test_a_delimiter_given_is_taken(tmp_path):
 
 
 def test_a_first_row_of_other_words_is_a_pair(tmp_path):
-    (tmp_path / "x.tsv").write_text("English\tFrench\nsource\ttarget\n")
-    assert rows(read_pairs(tmp_path / "x.tsv")) == [("English", "French"), ("source", "target")]
+    (tmp_path / "x.tsv").write_text("English\tenglisch\nsource\ttarget\n")
+    pairs = read_pairs(tmp_path / "x.tsv", "en", "de")
+    assert rows(pairs) == [("English", "englisch"), ("source", "target")]
+    assert pairs.header == ""
+
+
+def test_a_header_is_told(tmp_path):
+    table = "English,Japanese\n" + "".join(f"word {i},語{i}\n" for i in range(30))
+    (tmp_path / "x.csv").write_text(table, "utf-8")
+    read = corpus(tmp_path / "x.csv", "ja", "en", 0)
+    assert sum(map(len, read)) == 30
+    assert all(text.startswith("語") for part in read for text in part.source)
+    assert read.notes.startswith(
+        "the first row of x.csv, 'English' and 'Japanese', taken for a header, which says that "
+        "the target comes first; a share of "
+    )
 
 
 def test_odd_characters_are_kept(tmp_path):

@@ -108,6 +108,18 @@ def _in_folder(source: Path) -> list[Recording]:
     return [_of_class(source, name) for name in files if not name.startswith(_NOT_A_CLASS + "/")]
 
 
+def sounds_in(folder: Path) -> list[Path]:
+    """The sound files in a folder and below it, in the order of their names.
+
+    Raises:
+        InputError: there are none, or it cannot be read.
+    """
+    found = [folder / name for name in sorted(_sounds(folder, folder, set()))]
+    if not found:
+        raise InputError(f"{folder} holds no sound: no file in it is named *{' or *'.join(SOUNDS)}")
+    return found
+
+
 def _sounds(source: Path, folder: Path, seen: set[Path]) -> Iterator[str]:
     """The names below ``source`` of the sound files in ``folder``; links that go round are cut."""
     real = folder.resolve()

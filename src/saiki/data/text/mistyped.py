@@ -4,14 +4,19 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from saiki import processes
+from saiki.data import store
+from saiki.data.text import plain_text
 from saiki.data.text.corrections import END, Example
-from saiki.data.text.prose import Prose
+from saiki.data.text.prose import Prose, of_another_kind, prose
+from saiki.data.text.tanaka import tanaka
 from saiki.data.text.typos import KINDS, mistype
 from saiki.text import SPECIAL, Vocabulary
 from saiki.text.rows import padded, tokens_of
@@ -22,7 +27,7 @@ IGNORED = -100
 """The target where there is nothing to say."""
 HELD_RATE = 0.03
 """Mistakes for each character that validates or is tested, on average."""
-LEARNED, VALIDATED, TESTED = range(3)
+LEARNED, VALIDATED, TESTED, OTHERS = range(4)
 """What a stream of random numbers is for."""
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Characters ``(batch, time)``, the length of each row, the numbers of the kinds, and of the
@@ -39,6 +44,25 @@ class Mistyped:
     rate: float
     """Mistakes for each character that is learned from."""
     seed: int
+    others: Sequence[str] = ()
+    """Sentences of another kind of text."""
+
+    @classmethod
+    def read(
+        cls, path: Path | None, other: Path | None, length: int, rate: float, seed: int
+    ) -> Self:
+        """From files of text; without one from the English novels, beside which the Tanaka corpus
+        is of another kind.
+
+        Raises:
+            InputError: they cannot be read, or hold too little.
+        """
+        own, others = prose(store.locate("english_novels", path)), list[str]()
+        if other is not None:
+            others = plain_text.sentences(other)
+        elif path is None:
+            others = tanaka()
+        return cls(own, length, rate, seed, of_another_kind(others, own))
 
     @cached_property
     def characters(self) -> Vocabulary:
@@ -71,6 +95,15 @@ class Mistyped:
     def test(self) -> list[Example]:
         return self._held(self.prose.test, TESTED)
 
+    @cached_property
+    def other_validation(self) -> list[Example]:
+        """Of another kind of text; none if there is no such text."""
+        return self._held(self.others[::2], OTHERS)
+
+    @cached_property
+    def other_test(self) -> list[Example]:
+        return self._held(self.others[1::2], OTHERS)
+
     def _held(self, sentences: Sequence[str], kind: int) -> list[Example]:
         return [
             self.mistyped(clean, HELD_RATE, np.random.default_rng((place, 0, kind)))
@@ -101,8 +134,9 @@ class Mistyped:
     def in_words(self) -> str:
         """What a person should know of it."""
         parts = self.prose
+        others = f"\n{len(self.others):,} sentences of another kind of text" if self.others else ""
         return (
             f"{len(parts.train):,} characters to learn from, {len(self.characters) - len(SPECIAL)} "
             f"different ones known; {len(parts.validation):,} sentences to validate, "
-            f"{len(parts.test):,} to test"
+            f"{len(parts.test):,} to test{others}"
         )

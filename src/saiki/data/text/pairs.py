@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy
 
 from saiki.data import store
+from saiki.data.text.headers import header
 from saiki.data.text.plain_text import PACKED, lines
 from saiki.data.text.two_columns import read_columns
 from saiki.errors import InputError
@@ -18,7 +19,6 @@ POOL = 100
 """Batches whose rows are sorted by length together."""
 DEVELOPMENT = ("dev", "development", "valid", "validation", "val")
 TABLES = (".tsv", ".csv", ".txt")
-HEADERS = (("source", "target"), ("src", "trg"), ("src", "tgt"), ("input", "output"))
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Pairs:
     target: list[str]
     left_out: int = 0
     """Pairs that were read and are not here, as a side of them is empty."""
+    header: str = ""
+    """What was taken for the header of their table, in words."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -88,9 +90,8 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: 
     """The pairs of a table of two columns or of two parallel files, but those with an empty side.
 
     - A table, see :func:`saiki.data.text.two_columns.read_columns`, holds the source and then the
-      target. Its first row is a header, and no pair, if it is ``source`` and ``target`` themselves
-      or a pair in ``HEADERS``, in capital letters or not; the other way round, it says that the
-      target comes first. A first row of other words is a pair like others.
+      target. Its first row may be a header, which may say that the target comes first; see
+      :func:`saiki.data.text.headers.header`.
     - Of parallel files, NAME.SOURCE and NAME.TARGET, line n of one goes with line n of the other.
       ``path`` is one of them, or the folder that holds them, or it ends with NAME.
 
@@ -153,8 +154,10 @@ def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
     held = [_part(path / name, source, target) for name in DEVELOPMENT] if folder else []
     development = next((part for part in held if part is not None), None)
     test = _part(path / "test", source, target) if folder else None
-    empty = sum(part.left_out for part in (train, development, test) if part is not None)
-    notes = [f"{_count(empty)} with an empty side left out"] if empty else []
+    read = [part for part in (train, development, test) if part is not None]
+    empty = sum(part.left_out for part in read)
+    notes = list(dict.fromkeys(part.header for part in read if part.header))
+    notes += [f"{_count(empty)} with an empty side left out"] if empty else []
     if development is None:
         train, development, other = _set_apart(train, test is None, seed)
         test = other if test is None else test
@@ -255,14 +258,15 @@ def _parallel(prefix: Path, source: str, target: str) -> Pairs:
 
 def _table(path: Path, source: str, target: str, delimiter: str) -> Pairs:
     rows = read_columns(path, delimiter)
-    if rows:
-        first = (rows[0][0].casefold(), rows[0][1].casefold())
-        names = ((source.casefold(), target.casefold()), *HEADERS)
-        if first in names:
-            rows = rows[1:]
-        elif first[::-1] in names:
-            rows = [(y, x) for x, y in rows[1:]]
-    return _full(path, rows)
+    is_header, exchanged = header(rows, source, target)
+    if not is_header:
+        return _full(path, rows)
+    (first, second), *rows = rows
+    said = f"the first row of {path.name}, {first!r} and {second!r}, taken for a header"
+    if exchanged:
+        rows = [(y, x) for x, y in rows]
+        said += ", which says that the target comes first"
+    return replace(_full(path, rows), header=said)
 
 
 def _full(path: Path, rows: Iterable[tuple[str, str]]) -> Pairs:

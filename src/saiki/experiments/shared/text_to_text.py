@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saiki import processes
 from saiki.data.text.pair_rows import Batch, PairRows
@@ -26,12 +26,13 @@ from saiki.knobs import knob
 from saiki.models.decoder import Decoder
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM
+from saiki.models.parts import Reading, Writing
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.translator import Translation, Translator, answer
 from saiki.optimisation import Optimisation
 from saiki.plots.attention import draw_attention
 from saiki.saving.pretrained import of_run
-from saiki.text import END, Text
+from saiki.text import SPECIAL, Text
 
 DRAWN = 4
 """Translations whose attention is drawn."""
@@ -139,11 +140,22 @@ class TextToText(Experiment[Translator, Batch]):
 
     def example(self) -> tuple[Tensor, ...]:
         random = torch.Generator().manual_seed(0)
-        source, target = (
-            torch.randint(END + 2, len(text.vocabulary), (3, 7), generator=random)
-            for text in self.texts
-        )
+        source, target = (torch.randint(len(SPECIAL), (3, 7), generator=random) for _ in range(2))
         return source, torch.tensor([4, 7, 2]), target, torch.tensor([7, 3, 5])
+
+    def exported(self, model: Translator) -> Mapping[str, tuple[nn.Module, Any]]:
+        """What reads a source, and one step of what writes."""
+        reading = Reading(model.members[0])
+        source, lengths, target, _ = placed(self.example(), model)
+        with torch.no_grad():
+            read = reading(source, lengths)
+        count = 3 if model.members[0].decoder.attention is not None else 0
+        writing = Writing(model.members[0], [tensor.shape[2] for tensor in read[:count][:2]])
+        example = target[:, 0], read[:count], read[count:]
+        return {"encoder": (reading, (source, lengths)), "decoder": (writing, example)}
+
+    def metadata(self, model: Translator) -> dict[str, str]:
+        return {**model.source.metadata("source_"), **model.target.metadata("target_")}
 
     def describe_data(self) -> str:
         if self.encoder:
@@ -233,6 +245,16 @@ class TextToText(Experiment[Translator, Batch]):
             except InputError as error:
                 raise InputError(f"{folder} {error}") from None
         return model
+
+    def draw_answers(self, model: Translator, texts: Sequence[str], path: Path) -> Path:
+        """What was read for each word of the best answers."""
+        if len(texts) > DRAWN:
+            raise InputError(f"a picture has room for {DRAWN} texts, got {len(texts)}")
+        maps = [its[0].alignment for its in self._translated(model, texts)]
+        drawn = [alignment for alignment in maps if alignment is not None]
+        if not drawn:
+            raise InputError("a model without attention has none to draw")
+        return draw_attention(path, drawn)
 
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pairs = self.corpus.development

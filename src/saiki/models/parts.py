@@ -1,0 +1,78 @@
+"""A translator in two parts, for programs that decode by themselves."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from saiki.errors import InputError
+from saiki.models.decoder import DecoderState
+from saiki.models.seq2seq import NEVER_WRITTEN, Seq2Seq
+from saiki.nn.attention.attention import Memory
+from saiki.text import UNKNOWN
+
+
+class Reading(nn.Module):
+    """From a source to what the decoder looks at and its first state: see :class:`Writing`."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """The memory, three tensors if there is attention, and the state.
+
+        Args:
+            source: ``(batch, source)``; the last token of each row is END.
+            lengths: ``(batch,)``.
+        """
+        state, memory = self.model.begin(source, lengths)
+        return *(memory or ()), *_leaves(state)
+
+
+class Writing(nn.Module):
+    """One token further.
+
+    Args:
+        features: of the keys and values of the memory, if there is attention.
+    """
+
+    def __init__(self, model: Seq2Seq, features: Sequence[int]) -> None:
+        super().__init__()
+        self.model = model
+        self.features = tuple(features)
+
+    def forward(
+        self, token: Tensor, memory: tuple[Tensor, ...], state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Log-probabilities of the next token, ``(batch, vocabulary)``, −∞ for what is no word, and
+        the state after it.
+
+        Args:
+            token: the last one of each row, ``(batch,)``; BEGIN at first.
+            memory: as :class:`Reading` has it; no step changes it.
+            state: that of the step before.
+
+        Raises:
+            InputError: they are not of equally many rows, or the memory has other features.
+        """
+        rows, features = token.shape[0], tuple(tensor.shape[2] for tensor in memory[:2])
+        if any(tensor.shape[0] != rows for tensor in (*memory, *state)):
+            raise InputError(f"memory and state must have the {rows} rows of the tokens")
+        if features != self.features:
+            raise InputError(f"the memory must have {self.features} features, got {features}")
+        decoder, rest = self.model.decoder, iter(state)
+        states = tuple(tuple(next(rest) for _ in cell.state_sizes) for cell in decoder.cells)
+        fed = next(rest) if decoder.input_feeding else None
+        covers = decoder.attention is not None and decoder.attention.coverage
+        covered = next(rest) if covers else None
+        before = DecoderState(states, fed, covered, next(rest))
+        p, _, after = self.model.advance(token, before, Memory(*memory) if memory else None)
+        never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)
+        return p.index_fill(-1, never, -torch.inf), *_leaves(after)
+
+
+def _leaves(state: DecoderState) -> tuple[Tensor, ...]:
+    of_layers = (tensor for its in state.states for tensor in its)
+    rest = (state.fed, state.covered, state.position)
+    return *of_layers, *(tensor for tensor in rest if tensor is not None)
