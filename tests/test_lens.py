@@ -450,19 +450,3 @@ def test_each_layer_has_its_own_line():
     assert [line.split(":")[0] for line in lines] == ["below", "above"]
     assert "shrinks 2×" in lines[0]
     assert "grows 2×" in lines[1]
-
-
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (2.345, "2.3"),
-        (40.0, "40"),
-        (1234.5, "1234"),
-        (3.2e6, "3·10⁶"),
-        (1.3e-7, "1·10⁻⁷"),
-        (0.0, "0"),
-        (-3e12, "-3·10¹²"),
-    ],
-)
-def test_numbers_are_written_for_a_person(number, words):
-    assert lens._number(number) == words

@@ -24,6 +24,7 @@ from torch.utils.hooks import RemovableHandle
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
 from saiki.layers.recurrent import Recurrent
+from saiki.numbers import number
 
 EDGE = 0.05
 """A unit is saturated within this share of a bounded range, or within it of the only bound."""
@@ -291,13 +292,13 @@ def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
             return f"{state} overflowed at iteration {iteration}, step {view.first_infinite}; "
         largest = max(abs(view.values[state].minimum), abs(view.values[state].maximum))
         if largest > EXPLODED:
-            return f"{state} exploded by iteration {iteration}: it reached {_number(largest)}; "
+            return f"{state} exploded by iteration {iteration}: it reached {number(largest)}; "
         worst = max(norms, key=lambda n: math.inf if math.isnan(n) else n)
         if not worst <= EXPLODED * first or math.isinf(worst):
             step = norms.index(worst) + 1
             return (
                 f"the gradient exploded at iteration {iteration}: "
-                f"norm {_number(worst)} at step {step}; "
+                f"norm {number(worst)} at step {step}; "
             )
     alive = [i for i, (_, view) in enumerate(frames) if max(view.gradient[state]) > 0]
     dead = frames[alive[-1] + 1 if alive else 0 :]
@@ -318,9 +319,9 @@ def _flow(iteration: int, view: LayerView) -> str:
     elif oldest == 0:
         change = "vanishes to exactly 0"
     elif newest > 1.5 * oldest:
-        change = f"shrinks {_number(newest / oldest)}×"
+        change = f"shrinks {number(newest / oldest)}×"
     elif oldest > 1.5 * newest:
-        change = f"grows {_number(oldest / newest)}×" if newest else "comes from earlier steps only"
+        change = f"grows {number(oldest / newest)}×" if newest else "comes from earlier steps only"
     else:
         change = "keeps its size"
     way = f"at iteration {iteration} the gradient {change} from step {start} to step {end}"
@@ -333,14 +334,3 @@ def _saturation(view: LayerView) -> str:
         return ""
     parts = ", ".join(f"{share:.0%} of {name}" for name, share in shares.items())
     return f"; saturated are {parts}"
-
-
-def _number(x: float) -> str:
-    """A number a person reads at a glance: ``2.3``, ``40``, ``3·10⁶``."""
-    if not math.isfinite(x):
-        return "infinite" if not math.isnan(x) else "NaN"
-    if x != 0 and not 1e-2 <= abs(x) < 1e4:
-        mantissa, exponent = f"{x:.0e}".split("e")
-        raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"{mantissa}·10{raised}"
-    return f"{x:.2g}" if abs(x) < 100 else f"{x:.0f}"

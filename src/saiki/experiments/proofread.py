@@ -179,8 +179,14 @@ class Proofread(Experiment[Tagger, Batch]):
         f1 = curves_of(points).get("validation_f1", ([], []))
         counts = taken_for(test, found)
         return [
-            draw_marks(folder / "kinds.png", counts, (NONE, *KINDS), rates),
-            draw_curves(folder / "f1.png", {"": [f1]}, ylabel="F1, validation"),
+            draw_marks(folder / "kinds.png", counts, (NONE, *KINDS), rates, self.title),
+            draw_curves(
+                folder / "f1.png",
+                {"": [f1]},
+                ylabel="F1, validation",
+                kind="share",
+                title=self.title,
+            ),
         ]
 
     def equations(self) -> str:

@@ -119,7 +119,9 @@ class Translate(TextToText):
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pictures = super().draw(model, points, folder)
         if bleu := curves_of(points).get("dev_bleu_greedy"):
-            pictures.append(draw_curves(folder / "bleu.png", {"": [bleu]}, ylabel="BLEU, greedy"))
+            path, name = folder / "bleu.png", "BLEU, greedy"
+            lines = {"": [bleu]}
+            pictures.append(draw_curves(path, lines, ylabel=name, kind="score", title=self.title))
         return pictures
 
     @classmethod
@@ -130,4 +132,4 @@ class Translate(TextToText):
             return []
         picture = folder / "bleu_by_length.png"
         axis = f"tokens of the source, the middle of each class; the last is over {BOUNDS[-1]}"
-        return [draw_curves(picture, lines, xlabel=axis, ylabel="BLEU")]
+        return [draw_curves(picture, lines, xlabel=axis, ylabel="BLEU", kind="score")]

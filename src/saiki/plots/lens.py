@@ -13,23 +13,23 @@ from matplotlib.ticker import MaxNLocator
 
 from saiki.lens import LayerView, View
 from saiki.plots import canvas
+from saiki.plots.canvas import Decades
 
 
 def draw_inside(path: Path, history: Sequence[tuple[int, View]], title: str = "") -> Path:
     """Iteration × time step: the norm of ∂L/∂h as a heat map, and the shares of saturated units."""
     layers = {name: state for _, view in history for name, state in view.items()}
     if len(layers) == 1:
-        figure = canvas.new_figure(7.5, 6.0)
+        figure = canvas.new_figure(7.5, 6.0, title)
         grid = figure.subplots(2, 1).flatten()
     else:
-        figure = canvas.new_figure(14.0, 3.0 * len(layers))
+        figure = canvas.new_figure(14.0, 3.0 * len(layers), title)
         grid = figure.subplots(len(layers), 2, width_ratios=[3, 2]).flatten()
     for i, layer in enumerate(layers):
         frames = [(step, view[layer]) for step, view in history if layer in view]
         name = f"{layer}: " if len(layers) > 1 else ""
         _gradient_map(figure, grid[2 * i], frames, name)
         _saturation(grid[2 * i + 1], frames, name)
-    figure.suptitle(title)
     return canvas.save(figure, path)
 
 
@@ -54,7 +54,8 @@ def _gradient_map(
     axes.set_facecolor("lightgrey")  # shows through where the norm is 0 or not finite
     masked = norms.masked_fill(~(norms > 0), math.nan).numpy()
     mesh = axes.pcolormesh(edges, times, masked, norm=scale, cmap="viridis")
-    figure.colorbar(mesh, ax=axes, label=f"‖∂L/∂{state}‖")
+    bar = figure.colorbar(mesh, ax=axes, label=f"‖∂L/∂{state}‖", format=Decades())
+    bar.minorformatter = Decades()
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(
         xlabel="iteration", ylabel="time step", title=f"{name}gradient over time; grey: exactly 0"
