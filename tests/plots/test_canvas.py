@@ -18,7 +18,7 @@ def test_each_picture_is_a_png_of_the_size_it_says(tmp_path, history):
             840,
             504,
         ),
-        draw_inside(tmp_path / "lens.png", views): (900, 720),
+        draw_inside(tmp_path / "lens.png", views): (900, 960),
         draw_activations(tmp_path / "tanh.png", [CATALOGUE["tanh"]]): (552, 408),
     }
     for path, (width, height) in made.items():

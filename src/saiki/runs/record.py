@@ -4,7 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,10 @@ class Record:
         self.folder.append(METRICS, self.curve[-1])
         self.show(self.curve[-1])
         if point.view is not None:
-            self.history.append((point.step, point.view))
-            layers = {name: layer.to_dict() for name, layer in point.view.items()}
+            # without the states, which are as long as the input and go into no file
+            looks = {name: replace(layer, states={}) for name, layer in point.view.items()}
+            self.history.append((point.step, looks))
+            layers = {name: layer.to_dict() for name, layer in looks.items()}
             self.folder.append(LENS, {"step": point.step, "layers": layers})
 
     def show(self, record: Mapping[str, float | None]) -> None:
