@@ -80,7 +80,8 @@ def fit(figure: Figure) -> None:
         if shown != written:
             axis.set_ticks(axis.get_ticklocs(), shown)
     for text in texts:
-        text.set(text=_visible(text.get_text(), missing), fontfamily=families, parse_math=False)
+        own = [*text.get_fontfamily(), *families]
+        text.set(text=_visible(text.get_text(), missing), fontfamily=own, parse_math=False)
 
 
 def _visible(text: str, missing: frozenset[str]) -> str:

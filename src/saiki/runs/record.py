@@ -129,15 +129,18 @@ class Record:
         if self.writes:
             self.folder.rewrite(METRICS, self.curve)
             self.folder.rewrite(LENS, itertools.islice(self.folder.lines(LENS), looks))
-            self.history = [
-                _look(line, self.folder.path / LENS) for line in self.folder.lines(LENS)
-            ]
+            self.history = looks_of(self.folder)
             if self.options.tensorboard:
                 # what a board was told before is void from step 0 on, and told again
                 path = self.folder.path / "tensorboard"
                 self.board = summary_writer()(path, purge_step=0)
                 for point in self.curve:
                     self.show(point)
+
+
+def looks_of(folder: RunFolder) -> list[tuple[int, lens.View]]:
+    """What the lens saw in a run, by iteration."""
+    return [_look(line, folder.path / LENS) for line in folder.lines(LENS)]
 
 
 def _look(line: dict[str, Any], path: Path) -> tuple[int, lens.View]:
