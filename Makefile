@@ -1,12 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-versions clean
+.PHONY: help demo test test-versions pictures clean
 
 help:
 	@echo "make demo   set up, then train a recurrent network to add binary numbers (minutes)"
 	@echo "make test   set up, then formatter, linter, type checker and all tests"
 	@echo "make test-versions  the tests of compiler and layers on the oldest and newest PyTorch"
+	@echo "make pictures  train what README.md and docs/ show, and draw it (an hour)"
 	@echo "make clean  remove the virtual environment"
 
 .venv/ready: pyproject.toml
@@ -31,6 +32,9 @@ test: .venv/ready-to-test
 
 test-versions:
 	$(PYTHON) tools/test_versions.py
+
+pictures: .venv/ready-to-test
+	$(BIN)/python tools/pictures.py
 
 clean:
 	rm -rf .venv

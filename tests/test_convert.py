@@ -605,6 +605,24 @@ def test_keras_files_that_cannot_be_read_are_refused(tmp_path):
     assert_refused(layer, path, "cannot be read as a .keras file: ")
 
 
+@pytest.mark.parametrize(
+    "text", ["once", ["a", "list"], b"bytes", np.array([b"fixed"] * 20), np.zeros(20, "i4,f4")]
+)
+def test_text_in_an_array_is_told(weights, text):
+    arrays_in(weights, layers__lstm__cell=[(3, 20), (5, 20), (20,)])
+    with h5py.File(weights, "a") as file:
+        del file["layers/lstm/cell/vars/2"]
+        file["layers/lstm/cell/vars/2"] = text
+    wanted = "file: layers/lstm/cell/vars/2 holds text or records where numbers should be"
+    assert_refused(Recurrent(LSTM(3, 5)), weights, wanted)
+
+
+@pytest.mark.parametrize("name", ["pipe.keras", "pipe.weights.h5"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    assert_refused(Recurrent(LSTM(3, 5)), tmp_path / name, "file: it is no file")
+
+
 def test_arrays_outside_the_file_are_never_read(weights, tmp_path):
     other = arrays_in(tmp_path / "other.h5", layers__lstm__cell=[(3, 20), (5, 20), (20,)])
     with h5py.File(weights, "w") as file:

@@ -38,7 +38,8 @@ def test_all_of_them_are_found():
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
-def test_a_snippet_runs(page, snippet):
+def test_a_snippet_runs(page, snippet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile(snippet, page.name, "exec"), {"__name__": "__main__"})
 
 

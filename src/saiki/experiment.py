@@ -112,6 +112,26 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         return dict(cls.presets[name])
 
     @property
+    def title(self) -> str:
+        """What a picture of this setting is headed with."""
+        return self.title_of(self.to_dict())
+
+    @classmethod
+    def title_of(cls, *settings: Mapping[str, Value]) -> str:
+        """The name, and what settings have in common: the largest preset they all keep to, and
+        the knobs that they change from it."""
+        first, *others = settings
+        common = {k: v for k, v in first.items() if all(its.get(k) == v for its in others)}
+        kept = {n: p for n, p in cls.presets.items() if p and p.items() <= common.items()}
+        preset = max(kept, key=lambda name: len(kept[name]), default="")
+        said = [cls.name, *([f"preset {preset}"] if preset else [])]
+        for name, its in cls.knobs().items():
+            value = common.get(name, its.default)
+            if value != kept.get(preset, {}).get(name, its.default):
+                said.append(f"{name} {Path(str(value)).name if its.is_path else value}")
+        return ", ".join(said)
+
+    @property
     def epoch(self) -> float:
         """Updates of the weights in which each example is seen once; infinity where examples are
         drawn without end."""

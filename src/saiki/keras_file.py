@@ -71,10 +71,15 @@ def read(path: Path) -> dict[str, Saved]:
             names[name.removesuffix("vars").rstrip("/")] = item.attrs["name"]
         found = _ARRAY.fullmatch(name)
         if found and isinstance(item, h5py.Dataset):
+            if item.dtype.kind in "OSUV" and item.attrs.get("dtype") != "bfloat16":
+                raise InputError(f"{name} holds text or records where numbers should be")
             array = _array(item)
             if array is not None:
                 arrays[found["cell"]][int(found["index"])] = array
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        kind = path.suffix if path.suffix == ".keras" else ".weights.h5"
+        raise InputError(f"{path} cannot be read as a {kind} file: it is no file")
     try:
         with h5py.File(_weights_in(path), "r") as file:
             file.visititems(visit)  # which follows no link out of the file
@@ -114,7 +119,7 @@ def _array(item: Any) -> np.ndarray | None:
     """The numbers of a plain array; None for what Keras does not write, such as one elsewhere."""
     if item.external or item.is_virtual or item.id.get_storage_size() < item.nbytes:
         return None
-    value: np.ndarray = item[()]
+    value = np.asarray(item[()])
     if item.attrs.get("dtype") == "bfloat16":  # the upper half of a float32
         return (value.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return value if value.dtype.kind == "f" else None

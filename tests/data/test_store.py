@@ -295,3 +295,15 @@ def test_network_code_is_loaded_when_something_is_downloaded_and_not_before():
     code = "import sys, saiki.data; print({'pooch', 'requests', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_member_without_a_name_is_damage(tmp_path):
+    body = zipped({"x": b"1"})
+    local, central = body.index(b"PK\x03\x04"), body.index(b"PK\x01\x02")
+    nameless = bytearray(body)
+    for at in (local + 26, central + 28):  # a name of no bytes, and behind it one of what is extra
+        nameless[at : at + 4] = b"\x00\x00\x01\x00"
+    (tmp_path / "a.zip").write_bytes(nameless)
+    with pytest.raises(SaikiError, match=r"^its archive is damaged: it holds a file with"):
+        unpack(tmp_path / "a.zip", tmp_path / "here")
+    assert not (tmp_path / "here").exists()

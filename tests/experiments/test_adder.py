@@ -450,3 +450,12 @@ def test_a_run_without_a_figure_does_not_hold_a_claim():
 def test_every_claim_is_about_settings_that_there_are(claim):
     for changes in claim.changes:
         assert setting(claim.preset, **changes).optimisation.optimiser == "sgd"
+
+
+def test_a_title_says_the_preset_and_what_settings_change_from_it_in_common():
+    report = Adder.preset("report")
+    assert Adder().title == "adder"
+    assert Adder.from_dict(report).title == "adder, preset report"
+    assert Adder(iterations=60, seed=2).title == "adder, iterations 60, seed 2"
+    changed = [{**Adder().to_dict(), **report, "bits": 4, "seed": seed} for seed in (1, 2)]
+    assert Adder.title_of(*changed) == "adder, preset report, bits 4"

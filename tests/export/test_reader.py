@@ -1,5 +1,8 @@
 """What load_onnx refuses, each in one sentence; what it reads is tested in test_operators.py."""
 
+import os
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -125,7 +128,8 @@ def test_weights_that_lie_in_another_file_which_is_missing(tmp_path):
     onnx.save(onnx.load(path), path, save_as_external_data=True, location="w", size_threshold=0)
     assert list(export.load_onnx(path)) == ["layer"]
     (tmp_path / "w").unlink()
-    assert refused(path).startswith("W of LSTM 'layer' cannot be computed: FileNotFoundError: ")
+    wanted = "'W', of which W of LSTM 'layer' is made, lies in "
+    assert refused(path) == f"{wanted}{tmp_path / 'w'}, which is missing"
 
 
 def test_shapes_that_do_not_fit(tmp_path):
@@ -180,3 +184,49 @@ def test_what_one_cell_here_cannot_have(attributes, line, tmp_path):
 def test_activations_are_known_in_any_spelling_of_their_letters(tmp_path):
     path = saved(tmp_path / "model.onnx", WEIGHTS, activations=["sigmoid", "TANH", "Tanh"])
     assert list(export.load_onnx(path)) == ["layer"]
+
+
+def external(tmp_path, location="weights.bin"):
+    """A model whose weights lie in a file of their own."""
+    path = saved(tmp_path / "model.onnx", WEIGHTS)
+    model = onnx.load(path)
+    onnx.external_data_helper.convert_model_to_external_data(
+        model, location="weights.bin", size_threshold=0
+    )
+    onnx.save(model, path)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_weights_in_a_file_of_their_own_are_read(tmp_path):
+    layer = export.load_onnx(external(tmp_path))["layer"]
+    assert layer.cell.W.weight.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda file: file.unlink(), r"weights\.bin, which is missing$"),
+        (
+            lambda file: file.write_bytes(file.read_bytes()[:100]),
+            r"is cut short: 100 of [\d,]+ bytes$",
+        ),
+        (lambda file: (file.unlink(), os.mkfifo(file)), "which is no file$"),
+    ],
+    ids=["missing", "cut", "pipe"],
+)
+def test_weights_that_are_not_there_whole_are_told(tmp_path, damage, reason):
+    path = external(tmp_path)
+    damage(tmp_path / "weights.bin")
+    assert re.search(reason, refused(path))
+
+
+def test_weights_outside_the_folder_of_the_model_are_not_read(tmp_path):
+    (tmp_path / "model").mkdir()
+    path = external(tmp_path / "model", location="../weights.bin")
+    (tmp_path / "model" / "weights.bin").rename(tmp_path / "weights.bin")
+    assert "which is outside the folder of the model" in refused(path)

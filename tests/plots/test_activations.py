@@ -19,16 +19,10 @@ def test_the_sheet_has_one_axes_for_each_activation_with_its_name_and_equation(d
 X = np.linspace(-5, 5, 1001)
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
 BY_HAND = {
     "tanh": (np.tanh(X), 1 / np.cosh(X) ** 2),
     "relu": (np.maximum(X, 0), (X > 0) * 1.0),
     "step": ((X > 0) * 1.0, 0 * X),
-    # of two inputs the first, with the second at 0: e^x / (e^x + 1)
-    "softmax": (sigmoid(X), sigmoid(X) * (1 - sigmoid(X))),
     "elu": (np.where(X > 0, X, np.expm1(X)), np.where(X > 0, 1, np.exp(np.minimum(X, 0)))),
 }
 
@@ -41,6 +35,19 @@ def test_the_function_and_its_derivative_are_drawn(drawn, tmp_path, name):
         x, y = lines[label].get_data()
         np.testing.assert_allclose(x, X, atol=1e-12)
         np.testing.assert_allclose(np.asarray(y)[X != 0], wanted[X != 0], atol=1e-12)
+
+
+def test_softmax_is_drawn_as_the_function_of_a_vector_that_it_is(drawn, tmp_path):
+    draw_activations(tmp_path / "x.png", [CATALOGUE["softmax"]])
+    (axes,) = drawn[0].axes
+    assert "of the vector (x, 1, -1)" in axes.get_title()
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
+    e = np.exp([X, np.full_like(X, 1.0), np.full_like(X, -1.0)])
+    y = e / e.sum(0)
+    slopes = np.array([y[0] * (1 - y[0]), -y[0] * y[1], -y[0] * y[2]])
+    for i, index in enumerate("₁₂₃"):
+        np.testing.assert_allclose(lines[f"y{index}"], y[i], atol=1e-12)
+        np.testing.assert_allclose(lines[f"∂y{index}/∂x"], slopes[i], atol=1e-12)
 
 
 def test_parameters_show_in_the_title_and_in_the_curve(drawn, tmp_path):

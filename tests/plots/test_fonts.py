@@ -1,38 +1,102 @@
 """Characters that the usual font lacks are found in another one, or told by their numbers."""
 
-import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 
+from saiki.activations import CATALOGUE
+from saiki.lens import LayerView, Statistics
+from saiki.plots import canvas
+from saiki.plots.activations import draw_activations
 from saiki.plots.attention import draw_attention
-from saiki.plots.fonts import font
+from saiki.plots.confusion import draw_confusion
+from saiki.plots.corrections import draw_marks
+from saiki.plots.curves import draw_curves
+from saiki.plots.fonts import columns, fonts, shortened
+from saiki.plots.lens import draw_inside
+from saiki.plots.series import draw_written
+from saiki.plots.sounds import draw_sounds
+from saiki.plots.training import draw_training
 
 
 @pytest.mark.parametrize(
     "text", ["plain", "ペン を 持っている", "漢字 and Latin", "Привет", "5 § 日"]
 )
 def test_every_character_is_in_one_of_the_fonts(text):
-    properties, shown = font(text)
-    assert shown == text
-    from matplotlib.font_manager import FontProperties, findfont
-
+    families, missing = fonts([text])
     known = set()
-    for family in properties.get_family():
+    for family in families:
         known |= set(FT2Font(findfont(FontProperties(family=[family]))).get_charmap())
     assert {ord(c) for c in text} <= known
+    assert not missing
 
 
-def test_what_no_font_has_is_told_by_its_number():
-    _, shown = font("a\U0010fffdb\x07")
-    assert shown == "a\\u10fffdb\\u0007"
+NAMES = ["犬", "猫の鳴き声", "$x_1$", "_下線", "\U0010fffd\x07", "名前" * 40, "\\frac$"]
+TITLE = "実験, データ 日本語.tsv, \\alpha $"
+VIEW = LayerView({"状態": [0.1, 2.0]}, {"門": Statistics(0.2, 0.1, 0, 1, 0.5)})
+LINES = {name: [([1, 2], [3.0, i + 0.01])] for i, name in enumerate(NAMES)}
+WEIGHTS = torch.full((len(NAMES), len(NAMES)), 0.1)
+PICTURES = {
+    "activations": lambda path: draw_activations(path, [CATALOGUE["mish"]]),
+    "attention": lambda path: draw_attention(path, [(NAMES, NAMES, WEIGHTS)] * 3, TITLE),
+    "confusion": lambda path: draw_confusion(
+        path, [(name, NAMES[0]) for name in NAMES], NAMES, dict.fromkeys(NAMES, 0.5), TITLE
+    ),
+    "corrections": lambda path: draw_marks(
+        path, np.eye(len(NAMES), dtype=int), NAMES, dict.fromkeys(NAMES, 0.5), TITLE
+    ),
+    "curves": lambda path: draw_curves(path, LINES, ylabel="損失", kind="magnitude", title=TITLE),
+    "one point": lambda path: draw_curves(
+        path, {name: [([1], [2.0])] for name in NAMES}, ylabel="損失", kind="score", title=TITLE
+    ),
+    "lens": lambda path: draw_inside(path, [(1, {"層": VIEW}), (9, {"層": VIEW})], TITLE),
+    "series": lambda path: draw_written(
+        path, np.arange(9.0), {0: np.arange(9.0)}, ("気温", "$電力$"), TITLE
+    ),
+    "sounds": lambda path: draw_sounds(
+        path, {name: np.sin(np.arange(999)) for name in NAMES}, 8000, TITLE
+    ),
+    "training": lambda path: draw_training(
+        path.parent, [{"step": i, "loss": 1 / i} for i in (1, 2)], TITLE
+    ),
+}
 
 
-def test_attention_is_drawn_with_whatever_tokens_there_are(tmp_path):
-    source, target = ["ペン", "を", "$x_1$", " ", "</s>"], ["a", "\x07", "ก็", "</s>"]
-    weights = torch.full((4, 5), 0.2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a glyph that is missing would be a warning
-        picture = draw_attention(tmp_path / "a.png", [(source, target, weights)] * 3)
-    assert picture.stat().st_size > 5_000
+def test_each_kind_of_picture_is_drawn_with_names_in_japanese():
+    modules = {path.stem for path in Path(canvas.__file__).parent.glob("*.py")}
+    kinds = {"one point"} | modules - {"__init__", "canvas", "fonts"}
+    assert set(PICTURES) == kinds
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_has_the_glyphs_of_every_name(tmp_path, monkeypatch, name, ending):
+    figures = []
+    fit = canvas.fit
+    monkeypatch.setattr(canvas, "fit", lambda figure: (fit(figure), figures.append(figure)))
+    PICTURES[name](tmp_path / f"picture.{ending}")  # a glyph that is missing would be a warning
+    [figure] = figures
+    for text in figure.findobj(Text):
+        assert fonts([text.get_text()])[1] == frozenset()
+
+
+def test_names_are_shown_as_they_are_written(drawn, tmp_path):
+    PICTURES["curves"](tmp_path / "x.png")
+    canvas.fit(drawn[0])
+    shown = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert shown[:5] == ["犬", "猫の鳴き声", "$x_1$", "_下線", "\\u10fffd\\u0007"]
+    assert not any(text.get_parse_math() for text in drawn[0].legends[0].get_texts())
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("short", "short"), ("runs/adder/seed=3", "runs/…eed=3"), ("名前" * 9, "名前…名前"), ("", "")],
+)
+def test_a_long_name_loses_its_middle(text, shown):
+    assert shortened(text, 11) == shown
+    assert columns(shown) <= 11

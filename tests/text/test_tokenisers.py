@@ -204,3 +204,37 @@ def test_plain_words_are_the_same_once_joined(text):
     words = PlainWords()
     tokens = words.split(text)
     assert "".join(words.join(tokens).split()) == "".join(tokens)
+
+
+def damaged(change):
+    model = json.loads(PIECES.arguments()["model"])
+    change(model)
+    return json.dumps(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: m.clear(), "is no model of byte pairs"),
+        (lambda m: m["model"].update(merges=[["a", "☃"]]), "is no model of byte pairs: .*vocab"),
+        (lambda m: m["model"].update(continuing_subword_prefix="####"), "it marks what continues"),
+        (lambda m: m["model"].update(vocab={}, merges=[]), "does not give back the text"),
+        (lambda m: m["model"]["vocab"].pop("Ã"), "Token `Ã` out of vocabulary"),
+        (lambda m: m["model"]["vocab"].pop("ñ"), "does not give back the text"),
+        (lambda m: m["model"]["vocab"].update(a=m["model"]["vocab"]["b"]), "does not give back"),
+        (lambda m: m.update(normalizer={"type": "Lowercase"}), "does not give back the text"),
+        (lambda m: m.update(pre_tokenizer=None), "does not give back the text"),
+        (lambda m: m.update(decoder=None), "does not split bytes"),
+    ],
+)
+def test_a_damaged_model_of_byte_pairs_is_refused(change, reason, capfd):
+    with pytest.raises(InputError, match=reason) as caught:
+        BytePair(damaged(change))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("model", ["", "{", "null", "[]", '{"model": 3}', None, 3])
+def test_what_is_no_model_of_byte_pairs_is_refused(model):
+    with pytest.raises(InputError, match=r"is no model of byte pairs: "):
+        BytePair(model)

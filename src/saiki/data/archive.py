@@ -35,12 +35,17 @@ def unpack(archive: Path, folder: Path) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with content() as source, path.open("xb") as target:
                     shutil.copyfileobj(source, target)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+    except (
+        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError,
+        FileExistsError, NotADirectoryError,
+    ) as error:  # fmt: skip
         raise SaikiError(f"its archive is damaged: {error}") from None
 
 
 def _check_member(name: str) -> None:
     parts = PurePosixPath(name).parts
+    if not name:
+        raise SaikiError("its archive is damaged: it holds a file without a name")
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name:
         raise SaikiError(f"its archive holds {name!r}, which would be written elsewhere")
 
@@ -53,7 +58,7 @@ def _opened(archive: Path) -> Iterator[list[tuple[str, Callable[[], IO[bytes]]]]
             yield [
                 (info.filename, partial(zipped.open, info))
                 for info in zipped.infolist()
-                if not info.is_dir()
+                if not info.filename.endswith("/")  # which may have no name at all
             ]
     else:
         with tarfile.open(archive) as tarred:

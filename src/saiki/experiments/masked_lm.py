@@ -160,7 +160,8 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
             "masked language model": [perplexity],
             "unigram model": [([0, last], [self.corpus.unigram["unigram_perplexity"]] * 2)],
         }
-        return [draw_curves(folder / "perplexity.png", lines, ylabel="perplexity of hidden words")]
+        path, name = folder / "perplexity.png", "perplexity of hidden words"
+        return [draw_curves(path, lines, ylabel=name, kind="magnitude", title=self.title)]
 
     def predict(self, model: MaskedLM, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))

@@ -230,8 +230,16 @@ class Proofread(Experiment[Tagger, Batch]):
         place = THRESHOLDS.index(least) if least in THRESHOLDS else None
         return [
             draw_trade_off(folder / "trade_off.png", kinds, place, f"threshold {least:g}"),
-            draw_marks(folder / "kinds.png", taken_for(test, found), (NONE, *KINDS), each),
-            draw_curves(folder / "f1.png", {"": [f1]}, ylabel="F1, validation"),
+            draw_marks(
+                folder / "kinds.png", taken_for(test, found), (NONE, *KINDS), each, self.title
+            ),
+            draw_curves(
+                folder / "f1.png",
+                {"": [f1]},
+                ylabel="F1, validation",
+                kind="share",
+                title=self.title,
+            ),
         ]
 
     def metadata(self, model: Tagger) -> dict[str, str]:

@@ -222,10 +222,17 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         named = {"free running": free, "teacher forcing": forced}
         by_step = {n: [(steps, np.sqrt(np.square(e).mean(0)).tolist())] for n, e in named.items()}
         lines = {start: series.pairs.target[start] + free[start] for start in series.starts()}
-        path, step = folder / "error_by_step.png", "step of the decoder"
+        path, truth = folder / "predictions.png", series.values[:, 1]
         return [
-            draw_written(folder / "predictions.png", series.values[:, 1], lines, series.names),
-            draw_curves(path, by_step, xlabel=step, ylabel="root mean square error"),
+            draw_written(path, truth, lines, series.names, self.title),
+            draw_curves(
+                folder / "error_by_step.png",
+                by_step,
+                xlabel="step of the decoder",
+                ylabel="root mean square error",
+                kind="magnitude",
+                title=self.title,
+            ),
         ]
 
     def predict(self, model: SeriesSeq2Seq, text: str) -> dict[str, Any]:

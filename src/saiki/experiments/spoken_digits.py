@@ -215,8 +215,8 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         rates = dict(sorted(classes.by_speaker(answers).items()))
         pairs = [(a.label, a.said) for a in answers]
         return [
-            draw_sounds(folder / "sounds.png", sounds, self.hearing.rate),
-            draw_confusion(folder / "confusion.png", pairs, model.classes, rates),
+            draw_sounds(folder / "sounds.png", sounds, self.hearing.rate, self.title),
+            draw_confusion(folder / "confusion.png", pairs, model.classes, rates, self.title),
         ]
 
     def describe_model(self, model: SequenceClassifier) -> str:

@@ -146,8 +146,9 @@ class Translate(TextToText):
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pictures = super().draw(model, points, folder)
         if bleu := curves_of(points).get("dev_bleu_greedy"):
+            path, lines = folder / "bleu.png", {"": [bleu]}
             axis = f"BLEU of {UNITS.get(self.cut, self.cut)}, greedy"
-            pictures.append(draw_curves(folder / "bleu.png", {"": [bleu]}, ylabel=axis))
+            pictures.append(draw_curves(path, lines, ylabel=axis, kind="score", title=self.title))
         return pictures
 
     @classmethod
@@ -158,4 +159,4 @@ class Translate(TextToText):
             return []
         picture = folder / "bleu_by_length.png"
         axis = f"tokens of the source, the middle of each class; the last is over {BOUNDS[-1]}"
-        return [draw_curves(picture, lines, xlabel=axis, ylabel="BLEU")]
+        return [draw_curves(picture, lines, xlabel=axis, ylabel="BLEU", kind="score")]

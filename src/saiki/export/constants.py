@@ -2,6 +2,7 @@
 computes from nothing else, such as a weight behind Transpose, Slice and Concat."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,12 @@ def evaluate(value: Any, opsets: Mapping[str, int], title: str) -> np.ndarray[An
     from onnx.reference import ReferenceEvaluator
     from onnx_ir import serde
 
+    found = _upstream(value)
+    for each in found:
+        _check_file(each.const_value, title)
     try:
         if value.const_value is not None:
             return np.array(value.const_value.numpy())
-        found = _upstream(value)
         nodes = dict.fromkeys(v.producer() for v in found if v.const_value is None)
         fixed = {v.name: v.const_value for v in found if v.const_value is not None}
         graph = helper.make_graph(
@@ -51,6 +54,24 @@ def evaluate(value: Any, opsets: Mapping[str, int], title: str) -> np.ndarray[An
         reason = " ".join(str(error).split())
         raise InputError(f"{title} cannot be computed: {type(error).__name__}: {reason}") from error
     return np.array(array)
+
+
+def _check_file(tensor: Any, title: str) -> None:
+    """Raise unless a tensor that lies in a file of its own lies there whole; a pipe would be waited
+    for without end."""
+    from onnx_ir import ExternalTensor
+
+    if not isinstance(tensor, ExternalTensor):
+        return
+    path = Path(tensor.base_dir, tensor.location)
+    where = f"{tensor.name!r}, of which {title} is made, lies in {path}, which"
+    if not path.resolve().is_relative_to(Path(tensor.base_dir).resolve()):
+        raise InputError(f"{where} is outside the folder of the model")
+    if not path.is_file():
+        raise InputError(f"{where} {'is no file' if path.exists() else 'is missing'}")
+    needed = (tensor.offset or 0) + (tensor.nbytes if tensor.length is None else tensor.length)
+    if path.stat().st_size < needed:
+        raise InputError(f"{where} is cut short: {path.stat().st_size:,} of {needed:,} bytes")
 
 
 def _is_computed(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -19,6 +20,10 @@ from saiki.twin import Twin
 
 EXPORTER: ContextVar[Callable[..., Any] | None] = ContextVar("EXPORTER", default=None)
 """Called in place of :func:`run_layers` while a model is exported; tensors hold no numbers then."""
+WATCHER: ContextVar[Callable[["Loop"], AbstractContextManager[None]] | None] = ContextVar(
+    "WATCHER", default=None
+)
+"""Around each layer, which then runs step by step, while somebody looks inside."""
 
 
 class Loop(Protocol):
@@ -77,6 +82,13 @@ def run_layers(
     if is_autocast_on():
         return _in_own_precision(layers, x, starts, lengths, tensors, time_first, memory)
     given = [None] * len(layers) if tensors is None else tensors
+    look = watcher()
+    if look is not None:
+        watched = []
+        for layer, start, own, read in zip(layers, starts, given, memory, strict=True):
+            with look(layer):
+                watched.append(layer.eager(x, start, lengths, own, time_first, read))
+        return torch.cat([y for y, _ in watched], -1), [end for _, end in watched]
     served = [
         layer.kernel(x, (*start, *read), own)
         for layer, start, own, read in zip(layers, starts, given, memory, strict=True)
@@ -133,6 +145,11 @@ def _in_own_precision(
 def exporter() -> Callable[..., Any] | None:
     """What stands in for :func:`run_layers`; torch.compile cannot see it, and need not."""
     return None if torch.compiler.is_dynamo_compiling() else EXPORTER.get()
+
+
+def watcher() -> Callable[[Loop], AbstractContextManager[None]] | None:
+    """Who looks inside, if anybody does; what torch.compile makes is not looked into."""
+    return None if torch.compiler.is_dynamo_compiling() else WATCHER.get()
 
 
 def hooked(module: nn.Module) -> bool:

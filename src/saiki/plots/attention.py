@@ -1,5 +1,6 @@
 """What attention read."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,45 +8,56 @@ from pathlib import Path
 import torch
 
 from saiki.plots import canvas
-from saiki.plots.fonts import font
+from saiki.plots.fonts import shortened
+
+LONGEST = 60
+"""Tokens of a text that are drawn; so a picture is at most half a metre wide."""
 
 
 def draw_attention(
-    path: Path, maps: Sequence[tuple[Sequence[str], Sequence[str], torch.Tensor]]
+    path: Path,
+    maps: Sequence[tuple[Sequence[str], Sequence[str], torch.Tensor]],
+    title: str = "",
 ) -> Path:
     """What was read where, as heat maps side by side: the source from left to right, what was
-    written from top to bottom.
+    written from top to bottom. Of a longer text the first tokens are drawn, and the map says so.
 
     Args:
         maps: source tokens, target tokens, and weights ``(target, source)``.
     """
     columns = min(2, len(maps))
     rows = math.ceil(len(maps) / columns)
-    wide, high = (max(len(each[i]) for each in maps) for i in (0, 1))
-    side = 0.3 if max(wide, high) < 40 else 12 / max(wide, high)
-    figure = canvas.new_figure(columns * (side * wide + 2.2) + 0.8, rows * (side * high + 1.6))
+    wide, high = (min(LONGEST, max(len(each[i]) for each in maps)) for i in (0, 1))
+    side = min(0.3, 8 / max(wide, high, 1))
+    size = (columns * (side * wide + 2.2) + 0.8, rows * (side * high + 1.6))
+    figure = canvas.new_figure(*size, title)
     figure.set_layout_engine("compressed")  # what keeps room for labels beside square cells
     grid = figure.subplots(rows, columns, squeeze=False).flatten()
     for axes in grid:
         axes.set_axis_off()
     for axes, (source, target, weights) in zip(grid, maps, strict=False):
         axes.set_axis_on()
-        image = axes.imshow(weights.numpy(), cmap="Blues", vmin=0, vmax=1, aspect="equal")
-        axes.set_xticks(range(len(source)), _shown(source), parse_math=False, rotation=90)
-        axes.set_yticks(range(len(target)), _shown(target), parse_math=False)
+        shown = weights[:LONGEST, :LONGEST].numpy()
+        image = axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="equal")
+        axes.set_xticks(range(shown.shape[1]), _shown(source), rotation=90)
+        axes.set_yticks(range(shown.shape[0]), _shown(target))
         axes.xaxis.tick_top()
-        for label, token in zip(
-            [*axes.get_xticklabels(), *axes.get_yticklabels()], [*source, *target], strict=True
-        ):
-            label.set_fontproperties(font(token)[0])
-            label.set_fontsize(8)
-            if len(token) == 1:
+        for label in itertools.chain(axes.get_xticklabels(), axes.get_yticklabels()):
+            label.set_fontsize(min(8.0, 60 * side))
+            if len(label.get_text()) == 1:
                 label.set_rotation(0)
         axes.tick_params(length=0)
+        cut = [
+            f"{min(LONGEST, len(tokens))} of {len(tokens)} tokens {verb}"
+            for tokens, verb in ((source, "read"), (target, "written"))
+            if len(tokens) > LONGEST
+        ]
+        if cut:
+            axes.set_xlabel(f"the first {' and '.join(cut)}", fontsize=8)
     figure.colorbar(image, ax=list(grid), label="weight", shrink=0.6)
     return canvas.save(figure, path)
 
 
 def _shown(tokens: Sequence[str]) -> list[str]:
-    """Tokens as their fonts can show them; a space would not be seen."""
-    return [font(token)[1].replace(" ", "␣") for token in tokens]
+    """The tokens that are drawn; a space would not be seen."""
+    return [shortened(token.replace(" ", "␣"), 20) for token in tokens[:LONGEST]]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from saiki.plots import canvas
+from saiki.plots.fonts import LONGEST, columns
 
 
 def draw_confusion(
@@ -13,6 +14,7 @@ def draw_confusion(
     pairs: Sequence[tuple[str, str]],
     classes: Sequence[str],
     rates: Mapping[str, float],
+    title: str = "",
 ) -> Path:
     """How often each class was taken for each other, and the accuracy for each speaker.
 
@@ -26,14 +28,18 @@ def draw_confusion(
         counts[numbers[label], numbers[said]] += 1
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(14.0, max(5.0, 0.5 * len(classes) + 1.5))
-    figure = canvas.new_figure(side + (3.2 if rates else 0.6), side)
+    # what the names beside the matrix take, in inches
+    widest = min(LONGEST, max(map(columns, classes), default=0))
+    room = 0.07 * widest if widest > 3 else 0.0
+    figure = canvas.new_figure(side + room + (3.2 if rates else 0.6), side + room, title)
     panels = figure.subplots(
         1, 2 if rates else 1, squeeze=False, width_ratios=[3, 1][: 1 + bool(rates)]
     )
     axes = panels[0, 0]
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(classes)), classes, rotation=0 if max(map(len, classes)) < 4 else 90)
-    axes.set_yticks(range(len(classes)), classes)
+    size = 10 if len(classes) <= 60 else max(2, 600 // len(classes))
+    axes.set_xticks(range(len(classes)), classes, rotation=90 if widest > 3 else 0, fontsize=size)
+    axes.set_yticks(range(len(classes)), classes, fontsize=size)
     right = counts.trace() / max(counts.sum(), 1)
     axes.set(xlabel="said", ylabel="was", title=f"{right:.1%} of {counts.sum():,} right")
     if len(classes) <= 30:
@@ -42,7 +48,8 @@ def draw_confusion(
                 colour = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, str(count), ha="center", va="center", fontsize=8, color=colour)
     if rates:
-        bars = panels[0, 1].barh(list(rates), list(rates.values()), color="C0", height=0.6)
+        bars = panels[0, 1].barh(range(len(rates)), list(rates.values()), height=0.6)
+        panels[0, 1].set_yticks(range(len(rates)), list(rates))
         panels[0, 1].bar_label(
             bars, [f"{rate:.1%}" for rate in rates.values()], padding=2, fontsize=8
         )

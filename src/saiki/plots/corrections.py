@@ -9,7 +9,11 @@ from saiki.plots import canvas
 
 
 def draw_marks(
-    path: Path, counts: np.ndarray, names: Sequence[str], rates: Mapping[str, float]
+    path: Path,
+    counts: np.ndarray,
+    names: Sequence[str],
+    rates: Mapping[str, float],
+    title: str = "",
 ) -> Path:
     """What each mistake of a text was taken for, and how well each kind is found.
 
@@ -18,7 +22,7 @@ def draw_marks(
         names: of the kinds, in that order.
         rates: F1 of each kind.
     """
-    figure = canvas.new_figure(9.5, 4.2)
+    figure = canvas.new_figure(9.5, 4.2, title)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1])
     left.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
     left.set_xticks(range(len(names)), names)
@@ -27,9 +31,12 @@ def draw_marks(
     for (i, j), count in np.ndenumerate(counts):
         dark = count > 0.5 * counts[i].sum()
         left.text(j, i, f"{count:,}", ha="center", va="center", color="white" if dark else "black")
-    shown = right.bar(list(rates), list(rates.values()), width=0.6)
+    shown = right.bar(range(len(rates)), list(rates.values()), width=0.6)
+    right.set_xticks(range(len(rates)), list(rates))
     right.bar_label(shown, [f"{value:.3f}" for value in rates.values()], padding=2)
-    right.set(ylim=(0, 1.1), ylabel="F1", title="right place and right kind")
+    right.set(
+        ylim=(0, 1.08), yticks=np.linspace(0, 1, 6), ylabel="F1", title="right place and right kind"
+    )
     return canvas.save(figure, path)
 
 

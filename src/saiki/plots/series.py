@@ -13,6 +13,7 @@ def draw_written(
     truth: np.ndarray,
     lines: Mapping[int, np.ndarray],
     names: Sequence[str],
+    title: str = "",
 ) -> Path:
     """What is written from a few points of a series on, over what should be.
 
@@ -23,7 +24,7 @@ def draw_written(
     """
     read, wanted = names
     at = np.arange(min(lines), len(truth))
-    figure = canvas.new_figure(9.0, 4.2)
+    figure = canvas.new_figure(9.0, 4.2, title)
     axes = figure.subplots()
     axes.plot(at, truth[at], color="lightgrey", lw=5, label=f"{wanted}, in truth")
     for start, y in lines.items():

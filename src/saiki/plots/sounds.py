@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.mlab import specgram
 
 from saiki.plots import canvas
+from saiki.plots.fonts import shortened
 
 
-def draw_sounds(path: Path, waves: Mapping[str, np.ndarray], rate: int) -> Path:
+def draw_sounds(path: Path, waves: Mapping[str, np.ndarray], rate: int, title: str = "") -> Path:
     """Each wave above its spectrogram, side by side, under its name.
 
     Args:
@@ -19,7 +20,7 @@ def draw_sounds(path: Path, waves: Mapping[str, np.ndarray], rate: int) -> Path:
     """
     columns = min(3, len(waves))
     rows = math.ceil(len(waves) / columns)
-    figure = canvas.new_figure(4.0 * columns, 3.6 * rows)
+    figure = canvas.new_figure(4.0 * columns, 3.6 * rows, title)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1, 2] * rows)
     for axes in grid.flatten():
         axes.set_axis_off()
@@ -29,7 +30,7 @@ def draw_sounds(path: Path, waves: Mapping[str, np.ndarray], rate: int) -> Path:
         seconds = len(wave) / rate
         above.set_axis_on()
         above.plot(np.arange(len(wave)) / rate, wave, lw=0.6)
-        above.set(title=name if len(name) <= 40 else f"…{name[-39:]}", xlim=(0, seconds))
+        above.set(title=shortened(name, 40), xlim=(0, seconds))
         above.title.set_fontsize(9)
         above.tick_params(labelbottom=False, labelsize=7)
         below.set_axis_on()

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 from saiki.experiment import Points
-from saiki.plots.curves import curves_of, draw_curves
+from saiki.plots.curves import Kind, curves_of, draw_curves
+
+FIGURES: dict[str, Kind] = {"loss": "magnitude", "accuracy": "share"}
 
 
-def draw_training(folder: Path, points: Points) -> list[Path]:
+def draw_training(folder: Path, points: Points, title: str = "") -> list[Path]:
     """Draw loss and accuracy, those of validation over those of training, and the norm of the
     gradient before and after it was clipped."""
     found = {"loss": ([], []), **curves_of(points)}
     pictures = []
-    for name in ("loss", "accuracy"):
+    for name, kind in FIGURES.items():
         if name not in found:
             continue
         if validation := found.get(f"validation_{name}"):
@@ -19,12 +21,15 @@ def draw_training(folder: Path, points: Points) -> list[Path]:
         else:
             lines = {"": [found[name]]}
         label = "training loss" if name == "loss" and not validation else name
-        pictures.append(draw_curves(folder / f"{name}.png", lines, ylabel=label))
+        path = folder / f"{name}.png"
+        pictures.append(draw_curves(path, lines, ylabel=label, kind=kind, title=title))
     if {"gradient_norm", "clipped_norm"} <= set(found):
         lines = {
             "before clipping": [found["gradient_norm"]],
             "after clipping": [found["clipped_norm"]],
         }
         path = folder / "gradient_norm.png"
-        pictures.append(draw_curves(path, lines, ylabel="gradient norm"))
+        pictures.append(
+            draw_curves(path, lines, ylabel="gradient norm", kind="magnitude", title=title)
+        )
     return pictures

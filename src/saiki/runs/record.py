@@ -4,7 +4,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,10 @@ class Record:
         self.folder.append(METRICS, self.curve[-1])
         self.show(self.curve[-1])
         if point.view is not None:
-            self.history.append((point.step, point.view))
-            layers = {name: layer.to_dict() for name, layer in point.view.items()}
+            # without the states, which are as long as the input and go into no file
+            looks = {name: replace(layer, states={}) for name, layer in point.view.items()}
+            self.history.append((point.step, looks))
+            layers = {name: layer.to_dict() for name, layer in looks.items()}
             self.folder.append(LENS, {"step": point.step, "layers": layers})
 
     def show(self, record: Mapping[str, float | None]) -> None:
@@ -127,15 +129,18 @@ class Record:
         if self.writes:
             self.folder.rewrite(METRICS, self.curve)
             self.folder.rewrite(LENS, itertools.islice(self.folder.lines(LENS), looks))
-            self.history = [
-                _look(line, self.folder.path / LENS) for line in self.folder.lines(LENS)
-            ]
+            self.history = looks_of(self.folder)
             if self.options.tensorboard:
                 # what a board was told before is void from step 0 on, and told again
                 path = self.folder.path / "tensorboard"
                 self.board = summary_writer()(path, purge_step=0)
                 for point in self.curve:
                     self.show(point)
+
+
+def looks_of(folder: RunFolder) -> list[tuple[int, lens.View]]:
+    """What the lens saw in a run, by iteration."""
+    return [_look(line, folder.path / LENS) for line in folder.lines(LENS)]
 
 
 def _look(line: dict[str, Any], path: Path) -> tuple[int, lens.View]:

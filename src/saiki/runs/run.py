@@ -159,11 +159,11 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
         "seconds": record.seconds,
     }
     points = folder.points()
-    pictures = draw_training(folder.path, points)
+    pictures = draw_training(folder.path, points, experiment.title)
     if judged is not None:
         pictures += experiment.draw(model, points, folder.path)
     if record.history:
-        pictures.append(draw_inside(folder.path / "lens.png", record.history, experiment.name))
+        pictures.append(draw_inside(folder.path / "lens.png", record.history, experiment.title))
     if record.board is not None:
         record.board.close()
     folder.write_result({**figures, "stopped": trouble})

@@ -199,7 +199,10 @@ def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Line]) -> list
         ]
         for row in rows
     }
-    picture = draw_curves(out.path / "loss.png", members, ylabel="training loss")
+    experiment = rows[0].experiments[0]
+    title = experiment.title_of(*(each.to_dict() for row in rows for each in row.experiments))
+    path = out.path / "loss.png"
+    picture = draw_curves(path, members, ylabel="training loss", kind="magnitude", title=title)
     means = {
         row.label: {
             n.removesuffix("_mean"): cast(float | None, v)
@@ -208,7 +211,7 @@ def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Line]) -> list
         }
         for row, line in zip(rows, lines, strict=True)
     }
-    more = rows[0].experiments[0].compare_plots(means, out.path)
+    more = experiment.compare_plots(means, out.path)
     return [out.path / "table.json", out.path / "table.csv", picture, *more]
 
 

@@ -1,5 +1,6 @@
 """From a text to its tokens, and back."""
 
+import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,8 @@ from saiki.saving.description import Described
 from saiki.text.vocabulary import SPECIAL, Vocabulary
 
 TOKENISERS = ("words", "characters", "bpe", "japanese")
+_EVERY_BYTE = "".join(map(chr, (*range(2048), *range(0x1000, 0x110000, 0x1000), 0x800)))
+"""A text whose characters take every byte that UTF-8 has."""
 _LATIN = re.compile("[0-9A-Za-zÀ-ɏ]")
 
 
@@ -83,11 +86,23 @@ class BytePair(Tokeniser, name="byte_pair.v1"):
     def __init__(self, model: str) -> None:
         library = _tokenizers()
         try:
+            # the library panics over this mark, and writes where to the terminal
+            if json.loads(model)["model"].get("continuing_subword_prefix"):
+                raise ValueError("it marks what continues a word, which pieces of bytes do not")
             self._tokenizer = library.Tokenizer.from_str(model)
-        except Exception as error:  # the library raises no narrower kind
-            raise InputError(f"{model[:80]!r} is no model of byte pairs: {error}") from None
-        if not isinstance(self._tokenizer.decoder, library.decoders.ByteLevel):
+            splits_bytes = isinstance(self._tokenizer.decoder, library.decoders.ByteLevel)
+            whole = splits_bytes and self.join(self.split(_EVERY_BYTE)) == _EVERY_BYTE
+        except BaseException as error:  # the library raises no narrower kind, and panics below that
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            reason = " ".join(str(error).split())
+            raise InputError(f"{str(model)[:80]!r} is no model of byte pairs: {reason}") from None
+        if not splits_bytes:
             raise InputError("the model does not split bytes; make one with BytePair.learn")
+        if not whole:
+            raise InputError(
+                "the model of byte pairs is damaged: it does not give back the text it splits"
+            )
 
     @classmethod
     def learn(cls, lines: Iterable[str], size: int) -> Self:

@@ -185,6 +185,56 @@ def test_what_cannot_be_used_is_told_in_a_sentence(tmp_path, make, what, reason,
     assert capfd.readouterr() == ("", "")
 
 
+CONTAINERS = ["WAV", "RF64", "W64", "AIFF", "AU"]
+
+
+def contained(path, kind, endian="FILE", subtype="PCM_16"):
+    """The bytes of a sound of 2 s in two channels, and the sound."""
+    wave = np.stack([sine(440, 8_000, 2), sine(330, 8_000, 2)], 1)
+    soundfile.write(path, wave, 8_000, subtype, endian, kind)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.85])
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_a_file_that_lacks_its_end_is_told_and_not_heard_as_if_whole(tmp_path, kind, share):
+    path = tmp_path / "a.wav"
+    whole = contained(path, kind)
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"is cut short: [01][.\d]* s are there of 2 s$"):
+        read(path, 8_000)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "FLOAT", "DOUBLE", "ULAW"])
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_a_wave_of_any_kind_is_read_whole_and_refused_in_part(tmp_path, endian, subtype):
+    path = tmp_path / "a.wav"
+    whole = contained(path, "WAV", endian, subtype)
+    assert len(read(path, 8_000)) == 16_000
+    path.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(InputError, match="is cut short"):
+        read(path, 8_000)
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_a_whole_file_is_read_also_with_something_behind_it(tmp_path, kind):
+    path = tmp_path / "a.wav"
+    whole = contained(path, kind)
+    assert len(read(path, 8_000)) == 16_000
+    path.write_bytes(whole + b"more that is no sound")
+    assert len(read(path, 8_000)) >= 16_000
+
+
+@pytest.mark.parametrize("told", [0xFFFF_FFFF, 0x7FFF_F000])
+def test_a_length_that_was_not_known_when_it_was_written_is_no_promise(tmp_path, told):
+    path = tmp_path / "a.wav"
+    whole = bytearray(contained(path, "WAV"))
+    at = whole.index(b"data") + 4
+    whole[at : at + 4] = whole[4:8] = told.to_bytes(4, "little")
+    path.write_bytes(whole)
+    assert len(read(path, 8_000)) == 16_000
+
+
 def test_a_sound_shorter_than_a_sample_of_the_rate_is_told(tmp_path):
     soundfile.write(tmp_path / "a.wav", [0.5, -0.5], 44_100)
     with pytest.raises(InputError, match=r"is shorter than one sample at 8000 Hz$"):

@@ -16,6 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from saiki.data.sound.headers import share_there
 from saiki.data.sound.stderr import hushed
 from saiki.errors import InputError, SaikiError
 from saiki.files import write_bytes
@@ -59,7 +60,11 @@ def read(path: str | Path, rate: int) -> Wave:
         raise SoundError(path, "is not a file" if path.exists() else "does not exist")
     with hushed() if _talkative(path) else nullcontext():
         try:
+            there = share_there(path)
             with _Stream(os.fsencode(path) if os.name == "posix" else path) as stream:
+                if there < _CUT_SHORT:
+                    seconds = stream.frames / stream.samplerate
+                    raise SoundError(path, _cut_short(seconds, seconds / there if there else None))
                 wave = _one_channel(path, stream, rate)
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
@@ -181,10 +186,7 @@ def _one_channel(path: Path, stream: _Stream, rate: int) -> Wave:
     if not frames:
         raise SoundError(path, "is empty: it holds no samples")
     if known and frames < _CUT_SHORT * stream.frames:
-        raise SoundError(
-            path,
-            f"is cut short: {frames / given:.3g} s are there of {stream.frames / given:.3g} s",
-        )
+        raise SoundError(path, _cut_short(frames / given, stream.frames / given))
     if high - low < SILENCE:  # before the edges of a constant ring in the resampler
         raise SoundError(path, "is silent")
     if given != rate:
@@ -214,6 +216,10 @@ def _span(wave: Wave) -> float:
 
 def _too_long(seconds: float) -> str:
     return f"is longer than {LONGEST:g} s: it lasts {seconds:.4g} s"
+
+
+def _cut_short(there: float, whole: float | None) -> str:
+    return f"is cut short: {there:.3g} s are there of {f'{whole:.3g} s' if whole else 'more'}"
 
 
 def _reason(error: Exception) -> str:

@@ -260,7 +260,7 @@ class TextToText(Experiment[Translator, Batch]):
         pairs = self.corpus.development
         shown = self.written(model, pairs.take(range(min(DRAWN, len(pairs)))))
         maps = [alignment for t in shown if (alignment := t.alignment) is not None]
-        return [draw_attention(folder / "attention.png", maps)] if maps else []
+        return [draw_attention(folder / "attention.png", maps, self.title)] if maps else []
 
     def equations(self) -> str:
         words = Text.learn("words", ["word"])

@@ -15,7 +15,7 @@ from saiki.activations import Function
 from saiki.errors import InputError
 from saiki.layers.bidirectional import MERGES, merged
 from saiki.layers.recurrent import BACKENDS, Recurrent
-from saiki.layers.run import run_layers
+from saiki.layers.run import run_layers, watcher
 from saiki.nn.drop_in.layout import (
     Family,
     GRUFamily,
@@ -179,7 +179,8 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
                 return node
         if not self._weights_are_attributes():
             self._update_flat_weights()
-        if not self._serves(input, hx) and self.is_plain and self.backend == "auto":
+        ours = self._serves(input, hx) or watcher() is not None
+        if not ours and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
         batch_sizes = order = back = None

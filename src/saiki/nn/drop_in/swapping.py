@@ -1,6 +1,7 @@
 """Layers of ``torch.nn`` inside a model become ours, and back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,6 +57,31 @@ def swap(model: nn.Module, back: bool = False) -> tuple[str, ...]:
         said = f"left alone, {why}" if why else _exchange(found[name], kinds, back)
         lines.append(f"{name or 'the model'}: {said}")
     return tuple(lines)
+
+
+@contextmanager
+def swapped_in(model: nn.Module) -> Iterator[Mapping[str, str]]:
+    """Layers of ``torch.nn`` inside ``model`` are ours within the block, and theirs again after it.
+
+    Yields why each recurrent module stays what it is, if it is none of ours, and why single cells
+    do, by its name.
+    """
+    modules = dict(model.named_modules())
+    reasons = {name: _why_not(module, OURS) for name, module in modules.items()}
+    cells = {name for name, module in modules.items() if isinstance(module, nn.RNNCellBase)}
+    left_alone = {name: why for name, why in reasons.items() if why}
+    left_alone |= dict.fromkeys(cells, _SINGLE)
+    layers = [modules[name] for name, why in reasons.items() if why == "" and name not in cells]
+    for layer in layers:
+        _exchange(layer, OURS, back=False)
+    try:
+        yield left_alone
+    finally:
+        for layer in layers:
+            _exchange(layer, THEIRS, back=True)
+
+
+_SINGLE = "single steps in a loop of your own; a layer, such as saiki.nn.LSTM, is seen"
 
 
 def _why_not(module: nn.Module, kinds: Mapping[Any, Any]) -> str | None:

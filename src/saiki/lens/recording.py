@@ -1,0 +1,224 @@
+"""Hooks that see a layer while it runs, and give its time steps back as they were."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from saiki.activations import CATALOGUE
+from saiki.cell import Cell
+from saiki.layers.recurrent import Recurrent
+from saiki.layers.run import WATCHER, Loop
+from saiki.lens.views import LayerView, View, statistics
+from saiki.nn.drop_in.noise import Noisy
+from saiki.nn.drop_in.swapping import swapped_in
+
+
+@contextmanager
+def watch(model: nn.Module) -> Iterator[View]:
+    """Record every recurrent layer of ``model`` in one forward and backward pass inside the block.
+
+    The view is filled when the block ends: one :class:`LayerView` for each :class:`Recurrent`, by
+    its name in the model. If the layer runs more than once, its last run is shown. Of a layer of
+    ``saiki.nn`` or ``torch.nn`` those on top of each other and both directions have views of their
+    own, ``rnn.l0``, ``rnn.l0_reverse``, ``rnn.l1``, …, as their weights have names. Inside the
+    block layers run step by step. Whatever recurrent module cannot be seen is told in a warning.
+    """
+    look, view = _Look(model), View()
+    with swapped_in(model) as left_alone:
+        for name, why in left_alone.items():
+            said = f"the lens does not see {name or 'the model'}: {why}"
+            warnings.warn(said, stacklevel=3)
+        with look.watching():
+            yield view
+    view.update(look.views())
+    if look.layers and not view and not left_alone:
+        said = "the lens saw nothing: no recurrent layer of the model ran inside the block"
+        warnings.warn(said, stacklevel=3)
+
+
+class _Look:
+    """What was recorded of each layer, by its name."""
+
+    def __init__(self, model: nn.Module) -> None:
+        modules = dict(model.named_modules())
+        self.names = {id(m): name for name, m in modules.items() if isinstance(m, Recurrent)}
+        self.drop_ins = {name: m for name, m in modules.items() if isinstance(m, nn.RNNBase)}
+        self.layers = [n for n, m in modules.items() if isinstance(m, Recurrent | nn.RNNBase)]
+        self.found: dict[str, tuple[str, _Recorder]] = {}
+        """By the name of the layer: that of the module which runs it, and its last run."""
+        self.parts: Iterator[tuple[str, str]] = iter(())
+        """The names of the layers that the drop-in now running has yet to run, and its own."""
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        handles: list[RemovableHandle] = []
+        for name, module in self.drop_ins.items():
+            handles += (
+                module.register_forward_pre_hook(partial(self._enter, name)),
+                module.register_forward_hook(self._leave, always_call=True),
+            )
+        token = WATCHER.set(self.at)
+        try:
+            yield
+        finally:
+            WATCHER.reset(token)
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, name: str, module: Any, inputs: object) -> None:
+        ends = ["", "_reverse"] if module.bidirectional else [""]
+        parts = [f"l{i}{end}" for i in range(module.num_layers) for end in ends]
+        named = [".".join(filter(None, (name, part))) for part in parts]
+        self.parts = iter([(each, name) for each in (named if len(parts) > 1 else [name])])
+
+    def _leave(self, *_: object) -> None:
+        self.parts = iter(())
+
+    @contextmanager
+    def at(self, layer: Loop) -> Iterator[None]:
+        """Record ``layer``, which runs inside the block."""
+        owner = self.names.get(id(layer))
+        name, owner = (owner, owner) if owner is not None else next(self.parts, (None, None))
+        if name is None or owner is None:  # a layer that is no part of the model
+            yield
+            return
+        recorder = _Recorder(layer)
+        self.found[name] = owner, recorder
+        with recorder.recording():
+            yield
+
+    def views(self) -> View:
+        """In the order of the model."""
+        ordered = sorted(self.found.items(), key=lambda item: self.layers.index(item[1][0]))
+        return {name: recorder.view() for name, (_, recorder) in ordered}
+
+
+class _Recorder:
+    """Hooks on the cell of one layer while it runs; another layer may share it."""
+
+    def __init__(self, layer: Loop) -> None:
+        self.cell, self.reverse = layer.cell, layer.reverse
+        inner = self.cell.inner if isinstance(self.cell, Noisy) else self.cell
+        self.names = inner.state_names
+        self.probe = _Probe(type(inner).step.__code__)
+        self.steps = 0
+        self.first_infinite: int | None = None
+        self.norms: list[dict[str, float]] = []
+        self.seen: dict[str, list[Tensor]] = {}
+        self.first_rows: dict[str, list[Tensor]] = {}
+        self.made_by: dict[str, str] = {}
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        handles = (
+            self.cell.register_forward_pre_hook(lambda *_: self.probe.begin()),
+            self.cell.register_forward_hook(self.after_step, always_call=True),
+        )
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def after_step(self, cell: Cell, inputs: tuple[Tensor, ...], states: Any) -> None:
+        named = self.probe.end()
+        if states is None:  # the step raised, and the error is on its way
+            return
+        t, norms = self.steps, dict.fromkeys(self.names, 0.0)
+        self.steps += 1
+        self.norms.append(norms)
+        for name, state in zip(self.names, states, strict=False):  # the last may be a mask
+            self.first_rows.setdefault(name, []).append(state[0].detach())
+            named[name] = (state, named.get(name, (state, None))[1])
+            if self.first_infinite is None and not bool(state.detach().isfinite().all()):
+                self.first_infinite = t + 1
+            if state.requires_grad:
+                state.register_hook(_store_norm(norms, name))
+        for name, (value, function) in named.items():
+            self.seen.setdefault(name, []).append(value.detach())
+            if function is not None:
+                self.made_by[name] = function
+
+    def view(self) -> LayerView:
+        reverse, first_infinite = self.reverse, self.first_infinite
+        in_time = self.norms[::-1] if reverse else self.norms
+        if reverse and first_infinite is not None:
+            first_infinite = self.steps + 1 - first_infinite
+        return LayerView(
+            gradient={name: [norms[name] for norms in in_time] for name in self.names},
+            values={
+                name: statistics(torch.cat([v.reshape(-1) for v in values]), self.made_by.get(name))
+                for name, values in self.seen.items()
+            },
+            first_infinite=first_infinite,
+            reverse=reverse,
+            states={
+                name: torch.stack(rows[::-1] if reverse else rows)
+                for name, rows in self.first_rows.items()
+            },
+        )
+
+
+def _store_norm(norms: dict[str, float], name: str) -> Any:
+    def store(gradient: Tensor) -> None:
+        norms[name] = gradient.norm().item()
+
+    return store
+
+
+class _Probe(TorchFunctionMode):
+    """Between ``begin`` and ``end``, sees which names ``step`` gives to which tensors.
+
+    The interpreter's profile hook reads the local variables of ``step`` as it returns, and the
+    mode notes which activation function made which tensor.
+    """
+
+    def __init__(self, code: CodeType) -> None:
+        super().__init__()
+        self.code = code
+        self.input = code.co_varnames[1]
+        self.activation: dict[int, str] = {}
+        self.made: list[Tensor] = []  # kept, so that no two tensors share an id
+        self.named: dict[str, Tensor] = {}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        name = {"hardtanh": "hard_tanh", "hardsigmoid": "hard_sigmoid"}.get(name, name)
+        if name == "clamp":
+            name = {(0, 1): "hard_sigmoid", (-1, 1): "hard_tanh"}.get(tuple(args[1:]), "")
+        if name in CATALOGUE and isinstance(result, Tensor):
+            self.activation[id(result)] = name
+            self.made.append(result)
+        return result
+
+    def begin(self) -> None:
+        self.activation, self.made, self.named = {}, [], {}
+        self.previous = sys.getprofile()
+        self.__enter__()
+        sys.setprofile(self.on_event)
+
+    def on_event(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "return" and frame.f_code is self.code:
+            rows = len(frame.f_locals[self.input])
+            self.named = {
+                name: value
+                for name, value in frame.f_locals.items()
+                if isinstance(value, Tensor) and name != self.input and value.shape[:1] == (rows,)
+            }
+
+    def end(self) -> dict[str, tuple[Tensor, str | None]]:
+        sys.setprofile(self.previous)
+        self.__exit__(None, None, None)
+        return {n: (v, self.activation.get(id(v))) for n, v in self.named.items()}

@@ -1,0 +1,208 @@
+"""Make the pictures of README.md and docs/ from real runs: ``make pictures``.
+
+Trains what is not there yet, an hour on one core, and keeps it in ``runs/pictures``, so that a
+second time takes a minute. ``--runs DIR`` takes finished runs from elsewhere. The data come from
+where ``SAIKI_DATA`` points, or are downloaded.
+
+Beside the pictures lies ``drawn.json``: which code drew each. ``tests/test_pictures.py`` says when
+that code has changed since.
+"""
+
+import argparse
+import ast
+import contextlib
+import hashlib
+import io
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "pictures"
+RECORD = FOLDER / "drawn.json"
+CODE = ROOT / "src" / "saiki" / "plots"
+LARGEST, ALL = 100_000, 1_500_000
+"""Bytes of a picture, and of all."""
+
+RUNS = {
+    "adder": "run adder --preset report --lens",
+    "date": "run date",
+    "masked-lm": "run masked-lm --preset quick",
+    "proofread": "run proofread --preset quick",
+    "sin-cos": "run sin-cos",
+    "sin-cos-report": "run sin-cos --preset report",
+    "spoken-digits": "run spoken-digits",
+    "translate": "run translate --preset quick --cell gru",
+    "try": "try adder --preset report activation=sigmoid,tanh,relu --seeds 5",
+}
+"""What is trained, by the names of the folders."""
+
+SENTENCES = (
+    "彼女 は 彼 に 窓 を 開け る よう に 頼 ん だ 。",
+    "私 たち は 勉強 する ため に 学校 へ 行 く 。",
+)
+"""Two of those kept apart that the run translates as a person did."""
+DATES = ("5 mars 2024", "令和6年3月5日")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: the run it shows, who draws it into a file, and the modules of
+    ``saiki.plots`` that it takes beside the canvas and the fonts."""
+
+    run: str
+    draw: Callable[[Path, Path], object]
+    modules: tuple[str, ...]
+
+
+def _of_run(name: str) -> Callable[[Path, Path], object]:
+    """A picture that a run draws itself."""
+
+    def draw(run: Path, target: Path) -> None:
+        from saiki.runs.folder import RunFolder
+        from saiki.runs.reopen import reopen
+
+        experiment, model = reopen(run)
+        drawn = experiment.draw(model, RunFolder(run).points(), target.parent)
+        next(path for path in drawn if path.name == name).rename(target)
+
+    return draw
+
+
+def _gradient(run: Path, target: Path) -> None:
+    from saiki.plots.lens import draw_inside
+    from saiki.runs.folder import RunFolder
+    from saiki.runs.record import looks_of
+    from saiki.runs.reopen import setting_of
+
+    folder = RunFolder(run)
+    draw_inside(target, looks_of(folder), setting_of(folder).title)
+
+
+def _attention(texts: tuple[str, ...]) -> Callable[[Path, Path], object]:
+    def draw(run: Path, target: Path) -> None:
+        from saiki.plots.attention import draw_attention
+        from saiki.runs.reopen import reopen
+
+        experiment, model = reopen(run)
+        found = model.translate(texts, experiment.decoding.build(0))
+        maps = [best.alignment for best, *_ in found]
+        draw_attention(target, maps, experiment.title)
+
+    return draw
+
+
+def _heard(run: Path, target: Path) -> None:
+    from saiki.plots.sounds import draw_sounds
+    from saiki.runs.reopen import reopen
+
+    experiment, model = reopen(run)
+    waves, seen = {}, set[str]()
+    for i, answer in zip(experiment.parts.test, experiment.tested(model), strict=True):
+        if {answer.speaker, answer.label} & seen:  # another speaker and another digit each
+            continue
+        seen |= {answer.speaker, answer.label}
+        name = f"was {answer.label}, heard {answer.said} ({answer.probability:.0%})"
+        waves[name] = experiment.hearing.heard(experiment.recordings.waves[i])
+    draw_sounds(target, dict([*waves.items()][:3]), experiment.hearing.rate, experiment.title)
+
+
+def _table(run: Path, target: Path) -> None:
+    """What ``saiki try`` prints, as it is printed."""
+    from saiki.cli import main
+    from saiki.plots import canvas
+
+    command = RUNS["try"]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(io.StringIO()):
+        main([*shlex.split(command), "--out", str(run), "--resume"])
+    lines = [line for line in printed.getvalue().splitlines() if not line.startswith(str(run))]
+    lines = [
+        part for line in lines for part in textwrap.wrap(line, 100, subsequent_indent=" " * 10)
+    ]
+    text = "\n".join([f"$ saiki {command}", *lines])
+    figure = canvas.new_figure(8.4, 0.2 + 0.145 * (len(lines) + 1))
+    figure.text(0.01, 0.5, text, va="center", family="DejaVu Sans Mono", fontsize=8)
+    canvas.save(figure, target)
+
+
+PICTURES: Mapping[str, Picture] = {
+    "gradient.png": Picture("adder", _gradient, ("lens", "curves")),
+    "attention.png": Picture("translate", _attention(SENTENCES), ("attention",)),
+    "sounds.png": Picture("spoken-digits", _heard, ("sounds",)),
+    "try.png": Picture("try", _table, ()),
+    "dates.png": Picture("date", _attention(DATES), ("attention",)),
+    "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), ("confusion",)),
+    "sin-cos.png": Picture("sin-cos", _of_run("predictions.png"), ("series",)),
+    "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), ("curves",)),
+    "mistakes.png": Picture("proofread", _of_run("kinds.png"), ("corrections",)),
+    "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), ("curves",)),
+}
+
+
+def code_of(picture: Picture) -> dict[str, str]:
+    """The modules that draw a picture, and what they do: their code without comments, docstrings
+    and layout."""
+    return {
+        name: fingerprint(CODE / f"{name}.py") for name in ("canvas", "fonts", *picture.modules)
+    }
+
+
+def fingerprint(path: Path) -> str:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # a text that is a statement of its own is a docstring
+            node.body = [each for each in body if not _is_text(each)]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def train(runs: Path) -> None:
+    """Have every run that is not there."""
+    for name, command in RUNS.items():
+        folder = runs / name
+        if (folder / "result.json").exists() or (folder / "table.json").exists():
+            continue
+        more = ["--resume"] if folder.exists() else []
+        words = [*shlex.split(command), "--out", str(folder), *more]
+        print(f"saiki {shlex.join(words)}", flush=True)
+        subprocess.run([sys.executable, "-m", "saiki", *words], check=True)
+
+
+def make(runs: Path) -> None:
+    """Draw every picture, and write down by which code."""
+    FOLDER.mkdir(exist_ok=True)
+    record = {}
+    for name, picture in PICTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = Path(folder) / name
+            picture.draw(runs / picture.run, drawn)
+            # a palette makes it a third as large
+            Image.open(drawn).convert("RGB").quantize(256).save(FOLDER / name, optimize=True)
+        record[name] = {"code": code_of(picture), "picture": digest(FOLDER / name)}
+        print(f"{FOLDER / name}  {(FOLDER / name).stat().st_size:,} bytes", flush=True)
+    RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Make the pictures of README.md and docs/.")
+    parser.add_argument("--runs", type=Path, default=Path("runs/pictures"), help="their runs")
+    options = parser.parse_args()
+    train(options.runs)
+    make(options.runs)
