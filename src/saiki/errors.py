@@ -23,3 +23,7 @@ class TraceError(CompileError):
 
 class ExportError(SaikiError):
     """A model cannot be exported, or the file would not compute what the model does."""
+
+
+class OutputError(SaikiError):
+    """Standard output cannot be written: its disk is full, say."""

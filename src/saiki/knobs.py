@@ -99,12 +99,23 @@ class Knob:
             finite = isinstance(value, int) or math.isfinite(value)
             if not finite or not self.minimum <= value <= min(self.maximum, sys.float_info.max):
                 raise self._refusal(value)
-        if self.is_path and isinstance(value, str) and value:
-            return str(Path(value).expanduser().absolute())
+        if self.is_path and isinstance(value, str) and value and "\0" not in value:
+            value = str(Path(value).expanduser().absolute())
+        if isinstance(value, str) and not is_text(value):
+            raise self._refusal(value)
         return value
 
     def _refusal(self, value: Any) -> InputError:
         return InputError(f"{self.name} must be {self.allowed}, got {value!r}")
+
+
+def is_text(value: str) -> bool:
+    """Whether a file of text can hold it and a file be called so."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 class Knobs:

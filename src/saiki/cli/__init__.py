@@ -15,6 +15,7 @@ from saiki.cli import (
     predict,
     run,
     show,
+    streams,
     try_,
 )
 from saiki.cli.common import Parser
@@ -43,7 +44,27 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    if arguments is None:  # as a program of its own
+        streams.prepare()
+        os.environ["MPLBACKEND"] = "agg"  # pictures are files, whatever a notebook around us shows
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words[0] if words and words[0] in COMMANDS else ""
+    try:
+        try:
+            return _command(words)
+        finally:
+            sys.stdout.flush()
+    except SaikiError as error:
+        print(f"{f'saiki {command}'.strip()}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"saiki {command}: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
+        return 141
+
+
+def _command(words: list[str]) -> int:
     parser = Parser("", "Recurrent and sequence models, written once as equations.", _overview())
     parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
@@ -59,17 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.command not in COMMANDS:
         parser.error(f"there is no command {parsed.command!r}; there are {', '.join(COMMANDS)}")
     _, command = COMMANDS[parsed.command]
-    try:
-        return command(words[1:])
-    except SaikiError as error:
-        print(f"saiki {parsed.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(f"saiki {parsed.command}: {str(stop) or 'stopped'}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return command(words[1:])
 
 
 def _overview() -> str:

@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that help is instant.
 
 import argparse
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from saiki.errors import InputError
@@ -94,6 +95,15 @@ def seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds of at least 0, got {text!r}")
     return number
+
+
+def new_path(text: str) -> Path:
+    """A file or folder that is written, whose name must be text."""
+    from saiki.knobs import is_text
+
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"expected a name that is text, got {text!r}")
+    return Path(text)
 
 
 def say(line: str) -> None:

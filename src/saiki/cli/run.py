@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saiki.cli.common import Parser, add_knobs, experiment_parser, say, seconds
+from saiki.cli.common import Parser, add_knobs, experiment_parser, new_path, say, seconds
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
@@ -26,9 +26,11 @@ def main(words: list[str]) -> int:
             several = options.cross_validate is not None
             folder = RunFolder.resume(options.name, options.out, several)
             experiment = _experiment(options, folder)
+            tell(f"{experiment.equations()}\n")
         else:
             experiment = _experiment(options)
             refuse(experiment, how, options.cross_validate)
+            tell(f"{experiment.equations()}\n")
             if processes.is_first():
                 folder = RunFolder.create(options.name, options.out)
             else:
@@ -37,7 +39,6 @@ def main(words: list[str]) -> int:
             tell(f"{folder.path} has ended already; here is its result\n")
             figures, trouble = folder.figures, folder.result["stopped"]
         else:
-            tell(f"{experiment.equations()}\n")
             if options.cross_validate:
                 outcome = cross_validate(experiment, options.cross_validate, folder, how)
             else:
@@ -52,7 +53,8 @@ def main(words: list[str]) -> int:
 def _parser(words: list[str]) -> Parser:
     parser = experiment_parser("run", "Train one setting of an experiment.", words)
     add_knobs(parser, words)
-    parser.add_argument("--out", type=Path, help="folder of the run; runs/NAME/1, 2, … without it")
+    help = "folder of the run; runs/NAME/1, 2, … without it"
+    parser.add_argument("--out", type=new_path, help=help)
     help = "go on with the run in --out, or the newest of runs/NAME, where it was stopped"
     parser.add_argument("--resume", action="store_true", help=help)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")

@@ -2,9 +2,8 @@
 
 import os
 import shlex
-from pathlib import Path
 
-from saiki.cli.common import Parser, count, experiment_parser, say
+from saiki.cli.common import Parser, count, experiment_parser, new_path, say
 from saiki.errors import InputError
 
 DEFAULT_JOBS = os.cpu_count() or 1
@@ -70,7 +69,8 @@ def _parser(words: list[str]) -> Parser:
         "machine; pip install 'saiki[ray]'"
     )
     parser.add_argument("--ray", metavar="ADDRESS", help=help)
-    parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
+    help = "folder of the table; runs/NAME/1, 2, … without"
+    parser.add_argument("--out", type=new_path, help=help)
     help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
     parser.add_argument("--resume", action="store_true", help=help)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")

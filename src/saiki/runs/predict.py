@@ -29,9 +29,11 @@ def inputs(
     path of a file for its lines.
 
     Raises:
-        InputError: there is nothing to listen to; or, when it comes to that, a file or the standard
-            input is not UTF-8.
+        InputError: there is nothing to listen to, or standard input is closed; or, when it comes to
+            that, a file or the standard input is not UTF-8.
     """
+    if "-" in given and sys.stdin is None:
+        raise InputError("standard input is closed, so - has no lines to read")
     if seconds is None:
         yield _expanded(experiment, given)
         return

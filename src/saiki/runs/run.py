@@ -13,7 +13,7 @@ from torch import nn
 from tqdm import tqdm
 
 from saiki import lens, processes
-from saiki.errors import InputError
+from saiki.errors import InputError, OutputError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.plots.lens import draw_inside
 from saiki.plots.training import draw_training
@@ -53,6 +53,7 @@ def run(
         KeyboardInterrupt: Ctrl-C or SIGTERM came; all is saved, and the message says how to go on.
         InputError: the folder holds a run of other knobs, or a damaged checkpoint.
         SaikiError: a file cannot be written; the last checkpoint is whole.
+        OutputError: the same of standard output, after a checkpoint.
     """
     if experiment.threads is not None:
         torch.set_num_threads(experiment.threads)
@@ -136,6 +137,11 @@ def _train(record: Record, say: Say | None) -> str | None:
             training.run(on_point, record.keep, record.options.watch)
         except StoppedError as stopped:
             return str(stopped)
+        except (OutputError, BrokenPipeError) as error:
+            record.save()
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise OutputError(f"{error}; go on with: {_command_to_go_on(record)}") from None
     return None
 
 
