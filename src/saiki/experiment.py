@@ -91,6 +91,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """Points of the curves, about, where their number follows from the length of the training."""
     prefetch: ClassVar[int] = 0
     """Batches that a thread of its own prepares while the model learns; 0: no such thread."""
+    minutes: ClassVar[float]
+    """Of a run with the defaults: processor time, which two cores share at best, as measured."""
     threads: ClassVar[int | None] = None
     """CPU threads that pay for a model of this size; all of them if None."""
     recordable: ClassVar[bool] = False
@@ -173,6 +175,10 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
         """What the trained model makes of a user's input, for people under ``"text"``."""
+
+    @abstractmethod
+    def input_example(self) -> str:
+        """An input of :meth:`predict`, where it can be from the data, such as was not learned."""
 
     def predict_all(
         self, model: Model, texts: Sequence[str]

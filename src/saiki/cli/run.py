@@ -1,6 +1,7 @@
 """``saiki run``: train one setting."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 def main(words: list[str]) -> int:
     options = _parser(words).parse_args(words)
     from saiki import processes
+    from saiki.progress import duration
     from saiki.runs.folder import RunFolder
     from saiki.runs.folds import cross_validate
     from saiki.runs.record import Options
@@ -26,28 +28,47 @@ def main(words: list[str]) -> int:
             several = options.cross_validate is not None
             folder = RunFolder.resume(options.name, options.out, several)
             experiment = _experiment(options, folder)
-            tell(f"{experiment.equations()}\n")
         else:
             experiment = _experiment(options)
             refuse(experiment, how, options.cross_validate)
-            tell(f"{experiment.equations()}\n")
             if processes.is_first():
                 folder = RunFolder.create(options.name, options.out)
             else:
                 folder = RunFolder(options.out or Path())
+        hints = list[str]()
         if folder.is_finished and options.resume:
             tell(f"{folder.path} has ended already; here is its result\n")
             figures, trouble = folder.figures, folder.result["stopped"]
         else:
+            if experiment.minutes > 1:
+                usual = duration(60 * experiment.minutes)
+                tell(f"with its defaults {experiment.name} takes about {usual} on two cores\n")
+            tell(f"{experiment.equations()}\n")
             if options.cross_validate:
                 outcome = cross_validate(experiment, options.cross_validate, folder, how)
             else:
                 outcome = run(experiment, folder, options.preset, how)
             figures, trouble = outcome.figures, outcome.trouble
+            if processes.is_first() and not (trouble or options.cross_validate):
+                hints = _next_commands(experiment, folder.path)
+        width = max(map(len, figures), default=0)
         for name, value in figures.items():
-            tell(f"{name:<22} {'–' if value is None else f'{value:.6g}'}")
+            tell(f"{name:<{width}}  {'–' if value is None else f'{value:.6g}'}")
+        for line in hints:
+            tell(line)
         tell(str(folder.path))
     return 1 if trouble else 0
+
+
+def _next_commands(experiment: "Experiment", folder: Path) -> list[str]:
+    """What is done with a run that has ended, each as it can be given."""
+    run = shlex.quote(str(folder))
+    return [
+        "\nnext:",
+        f"  saiki predict {run} {shlex.quote(experiment.input_example())}",
+        f"  saiki compare {run} ANOTHER-RUN",
+        f"  saiki export {run} --onnx {experiment.name}.onnx",
+    ]
 
 
 def _parser(words: list[str]) -> Parser:

@@ -64,6 +64,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
 
     name = "masked-lm"
     summary = "restore masked words, from both directions; an encoder to start from"
+    minutes = 43
     score = "dev_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
@@ -161,6 +162,9 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
             "unigram model": [([0, last], [self.corpus.unigram["unigram_perplexity"]] * 2)],
         }
         return [draw_curves(folder / "perplexity.png", lines, ylabel="perplexity of hidden words")]
+
+    def input_example(self) -> str:
+        return next((hidden for hidden, _ in self.corpus.gaps(1)), "[MASK]")
 
     def predict(self, model: MaskedLM, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))

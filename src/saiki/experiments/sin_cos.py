@@ -33,6 +33,8 @@ from saiki.plots.series import draw_written
 
 SHORTEST = 2
 """Points of a wave that tell its cosine; with one alone the sign would be open."""
+SHOWN = 24
+"""Points of an input that is shown."""
 EVALUATED = 1024
 """Rows of a batch where nothing is learned."""
 
@@ -73,6 +75,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
 
     name = "sin-cos"
     summary = "read a sine and write its cosine, or go from one series of yours to another"
+    minutes = 0.15
     score = "free_running_r2"
     shown = ("loss", "validation_loss", "validation_free_running_rmse")
     threads = 1
@@ -227,6 +230,10 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
             draw_written(folder / "predictions.png", series.values[:, 1], lines, series.names),
             draw_curves(path, by_step, xlabel=step, ylabel="root mean square error"),
         ]
+
+    def input_example(self) -> str:
+        values = self.series.pairs.x[-1][:SHOWN]
+        return self.data or " ".join(f"{value:.3g}" for value in values)
 
     def predict(self, model: SeriesSeq2Seq, text: str) -> dict[str, Any]:
         started, (x, target) = time.perf_counter(), numbers_of(text)

@@ -76,6 +76,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     name = "spoken-digits"
     summary = "learn to recognise spoken digits, or any sounds of your own"
+    minutes = 3.2
     score = "test_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -221,6 +222,9 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     def describe_model(self, model: SequenceClassifier) -> str:
         return classes.mistakes(self.tested(model))
+
+    def input_example(self) -> str:
+        return str(self.recordings.entries[self.parts.test[0]].path)
 
     @torch.no_grad()
     def predict(self, model: SequenceClassifier, text: str) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Translate(TextToText):
 
     name: ClassVar[str] = "translate"
     summary: ClassVar[str] = "an encoder-decoder with attention translates, by default Japanese"
+    minutes = 43
     score: ClassVar[str] = "dev_bleu"
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "dev_bleu_greedy")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {

@@ -11,12 +11,15 @@ from typing import Any
 from saiki import lens, processes
 from saiki.errors import InputError
 from saiki.experiment import Experiment
+from saiki.plots.training import draw_training
 from saiki.runs.folder import RunFolder
 from saiki.saving import tensors
 from saiki.training import Point, Training
 
 Say = Callable[[str], None]
 CHECKPOINT = Path("checkpoint", "training.safetensors")
+REDRAW_SECONDS = 30.0
+"""From one picture of the curves to the next, at least."""
 METRICS, LENS = "metrics.jsonl", "lens.jsonl"
 
 
@@ -65,6 +68,8 @@ class Record:
         self.started = self.saved = time.monotonic()
         self.seconds_before = 0.0
         self.writes = processes.is_first()
+        self.drawn = self.started
+        self.redraw_seconds = REDRAW_SECONDS
         self.board: Any = None
 
     @property
@@ -77,10 +82,19 @@ class Record:
             return
         self.folder.append(METRICS, self.curve[-1])
         self.show(self.curve[-1])
+        self.draw()
         if point.view is not None:
             self.history.append((point.step, point.view))
             layers = {name: layer.to_dict() for name, layer in point.view.items()}
             self.folder.append(LENS, {"step": point.step, "layers": layers})
+
+    def draw(self) -> None:
+        """Draw the curves anew where it is time to, and takes a fiftieth of the time at most."""
+        now = time.monotonic()
+        if now - self.drawn > self.redraw_seconds:
+            draw_training(self.folder.path, self.curve)
+            self.drawn = time.monotonic()
+            self.redraw_seconds = max(REDRAW_SECONDS, 50 * (self.drawn - now))
 
     def show(self, record: Mapping[str, float | None]) -> None:
         """Put a line of the curves on the board, if there is one."""

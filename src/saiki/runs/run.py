@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from saiki import lens, processes
+from saiki import lens, processes, progress
 from saiki.errors import InputError, OutputError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.plots.lens import draw_inside
 from saiki.plots.training import draw_training
 from saiki.runs.folder import RunFolder
+from saiki.runs.outlook import Outlook
 from saiki.runs.record import Options, Record, Say, checkpoint, summary_writer
 from saiki.runs.summary import summary
 from saiki.saving import tensors
@@ -67,19 +67,22 @@ def run(
     training = Training(experiment, experiment.model())
     record = Record(training, folder, options)
     record.restore(left)
-    if say:
-        _introduce(training, say)
-    trouble = _train(record, say)
-    if trouble is None:
-        record.save()
-        if not training.has_ended:
-            raise KeyboardInterrupt(
-                f"stopped after iteration {training.step}, and nothing is lost; go on with: "
-                + _command_to_go_on(record)
-            )
-    if not processes.is_first():
-        return Outcome(folder, {}, trouble)
-    return _finish(record, trouble, say)
+    with progress.line(say is not None) as line:
+        say = say and line.beside(say)
+        if say:
+            _introduce(training, say)
+        trouble = _train(record, line, say)
+        if trouble is None:
+            record.save()
+            if not training.has_ended:
+                raise KeyboardInterrupt(
+                    f"stopped after iteration {training.step}, and nothing is lost; go on with: "
+                    + _command_to_go_on(record)
+                )
+        if not processes.is_first():
+            return Outcome(folder, {}, trouble)
+        line.stage = lambda: f"iteration {training.step:,} was the last; evaluates"
+        return _finish(record, trouble, say)
 
 
 def refuse(experiment: Experiment, options: Options, cross_validate: str | None = None) -> None:
@@ -116,25 +119,26 @@ def _introduce(training: Training, say: Say) -> None:
         say(f"goes on from iteration {training.step}")
 
 
-def _train(record: Record, say: Say | None) -> str | None:
+def _train(record: Record, line: progress.Line, say: Say | None) -> str | None:
     """Train until the end or a pause; the sentence that says why it stopped in trouble."""
     training, experiment = record.training, record.experiment
-    with (
-        _pausing(training),
-        tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar,
-    ):
+    outlook = Outlook(training, say)
+    line.stage = outlook.line
+    with _pausing(training):
 
         def on_point(point: Point) -> None:
             record.add(point)
-            bar.update(point.step - bar.n)
             if say and record.is_shown(point):
-                bar.clear()
                 shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
                 sample = experiment.sample(training.model)
                 say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
 
+        def after_step() -> None:
+            record.keep()
+            outlook.tell()
+
         try:
-            training.run(on_point, record.keep, record.options.watch)
+            training.run(on_point, after_step, record.options.watch)
         except StoppedError as stopped:
             return str(stopped)
         except (OutputError, BrokenPipeError) as error:

@@ -14,11 +14,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
 import torch
-from tqdm import tqdm
 
+from saiki import progress
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
@@ -116,11 +117,21 @@ def run_all(
     for job in every:
         if job.folder.has_begun:
             job.folder.check(job.experiment.name, job.experiment.to_dict())
-    with tqdm(
-        total=len(every), initial=len(every) - len(left), unit="run", disable=None, leave=False
-    ) as bar:
+    done, started = 0, monotonic()
+
+    def stage() -> str:
+        """Runs differ in length, so the time that is left follows from those that have ended."""
+        seconds = monotonic() - started
+        words = f"run {len(every) - len(left) + done + 1} of {len(every)}"
+        words += f"  {progress.duration(seconds)}"
+        if not done:
+            return words
+        return f"{words}  about {progress.duration(seconds / done * (len(left) - done))} left"
+
+    with progress.line() as line:
+        line.stage = stage
         for _ in runner(left):
-            bar.update()
+            done += 1
     return [
         Trial(row.experiments[0].to_dict(), tuple(job.figures for job in its))
         for row, its in zip(rows, jobs, strict=True)

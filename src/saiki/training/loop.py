@@ -69,6 +69,8 @@ class Training:
         rises with the iteration i as i / (i + 9) up to ``average``."""
         if self.optimisation.average > 0:
             self.average = {n: t.clone() for n, t in self.model.state_dict().items()}
+        self.loss = math.nan
+        """Of the last iteration."""
         self.best: float | None = None
         self.best_weights: dict[str, Tensor] = {}
         self.points_since_best = 0
@@ -123,7 +125,7 @@ class Training:
                 self.optimiser.step()
                 if self.average:
                     self._average(step)
-                self.step = step
+                self.step, self.loss = step, figures["loss"]
                 self.since.append(figures)
                 if at_point or view is not None:
                     on_point(self._point(view, at_point))

@@ -194,6 +194,9 @@ class TextToText(Experiment[Translator, Batch]):
         one = pairs.take([0])
         return f"{one.source[0]} → {self.written(model, one, Search('greedy'))[0].text}"
 
+    def input_example(self) -> str:
+        return self.corpus.development.source[0]
+
     def predict(self, model: Translator, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
 
