@@ -8,6 +8,10 @@ MOST = 10**9
 """Updates of a training that ends in a lifetime."""
 
 
+LENGTHS = ("iterations", "epochs", "updates")
+"""The knobs that a training may have more of, once it has begun."""
+
+
 class Duration(Knobs):
     """Updates of the weights, of which each example is seen once in an ``epoch``, a number that
     need not be whole; infinity where examples are drawn without end."""

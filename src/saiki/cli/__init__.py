@@ -10,6 +10,7 @@ from saiki.cli import (
     compare,
     data,
     export,
+    finish,
     ls,
     plot,
     predict,
@@ -18,13 +19,14 @@ from saiki.cli import (
     streams,
     try_,
 )
-from saiki.cli.common import Parser
-from saiki.errors import SaikiError
+from saiki.cli.common import Parser, cut
+from saiki.errors import SaikiError, memory_in_words, near
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "ls": ("experiments, one line each", ls.main),
     "show": ("NAME: its equations, knobs, presets and claims", show.main),
     "run": ("NAME [--knob value]: train one setting", run.main),
+    "finish": ("DIR: use the model of a paused run as it is", finish.main),
     "try": (
         "NAME [knob=a,b,c]: a grid of settings, compared, and the claims it decides",
         try_.main,
@@ -51,11 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = words[0] if words and words[0] in COMMANDS else ""
     try:
         try:
-            return _command(words)
+            with memory_in_words():
+                return _command(words)
         finally:
             sys.stdout.flush()
     except SaikiError as error:
-        print(f"{f'saiki {command}'.strip()}: {error}", file=sys.stderr)
+        print(f"{f'saiki {command}'.strip()}: {cut(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(f"saiki {command}: {str(stop) or 'stopped'}", file=sys.stderr)
@@ -78,7 +81,10 @@ def _command(words: list[str]) -> int:
         parser.print_help()
         return 0
     if parsed.command not in COMMANDS:
-        parser.error(f"there is no command {parsed.command!r}; there are {', '.join(COMMANDS)}")
+        parser.error(
+            f"there is no command {parsed.command!r}; there are {', '.join(COMMANDS)}"
+            f"{near(parsed.command, COMMANDS)}"
+        )
     _, command = COMMANDS[parsed.command]
     return command(words[1:])
 

@@ -1,7 +1,7 @@
 """Masked words: a network that reads in both directions restores words that are hidden."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,6 +100,14 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.corpus.batches(self.optimisation.batch_size, self.seed, start)
+
+    def data_items(self) -> dict[str, Iterable[str | bytes]]:
+        corpus = self.corpus
+        return {
+            "tokens": corpus.text.vocabulary.words,
+            "sentences to learn from": (row.tobytes() for row in corpus.train.rows()),
+            "sentences to develop": (row.tobytes() for row in corpus.development.rows()),
+        }
 
     def describe_data(self) -> str:
         return self.corpus.in_words()

@@ -80,6 +80,10 @@ class Proofread(Experiment[Tagger, Batch]):
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.texts.batches(self.optimisation.batch_size, start)
 
+    def data_items(self) -> dict[str, Sequence[str]]:
+        prose = self.texts.prose
+        return {"texts": (prose.train, *prose.validation, *prose.test)}
+
     def describe_data(self) -> str:
         return self.texts.in_words()
 

@@ -133,6 +133,9 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         self.units  # noqa: B018  which may be refused
         return self.series.in_words()
 
+    def data_items(self) -> dict[str, Iterator[bytes]]:
+        return {"points": (row.tobytes() for row in self.series.values)} if self.data else {}
+
     @property
     def epoch(self) -> float:
         batches = batches_of(self.series.learnt, self.optimisation.batch_size)

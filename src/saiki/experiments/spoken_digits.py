@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -149,6 +150,14 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         real = self.optimisation.batch_size - self.sounds.spoken_in_batch
         heard = real * processes.count() * self.optimisation.accumulate
         return max(1, math.ceil(len(self.parts.train) / heard))
+
+    def data_items(self) -> dict[str, Iterable[str | bytes]]:
+        data = self.recordings
+        heard = zip(data.entries, data.waves, strict=True)
+        return {
+            "classes": data.classes,
+            "recordings": (f"{replace(e, path=Path())}".encode() + w.tobytes() for e, w in heard),
+        }
 
     def describe_data(self) -> str:
         return self.sounds.in_words(self.tested_by)

@@ -126,7 +126,7 @@ class TextToText(Experiment[Translator, Batch]):
 
     def _learned(self) -> MaskedLM:
         """The masked language model whose encoder this one begins with."""
-        learned, about = of_run(Path(self.encoder))
+        learned, about = of_run(self.encoder)
         if not isinstance(learned, MaskedLM):
             raise InputError(f"{self.encoder} is a run of {about['run'][0]}, not of masked-lm")
         return learned
@@ -144,6 +144,13 @@ class TextToText(Experiment[Translator, Batch]):
             for text in self.texts
         )
         return source, torch.tensor([4, 7, 2]), target, torch.tensor([7, 3, 5])
+
+    def data_items(self) -> dict[str, Iterator[str]]:
+        kinds = ("pairs to learn from", "pairs to develop", "pairs to test")
+        return {
+            kind: map("\t".join, zip(part.source, part.target, strict=True))
+            for kind, part in zip(kinds, self.corpus, strict=True)
+        }
 
     def describe_data(self) -> str:
         if self.encoder:
@@ -228,7 +235,7 @@ class TextToText(Experiment[Translator, Batch]):
     def _together(self, model: Translator) -> Translator:
         """The model with those of the other runs."""
         for folder in filter(None, (part.strip() for part in self.also.split(","))):
-            other, about = of_run(Path(folder))
+            other, about = of_run(folder)
             if not isinstance(other, Translator):
                 raise InputError(f"{folder} is a run of {about['run'][0]}, which decodes no text")
             try:
