@@ -75,5 +75,5 @@ def near(word: str, known: Iterable[str]) -> str:
     >>> near("adddr", ["adder", "date"])
     '; did you mean adder?'
     """
-    found = difflib.get_close_matches(word, list(known), 1, cutoff=0.7)
+    found = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {found[0]}?" if found else ""

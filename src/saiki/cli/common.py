@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
-        words = message.rpartition("unrecognized arguments: ")[2].split()
+        words = message.partition("unrecognized arguments: ")[2].split()
         hints = (near(word.partition("=")[0], known) for word in words if word.startswith("--"))
         hint = next(filter(None, hints), "")
         self.exit(2, f"{self.prog}: {cut(message)}{hint}; see {self.prog} --help\n")
@@ -122,10 +122,10 @@ def count(text: str) -> int:
         number = int(text)
     except ValueError:
         number = 0
-    if not 1 <= number <= 10**6:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of at least 1, and of 1000000 at most, got {text!r}"
-        )
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    if number > 10**6:
+        raise argparse.ArgumentTypeError(f"expected a whole number up to 1000000, got {text!r}")
     return number
 
 

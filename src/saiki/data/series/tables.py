@@ -58,8 +58,8 @@ def read_table(path: Path, columns: tuple[int, ...]) -> Table:
         for column, cell in enumerate(row):
             if not _is_number(cell):
                 raise InputError(
-                    f"{path} has {cell[:40]!r} in line {number}, which is no number within ±1e30; "
-                    "decimals are written with a point, and gaps must be filled or left out"
+                    f"{path} has {cell[:40]!r} in line {number}, which is no finite number within "
+                    "±1e30; decimals are written with a point, and gaps must be filled or left out"
                 )
             values[place, column] = float(cell)
     return Table(values, names)
