@@ -61,7 +61,7 @@ class Activation:
             if name not in self.parameters:
                 has = f"has {', '.join(self.parameters)}" if self.parameters else "has none"
                 raise InputError(f"{self.name} has no parameter {name!r}; it {has}")
-            if not (math.isfinite(value) and value > 0):
+            if type(value) not in (int, float) or not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} of {self.name} must be positive and finite, got {value}")
         return replace(self, parameters={**self.parameters, **parameters})
 

@@ -4,6 +4,13 @@ import math
 
 from saiki.knobs import Knobs, knob
 
+MOST = 10**9
+"""Updates of a training that ends in a lifetime."""
+
+
+LENGTHS = ("iterations", "epochs", "updates")
+"""The knobs that a training may have more of, once it has begun."""
+
 
 class Duration(Knobs):
     """Updates of the weights, of which each example is seen once in an ``epoch``, a number that
@@ -25,8 +32,10 @@ class Duration(Knobs):
 class Updates(Duration):
     """A number of updates."""
 
-    iterations: int = knob(3000, "updates of the weights", minimum=1)
-    log_every: int = knob(100, "iterations from one point of the curves to the next", minimum=1)
+    iterations: int = knob(3000, "updates of the weights", minimum=1, maximum=MOST)
+    log_every: int = knob(
+        100, "iterations from one point of the curves to the next", minimum=1, maximum=MOST
+    )
 
     def updates_of(self, epoch: float) -> int:
         return self.iterations
@@ -44,6 +53,7 @@ class Epochs(Duration):
         "iterations from one point of the curves to the next; 0: an epoch, or more in a long "
         "training",
         minimum=0,
+        maximum=MOST,
     )
 
     def updates_of(self, epoch: float) -> int:
@@ -57,7 +67,7 @@ class EpochsAtLeast(Epochs):
     """The same, and more passes where examples are few."""
 
     updates: int = knob(
-        2000, "of the weights at least, where there are few examples", minimum=0, maximum=10**9
+        2000, "of the weights at least, where there are few examples", minimum=0, maximum=MOST
     )
 
     def updates_of(self, epoch: float) -> int:

@@ -1,5 +1,10 @@
 """Errors for the person who made the mistake: what was given, what is allowed, what to try."""
 
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 
 class SaikiError(Exception):
     """Base of every error saiki raises on purpose; the command line prints it as one line."""
@@ -23,3 +28,52 @@ class TraceError(CompileError):
 
 class ExportError(SaikiError):
     """A model cannot be exported, or the file would not compute what the model does."""
+
+
+class OutputError(SaikiError):
+    """Standard output cannot be written: its disk is full, say."""
+
+
+class OutOfMemoryError(SaikiError):
+    """There is less memory than is needed."""
+
+
+_ASKED_FOR = re.compile(r"(?:allocate|Tried to allocate) (\d[\d.,]*) ?(bytes|[KMGTPE]i?B)")
+_NO_MEMORY = re.compile(r"allocate memory|out of memory|Storage size|multiplication overflow|alloc")
+
+
+@contextmanager
+def memory_in_words() -> Iterator[None]:
+    """Have a failed allocation, of whatever library, raise :class:`OutOfMemoryError`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        said = str(error)
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(said):
+            raise
+        asked = _ASKED_FOR.search(said)
+        what = f"{_size(*asked.groups())} at once was asked for" if asked else "more was asked for"
+        raise OutOfMemoryError(
+            f"there is not enough memory: {what}; try a smaller model or batch, or fewer data"
+        ) from None
+
+
+def _size(number: str, unit: str) -> str:
+    size = float(number.replace(",", ""))
+    return f"{size:,.3g} {unit}" if unit != "bytes" else f"{size / 2**30:,.3g} GiB"
+
+
+def shown(value: object, room: int = 80) -> str:
+    """``value`` as an error quotes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= room else f"{text[:room]}…"
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The question whether one of ``known`` was meant, to be put behind an error; or nothing.
+
+    >>> near("adddr", ["adder", "date"])
+    '; did you mean adder?'
+    """
+    found = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saiki.duration import Duration, Updates
-from saiki.errors import InputError
+from saiki.errors import InputError, near, shown
 from saiki.knobs import Knobs, Value, knob
 from saiki.optimisation import Optimisation
 
@@ -91,6 +91,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """Points of the curves, about, where their number follows from the length of the training."""
     prefetch: ClassVar[int] = 0
     """Batches that a thread of its own prepares while the model learns; 0: no such thread."""
+    minutes: ClassVar[float] = 0.0
+    """That a run with the defaults takes on two cores, as measured; 0 where nobody has."""
     threads: ClassVar[int | None] = None
     """CPU threads that pay for a model of this size; all of them if None."""
     recordable: ClassVar[bool] = False
@@ -107,7 +109,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             return {}
         if name not in cls.presets:
             raise InputError(
-                f"{cls.name} has no preset {name!r}; there are {', '.join(cls.presets)}"
+                f"{cls.name} has no preset {shown(name)}; there are {', '.join(cls.presets)}"
+                f"{near(name, cls.presets)}"
             )
         return dict(cls.presets[name])
 
@@ -204,6 +207,10 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """What the trained model makes of a user's input, for people under ``"text"``; with what
         they should know of the model, if there is anything, under ``"remark"``."""
 
+    def input_example(self) -> str:
+        """An input of :meth:`predict`, from the data where there are any."""
+        return "INPUT"
+
     def predict_all(
         self, model: Model, texts: Sequence[str]
     ) -> Sequence[dict[str, Any] | InputError]:
@@ -236,6 +243,12 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def describe_model(self, model: Model) -> str:
         """What a person should know of the trained model beside its figures."""
         return ""
+
+    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
+        """What is learned from and judged by, where it does not follow from the knobs: items in
+        their order under the name of their kind, a plural. A run that goes on must find the same.
+        """
+        return {}
 
     def draw(self, model: Model, points: Points, folder: Path) -> list[Path]:
         """Pictures of what the trained model does and of how it came to it, written into

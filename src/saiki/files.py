@@ -1,10 +1,13 @@
 """Files that are whole or absent, and JSON that every reader accepts."""
 
+import errno
 import json
 import math
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,55 @@ def write_text(path: Path, text: str) -> Path:
 def write_json(path: Path, value: Any, indent: int = 2) -> Path:
     """Write ``value`` as :func:`to_json` says it, whole or not at all."""
     return write_text(path, to_json(value, indent=indent) + "\n")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock ``path``, a file that is there as long as the block lasts. Of a process that
+    dies nothing is held.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise SaikiError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            _lock(handle)
+            if os.name == "nt" or _is(handle, path):
+                break
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise SaikiError(f"cannot lock {path}: {error.strerror}") from error
+            raise InputError(f"{path.parent} is in use by another process; wait for it") from None
+        os.close(handle)  # who held it has ended in between, and taken the file away
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # where a file that is open cannot be removed
+            path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync(path: Path) -> None:

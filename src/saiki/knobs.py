@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from saiki.errors import InputError
+from saiki.errors import InputError, near, shown
 
 Value = bool | int | float | str
+LARGEST = {int: 10**9, float: 1e30}
+"""Of knobs without a bound of their own: what float32 and a lifetime can do with."""
 
 
 def knob(
@@ -27,7 +29,7 @@ def knob(
     *,
     choices: Collection[str] = (),
     minimum: float = -math.inf,
-    maximum: float = math.inf,
+    maximum: float | None = None,
     is_path: bool = False,
 ) -> Any:
     """A field with its help and its choices or its range, bounds included.
@@ -37,6 +39,8 @@ def knob(
         is_path: whether it names a file or folder, which is written down in full, so that a run
             goes on from any folder.
     """
+    if maximum is None:
+        maximum = LARGEST.get(type(default), math.inf)
     metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
     return dataclasses.field(default=default, metadata={**metadata, "is_path": is_path})
 
@@ -97,14 +101,26 @@ class Knob:
             raise self._refusal(value)
         if isinstance(value, int | float):
             finite = isinstance(value, int) or math.isfinite(value)
-            if not finite or not self.minimum <= value <= min(self.maximum, sys.float_info.max):
+            if not finite or not self.minimum <= value <= self.maximum:
                 raise self._refusal(value)
-        if self.is_path and isinstance(value, str) and value:
-            return str(Path(value).expanduser().absolute())
+        if self.is_path and isinstance(value, str) and value and "\0" not in value:
+            value = str(Path(value).expanduser().absolute())
+        if isinstance(value, str) and not is_text(value):
+            raise self._refusal(value)
         return value
 
     def _refusal(self, value: Any) -> InputError:
-        return InputError(f"{self.name} must be {self.allowed}, got {value!r}")
+        hint = near(value, self.choices) if isinstance(value, str) else ""
+        return InputError(f"{self.name} must be {self.allowed}, got {shown(value)}{hint}")
+
+
+def is_text(value: str) -> bool:
+    """Whether a file of text can hold it and a file be called so."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 class Knobs:
@@ -199,4 +215,6 @@ def _named(knobs: Mapping[str, Knob], name: str) -> Knob:
     try:
         return knobs[name]
     except KeyError:
-        raise InputError(f"there is no knob {name!r}; the knobs are {', '.join(knobs)}") from None
+        raise InputError(
+            f"there is no knob {shown(name)}; the knobs are {', '.join(knobs)}{near(name, knobs)}"
+        ) from None

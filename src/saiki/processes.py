@@ -11,21 +11,43 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from saiki.errors import InputError
+
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the processes that ``torchrun`` started, for as long as the block lasts."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """Join the processes that ``torchrun`` started, for as long as the block lasts.
+
+    Raises:
+        InputError: the environment says that there are several, but not how to find them.
+    """
+    if _number("WORLD_SIZE", 1) == 1:
         yield
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local = _number("LOCAL_RANK", 0)
     if torch.cuda.is_available():
         torch.cuda.set_device(local % torch.cuda.device_count())
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the environment has WORLD_SIZE={os.environ['WORLD_SIZE']}, but its processes do not "
+            f"find each other ({reason}); start them with torchrun, or unset WORLD_SIZE"
+        ) from None
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _number(name: str, default: int) -> int:
+    value = os.environ.get(name, str(default))
+    if not value.isdecimal() or (name == "WORLD_SIZE" and int(value) < 1):
+        raise InputError(
+            f"{name} of the environment must be a whole number, as torchrun sets it, got {value!r}"
+        )
+    return int(value)
 
 
 def count() -> int:

@@ -1,5 +1,6 @@
 """The command line: its help, what it refuses, how it ends."""
 
+import json
 import os
 import re
 import subprocess
@@ -88,8 +89,8 @@ def test_the_version_is_that_of_the_package():
 def test_an_unknown_command_is_named_with_those_there_are():
     line = refused("rum", "adder")
     assert (
-        "no command 'rum'; there are ls, show, run, try, compare, predict, data, export, check, "
-        "bench, plot" in line
+        "no command 'rum'; there are ls, show, run, finish, try, compare, predict, data, export, "
+        "check, bench, plot; did you mean run?" in line
     )
 
 
@@ -105,7 +106,7 @@ WRONG = [
         if knob.choices or knob.type is bool
         else (str(knob.minimum - 1), "many", "nan")
         + (("1.5",) if knob.type is int else ("inf",))
-        + ((str(knob.maximum + 1),) if knob.maximum < float("inf") else ())
+        + ((str(2 * knob.maximum + 1),) if knob.maximum < float("inf") else ())
     )
 ]
 
@@ -131,6 +132,20 @@ def test_no_knob_was_left_out():
         ("run adder --colour red", "unrecognized arguments: --colour red"),
         ("run adder --hidden-size", "--hidden-size"),
         ("run adder --hidden 3", "unrecognized arguments: --hidden 3"),  # no guessing
+        ("run adder --hiden-size 3", "--hiden-size 3; did you mean --hidden-size?"),
+        ("run addr", "no experiment 'addr'; there are adder, "),
+        ("run addr", "; did you mean adder?"),
+        ("run adder --cell lstn", "got 'lstn'; did you mean lstm?"),
+        ("run adder hiden_size=3", "; did you mean hidden_size?"),
+        ("run adder hidden_size=3 --hidden-size 3", "hidden_size is given twice"),
+        ("run adder bits=x", "bits must be a whole number from 2 to 32, got 'x'"),
+        ("run adder 8", "expected knob=value, got '8'"),
+        ("run adder --preset reprot", "; did you mean report?"),
+        ("run adder --learning-rate 1e39", "learning_rate must be a number from 0 to 1000000.0"),
+        ("run adder --clip-norm 1e39", "clip_norm must be a number from 0 to 1e+30"),
+        (f"run adder --batch-size {10**20}", "batch_size must be a whole number from 1 to 1000000"),
+        (f"run adder --accumulate {10**20}", "accumulate must be a whole number from 1 to 10000"),
+        (f"try adder bits=4 --jobs {10**20}", "whole number up to 1000000"),
         ("run adder --preset mine", "no preset 'mine'; there are report, original, wrong"),
         ("run adder --wrong-derivative true", "wrong_derivative is about"),
         ("run adder --cell lstm --preset wrong-derivative", "wrong_derivative is about"),
@@ -192,3 +207,25 @@ def test_a_reader_that_leaves_early_is_no_error():
     )
     os.close(writing)
     assert done.stderr == b""
+
+
+def test_what_is_quoted_is_cut():
+    for words in (["--bits", "9" * 400_000], ["--cell", "x" * 400_000], ["--" + "x" * 400_000]):
+        assert len(refused("run", "adder", *words)) < 2300
+    assert len(refused("run", "x" * 400_000)) < 2300
+
+
+def test_knobs_are_given_in_any_place_and_spelling():
+    for number, words in enumerate(
+        [
+            ["adder", "--iterations", "3", "--hidden-size", "4"],
+            ["adder", "--iterations", "3", "--hidden_size", "4"],
+            ["adder", "--iterations=3", "--hidden_size=4"],
+            ["--iterations", "3", "--hidden-size", "4", "adder"],
+            ["--lens", "--iterations", "3", "adder", "hidden-size=4"],
+            ["iterations=3", "adder", "hidden_size=4", "--lens"],
+        ]
+    ):
+        assert saiki("run", *words, "--out", number)[0] == 0
+        knobs = json.loads(Path(str(number), "config.json").read_text())["knobs"]
+        assert knobs == Adder(iterations=3, hidden_size=4).to_dict()

@@ -113,3 +113,34 @@ def test_compare_prints_what_differs_and_writes_the_picture(finished):
     assert Path("both.png").read_bytes()[:4] == b"\x89PNG"
     settings = out[out.index("settings") + 1 : out.index("figures")]
     assert [line.split() for line in settings] == [["seed", "5", "6"]]
+
+
+def test_the_commands_that_are_named_next_can_be_given(finished):
+    folder, (_, out, _) = finished
+    start = out.index("next:")
+    commands = [shlex.split(line)[1:] for line in out[start + 1 : -1]]
+    assert [words[0] for words in commands] == ["predict", "compare", "export"]
+    assert saiki(*commands[0])[0] == 0
+    assert saiki(*(str(folder) if w == "ANOTHER-RUN" else w for w in commands[1]))[0] == 0
+    assert commands[2] == ["export", str(folder), "--onnx", "adder.onnx"]
+
+
+def test_figures_stand_below_each_other(finished):
+    out = finished[1][1]
+    result = json.loads((finished[0] / "result.json").read_text())
+    lines = [line for line in out if line.split() and line.split()[0] in result]
+    assert len({len(line) - len(line.split(maxsplit=1)[1]) for line in lines}) == 1
+
+
+def test_how_long_the_defaults_take_is_told_where_it_is_long(monkeypatch):
+    assert not [line for line in saiki("run", *SMALL)[1] if "takes about" in line]
+    monkeypatch.setattr(Adder, "minutes", 25)
+    out = saiki("run", *SMALL)[1]
+    assert out[0] == "with its defaults adder takes about 25 min on two cores"
+    line = next(line for line in saiki("ls")[1] if line.startswith("adder "))
+    assert line.split()[1:3] == ["25", "min"]
+
+
+def test_iterations_that_no_life_suffices_for_are_refused():
+    line = refused("run", "adder", "--iterations", "99999999999999999999")
+    assert "iterations must be a whole number from 1 to 1000000000" in line

@@ -3,6 +3,7 @@
 import itertools
 import json
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from saiki import cells, cli
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.experiments import HOMES, load
+from saiki.runs.reopen import reopen
 from tiny import TINY
 
 EVERY = pytest.mark.parametrize("name", HOMES)
@@ -70,6 +72,7 @@ def test_knobs_presets_and_claims_are_allowed_and_helped(name):
     for claim in experiment.claims:
         for changes in claim.changes:
             experiment.from_dict({**experiment.preset(claim.preset), **changes})
+    assert experiment.minutes > 0
     assert set(experiment.predict_knobs) <= {*experiment.knobs()}
 
 
@@ -178,6 +181,13 @@ def test_the_trained_model_answers_and_refuses_in_one_sentence(name, finished, t
         out, err = capsys.readouterr()
         assert out == ""
         assert one_line(err).startswith("saiki predict: ")
+
+
+@EVERY
+def test_the_input_that_is_named_as_an_example_has_an_answer(name, finished):
+    folder = str(finished(name))
+    experiment, _ = reopen(Path(folder))
+    assert cli.main(["predict", folder, experiment.input_example()]) == 0
 
 
 @EVERY

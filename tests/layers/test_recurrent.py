@@ -470,3 +470,10 @@ class TestAutocast:
         assert first.dtype == low.dtype == torch.float32
         assert torch.equal(first, again)
         torch.testing.assert_close(low, again, rtol=0, atol=0.05)
+
+
+def test_layers_of_several_parts_explain_each_of_them():
+    both, alone = Bidirectional(GRU(3, 4)), Recurrent(GRU(3, 4))
+    assert both.explain() == f"forward, {alone.explain()}\nbackward, {alone.explain()}"
+    stack = Stack([both, GRU(8, 2)])
+    assert stack.explain().startswith(f"layer 0, {both.explain()}\nlayer 1, ")

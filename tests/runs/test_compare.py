@@ -47,3 +47,11 @@ def test_a_comparison_shows_only_what_differs(outcome, tmp_path, monkeypatch):
     for path in folders:
         records = RunFolder(path).lines("metrics.jsonl")
         assert curves[str(path)] == [r["loss"] for r in records]
+
+
+def test_runs_of_two_exercises_are_not_compared(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    (other / "config.json").write_text('{"experiment": "sin-cos", "knobs": {}}')
+    with pytest.raises(InputError, match=r"is a run of adder, .* one of sin-cos; their losses"):
+        list(compare([folder, other], folder / "compare.png"))
+    assert not (folder / "compare.png").exists()

@@ -97,7 +97,7 @@ def shared(tmp_path_factory):
 
 
 def task(path, **changes):
-    return Job(Adder(**KNOBS | changes), RunFolder(path), "report", False)
+    return Job(Adder(**KNOBS | changes), RunFolder(path), "report")
 
 
 def files(path):
@@ -176,7 +176,7 @@ def test_a_worker_without_the_code_is_one_sentence(shared, tmp_path, monkeypatch
     monkeypatch.setattr(module, "Unknown", Unknown, raising=False)
     monkeypatch.setattr(Unknown, "__module__", "elsewhere")
     monkeypatch.setitem(sys.modules, "elsewhere", module)
-    lost = Job(Unknown(**KNOBS), RunFolder(tmp_path / "lost"), None, False)
+    lost = Job(Unknown(**KNOBS), RunFolder(tmp_path / "lost"), None)
     with pytest.raises(SaikiError, match=r"^lost failed on the cluster: .*No module named"):
         list(shared[0]([lost]))
 

@@ -1,12 +1,16 @@
 """A run folder read back is the run that was, or one sentence."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import saiki
 from saiki.data.series import sums
 from saiki.errors import InputError
 from saiki.runs.reopen import reopen
+from saiki.saving import tensors
 from small_runs import SETTING, damaged, trained_apart
 
 
@@ -21,6 +25,22 @@ def test_a_reopened_model_answers_as_the_one_in_memory(outcome):
     assert torch.equal(model(x), twin(x))
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_saiki_load_takes_the_folder_of_a_run(outcome, kind):
+    x, _ = sums.encode(sums.kept_apart(4), 4)
+    model = saiki.load(kind(outcome.folder.path))
+    assert torch.equal(model(x), trained_apart()[0](x))
+    assert not model.training
+
+
+def described(path, description):
+    """The weights say that their model is made so."""
+    tensors_, about = tensors.load(path / "model.safetensors")
+    about = {name: value for name, value in about.items() if name != "model"}
+    about |= {} if description is None else {"model": description}
+    tensors.save(path / "model.safetensors", tensors_, about)
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
@@ -32,6 +52,14 @@ def test_a_reopened_model_answers_as_the_one_in_memory(outcome):
         (lambda p: damaged(p, knobs={"colour": 1}), "no knob 'colour'"),
         (lambda p: damaged(p, knobs={"hidden_size": 0}), "hidden_size must be"),
         (lambda p: damaged(p, knobs={"hidden_size": 6}), "does not hold the weights of this run"),
+        (lambda p: damaged(p, knobs={"hidden_size": "6"}), "hidden_size must be"),
+        (lambda p: damaged(p, knobs={"cell": ["rnn"]}), "cell must be"),
+        (lambda p: described(p, None), "does not say how its model is made"),
+        (lambda p: described(p, {"dtype": "float32"}), "which is not a model"),
+        (
+            lambda p: described(p, {"activation": "swish", "parameters": {"beta": "x"}}),
+            "beta of swish must be positive and finite, got x",
+        ),
         (lambda p: (p / "model.safetensors").unlink(), "holds no model.safetensors"),
         (lambda p: (p / "model.safetensors").write_bytes(b"\0" * 64), "is damaged"),
         (lambda p: (p / "model.safetensors").write_bytes(b""), "is damaged"),

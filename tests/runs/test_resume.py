@@ -250,3 +250,47 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     (tmp_path / "one" / CHECKPOINT).write_bytes(there.read_bytes())
     with pytest.raises(InputError, match="is of a run with other knobs"):
         outcome(tmp_path / "one", SMALL)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda about: about.pop("training"),
+        lambda about: about.pop("data"),
+        lambda about: about.update(curve=[{"step": 1}]),
+        lambda about: about.update(curve=[{"step": "1", "loss": 1.0}]),
+        lambda about: about.update(seconds="long"),
+        lambda about: about.update(looks=None),
+        lambda about: about["training"].update(step="3"),
+        lambda about: about["training"].update(best="x"),
+        lambda about: about["training"].pop("since"),
+        lambda about: about["training"].update(optimiser=[1]),
+        lambda about: about.update(data={"points": 3}),
+    ],
+)
+def test_a_whole_checkpoint_that_says_other_things_is_refused(tmp_path, monkeypatch, change):
+    begun(tmp_path, monkeypatch)
+    kept, about = tensors.load(tmp_path / CHECKPOINT)
+    change(about)
+    tensors.save(tmp_path / CHECKPOINT, kept, about)
+    with pytest.raises(InputError, match="does not hold what a checkpoint of this saiki holds"):
+        outcome(tmp_path, SMALL)
+
+
+@pytest.mark.parametrize("part", ["model", "best", "average", "optimiser"])
+def test_a_whole_checkpoint_with_other_tensors_is_refused(tmp_path, monkeypatch, part):
+    begun(tmp_path, monkeypatch)
+    kept, about = tensors.load(tmp_path / CHECKPOINT)
+    name = next(n for n, t in kept.items() if n.startswith(f"{part}/") and t.ndim == 2)
+    kept[name] = torch.zeros(2, 3, 5)
+    tensors.save(tmp_path / CHECKPOINT, kept, about)
+    with pytest.raises(InputError, match="the checkpoint is not of this model") as error:
+        outcome(tmp_path, SMALL)
+    assert "\n" not in str(error.value)
+
+
+def test_a_result_without_its_fields_is_one_sentence(tmp_path):
+    outcome(tmp_path, {**SMALL, "iterations": 3})
+    (tmp_path / "result.json").write_text('{"loss": 1.0}')
+    with pytest.raises(InputError, match="it must say under 'stopped' why it stopped, or null"):
+        RunFolder(tmp_path).result  # noqa: B018

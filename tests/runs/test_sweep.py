@@ -14,7 +14,7 @@ from saiki.errors import InputError
 from saiki.experiment import Claim, Trial
 from saiki.experiments.adder import Adder
 from saiki.plots import canvas
-from saiki.runs import sweep
+from saiki.runs import sweep, workers
 from saiki.runs.folder import RunFolder
 
 
@@ -226,7 +226,7 @@ def in_this_process(started, stop_after=None):
 
 def try_(capsys, monkeypatch, runner, *words):
     """Exit code and table, without the column of seconds, of a sweep that ``runner`` does."""
-    monkeypatch.setattr(sweep, "processes", lambda jobs: nullcontext(runner))
+    monkeypatch.setattr(workers, "processes", lambda jobs: nullcontext(runner))
     code = cli.main([*WORDS, *words])
     lines = capsys.readouterr().out.splitlines()
     return code, [line.split()[:-3] for line in lines[:3]]
@@ -269,21 +269,3 @@ def test_a_folder_of_something_else_is_no_sweep_to_go_on_with(tmp_path, capsys, 
     words = ("--out", str(tmp_path), "--resume")
     assert try_(capsys, monkeypatch, in_this_process([]), *words)[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_processes_yield_each_run_as_it_ends_and_pass_its_error_on(tmp_path):
-    good, bad = (
-        sweep.Job(
-            Adder(iterations=3, bits=4, longer_bits=4, device=device),
-            RunFolder(tmp_path / device),
-            None,
-            False,
-        )
-        for device in ("cpu", "mps")
-    )
-    with sweep.processes(1) as run:
-        runs = run([good, bad])
-        assert next(runs) is good
-        assert good.folder.is_finished
-        with pytest.raises(InputError, match="device must be one that is here, got 'mps'"):
-            next(runs)

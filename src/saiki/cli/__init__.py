@@ -10,20 +10,23 @@ from saiki.cli import (
     compare,
     data,
     export,
+    finish,
     ls,
     plot,
     predict,
     run,
     show,
+    streams,
     try_,
 )
-from saiki.cli.common import Parser
-from saiki.errors import SaikiError
+from saiki.cli.common import Parser, cut
+from saiki.errors import SaikiError, memory_in_words, near
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "ls": ("experiments, one line each", ls.main),
     "show": ("NAME: its equations, knobs, presets and claims", show.main),
     "run": ("NAME [--knob value]: train one setting", run.main),
+    "finish": ("DIR: use the model of a paused run as it is", finish.main),
     "try": (
         "NAME [knob=a,b,c]: a grid of settings, compared, and the claims it decides",
         try_.main,
@@ -43,7 +46,28 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
+    if arguments is None:  # as a program of its own
+        streams.prepare()
+        os.environ["MPLBACKEND"] = "agg"  # pictures are files, whatever a notebook around us shows
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words[0] if words and words[0] in COMMANDS else ""
+    try:
+        try:
+            with memory_in_words():
+                return _command(words)
+        finally:
+            sys.stdout.flush()
+    except SaikiError as error:
+        print(f"{f'saiki {command}'.strip()}: {cut(str(error))}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as stop:
+        print(f"saiki {command}: {str(stop) or 'stopped'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
+        return 141
+
+
+def _command(words: list[str]) -> int:
     parser = Parser("", "Recurrent and sequence models, written once as equations.", _overview())
     parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
@@ -57,19 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     if parsed.command not in COMMANDS:
-        parser.error(f"there is no command {parsed.command!r}; there are {', '.join(COMMANDS)}")
+        parser.error(
+            f"there is no command {parsed.command!r}; there are {', '.join(COMMANDS)}"
+            f"{near(parsed.command, COMMANDS)}"
+        )
     _, command = COMMANDS[parsed.command]
-    try:
-        return command(words[1:])
-    except SaikiError as error:
-        print(f"saiki {parsed.command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt as stop:
-        print(f"saiki {parsed.command}: {str(stop) or 'stopped'}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    return command(words[1:])
 
 
 def _overview() -> str:

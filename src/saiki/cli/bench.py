@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from saiki.cli.common import Parser, count
+from saiki.cli.common import Parser, count, new_path
 
 
 def main(words: list[str]) -> int:
@@ -23,7 +23,7 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("--run", type=Path, metavar="DIR", help="a run of translate, for decoding")
     parser.add_argument("--repeats", type=count, default=15, help="timings of each (15)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", type=new_path, metavar="FILE", help="write the figures there")
     options = parser.parse_args(words)
     if (options.name == "decoding") != (options.run is not None):
         parser.error("decoding, and nothing else, needs --run DIR")

@@ -5,12 +5,22 @@ What a command needs is imported when it runs, so that help is instant.
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from saiki.errors import InputError
+from saiki.errors import InputError, near
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
+
+
+LONGEST = 2000
+"""Characters of an error that are printed."""
+
+
+def _dashed(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value if flag.startswith("--") else word
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,8 +35,29 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, and ``--hidden_size`` is ``--hidden-size``."""
+        return super().parse_known_args([_dashed(word) for word in args], namespace)
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+        words = message.partition("unrecognized arguments: ")[2].split()
+        hints = (near(word.partition("=")[0], known) for word in words if word.startswith("--"))
+        hint = next(filter(None, hints), "")
+        self.exit(2, f"{self.prog}: {cut(message)}{hint}; see {self.prog} --help\n")
+
+
+SWITCHES = ("--resume", "--lens", "--tensorboard", "--data-changed", "-h", "--help")
+"""Flags of commands about an experiment that take no value."""
+
+
+def name_first(words: list[str]) -> list[str]:
+    """The words with the name of the experiment first, wherever it stands among the flags."""
+    for i, (before, word) in enumerate(zip(["", *words], words, strict=False)):
+        takes_value = before.startswith("--") and "=" not in before and before not in SWITCHES
+        if not (takes_value or word.startswith("-") or "=" in word):
+            return [word, *words[:i], *words[i + 1 :]]
+    return words
 
 
 def experiment_parser(command: str, description: str, words: list[str]) -> Parser:
@@ -76,6 +107,16 @@ def add_flags(parser: Parser, experiment: "type[Experiment]", names: Iterable[st
         )
 
 
+def add_data_changed(parser: Parser) -> None:
+    help = "go on although the data are not those that the run began with"
+    parser.add_argument("--data-changed", action="store_true", help=help)
+
+
+def cut(message: str) -> str:
+    """A sentence that quotes a whole book, without most of it."""
+    return message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
+
+
 def count(text: str) -> int:
     try:
         number = int(text)
@@ -83,6 +124,8 @@ def count(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    if number > 10**6:
+        raise argparse.ArgumentTypeError(f"expected a whole number up to 1000000, got {text!r}")
     return number
 
 
@@ -94,6 +137,15 @@ def seconds(text: str) -> float:
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds of at least 0, got {text!r}")
     return number
+
+
+def new_path(text: str) -> Path:
+    """A file or folder that is written, whose name must be text."""
+    from saiki.knobs import is_text
+
+    if not is_text(text):
+        raise argparse.ArgumentTypeError(f"expected a name that is text, got {text!r}")
+    return Path(text)
 
 
 def say(line: str) -> None:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from saiki.cli.common import Parser
+from saiki.cli.common import Parser, new_path
 
 
 def main(words: list[str]) -> int:
     parser = Parser("compare", "What differs between runs, and their curves over each other.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders")
-    parser.add_argument("--out", type=Path, default=Path("compare.png"), help="the picture")
+    parser.add_argument("--out", type=new_path, default=Path("compare.png"), help="the picture")
     options = parser.parse_args(words)
     from saiki.runs.compare import compare
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saiki.cli.common import Parser
+from saiki.cli.common import Parser, new_path
 from saiki.errors import InputError
 
 
@@ -12,7 +12,7 @@ def main(words: list[str]) -> int:
     parser = Parser("plot", "Draw activation functions and their derivatives.")
     names = ", ".join(("activations", *CATALOGUE))
     parser.add_argument("name", metavar="NAME", help=f"one of {names}")
-    parser.add_argument("--out", type=Path, help="the picture; NAME.png without it")
+    parser.add_argument("--out", type=new_path, help="the picture; NAME.png without it")
     for parameter in dict.fromkeys(p for a in CATALOGUE.values() for p in a.parameters):
         owners = ", ".join(a.name for a in CATALOGUE.values() if parameter in a.parameters)
         parser.add_argument(f"--{parameter}", type=float, help=f"parameter of {owners}")

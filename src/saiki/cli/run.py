@@ -4,7 +4,18 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saiki.cli.common import Parser, add_knobs, experiment_parser, say, seconds
+from saiki.cli.common import (
+    Parser,
+    add_data_changed,
+    add_knobs,
+    experiment_parser,
+    name_first,
+    new_path,
+    say,
+    seconds,
+)
+from saiki.cli.result import tell_result
+from saiki.errors import InputError, shown
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
@@ -12,8 +23,10 @@ if TYPE_CHECKING:
 
 
 def main(words: list[str]) -> int:
-    options = _parser(words).parse_args(words)
+    words = name_first(words)
+    options = _parser(words).parse_intermixed_args(words)
     from saiki import processes
+    from saiki.progress import duration
     from saiki.runs.folder import RunFolder
     from saiki.runs.folds import cross_validate
     from saiki.runs.record import Options
@@ -21,7 +34,14 @@ def main(words: list[str]) -> int:
 
     with processes.joined():
         tell = say if processes.is_first() else lambda line: None
-        how = Options(options.lens, options.tensorboard, options.checkpoint_seconds, say=tell)
+        how = Options(
+            options.lens,
+            options.tensorboard,
+            options.checkpoint_seconds,
+            options.data_changed,
+            options.on_interrupt == "finish",
+            tell,
+        )
         if options.resume:
             several = options.cross_validate is not None
             folder = RunFolder.resume(options.name, options.out, several)
@@ -33,26 +53,32 @@ def main(words: list[str]) -> int:
                 folder = RunFolder.create(options.name, options.out)
             else:
                 folder = RunFolder(options.out or Path())
-        if folder.is_finished and options.resume:
+        ended = processes.from_first(b"ended" if folder.is_finished else b"")
+        if options.resume and ended:
             tell(f"{folder.path} has ended already; here is its result\n")
-            figures, trouble = folder.figures, folder.result["stopped"]
+            tell_result(folder.figures, folder.path, tell)
+            return 1 if folder.trouble else 0
+        if experiment.minutes > 1:
+            usual = duration(60 * experiment.minutes)
+            tell(f"with its defaults {experiment.name} takes about {usual} on two cores\n")
+        tell(f"{experiment.equations()}\n")
+        if options.cross_validate:
+            outcome = cross_validate(experiment, options.cross_validate, folder, how)
         else:
-            tell(f"{experiment.equations()}\n")
-            if options.cross_validate:
-                outcome = cross_validate(experiment, options.cross_validate, folder, how)
-            else:
-                outcome = run(experiment, folder, options.preset, how)
-            figures, trouble = outcome.figures, outcome.trouble
-        for name, value in figures.items():
-            tell(f"{name:<22} {'–' if value is None else f'{value:.6g}'}")
-        tell(str(folder.path))
-    return 1 if trouble else 0
+            outcome = run(experiment, folder, options.preset, how)
+        if processes.is_first():
+            is_used = not (outcome.trouble or options.cross_validate)
+            tell_result(outcome.figures, folder.path, tell, experiment if is_used else None)
+    return 1 if outcome.trouble else 0
 
 
 def _parser(words: list[str]) -> Parser:
     parser = experiment_parser("run", "Train one setting of an experiment.", words)
+    help = "the same as --knob value"
+    parser.add_argument("settings", nargs="*", metavar="knob=value", help=help)
     add_knobs(parser, words)
-    parser.add_argument("--out", type=Path, help="folder of the run; runs/NAME/1, 2, … without it")
+    help = "folder of the run; runs/NAME/1, 2, … without it"
+    parser.add_argument("--out", type=new_path, help=help)
     help = "go on with the run in --out, or the newest of runs/NAME, where it was stopped"
     parser.add_argument("--resume", action="store_true", help=help)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
@@ -61,6 +87,9 @@ def _parser(words: list[str]) -> Parser:
     )
     help = "from one checkpoint to the next (30)"
     parser.add_argument("--checkpoint-seconds", type=seconds, default=30.0, metavar="S", help=help)
+    add_data_changed(parser)
+    help = "what Ctrl-C does: pause, or finish with the model as it is (pause)"
+    parser.add_argument("--on-interrupt", choices=("pause", "finish"), default="pause", help=help)
     help = "write the curves for TensorBoard too; pip install 'saiki[tensorboard]'"
     parser.add_argument("--tensorboard", action="store_true", help=help)
     return parser
@@ -69,13 +98,27 @@ def _parser(words: list[str]) -> Parser:
 def _experiment(options: argparse.Namespace, folder: "RunFolder | None" = None) -> "Experiment":
     """The experiment with the knobs of its preset and then those given as flags; where a run was
     begun in ``folder``, that of the run, with which they must agree."""
+    from saiki import processes
+    from saiki.duration import LENGTHS
     from saiki.experiments import load
-    from saiki.runs.reopen import begun
+    from saiki.runs.reopen import begun, go_on
 
     experiment = load(options.name)
-    given = {name: value for name, value in vars(options).items() if name in experiment.knobs()}
-    given = {**experiment.preset(options.preset), **given}
+    flags = {name: value for name, value in vars(options).items() if name in experiment.knobs()}
+    for word in options.settings:
+        name, equals, value = word.partition("=")
+        if not (name and equals):
+            raise InputError(f"expected knob=value, got {shown(word)}")
+        knob = experiment.knob(name)
+        if knob.name in flags:
+            raise InputError(f"{knob.name} is given twice")
+        flags[knob.name] = knob.parse(value)
+    given = {**experiment.preset(options.preset), **flags}
     wanted = experiment.from_dict(given)
     if folder is None or not folder.has_begun:
         return wanted
-    return begun(folder, experiment.name, {name: wanted.to_dict()[name] for name in given})
+    values = {name: wanted.to_dict()[name] for name in given}
+    found = begun(folder, experiment.name, values, may_grow=flags.keys() & LENGTHS)
+    if flags.keys() & LENGTHS and not options.cross_validate and processes.is_first():
+        go_on(folder, found)
+    return found

@@ -2,19 +2,28 @@
 
 import os
 import shlex
-from pathlib import Path
 
-from saiki.cli.common import Parser, count, experiment_parser, say
+from saiki.cli.common import (
+    Parser,
+    add_data_changed,
+    count,
+    experiment_parser,
+    name_first,
+    new_path,
+    say,
+)
 from saiki.errors import InputError
 
 DEFAULT_JOBS = os.cpu_count() or 1
 
 
 def main(words: list[str]) -> int:
+    words = name_first(words)
     options = _parser(words).parse_intermixed_args(words)
     from saiki.experiments import load
-    from saiki.runs import ray, sweep
+    from saiki.runs import ray, sweep, workers
     from saiki.runs.folder import RunFolder
+    from saiki.runs.record import Options
 
     experiment = load(options.name)
     if options.grid or options.preset:
@@ -30,14 +39,15 @@ def main(words: list[str]) -> int:
     if options.ray:
         machines = ray.joined(options.ray, options.jobs)
     else:
-        machines = sweep.processes(options.jobs or DEFAULT_JOBS)
+        machines = workers.processes(options.jobs or DEFAULT_JOBS)
+    how = Options(watch=options.lens, data_changed=options.data_changed)
     with machines as runner:
         if options.resume:
             out = RunFolder.resume(options.name, options.out, several=True)
         else:
             out = RunFolder.create(options.name, options.out)
         try:
-            trials = sweep.run_all(rows, out, options.preset, options.lens, runner)
+            trials = sweep.run_all(rows, out, options.preset, how, runner)
         except KeyboardInterrupt:
             again = f"--out {shlex.quote(str(out.path))} --resume"
             raise KeyboardInterrupt(f"stopped; go on with the same command and {again}") from None
@@ -70,8 +80,10 @@ def _parser(words: list[str]) -> Parser:
         "machine; pip install 'saiki[ray]'"
     )
     parser.add_argument("--ray", metavar="ADDRESS", help=help)
-    parser.add_argument("--out", type=Path, help="folder of the table; runs/NAME/1, 2, … without")
+    help = "folder of the table; runs/NAME/1, 2, … without"
+    parser.add_argument("--out", type=new_path, help=help)
     help = "go on with the runs in --out, or the newest of runs/NAME; what is there is kept"
     parser.add_argument("--resume", action="store_true", help=help)
+    add_data_changed(parser)
     parser.add_argument("--lens", action="store_true", help="record and draw what happens inside")
     return parser

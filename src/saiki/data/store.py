@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from saiki.data.archive import unpack
-from saiki.errors import InputError, SaikiError
+from saiki.errors import InputError, SaikiError, near
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def dataset(name: str) -> Dataset:
     except KeyError:
         raise InputError(
             f"there is no dataset {name!r}; the datasets are {', '.join(DATASETS)}"
+            f"{near(name, DATASETS)}"
         ) from None
 
 

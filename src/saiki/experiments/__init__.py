@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from saiki.errors import InputError
+from saiki.errors import InputError, near, shown
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
@@ -26,7 +26,10 @@ def load(name: str) -> "type[Experiment]":
         InputError: there is none.
     """
     if not isinstance(name, str) or name not in HOMES:
-        raise InputError(f"there is no experiment {name!r}; there are {', '.join(HOMES)}")
+        hint = near(name, HOMES) if isinstance(name, str) else ""
+        raise InputError(
+            f"there is no experiment {shown(name)}; there are {', '.join(HOMES)}{hint}"
+        )
     module, attribute = HOMES[name]
     experiment: type[Experiment] = getattr(importlib.import_module(module), attribute)
     return experiment

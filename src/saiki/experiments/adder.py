@@ -52,6 +52,7 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
 
     name = "adder"
     summary = "learn to add binary numbers, bit by bit"
+    minutes = 0.1
     score = "exact_sum_rate"
     threads = 1
     recordable: ClassVar[bool] = True
@@ -155,6 +156,9 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
         width = self.bits - 1
         pairs = sums.kept_apart(self.bits)[:3].tolist()
         return "   ".join(self._add(model, p >> width, p % 2**width)[0] for p in pairs)
+
+    def input_example(self) -> str:
+        return "37 + 58"
 
     def predict(self, model: AdderNetwork, text: str) -> dict[str, Any]:
         match = re.fullmatch(r"\s*(\d{1,30})\s*\+\s*(\d{1,30})\s*", text)

@@ -46,6 +46,7 @@ class Date(TextToText):
 
     name: ClassVar[str] = "date"
     summary: ClassVar[str] = "an encoder-decoder with attention reads dates of many languages"
+    minutes = 1.6
     score: ClassVar[str] = "exact_match"
     threads: ClassVar[int | None] = 1
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "exact_match")

@@ -1,7 +1,7 @@
 """Masked words: a network that reads in both directions restores words that are hidden."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,6 +64,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
 
     name = "masked-lm"
     summary = "restore masked words, from both directions; an encoder to start from"
+    minutes = 43
     score = "dev_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
@@ -99,6 +100,14 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.corpus.batches(self.optimisation.batch_size, self.seed, start)
+
+    def data_items(self) -> dict[str, Iterable[str | bytes]]:
+        corpus = self.corpus
+        return {
+            "tokens": corpus.text.vocabulary.words,
+            "sentences to learn from": (row.tobytes() for row in corpus.train.rows()),
+            "sentences to develop": (row.tobytes() for row in corpus.development.rows()),
+        }
 
     def describe_data(self) -> str:
         return self.corpus.in_words()
@@ -162,6 +171,9 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
         }
         path, name = folder / "perplexity.png", "perplexity of hidden words"
         return [draw_curves(path, lines, ylabel=name, kind="magnitude", title=self.title)]
+
+    def input_example(self) -> str:
+        return next((hidden for hidden, _ in self.corpus.gaps(1)), "[MASK]")
 
     def predict(self, model: MaskedLM, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))

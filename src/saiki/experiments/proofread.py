@@ -74,6 +74,7 @@ class Proofread(Experiment[Tagger, Batch]):
 
     name = "proofread"
     summary = "find and mend the typing mistakes of a text, character by character"
+    minutes = 28
     score = "f1"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_f1")
@@ -94,6 +95,10 @@ class Proofread(Experiment[Tagger, Batch]):
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.texts.batches(self.optimisation.batch_size, start)
+
+    def data_items(self) -> dict[str, Sequence[str]]:
+        prose = self.texts.prose
+        return {"texts": (prose.train, *prose.validation, *prose.test)}
 
     def describe_data(self) -> str:
         return self.texts.in_words()
@@ -192,6 +197,9 @@ class Proofread(Experiment[Tagger, Batch]):
             for text, reading in zip(texts, readings, strict=True)
         ]
 
+    def input_example(self) -> str:
+        return min(self.texts.validation, key=lambda e: (not e.mistakes, len(e.text))).text
+
     def predict(self, model: Tagger, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
 
@@ -207,7 +215,7 @@ class Proofread(Experiment[Tagger, Batch]):
         return [answer | remark | {"seconds": seconds} for answer in answers]
 
     def sample(self, model: Tagger) -> str:
-        text = min(self.texts.validation, key=lambda e: (not e.mistakes, len(e.text))).text
+        text = self.input_example()
         return f"{text} → {mended(text, self.found(model, [text])[0])}"
 
     def describe_model(self, model: Tagger) -> str:

@@ -33,6 +33,8 @@ from saiki.plots.series import draw_written
 
 SHORTEST = 2
 """Points of a wave that tell its cosine; with one alone the sign would be open."""
+SHOWN = 24
+"""Points of an input that is shown."""
 EVALUATED = 1024
 """Rows of a batch where nothing is learned."""
 
@@ -73,6 +75,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
 
     name = "sin-cos"
     summary = "read a sine and write its cosine, or go from one series of yours to another"
+    minutes = 0.15
     score = "free_running_r2"
     shown = ("loss", "validation_loss", "validation_free_running_rmse")
     threads = 1
@@ -129,6 +132,9 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     def describe_data(self) -> str:
         self.units  # noqa: B018  which may be refused
         return self.series.in_words()
+
+    def data_items(self) -> dict[str, Iterator[bytes]]:
+        return {"points": (row.tobytes() for row in self.series.values)} if self.data else {}
 
     @property
     def epoch(self) -> float:
@@ -234,6 +240,10 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
                 title=self.title,
             ),
         ]
+
+    def input_example(self) -> str:
+        values = self.series.pairs.x[-1][:SHOWN]
+        return self.data or " ".join(f"{value:.3g}" for value in values)
 
     def predict(self, model: SeriesSeq2Seq, text: str) -> dict[str, Any]:
         started, (x, target) = time.perf_counter(), numbers_of(text)

@@ -3,7 +3,8 @@
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,6 +77,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     name = "spoken-digits"
     summary = "learn to recognise spoken digits, or any sounds of your own"
+    minutes = 3.2
     score = "test_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -149,6 +151,14 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         heard = real * processes.count() * self.optimisation.accumulate
         return max(1, math.ceil(len(self.parts.train) / heard))
 
+    def data_items(self) -> dict[str, Iterable[str | bytes]]:
+        data = self.recordings
+        heard = zip(data.entries, data.waves, strict=True)
+        return {
+            "classes": data.classes,
+            "recordings": (f"{replace(e, path=Path())}".encode() + w.tobytes() for e, w in heard),
+        }
+
     def describe_data(self) -> str:
         return self.sounds.in_words(self.tested_by)
 
@@ -221,6 +231,9 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     def describe_model(self, model: SequenceClassifier) -> str:
         return classes.mistakes(self.tested(model))
+
+    def input_example(self) -> str:
+        return str(self.recordings.entries[self.parts.test[0]].path)
 
     @torch.no_grad()
     def predict(self, model: SequenceClassifier, text: str) -> dict[str, Any]:

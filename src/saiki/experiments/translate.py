@@ -54,6 +54,7 @@ class Translate(TextToText):
 
     name: ClassVar[str] = "translate"
     summary: ClassVar[str] = "an encoder-decoder with attention translates, by default Japanese"
+    minutes = 43
     score: ClassVar[str] = "dev_bleu"
     shown: ClassVar[tuple[str, ...]] = (
         "loss",

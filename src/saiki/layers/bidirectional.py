@@ -95,6 +95,11 @@ class Bidirectional(DescribedModule, name="bidirectional.v1"):
             y = torch.cat((a, b), -1)
         return merged(y, self.merge, layers[0].output_size), (past, future)
 
+    def explain(self) -> str:
+        """The plan of each direction in words; see :meth:`Recurrent.explain`."""
+        forward, backward = self.forward_layer.explain(), self.backward_layer.explain()
+        return f"forward, {forward}\nbackward, {backward}"
+
     def extra_repr(self) -> str:
         return f"merge={self.merge!r}"
 

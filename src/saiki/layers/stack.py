@@ -57,6 +57,10 @@ class Stack(DescribedModule, name="stack.v1"):
             states.append(end)
         return x, tuple(states)
 
+    def explain(self) -> str:
+        """The plan of each layer in words, the lowest first; see :meth:`Recurrent.explain`."""
+        return "\n".join(f"layer {i}, {as_layer(x).explain()}" for i, x in enumerate(self.layers))
+
 
 Layer = Recurrent | Bidirectional | Stack
 

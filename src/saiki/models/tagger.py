@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.models.encoder import Encoder
+from saiki.progress import each
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import SPECIAL, Vocabulary
 from saiki.text.rows import padded, tokens_of
@@ -92,7 +93,7 @@ class Tagger(DescribedModule, name="tagger.v1"):
         missing = [torch.empty(len(its), dtype=torch.int64) for its in numbers]
         windows = [(i, *window) for i, its in enumerate(numbers) for window in _windows(len(its))]
         windows.sort(key=lambda window: window[4] - window[1])  # little padding
-        for at in range(0, len(windows), ROWS):
+        for at in each(range(0, len(windows), ROWS)):
             some = windows[at : at + ROWS]
             tokens, lengths = padded([numbers[i][begin:end] for i, begin, _, _, end in some])
             u, v = self(tokens.to(device), lengths)

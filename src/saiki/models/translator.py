@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saiki.decoding.decode import Hypothesis, Search
 from saiki.errors import InputError
 from saiki.models.seq2seq import Seq2Seq
+from saiki.progress import each
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, UNKNOWN, Text
 from saiki.text.rows import padded
@@ -76,8 +77,8 @@ class Translator(DescribedModule, name="translator.v1"):
     ) -> Tensor:
         """Log-probabilities ``(batch, time, vocabulary)`` of what follows each token of ``target``:
         those of :class:`saiki.models.seq2seq.Seq2Seq`, or of the mean of several."""
-        each = [model(source, source_lengths, target, target_lengths) for model in self.members]
-        return torch.stack(each).logsumexp(0) - math.log(len(each))
+        found = [model(source, source_lengths, target, target_lengths) for model in self.members]
+        return torch.stack(found).logsumexp(0) - math.log(len(found))
 
     def equations(self) -> str:
         """Those of its model, or of one of several."""
@@ -135,7 +136,7 @@ class Translator(DescribedModule, name="translator.v1"):
             held = [[self._written(phrase) for phrase in phrases] for phrases in forced]
         order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
         found: dict[int, list[Translation]] = {}
-        for at in range(0, len(order), ROWS_AT_ONCE):
+        for at in each(range(0, len(order), ROWS_AT_ONCE)):
             rows = order[at : at + ROWS_AT_ONCE]
             tokens, lengths = padded([sources[i] for i in rows])
             hypotheses = first.decode(

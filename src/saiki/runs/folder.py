@@ -2,13 +2,16 @@
 
 import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from saiki.errors import InputError, SaikiError
-from saiki.files import TEMPORARY, read_json, to_json, write_json, write_text
+from saiki.files import TEMPORARY, locked, read_json, to_json, write_json, write_text
+
+CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
 
 
 def _is_figure(value: Any) -> bool:
@@ -18,8 +21,10 @@ def _is_figure(value: Any) -> bool:
 class RunFolder:
     """``config.json``, ``metrics.jsonl``, ``result.json``, ``model.safetensors`` and pictures."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_new: bool = False) -> None:
         self.path = path
+        self.is_new = is_new
+        """Whether it has been made for the run."""
 
     @classmethod
     def create(cls, name: str, out: Path | None = None) -> "RunFolder":
@@ -31,13 +36,14 @@ class RunFolder:
         """
         try:
             if out is None:
-                return cls(_next(Path("runs") / name))
-            if out.is_dir() and any(out.iterdir()):
+                return cls(_next(Path("runs") / name), is_new=True)
+            if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
                 raise InputError(f"{out} is not empty; choose another --out, or remove it first")
+            is_new = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SaikiError(f"cannot make the folder {out or 'runs'}: {error.strerror}") from error
-        return cls(out)
+        return cls(out, is_new)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -46,7 +52,7 @@ class RunFolder:
         Raises:
             InputError: there is no run at ``path``.
         """
-        if not (path / "config.json").is_file():
+        if not (path / CONFIG).is_file():
             raise InputError(f"{path} is not a run folder: it holds no config.json")
         return cls(path)
 
@@ -86,7 +92,7 @@ class RunFolder:
         if self.has_begun:
             return self.check(experiment, knobs)
         write_json(
-            self.path / "config.json",
+            self.path / CONFIG,
             {
                 "experiment": experiment,
                 "preset": preset,
@@ -100,9 +106,34 @@ class RunFolder:
             },
         )
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from training in it.
+
+        Raises:
+            InputError: one does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        return locked(self.path / LOCK)
+
+    def extend(self, knobs: Mapping[str, Any]) -> None:
+        """Have a run, perhaps a finished one, go on with these knobs."""
+        config = self.config
+        with self.locked():
+            write_json(self.path / CONFIG, {**config, "knobs": dict(knobs)})
+            (self.path / RESULT).unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Remove what a run has written that came to nothing: there is no checkpoint."""
+        for pattern in (CONFIG, "*.jsonl", "*.png", "tensorboard/*", "model.safetensors"):
+            for path in self.path.glob(pattern):
+                path.unlink()
+        for path in (self.path / "tensorboard", *([self.path] if self.is_new else [])):
+            with suppress(OSError):  # there is none, or something else is in it
+                path.rmdir()
+
     @property
     def config(self) -> dict[str, Any]:
-        return read_json(self.path / "config.json")
+        return read_json(self.path / CONFIG)
 
     def check(self, experiment: str, knobs: Any) -> None:
         """Raise :class:`InputError` if this is a run of another experiment or of other knobs."""
@@ -114,23 +145,31 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        return (self.path / "config.json").is_file()
+        return (self.path / CONFIG).is_file()
 
     @property
     def is_finished(self) -> bool:
-        return (self.path / "result.json").is_file()
+        return (self.path / RESULT).is_file()
 
     @property
     def result(self) -> dict[str, Any]:
         """The final figures, a flat object."""
-        path = self.path / "result.json"
+        path = self.path / RESULT
         result = read_json(path)
         stopped = result.get("stopped")
-        if not all(_is_figure(v) for k, v in result.items() if k != "stopped") or not (
-            stopped is None or isinstance(stopped, str)
-        ):
+        if not all(_is_figure(v) for k, v in result.items() if k != "stopped"):
             raise InputError(f"{path} is damaged: it must hold numbers under their names")
+        if "stopped" not in result or not (stopped is None or isinstance(stopped, str)):
+            raise InputError(
+                f"{path} is damaged: it must say under 'stopped' why it stopped, or null"
+            )
         return result
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the training of a finished run stopped early, in one sentence, if it did."""
+        stopped: str | None = self.result["stopped"]
+        return stopped
 
     @property
     def figures(self) -> dict[str, float | None]:
@@ -138,7 +177,7 @@ class RunFolder:
         return {name: value for name, value in self.result.items() if name != "stopped"}
 
     def write_result(self, result: dict[str, Any]) -> None:
-        write_json(self.path / "result.json", result)
+        write_json(self.path / RESULT, result)
 
     def append(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to ``metrics.jsonl`` or another log of this folder."""

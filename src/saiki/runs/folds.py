@@ -1,9 +1,12 @@
 """Cross-validation: a run for each fold, and the means of their figures."""
 
 import shlex
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 
 from saiki import processes
 from saiki.experiment import Experiment, Figures
+from saiki.runs.columns import aligned
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
 from saiki.runs.run import QUIET, Outcome, run
@@ -28,7 +31,7 @@ def cross_validate(
         if fold.has_begun:
             fold.check(setting.name, setting.to_dict())
         if fold.is_finished:
-            outcome = Outcome(fold, fold.figures, fold.result["stopped"])
+            outcome = Outcome(fold, fold.figures, fold.trouble)
         else:
             try:
                 outcome = run(setting, fold, None, options)
@@ -50,6 +53,35 @@ def cross_validate(
         if len(values) == len(found):
             figures[name] = sum(values) / len(values)  # type: ignore[arg-type]
     for label, its in found.items():
-        figures[f"{experiment.score} {label}"] = its[experiment.score]
+        figures[f"{experiment.score} {label}"] = its.get(experiment.score)
+    deviation = _deviation([its.get(experiment.score) for its in found.values()])
+    if deviation is not None:
+        figures[f"{experiment.score} deviation"] = deviation
+    if options.say:
+        options.say("")
+        for line in _table(experiment, found):
+            options.say(line)
+        options.say("")
     folder.write_result({**figures, "stopped": trouble})
     return Outcome(folder, figures, trouble)
+
+
+def _table(experiment: Experiment, found: Mapping[str, Figures]) -> Iterator[str]:
+    """A row for each fold, and below them mean and deviation of what all of them have."""
+    names = [
+        name
+        for name in dict.fromkeys((experiment.score, "loss", "train_loss", "seconds"))
+        if all(its.get(name) is not None for its in found.values())
+    ]
+    columns = [[its[name] for its in found.values()] for name in names]
+    rows = [["fold", *names]]
+    rows += [[label, *(f"{its[name]:.4g}" for name in names)] for label, its in found.items()]
+    rows += [["mean", *(f"{sum(c) / len(c):.4g}" for c in columns)]]  # type: ignore[arg-type]
+    rows += [["deviation", *(f"{_deviation(column) or 0:.2g}" for column in columns)]]
+    return aligned(rows)
+
+
+def _deviation(values: Sequence[float | None]) -> float | None:
+    """That of a sample (n − 1); None where a value is missing, or one stands alone."""
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(known) == len(values) > 1 else None

@@ -38,10 +38,12 @@ def inputs(
     that takes sound, a folder stands for all sound files in it.
 
     Raises:
-        InputError: there is nothing to listen to; a word looks like a path and is none; a folder
-            holds no such files; or, when it comes to that, a file or the standard input is not
-            UTF-8.
+        InputError: there is nothing to listen to, or standard input is closed; a word looks like a
+            path and is none; a folder holds no such files; or, when it comes to that, a file or the
+            standard input is not UTF-8.
     """
+    if "-" in given and sys.stdin is None:
+        raise InputError("standard input is closed, so - has no lines to read")
     if experiment.by_line:
         for word in given:
             _refuse_missing(word)

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from saiki import lens, processes
+from saiki.duration import LENGTHS
 from saiki.errors import InputError
 from saiki.experiment import Experiment
+from saiki.plots.training import draw_training
+from saiki.runs.fingerprint import changes, fingerprint
 from saiki.runs.folder import RunFolder
 from saiki.saving import tensors
 from saiki.training import Point, Training
 
 Say = Callable[[str], None]
 CHECKPOINT = Path("checkpoint", "training.safetensors")
+REDRAW_SECONDS = 30.0
+"""From one picture of the curves to the next, at least."""
 METRICS, LENS = "metrics.jsonl", "lens.jsonl"
 
 
@@ -30,6 +35,10 @@ class Options:
     """Write the curves for TensorBoard too, into ``tensorboard/``."""
     checkpoint_seconds: float = 30.0
     """From one checkpoint to the next; there is one more at the end, and on Ctrl-C."""
+    data_changed: bool = False
+    """Go on although the data are not those that the run began with."""
+    finish_on_interrupt: bool = False
+    """Let Ctrl-C end the training and use what there is, instead of pausing it."""
     say: Say | None = None
     """Called with each line a person should see; silent without it."""
 
@@ -42,14 +51,54 @@ def checkpoint(experiment: Experiment, folder: RunFolder) -> tensors.Contents | 
     if data is None:
         return None
     kept, about = tensors.parse(data, path)
-    if about.get("run") != [experiment.name, experiment.to_dict()]:
+    if not is_same_run(about.get("run"), experiment):
         raise InputError(f"{path} is of a run with other knobs than {folder.path}")
+    if not _is_whole(about):
+        raise InputError(f"{path} does not hold what a checkpoint of this saiki holds")
     if about.get("processes") != processes.count():
         raise InputError(
             f"{folder.path} was begun by {about.get('processes')} processes and must go on with as "
             f"many, got {processes.count()}"
         )
     return kept, about
+
+
+def _is_whole(about: dict[str, Any]) -> bool:
+    """Whether all that a checkpoint says beside its tensors is there, and of the right kind."""
+    match about:
+        case {
+            "data": dict(data),
+            "curve": list(curve),
+            "looks": int(),
+            "seconds": int() | float(),
+            "training": {
+                "step": int(),
+                "since": list(since),
+                "best": int() | float() | None,
+                "points_since_best": int(),
+                "optimiser": dict(),
+            },
+        }:
+            counted = all(isinstance(c, list) and len(c) == 3 for c in data.values())
+            return counted and all(_is_point(each) for each in (*curve, *since))
+    return False
+
+
+def _is_point(point: Any) -> bool:
+    return (
+        isinstance(point, dict)
+        and "loss" in point
+        and all(type(value) in (int, float) for value in point.values())
+    )
+
+
+def is_same_run(run: Any, experiment: Experiment) -> bool:
+    """Whether what a file says of its run fits the experiment, which may be longer by now."""
+    match run:
+        case [experiment.name, dict(knobs)]:
+            lengths = {n: v for n, v in experiment.to_dict().items() if n in LENGTHS}
+            return {**knobs, **lengths} == experiment.to_dict()
+    return False
 
 
 class Record:
@@ -65,7 +114,10 @@ class Record:
         self.started = self.saved = time.monotonic()
         self.seconds_before = 0.0
         self.writes = processes.is_first()
+        self.drawn = self.started
+        self.redraw_seconds = REDRAW_SECONDS
         self.board: Any = None
+        self.data = fingerprint(self.experiment) if self.writes else {}
 
     @property
     def seconds(self) -> float:
@@ -77,12 +129,21 @@ class Record:
             return
         self.folder.append(METRICS, self.curve[-1])
         self.show(self.curve[-1])
+        self.draw()
         if point.view is not None:
             # without the states, which are as long as the input and go into no file
             looks = {name: replace(layer, states={}) for name, layer in point.view.items()}
             self.history.append((point.step, looks))
             layers = {name: layer.to_dict() for name, layer in looks.items()}
             self.folder.append(LENS, {"step": point.step, "layers": layers})
+
+    def draw(self) -> None:
+        """Draw the curves anew where it is time to, and takes a fiftieth of the time at most."""
+        now = time.monotonic()
+        if now - self.drawn > self.redraw_seconds:
+            draw_training(self.folder.path, self.curve)
+            self.drawn = time.monotonic()
+            self.redraw_seconds = max(REDRAW_SECONDS, 50 * (self.drawn - now))
 
     def show(self, record: Mapping[str, float | None]) -> None:
         """Put a line of the curves on the board, if there is one."""
@@ -108,6 +169,7 @@ class Record:
         about = {
             "run": [self.experiment.name, self.experiment.to_dict()],
             "processes": processes.count(),
+            "data": self.data,
             "training": state,
             "curve": self.curve,
             "looks": len(self.history),
@@ -123,6 +185,12 @@ class Record:
         looks = 0
         if left is not None:
             kept, about = left
+            differs = changes(about["data"], self.data) if self.writes else ""
+            if differs and not self.options.data_changed:
+                raise InputError(
+                    f"the data of {self.folder.path} have changed since it was stopped: {differs}; "
+                    "put them back, or go on with --data-changed"
+                )
             self.training.restore((kept, about["training"]))
             self.seconds_before, self.curve = about["seconds"], about["curve"]
             looks = about["looks"]

@@ -1,6 +1,6 @@
 """A run folder read back: its experiment, its model, and whether a run may go on in it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,15 @@ def settings_of(run: RunFolder) -> dict[str, Any]:
     return {"experiment": config["experiment"], **knobs}
 
 
-def begun(run: RunFolder, name: str, given: Mapping[str, Value]) -> Experiment:
-    """The experiment of a run that is to go on.
+def begun(
+    run: RunFolder, name: str, given: Mapping[str, Value], may_grow: Collection[str] = ()
+) -> Experiment:
+    """The experiment of a run that is to go on, perhaps for longer.
 
     Args:
         name: of the experiment that the run should be of.
         given: knobs that it should have.
+        may_grow: those of them that may be more than what it was begun with.
 
     Raises:
         InputError: it is a run of another experiment, or of other knobs.
@@ -58,9 +61,26 @@ def begun(run: RunFolder, name: str, given: Mapping[str, Value]) -> Experiment:
         raise InputError(f"{run.path} holds a run of {experiment.name}, not of {name}")
     for knob, new in given.items():
         old = experiment.to_dict()[knob]
-        if old != new:
+        if knob in may_grow and new > old:  # type: ignore[operator]
+            experiment = experiment.changed({knob: new})
+        elif old != new:
             raise InputError(
                 f"{run.path} was begun with {knob} {old!r}, got {new!r}; leave it out to go on, "
                 "or choose another --out"
             )
     return experiment
+
+
+def go_on(run: RunFolder, experiment: Experiment) -> None:
+    """Have a run train on, finished or not, where the experiment is longer by now than it trained.
+
+    Raises:
+        InputError: it ended in trouble, from which no further training leads.
+    """
+    if experiment.to_dict() == setting_of(run).to_dict() and (
+        not run.is_finished or experiment.iterations <= (run.figures.get("iterations") or 0)
+    ):
+        return
+    if run.is_finished and run.trouble:
+        raise InputError(f"{run.path} cannot go on: {run.trouble}")
+    run.extend(experiment.to_dict())

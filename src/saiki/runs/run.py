@@ -5,20 +5,20 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from saiki import lens, processes
-from saiki.errors import InputError
+from saiki import lens, processes, progress
+from saiki.errors import InputError, OutputError, SaikiError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.plots.lens import draw_inside
 from saiki.plots.training import draw_training
 from saiki.runs.folder import RunFolder
-from saiki.runs.record import Options, Record, Say, checkpoint, summary_writer
+from saiki.runs.outlook import Outlook
+from saiki.runs.record import CHECKPOINT, Options, Record, Say, checkpoint, summary_writer
 from saiki.runs.summary import summary
 from saiki.saving import tensors
 from saiki.saving.description import Described, describe
@@ -53,32 +53,68 @@ def run(
         KeyboardInterrupt: Ctrl-C or SIGTERM came; all is saved, and the message says how to go on.
         InputError: the folder holds a run of other knobs, or a damaged checkpoint.
         SaikiError: a file cannot be written; the last checkpoint is whole.
+        OutputError: the same of standard output, after a checkpoint.
     """
-    if experiment.threads is not None:
-        torch.set_num_threads(experiment.threads)
     if options.tensorboard:
         summary_writer()  # refused before anything is written
-    if processes.is_first():
-        folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
+    with _nothing_left(folder), folder.locked() if processes.is_first() else nullcontext():
+        if processes.is_first():
+            folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
+        left = checkpoint(experiment, folder)
+        with _record(experiment, folder, options, left) as (record, line, say):
+            if say:
+                _introduce(record.training, say)
+            trouble = _train(record, line, say)
+            if trouble is None:
+                record.save()
+                if not record.training.has_ended:
+                    if not options.finish_on_interrupt:
+                        raise KeyboardInterrupt(_how_to_go_on(record))
+                    record.training.finish()
+            return _finish(record, trouble, line, say)
+
+
+@contextmanager
+def _nothing_left(folder: RunFolder) -> Iterator[None]:
+    """Remove what a run has written that fails before its first checkpoint."""
+    is_begun = folder.has_begun
+    try:
+        yield
+    except (SaikiError, MemoryError, RuntimeError, OSError):
+        if not (is_begun or (folder.path / CHECKPOINT).exists()) and processes.is_first():
+            folder.discard()
+        raise
+
+
+def finish(experiment: Experiment, folder: RunFolder, options: Options = QUIET) -> Outcome:
+    """Use the model of a run that was paused as it is: evaluate it, as if the training had ended.
+
+    Raises:
+        InputError: there is no checkpoint, or it is damaged.
+    """
+    with folder.locked():
+        left = checkpoint(experiment, folder)
+        if left is None:
+            raise InputError(f"{folder.path} has no checkpoint yet, so there is no model to use")
+        with _record(experiment, folder, options, left) as (record, line, say):
+            record.training.finish()
+            return _finish(record, None, line, say)
+
+
+@contextmanager
+def _record(
+    experiment: Experiment, folder: RunFolder, options: Options, left: tensors.Contents | None
+) -> Iterator[tuple[Record, progress.Line, Say | None]]:
+    """The training as it was left, the line that tells how far it is, and who is told of it."""
+    if experiment.threads is not None:
+        torch.set_num_threads(experiment.threads)
     say = options.say if processes.is_first() else None
-    left = checkpoint(experiment, folder)
     torch.manual_seed(experiment.seed)
     training = Training(experiment, experiment.model())
     record = Record(training, folder, options)
     record.restore(left)
-    if say:
-        _introduce(training, say)
-    trouble = _train(record, say)
-    if trouble is None:
-        record.save()
-        if not training.has_ended:
-            raise KeyboardInterrupt(
-                f"stopped after iteration {training.step}, and nothing is lost; go on with: "
-                + _command_to_go_on(record)
-            )
-    if not processes.is_first():
-        return Outcome(folder, {}, trouble)
-    return _finish(record, trouble, say)
+    with progress.line(say is not None) as line:
+        yield record, line, say and line.beside(say)
 
 
 def refuse(experiment: Experiment, options: Options, cross_validate: str | None = None) -> None:
@@ -94,6 +130,14 @@ def refuse(experiment: Experiment, options: Options, cross_validate: str | None 
 
 def _command() -> list[str]:
     return ["saiki", *sys.argv[1:]]
+
+
+def _how_to_go_on(record: Record) -> str:
+    out = shlex.quote(str(record.folder.path))
+    return (
+        f"stopped after iteration {record.training.step}, and nothing is lost; go on with: "
+        f"{_command_to_go_on(record)}; or use it as it is with: saiki finish {out}"
+    )
 
 
 def _command_to_go_on(record: Record) -> str:
@@ -115,32 +159,42 @@ def _introduce(training: Training, say: Say) -> None:
         say(f"goes on from iteration {training.step}")
 
 
-def _train(record: Record, say: Say | None) -> str | None:
+def _train(record: Record, line: progress.Line, say: Say | None) -> str | None:
     """Train until the end or a pause; the sentence that says why it stopped in trouble."""
     training, experiment = record.training, record.experiment
-    with (
-        _pausing(training),
-        tqdm(total=experiment.iterations, disable=None if say else True, leave=False) as bar,
-    ):
+    outlook = Outlook(training, say)
+    line.stage = outlook.line
+    with _pausing(training):
 
         def on_point(point: Point) -> None:
             record.add(point)
-            bar.update(point.step - bar.n)
             if say and record.is_shown(point):
-                bar.clear()
                 shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
                 sample = experiment.sample(training.model)
                 say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
 
+        def after_step() -> None:
+            record.keep()
+            outlook.tell()
+
         try:
-            training.run(on_point, record.keep, record.options.watch)
+            training.run(on_point, after_step, record.options.watch)
         except StoppedError as stopped:
             return str(stopped)
+        except (OutputError, BrokenPipeError) as error:
+            record.save()
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise OutputError(f"{error}; go on with: {_command_to_go_on(record)}") from None
     return None
 
 
-def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
+def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say | None) -> Outcome:
     """Evaluate the trained model and write what remains of the folder; the result comes last."""
+    if not record.writes:
+        return Outcome(record.folder, {}, trouble)
+    step = record.training.step
+    line.stage = lambda: f"iteration {step:,} was the last; evaluates"
     experiment, folder, curve = record.experiment, record.folder, record.curve
     model = record.training.model.eval()  # after trouble it is as it was in training
     if not isinstance(model, Described):
@@ -170,9 +224,9 @@ def _finish(record: Record, trouble: str | None, say: Say | None) -> Outcome:
     if say:
         inside = lens.describe(record.history) if record.history else None
         remarks = "" if judged is None else experiment.describe_model(model)
-        for line in (trouble, inside, remarks, *map(str, pictures)):
-            if line:
-                say(line)
+        for text in (trouble, inside, remarks, *map(str, pictures)):
+            if text:
+                say(text)
     return Outcome(folder, figures, trouble)
 
 

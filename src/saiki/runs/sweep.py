@@ -4,29 +4,23 @@ import csv
 import io
 import itertools
 import math
-import multiprocessing
-import os
-import signal
 import statistics
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, cast
 
-import torch
-from tqdm import tqdm
-
+from saiki import progress
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
 from saiki.plots.curves import draw_curves, loss_curve
+from saiki.runs.columns import aligned
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
-from saiki.runs.run import run
+from saiki.runs.run import QUIET, run
 
 Changes = dict[str, Value]
 Line = dict[str, Value | float | None]
@@ -39,15 +33,15 @@ class Job:
     experiment: Experiment
     folder: RunFolder
     preset: str | None
-    watch: bool
+    options: Options = QUIET
 
     def run(self) -> None:
-        run(self.experiment, self.folder, self.preset, Options(watch=self.watch))
+        run(self.experiment, self.folder, self.preset, self.options)
 
     @property
     def figures(self) -> Figures:
         """What came of it, once its folder is finished."""
-        return self.folder.figures | {"stopped": float(self.folder.result["stopped"] is not None)}
+        return self.folder.figures | {"stopped": float(self.folder.trouble is not None)}
 
 
 Runner = Callable[[Sequence[Job]], Iterator[Job]]
@@ -101,12 +95,12 @@ def settings(
 
 
 def run_all(
-    rows: Sequence[Setting], out: RunFolder, preset: str | None, watch: bool, runner: Runner
+    rows: Sequence[Setting], out: RunFolder, preset: str | None, options: Options, runner: Runner
 ) -> list[Trial]:
     """Have every seed of every setting done below ``out``, but for those finished there."""
     jobs = [
         [
-            Job(member, RunFolder(out.path / folder_name(row, seed)), preset, watch)
+            Job(member, RunFolder(out.path / folder_name(row, seed)), preset, options)
             for seed, member in enumerate(row.experiments)
         ]
         for row in rows
@@ -116,47 +110,25 @@ def run_all(
     for job in every:
         if job.folder.has_begun:
             job.folder.check(job.experiment.name, job.experiment.to_dict())
-    with tqdm(
-        total=len(every), initial=len(every) - len(left), unit="run", disable=None, leave=False
-    ) as bar:
+    done, started = 0, monotonic()
+
+    def stage() -> str:
+        """Runs differ in length, so the time that is left follows from those that have ended."""
+        seconds = monotonic() - started
+        words = f"run {len(every) - len(left) + done + 1} of {len(every)}"
+        words += f"  {progress.duration(seconds)}"
+        if not done:
+            return words
+        return f"{words}  about {progress.duration(seconds / done * (len(left) - done))} left"
+
+    with progress.line() as line:
+        line.stage = stage
         for _ in runner(left):
-            bar.update()
+            done += 1
     return [
         Trial(row.experiments[0].to_dict(), tuple(job.figures for job in its))
         for row, its in zip(rows, jobs, strict=True)
     ]
-
-
-@contextmanager
-def processes(at_a_time: int) -> Iterator[Runner]:
-    """Runs in processes of their own on this machine, so many at a time."""
-    threads = max(1, (os.cpu_count() or 1) // at_a_time)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(at_a_time, context, _begin, (threads,))
-
-    def runner(jobs: Sequence[Job]) -> Iterator[Job]:
-        left, running = deque(jobs), dict[Future[None], Job]()
-        while left or running:
-            while (
-                left and len(running) < at_a_time
-            ):  # what waits in a queue could not be called off
-                job = left.popleft()
-                running[pool.submit(job.run)] = job
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                future.result()
-                yield running.pop(future)
-
-    try:
-        yield runner
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _begin(threads: int) -> None:
-    """A process of the pool: it is stopped by Ctrl-C while it runs, and not while it waits."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
 
 
 def folder_name(row: Setting, seed: int) -> str:
@@ -255,9 +227,8 @@ def show(lines: Sequence[Line], figures: Sequence[str], say: Callable[[str], Non
     for line in lines:
         shown = [str(line.get(knob, "")) for knob in knobs]
         cells.append([*shown, *(_mean_and_deviation(line, figure) for figure in figures)])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for row in aligned(cells):
+        say(row)
 
 
 def _mean_and_deviation(line: Line, figure: str) -> str:

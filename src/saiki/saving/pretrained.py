@@ -12,7 +12,7 @@ from safetensors.torch import load as load_bytes
 from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
-from saiki.errors import InputError
+from saiki.errors import InputError, shown
 from saiki.files import read_json, write_bytes, write_json
 from saiki.saving.description import Described, describe, make
 from saiki.saving.tensors import load as load_checked
@@ -72,7 +72,8 @@ def save(model: nn.Module, folder: str | Path) -> Path:
 
 
 def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
-    """The model that :func:`save` wrote, its weights to the last bit, in evaluation mode.
+    """The model that :func:`save` wrote, or that a run in ``folder`` trained, its weights to the
+    last bit, in evaluation mode.
 
     Args:
         classes: your own cells and models in it, where they have not been defined in this process.
@@ -83,6 +84,8 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
     """
     path = Path(folder)
     config = read_json(path / CONFIG)
+    if "experiment" in config:
+        return of_run(path)[0]
     if not {"format", "model", "sha256"} <= set(config):
         raise InputError(f"{path / CONFIG} does not describe a model of saiki")
     if config["format"] != FORMAT:
@@ -108,16 +111,21 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
     return model.eval()
 
 
-def of_run(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+def of_run(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """The model that a run trained, in evaluation mode, and what its file says of the run.
 
     Raises:
         InputError: the training did not end, or the file is damaged.
     """
+    folder = Path(folder)
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder} holds no {WEIGHTS}: its training did not end")
     kept, about = load_checked(folder / WEIGHTS)
+    if "model" not in about:
+        raise InputError(f"{folder / WEIGHTS} does not say how its model is made")
     model = make(about["model"])
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{folder / WEIGHTS} describes {shown(model)}, which is not a model")
     fill(model, kept, folder / WEIGHTS)
     return model.eval(), about
 

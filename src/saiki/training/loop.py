@@ -69,9 +69,13 @@ class Training:
         rises with the iteration i as i / (i + 9) up to ``average``."""
         if self.optimisation.average > 0:
             self.average = {n: t.clone() for n, t in self.model.state_dict().items()}
+        self.loss = math.nan
+        """Of the last iteration."""
         self.best: float | None = None
         self.best_weights: dict[str, Tensor] = {}
         self.points_since_best = 0
+        self.last_weights: dict[str, Tensor] = {}
+        """Those of the last iteration, once the model has been given others in the end."""
         self.interrupted = False
         """Set it, from a signal handler say, and the training pauses after the iteration."""
 
@@ -118,32 +122,35 @@ class Training:
                 figures = self.take(batches)
                 if not all(map(math.isfinite, figures.values())):
                     said = explain(experiment, model, batches, step, figures)
-                    self._finish()
+                    self.finish()
                     raise StoppedError(step, said)
                 self.optimiser.step()
                 if self.average:
                     self._average(step)
-                self.step = step
+                self.step, self.loss = step, figures["loss"]
                 self.since.append(figures)
                 if at_point or view is not None:
                     on_point(self._point(view, at_point))
                     model.train()
                 after_step()
         if self.has_ended:
-            self._finish()
+            self.finish()
         model.eval()
 
-    def _finish(self) -> None:
-        """Give the model the weights that the knobs ask for."""
+    def finish(self) -> None:
+        """Give the model the weights that the knobs ask for; training can still go on from
+        :meth:`state`, which remembers the last ones."""
         weights = self.best_weights if self.optimisation.keep == "best" else self.average
-        self.model.load_state_dict(weights or self.model.state_dict())
+        if weights:
+            self.last_weights = {n: t.clone() for n, t in self.model.state_dict().items()}
+            self.model.load_state_dict(weights)
         self.model.eval()
 
     def state(self) -> Contents:
         """All that it takes to go on: tensors by name, and numbers."""
         tensors, numbers = optimisers.settings(self.optimiser, list(self.take.named))
         parts = {
-            "model": self.model.state_dict(),
+            "model": self.last_weights or self.model.state_dict(),
             "average": self.average,
             "best": self.best_weights,
             "optimiser": tensors,
@@ -178,7 +185,14 @@ class Training:
                 raise ValueError("it keeps another mean of the weights")
             for name, tensor in self.average.items():
                 tensor.copy_(parts["average"][name])
+            shapes = {n: t.shape for n, t in self.model.state_dict().items()}
             self.best_weights = parts["best"]
+            if self.best_weights and shapes != {n: t.shape for n, t in self.best_weights.items()}:
+                raise ValueError("its best weights have other shapes")
+            for name, tensor in parts["optimiser"].items():
+                wanted = self.take.named[name.rpartition("/")[0]].shape
+                if tensor.shape not in (wanted, torch.Size()):
+                    raise ValueError("its optimiser remembers other shapes")
             self.step, self.since = about["step"], about["since"]
             self.best, self.points_since_best = about["best"], about["points_since_best"]
         except (LookupError, RuntimeError, ValueError, TypeError) as error:

@@ -46,7 +46,8 @@ def test_a_table_needs_no_names(tmp_path):
         ("1,2\n\n3\n", "has 1 columns in line 3 instead of 2"),
         ("x,y\n1,2\n3,nan\n", "has 'nan' in line 3, which is no finite number"),
         ("1,2\n3,\n", "has '' in line 2, which is no finite number"),
-        ('1,2\n"3,4\n', "is not a table: "),
+        ('1,2\n"3,4\n', "is not a table: a quotation mark in line 2 is not closed"),
+        ("1,2\n3,1e308\n", "has '1e308' in line 2, which is no finite number within"),
     ],
 )
 def test_what_is_no_table_is_refused_with_the_line(tmp_path, text, said):

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import numpy as np
 
 from saiki.errors import InputError
 
+LARGEST = 1e30
+"""Of a number, as float32 can do with."""
 _DELIMITERS = ",;\t"
 
 
@@ -57,8 +58,8 @@ def read_table(path: Path, columns: tuple[int, ...]) -> Table:
         for column, cell in enumerate(row):
             if not _is_number(cell):
                 raise InputError(
-                    f"{path} has {cell[:40]!r} in line {number}, which is no finite number; "
-                    "decimals are written with a point, and gaps must be filled or left out"
+                    f"{path} has {cell[:40]!r} in line {number}, which is no finite number within "
+                    "±1e30; decimals are written with a point, and gaps must be filled or left out"
                 )
             values[place, column] = float(cell)
     return Table(values, names)
@@ -78,16 +79,23 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     delimiter = max(_DELIMITERS, key=first.count)
     if delimiter not in first:
         return [(n, line.split()) for n, line in enumerate(text.splitlines(), 1)]
+    rows = list[tuple[int, list[str]]]()
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        return [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{path} is not a table: {error}") from None
+        for row in reader:
+            rows.append((reader.line_num, [cell.strip() for cell in row]))
+    except csv.Error:
+        line = rows[-1][0] + 1 if rows else 1
+        raise InputError(
+            f"{path} is not a table: a quotation mark in line {line} is not closed, or stands "
+            "inside a cell without being doubled"
+        ) from None
+    return rows
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        return abs(float(cell)) <= LARGEST
     except ValueError:
         return False
 
@@ -101,14 +109,15 @@ def numbers_of(text: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | 
     words = re.split(r"[\s,;]+", text.strip())
     with suppress(ValueError):
         numbers = np.array([float(word) for word in words])
-        if np.isfinite(numbers).all():
+        if (np.abs(numbers) <= LARGEST).all():
             return numbers, None
     if _is_file(text):
         values = read_table(Path(text), (1, 2)).values
         return values[:, 0], values[:, 1] if values.shape[1] == 2 else None
     shown = text if len(text) <= 80 else f"{text[:80]}…"
     raise InputError(
-        f"sin-cos takes finite numbers such as '0 0.5 0.9', or a CSV file of them, got {shown!r}"
+        "sin-cos takes numbers within ±1e30 such as '0 0.5 0.9', or a CSV file of them, got "
+        f"{shown!r}"
     )
 
 

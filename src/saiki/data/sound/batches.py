@@ -16,6 +16,7 @@ from saiki.data.sound.recordings import Recordings
 from saiki.data.sound.splits import Split, spread
 from saiki.data.sound.utterances import Utterances, Voices
 from saiki.nn.mel import LogMel, Samples
+from saiki.progress import each
 
 EVALUATED = 64
 """Rows of a batch where nothing is learned."""
@@ -108,7 +109,7 @@ class Sounds:
         """Recordings as they are, the shortest first so that there is little padding."""
         waves = self.recordings.waves
         ordered = sorted(indices, key=lambda i: len(waves[i]))
-        for at in range(0, len(ordered), EVALUATED):
+        for at in each(range(0, len(ordered), EVALUATED)):
             rows = ordered[at : at + EVALUATED]
             padded = self.hearing.padded([waves[i] for i in rows], self.dtype)
             features, steps = self._front(*padded)

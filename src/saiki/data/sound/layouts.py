@@ -166,8 +166,10 @@ def _in_table(source: Path) -> list[Recording]:
         raise InputError(f"{source} is not text in UTF-8") from None
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error.strerror}") from None
-    except csv.Error as error:
-        raise InputError(f"{source} is not a table: {error}") from None
+    except csv.Error:  # a cell that is longer than any path
+        raise InputError(
+            f"{source} is not a table: a quotation mark that begins a cell is never closed"
+        ) from None
     if not lines:
         raise InputError(f"{source} is empty; it needs the columns path and label")
     columns = _columns(source, lines[0][1])

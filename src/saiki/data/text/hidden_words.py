@@ -12,6 +12,7 @@ from torch import Tensor
 from saiki import processes
 from saiki.data.order import shuffled
 from saiki.data.text.masking import Masking, TokenRows, choose, kept_apart
+from saiki.progress import each
 from saiki.text import END, FIRST, MASK, UNKNOWN, Text
 
 SHARE, MOST = 0.05, 4000
@@ -83,7 +84,7 @@ class HiddenWords:
     def kept_apart(self, part: slice = slice(None)) -> Iterator[Batch]:
         """Batches of some of the rows that are kept apart."""
         arrays = [a[part] for a in self._hidden]
-        for at in range(0, len(arrays[0]), EVALUATED):
+        for at in each(range(0, len(arrays[0]), EVALUATED)):
             yield _batch(*(a[at : at + EVALUATED] for a in arrays))
 
     @cached_property

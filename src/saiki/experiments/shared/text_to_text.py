@@ -127,7 +127,7 @@ class TextToText(Experiment[Translator, Batch]):
 
     def _learned(self) -> MaskedLM:
         """The masked language model whose encoder this one begins with."""
-        learned, about = of_run(Path(self.encoder))
+        learned, about = of_run(self.encoder)
         if not isinstance(learned, MaskedLM):
             raise InputError(f"{self.encoder} is a run of {about['run'][0]}, not of masked-lm")
         return learned
@@ -156,6 +156,13 @@ class TextToText(Experiment[Translator, Batch]):
 
     def metadata(self, model: Translator) -> dict[str, str]:
         return {**model.source.metadata("source_"), **model.target.metadata("target_")}
+
+    def data_items(self) -> dict[str, Iterator[str]]:
+        kinds = ("pairs to learn from", "pairs to develop", "pairs to test")
+        return {
+            kind: map("\t".join, zip(part.source, part.target, strict=True))
+            for kind, part in zip(kinds, self.corpus, strict=True)
+        }
 
     def describe_data(self) -> str:
         if self.encoder:
@@ -206,6 +213,9 @@ class TextToText(Experiment[Translator, Batch]):
         one = pairs.take([0])
         return f"{one.source[0]} → {self.written(model, one, Search('greedy'))[0].text}"
 
+    def input_example(self) -> str:
+        return self.corpus.development.source[0]
+
     def predict(self, model: Translator, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
 
@@ -237,7 +247,7 @@ class TextToText(Experiment[Translator, Batch]):
     def _together(self, model: Translator) -> Translator:
         """The model with those of the other runs."""
         for folder in filter(None, (part.strip() for part in self.also.split(","))):
-            other, about = of_run(Path(folder))
+            other, about = of_run(folder)
             if not isinstance(other, Translator):
                 raise InputError(f"{folder} is a run of {about['run'][0]}, which decodes no text")
             try:

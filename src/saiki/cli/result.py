@@ -1,0 +1,29 @@
+"""What a person sees of a run that has ended: its figures, what comes next, its folder."""
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from saiki.experiment import Experiment, Figures
+
+
+def tell_result(
+    figures: "Figures", folder: Path, say: Callable[[str], None], used: "Experiment | None" = None
+) -> None:
+    """Say the figures, aligned, and last the folder.
+
+    Args:
+        used: the experiment, if the commands that use its model are named too.
+    """
+    width = max(map(len, figures), default=0)
+    for name, value in figures.items():
+        say(f"{name:<{width}}  {'–' if value is None else f'{value:.6g}'}")
+    if used is not None:
+        run = shlex.quote(str(folder))
+        say("\nnext:")
+        say(f"  saiki predict {run} {shlex.quote(used.input_example())}")
+        say(f"  saiki compare {run} ANOTHER-RUN")
+        say(f"  saiki export {run} --onnx {used.name}.onnx")
+    say(str(folder))
