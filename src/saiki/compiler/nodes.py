@@ -174,7 +174,8 @@ def is_inline(node: fx.Node, below: int) -> bool:
 
 
 def is_grid(node: Any) -> bool:
-    """Whether the value has features over features for each row; see :mod:`saiki.compiler.cores`."""
+    """Whether the value has features over features for each row; see
+    :mod:`saiki.compiler.cores`."""
     return is_row(node) and node.meta["val"].ndim == 3
 
 
