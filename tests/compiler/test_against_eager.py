@@ -471,6 +471,14 @@ class TestSequences:
         start = tuple((draw(5, 5), draw(5, 5)) for _ in range(2))
         assert_agrees(layer, learning(5, 5, 3), start, lengths)
 
+    @pytest.mark.parametrize("families", [(LSTM, Blind), (Blind, LSTM)])
+    def test_one_direction_that_does_not_read_x(self, families):
+        first, second = (family(3, 5) for family in families)
+        layers = Recurrent(first, backend="cpu"), Recurrent(second, reverse=True, backend="cpu")
+        layer = randomised(Bidirectional(layers[0], backward=layers[1]))
+        assert outcome(layer, learning(5, 5, 3))["gradient of x"].any()
+        assert_agrees(layer, learning(5, 5, 3))
+
     def test_stack(self):
         parts = [
             Recurrent(SimpleRNN(3, 5), backend="cpu"),

@@ -36,7 +36,7 @@ def guarded_forward(call: Call, training: bool) -> list[Tensor]:
         _prove(call, cells, kind)
     if not is_stale and not any(cell.is_refused for cell in cells):
         results = forward(call, training)
-        if _is_right(call, results[0]):
+        if _is_right(call, cells, results[0]):
             return results
 
     def work() -> list[Tensor]:
@@ -175,12 +175,11 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     return ""
 
 
-def _is_right(call: Call, y: Tensor) -> bool:
+def _is_right(call: Call, cells: Sequence[CompiledCell], y: Tensor) -> bool:
     """Whether a step of what the kernels have computed, where one is due to be compared, is what
     the cells make of it now."""
     right, column = True, 0
-    for part in call.parts:
-        cell = part.cell
+    for part, cell in zip(call.parts, cells, strict=True):
         first, column = column, column + cell.step.output_size
         is_due = saiki.verify and cell.checks.due(len(part.states[0]))
         if is_due and _can_judge(call):

@@ -144,7 +144,8 @@ def backward(call: BackwardCall) -> list[Tensor]:
     d_memory: list[Tensor | None] = []
     for loop in loops:
         found = loop.gradients()
-        d_x = found.d_x if d_x is None or found.d_x is None else d_x + found.d_x
+        if found.d_x is not None:
+            d_x = found.d_x if d_x is None else d_x + found.d_x
         d_parameters += found.d_parameters
         d_memory += (None if d is None else path.unsorted(d) for d in found.d_memory)
     return backward_results(

@@ -153,8 +153,8 @@ def scan(call: Call, eager: Eager) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
         eager: what to differentiate twice.
     """
     flat = call.flat()
-    tensors = flat.tensors()
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    tensors = flat.tensors() if torch.is_grad_enabled() else ()
+    if any(t.requires_grad for t in tensors):
         y, *ends = _Scan.apply(flat.layout(), call.lengths, eager, *tensors)
     else:
         y, *ends = torch.ops.saiki.scan(*flat.scan(False))

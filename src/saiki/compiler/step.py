@@ -92,6 +92,8 @@ class CompiledStep:
 
     def sizes(self, memory: Sequence[Tensor]) -> dict[int, int]:
         """How large the memory is, by the numbers that stand for it."""
+        if not memory:
+            return {}
         extents = self.trace.extents
         return {
             extents[size]: tensor.shape[1 + i]
