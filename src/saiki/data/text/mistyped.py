@@ -57,12 +57,13 @@ class Mistyped:
         Raises:
             InputError: they cannot be read, or hold too little.
         """
-        own, others = prose(store.locate("english_novels", path)), list[str]()
+        others = list[str]()
         if other is not None:
             others = plain_text.sentences(other)
         elif path is None:
             others = tanaka()
-        return cls(own, length, rate, seed, of_another_kind(others, own))
+        own = prose(store.locate("english_novels", path))
+        return cls(own, length, rate, seed, of_another_kind(others))
 
     @cached_property
     def characters(self) -> Vocabulary:

@@ -67,10 +67,9 @@ def prose(path: Path) -> Prose:
     return Prose(" ".join(learned), _spread(validation, VALIDATED), _spread(test, TESTED))
 
 
-def of_another_kind(sentences: Iterable[str], learned: Prose) -> tuple[str, ...]:
-    """Sentences of another text, as many as are tested, none of which is learned from."""
-    clean = [" ".join(plain(s).split()) for s in sentences]
-    return _spread([s for s in _new(clean, ()) if s not in learned.train], TESTED)
+def of_another_kind(sentences: Iterable[str]) -> tuple[str, ...]:
+    """Sentences of another text, as many as are tested at most."""
+    return _spread(_new((" ".join(plain(s).split()) for s in sentences), ()), TESTED)
 
 
 def _new(sentences: Iterable[str], others: Iterable[str]) -> list[str]:
