@@ -23,3 +23,9 @@ def memory_not_yet_written_is_nan(request):
     torch.use_deterministic_algorithms(True, warn_only=True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(autouse=True)
+def no_line_of_progress(monkeypatch):
+    """What a slow machine would show of a test that takes a minute; nothing else is printed."""
+    monkeypatch.setattr("saiki.progress.FILE_SECONDS", 3600.0)

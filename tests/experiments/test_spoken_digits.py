@@ -656,7 +656,18 @@ def test_cross_validation_leaves_a_folder_for_each_speaker_and_the_means(spoken,
     assert result["iterations"] == pytest.approx(np.mean(iterations))
     for folder, accuracy in zip(folders, accuracies, strict=True):
         assert result[f"test_accuracy {folder}"] == accuracy
-    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "cv")
+    deviation = np.std(accuracies, ddof=1)
+    assert result["test_accuracy deviation"] == pytest.approx(deviation)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == str(tmp_path / "cv")
+    start = next(i for i, line in enumerate(lines) if line.startswith("fold "))
+    table = [line.split() for line in lines[start : start + 6]]
+    assert [row[0] for row in table] == ["fold", *folders, "mean", "deviation"]
+    assert table[0][1] == "test_accuracy"
+    assert [float(row[1]) for row in table[1:]] == pytest.approx(
+        [*accuracies, np.mean(accuracies), deviation], rel=0.05, abs=1e-3
+    )
+    assert len({line.index(row[1]) for line, row in zip(lines[start:], table, strict=False)}) == 1
 
 
 def test_the_exported_model_takes_waves_and_says_the_classes(tones, tmp_path):
