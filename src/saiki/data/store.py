@@ -35,6 +35,9 @@ class Dataset:
     """The folder of the archive that is the dataset, if that is not the whole."""
     alone: tuple[str, ...] = ()
     """Names of files each of which is the dataset, where there is no folder of it."""
+    also: tuple[str, ...] = ()
+    """Addresses of further archives that belong to it, of which no checksum is known. Each is
+    unpacked into a folder in it that has the archive's name."""
 
     def is_in(self, folder: Path) -> bool:
         return any(any(folder.glob(pattern)) for pattern in self.holds)
@@ -76,6 +79,23 @@ DATASETS = {
             holds=("*.txt", "*.txt.*"),
             inside="corpus",
             alone=("english_novels.txt", "english_novels.txt.xz", "english_novels.txt.gz"),
+        ),
+        Dataset(
+            name="word_similarity",
+            summary="tests of word vectors: 19,544 English analogies, and pairs of Japanese words "
+            "with their similarity",
+            address="https://github.com/tmu-nlp/JapaneseWordSimilarityDataset/archive/HEAD.tar.gz",
+            sha256=None,
+            also=(
+                "https://storage.googleapis.com/google-code-archive-source/v2/code.google.com/"
+                "word2vec/source-archive.zip",
+            ),
+            licence="Apache-2.0 (analogies), CC BY-SA 3.0 (Japanese pairs)",
+            citation="T. Mikolov, K. Chen, G. Corrado, J. Dean: Efficient Estimation of Word "
+            "Representations in Vector Space, 2013, https://code.google.com/archive/p/word2vec; "
+            "Y. Sakaizawa, M. Komachi: Construction of a Japanese Word Similarity Dataset, LREC "
+            "2018",
+            holds=("**/questions-words.txt", "**/score_*.csv"),
         ),
     )
 }
@@ -151,7 +171,7 @@ def describe(name: str) -> str:
         "summary": each.summary,
         "licence": each.licence,
         "citation": each.citation,
-        "address": each.address,
+        "address": " and ".join((each.address, *each.also)),
         "sha256": each.sha256 or "not known; the archive is not checked",
         "folder": _whereabouts(each),
     }
@@ -178,10 +198,13 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(
             dir=folder.parent, prefix=f".{wanted.name}-", ignore_cleanup_errors=True
         ) as temporary:
-            archive = _fetch(wanted, Path(temporary))
+            archive = _fetch(wanted.name, wanted.address, wanted.sha256, Path(temporary))
             unpacked = Path(temporary) / "unpacked"
             unpack(archive, unpacked)
             kept = unpacked / wanted.inside
+            for address in wanted.also:
+                archive = _fetch(wanted.name, address, None, Path(temporary))
+                unpack(archive, kept / archive.stem)
             if not wanted.is_in(kept):
                 raise SaikiError(f"its archive holds no {' and no '.join(wanted.holds)}")
             try:
@@ -193,34 +216,34 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
             f"the dataset {wanted.name} is not here and cannot be downloaded ({reason}); get "
-            f"{wanted.address} on another machine, unpack it, and name its folder "
+            f"{' and '.join((wanted.address, *wanted.also))} on another machine, unpack "
+            f"{'them into one folder' if wanted.also else 'it'}, and name its folder "
             f"{wanted.inside and wanted.inside + ' '}with --data PATH "
             f"or keep it as {wanted.name} in a folder that SAIKI_DATA names"
         ) from None
     return folder
 
 
-def _fetch(wanted: Dataset, folder: Path) -> Path:
+def _fetch(name: str, address: str, sha256: str | None, folder: Path) -> Path:
     """Download the archive into ``folder`` and check it."""
     import pooch
     from requests import RequestException
 
     terminal = sys.stderr.isatty()
-    if wanted.sha256 is None:
+    if sha256 is None:
         print(
-            f"{wanted.name} is downloaded without a check: nobody has published the checksum of "
-            f"{wanted.address}",
+            f"{name} is downloaded without a check: nobody has published the checksum of {address}",
             file=sys.stderr,
         )
     elif terminal:
-        print(f"downloading {wanted.name} from {wanted.address}", file=sys.stderr)
+        print(f"downloading {name} from {address}", file=sys.stderr)
     try:
         with _level(pooch.get_logger(), "WARNING"):
             return Path(
                 pooch.retrieve(
-                    wanted.address,
-                    known_hash=wanted.sha256 and f"sha256:{wanted.sha256}",
-                    fname=PurePosixPath(wanted.address).name,
+                    address,
+                    known_hash=sha256 and f"sha256:{sha256}",
+                    fname=PurePosixPath(address).name,
                     path=folder,
                     progressbar=terminal,
                 )

@@ -28,10 +28,10 @@ class Vectors:
     ['northeast', 'eastnorth']
     >>> vectors.doesnt_match(["northeast", "east", "north"])
     'east'
-    >>> vectors["south"]
+    >>> vectors["norht"]
     Traceback (most recent call last):
         ...
-    saiki.errors.InputError: there is no vector of 'south'; did you mean 'north'?
+    saiki.errors.InputError: there is no vector of 'norht'; did you mean 'north'?
 
     Args:
         words: no two the same.
