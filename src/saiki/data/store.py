@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from saiki.data.archive import unpack
@@ -198,12 +198,13 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(
             dir=folder.parent, prefix=f".{wanted.name}-", ignore_cleanup_errors=True
         ) as temporary:
-            archive = _fetch(wanted.name, wanted.address, wanted.sha256, Path(temporary))
+            archive = _fetch(wanted, Path(temporary))
             unpacked = Path(temporary) / "unpacked"
             unpack(archive, unpacked)
             kept = unpacked / wanted.inside
             for address in wanted.also:
-                archive = _fetch(wanted.name, address, None, Path(temporary))
+                further = replace(wanted, address=address, sha256=None)
+                archive = _fetch(further, Path(temporary))
                 unpack(archive, kept / archive.stem)
             if not wanted.is_in(kept):
                 raise SaikiError(f"its archive holds no {' and no '.join(wanted.holds)}")
@@ -224,26 +225,27 @@ def _download(wanted: Dataset, folder: Path) -> Path:
     return folder
 
 
-def _fetch(name: str, address: str, sha256: str | None, folder: Path) -> Path:
+def _fetch(wanted: Dataset, folder: Path) -> Path:
     """Download the archive into ``folder`` and check it."""
     import pooch
     from requests import RequestException
 
     terminal = sys.stderr.isatty()
-    if sha256 is None:
+    if wanted.sha256 is None:
         print(
-            f"{name} is downloaded without a check: nobody has published the checksum of {address}",
+            f"{wanted.name} is downloaded without a check: nobody has published the checksum of "
+            f"{wanted.address}",
             file=sys.stderr,
         )
     elif terminal:
-        print(f"downloading {name} from {address}", file=sys.stderr)
+        print(f"downloading {wanted.name} from {wanted.address}", file=sys.stderr)
     try:
         with _level(pooch.get_logger(), "WARNING"):
             return Path(
                 pooch.retrieve(
-                    address,
-                    known_hash=sha256 and f"sha256:{sha256}",
-                    fname=PurePosixPath(address).name,
+                    wanted.address,
+                    known_hash=wanted.sha256 and f"sha256:{wanted.sha256}",
+                    fname=PurePosixPath(wanted.address).name,
                     path=folder,
                     progressbar=terminal,
                 )
