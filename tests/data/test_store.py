@@ -131,6 +131,18 @@ def test_an_archive_that_nobody_can_check_is_announced(publish, cache, capfd):
     assert "the archive is not checked" in describe("fsdd")
 
 
+def test_a_dataset_may_come_in_several_archives(server, publish, cache, monkeypatch, capfd):
+    publish(zipped(GOOD))
+    several = replace(DATASETS["fsdd"], also=(f"{server.address[:-7]}-more.zip",))
+    monkeypatch.setitem(DATASETS, "fsdd", several)
+    assert locate("fsdd") == cache / "fsdd"
+    more = {f"digits-1.0-more/{name}": content for name, content in WHOLE.items()}
+    assert files(cache / "fsdd") == WHOLE | more
+    assert server.served == 2
+    assert f"the checksum of {several.also[0]}" in capfd.readouterr().err
+    assert f"{several.address} and {several.also[0]}" in describe("fsdd")
+
+
 def test_progress_is_shown_on_a_terminal(publish, cache, capsys, monkeypatch):
     publish(tar(GOOD))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)

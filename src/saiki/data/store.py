@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from saiki.data.archive import unpack
@@ -35,6 +35,9 @@ class Dataset:
     """The folder of the archive that is the dataset, if that is not the whole."""
     alone: tuple[str, ...] = ()
     """Names of files each of which is the dataset, where there is no folder of it."""
+    also: tuple[str, ...] = ()
+    """Addresses of further archives that belong to it, of which no checksum is known. Each is
+    unpacked into a folder in it that has the archive's name."""
 
     def is_in(self, folder: Path) -> bool:
         return any(any(folder.glob(pattern)) for pattern in self.holds)
@@ -76,6 +79,23 @@ DATASETS = {
             holds=("*.txt", "*.txt.*"),
             inside="corpus",
             alone=("english_novels.txt", "english_novels.txt.xz", "english_novels.txt.gz"),
+        ),
+        Dataset(
+            name="word_similarity",
+            summary="tests of word vectors: 19,544 English analogies, and pairs of Japanese words "
+            "with their similarity",
+            address="https://github.com/tmu-nlp/JapaneseWordSimilarityDataset/archive/HEAD.tar.gz",
+            sha256=None,
+            also=(
+                "https://storage.googleapis.com/google-code-archive-source/v2/code.google.com/"
+                "word2vec/source-archive.zip",
+            ),
+            licence="Apache-2.0 (analogies), CC BY-SA 3.0 (Japanese pairs)",
+            citation="T. Mikolov, K. Chen, G. Corrado, J. Dean: Efficient Estimation of Word "
+            "Representations in Vector Space, 2013, https://code.google.com/archive/p/word2vec; "
+            "Y. Sakaizawa, M. Komachi: Construction of a Japanese Word Similarity Dataset, LREC "
+            "2018",
+            holds=("**/questions-words.txt", "**/score_*.csv"),
         ),
     )
 }
@@ -152,7 +172,7 @@ def describe(name: str) -> str:
         "summary": each.summary,
         "licence": each.licence,
         "citation": each.citation,
-        "address": each.address,
+        "address": " and ".join((each.address, *each.also)),
         "sha256": each.sha256 or "not known; the archive is not checked",
         "folder": _whereabouts(each),
     }
@@ -183,6 +203,10 @@ def _download(wanted: Dataset, folder: Path) -> Path:
             unpacked = Path(temporary) / "unpacked"
             unpack(archive, unpacked)
             kept = unpacked / wanted.inside
+            for address in wanted.also:
+                further = replace(wanted, address=address, sha256=None)
+                archive = _fetch(further, Path(temporary))
+                unpack(archive, kept / archive.stem)
             if not wanted.is_in(kept):
                 raise SaikiError(f"its archive holds no {' and no '.join(wanted.holds)}")
             try:
@@ -194,7 +218,8 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
             f"the dataset {wanted.name} is not here and cannot be downloaded ({reason}); get "
-            f"{wanted.address} on another machine, unpack it, and name its folder "
+            f"{' and '.join((wanted.address, *wanted.also))} on another machine, unpack "
+            f"{'them into one folder' if wanted.also else 'it'}, and name its folder "
             f"{wanted.inside and wanted.inside + ' '}with --data PATH "
             f"or keep it as {wanted.name} in a folder that SAIKI_DATA names"
         ) from None

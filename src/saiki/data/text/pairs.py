@@ -9,9 +9,10 @@ import numpy
 
 from saiki.data import store
 from saiki.data.text.headers import header
-from saiki.data.text.plain_text import PACKED, lines
+from saiki.data.text.plain_text import lines
 from saiki.data.text.two_columns import read_columns
 from saiki.errors import InputError
+from saiki.files import PACKED
 
 SHARE, MOST = 0.05, 1000
 """Of the different sources, those set apart to develop, and as many to test; and their number."""

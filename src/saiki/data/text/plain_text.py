@@ -1,24 +1,14 @@
 """Plain text: files, packed or not, and folders of them."""
 
-import bz2
-import gzip
-import lzma
 import re
 import unicodedata
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
 from saiki.errors import InputError
+from saiki.files import PACKED, open_bytes
 from saiki.text.sentences import split_sentences
 
-PACKED: dict[str, Callable[..., IO[Any]]] = {
-    ".gz": gzip.open,
-    ".xz": lzma.open,
-    ".bz2": bz2.open,
-}
-"""What opens a packed file, by the end of its name."""
 WIDEST = 100
 """Characters of a line at most in a text whose lines were broken to fit a page."""
 _BOM = "\ufeff"
@@ -125,9 +115,5 @@ def decoded_lines(rows: Iterable[bytes], name: str) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[str]:
     """Lines in which byte order marks are left."""
-    try:
-        with PACKED.get(path.suffix, open)(path, "rb") as file:
-            yield from decoded_lines(file, str(path))
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from None
+    with open_bytes(path) as file:
+        yield from decoded_lines(file, str(path))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from saiki.data.text.plain_text import PACKED, lines
+from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
+from saiki.files import PACKED
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _TOLD = re.compile(r'"?sep=(.)"?', re.IGNORECASE)

@@ -1,0 +1,176 @@
+"""Tests of word vectors: analogies, and pairs of words with a similarity that people gave them."""
+
+import csv
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from saiki.data.text.plain_text import lines
+from saiki.errors import InputError
+from saiki.files import PACKED
+
+Question = tuple[str, str, str, str]
+QUESTIONS = "questions-words.txt"
+_SEPARATORS = ("\t", ",", ";")
+
+
+@dataclass(frozen=True)
+class Analogies:
+    """Questions by section: the second word is to the first as the fourth is to the third."""
+
+    sections: dict[str, tuple[Question, ...]]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sections.values()))
+
+
+class Pair(NamedTuple):
+    """Two words, and how similar they are."""
+
+    a: str
+    b: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of words of one test.
+
+    Args:
+        name: of the test, which is that of its file.
+    """
+
+    name: str
+    rows: tuple[Pair, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def read_analogies(path: Path) -> Analogies:
+    """The questions of a file such as questions-words.txt (Mikolov et al., Efficient Estimation of
+    Word Representations in Vector Space, 2013, section 4.1): a line ``: NAME`` begins a section,
+    any other line is four words. Empty lines and those that begin with ``//`` are left out.
+
+    Args:
+        path: the file, or a folder in which or below which there is a questions-words.txt.
+
+    Raises:
+        InputError: there is no such file, a line is something else, or there are no questions.
+    """
+    file = _inside(path, QUESTIONS)[0] if path.is_dir() else path
+    sections = dict[str, list[Question]]()
+    section = None
+    for number, line in enumerate(lines(file), 1):
+        words = line.split()
+        if not words or words[0].startswith("//"):
+            continue
+        if words[0].startswith(":"):
+            section = sections.setdefault(line.strip(": \t"), [])
+            continue
+        if section is None:
+            raise InputError(
+                f"{file} has no section before line {number}; a line ': NAME' must begin one"
+            )
+        if len(words) != 4:
+            raise InputError(
+                f"{file} has {len(words)} words in line {number}; a question is four words, such "
+                "as 'man king woman queen'"
+            )
+        section.append((words[0], words[1], words[2], words[3]))
+    if not any(sections.values()):
+        raise InputError(f"{file} holds no questions")
+    return Analogies({name: tuple(questions) for name, questions in sections.items()})
+
+
+def read_pairs(path: Path, column: str = "") -> Pairs:
+    """The pairs of a table: two words, and a score in the third column, or in the one that the
+    first line calls ``column``.
+
+    Columns stand between tabs, commas, semicolons or, where there is none of them, spaces; in a
+    ``.csv`` file a field may stand in quotation marks. The first line may name the columns, and
+    lines that begin with ``#`` may stand before it. WordSim-353, SimLex-999 (``column``
+    ``"SimLex999"``) and the Japanese sets of Sakaizawa & Komachi (2018) are such tables; of the
+    last the third column is the mean without the annotators who gave extreme scores, which their
+    paper takes.
+
+    Raises:
+        InputError: there is no such file or column, a line has too few columns or a score that is
+            no finite number, or there are no pairs.
+    """
+    rows, names, place = list[Pair](), list[str](), 2
+    for number, fields in _rows(path):
+        if not rows and not names and (column or not _is_number("".join(fields[2:3]))):
+            names = fields
+            if column and column not in names:
+                raise InputError(
+                    f"{path} has no column {column!r}; its first line names {', '.join(names)}"
+                )
+            place = names.index(column) if column else 2
+            continue
+        if len(fields) <= place or not fields[0] or not fields[1]:
+            raise InputError(
+                f"{path} has {len(fields)} columns in line {number}; a line is two words and a "
+                "score, with a tab or a comma between them"
+            )
+        if not _is_number(fields[place]):
+            raise InputError(
+                f"{path} has {fields[place][:40]!r} in line {number}, where a score must stand"
+                f"{'; name the column of scores: ' + ', '.join(names[2:]) if names[3:] else ''}"
+            )
+        rows.append(Pair(fields[0], fields[1], float(fields[place])))
+    if not rows:
+        raise InputError(f"{path} holds no pairs of words")
+    return Pairs(_bare(path).stem, tuple(rows))
+
+
+def read_all_pairs(folder: Path) -> list[Pairs]:
+    """The tables of pairs in a folder or below it, by name: files that end in ``.tsv`` or ``.csv``.
+
+    Raises:
+        InputError: there is none; or see :func:`read_pairs`.
+    """
+    return [read_pairs(file) for file in _inside(folder, "*.tsv", "*.csv")]
+
+
+def _inside(folder: Path, *patterns: str) -> list[Path]:
+    found = sorted(file for pattern in patterns for file in folder.rglob(pattern))
+    if not found:
+        raise InputError(f"{folder} holds no {' and no '.join(patterns)}")
+    return found
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Numbers of lines and their fields, without what comes before them."""
+    text = [line if line.strip() else "" for line in lines(path)]
+    begin = next((i for i, line in enumerate(text) if line and not line.startswith("#")), len(text))
+    first = "".join(text[begin : begin + 1])
+    separator = next((each for each in _SEPARATORS if each in first), None)
+    if separator and _bare(path).suffix == ".csv":
+        reader = csv.reader(
+            (f"{line}\n" for line in text[begin:]), delimiter=separator, strict=True
+        )
+        try:
+            for fields in reader:
+                if any(fields):
+                    yield begin + reader.line_num, [field.strip() for field in fields]
+        except csv.Error as error:
+            number = begin + reader.line_num
+            raise InputError(f"{path} is no table in line {number}: {error}") from None
+    else:
+        for i, line in enumerate(text[begin:], begin + 1):
+            if line:
+                yield i, [field.strip() for field in line.split(separator)]
+
+
+def _bare(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix in PACKED else path
+
+
+def _is_number(field: str) -> bool:
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False
