@@ -58,8 +58,8 @@ class Proofread(Experiment[Tagger, Batch]):
     )
     other: str = knob(
         "",
-        "text of another kind, whose clean sentences choose the threshold too; without: the Tanaka "
-        "corpus beside the novels, and nothing beside a text of yours",
+        "text of another kind, whose clean sentences choose the threshold too; without: Python's "
+        "docstrings beside the novels, and nothing beside a text of yours",
         is_path=True,
     )
     touched: float = knob(0.02, "clean sentences that may be changed", minimum=0, maximum=1)

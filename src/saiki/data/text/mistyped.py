@@ -15,8 +15,8 @@ from saiki import processes
 from saiki.data import store
 from saiki.data.text import plain_text
 from saiki.data.text.corrections import END, Example
+from saiki.data.text.docstrings import docstrings
 from saiki.data.text.prose import Prose, of_another_kind, prose
-from saiki.data.text.tanaka import tanaka
 from saiki.data.text.typos import KINDS, mistype
 from saiki.text import SPECIAL, Vocabulary
 from saiki.text.rows import padded, tokens_of
@@ -51,8 +51,8 @@ class Mistyped:
     def read(
         cls, path: Path | None, other: Path | None, length: int, rate: float, seed: int
     ) -> Self:
-        """From files of text; without one from the English novels, beside which the Tanaka corpus
-        is of another kind.
+        """From files of text; without one from the English novels, beside which the docstrings of
+        Python are of another kind.
 
         Raises:
             InputError: they cannot be read, or hold too little.
@@ -61,7 +61,7 @@ class Mistyped:
         if other is not None:
             others = plain_text.sentences(other)
         elif path is None:
-            others = tanaka()
+            others = docstrings()
         own = prose(store.locate("english_novels", path))
         return cls(own, length, rate, seed, of_another_kind(others))
 
