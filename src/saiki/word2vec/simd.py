@@ -1,0 +1,155 @@
+"""Vectors of eight numbers, and what threads need to meet, in functions compiled by Numba."""
+
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+from saiki.word2vec import LANES
+
+SPINS = 2000
+"""Looks at a counter before a waiting thread lets others run."""
+
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_INDEX = ir.IntType(32)
+
+
+class Vector(types.Type):
+    """Eight numbers of 32 bits."""
+
+    def __init__(self) -> None:
+        super().__init__("Vector")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, of: Any) -> None:
+        super().__init__(manager, of, _VECTOR)
+
+
+vector = Vector()
+
+
+def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+
+
+@intrinsic
+def load(typing: Any, array: Any, index: Any) -> Any:
+    """The eight numbers of a flat array from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _element(context, builder, signature.args[0], *arguments)
+        found = builder.load(builder.bitcast(place, _VECTOR.as_pointer()))
+        found.align = 4
+        return found
+
+    return vector(array, types.int64), code
+
+
+@intrinsic
+def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write eight numbers to a flat array from an index on."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = _element(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer())).align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, vector), code
+
+
+@intrinsic
+def splat(typing: Any, number: Any) -> Any:
+    """The same number eight times."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        none = ir.Constant(_VECTOR, ir.Undefined)
+        one = builder.insert_element(none, arguments[0], _INDEX(0))
+        return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_INDEX, LANES), None))
+
+    return vector(types.float32), code
+
+
+@intrinsic
+def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a · b + c, rounded once where the processor can."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, b, c = arguments
+        return builder.fadd(builder.fmul(a, b, flags=["contract"]), c, flags=["contract"])
+
+    return vector(vector, vector, vector), code
+
+
+@intrinsic
+def total(typing: Any, a: Any) -> Any:
+    """The sum of the eight numbers."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value, width = arguments[0], LANES
+        while width > 1:
+            width //= 2
+            halves = [
+                builder.shuffle_vector(
+                    value,
+                    value,
+                    ir.Constant(ir.VectorType(_INDEX, width), list(range(at, at + width))),
+                )
+                for at in (0, width)
+            ]
+            value = builder.fadd(*halves)
+        return builder.extract_element(value, _INDEX(0))
+
+    return types.float32(vector), code
+
+
+@intrinsic
+def _arrive(typing: Any, counter: Any) -> Any:
+    """Add 1 to a counter that other threads see."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(ir.IntType(64), 0)
+        place = _element(context, builder, signature.args[0], arguments[0], zero)
+        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "acq_rel")
+
+    return types.int64(counter), code
+
+
+@intrinsic
+def _arrived(typing: Any, counter: Any) -> Any:
+    """What a counter has come to."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zero = ir.Constant(ir.IntType(64), 0)
+        place = _element(context, builder, signature.args[0], arguments[0], zero)
+        return builder.load_atomic(place, "acquire", 8)
+
+    return types.int64(counter), code
+
+
+@intrinsic
+def _let_others_run(typing: Any) -> Any:
+    """Give the processor to another thread, if one waits for it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+        kind = ir.FunctionType(ir.IntType(32), [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+
+    return types.int32(), code
+
+
+@njit(nogil=True, cache=True)
+def meet(counter: Any, goal: int) -> None:
+    """Go on when all threads have come here, which makes the counter ``goal``."""
+    _arrive(counter)
+    spins = 0
+    while _arrived(counter) < goal:
+        spins += 1
+        if spins > SPINS:
+            _let_others_run()
+            spins = 0

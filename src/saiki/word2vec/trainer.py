@@ -1,0 +1,114 @@
+"""Matrices of word2vec and the threads that change them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saiki.word2vec.kernel import TOGETHER, Rule, Scratch, Tables, thin, train
+
+MOST_AT_ONCE = 64
+"""Windows of a block."""
+WORDS_FOR_ONE = 100
+"""Of a vocabulary, for each window of a block: the fewer words there are, the more often one occurs
+in a block, and its changes add up without a look at each other."""
+
+
+def block_of(rule: Rule, words: int) -> int:
+    """Windows whose scores are computed before the rows change. Words share the rows of n-grams, so
+    that with sub-words it is a quarter of what it is without."""
+    block = min(MOST_AT_ONCE, words // WORDS_FOR_ONE)
+    return max(1, block // 4 if rule.averages and not rule.from_around else block)
+
+
+def widest(rule: Rule, tables: Tables) -> tuple[int, int]:
+    """The most inputs and outputs that a window can have."""
+    around, rows = 2 * rule.window, int(np.diff(tables.first).max(initial=1))
+    told = int(np.diff(tables.root).max(initial=0)) if rule.by_tree else 1
+    inputs = around * rows if rule.from_around else rows
+    outputs = (told if rule.from_around else around * told) + rule.negatives
+    return inputs, -(-outputs // TOGETHER) * TOGETHER
+
+
+class Trainer:
+    """Learns from texts of numbers, piece by piece.
+
+    Args:
+        inputs: ``(rows, padded size)``, changed in place; so are ``outputs``.
+        kept: see :func:`saiki.word2vec.tables.kept`.
+        threads: that share each window. What comes out does not depend on their number.
+        races: whether each thread has windows of its own instead, and changes rows that others
+            read (Recht et al. 2011): faster, and another result each time.
+        block: windows, see :func:`block_of`, which says how many if None.
+    """
+
+    def __init__(
+        self,
+        inputs: NDArray[np.float32],
+        outputs: NDArray[np.float32],
+        rule: Rule,
+        tables: Tables,
+        kept: NDArray[np.uint64],
+        threads: int = 1,
+        races: bool = False,
+        block: int | None = None,
+    ) -> None:
+        self.inputs, self.outputs = inputs.reshape(-1), outputs.reshape(-1)
+        self.size = inputs.shape[1]
+        self.rule, self.tables, self.kept = rule, tables, kept
+        self.threads, self.races = threads, races
+        self.block = block or block_of(rule, len(kept))
+        self._scratch = [self._room() for _ in range(threads if races else 1)]
+        self._text = np.empty(0, np.int32)
+
+    def _room(self) -> Scratch:
+        most_in, most_out = widest(self.rule, self.tables)
+        scores = most_out * (1 if self.rule.averages else most_in)
+        means = self.size if self.rule.averages else 0
+        return Scratch(
+            np.zeros(self.block * most_in, np.int32),
+            np.zeros(self.block * most_out, np.int32),
+            np.zeros(self.block * most_out, np.float32),
+            np.zeros(self.block * most_out, np.float32),
+            np.zeros((self.block, 2), np.int32),
+            np.zeros(self.block * scores, np.float32),
+            np.zeros(self.block * means, np.float32),
+            np.zeros((self.block, 2), np.float32),
+        )
+
+    def learn(
+        self, words: NDArray[np.int32], rates: tuple[float, float], seed: int
+    ) -> tuple[float, float]:
+        """Learn from the numbers of words, ``BREAK`` between lines.
+
+        Args:
+            rates: the learning rate at the first word and after the last.
+            seed: of what stays, of the windows and of the words drawn.
+
+        Returns:
+            The sum of −ln σ over all scores, and their number.
+        """
+        if len(self._text) < len(words):
+            self._text = np.empty(len(words), np.int32)
+        text = self._text
+        end = thin(words, self.kept, np.uint64(2 * seed), text)
+        rates = float(rates[0]), float(rates[1])
+        counter, cost = np.zeros(1, np.int64), np.zeros((self.threads, 2))
+
+        def work(thread: int) -> None:
+            parts = self.threads if self.races else 1
+            begin, last = (end * (thread + i) // parts if parts > 1 else end * i for i in (0, 1))
+            of_team = (0, 1) if self.races else (thread, self.threads)
+            scratch = self._scratch[thread if self.races else 0]
+            matrices = self.inputs, self.outputs, self.size
+            train(
+                *of_team, counter, text, begin, last, rates, self.rule, self.tables, *matrices,
+                np.uint64(2 * seed + 1), scratch, cost[thread],
+            )  # fmt: skip
+
+        if self.threads == 1:
+            work(0)
+        else:
+            with ThreadPoolExecutor(self.threads) as pool:
+                list(pool.map(work, range(self.threads)))
+        return float(cost[:, 0].sum()), float(cost[:, 1].sum())

@@ -1,0 +1,96 @@
+"""word2vec as it is written down, number by number, in double precision."""
+
+import numpy as np
+
+MASK = 2**64 - 1
+
+
+def mixed(x):
+    x = x * 0x9E3779B97F4A7C15 & MASK
+    for _ in range(2):
+        x ^= x >> 32
+        x = x * 0xD6E8FEB86659FD93 & MASK
+    return x ^ x >> 32
+
+
+def thinned(words, kept, seed):
+    found = []
+    for place, word in enumerate(words):
+        if word < 0:
+            if found and found[-1] >= 0:
+                found.append(-1)
+        elif mixed(seed + place & MASK) >> 32 < kept[word]:
+            found.append(word)
+    return found
+
+
+def window(text, place, rule, tables, seed):
+    """The rows of the inputs, and (row, label, weight) of each output."""
+    word = text[place]
+    seed = mixed(seed) + place * (rule.negatives + 1)
+    reach = 1 + mixed(seed & MASK) % rule.window
+    around = []
+    for side in (-1, 1):
+        for step in range(1, reach + 1):
+            j = place + side * step
+            if not 0 <= j < len(text) or text[j] < 0:
+                break
+            around.append(text[j])
+    if word < 0 or not around:
+        return [], []
+
+    def rows(word):
+        return list(tables.rows[tables.first[word] : tables.first[word + 1]])
+
+    def told(word):
+        if not rule.by_tree:
+            return [(word, 1, 1)]
+        way = range(tables.root[word], tables.root[word + 1])
+        return [(tables.nodes[i], tables.codes[i], 1) for i in way]
+
+    heard, said = ([*around], [word]) if rule.from_around else ([word], [*around])
+    inputs = [row for w in heard for row in rows(w)]
+    outputs = [target for w in said for target in told(w)]
+    right = {row for row, label, _ in outputs if label == 1}
+    for k in range(rule.negatives):
+        r = mixed(seed + k + 1 & MASK)
+        i = (r >> 32) * len(tables.alias) >> 32
+        row = i if r & 0xFFFFFFFF < tables.threshold[i] else tables.alias[i]
+        if row not in right:
+            outputs.append((row, 0, len(said)))
+    return inputs, outputs
+
+
+def learned(inputs, outputs, words, kept, rule, tables, rates, seed, block):
+    """Both matrices after one piece of a text, and the cost."""
+    e, o = inputs.astype(float), outputs.astype(float)
+    text, cost, scores = thinned(words, kept, 2 * seed), 0.0, 0.0
+    for start in range(0, len(text), block):
+        places = range(start, min(start + block, len(text)))
+        rate = rates[0] + (rates[1] - rates[0]) * start / len(text)
+        windows = [window(text, place, rule, tables, 2 * seed + 1) for place in places]
+        steps = []
+        for rows, told in windows:
+            heard = e[rows] if rows else np.zeros((0, e.shape[1]))
+            if rule.averages and rows:
+                heard = heard.mean(0, keepdims=True)
+            targets = o[[row for row, _, _ in told]]
+            labels, weights = (np.array([t[i] for t in told], float) for i in (1, 2))
+            s = heard @ targets.T
+            cost += (weights * np.log1p(np.exp(-np.where(labels == 1, s, -s)))).sum()
+            scores += weights.sum() * len(s)
+            steps.append((heard, rate * weights * (labels - 1 / (1 + np.exp(-s)))))
+        for (rows, told), (heard, g) in zip(windows, steps, strict=True):
+            for at in range(0, len(told), 3):  # as they lie in the registers
+                group = [row for row, _, _ in told[at : at + 3]]
+                part, before = g[:, at : at + 3], o[group]
+                changes = np.zeros_like(before)
+                for a, row in enumerate(rows):
+                    own = 0 if rule.averages else a
+                    changes += np.outer(part[own], e[row]) if not rule.averages else 0
+                    e[row] += part[own] @ before
+                if rule.averages and rows:
+                    changes += np.outer(part[0], heard[0])
+                for row, change in zip(group, changes, strict=True):
+                    o[row] += change
+    return e, o, cost, scores

@@ -1,0 +1,108 @@
+"""The compiled update beside the same by hand, and what threads may not change."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from saiki.word2vec import padded
+from saiki.word2vec.kernel import Rule
+from saiki.word2vec.tables import drawing, kept, tables, tree
+from saiki.word2vec.trainer import Trainer
+from word2vec import by_hand
+
+WORDS, SIZE = 40, 20
+RULES = {
+    "skip-gram": Rule(False, True, False, 5, 5),
+    "skip-gram, one drawn": Rule(False, True, False, 2, 1),
+    "skip-gram, tree": Rule(False, True, True, 4, 0),
+    "cbow": Rule(True, True, False, 5, 5),
+    "cbow, tree": Rule(True, True, True, 5, 0),
+    "sub-words": Rule(True, False, False, 5, 5),
+    "sub-words, cbow": Rule(True, True, False, 3, 4),
+}
+
+
+def drawn(rule, seed=0):
+    """Matrices, tables and a text."""
+    random = np.random.default_rng(seed)
+    counts = np.sort(random.integers(1, 500, WORDS))[::-1].copy()
+    grams = None
+    if rule.averages and "sub" in next(n for n, r in RULES.items() if r == rule):
+        each = random.integers(0, 4, WORDS)
+        grams = random.integers(WORDS, WORDS + 9, each.sum()), each
+    inputs = random.normal(0, 0.5, (WORDS + 9, padded(SIZE))).astype(np.float32)
+    outputs = random.normal(0, 0.5, (WORDS, padded(SIZE))).astype(np.float32)
+    text = random.choice(WORDS, 700, p=counts / counts.sum()).astype(np.int32)
+    text[random.integers(0, len(text), 40)] = -1
+    return inputs, outputs, tables(rule, counts, grams), kept(counts, 0.01), text
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("name", RULES)
+def test_it_is_what_is_written_down(name, threads):
+    rule, block, rates = RULES[name], 16, (0.02, 0.01)
+    inputs, outputs, known, stay, text = drawn(rule)
+    e, o, *costs = by_hand.learned(inputs, outputs, text, stay, rule, known, rates, 7, block)
+    train = Trainer(inputs, outputs, rule, known, stay, threads, block=block)
+    found = train.learn(text, rates, 7)
+    np.testing.assert_allclose(inputs, e, atol=2e-3)  # the sigmoid is that of a table
+    np.testing.assert_allclose(outputs, o, atol=2e-3)
+    assert found == pytest.approx(costs, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_bits_do_not_depend_on_the_number_of_threads(name):
+    rule, results = RULES[name], []
+    for threads in (1, 2, 3, 5):
+        inputs, outputs, known, stay, text = drawn(rule)
+        train = Trainer(inputs, outputs, rule, known, stay, threads, block=16)
+        costs = [train.learn(text, (0.02, 0.02), seed) for seed in range(3)]
+        results.append((inputs.tobytes(), outputs.tobytes(), costs))
+    assert all(result == results[0] for result in results)
+
+
+def test_threads_that_race_learn_too():
+    rule = RULES["skip-gram"]
+    inputs, outputs, known, stay, text = drawn(rule)
+    train = Trainer(inputs, outputs, rule, known, stay, 3, races=True)
+    costs = [c / n for c, n in (train.learn(text, (0.05, 0.05), seed) for seed in range(40))]
+    assert np.mean(costs[-5:]) < costs[0] - 0.05
+
+
+def test_nothing_is_learned_from_nothing():
+    rule = RULES["skip-gram"]
+    inputs, outputs, known, stay, _ = drawn(rule)
+    before = inputs.copy(), outputs.copy()
+    train = Trainer(inputs, outputs, rule, known, stay, 2)
+    for text in ([], [-1, -1], [3], [3, -1, 4]):
+        assert train.learn(np.array(text, np.int32), (0.05, 0.05), 0) == (0, 0)
+    assert (inputs == before[0]).all()
+    assert (outputs == before[1]).all()
+
+
+def test_words_are_drawn_by_the_power_of_their_counts():
+    counts = np.array([1000, 300, 20, 5, 1])
+    threshold, alias = drawing(counts)
+    share = threshold / 2**32
+    p = share.copy()
+    np.add.at(p, alias, 1 - share)
+    wanted = counts**0.75
+    np.testing.assert_allclose(p / len(p), wanted / wanted.sum(), rtol=1e-6)
+
+
+def test_the_tree_is_that_of_huffman():
+    counts = np.array([8, 4, 2, 1, 1])
+    first, nodes, codes = tree(counts)
+    assert np.diff(first).tolist() == [1, 2, 3, 4, 4]
+    ways = {tuple(zip(nodes[a:b], codes[a:b], strict=True)) for a, b in pairwise(first)}
+    assert len(ways) == 5
+    assert {nodes[a] for a in first[:-1]} == {3}  # the root is the last that is made
+
+
+def test_frequent_words_stay_as_often_as_the_authors_have_them():
+    counts = np.array([900, 90, 10])
+    share = np.array([0.9, 0.09, 0.01])
+    wanted = np.minimum(np.sqrt(0.01 / share) + 0.01 / share, 1)
+    np.testing.assert_allclose(kept(counts, 0.01) / 2**32, wanted, rtol=1e-6)
+    assert (kept(counts, 0) == 2**32).all()
