@@ -99,6 +99,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """Whether a batch is a tuple of tensors, and ``measure`` does the same operations of PyTorch
     for all batches of the same shapes: it asks no number to decide what comes next. An iteration of
     the adder's preset ``report`` then takes less than half the time."""
+    updates_itself: ClassVar[bool] = False
+    """Whether ``measure`` changes the model by a rule of its own, and there is no gradient."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     claims: ClassVar[Sequence[Claim]] = ()
 

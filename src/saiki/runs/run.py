@@ -208,7 +208,9 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
         **({experiment.score: None} if judged is None else judged),
         **experiment.summarise(curve),
         "train_loss": curve[-1]["loss"] if curve else None,
-        "gradient_norm_max": max((point["gradient_norm"] for point in curve), default=None),
+        "gradient_norm_max": max(
+            (point["gradient_norm"] for point in curve if "gradient_norm" in point), default=None
+        ),
         "iterations": record.training.step + (trouble is not None),
         "seconds": record.seconds,
     }

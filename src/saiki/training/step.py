@@ -60,7 +60,7 @@ class Step:
         self.recorded: dict[tuple[torch.Size, ...], Recorded] = {}
         self.objective: nn.Module = Objective(experiment, model)
         self.shared = processes.count() > 1
-        if self.shared:
+        if self.shared and not experiment.updates_itself:
             self.objective = nn.parallel.DistributedDataParallel(self.objective)
         self.is_recorded = (
             experiment.recordable
@@ -71,7 +71,9 @@ class Step:
         )
 
     def __call__(self, batches: Sequence[Any]) -> dict[str, float]:
-        if self.is_recorded:
+        if self.experiment.updates_itself:
+            figures = self._measured(batches[0])
+        elif self.is_recorded:
             figures = self._again(batches[0])
         else:
             for p in self.parameters:
@@ -80,6 +82,13 @@ class Step:
             if self.shared:
                 figures = processes.total(figures) / processes.count()
         return dict(zip(self.names, figures.tolist(), strict=True))
+
+    def _measured(self, batch: Any) -> Tensor:
+        """What a batch measures, where that changes the model; no parameter has a gradient."""
+        with torch.no_grad():
+            measured = self.experiment.measure(self.model, batch)
+        self.names = tuple(measured)
+        return torch.stack(list(measured.values()))
 
     def _once(self, batches: Sequence[Any], parameters: Sequence[Tensor]) -> Tensor:
         parts = [self._backward(b, len(batches), b is batches[-1]) for b in batches]
