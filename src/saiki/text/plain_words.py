@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from saiki.text.tokenisers import Tokeniser
 
-_TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s\x7f-\x9f\u200b-\u200f\ufeff]")
+_WORD = r"[^\W_]+(?:'[^\W_]+)*"
+_TOKEN = re.compile(rf"{_WORD}|[^\w\s\x7f-\x9f\u200b-\u200f\ufeff]")
+_WORDS = re.compile(_WORD)
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 _CLOSING, _OPENING = set(".,;:!?)]}…»"), set("([{«")
 
@@ -37,3 +39,12 @@ class PlainWords(Tokeniser, name="plain_words.v1"):
                 inside = not inside
             glued = token in _OPENING or (token == '"' and inside)
         return joined
+
+
+def words_of(text: str) -> list[str]:
+    """The words of :class:`PlainWords`, without punctuation.
+
+    >>> words_of('“I _don’t_ know,” said Ann.')
+    ['i', "don't", 'know', 'said', 'ann']
+    """
+    return _WORDS.findall(text.translate(_STRAIGHT).lower())

@@ -1,0 +1,132 @@
+"""A text of any size as numbers of its words, read once and kept in a file."""
+
+import itertools
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saiki.data.text.plain_text import WIDEST, decoded_lines, lines
+from saiki.errors import InputError
+
+BREAK = -1
+"""Stands between lines that do not belong together."""
+HELD = 1 << 20
+"""Numbers in memory, before they are written."""
+MOST_KINDS = 20_000_000
+"""Different words that are counted; of more, the rarest are forgotten (as word2vec does)."""
+
+Split = Callable[[str], Sequence[str]]
+
+
+class NumberedText:
+    """The words of a text in the order in which they are met first, and the text by their numbers,
+    in a file without a name that is gone when this is.
+
+    Each line is split into words. After a blank line, and after one longer than a page is wide, the
+    next one does not go on with it.
+
+    Args:
+        text: lines.
+        split: into words.
+        say: called now and then with the number of words so far.
+    """
+
+    def __init__(
+        self,
+        text: Iterable[str],
+        split: Split,
+        say: Callable[[int], None] = lambda words: None,
+    ) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the object
+        weakref.finalize(self, self._file.close)
+        self.numbers: dict[str, int] = {}
+        self.counts = np.zeros(0, np.int64)
+        self.length = 0
+        """Numbers in the file, breaks included."""
+        held, fewest = list[int](), 2
+        for line in text:
+            words = split(line)
+            held += [self.numbers.setdefault(word, len(self.numbers)) for word in words]
+            if not words or len(line) > WIDEST:
+                held.append(BREAK)
+            if len(held) >= HELD:
+                self._write(held)
+                held = []
+                say(self.words)
+                while len(self.numbers) > MOST_KINDS:
+                    rare = self.counts < fewest
+                    self.numbers = {w: n for w, n in self.numbers.items() if not rare[n]}
+                    fewest += 1
+        self._write(held)
+
+    def _write(self, held: list[int]) -> None:
+        written = np.array(held, np.int32)
+        counts = np.bincount(written[written >= 0], minlength=len(self.counts))
+        counts[: len(self.counts)] += self.counts
+        self.counts = counts
+        self._file.write(written.tobytes())
+        self.length += len(written)
+
+    @property
+    def words(self) -> int:
+        """How many words the text has."""
+        return int(self.counts.sum())
+
+    def frequent(self, minimum: int = 1, most: int = 0) -> tuple[list[str], NDArray[np.int64]]:
+        """Words by falling count, those that occur equally often by the order in which they are
+        met, and their counts.
+
+        Args:
+            minimum: times that a word occurs at least.
+            most: how many words there are at most; 0 is no bound.
+        """
+        counts = {word: int(self.counts[number]) for word, number in self.numbers.items()}
+        ordered = sorted(counts, key=lambda word: -counts[word])
+        found = list(itertools.takewhile(lambda word: counts[word] >= minimum, ordered))
+        found = found[:most] if most else found
+        return found, np.array([counts[word] for word in found], np.int64)
+
+    def places(self, words: Sequence[str]) -> NDArray[np.int32]:
+        """The place among ``words`` for each number of this text; −2 where a word is not there."""
+        places = np.full(max(len(self.counts), 1), -2, np.int32)
+        for place, word in enumerate(words):
+            if word in self.numbers:
+                places[self.numbers[word]] = place
+        return places
+
+    def piece(self, start: int, size: int, places: NDArray[np.int32]) -> NDArray[np.int32]:
+        """``size`` numbers of the file from one on, as the ``places`` of their words; words without
+        a place are left out."""
+        self._file.seek(4 * start)
+        numbers = np.frombuffer(self._file.read(4 * size), np.int32)
+        found = np.where(numbers < 0, np.int32(BREAK), places[numbers])
+        return found[found >= BREAK]
+
+    def parts(self) -> Iterator[bytes]:
+        """What tells this text from others: its words, and the numbers in the file."""
+        yield "\n".join(self.numbers).encode()
+        self._file.seek(0)
+        while part := self._file.read(1 << 20):
+            yield part
+
+    def pieces(self, size: int) -> int:
+        """How many pieces of that size there are."""
+        return -(-self.length // size)
+
+
+def text_lines(path: str) -> Iterator[str]:
+    """The lines of a file, of a folder of files, or of the standard input, which ``-`` means.
+
+    Raises:
+        InputError: see :func:`saiki.data.text.plain_text.lines`.
+    """
+    if path == "-":
+        if sys.stdin is None:
+            raise InputError("there is no standard input to read a text from")
+        return decoded_lines(sys.stdin.buffer, "the standard input")
+    return lines(Path(path))
