@@ -157,6 +157,14 @@ TINY = {
         useless=TEXTS,
         odd={"batch_size": 1, "sentences": 1},
     ),
+    "words": Tiny(
+        {"size": 8, "minimum": 1, "epochs": 2.0, "batch_size": 64, "log_every": 2, "window": 2},
+        given="fox",
+        refused="no-such-word",
+        data=book,
+        useless={name: make for name, make in TEXTS.items() if name != "one"},
+        odd={"window": 1, "negatives": 1, "size": 1},
+    ),
     "spoken-digits": Tiny(
         {"hidden_size": 4, "layers": 1, "bands": 8, "epochs": 2.0, "updates": 4, "batch_size": 4},
         given=said,

@@ -157,7 +157,8 @@ def test_a_run_that_is_stopped_and_goes_on_under_the_lens_has_the_same_bits(
     steps = {json.loads(line)["step"]: line for line in curves[0].splitlines()}
     for line in curves[1].splitlines():
         assert steps[json.loads(line)["step"]] == line
-    assert (tmp_path / "run" / "lens.png").read_bytes()[:4] == b"\x89PNG"
+    if not load(name).updates_itself:  # otherwise there is no gradient to look at
+        assert (tmp_path / "run" / "lens.png").read_bytes()[:4] == b"\x89PNG"
 
 
 # Its use.
@@ -242,7 +243,7 @@ class Leaky(Cell):
         return 0.5 * h + 0.5 * torch.tanh(self.W(x))
 
 
-@EVERY
+@pytest.mark.parametrize("name", [name for name in HOMES if "cell" in load(name).knobs()])
 def test_a_family_that_is_registered_is_offered_and_built(name, tmp_path, monkeypatch):
     monkeypatch.setitem(cells.FAMILIES, "leaky", Leaky)
     assert "leaky" in load(name).knob("cell").choices

@@ -8,6 +8,7 @@ from saiki.models.seq2seq import Seq2Seq
 from saiki.models.series import SeriesSeq2Seq
 from saiki.models.tagger import Tagger
 from saiki.models.translator import Translation, Translator
+from saiki.models.word_vectors import WordVectors
 
 __all__ = [
     "Bridge",
@@ -21,4 +22,5 @@ __all__ = [
     "Tagger",
     "Translation",
     "Translator",
+    "WordVectors",
 ]

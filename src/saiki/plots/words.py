@@ -10,7 +10,7 @@ from matplotlib.text import Annotation
 
 from saiki.errors import InputError
 from saiki.plots import canvas
-from saiki.plots.fonts import font
+from saiki.plots.fonts import fonts
 
 Array = np.ndarray[Any, Any]
 MAPS = ("pca", "tsne")
@@ -111,8 +111,9 @@ def _label(axes: Axes, words: Sequence[str], points: Array) -> list[bool]:
     inside = axes.get_window_extent()
     taken = np.concatenate([at - _DOT * pixels, at + _DOT * pixels], 1)  # left, low, right, high
     labelled = []
+    families, _ = fonts(words)
     for i, word in enumerate(words):
-        label = _annotation(axes, word, points[i])
+        label = _annotation(axes, word, points[i], families)
         box = label.get_window_extent()
         others = np.delete(taken, i, 0)  # a label may touch its own dot
         for side, room in _places(at[i], box.width + 2, box.height + 1, _FAR * pixels):
@@ -130,15 +131,14 @@ def _label(axes: Axes, words: Sequence[str], points: Array) -> list[bool]:
     return labelled
 
 
-def _annotation(axes: Axes, word: str, point: Array) -> Annotation:
-    properties, shown = font(word)
-    properties.set_size(8)
+def _annotation(axes: Axes, word: str, point: Array, families: Sequence[str]) -> Annotation:
     return axes.annotate(
-        shown,
+        word,
         (float(point[0]), float(point[1])),
         (0.0, 0.0),
         textcoords="offset points",
-        fontproperties=properties,
+        fontfamily=families,
+        fontsize=8,
         parse_math=False,
     )
 

@@ -1,0 +1,280 @@
+"""word2vec: a vector for each word, learned from the words around it."""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike, cpu_count
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saiki import processes
+from saiki.data.text.numbered import NumberedText, Split, text_lines
+from saiki.errors import InputError
+from saiki.saving.pretrained import DescribedModule
+from saiki.text.plain_words import words_of
+from saiki.text.vectors import SubWords, Vectors
+from saiki.text.vectors.subwords import ngram_rows
+from saiki.word2vec import padded
+
+if TYPE_CHECKING:
+    from saiki.word2vec.trainer import Trainer
+
+METHODS = ("skip-gram", "cbow")
+PIECE = 1 << 18
+"""Words of a text that are learned from at a time."""
+LEAST = 0.002
+"""Of the learning rate, what is left of it at the end of :meth:`WordVectors.fit`."""
+
+
+def drawn(seed: int, number: int) -> int:
+    """A seed for a piece of a text."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 2)
+
+
+class WordVectors(DescribedModule, name="word_vectors.v1"):
+    """Each word has a vector, and another one as what is told by those around it.
+
+    With e of a word and o of another one, σ(e · o) is the probability that they stand near each
+    other. It is learned from each word with those around it, ``window`` words away at most, against
+    words that are drawn (Mikolov, Sutskever et al. 2013), or along the way through a tree of all
+    words (Morin & Bengio 2005; Mikolov, Chen et al. 2013). Skip-gram tells a word from each one
+    around it, CBOW from their mean. With sub-words the vector of a word is the mean of its own and
+    those of its n-grams (Bojanowski et al. 2017).
+
+    >>> model = WordVectors(size=8, minimum=1, sample=0)
+    >>> _ = model.fit(["the cat sat on the mat", "the dog sat on the mat"] * 50, epochs=2)
+    >>> model.words[0], model.vectors["cat"].shape
+    ('the', (8,))
+
+    Args:
+        size: features of a vector.
+        method: ``"skip-gram"`` or ``"cbow"``.
+        window: words to either side, at most; how many it is, is drawn for each word.
+        negatives: words that are drawn for each word, shared by those around it; 0 takes the tree.
+        sample: t, above which share frequent words are left out at random, a word of share f with
+            probability 1 − √(t / f) − t / f; 0 leaves out none.
+        buckets: vectors that n-grams share by their hash; 0 is without sub-words.
+        min_n, max_n: characters of an n-gram, those that mark the ends of a word included.
+        minimum: times that a word must occur to be known.
+        most: words that are known at most, the most frequent ones; 0 is no bound.
+        words, counts: what is known, where it is known beforehand.
+
+    Raises:
+        InputError: a value is not allowed, or two do not fit each other.
+    """
+
+    def __init__(
+        self,
+        size: int = 100,
+        method: Literal["skip-gram", "cbow"] = "skip-gram",
+        window: int = 5,
+        negatives: int = 5,
+        sample: float = 1e-4,
+        buckets: int = 0,
+        min_n: int = 3,
+        max_n: int = 6,
+        minimum: int = 5,
+        most: int = 0,
+        words: Sequence[str] = (),
+        counts: Sequence[int] = (),
+    ) -> None:
+        super().__init__()
+        bounds = {
+            "size": (size, 1), "window": (window, 1), "negatives": (negatives, 0),
+            "buckets": (buckets, 0), "min_n": (min_n, 1), "max_n": (max_n, min_n),
+            "minimum": (minimum, 1), "most": (most, 0),
+        }  # fmt: skip
+        for name, (value, least) in bounds.items():
+            if type(value) is not int or value < least:
+                raise InputError(f"{name} must be a whole number of at least {least}, got {value}")
+        if method not in METHODS:
+            raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+        if not 0 <= sample < 1:
+            raise InputError(f"sample must lie in [0, 1), got {sample}")
+        if buckets and not negatives:
+            raise InputError("sub-words go with words that are drawn: negatives of at least 1")
+        if len(words) != len(counts):
+            raise InputError(f"{len(words)} words have {len(counts)} counts")
+        self.size, self.method, self.window, self.negatives = size, method, window, negatives
+        self.sample, self.buckets, self.min_n, self.max_n = sample, buckets, min_n, max_n
+        self.minimum, self.most = minimum, most
+        self._saiki_trainer: Any = None
+        self._know(words, counts)
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "words": list(self.words), "counts": self.counts.tolist()}
+
+    def _know(self, words: Sequence[str], counts: Sequence[int] | NDArray[np.int64]) -> None:
+        """Give these words vectors: inputs drawn evenly within ± ½ / size, outputs zero."""
+        self.words, self.counts = tuple(words), np.asarray(counts, np.int64)
+        self.numbers = {word: number for number, word in enumerate(self.words)}
+        wide = padded(self.size)
+        inputs = torch.zeros(len(words) + (self.buckets if words else 0), wide)
+        inputs[:, : self.size] = (torch.rand(len(inputs), self.size) - 0.5) / self.size
+        told = len(words) if self.negatives else max(len(words) - 1, 0)
+        self.inputs, self.outputs = nn.Parameter(inputs), nn.Parameter(torch.zeros(told, wide))
+
+    def reset_parameters(self) -> None:
+        """Vectors drawn anew."""
+        self._know(self.words, self.counts)
+
+    def know(self, text: NumberedText) -> Self:
+        """Take the words of a text, those that are frequent enough, and draw their vectors.
+
+        Raises:
+            InputError: fewer than two words are.
+        """
+        words, counts = text.frequent(self.minimum, self.most)
+        if len(words) < 2:
+            raise InputError(
+                f"{len(words)} words of the text occur {self.minimum} times or more, and it takes "
+                "two; take a longer text, or a smaller minimum"
+            )
+        self._know(words, counts)
+        return self
+
+    def fit(
+        self,
+        text: str | PathLike[str] | Iterable[str],
+        epochs: int = 5,
+        learning_rate: float = 0.05,
+        split: Split = words_of,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> Self:
+        """Learn the words of a text and their vectors.
+
+        Args:
+            text: lines, or the path of a file, packed or not, or of a folder of files; ``-`` is the
+                standard input. It is read once.
+            epochs: times that it is learned from.
+            learning_rate: at the begin; it falls along a line to nearly 0.
+            split: a line into words.
+            threads: all processors if None. The vectors do not depend on their number.
+        """
+        numbered = self._read(text, split)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.know(numbered)
+        return self._go_on(numbered, epochs, learning_rate, seed, threads)
+
+    def partial_fit(
+        self,
+        text: str | PathLike[str] | Iterable[str],
+        epochs: int = 1,
+        learning_rate: float = 0.025,
+        split: Split = words_of,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> Self:
+        """Go on with the words that are known; see :meth:`fit`.
+
+        Raises:
+            InputError: none are.
+        """
+        if not self.words:
+            raise InputError("no words are known yet; fit learns them")
+        return self._go_on(self._read(text, split), epochs, learning_rate, seed, threads)
+
+    @staticmethod
+    def _read(text: str | PathLike[str] | Iterable[str], split: Split) -> NumberedText:
+        lines = text_lines(str(text)) if isinstance(text, str | PathLike) else text
+        return NumberedText(lines, split)
+
+    def _go_on(
+        self, text: NumberedText, epochs: int, rate: float, seed: int, threads: int | None
+    ) -> Self:
+        pieces, places = text.pieces(PIECE), text.places(self.words)
+        train = self.trainer(threads)
+        for number in range(epochs * pieces):
+            words = text.piece(number % pieces * PIECE, PIECE, places)
+            begin, end = (1 - (number + i) / (epochs * pieces) for i in (0, 1))
+            rates = rate * max(begin, LEAST), rate * max(end, LEAST)
+            train.learn(words, rates, drawn(seed, number))
+        return self
+
+    def trainer(self, threads: int | None = None, races: bool = False) -> "Trainer":
+        """What changes the vectors in place; see :class:`saiki.word2vec.trainer.Trainer`."""
+        try:
+            from saiki.word2vec.kernel import Rule
+            from saiki.word2vec.tables import kept, tables
+            from saiki.word2vec.trainer import Trainer
+        except ImportError:
+            raise InputError(
+                "to learn word vectors needs Numba: pip install 'saiki[words]'"
+            ) from None
+        cbow, sub_words = self.method == "cbow", bool(self.buckets)
+        from_around, by_tree = cbow or not sub_words, not self.negatives
+        rule = Rule(cbow or sub_words, from_around, by_tree, self.window, self.negatives)
+        ngrams = None
+        if sub_words:
+            rows, each = ngram_rows(self.words, self.min_n, self.max_n, self.buckets)
+            ngrams = rows + len(self.words), each
+        known = tables(rule, self.counts, ngrams)
+        matrices = self.inputs.detach().numpy(), self.outputs.detach().numpy()
+        stay = kept(self.counts, self.sample)
+        made = Trainer(*matrices, rule, known, stay, threads or cpu_count() or 1, races)
+        made.learn(np.zeros(0, np.int32), (0.0, 0.0), 0)  # compiles it
+        return made
+
+    def learn(
+        self,
+        words: NDArray[np.int32],
+        rates: tuple[float, float],
+        seed: int,
+        number: int,
+        races: bool = False,
+    ) -> Tensor:
+        """Learn from one piece of a text, by the places of its words; the mean of −ln σ over its
+        scores. Of several processes, each learns from a piece of its own, and all go on with the
+        mean of what they have."""
+        key = self.inputs.data_ptr(), self.outputs.data_ptr(), torch.get_num_threads(), races
+        if self._saiki_trainer is None or self._saiki_trainer[0] != key:
+            self._saiki_trainer = key, self.trainer(torch.get_num_threads(), races)
+        cost, scores = self._saiki_trainer[1].learn(words, rates, drawn(seed, number))
+        for matrix in (self.inputs, self.outputs):
+            matrix.data.copy_(processes.total(matrix.data) / processes.count())
+        return torch.tensor(cost / max(scores, 1))
+
+    def equations(self) -> str:
+        """What it computes, and what is lowered."""
+        heard, told = ("c", "w") if self.method == "cbow" or not self.buckets else ("w", "c")
+        source = f"the vector of {heard}"
+        if self.method == "cbow":
+            source = "the mean of the vectors of all c"
+        if self.buckets:
+            source += ", each the mean of its own and those of its n-grams"
+        others = f"0 of {self.negatives} words that are drawn ∼ count^¾"
+        if not self.negatives:
+            others = "those of the turns on the way to it through a tree of all words"
+        return "\n".join(
+            (
+                f"w is a word, and c one of those around it, {self.window} words away at most",
+                f"e = {source}",
+                f"gₖ = α (labelₖ − σ(e · oₖ))    the label of {told} is 1, the others are {others}"
+                if self.negatives
+                else f"gₖ = α (labelₖ − σ(e · oₖ))    the labels of {told} are {others}",
+                "e ← e + Σₖ gₖ oₖ",
+                "oₖ ← oₖ + gₖ e",
+                "E = −Σₖ (labelₖ ln σ(e · oₖ) + (1 − labelₖ) ln σ(−e · oₖ))",
+            )
+        )
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """The vectors of words by their numbers: ``(…)`` to ``(…, size)``. It is the product with a
+        one-hot vector of each, without the multiplications by 0."""
+        table = torch.from_numpy(self.vectors.matrix.copy()) if self.buckets else self.inputs
+        return F.embedding(numbers, table)[..., : self.size]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The words with their vectors, as they are now."""
+        rows = self.inputs.detach().numpy()[:, : self.size].copy()
+        matrix, buckets = rows[: len(self.words)], rows[len(self.words) :]
+        subwords = SubWords(buckets, self.min_n, self.max_n) if self.buckets else None
+        if subwords is not None:
+            subwords.mix(self.words, matrix)
+        return Vectors(self.words, matrix, self.counts, subwords)

@@ -1,0 +1,85 @@
+"""The exercise of word vectors: its figures, what it is asked, and what it refuses."""
+
+import json
+
+import pytest
+
+from saiki import cli
+from saiki.errors import InputError
+from saiki.experiments.words import Words
+from tiny import book
+
+SMALL = {"size": 6, "minimum": 1, "epochs": 1.0, "batch_size": 256, "subsample": 0.0}
+
+
+@pytest.fixture
+def tests(tmp_path, monkeypatch):
+    """Questions and pairs of the words of the book, beside words that it has not."""
+    folder = tmp_path / "data" / "word_similarity"
+    folder.mkdir(parents=True)
+    (folder / "questions-words.txt").write_text(
+        ": animals\nquick fox lazy dogs\nQuick Fox brown dogs\n: others\nquick fox slow snail\n"
+    )
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dogs"]
+    pairs = [(a, b) for i, a in enumerate(words) for b in words[i + 1 :]]
+    rows = "".join(f"{a}\t{b}\t{i}\n" for i, (a, b) in enumerate(pairs))
+    (folder / "wordsim353.tsv").write_text(f"{rows}snail\tslug\t9\n")
+    monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))
+
+
+def run(folder, *words):
+    flags = [f"{name}={value}" for name, value in SMALL.items()]
+    given = ["run", "words", "--data", str(book(folder)), "--out", str(folder / "run")]
+    assert cli.main([*given, *flags, *words]) == 0
+    return json.loads((folder / "run" / "result.json").read_text())
+
+
+@pytest.mark.usefixtures("tests")
+def test_the_figures_are_of_the_tests_that_are_there(tmp_path, capsys):
+    figures = run(tmp_path)
+    assert figures["analogies_known"] == pytest.approx(2 / 3)
+    assert figures["analogy_accuracy"] in (0, 0.5, 1)
+    assert -1 <= figures["wordsim353"] <= 1
+    assert figures["words_per_second"] > 0
+    printed = capsys.readouterr().out
+    assert "animals: " in printed
+    assert "of 2 right, 0 with unknown words" in printed
+    assert "28 of 29 pairs known" in printed
+    assert (tmp_path / "run" / "map.png").stat().st_size > 1000
+
+
+def test_words_are_added_and_taken_away(tmp_path, capsys):
+    run(tmp_path)
+    capsys.readouterr()
+    assert cli.main(["predict", str(tmp_path / "run"), "fox -quick +lazy", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    words = [each["word"] for each in answer["nearest"]]
+    assert answer["output"] == words[0]
+    assert not {"fox", "quick", "lazy"} & {*words}
+    assert cli.main(["predict", str(tmp_path / "run"), "foxx"]) == 2
+    assert "there is no vector of 'foxx'; did you mean 'fox'?" in capsys.readouterr().err
+
+
+def test_batches_are_the_text(tmp_path):
+    experiment = Words.from_dict({**SMALL, "data": str(book(tmp_path))})
+    batches = experiment.batches()
+    count = int(experiment.epoch)
+    parts = [next(batches)[0] for _ in range(count)]
+    assert sum(int((part >= 0).sum()) for part in parts) == experiment.text.words
+    assert sorted(map(len, parts)) == sorted(len(next(batches)[0]) for _ in range(count))
+    assert next(batches)[1] == 2 * count
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"optimiser": "adam"}, "word vectors are learned with optimiser sgd"),
+        ({"clip_norm": 1.0}, "word vectors are learned with clip_norm 0"),
+        ({"device": "cuda"}, "word vectors are learned on the CPU"),
+        ({"min_n": 4, "max_n": 3, "buckets": 9}, "max_n must be at least min_n, 4, got 3"),
+        ({"buckets": 9, "negatives": 0}, "sub-words go with words that are drawn"),
+    ],
+)
+def test_what_is_refused(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Words.from_dict({**SMALL, **changes})

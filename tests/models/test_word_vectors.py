@@ -1,0 +1,110 @@
+"""Word vectors: what they learn, that nothing but the seed decides it, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from saiki import load
+from saiki.errors import InputError
+from saiki.models.word_vectors import WordVectors
+
+LINES = [
+    f"{who} {what} the {thing}"
+    for who in ("anna", "boris", "clara", "dmitri")
+    for what in ("eats", "cooks", "peels")
+    for thing in ("apple", "pear", "plum")
+] + [
+    f"{who} {what} the {thing}"
+    for who in ("anna", "boris", "clara", "dmitri")
+    for what in ("drives", "repairs", "washes")
+    for thing in ("car", "van", "truck")
+]
+KINDS = {
+    "skip-gram": {},
+    "cbow": {"method": "cbow"},
+    "tree": {"negatives": 0},
+    "sub-words": {"buckets": 300},
+}
+
+
+def made(**changes):
+    values = {"size": 12, "minimum": 1, "sample": 0.0, "window": 3, **changes}
+    return WordVectors(**values)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def learned(request):
+    return made(**KINDS[request.param]).fit(LINES * 8, epochs=20, threads=1)
+
+
+def test_words_in_the_same_place_are_alike(learned):
+    vectors = learned.vectors
+    for group, other in (("apple", "pear", "plum"), "car"), (("car", "van", "truck"), "plum"):
+        near = np.mean([vectors.similarity(group[0], word) for word in group[1:]])
+        assert near > vectors.similarity(group[0], other) + 0.2
+    assert vectors.doesnt_match(["apple", "pear", "plum", "truck"]) == "truck"
+
+
+def test_it_is_saved_as_data(learned, tmp_path):
+    learned.save_pretrained(tmp_path)
+    again = load(tmp_path)
+    assert again.words == learned.words
+    assert (again.vectors.matrix == learned.vectors.matrix).all()
+    assert again.equations() == learned.equations()
+
+
+def test_the_seed_decides_and_threads_do_not():
+    def inputs(seed, threads):
+        return made().fit(LINES, epochs=1, seed=seed, threads=threads).inputs
+
+    assert torch.equal(inputs(1, 1), inputs(1, 3))
+    assert not torch.equal(inputs(1, 1), inputs(2, 1))
+
+
+def test_going_on_keeps_the_words():
+    model = made().fit(LINES, epochs=1)
+    words, before = model.words, model.inputs.detach().clone()
+    model.partial_fit([*LINES, "unheard words"], epochs=1)
+    assert model.words == words
+    assert not torch.equal(model.inputs, before)
+    with pytest.raises(InputError, match="fit learns them"):
+        made().partial_fit(LINES)
+
+
+def test_unknown_words_are_made_of_their_n_grams():
+    model = made(buckets=300).fit(LINES, epochs=1)
+    assert model.vectors["apples"].shape == (12,)
+    with pytest.raises(InputError, match="there is no vector of 'apples'"):
+        made().fit(LINES, epochs=1).vectors["apples"]
+
+
+def test_the_look_up_is_the_product_with_a_one_hot_vector():
+    """Of V words and d features the product takes V · d multiplications, and the look-up none."""
+    model = made().fit(LINES, epochs=1)
+    one_hot = torch.zeros(len(model.words))
+    one_hot[model.numbers["plum"]] = 1
+    number = torch.tensor(model.numbers["plum"])
+    assert torch.equal((one_hot @ model.inputs)[:12], model(number))
+    assert torch.equal(model(number), torch.from_numpy(model.vectors["plum"].copy()))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"size": 0}, "size must be a whole number of at least 1, got 0"),
+        ({"window": 2.5}, "window must be a whole number of at least 1, got 2.5"),
+        ({"method": "glove"}, "method must be one of skip-gram, cbow, got 'glove'"),
+        ({"sample": 1}, r"sample must lie in \[0, 1\), got 1"),
+        ({"buckets": 9, "negatives": 0}, "sub-words go with words that are drawn"),
+        ({"buckets": 9, "min_n": 4, "max_n": 3}, "max_n must be a whole number of at least 4"),
+        ({"words": ["a"]}, "1 words have 0 counts"),
+    ],
+)
+def test_what_is_refused(values, sentence):
+    with pytest.raises(InputError, match=sentence):
+        made(**values)
+
+
+def test_a_text_too_short_is_refused():
+    with pytest.raises(InputError, match="1 words of the text occur 1 times or more"):
+        made().fit(["word word"])
