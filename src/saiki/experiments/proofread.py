@@ -23,15 +23,8 @@ from saiki.experiments.claims.proofread import CLAIMS
 from saiki.experiments.shared.layers import TokenLayers
 from saiki.files import to_json
 from saiki.knobs import Value, knob
-from saiki.metrics.corrections import (
-    NONE,
-    THRESHOLDS,
-    lowest_threshold,
-    quality,
-    rates,
-    scores,
-    taken_for,
-)
+from saiki.metrics import corrections as metrics
+from saiki.metrics.corrections import NONE, THRESHOLDS, lowest_threshold, quality, rates, scores
 from saiki.models.tagger import Tagger
 from saiki.optimisation import Optimisation
 from saiki.plots.corrections import draw_marks, draw_trade_off
@@ -235,19 +228,12 @@ class Proofread(Experiment[Tagger, Batch]):
         each = {kind: values[f"f1_{kind}"] for kind in KINDS} | {"all": values["f1"]}
         f1 = curves_of(points).get("validation_f1", ([], []))
         kinds, least = self.trade_offs(model), self.least(model)
+        wrong, axis, title = metrics.taken_for(test, found), "F1, validation", self.title
         place = THRESHOLDS.index(least) if least in THRESHOLDS else None
         return [
             draw_trade_off(folder / "trade_off.png", kinds, place, f"threshold {least:g}"),
-            draw_marks(
-                folder / "kinds.png", taken_for(test, found), (NONE, *KINDS), each, self.title
-            ),
-            draw_curves(
-                folder / "f1.png",
-                {"": [f1]},
-                ylabel="F1, validation",
-                kind="share",
-                title=self.title,
-            ),
+            draw_marks(folder / "kinds.png", wrong, (NONE, *KINDS), each, title),
+            draw_curves(folder / "f1.png", {"": [f1]}, ylabel=axis, kind="share", title=title),
         ]
 
     def metadata(self, model: Tagger) -> dict[str, str]:

@@ -28,15 +28,13 @@ from saiki.layers.bidirectional import Bidirectional
 from saiki.metrics.series import rms
 from saiki.models.series import SeriesSeq2Seq, Units, written
 from saiki.optimisation import Optimisation
-from saiki.plots.curves import draw_curves
+from saiki.plots.errors import draw_errors
 from saiki.plots.series import draw_written
 
 SHORTEST = 2
 """Points of a wave that tell its cosine; with one alone the sign would be open."""
-SHOWN = 24
-"""Points of an input that is shown."""
-EVALUATED = 1024
-"""Rows of a batch where nothing is learned."""
+SHOWN, EVALUATED = 24, 1024
+"""Points of an input that is shown, and rows of a batch where nothing is learned."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """The normalised input ``(batch, steps, 1)``, what the decoder is told ``(batch, steps, 2)``, and
@@ -64,10 +62,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     recurrent: CellChoice = CellChoice(cell="gru", hidden_size=24)
     bidirectional: bool = bidirectional(False)
     cut_short: float = knob(
-        0.0,
-        "share of the training batches with windows cut to a random number of points",
-        minimum=0,
-        maximum=1,
+        0.0, "share of the training batches whose windows are cut at random", minimum=0, maximum=1
     )
     forcing: ScheduledForcing = ScheduledForcing(teacher_forcing=0.0)
     duration: Epochs = Epochs(epochs=300.0)
@@ -83,15 +78,10 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "report": {
-            "cell": "rnn",
-            "hidden_size": 10,
-            "teacher_forcing": 1.0,
-            "epochs": 80.0,
-            "learning_rate": 0.001,
-            "schedule": "constant",
-            "clip_norm": 0.0,
+            "cell": "rnn", "hidden_size": 10, "teacher_forcing": 1.0, "epochs": 80.0,
+            "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
         },
-    }
+    }  # fmt: skip
     claims = CLAIMS
 
     def validate(self) -> None:
@@ -106,9 +96,8 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
 
     @cached_property
     def unseen(self) -> Pair:
-        """Windows that tell more than those of validation, which overlap with those of training:
-        of the wave such as begin between the points, of a user's series such as share no point
-        with training, and there may be none."""
+        """Windows that share no point with training: of the wave such as begin between its points.
+        Of a user's series there may be none."""
         if self.data:
             return self.series.pairs[self.series.learnt + self.steps - 1 :]
         return self.wave.between(self.steps)
@@ -138,8 +127,8 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
 
     @property
     def epoch(self) -> float:
-        batches = batches_of(self.series.learnt, self.optimisation.batch_size)
-        return batches / self.optimisation.accumulate
+        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        return batches_of(self.series.learnt, size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         shares = passes(self.series.learnt, self.optimisation.batch_size, self.seed, start)
@@ -223,22 +212,14 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
         return "writes " + ", ".join(f"{y[i]:.3g} ({target[i]:.3g})" for i in places)
 
     def draw(self, model: SeriesSeq2Seq, points: Points, folder: Path) -> list[Path]:
-        series, steps = self.series, range(1, self.steps + 1)
+        series = self.series
         free, forced = (self.errors(model, series.pairs, share) for share in (0.0, 1.0))
-        named = {"free running": free, "teacher forcing": forced}
-        by_step = {n: [(steps, np.sqrt(np.square(e).mean(0)).tolist())] for n, e in named.items()}
+        errors = {"free running": free, "teacher forcing": forced}
         lines = {start: series.pairs.target[start] + free[start] for start in series.starts()}
         path, truth = folder / "predictions.png", series.values[:, 1]
         return [
             draw_written(path, truth, lines, series.names, self.title),
-            draw_curves(
-                folder / "error_by_step.png",
-                by_step,
-                xlabel="step of the decoder",
-                ylabel="root mean square error",
-                kind="magnitude",
-                title=self.title,
-            ),
+            draw_errors(folder / "error_by_step.png", errors, self.title),
         ]
 
     def input_example(self) -> str:

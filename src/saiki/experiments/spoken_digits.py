@@ -87,32 +87,14 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "report": {
-            "split": "random",
-            "features": "waveform",
-            "samples": 1000,
-            "convolution": False,
-            "hidden_size": 64,
-            "layers": 1,
-            "pooling": "last",
-            "dropout": 0.0,
-            "label_smoothing": 0.0,
-            "voices": 0,
-            **NONE.to_dict(),
-            "epochs": 1.0,
-            "updates": 0,
-            "log_every": 25,
-            "batch_size": 8,
-            "optimiser": "adam",
-            "learning_rate": 0.001,
-            "warmup": 0.0,
-            "schedule": "constant",
-            "weight_decay": 0.0,
-            "clip_norm": 0.0,
-            "clip_value": 0.5,
-            "average": 0.0,
-            "patience": 0,
+            "split": "random", "features": "waveform", "samples": 1000, "convolution": False,
+            "hidden_size": 64, "layers": 1, "pooling": "last", "dropout": 0.0,
+            "label_smoothing": 0.0, "voices": 0, **NONE.to_dict(), "epochs": 1.0, "updates": 0,
+            "log_every": 25, "batch_size": 8, "optimiser": "adam", "learning_rate": 0.001,
+            "warmup": 0.0, "schedule": "constant", "weight_decay": 0.0, "clip_norm": 0.0,
+            "clip_value": 0.5, "average": 0.0, "patience": 0,
         },
-    }
+    }  # fmt: skip
 
     def validate(self) -> None:
         if self.test_speakers and self.split != "speakers":
