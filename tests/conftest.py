@@ -3,6 +3,14 @@
 import pytest
 import torch
 
+LONG = ("test_docs.py", "test_how_to_add.py", "test_export.py", "test_resume.py")
+"""Files with tests that take a minute."""
+
+
+def pytest_collection_modifyitems(items):
+    """Long tests first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 @pytest.fixture(autouse=True)
 def one_thread_and_one_seed():

@@ -257,7 +257,7 @@ def test_a_sentence_is_sampled_alike_whatever_stands_beside_it(finished, capsys)
 def test_a_training_that_explodes_ends_with_its_weights_and_a_sentence(table, tmp_path):
     experiment = Translate(
         data=str(table), source="de", target="zh",
-        **{**SMALL, "optimiser": "sgd", "learning_rate": 1e38,
+        **{**SMALL, "optimiser": "sgd", "learning_rate": 1e6, "weight_decay": 1e3,
            "clip_norm": 0.0, "updates": 0, "average": 0.0},
     )  # fmt: skip
     folder = RunFolder.create("translate", tmp_path / "run")

@@ -19,7 +19,7 @@ from saiki.experiments.adder import Adder
 from saiki.runs import ray as cluster
 from saiki.runs import sweep
 from saiki.runs.folder import RunFolder
-from saiki.runs.record import CHECKPOINT
+from saiki.runs.record import CHECKPOINT, Options
 from saiki.runs.sweep import Job
 from saiki.saving import tensors
 
@@ -119,7 +119,7 @@ def test_a_sweep_there_is_bit_for_bit_the_sweep_here(shared, tmp_path, monkeypat
             yield task
 
     one, two = (
-        sweep.run_all(rows, RunFolder(tmp_path / name), None, True, run)
+        sweep.run_all(rows, RunFolder(tmp_path / name), None, Options(watch=True), run)
         for name, run in (("here", here), ("there", shared[0]))
     )
     assert at_a_time == [2, 2, 2, 1]
