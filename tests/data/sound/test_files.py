@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from saiki.data import read, record, resample, save
+from saiki.data.sound import formats
 from saiki.data.sound.stderr import hushed
 from saiki.errors import InputError, SaikiError
 
@@ -358,3 +359,19 @@ def test_the_terminal_is_back_when_the_last_of_several_threads_is_done(capfd):
         thread.join()
     os.write(2, b"seen")
     assert capfd.readouterr().err == "seen"
+
+
+def test_a_format_of_ones_own_is_read_by_its_reader(tmp_path, monkeypatch):
+    samples = {}
+    monkeypatch.setitem(formats.READERS, ".own", lambda path: samples[path.stem])
+    wave = np.sin(np.arange(4000) / 5).astype(np.float32)
+    samples["one"] = wave, 8000
+    samples["two"] = np.stack([wave, 0 * wave], 1), 8000
+    samples["words"] = np.array(["a"]), 8000
+    for name in samples:
+        (tmp_path / f"{name}.own").write_bytes(b"")
+    assert np.array_equal(read(tmp_path / "one.own", 8000), wave)
+    np.testing.assert_allclose(read(tmp_path / "two.own", 8000), wave / 2)
+    assert read(tmp_path / "one.own", 4000).shape == (2000,)
+    with pytest.raises(InputError, match=r"words\.own cannot be read as sound: samples must"):
+        read(tmp_path / "words.own", 8000)

@@ -16,6 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from saiki.data.sound.formats import READERS, Decoded
 from saiki.data.sound.headers import share_there
 from saiki.data.sound.stderr import hushed
 from saiki.errors import InputError, SaikiError
@@ -48,7 +49,8 @@ def read(path: str | Path, rate: int) -> Wave:
     """The sound in a file as one channel at ``rate`` Hz, float32 of shape (samples,).
 
     Everything that libsndfile reads: WAV of 8 to 32 bits or float, FLAC, OGG, Opus, MP3, AIFF and
-    more. Channels are averaged, and other rates resampled with a band limit (soxr, high quality).
+    more, and what :mod:`saiki.data.sound.formats` adds. Channels are averaged, and other rates
+    resampled with a band limit (soxr, high quality).
 
     Raises:
         InputError: the file is missing, no sound, broken, cut short, empty, silent, longer than
@@ -61,7 +63,7 @@ def read(path: str | Path, rate: int) -> Wave:
     with hushed() if _talkative(path) else nullcontext():
         try:
             there = share_there(path)
-            with _Stream(os.fsencode(path) if os.name == "posix" else path) as stream:
+            with _opened(path) as stream:
                 if there < _CUT_SHORT:
                     seconds = stream.frames / stream.samplerate
                     raise SoundError(path, _cut_short(seconds, seconds / there if there else None))
@@ -162,7 +164,14 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-def _one_channel(path: Path, stream: _Stream, rate: int) -> Wave:
+def _opened(path: Path) -> _Stream | Decoded:
+    """The sound in a file, by the reader of its format."""
+    if reader := READERS.get(path.suffix.lower()):
+        return Decoded(*reader(path))
+    return _Stream(os.fsencode(path) if os.name == "posix" else path)
+
+
+def _one_channel(path: Path, stream: _Stream | Decoded, rate: int) -> Wave:
     given = stream.samplerate
     if not RATES[0] <= given <= RATES[1]:
         raise SoundError(
@@ -194,7 +203,7 @@ def _one_channel(path: Path, stream: _Stream, rate: int) -> Wave:
     return numpy.concatenate(parts)
 
 
-def _blocks(stream: _Stream) -> Iterator[Wave]:
+def _blocks(stream: _Stream | Decoded) -> Iterator[Wave]:
     """The sound from front to back, its channels averaged, in blocks of shape (samples,)."""
     size = max(1, _BLOCK // stream.channels)
     if stream.frames != _UNKNOWN:

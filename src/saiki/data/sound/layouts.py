@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saiki.data.sound.files import shown
+from saiki.data.sound.formats import READERS
 from saiki.errors import InputError
 
 SOUNDS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
     *(".aiff", ".aif", ".au", ".w64", ".caf"),
+    *READERS,
 )
 """What a sound file's name ends with, in small or capital letters."""
 TABLES = (".csv", ".tsv")
