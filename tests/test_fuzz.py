@@ -105,6 +105,8 @@ def test_a_damaged_file_is_a_sentence_at_most(runs, tmp_path, run, file, command
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     codes = []
     rounds = ROUNDS if command[0] == "predict" else ROUNDS // 2
+    if (run, file) == ("left", "metrics.jsonl"):  # where each run goes on to its end
+        rounds = ROUNDS // 8
     for i in range(rounds):
         path = tmp_path / str(i)
         shutil.copytree(runs / run, path)

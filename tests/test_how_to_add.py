@@ -67,8 +67,11 @@ def add(blocks, folder):
                 shutil.copy(ROOT / sources[0], path)
                 new.append(target)
             case "sh":
-                for line in body.splitlines():
-                    run(["-m", *shlex.split(line)], folder)
+                words = [shlex.split(line)[1:] for line in body.splitlines()]
+                run(
+                    ["-c", f"from saiki.cli import main\nfor w in {words}: assert not main(w), w"],
+                    folder,
+                )
             case "python" if target == "run":
                 run(["-c", body], folder)
             case "python":

@@ -72,7 +72,7 @@ class Knob:
         if self.type is str:
             return "text"
         kind = "a whole number" if self.type is int else "a number"
-        match math.isfinite(self.minimum), self.maximum < LARGEST[self.type]:
+        match math.isfinite(self.minimum), math.isfinite(self.maximum):
             case True, True:
                 return f"{kind} from {self.minimum} to {self.maximum}"
             case True, False:

@@ -40,8 +40,9 @@ def blocks(parameter, gates):
 
 
 def assert_agrees_with_numpy(gates, f=np.tanh, sigma=oracles.sigmoid, **arguments):
-    """Compare LSTM(3, 5, **arguments), which has weights for ``gates``, with the oracle."""
-    layer = randomised(Recurrent(LSTM(3, 5, **arguments)).double())
+    """Compare LSTM(3, 5, **arguments), which has weights for ``gates``, with the oracle: NumPy
+    judges the equations, and the eager loop what is compiled of them, in ``tests/compiler``."""
+    layer = randomised(Recurrent(LSTM(3, 5, **arguments), backend="eager").double())
     cell, on = layer.cell, {"bias": True, **arguments}.get
     x = torch.randn(2, 4, 3, dtype=torch.float64)
     h = torch.randn(2, on("projection_size") or 5, dtype=torch.float64)

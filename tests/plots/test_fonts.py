@@ -17,11 +17,13 @@ from saiki.plots.attention import draw_attention
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import draw_curves
+from saiki.plots.errors import draw_errors
 from saiki.plots.fonts import columns, fonts, shortened
 from saiki.plots.lens import draw_inside
 from saiki.plots.series import draw_written
 from saiki.plots.sounds import draw_sounds
 from saiki.plots.training import draw_training
+from saiki.plots.words import draw_words
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ PICTURES = {
     "one point": lambda path: draw_curves(
         path, {name: [([1], [2.0])] for name in NAMES}, ylabel="損失", kind="score", title=TITLE
     ),
+    "errors": lambda path: draw_errors(path, {name: np.ones((2, 3)) for name in NAMES}, TITLE),
     "lens": lambda path: draw_inside(path, [(1, {"層": VIEW}), (9, {"層": VIEW})], TITLE),
     "series": lambda path: draw_written(
         path, np.arange(9.0), {0: np.arange(9.0)}, ("気温", "$電力$"), TITLE
@@ -64,6 +67,7 @@ PICTURES = {
     "training": lambda path: draw_training(
         path.parent, [{"step": i, "loss": 1 / i} for i in (1, 2)], TITLE
     ),
+    "words": lambda path: draw_words(path, NAMES, np.eye(len(NAMES)), title=TITLE),
 }
 
 

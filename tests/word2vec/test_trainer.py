@@ -38,13 +38,12 @@ def drawn(rule, seed=0):
     return inputs, outputs, tables(rule, counts, grams), kept(counts, 0.01), text
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("name", RULES)
-def test_it_is_what_is_written_down(name, threads):
+def test_it_is_what_is_written_down(name):
     rule, block, rates = RULES[name], 16, (0.02, 0.01)
     inputs, outputs, known, stay, text = drawn(rule)
     e, o, *costs = by_hand.learned(inputs, outputs, text, stay, rule, known, rates, 7, block)
-    train = Trainer(inputs, outputs, rule, known, stay, threads, block=block)
+    train = Trainer(inputs, outputs, rule, known, stay, threads=2, block=block)
     found = train.learn(text, rates, 7)
     np.testing.assert_allclose(inputs, e, atol=2e-3)  # the sigmoid is that of a table
     np.testing.assert_allclose(outputs, o, atol=2e-3)

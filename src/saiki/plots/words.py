@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from saiki.errors import InputError
 from saiki.plots import canvas
-from saiki.plots.fonts import fonts
+from saiki.plots.fonts import fit
 
 Array = np.ndarray[Any, Any]
 MAPS = ("pca", "tsne")
@@ -39,14 +40,15 @@ def draw_words(
     if len(words) != len(matrix):
         raise InputError(f"{len(words)} words need as many vectors, got {len(matrix)}")
     points, names = plane(matrix, method)
-    figure = canvas.new_figure(9.0, 7.5)
+    figure = canvas.new_figure(9.0, 7.5, title)
     axes = figure.subplots()
     dots = axes.scatter(points[:, 0], points[:, 1], s=np.pi * _DOT**2, linewidths=0)
     axes.margins(0.08)
-    axes.set(xlabel=names[0], ylabel=names[1], title=title, xticks=[], yticks=[])
+    axes.set(xlabel=names[0], ylabel=names[1], xticks=[], yticks=[])
+    fit(figure)
     figure.draw_without_rendering()  # from now on, the places of the dots are known
     figure.set_layout_engine("none")
-    labelled = _label(axes, words, points)
+    labelled = _label(figure, axes, words, points)
     dots.set_color(["tab:blue" if each else "lightsteelblue" for each in labelled])
     return canvas.save(figure, path)
 
@@ -103,17 +105,16 @@ def _neighbours(unit: Array) -> tuple[Array, tuple[str, str]]:
     return model.fit_transform(unit.astype(np.float32)), ("", "")
 
 
-def _label(axes: Axes, words: Sequence[str], points: Array) -> list[bool]:
+def _label(figure: Figure, axes: Axes, words: Sequence[str], points: Array) -> list[bool]:
     """Put a label beside each point where there is room; whether there was."""
-    figure = axes.figure
     pixels = figure.dpi / 72
     at = axes.transData.transform(points)
     inside = axes.get_window_extent()
     taken = np.concatenate([at - _DOT * pixels, at + _DOT * pixels], 1)  # left, low, right, high
     labelled = []
-    families, _ = fonts(words)
-    for i, word in enumerate(words):
-        label = _annotation(axes, word, points[i], families)
+    labels = [_annotation(axes, word, point) for word, point in zip(words, points, strict=True)]
+    fit(figure)
+    for i, label in enumerate(labels):
         box = label.get_window_extent()
         others = np.delete(taken, i, 0)  # a label may touch its own dot
         for side, room in _places(at[i], box.width + 2, box.height + 1, _FAR * pixels):
@@ -131,13 +132,12 @@ def _label(axes: Axes, words: Sequence[str], points: Array) -> list[bool]:
     return labelled
 
 
-def _annotation(axes: Axes, word: str, point: Array, families: Sequence[str]) -> Annotation:
+def _annotation(axes: Axes, word: str, point: Array) -> Annotation:
     return axes.annotate(
         word,
         (float(point[0]), float(point[1])),
         (0.0, 0.0),
         textcoords="offset points",
-        fontfamily=families,
         fontsize=8,
         parse_math=False,
     )
