@@ -37,7 +37,7 @@ def knob(
     Args:
         choices: where they may grow, as those of a registry do, the registry itself.
         is_path: whether it names a file or folder, which is written down in full, so that a run
-            goes on from any folder.
+            goes on from any folder; ``-``, the standard input, stays as it is.
     """
     if maximum is None:
         maximum = LARGEST.get(type(default), math.inf)
@@ -103,7 +103,7 @@ class Knob:
             finite = isinstance(value, int) or math.isfinite(value)
             if not finite or not self.minimum <= value <= self.maximum:
                 raise self._refusal(value)
-        if self.is_path and isinstance(value, str) and value and "\0" not in value:
+        if self.is_path and isinstance(value, str) and value not in ("", "-") and "\0" not in value:
             value = str(Path(value).expanduser().absolute())
         if isinstance(value, str) and not is_text(value):
             raise self._refusal(value)

@@ -1,6 +1,8 @@
 """The exercise of word vectors: its figures, what it is asked, and what it refuses."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -46,6 +48,15 @@ def test_the_figures_are_of_the_tests_that_are_there(tmp_path, capsys):
     assert "of 2 right, 0 with unknown words" in printed
     assert "28 of 29 pairs known" in printed
     assert (tmp_path / "run" / "map.png").stat().st_size > 1000
+
+
+def test_the_standard_input_is_a_text(tmp_path, monkeypatch):
+    text = io.TextIOWrapper(io.BytesIO(book(tmp_path).read_bytes()))
+    monkeypatch.setattr(sys, "stdin", text)
+    words = ["data=-", "size=4", "epochs=1", "--out", str(tmp_path / "run")]
+    assert cli.main(["run", "words", *words]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["knobs"]["data"] == "-"
 
 
 def test_words_are_added_and_taken_away(tmp_path, capsys):

@@ -106,5 +106,5 @@ def test_what_is_refused(values, sentence):
 
 
 def test_a_text_too_short_is_refused():
-    with pytest.raises(InputError, match="1 words of the text occur 1 times or more"):
+    with pytest.raises(InputError, match="it takes two words that are known, got 1 "):
         made().fit(["word word"])

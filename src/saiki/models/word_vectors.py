@@ -130,8 +130,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         words, counts = text.frequent(self.minimum, self.most)
         if len(words) < 2:
             raise InputError(
-                f"{len(words)} words of the text occur {self.minimum} times or more, and it takes "
-                "two; take a longer text, or a smaller minimum"
+                f"it takes two words that are known, got {len(words)} that occur {self.minimum} "
+                "times or more; take a longer text, a smaller minimum, or more words at most"
             )
         self._know(words, counts)
         return self

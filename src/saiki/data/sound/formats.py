@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Reader = Callable[[Path], tuple[NDArray[Any], int]]
-"""From a file to samples, ``(frames,)`` or ``(frames, channels)``, full scale 1, and their rate in
-Hz. What it cannot read is a ValueError or an OSError, whose text says why."""
+"""From a file to samples in floating point, ``(frames,)`` or ``(frames, channels)``, full scale 1,
+and their rate in Hz. What it cannot read is a ValueError or an OSError, whose text says why."""
 
 READERS: dict[str, Reader] = {}
 """By the ending of the file, in small letters."""
@@ -19,8 +19,11 @@ class Decoded:
     """Samples in memory, read from front to back as :class:`soundfile.SoundFile` is."""
 
     def __init__(self, samples: NDArray[Any], rate: int) -> None:
-        if samples.ndim not in (1, 2) or samples.dtype.kind not in "fiu":
-            raise ValueError(f"samples must be numbers (frames, channels), got {samples.shape}")
+        if samples.ndim not in (1, 2) or samples.dtype.kind != "f":
+            raise ValueError(
+                "samples must be floating-point numbers (frames, channels), got "
+                f"{samples.dtype} {samples.shape}"
+            )
         self._samples = samples.reshape(len(samples), -1)
         self._at = 0
         self.samplerate = rate
