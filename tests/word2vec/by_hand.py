@@ -28,7 +28,7 @@ def window(text, place, rule, tables, seed):
     """The rows of the inputs, and (row, label, weight) of each output."""
     word = text[place]
     seed = mixed(seed) + place * (rule.negatives + 1)
-    reach = 1 + mixed(seed & MASK) % rule.window
+    reach = 1 + ((mixed(seed & MASK) >> 32) * rule.window >> 32)
     around = []
     for side in (-1, 1):
         for step in range(1, reach + 1):
@@ -69,28 +69,22 @@ def learned(inputs, outputs, words, kept, rule, tables, rates, seed, block):
         places = range(start, min(start + block, len(text)))
         rate = rates[0] + (rates[1] - rates[0]) * start / len(text)
         windows = [window(text, place, rule, tables, 2 * seed + 1) for place in places]
-        steps = []
-        for rows, told in windows:
+        steps, before = [], o.copy()
+        for number, (rows, told) in enumerate(windows):
             heard = e[rows] if rows else np.zeros((0, e.shape[1]))
             if rule.averages and rows:
                 heard = heard.mean(0, keepdims=True)
             targets = o[[row for row, _, _ in told]]
             labels, weights = (np.array([t[i] for t in told], float) for i in (1, 2))
             s = heard @ targets.T
-            cost += (weights * np.log1p(np.exp(-np.where(labels == 1, s, -s)))).sum()
-            scores += weights.sum() * len(s)
+            counted = number % 8 == 0
+            cost += counted * (weights * np.log1p(np.exp(-np.where(labels == 1, s, -s)))).sum()
+            scores += counted * weights.sum() * len(s)
             steps.append((heard, rate * weights * (labels - 1 / (1 + np.exp(-s)))))
         for (rows, told), (heard, g) in zip(windows, steps, strict=True):
-            for at in range(0, len(told), 3):  # as they lie in the registers
-                group = [row for row, _, _ in told[at : at + 3]]
-                part, before = g[:, at : at + 3], o[group]
-                changes = np.zeros_like(before)
-                for a, row in enumerate(rows):
-                    own = 0 if rule.averages else a
-                    changes += np.outer(part[own], e[row]) if not rule.averages else 0
-                    e[row] += part[own] @ before
-                if rule.averages and rows:
-                    changes += np.outer(part[0], heard[0])
-                for row, change in zip(group, changes, strict=True):
-                    o[row] += change
+            changes = g @ before[[row for row, _, _ in told]]
+            for a, row in enumerate(rows):
+                e[row] += changes[0 if rule.averages else a]
+            for j, (row, _, _) in enumerate(told):
+                o[row] += g[:, j] @ heard
     return e, o, cost, scores

@@ -1,10 +1,12 @@
 """The compiled update beside the same by hand, and what threads may not change."""
 
+import threading
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from saiki.errors import InputError
 from saiki.word2vec import padded
 from saiki.word2vec.kernel import Rule
 from saiki.word2vec.tables import drawing, kept, tables, tree
@@ -67,6 +69,25 @@ def test_threads_that_race_learn_too():
     train = Trainer(inputs, outputs, rule, known, stay, 3, races=True)
     costs = [c / n for c, n in (train.learn(text, (0.05, 0.05), seed) for seed in range(40))]
     assert np.mean(costs[-5:]) < costs[0] - 0.05
+
+
+def test_threads_that_cannot_start_are_told_and_those_that_did_go_home(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def starts_two(thread):
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    rule = RULES["skip-gram"]
+    inputs, outputs, known, stay, text = drawn(rule)
+    train, before = Trainer(inputs, outputs, rule, known, stay, 4), inputs.copy()
+    monkeypatch.setattr(threading.Thread, "start", starts_two)
+    with pytest.raises(InputError, match="of 4 threads can start"):
+        train.learn(text, (0.05, 0.05), 0)
+    assert not any(thread.is_alive() for thread in started)
+    assert (inputs == before).all()
 
 
 def test_nothing_is_learned_from_nothing():

@@ -18,32 +18,40 @@ sub-words     the mean of a word's n-grams    skip-gram: each word around, and t
 drawn are shared by a window, so that its scores are a product of two small matrices (Ji et al.
 2016).
 
-Windows are taken in blocks. First their scores are computed, windows shared among the threads; then
-the rows change, window by window, *features* shared among the threads. So no two threads write the
-same number, and each number is computed in the same order however many they are.
+Windows are taken in blocks. First, windows shared among the threads, their scores are computed, and
+from them what is to be added to which rows; no row changes meanwhile. Then it is added, *rows*
+shared among the threads, to each row in the order of the windows. So no two threads write the same
+number, and each number is computed in the same order however many they are.
 """
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numba import float32, int64, njit, uint64
 
 from saiki.word2vec import LANES
-from saiki.word2vec.simd import load, meet, multiply_add, splat, store, total
+from saiki.word2vec.simd import (
+    fetch,
+    load,
+    meet,
+    multiply,
+    multiply_add,
+    sigmoid,
+    softplus,
+    splat,
+    store,
+    total,
+)
 
 TOGETHER = 3
 """Outputs that an input is read once for."""
-EDGE = 8.0
-"""The sigmoid of a larger score is that of this one."""
-PLACES = 4096
-"""Of the table of sigmoids, between −EDGE and EDGE."""
+COUNTED = 8
+"""One window of a block in so many has its cost computed."""
+LINE = 16
+"""Numbers that are brought near at a time."""
+AHEAD = 4
+"""How many windows, and rows, before they are needed."""
 BREAK = -1
 """Stands between lines in a text of numbers."""
-
-_middle = (np.arange(PLACES) + 0.5) * (2 * EDGE / PLACES) - EDGE
-SIGMOID = (1 / (1 + np.exp(-_middle))).astype(np.float32)
-COST = np.log1p(np.exp(-_middle)).astype(np.float32)
-"""−ln σ(s)."""
 
 
 class Rule(NamedTuple):
@@ -80,13 +88,23 @@ class Scratch(NamedTuple):
     """Room for a block of windows."""
 
     inputs: Any
+    """``(windows, most)``: rows; so are ``outputs``, with their ``labels`` and ``weights``."""
     outputs: Any
     labels: Any
     weights: Any
     counts: Any
     """``(windows, 2)``: how many inputs and outputs there are."""
     gradients: Any
-    means: Any
+    """``(threads, most)``: of the scores of a window."""
+    terms: Any
+    """``(windows, most)``: vectors that are added to rows."""
+    orders: Any
+    """``(threads that say so, threads that do it, 2, most, 2)``: the row of a matrix to which a
+    term is added, and which term."""
+    factors: Any
+    """How often, likewise."""
+    ordered: Any
+    """``(threads, threads, 2)``: how many orders there are."""
     costs: Any
     """``(windows, 2)``: the sum over scores of −ln σ, and their number."""
 
@@ -122,27 +140,27 @@ def thin(words: Any, kept: Any, seed: Any, found: Any) -> int:
             if count and found[count - 1] >= 0:
                 found[count] = BREAK
                 count += 1
-        elif (mixed(seed + uint64(place)) >> uint64(32)) < kept[word]:
-            found[count] = word
-            count += 1
+        else:
+            found[count] = word  # the next one takes its place unless it stays
+            count += (mixed(seed + uint64(place)) >> uint64(32)) < kept[word]
     return count
 
 
 @njit(inline="always")
-def _put(scratch: Any, at: int, row: int, label: Any, weight: Any) -> None:
-    scratch.outputs[at] = row
-    scratch.labels[at] = label
-    scratch.weights[at] = weight
+def _put(w: int, at: int, row: int, label: Any, weight: Any, scratch: Any) -> None:
+    scratch.outputs[w, at] = row
+    scratch.labels[w, at] = label
+    scratch.weights[w, at] = weight
 
 
 @njit(inline="always")
-def _targets(scratch: Any, at: int, word: int, tables: Any, by_tree: bool) -> int:
+def _targets(w: int, at: int, word: int, rule: Any, tables: Any, scratch: Any) -> int:
     """What tells a word: itself, or its way through the tree; returns where the next may lie."""
-    if not by_tree:
-        _put(scratch, at, word, float32(1), float32(1))
+    if not rule.by_tree:
+        _put(w, at, word, float32(1), float32(1), scratch)
         return at + 1
     for i in range(tables.root[word], tables.root[word + 1]):
-        _put(scratch, at, tables.nodes[i], tables.codes[i], float32(1))
+        _put(w, at, tables.nodes[i], tables.codes[i], float32(1), scratch)
         at += 1
     return at
 
@@ -156,20 +174,27 @@ def _drawn(seed: Any, tables: Any) -> int:
     return i
 
 
+@njit(inline="always")
+def _expect(matrix: Any, row: int, size: int) -> None:
+    """Have a row brought near, which takes longer than to compute with it."""
+    for d in range(0, size, LINE):
+        fetch(matrix, int64(row) * size + d)
+
+
 @njit(nogil=True, cache=True)
 def _gather(
-    w: int, place: int, text: Any, end: int, rule: Any, tables: Any, seed: Any, scratch: Any
-) -> None:
+    w: int, place: int, text: Any, end: int, rule: Any, tables: Any, inputs: Any, outputs: Any,
+    size: int, seed: Any, scratch: Any,
+) -> None:  # fmt: skip
     """The inputs and outputs of window ``w`` of a block, around a place of the text."""
-    room_in = scratch.inputs.size // scratch.counts.shape[0]
-    room_out = scratch.outputs.size // scratch.counts.shape[0]
-    i, o = w * room_in, w * room_out
+    i = o = 0
     scratch.counts[w, 0] = scratch.counts[w, 1] = 0
+    scratch.costs[w, 0] = scratch.costs[w, 1] = 0
     word = text[place]
     if word < 0:
         return
     seed = mixed(seed) + uint64(place) * uint64(rule.negatives + 1)
-    reach = 1 + int64(mixed(seed) % uint64(rule.window))
+    reach = 1 + int64(((mixed(seed) >> uint64(32)) * uint64(rule.window)) >> uint64(32))
     around = 0
     for side in (-1, 1):
         for step in range(1, reach + 1):
@@ -179,140 +204,156 @@ def _gather(
             around += 1
             if rule.from_around:
                 for k in range(tables.first[text[j]], tables.first[text[j] + 1]):
-                    scratch.inputs[i] = tables.rows[k]
+                    scratch.inputs[w, i] = tables.rows[k]
                     i += 1
             else:
-                o = _targets(scratch, o, text[j], tables, rule.by_tree)
+                o = _targets(w, o, text[j], rule, tables, scratch)
     if around == 0:
         return
     weight = float32(1)
     if rule.from_around:
-        o = _targets(scratch, o, word, tables, rule.by_tree)
+        o = _targets(w, o, word, rule, tables, scratch)
     else:
         weight = float32(around)
         for k in range(tables.first[word], tables.first[word + 1]):
-            scratch.inputs[i] = tables.rows[k]
+            scratch.inputs[w, i] = tables.rows[k]
             i += 1
     for k in range(rule.negatives):
         row = _drawn(seed + uint64(k + 1), tables)
         is_told = False
-        for j in range(w * room_out, o):
-            is_told |= scratch.outputs[j] == row and scratch.labels[j] == 1
+        for j in range(o):
+            is_told |= scratch.outputs[w, j] == row and scratch.labels[w, j] == 1
         if not is_told:
-            _put(scratch, o, row, float32(0), weight)
+            _put(w, o, row, float32(0), weight, scratch)
             o += 1
-    while (o - w * room_out) % TOGETHER:
-        _put(scratch, o, scratch.outputs[o - 1], float32(0), float32(0))
+    for a in range(i):
+        _expect(inputs, scratch.inputs[w, a], size)
+    for j in range(o):
+        _expect(outputs, scratch.outputs[w, j], size)
+    scratch.counts[w, 0], scratch.counts[w, 1] = i, o
+    while o % LANES or o < scratch.counts[w, 1] + TOGETHER - 1:
+        _put(w, o, scratch.outputs[w, o - 1], float32(0), float32(0), scratch)
         o += 1
-    scratch.counts[w, 0] = i - w * room_in
-    scratch.counts[w, 1] = o - w * room_out
-
-
-@njit(inline="always")
-def _gradient(score: Any, o: int, rate: Any, w: int, scratch: Any) -> Any:
-    label, weight = scratch.labels[o], scratch.weights[o]
-    place = (score + float32(EDGE)) * float32(PLACES / (2 * EDGE))
-    u = int64(min(max(place, float32(0)), float32(PLACES - 1)))
-    scratch.costs[w, 0] += weight * COST[u if label > 0 else PLACES - 1 - u]
-    scratch.costs[w, 1] += weight
-    return (label - SIGMOID[u]) * weight * rate
 
 
 @njit(inline="always")
 def _score(
-    e: Any, x: int, w: int, first: int, g: int, rate: Any, outputs: Any, size: int, scratch: Any
+    e: Any, x: int, w: int, g: int, rate: Any, outputs: Any, size: int, scratch: Any
 ) -> None:
     """The gradients of the scores of an input, which begins at ``e[x]``, from place g on."""
-    for j in range(0, scratch.counts[w, 1], TOGETHER):
-        o = first + j
-        y0 = int64(scratch.outputs[o]) * size
-        y1 = int64(scratch.outputs[o + 1]) * size
-        y2 = int64(scratch.outputs[o + 2]) * size
+    told, gradients = scratch.counts[w, 1], scratch.gradients
+    for j in range(0, told, TOGETHER):
+        y0 = int64(scratch.outputs[w, j]) * size
+        y1 = int64(scratch.outputs[w, j + 1]) * size
+        y2 = int64(scratch.outputs[w, j + 2]) * size
         s0 = s1 = s2 = splat(float32(0))
         for d in range(0, size, LANES):
             v = load(e, x + d)
             s0 = multiply_add(v, load(outputs, y0 + d), s0)
             s1 = multiply_add(v, load(outputs, y1 + d), s1)
             s2 = multiply_add(v, load(outputs, y2 + d), s2)
-        scratch.gradients[g + j] = _gradient(total(s0), o, rate, w, scratch)
-        scratch.gradients[g + j + 1] = _gradient(total(s1), o + 1, rate, w, scratch)
-        scratch.gradients[g + j + 2] = _gradient(total(s2), o + 2, rate, w, scratch)
+        gradients[g + j] = total(s0)
+        gradients[g + j + 1] = total(s1)
+        gradients[g + j + 2] = total(s2)
+    labels, weights = scratch.labels[w], scratch.weights[w]
+    for j in range(0, told, LANES):
+        s, label, weight = load(gradients, g + j), load(labels, j), load(weights, j)
+        if w % COUNTED == 0:
+            against = multiply_add(label, splat(float32(-2)), splat(float32(1)))
+            scratch.costs[w, 0] += total(multiply(weight, softplus(multiply(against, s))))
+            scratch.costs[w, 1] += total(weight)
+        error = multiply_add(sigmoid(s), splat(float32(-1)), label)
+        store(gradients, g + j, multiply(error, multiply(weight, splat(rate))))
 
 
-@njit(nogil=True, cache=True)
-def _scores(
-    w: int, rule: Any, inputs: Any, outputs: Any, size: int, rate: Any, scratch: Any
-) -> None:
-    """The gradients of all scores of window ``w``."""
-    windows = scratch.counts.shape[0]
-    i, o = w * (scratch.inputs.size // windows), w * (scratch.outputs.size // windows)
-    g = w * (scratch.gradients.size // windows)
-    scratch.costs[w, 0] = scratch.costs[w, 1] = 0
-    count = scratch.counts[w, 0]
-    if not rule.averages:
-        for a in range(count):
-            x = int64(scratch.inputs[i + a]) * size
-            at = g + a * scratch.counts[w, 1]
-            _score(inputs, x, w, o, at, rate, outputs, size, scratch)
-    elif count:
-        share, h = splat(float32(1) / float32(count)), w * size
+@njit(inline="always")
+def _sum(
+    factors: Any, f: int, step: int, matrix: Any, rows: Any, count: int, size: int,
+    terms: Any, t: int,
+) -> None:  # fmt: skip
+    """``terms[t:]`` becomes the sum of rows, each by its factor, from ``factors[f]`` on."""
+    most = count - count % TOGETHER
+    for k in range(0, most, TOGETHER):
+        y0, y1, y2 = int64(rows[k]) * size, int64(rows[k + 1]) * size, int64(rows[k + 2]) * size
+        c0, c1 = splat(factors[f + k * step]), splat(factors[f + (k + 1) * step])
+        c2 = splat(factors[f + (k + 2) * step])
         for d in range(0, size, LANES):
-            mean = splat(float32(0))
-            for a in range(count):
-                mean = multiply_add(
-                    share, load(inputs, int64(scratch.inputs[i + a]) * size + d), mean
-                )
-            store(scratch.means, h + d, mean)
-        _score(scratch.means, h, w, o, g, rate, outputs, size, scratch)
+            s = load(terms, t + d) if k else splat(float32(0))
+            s = multiply_add(c0, load(matrix, y0 + d), s)
+            s = multiply_add(c1, load(matrix, y1 + d), s)
+            store(terms, t + d, multiply_add(c2, load(matrix, y2 + d), s))
+    for k in range(most, count):
+        y, c = int64(rows[k]) * size, splat(factors[f + k * step])
+        for d in range(0, size, LANES):
+            s = load(terms, t + d) if k else splat(float32(0))
+            store(terms, t + d, multiply_add(c, load(matrix, y + d), s))
+
+
+@njit(inline="always")
+def _order(
+    thread: int, threads: int, matrix: int, row: int, term: int, factor: Any, scratch: Any
+) -> None:
+    """Have a term added to a row, by the thread whose row it is."""
+    owner = row % threads
+    at = scratch.ordered[thread, owner, matrix]
+    scratch.orders[thread, owner, matrix, at, 0] = row
+    scratch.orders[thread, owner, matrix, at, 1] = term
+    scratch.factors[thread, owner, matrix, at] = factor
+    scratch.ordered[thread, owner, matrix] = at + 1
 
 
 @njit(nogil=True, cache=True)
-def _update(
-    w: int, rule: Any, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
-) -> None:
-    """What the gradients of window ``w`` make of features ``low`` to ``high`` of its rows."""
-    windows = scratch.counts.shape[0]
-    i, first = w * (scratch.inputs.size // windows), w * (scratch.outputs.size // windows)
-    g, h = w * (scratch.gradients.size // windows), w * size
+def _learn(
+    w: int, thread: int, threads: int, rule: Any, inputs: Any, outputs: Any, size: int, rate: Any,
+    scratch: Any,
+) -> None:  # fmt: skip
+    """What is to be added to the rows of window ``w``."""
     count, told = scratch.counts[w, 0], scratch.counts[w, 1]
-    one = splat(float32(1))
-    for j in range(0, told, TOGETHER):
-        y0 = int64(scratch.outputs[first + j]) * size
-        y1 = int64(scratch.outputs[first + j + 1]) * size
-        y2 = int64(scratch.outputs[first + j + 2]) * size
-        for d in range(low, high, LANES):
-            o0, o1, o2 = load(outputs, y0 + d), load(outputs, y1 + d), load(outputs, y2 + d)
-            a0 = a1 = a2 = splat(float32(0))
-            if rule.averages:
-                v = load(scratch.means, h + d)
-                a0 = multiply_add(splat(scratch.gradients[g + j]), v, a0)
-                a1 = multiply_add(splat(scratch.gradients[g + j + 1]), v, a1)
-                a2 = multiply_add(splat(scratch.gradients[g + j + 2]), v, a2)
-                for a in range(count):
-                    x = int64(scratch.inputs[i + a]) * size + d
-                    v = multiply_add(splat(scratch.gradients[g + j]), o0, load(inputs, x))
-                    v = multiply_add(splat(scratch.gradients[g + j + 1]), o1, v)
-                    store(inputs, x, multiply_add(splat(scratch.gradients[g + j + 2]), o2, v))
-            else:
-                for a in range(count):
-                    x, at = int64(scratch.inputs[i + a]) * size + d, g + a * told + j
-                    g0 = splat(scratch.gradients[at])
-                    g1 = splat(scratch.gradients[at + 1])
-                    g2 = splat(scratch.gradients[at + 2])
-                    v = load(inputs, x)
-                    a0, a1, a2 = (
-                        multiply_add(g0, v, a0),
-                        multiply_add(g1, v, a1),
-                        multiply_add(g2, v, a2),
-                    )
-                    store(
-                        inputs,
-                        x,
-                        multiply_add(g0, o0, multiply_add(g1, o1, multiply_add(g2, o2, v))),
-                    )
-            store(outputs, y0 + d, multiply_add(one, a0, load(outputs, y0 + d)))
-            store(outputs, y1 + d, multiply_add(one, a1, load(outputs, y1 + d)))
-            store(outputs, y2 + d, multiply_add(one, a2, load(outputs, y2 + d)))
+    if count == 0:
+        return
+    gradients, terms = scratch.gradients, scratch.terms
+    g, room = thread * (gradients.size // scratch.ordered.shape[0]), scratch.outputs.shape[1]
+    term = w * (terms.size // size // scratch.counts.shape[0])
+    if rule.averages:
+        mean, change = term * size, (term + 1) * size
+        for a in range(count):
+            gradients[g + a] = float32(1) / float32(count)
+        _sum(gradients, g, 1, inputs, scratch.inputs[w], count, size, terms, mean)
+        _score(terms, mean, w, g, rate, outputs, size, scratch)
+        _sum(gradients, g, 1, outputs, scratch.outputs[w], told, size, terms, change)
+        for a in range(count):
+            _order(thread, threads, 0, scratch.inputs[w, a], term + 1, float32(1), scratch)
+        for j in range(told):
+            row = scratch.outputs[w, j]
+            _order(thread, threads, 1, row, term, gradients[g + j], scratch)
+    else:
+        for a in range(count):
+            x = int64(scratch.inputs[w, a]) * size
+            _score(inputs, x, w, g + a * room, rate, outputs, size, scratch)
+        for a in range(count):
+            at = (term + a) * size
+            _sum(gradients, g + a * room, 1, outputs, scratch.outputs[w], told, size, terms, at)
+            _order(thread, threads, 0, scratch.inputs[w, a], term + a, float32(1), scratch)
+        term += count
+        for j in range(told):
+            at = (term + j) * size
+            _sum(gradients, g + j, room, inputs, scratch.inputs[w], count, size, terms, at)
+            _order(thread, threads, 1, scratch.outputs[w, j], term + j, float32(1), scratch)
+
+
+@njit(nogil=True, cache=True)
+def _add(thread: int, threads: int, kind: int, matrix: Any, size: int, scratch: Any) -> None:
+    """What is to be added to those rows of a matrix that are this thread's."""
+    for other in range(threads):
+        orders, count = scratch.orders[other, thread, kind], scratch.ordered[other, thread, kind]
+        for k in range(count):
+            if k + AHEAD < count:
+                _expect(matrix, orders[k + AHEAD, 0], size)
+            row, term = int64(orders[k, 0]) * size, int64(orders[k, 1]) * size
+            factor = splat(scratch.factors[other, thread, kind, k])
+            for d in range(0, size, LANES):
+                added = multiply_add(factor, load(scratch.terms, term + d), load(matrix, row + d))
+                store(matrix, row + d, added)
 
 
 @njit(nogil=True, cache=True)
@@ -328,21 +369,24 @@ def train(
         inputs: of all rows, flat; ``size`` numbers a row, a multiple of LANES.
         cost: takes the sum over scores of −ln σ and their number.
     """
-    vectors = size // LANES
-    low, high = LANES * (vectors * thread // threads), LANES * (vectors * (thread + 1) // threads)
     goal, block = 0, scratch.counts.shape[0]
     for start in range(begin, end, block):
         count = min(block, end - start)
         rate = float32(rates[0] + (rates[1] - rates[0]) * (start - begin) / (end - begin))
-        for w in range(count * thread // threads, count * (thread + 1) // threads):
-            _gather(w, start + w, text, end, rule, tables, seed, scratch)
-            _scores(w, rule, inputs, outputs, size, rate, scratch)
+        first, last = count * thread // threads, count * (thread + 1) // threads
+        scratch.ordered[thread] = 0
+        for w in range(first, last + AHEAD):
+            if w < last:
+                _gather(w, start + w, text, end, rule, tables, inputs, outputs, size, seed, scratch)
+            if w >= first + AHEAD:
+                _learn(w - AHEAD, thread, threads, rule, inputs, outputs, size, rate, scratch)
         goal += threads
         if threads > 1:
             meet(counter, goal)
-        for w in range(count):
-            _update(w, rule, inputs, outputs, size, low, high, scratch)
-            if thread == 0:
+        _add(thread, threads, 0, inputs, size, scratch)
+        _add(thread, threads, 1, outputs, size, scratch)
+        if thread == 0:
+            for w in range(count):
                 cost[0] += scratch.costs[w, 0]
                 cost[1] += scratch.costs[w, 1]
         goal += threads

@@ -1,5 +1,6 @@
 """Vectors of eight numbers, and what threads need to meet, in functions compiled by Numba."""
 
+import math
 import sys
 from typing import Any
 
@@ -8,13 +9,18 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from saiki.compiler.cpu import vmath
+from saiki.compiler.cpu.vector import Vector as Numbers
 from saiki.word2vec import LANES
 
 SPINS = 2000
-"""Looks at a counter before a waiting thread lets others run."""
+"""Looks at a counter before a waiting thread lets others run. It does not pause between them: on a
+virtual machine that may hand the processor to others, which was seen to halve the speed."""
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _INDEX = ir.IntType(32)
+_BYTES = ir.IntType(8).as_pointer()
+_FETCH = ir.FunctionType(ir.VoidType(), [_BYTES, _INDEX, _INDEX, _INDEX])
 
 
 class Vector(types.Type):
@@ -63,6 +69,19 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @intrinsic
+def fetch(typing: Any, array: Any, index: Any) -> Any:
+    """Bring what lies at an index of a flat array near, for whoever reads it soon."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = builder.bitcast(_element(context, builder, signature.args[0], *arguments), _BYTES)
+        fetched = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], _FETCH)
+        builder.call(fetched, [place, _INDEX(0), _INDEX(3), _INDEX(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), code
+
+
+@intrinsic
 def splat(typing: Any, number: Any) -> Any:
     """The same number eight times."""
 
@@ -83,6 +102,38 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.fadd(builder.fmul(a, b, flags=["contract"]), c, flags=["contract"])
 
     return vector(vector, vector, vector), code
+
+
+@intrinsic
+def multiply(typing: Any, a: Any, b: Any) -> Any:
+    """a · b."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(*arguments)
+
+    return vector(vector, vector), code
+
+
+@intrinsic
+def sigmoid(typing: Any, x: Any) -> Any:
+    """1 / (1 + exp(−x))."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return vmath.sigmoid(builder, arguments[0])
+
+    return vector(vector), code
+
+
+@intrinsic
+def softplus(typing: Any, x: Any) -> Any:
+    """ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(−|x|))."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        v = Numbers(builder, arguments[0])
+        power = vmath.exp(builder, (-abs(v)).value)
+        return (v.clamped(0, math.inf) + v.like(vmath.log1p(builder, power))).value
+
+    return vector(vector), code
 
 
 @intrinsic

@@ -1,23 +1,36 @@
 """Matrices of word2vec and the threads that change them."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 from numpy.typing import NDArray
 
+from saiki.errors import InputError
+from saiki.word2vec import LANES
 from saiki.word2vec.kernel import TOGETHER, Rule, Scratch, Tables, thin, train
 
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 32
 """Windows of a block."""
 WORDS_FOR_ONE = 100
 """Of a vocabulary, for each window of a block: the fewer words there are, the more often one occurs
 in a block, and its changes add up without a look at each other."""
 
 
-def block_of(rule: Rule, words: int) -> int:
+ROOM = 1 << 22
+"""Numbers that a block takes at most while it is learned from, unless it is of one window."""
+
+
+def block_of(rule: Rule, words: int, numbers: int) -> int:
     """Windows whose scores are computed before the rows change. Words share the rows of n-grams, so
-    that with sub-words it is a quarter of what it is without."""
-    block = min(MOST_AT_ONCE, words // WORDS_FOR_ONE)
+    that with sub-words it is a quarter of what it is without.
+
+    Args:
+        words: of the vocabulary.
+        numbers: that a window takes while it is learned from.
+    """
+    block = min(MOST_AT_ONCE, words // WORDS_FOR_ONE, ROOM // numbers)
     return max(1, block // 4 if rule.averages and not rule.from_around else block)
 
 
@@ -27,7 +40,37 @@ def widest(rule: Rule, tables: Tables) -> tuple[int, int]:
     told = int(np.diff(tables.root).max(initial=0)) if rule.by_tree else 1
     inputs = around * rows if rule.from_around else rows
     outputs = (told if rule.from_around else around * told) + rule.negatives
-    return inputs, -(-outputs // TOGETHER) * TOGETHER
+    return inputs, -(-(outputs + TOGETHER - 1) // LANES) * LANES
+
+
+def together(work: Callable[[int], None], threads: int) -> None:
+    """Have threads do their work at the same time; each is given its number. They may wait for each
+    other, so none begins before all are there.
+
+    Raises:
+        InputError: the machine starts no more threads.
+    """
+    all_there, is_off = Event(), Event()
+
+    def wait(thread: int) -> None:
+        all_there.wait()
+        if not is_off.is_set():
+            work(thread)
+
+    with ThreadPoolExecutor(max(threads - 1, 1)) as pool:
+        others = list[Future[None]]()
+        try:
+            others += [pool.submit(wait, thread) for thread in range(1, threads)]
+        except RuntimeError:
+            is_off.set()
+            raise InputError(
+                f"only {len(others) + 1} of {threads} threads can start here; take fewer"
+            ) from None
+        finally:
+            all_there.set()
+        work(0)
+        for other in others:
+            other.result()
 
 
 class Trainer:
@@ -57,23 +100,30 @@ class Trainer:
         self.size = inputs.shape[1]
         self.rule, self.tables, self.kept = rule, tables, kept
         self.threads, self.races = threads, races
-        self.block = block or block_of(rule, len(kept))
+        most_in, most_out = widest(rule, tables)
+        terms = 2 if rule.averages else most_in + most_out
+        self.block = block or block_of(rule, len(kept), terms * self.size)
         self._scratch = [self._room() for _ in range(threads if races else 1)]
         self._text = np.empty(0, np.int32)
 
     def _room(self) -> Scratch:
+        windows, team = self.block, 1 if self.races else self.threads
         most_in, most_out = widest(self.rule, self.tables)
-        scores = most_out * (1 if self.rule.averages else most_in)
-        means = self.size if self.rule.averages else 0
+        scores = most_out if self.rule.averages else most_in * most_out
+        terms = 2 if self.rule.averages else most_in + most_out
+        orders = -(-windows // team) * max(most_in, most_out)
         return Scratch(
-            np.zeros(self.block * most_in, np.int32),
-            np.zeros(self.block * most_out, np.int32),
-            np.zeros(self.block * most_out, np.float32),
-            np.zeros(self.block * most_out, np.float32),
-            np.zeros((self.block, 2), np.int32),
-            np.zeros(self.block * scores, np.float32),
-            np.zeros(self.block * means, np.float32),
-            np.zeros((self.block, 2), np.float32),
+            np.zeros((windows, most_in), np.int32),
+            np.zeros((windows, most_out), np.int32),
+            np.zeros((windows, most_out), np.float32),
+            np.zeros((windows, most_out), np.float32),
+            np.zeros((windows, 2), np.int32),
+            np.zeros(team * max(scores, most_in), np.float32),
+            np.zeros(windows * terms * self.size, np.float32),
+            np.zeros((team, team, 2, orders, 2), np.int32),
+            np.zeros((team, team, 2, orders), np.float32),
+            np.zeros((team, team, 2), np.int64),
+            np.zeros((windows, 2), np.float32),
         )
 
     def learn(
@@ -106,9 +156,5 @@ class Trainer:
                 np.uint64(2 * seed + 1), scratch, cost[thread],
             )  # fmt: skip
 
-        if self.threads == 1:
-            work(0)
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(work, range(self.threads)))
+        together(work, self.threads)
         return float(cost[:, 0].sum()), float(cost[:, 1].sum())
