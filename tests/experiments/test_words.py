@@ -4,11 +4,17 @@ import io
 import json
 import sys
 
+import numpy as np
 import pytest
+import torch
 
 from saiki import cli
 from saiki.errors import InputError
+from saiki.experiments import words
 from saiki.experiments.words import Words
+from saiki.metrics.vectors import judge
+from saiki.runs.reopen import reopen
+from saiki.text.vectors import Vectors, write
 from tiny import book
 
 SMALL = {"size": 6, "minimum": 1, "epochs": 1.0, "batch_size": 256, "subsample": 0.0}
@@ -29,10 +35,10 @@ def tests(tmp_path, monkeypatch):
     monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))
 
 
-def run(folder, *words):
+def run(folder, *more):
     flags = [f"{name}={value}" for name, value in SMALL.items()]
     given = ["run", "words", "--data", str(book(folder)), "--out", str(folder / "run")]
-    assert cli.main([*given, *flags, *words]) == 0
+    assert cli.main([*given, *flags, *more]) == 0
     return json.loads((folder / "run" / "result.json").read_text())
 
 
@@ -48,6 +54,61 @@ def test_the_figures_are_of_the_tests_that_are_there(tmp_path, capsys):
     assert "of 2 right, 0 with unknown words" in printed
     assert "28 of 29 pairs known" in printed
     assert (tmp_path / "run" / "map.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("tests")
+def test_the_tests_are_asked_once(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(words, "judge", lambda *given: asked.append(given) or judge(*given))
+    run(tmp_path)
+    assert len(asked) == 1
+
+
+def test_a_run_begins_with_vectors_of_a_file_or_of_another_run(tmp_path, capsys):
+    def first(*more):
+        out = tmp_path / f"{len([*tmp_path.iterdir()])}"
+        flags = [f"{name}={value}" for name, value in SMALL.items()]
+        given = ["--data", str(book(tmp_path)), *flags, "learning_rate=0", "--out", str(out)]
+        assert cli.main(["run", "words", *given, *more]) == 0
+        return reopen(out)[1], out
+
+    one, folder = first("seed=1")
+    known = one.words[:3]
+    path = write(Vectors((*known, "snail"), np.ones((4, 6), np.float32)), tmp_path / "v.txt")
+    other, _ = first(f"start_from={path}")
+    assert "3 of those begin with vectors of " in capsys.readouterr().out
+    assert (other.vectors[known] == 1).all()
+    assert np.abs(other.vectors[other.words[3:]]).max() < 0.1
+    again, _ = first(f"start_from={folder}")
+    assert torch.equal(again.inputs, one.inputs)
+
+
+def test_vectors_that_do_not_fit_are_refused(tmp_path, capsys):
+    data = str(book(tmp_path))
+    for known, size, sentence in (
+        (("snail",), 6, "v.txt has a vector of none of the words that are known"),
+        (("fox",), 5, "v.txt needs --size 5, got 6"),
+    ):
+        path = write(Vectors(known, np.ones((1, size), np.float32)), tmp_path / "v.txt")
+        given = ["--data", data, "--size", "6", "--start-from", str(path)]
+        assert cli.main(["run", "words", *given, "--out", str(tmp_path / "run")]) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+    (tmp_path / "empty").mkdir()
+    given = ["--data", data, "--start-from", str(tmp_path / "empty")]
+    assert cli.main(["run", "words", *given, "--out", str(tmp_path / "run")]) == 2
+    assert "empty holds no model.safetensors" in capsys.readouterr().err
+
+
+def test_phrases_are_words(tmp_path, capsys):
+    data = tmp_path / "news.txt"
+    lines = [f"{a} in new york {b}" for a in "abcdefgh" for b in "ijklmnop"]
+    data.write_text("\n\n".join(lines))
+    flags = [f"{name}={value}" for name, value in {**SMALL, "minimum": 5}.items()]
+    given = [f"data={data}", *flags, "phrases=2", "phrase_threshold=2"]
+    assert cli.main(["run", "words", *given, "--out", str(tmp_path / "run")]) == 0
+    assert "1 of those are phrases, such as in_new_york" in capsys.readouterr().out
+    assert cli.main(["predict", str(tmp_path / "run"), "in_new_york"]) == 0
 
 
 def test_the_standard_input_is_a_text(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Phrases: words that stand side by side more often than chance has it become one, as new_york."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from saiki.data.text.numbered import BREAK, NumberedText
 
 JOINT = "_"
 """Between the words of a phrase."""
-AT_ONCE = 1 << 22
+AT_ONCE = 1 << 20
 """Words of a text in memory."""
 MOST_PAIRS = 1 << 23
 """Pairs that are counted; of more, the rarest are forgotten (as word2phrase does)."""
@@ -30,13 +30,10 @@ def learn(text: NumberedText, passes: int, threshold: float, discount: int) -> N
     return text
 
 
-def recall(text: NumberedText, passes: int, words: Collection[str]) -> NumberedText:
+def recall(text: NumberedText, words: Collection[str]) -> NumberedText:
     """The text with those phrases that are among ``words``."""
-    for _ in range(passes):
-        cuts = ((word, i) for word in words for i, c in enumerate(word) if c == JOINT)
-        pairs = ((word[:i], word[i + 1 :]) for word, i in cuts)
-        text = join(text, {(a, b) for a, b in pairs if a in text.numbers and b in text.numbers})
-    return text
+    phrases = (tuple(word.split(JOINT)) for word in words if JOINT in word)
+    return join(text, {each for each in phrases if text.numbers.keys() >= {*each}})
 
 
 def find(text: NumberedText, threshold: float, discount: int) -> Phrases:
@@ -59,43 +56,79 @@ def find(text: NumberedText, threshold: float, discount: int) -> Phrases:
     return {(words[a[i]], words[b[i]]): float(scores[i]) for i in found}
 
 
-def join(text: NumberedText, pairs: Collection[tuple[str, str]]) -> NumberedText:
-    """The text with each of these pairs as one word, from left to right."""
-    return _Joined(text, pairs) if pairs else text
+def join(text: NumberedText, phrases: Collection[tuple[str, ...]]) -> NumberedText:
+    """The text with each of these phrases as one word, from left to right and the longest first."""
+    return _Joined(text, phrases) if phrases else text
 
 
 class _Joined(NumberedText):
-    def __init__(self, text: NumberedText, pairs: Collection[tuple[str, str]]) -> None:
+    def __init__(self, text: NumberedText, phrases: Collection[tuple[str, ...]]) -> None:
         super().__init__((), list)
         words, _ = text.frequent()
         self.numbers = {word: number for number, word in enumerate(words)}
-        of = {
-            self.numbers[a] * len(words) + self.numbers[b]: self.numbers.setdefault(
-                f"{a}{JOINT}{b}", len(self.numbers)
-            )
-            for a, b in pairs
-        }
-        keys = np.array(sorted(of), np.int64)
-        phrases = np.array([of[key] for key in keys.tolist()], np.int32)
+        known, self._width = _Known(len(words)), max(map(len, phrases))
+        for phrase in phrases:
+            name = JOINT.join(phrase)
+            row = [self.numbers[word] for word in phrase]
+            known.add(row, self.numbers.setdefault(name, len(self.numbers)))
         held = np.zeros(0, np.int32)
         for part in _parts(text, words):
-            row = np.append(held, part)
-            if not len(row):
-                continue
-            found = _keys(row, len(words))
-            at = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
-            fits = keys[at] == found
-            # of fitting pairs in a row, every other one has both its words to itself
-            place = np.arange(len(fits))
-            joins = fits & ((place - np.maximum.accumulate(np.where(fits, -1, place))) % 2 == 1)
-            row[:-1][joins] = phrases[at[joins]]
-            stays = np.append(True, ~joins)
-            # the last word may be joined with the next one
-            held = row[-1:][stays[-1:]]
-            self._write(row[: len(row) - len(held)][stays[: len(row) - len(held)]].tolist())
-        self._write(held.tolist())
+            held = self._take(np.append(held, part), known)
+        self._take(np.append(held, np.full(self._width - 1, BREAK, np.int32)), known)
         self.counts = np.pad(self.counts, (0, len(self.numbers) - len(self.counts)))
         self.numbers = {word: n for word, n in self.numbers.items() if self.counts[n]}
+
+    def _take(self, row: NDArray[np.int32], known: "_Known") -> NDArray[np.int32]:
+        """Write the numbers of a row with its phrases, but for the last ones, with which a phrase
+        may begin whose end is not there yet: those are returned."""
+        numbers, lengths = known.longest(row)
+        end, free = max(len(row) - self._width + 1, 0), 0
+        stays = np.ones(len(row), bool)
+        for place in np.flatnonzero(lengths[:end] > 1).tolist():
+            if place >= free:
+                free = place + int(lengths[place])
+                row[place] = numbers[place]
+                stays[place + 1 : free] = False
+        end = max(end, free)
+        self._write(row[:end][stays[:end]].tolist())
+        return row[end:]
+
+
+class _Known:
+    """Phrases as a tree: from each word, or words that a phrase begins with, to the next word."""
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+        self.steps = list[dict[int, int]]()
+        """Of each length, from the key of a beginning and a word to the longer beginning."""
+        self.whole = list[int]()
+        """The number of the phrase that a beginning is, or −1."""
+
+    def add(self, row: Sequence[int], number: int) -> None:
+        """A phrase by the numbers of its words, and its own."""
+        node = row[0]
+        for length, word in enumerate(row[1:]):
+            if length == len(self.steps):
+                self.steps.append({})
+            key = node * self.words + word
+            node = self.steps[length].setdefault(key, len(self.whole))
+            self.whole += [-1] * (node == len(self.whole))
+        self.whole[node] = number
+
+    def longest(self, row: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The number of the longest phrase from each place on, and its length; 1 without one."""
+        numbers, lengths = row.copy(), np.ones(len(row), np.int32)
+        nodes, whole = row.astype(np.int64), np.array(self.whole, np.int32)
+        for length, step in enumerate(self.steps, 2):
+            keys = np.array(sorted(step), np.int64)
+            ends = np.array([step[key] for key in keys.tolist()], np.int64)
+            found = _keys(nodes[: len(row) - length + 1], row[length - 1 :], self.words)
+            at = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
+            nodes = np.where(keys[at] == found, ends[at], -1)
+            is_whole = np.flatnonzero((nodes >= 0) & (whole[nodes] >= 0))
+            numbers[is_whole] = whole[nodes[is_whole]]
+            lengths[is_whole] = length
+        return numbers, lengths
 
 
 def _parts(text: NumberedText, words: list[str]) -> Iterator[NDArray[np.int32]]:
@@ -105,11 +138,9 @@ def _parts(text: NumberedText, words: list[str]) -> Iterator[NDArray[np.int32]]:
         yield text.piece(start * AT_ONCE, AT_ONCE, places)
 
 
-def _keys(row: NDArray[np.int32], words: int) -> Numbers:
-    """A number for each two neighbours, and −1 where one of them is none of the first words."""
-    a, b = row[:-1].astype(np.int64), row[1:].astype(np.int64)
-    known = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < words)
-    return np.where(known, a * words + b, -1)
+def _keys(a: Numbers, b: NDArray[np.int32], words: int) -> Numbers:
+    """A number for each a and what comes after it, and −1 where b is none of the first words."""
+    return np.where((a >= 0) & (b >= 0) & (b < words), a * words + b, -1)
 
 
 def _pairs(text: NumberedText, words: list[str]) -> tuple[Numbers, Numbers]:
@@ -118,7 +149,9 @@ def _pairs(text: NumberedText, words: list[str]) -> tuple[Numbers, Numbers]:
     every = [*words, *(text.numbers.keys() - set(words))]
     keys, times, last, fewest = np.zeros(0, np.int64), np.zeros(0, np.int64), BREAK, 1
     for part in _parts(text, every):
-        found = _keys(np.append(np.int32(last), part), len(words))
+        row = np.append(np.int32(last), part)
+        before = np.where(row < len(words), row, BREAK).astype(np.int64)
+        found = _keys(before[:-1], row[1:], len(words))
         more, count = np.unique(found[found >= 0], return_counts=True)
         keys, which = np.unique(np.append(keys, more), return_inverse=True)
         times = np.bincount(which, np.append(times, count)).astype(np.int64)
