@@ -143,11 +143,10 @@ def test_no_flipped_bit_gives_other_contents(tmp_path):
             flipped[place] ^= mask
             try:
                 ours, words = tensors.parse(bytes(flipped), path)
-            except InputError as error:
-                assert str(path) in str(error)
+            except InputError:
                 refused += 1
                 if mask == 1:
-                    told(bytes(flipped), path)
+                    assert str(path) in told(bytes(flipped), path)
             else:
                 same(ours, kept)
                 assert words == about

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 METHODS = ("skip-gram", "cbow")
 PIECE = 1 << 18
 """Words of a text that are learned from at a time."""
+MEETINGS = 4
+"""Of several processes, in each piece."""
 LEAST = 0.002
 """Of the learning rate, what is left of it at the end of :meth:`WordVectors.fit`."""
 
@@ -290,14 +292,22 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         races: bool = False,
     ) -> Tensor:
         """Learn from one piece of a text, by the places of its words; the mean of −ln σ over its
-        scores. Of several processes, each learns from a piece of its own, and all go on with the
-        mean of what they have."""
+        scores. Of several processes, each learns from a piece of its own, and after each quarter of
+        it all go on with what they have made together, see :func:`saiki.processes.combined`."""
         key = self.inputs.data_ptr(), self.outputs.data_ptr(), torch.get_num_threads(), races
         if self._saiki_trainer is None or self._saiki_trainer[0] != key:
             self._saiki_trainer = key, self.trainer(torch.get_num_threads(), races)
-        cost, scores = self._saiki_trainer[1].learn(words, rates, drawn(seed, number))
-        for matrix in (self.inputs, self.outputs):
-            matrix.data.copy_(processes.total(matrix.data) / processes.count())
+        matrices, costs = (self.inputs.data, self.outputs.data), torch.zeros(2, dtype=torch.float64)
+        parts = np.array_split(words, MEETINGS if processes.count() > 1 else 1)
+        steps = np.linspace(*rates, len(parts) + 1)
+        for i, part in enumerate(parts):
+            before = [matrix.clone() for matrix in matrices] if parts[1:] else matrices
+            seed_of_part = drawn(seed, number * len(parts) + i)
+            train = self._saiki_trainer[1].learn
+            costs += torch.tensor(train(part, (steps[i], steps[i + 1]), seed_of_part))
+            for old, matrix in zip(before, matrices, strict=True):
+                matrix.copy_(processes.combined(old, matrix))
+        cost, scores = processes.total(costs).tolist()
         return torch.tensor(cost / max(scores, 1))
 
     def equations(self) -> str:
