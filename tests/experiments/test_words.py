@@ -132,6 +132,47 @@ def test_words_are_added_and_taken_away(tmp_path, capsys):
     assert "there is no vector of 'foxx'; did you mean 'fox'?" in capsys.readouterr().err
 
 
+def test_words_are_asked_for_as_people_write_them(tmp_path, capsys):
+    run(tmp_path)
+    said = []
+    for text in ("fox -quick +lazy", "Fox, - quick + LAZY", "+fox \N{MINUS SIGN}quick lazy"):
+        capsys.readouterr()
+        assert cli.main(["predict", str(tmp_path / "run"), text]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] == said[2]
+    for text in ("", "+", "fox -", "- +fox", "brown fox's_"):
+        assert cli.main(["predict", str(tmp_path / "run"), text]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "it takes words, as in 'king -man +woman', got" in line or "there is no" in line
+
+
+def test_what_a_text_could_do_better_with_is_said(tmp_path, capsys):
+    def told(text, *more):
+        path = tmp_path / "t.txt"
+        path.write_text(text)
+        given = ["--data", str(path), "--out", str(tmp_path / "run"), "--size", "4", *more]
+        return cli.main(["run", "words", *given]), *capsys.readouterr()
+
+    code, out, err = told("".join(f"私は猫{i}。\n" for i in range(40)))
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "a text of 40 words; take a longer text" in err
+    assert "is cut by --tokens japanese" in err
+    code, out, err = told("")
+    assert "got 0 that occur 5 times or more in a text of 0 words" in err
+    assert "japanese" not in err
+    code, out, _ = told("one two\n" * 20)
+    assert code == 0
+    assert "so short a text teaches little; --subsample 0 --epochs 100 may help" in out
+    assert f"saiki export {tmp_path / 'run'} --vectors words.txt" in out
+    assert "model  WordVectors  (batch, 3, 4)" in out
+
+
+def test_several_processes_have_no_standard_input(tmp_path, monkeypatch):
+    monkeypatch.setattr("saiki.processes.count", lambda: 2)
+    with pytest.raises(InputError, match="have no standard input in common; name a file"):
+        Words.from_dict({**SMALL, "data": "-"}).describe_data()
+
+
 def test_batches_are_the_text(tmp_path):
     experiment = Words.from_dict({**SMALL, "data": str(book(tmp_path))})
     batches = experiment.batches()

@@ -20,7 +20,7 @@ from saiki.data.text.word_tests import Analogies, Pairs, read_all_pairs, read_an
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, untrained
-from saiki.experiments.shared.words import Phrases, SubWords, vectors_of
+from saiki.experiments.shared.words import Phrases, SubWords, advice, signed, vectors_of
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics.vectors import Judgement, judge
@@ -80,6 +80,7 @@ class Words(Experiment[WordVectors, Batch]):
     minutes = 2.0
     prefetch = 1
     updates_itself: ClassVar[bool] = True
+    export_as = "--vectors {}.txt"
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "cbow": {"method": "cbow"},
@@ -120,7 +121,10 @@ class Words(Experiment[WordVectors, Batch]):
     @cached_property
     def known(self) -> tuple[list[str], NDArray[np.int64]]:
         """Words that get a vector, and how often they occur."""
-        return self.text.frequent(self.minimum, self.most)
+        try:
+            return self.untaught().frequent(self.text)
+        except InputError as error:
+            raise InputError("; ".join((str(error), *advice(self.text, self.tokens)))) from None
 
     @property
     def epoch(self) -> float:
@@ -149,7 +153,7 @@ class Words(Experiment[WordVectors, Batch]):
             lines.append(f"{len(found):,} of those are phrases{such}")
         if self.start_from:
             lines.append(f"{len(self.first):,} of those begin with vectors of {self.start_from}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *advice(text, self.tokens)])
 
     def data_items(self) -> dict[str, Iterator[bytes]]:
         return {"text": self.text.parts()}
@@ -221,10 +225,7 @@ class Words(Experiment[WordVectors, Batch]):
 
     def predict(self, model: WordVectors, text: str) -> dict[str, Any]:
         started, vectors = time.perf_counter(), model.vectors
-        signs = [(word[0], word[1:]) if word[0] in "+-" and word[1:] else ("+", word)
-                 for word in text.split()]  # fmt: skip
-        wanted, unwanted = ([w for sign, w in signs if sign == each] for each in "+-")
-        found = vectors.most_similar(wanted, unwanted, NEAREST)
+        found = vectors.most_similar(*signed(text, vectors, self.split), NEAREST)
         return {
             "input": text,
             "output": found[0][0] if found else "",

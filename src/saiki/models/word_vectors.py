@@ -133,7 +133,13 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         self._know(self.words, self.counts)
 
     def know(self, text: NumberedText) -> Self:
-        """Take the words of a text, those that are frequent enough, and draw their vectors.
+        """Take the words of a text, those that are frequent enough, and draw their vectors; see
+        :meth:`frequent`."""
+        self._know(*self.frequent(text))
+        return self
+
+    def frequent(self, text: NumberedText) -> tuple[list[str], NDArray[np.int64]]:
+        """The words of a text that are frequent enough, and how often they occur.
 
         Raises:
             InputError: fewer than two words are.
@@ -142,10 +148,10 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         if len(words) < 2:
             raise InputError(
                 f"it takes two words that are known, got {len(words)} that occur {self.minimum} "
-                "times or more; take a longer text, a smaller minimum, or more words at most"
+                f"times or more in a text of {text.words:,} words; take a longer text, a smaller "
+                "minimum, or more words at most"
             )
-        self._know(words, counts)
-        return self
+        return words, counts
 
     def fit(
         self,
