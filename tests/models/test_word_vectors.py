@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from saiki import load
 from saiki.errors import InputError
@@ -134,14 +135,19 @@ def test_unknown_words_are_made_of_their_n_grams():
         made().fit(LINES, epochs=1).vectors["apples"]
 
 
-def test_the_look_up_is_the_product_with_a_one_hot_vector():
-    """Of V words and d features the product takes V · d multiplications, and the look-up none."""
+def test_the_look_up_is_the_product_with_one_hot_vectors():
+    """Forward and backward. Of V words and d features the product takes V · d multiplications for
+    each word, and the look-up none."""
     model = made().fit(LINES, epochs=1)
-    one_hot = torch.zeros(len(model.words))
-    one_hot[model.numbers["plum"]] = 1
-    number = torch.tensor(model.numbers["plum"])
-    assert torch.equal((one_hot @ model.inputs)[:12], model(number))
-    assert torch.equal(model(number), torch.from_numpy(model.vectors["plum"].copy()))
+    numbers = torch.tensor([[model.numbers[word] for word in ("plum", "car", "plum")]])
+    weights = torch.randn(1, 3, 12)
+    (model(numbers) * weights).sum().backward()
+    looked_up, model.inputs.grad = model.inputs.grad, None
+    product = (F.one_hot(numbers, len(model.words)).float() @ model.inputs)[..., :12]
+    assert torch.equal(product, model(numbers))
+    (product * weights).sum().backward()
+    torch.testing.assert_close(model.inputs.grad, looked_up)
+    assert torch.equal(model(numbers)[0], torch.from_numpy(model.vectors[["plum", "car", "plum"]]))
 
 
 @pytest.mark.parametrize(
