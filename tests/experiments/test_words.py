@@ -190,7 +190,6 @@ def test_batches_are_the_text(tmp_path):
         ({"clip_norm": 1.0}, "word vectors are learned with clip_norm 0"),
         ({"device": "cuda"}, "word vectors are learned on the CPU"),
         ({"min_n": 4, "max_n": 3, "buckets": 9}, "max_n must be at least min_n, 4, got 3"),
-        ({"buckets": 9, "negatives": 0}, "sub-words go with words that are drawn"),
     ],
 )
 def test_what_is_refused(changes, sentence):

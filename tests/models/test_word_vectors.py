@@ -26,6 +26,8 @@ KINDS = {
     "cbow": {"method": "cbow"},
     "tree": {"negatives": 0},
     "sub-words": {"buckets": 300},
+    "sub-words, tree": {"buckets": 300, "negatives": 0},
+    "sub-words, cbow, tree": {"buckets": 300, "negatives": 0, "method": "cbow"},
 }
 
 
@@ -157,7 +159,6 @@ def test_the_look_up_is_the_product_with_one_hot_vectors():
         ({"window": 2.5}, "window must be a whole number of at least 1, got 2.5"),
         ({"method": "glove"}, "method must be one of skip-gram, cbow, got 'glove'"),
         ({"sample": 1}, r"sample must lie in \[0, 1\), got 1"),
-        ({"buckets": 9, "negatives": 0}, "sub-words go with words that are drawn"),
         ({"buckets": 9, "min_n": 4, "max_n": 3}, "max_n must be a whole number of at least 4"),
         ({"words": ["a"]}, "1 words have 0 counts"),
         ({"phrases": -1}, "phrases must be a whole number of at least 0, got -1"),

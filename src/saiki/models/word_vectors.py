@@ -104,8 +104,6 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             raise InputError(f"sample must lie in [0, 1), got {sample}")
         if not phrase_threshold > 0:
             raise InputError(f"phrase_threshold must be above 0, got {phrase_threshold}")
-        if buckets and not negatives:
-            raise InputError("sub-words go with words that are drawn: negatives of at least 1")
         if len(words) != len(counts):
             raise InputError(f"{len(words)} words have {len(counts)} counts")
         self.size, self.method, self.window, self.negatives = size, method, window, negatives
