@@ -167,6 +167,16 @@ def test_what_a_text_could_do_better_with_is_said(tmp_path, capsys):
     assert "model  WordVectors  (batch, 3, 4)" in out
 
 
+def test_a_learning_rate_that_is_too_large_stops_the_run(tmp_path, capsys):
+    given = ["--data", str(book(tmp_path)), "--size", "4", "--out", str(tmp_path / "run")]
+    more = ["--learning-rate", "1e6", "--minimum", "1", "--subsample", "0"]
+    assert cli.main(["run", "words", *given, *more, "--epochs", "100"]) == 1
+    stopped = json.loads((tmp_path / "run" / "result.json").read_text())["stopped"]
+    assert stopped.startswith("the loss is nan at iteration ")
+    assert stopped.endswith(": try a learning_rate below 1e+06")
+    assert stopped in capsys.readouterr().out
+
+
 def test_several_processes_have_no_standard_input(tmp_path, monkeypatch):
     monkeypatch.setattr("saiki.processes.count", lambda: 2)
     with pytest.raises(InputError, match="have no standard input in common; name a file"):

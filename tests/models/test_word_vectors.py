@@ -170,6 +170,11 @@ def test_what_is_refused(values, sentence):
         made(**values)
 
 
+def test_a_learning_rate_that_is_too_large_is_refused():
+    with pytest.raises(InputError, match="grew beyond all numbers; try a rate below 1"):
+        made().fit(LINES, epochs=50, learning_rate=1.0e6)
+
+
 def test_a_text_too_short_is_refused():
     with pytest.raises(InputError, match="it takes two words that are known, got 1 "):
         made().fit(["word word"])

@@ -202,14 +202,14 @@ class Words(Experiment[WordVectors, Batch]):
         return WeakKeyDictionary()
 
     def evaluate(self, model: WordVectors) -> Figures:
-        seconds = self._spent["seconds"]
+        seconds, vectors = self._spent["seconds"], model.vectors
         figures: Figures = {
             "analogy_accuracy": None,
             "analogies_known": None,
             "words_per_second": self._spent["words"] / seconds if seconds else None,
         }
         if self.tests is not None:
-            said = self._judged[model] = judge(model.vectors, *self.tests)
+            said = self._judged[model] = judge(vectors, *self.tests)
             figures["analogy_accuracy"] = said.total.accuracy if said.total.known else None
             figures["analogies_known"] = said.total.coverage
             figures |= {name: found.rho for name, found in said.agreements.items()}

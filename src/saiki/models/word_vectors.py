@@ -1,5 +1,6 @@
 """word2vec: a vector for each word, learned from the words around it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from os import PathLike, cpu_count
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -169,6 +170,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             learning_rate: at the begin; it falls along a line to nearly 0.
             split: a line into words.
             threads: all processors if None. The vectors do not depend on their number.
+
+        Raises:
+            InputError: fewer than two words are frequent enough, or the learning rate is too large.
         """
         numbered = self.with_phrases(self._read(text, split))
         with torch.random.fork_rng(devices=[]):
@@ -261,6 +265,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             begin, end = (1 - (number + i) / (epochs * pieces) for i in (0, 1))
             rates = rate * max(begin, LEAST), rate * max(end, LEAST)
             train.learn(words, rates, drawn(seed, number))
+        if not self._is_finite:
+            raise InputError(f"the vectors grew beyond all numbers; try a rate below {rate:g}")
         return self
 
     def trainer(self, threads: int | None = None, races: bool = False) -> "Trainer":
@@ -296,8 +302,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         races: bool = False,
     ) -> Tensor:
         """Learn from one piece of a text, by the places of its words; the mean of −ln σ over its
-        scores. Of several processes, each learns from a piece of its own, and after each quarter of
-        it all go on with what they have made together, see :func:`saiki.processes.combined`."""
+        scores, or NaN where a vector is no number any more. Of several processes, each learns from
+        a piece of its own, and after each quarter of it all go on with what all have made, see
+        :func:`saiki.processes.combined`."""
         key = self.inputs.data_ptr(), self.outputs.data_ptr(), torch.get_num_threads(), races
         if self._saiki_trainer is None or self._saiki_trainer[0] != key:
             self._saiki_trainer = key, self.trainer(torch.get_num_threads(), races)
@@ -312,7 +319,12 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             for old, matrix in zip(before, matrices, strict=True):
                 matrix.copy_(processes.combined(old, matrix))
         cost, scores = processes.total(costs).tolist()
-        return torch.tensor(cost / max(scores, 1))
+        return torch.tensor(cost / max(scores, 1) if self._is_finite else math.nan)
+
+    @property
+    def _is_finite(self) -> bool:
+        """Whether all vectors are numbers still; scores are bounded, and do not show it."""
+        return all(math.isfinite(m.data.sum()) for m in (self.inputs, self.outputs))
 
     def equations(self) -> str:
         """What it computes, and what is lowered."""
