@@ -33,8 +33,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 8
-    assert len(COMMANDS) == 37
+    assert len(SNIPPETS) == 9
+    assert len(COMMANDS) == 47
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -53,6 +53,7 @@ SMALL = {
     "sin-cos": "--epochs 2",
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
+    "words": "--epochs 1 --size 8",
 }
 
 
@@ -97,7 +98,8 @@ def two_languages(folder):
 
 def novels(file):
     """Sentences, none of which is said twice."""
-    who, what, whom = ("the cat", "a dog", "the old man", "she"), ("saw", "met", "left"), range(200)
+    who = ("the cat", "a dog", "the old man", "she", "a king", "the woman")
+    what, whom = ("saw", "met", "left"), range(200)
     said = (
         f"{a.capitalize()} {b} number {c}, and sat on the mat."
         for a in who
@@ -113,6 +115,8 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
     recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
     two_languages(tmp_path / "data" / "small_parallel_enja")
     novels(tmp_path / "data" / "english_novels.txt")
+    (tmp_path / "my-texts").mkdir()
+    novels(tmp_path / "my-texts" / "mine.txt")
     monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
     targets = set()
@@ -122,7 +126,9 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
             targets.update(words)
             continue
         if program == "torchrun":
-            words = [sys.executable, "-m", "torch.distributed.run", *words, "--iterations", "60"]
+            command_of_saiki = words.index("run")
+            words = [*words[:command_of_saiki], *shortened(words[command_of_saiki:])]
+            words = [sys.executable, "-m", "torch.distributed.run", *words]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             assert subprocess.run(words, timeout=200, env=environment).returncode == 0, command
             continue

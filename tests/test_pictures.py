@@ -11,13 +11,14 @@ from tools import pictures
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
-    "README.md": {"attention.png", "gradient.png", "sounds.png", "try.png"},
+    "README.md": {"attention.png", "gradient.png", "sounds.png", "try.png", "words.png"},
     "docs/adder.md": {"gradient.png", "try.png"},
     "docs/masked-lm.md": {"perplexity.png"},
     "docs/proofread.md": {"mistakes.png"},
     "docs/sin-cos.md": {"sin-cos.png", "forcing.png"},
     "docs/spoken-digits.md": {"confusion.png", "sounds.png"},
     "docs/translate.md": {"attention.png", "dates.png"},
+    "docs/words.md": {"words.png"},
 }
 
 

@@ -37,6 +37,11 @@ with processes.joined():
         "heard": [name for name, data in cases.items() if heard[name] == data],
         "others": processes.from_first(b"first" if first else b"another").decode(),
     }
+    changes = torch.zeros(4, 3)
+    changes[0] = torch.tensor([1.0, 2.0, 3.0])
+    changes[1, processes.rank()] = 2.0
+    changes[2, 0] = 5.0 if first else 0.0
+    told["combined"] = processes.combined(torch.ones(4, 3), 1 + changes).tolist()
     print(json.dumps(told))
 assert processes.count() == 1  # left again
 """
@@ -118,6 +123,16 @@ def test_all_hear_what_the_first_has(several):
         assert its["others"] == "first"
 
 
+def test_changes_add_up_as_far_as_they_differ(several):
+    turned = [3.0] * len(several) + [1.0] * (3 - len(several))
+    for its in several:
+        same, at_right_angles, of_one, none = its["combined"]
+        assert same == pytest.approx([2, 3, 4])
+        assert at_right_angles == pytest.approx(turned)
+        assert (of_one, none) == ([6, 1, 1], [1, 1, 1])
+        assert its["combined"] == several[0]["combined"]
+
+
 def test_alone_everything_is_as_it_is_given(monkeypatch):
     values = torch.randn(3)
     for setting in ({}, {"WORLD_SIZE": "1"}):
@@ -127,5 +142,6 @@ def test_alone_everything_is_as_it_is_given(monkeypatch):
             assert (processes.count(), processes.rank(), processes.is_first()) == (1, 0, True)
             assert processes.part(7) == slice(0, 7)
             assert processes.total(values) is values
+            assert processes.combined(torch.zeros(3), values) is values
             for data in (None, b"", b"\x00", bytes(100_000)):
                 assert processes.from_first(data) == data

@@ -41,6 +41,7 @@ RUNS = {
     "sin-cos-report": "run sin-cos --preset report",
     "spoken-digits": "run spoken-digits",
     "translate": "run translate --preset quick --cell gru",
+    "words": "run words",
     "try": "try adder --preset report activation=sigmoid,tanh,relu --seeds 5",
 }
 """What is trained, by the names of the folders."""
@@ -145,6 +146,7 @@ PICTURES: Mapping[str, Picture] = {
     "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), ("curves",)),
     "mistakes.png": Picture("proofread", _of_run("kinds.png"), ("corrections",)),
     "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), ("curves",)),
+    "words.png": Picture("words", _of_run("map.png"), ("words",)),
 }
 
 

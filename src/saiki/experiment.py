@@ -101,6 +101,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     the adder's preset ``report`` then takes less than half the time."""
     updates_itself: ClassVar[bool] = False
     """Whether ``measure`` changes the model by a rule of its own, and there is no gradient."""
+    export_as: ClassVar[str] = "--onnx {}.onnx"
+    """How ``saiki export`` is told of the file that a model is written into, for its name."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     claims: ClassVar[Sequence[Claim]] = ()
 

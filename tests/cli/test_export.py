@@ -8,11 +8,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from gensim.models import KeyedVectors
 
 from commands import process, saiki
 from saiki.decoding.decode import Search
 from saiki.errors import ExportError
 from saiki.runs.reopen import reopen
+from saiki.text.vectors import read
+from tiny import book
 
 SMALL = ["--iterations", "20", "--bits", "4", "--longer-bits", "4", "--hidden-size", "4"]
 
@@ -85,6 +88,50 @@ def test_of_two_files_both_are_written_or_none(tmp_path, monkeypatch):
     assert saiki("export", "run", "--onnx", "date.onnx") == (2, [], ["saiki export: no"])
     assert (tmp_path / "date.encoder.onnx").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["date.encoder.onnx", "run"]
+
+
+WORDS = ["--size", "6", "--minimum", "1", "--epochs", "1", "--out", "run"]
+
+
+@pytest.mark.parametrize("ending", ["txt", "bin", "vec", "txt.gz"])
+def test_gensim_reads_the_vectors_of_a_run(tmp_path, ending):
+    assert saiki("run", "words", "--data", book(tmp_path), *WORDS)[0] == 0
+    (tmp_path / "book.txt").unlink()  # the run is enough
+    assert saiki("export", "run", "--vectors", f"v.{ending}") == (0, [f"v.{ending}"], [])
+    theirs = KeyedVectors.load_word2vec_format(tmp_path / f"v.{ending}", binary=ending == "bin")
+    ours = reopen(tmp_path / "run")[1].vectors
+    assert tuple(theirs.index_to_key) == ours.words
+    assert theirs.vectors.tobytes() == ours.matrix.tobytes()
+
+
+def test_n_grams_go_into_safetensors_and_it_is_said_where_they_do_not(tmp_path):
+    assert saiki("run", "words", "--data", book(tmp_path), "--buckets", 50, *WORDS)[0] == 0
+    ours = reopen(tmp_path / "run")[1].vectors
+    assert saiki("export", "run", "--vectors", "v.safetensors") == (0, ["v.safetensors"], [])
+    assert (read(tmp_path / "v.safetensors")["foxes"] == ours["foxes"]).all()
+    code, out, (said,) = saiki("export", "run", "--vectors", "v.vec")
+    assert (code, out) == (0, ["v.vec"])
+    assert said.startswith("saiki export: v.vec holds no n-grams, of which unknown words are made")
+    assert (read(tmp_path / "v.vec")["fox"] == ours["fox"]).all()
+
+
+def test_vectors_that_cannot_be_written_are_one_line(folder, tmp_path):
+    def refused(*words):
+        code, out, (line,) = saiki("export", *words)
+        assert (code, out) == (2, [])
+        return line
+
+    assert "run is a run of adder, which has no word vectors" in refused(
+        "run", "--vectors", "v.txt"
+    )
+    assert saiki("run", "words", "--data", book(tmp_path), *WORDS[:-1], "words")[0] == 0
+    assert "v.npy must end in .txt, .vec (text" in refused("words", "--vectors", "v.npy")
+    (tmp_path / "v.txt").mkdir()
+    assert "cannot write v.txt: " in refused("words", "--vectors", "v.txt")
+    assert "cannot write book.txt/v.txt: " in refused("words", "--vectors", "book.txt/v.txt")
+    assert saiki("export", "words", "--vectors", "v.bin", "--onnx", "v.onnx")[0] == 2
+    assert saiki("export", "words")[0] == 2
+    assert not list(tmp_path.glob("v.[!t]*"))
 
 
 def test_what_stands_in_the_way_is_one_line(folder, tmp_path, monkeypatch):

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from saiki import load
 from saiki.errors import InputError
 from saiki.models.word_vectors import WordVectors
+from saiki.text.vectors import Vectors
 
 LINES = [
     f"{who} {what} the {thing}"
@@ -24,6 +26,8 @@ KINDS = {
     "cbow": {"method": "cbow"},
     "tree": {"negatives": 0},
     "sub-words": {"buckets": 300},
+    "sub-words, tree": {"buckets": 300, "negatives": 0},
+    "sub-words, cbow, tree": {"buckets": 300, "negatives": 0, "method": "cbow"},
 }
 
 
@@ -71,6 +75,61 @@ def test_going_on_keeps_the_words():
         made().partial_fit(LINES)
 
 
+def test_a_model_goes_on_from_vectors(learned):
+    first = learned.vectors
+    model = WordVectors.from_vectors(first, method="cbow", minimum=1, sample=0.0)
+    assert (model.words, model.counts.tolist()) == (first.words, learned.counts.tolist())
+    np.testing.assert_allclose(model.vectors.matrix, first.matrix, rtol=1e-5, atol=1e-6)
+    assert not model.outputs.any()
+    assert bool(model.buckets) == bool(first.subwords)
+    before = model.vectors.matrix
+    model.partial_fit(LINES, epochs=3)
+    assert model.similarity("apple", "pear") > model.similarity("apple", "car") + 0.2
+    assert not np.array_equal(model.vectors.matrix, before)
+
+
+def test_without_counts_a_word_occurs_in_inverse_proportion_to_its_place():
+    rows = Vectors(("a", "b", "c", "d"), np.eye(4, dtype=np.float32))
+    model = WordVectors.from_vectors(rows)
+    assert model.counts.tolist() == [40, 20, 13, 10]
+    assert (model.vectors.matrix == np.eye(4)).all()
+
+
+def test_n_grams_stay_where_they_are_cut_alike():
+    first = made(buckets=300).fit(LINES, epochs=1).vectors
+    for changes, same in (({}, True), ({"max_n": 5}, False), ({"buckets": 200}, False)):
+        model = made(**{"buckets": 300, **changes}, words=["apple", "new"], counts=[2, 1])
+        assert model.start_from(first) == 1
+        np.testing.assert_allclose(model.vectors["apple"], first["apple"], rtol=1e-5, atol=1e-6)
+        assert np.allclose(model.vectors["apples"], first["apples"]) == same
+    with pytest.raises(InputError, match="vectors of 12 numbers begin a model of size 12, got a"):
+        made(size=8, words=["apple"], counts=[1]).start_from(first)
+
+
+def test_a_model_answers_as_its_vectors_do():
+    model = made().fit(LINES, epochs=1)
+    vectors = model.vectors
+    assert model.similarity("apple", "car") == vectors.similarity("apple", "car")
+    assert model.most_similar(["apple"], "car", 3) == vectors.most_similar(["apple"], "car", 3)
+    assert model.analogy("car", "van", "pear") == vectors.analogy("car", "van", "pear")
+    assert model.doesnt_match(["car", "van", "pear"]) == vectors.doesnt_match(
+        ["car", "van", "pear"]
+    )
+    with pytest.raises(InputError, match="no words are known yet; fit learns them"):
+        made().most_similar("apple")
+
+
+def test_phrases_are_learned_and_found_again(tmp_path):
+    lines = [f"{a} in new york {b}" for a in "abcdefgh" for b in "ijklmnop"]
+    model = made(phrases=2, phrase_threshold=2.0, minimum=5).fit(lines, epochs=1)
+    assert "in_new_york" in model.words
+    assert not {"new", "york", "new_york"} & {*model.words}
+    model.save_pretrained(tmp_path)
+    again, before = load(tmp_path), model.vectors["in_new_york"]
+    again.partial_fit(["a in new york i"] * 50)
+    assert not np.array_equal(again.vectors["in_new_york"], before)
+
+
 def test_unknown_words_are_made_of_their_n_grams():
     model = made(buckets=300).fit(LINES, epochs=1)
     assert model.vectors["apples"].shape == (12,)
@@ -78,14 +137,19 @@ def test_unknown_words_are_made_of_their_n_grams():
         made().fit(LINES, epochs=1).vectors["apples"]
 
 
-def test_the_look_up_is_the_product_with_a_one_hot_vector():
-    """Of V words and d features the product takes V · d multiplications, and the look-up none."""
+def test_the_look_up_is_the_product_with_one_hot_vectors():
+    """Forward and backward. Of V words and d features the product takes V · d multiplications for
+    each word, and the look-up none."""
     model = made().fit(LINES, epochs=1)
-    one_hot = torch.zeros(len(model.words))
-    one_hot[model.numbers["plum"]] = 1
-    number = torch.tensor(model.numbers["plum"])
-    assert torch.equal((one_hot @ model.inputs)[:12], model(number))
-    assert torch.equal(model(number), torch.from_numpy(model.vectors["plum"].copy()))
+    numbers = torch.tensor([[model.numbers[word] for word in ("plum", "car", "plum")]])
+    weights = torch.randn(1, 3, 12)
+    (model(numbers) * weights).sum().backward()
+    looked_up, model.inputs.grad = model.inputs.grad, None
+    product = (F.one_hot(numbers, len(model.words)).float() @ model.inputs)[..., :12]
+    assert torch.equal(product, model(numbers))
+    (product * weights).sum().backward()
+    torch.testing.assert_close(model.inputs.grad, looked_up)
+    assert torch.equal(model(numbers)[0], torch.from_numpy(model.vectors[["plum", "car", "plum"]]))
 
 
 @pytest.mark.parametrize(
@@ -95,14 +159,20 @@ def test_the_look_up_is_the_product_with_a_one_hot_vector():
         ({"window": 2.5}, "window must be a whole number of at least 1, got 2.5"),
         ({"method": "glove"}, "method must be one of skip-gram, cbow, got 'glove'"),
         ({"sample": 1}, r"sample must lie in \[0, 1\), got 1"),
-        ({"buckets": 9, "negatives": 0}, "sub-words go with words that are drawn"),
         ({"buckets": 9, "min_n": 4, "max_n": 3}, "max_n must be a whole number of at least 4"),
         ({"words": ["a"]}, "1 words have 0 counts"),
+        ({"phrases": -1}, "phrases must be a whole number of at least 0, got -1"),
+        ({"phrase_threshold": 0}, "phrase_threshold must be above 0, got 0"),
     ],
 )
 def test_what_is_refused(values, sentence):
     with pytest.raises(InputError, match=sentence):
         made(**values)
+
+
+def test_a_learning_rate_that_is_too_large_is_refused():
+    with pytest.raises(InputError, match="grew beyond all numbers; try a rate below 1"):
+        made().fit(LINES, epochs=50, learning_rate=1.0e6)
 
 
 def test_a_text_too_short_is_refused():

@@ -39,6 +39,11 @@ def test_the_modules_come_in_the_order_they_run_and_what_does_not_run_last():
     ]
 
 
+def test_a_model_without_parts_is_one_itself():
+    table = rows(summary(nn.Linear(3, 2), torch.randn(4, 3)))
+    assert table[1:] == [["model", "Linear", "(batch,", "2)", "8"], ["8"]]
+
+
 def test_the_model_of_the_report_in_full():
     model = SequenceClassifier(
         Samples(1000), [str(d) for d in range(10)], Bidirectional(LSTM(1, 64)), "last"

@@ -1,5 +1,6 @@
 """Two processes that train together, beside one that does the same alone."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from saiki.runs.reopen import reopen
 
 KNOBS = {
     "adder": ["--precision", "float64", "--iterations", "150", "--optimiser", "adam"],
@@ -75,3 +78,46 @@ def test_two_processes_go_on_where_they_were_stopped(tmp_path):
     assert "goes on from iteration 37" in done.stdout
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_two_processes_learn_the_same_word_vectors_from_parts_of_a_text(tmp_path):
+    names, fruits, cars = "anna boris clara", "apple pear plum", "car van truck"
+    lines = [
+        f"{who} {what} the {thing}"
+        for verbs, things in (("eats cooks peels", fruits), ("drives repairs washes", cars))
+        for who, what, thing in itertools.product(*map(str.split, (names, verbs, things)))
+    ]
+    (tmp_path / "text.txt").write_text("\n\n".join(lines * 8))
+    # each process leaves what it has after each piece
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from saiki import cli, processes\n"
+        "from saiki.models.word_vectors import WordVectors\n"
+        "learn = WordVectors.learn\n"
+        "def shown(self, *given):\n"
+        "    loss = learn(self, *given)\n"
+        "    with Path(f'{processes.rank()}').open('ab') as file:\n"
+        "        file.write(self.inputs.detach().numpy().tobytes() + loss.numpy().tobytes())\n"
+        "    return loss\n"
+        "WordVectors.learn = shown\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    (tmp_path / "words.py").write_text(code)
+    knobs = {"data": "text.txt", "size": 12, "minimum": 1, "subsample": 0, "window": 3}
+    knobs |= {"epochs": 20, "batch_size": 1024, "out": "run"}
+    words = ["words.py", "run", "words", *(f"--{n}={value}" for n, value in knobs.items())]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words],
+        capture_output=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path / rank).read_bytes() for rank in "01")
+    assert one == other
+    model = reopen(tmp_path / "run")[1]
+    assert model.inputs.detach().numpy().tobytes() == one[-4 - 4 * model.inputs.numel() : -4]
+    for like, unlike in (("pear", "car"), ("plum", "van")):
+        assert model.similarity("apple", like) > model.similarity("apple", unlike) + 0.2

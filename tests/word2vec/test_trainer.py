@@ -21,6 +21,7 @@ RULES = {
     "cbow": Rule(True, True, False, 5, 5),
     "cbow, tree": Rule(True, True, True, 5, 0),
     "sub-words": Rule(True, False, False, 5, 5),
+    "sub-words, tree": Rule(True, False, True, 4, 0),
     "sub-words, cbow": Rule(True, True, False, 3, 4),
 }
 

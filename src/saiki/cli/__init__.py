@@ -34,7 +34,10 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "compare": ("DIR DIR …: what differs between runs, and their curves", compare.main),
     "predict": ("DIR INPUT …: the trained model on your input", predict.main),
     "data": ("ls | get NAME: the datasets of the exercises", data.main),
-    "export": ("DIR --onnx FILE: the trained model for onnxruntime and others", export.main),
+    "export": (
+        "DIR --onnx FILE | --vectors FILE: the trained model for other programs",
+        export.main,
+    ),
     "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check.main),
     "bench": (
         "[cells | layers | spoken-digits | translate | decoding]: speed against the peers here",

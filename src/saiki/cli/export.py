@@ -1,8 +1,9 @@
 """``saiki export``: the trained model for other programs."""
 
+import sys
 from pathlib import Path
 
-from saiki.cli.common import Parser
+from saiki.cli.common import Parser, new_path
 
 
 def main(words: list[str]) -> int:
@@ -12,10 +13,22 @@ def main(words: list[str]) -> int:
         "for onnxruntime and others; what translates becomes two files, FILE.encoder.onnx and "
         "FILE.decoder.onnx; needs pip install 'saiki[onnx]'"
     )
-    parser.add_argument("--onnx", type=Path, required=True, metavar="FILE", help=help)
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument("--onnx", type=new_path, metavar="FILE", help=help)
+    help = (
+        "the vectors of a run of words, as the name ends: .txt and .bin of word2vec, .vec of "
+        "fastText, or .safetensors, which alone holds counts and n-grams"
+    )
+    kind.add_argument("--vectors", type=new_path, metavar="FILE", help=help)
     options = parser.parse_args(words)
-    from saiki.runs.export import export
+    from saiki.runs.export import export, export_vectors
 
+    if options.vectors:
+        path, remark = export_vectors(options.folder, options.vectors)
+        if remark:
+            print(f"saiki export: {remark}", file=sys.stderr)
+        print(path)
+        return 0
     for path in export(options.folder, options.onnx):
         print(path)
     return 0

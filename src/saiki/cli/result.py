@@ -25,5 +25,5 @@ def tell_result(
         say("\nnext:")
         say(f"  saiki predict {run} {shlex.quote(used.input_example())}")
         say(f"  saiki compare {run} ANOTHER-RUN")
-        say(f"  saiki export {run} --onnx {used.name}.onnx")
+        say(f"  saiki export {run} {used.export_as.format(used.name)}")
     say(str(folder))

@@ -5,47 +5,36 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from saiki import processes
 from saiki.data import store
 from saiki.data.text.numbered import NumberedText, Split, text_lines
+from saiki.data.text.phrases import JOINT
 from saiki.data.text.word_tests import Analogies, Pairs, read_all_pairs, read_analogies
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, untrained
-from saiki.knobs import Knobs, Value, knob
-from saiki.metrics.vectors import Score, agreement, analogies
+from saiki.experiments.shared.words import Phrases, SubWords, advice, signed, vectors_of
+from saiki.files import to_json
+from saiki.knobs import Value, knob
+from saiki.metrics.vectors import Judgement, judge
 from saiki.models.word_vectors import METHODS, PIECE, WordVectors
 from saiki.optimisation import Optimisation
 from saiki.plots.words import draw_words
 from saiki.text import TOKENISERS, tokeniser
 from saiki.text.plain_words import words_of
+from saiki.text.vectors import Vectors
 
 SHOWN, NEAREST, SHORTEST_SHOWN = 300, 10, 4
 """Words on the map, neighbours of one, and characters of a word on the map at least."""
-LEAST = 10
-"""Pairs of a test that are known at least, if it is to say anything."""
-
 Batch = tuple[Tensor, Tensor]
 """A piece of the text by the places of its words, and its number."""
-
-
-class SubWords(Knobs):
-    """n-grams of characters that words share."""
-
-    buckets: int = knob(
-        0, "vectors that n-grams share; 0: without sub-words", minimum=0, maximum=10**8
-    )
-    min_n: int = knob(3, "characters of an n-gram at least", minimum=1, maximum=20)
-    max_n: int = knob(6, "characters of an n-gram at most", minimum=1, maximum=20)
-
-    def validate(self) -> None:
-        if self.max_n < self.min_n:
-            raise InputError(f"max_n must be at least min_n, {self.min_n}, got {self.max_n}")
 
 
 class Words(Experiment[WordVectors, Batch]):
@@ -75,6 +64,10 @@ class Words(Experiment[WordVectors, Batch]):
         1e-4, "share above which frequent words are left out at random", minimum=0, maximum=0.999
     )
     sub_words: SubWords = SubWords()
+    joined: Phrases = Phrases()
+    start_from: str = knob(
+        "", "vectors to begin with: a file, or the folder of a run of words", is_path=True
+    )
     deterministic: bool = knob(True, "the same bits for any number of threads; false: they race")
     duration: Epochs = Epochs(epochs=5.0)
     optimisation: Optimisation = Optimisation(
@@ -87,6 +80,7 @@ class Words(Experiment[WordVectors, Batch]):
     minutes = 2.0
     prefetch = 1
     updates_itself: ClassVar[bool] = True
+    export_as = "--vectors {}.txt"
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "cbow": {"method": "cbow"},
@@ -106,10 +100,10 @@ class Words(Experiment[WordVectors, Batch]):
 
     def untaught(self, words: Sequence[str] = (), counts: Sequence[int] = ()) -> WordVectors:
         """The model of these knobs."""
-        grams: Any = self.sub_words.to_dict()
+        groups: Any = {**self.sub_words.to_dict(), **self.joined.to_dict()}
         method: Any = self.method
         return WordVectors(
-            self.size, method, self.window, self.negatives, self.subsample, **grams,
+            self.size, method, self.window, self.negatives, self.subsample, **groups,
             minimum=self.minimum, most=self.most, words=words, counts=counts,
         )  # fmt: skip
 
@@ -119,31 +113,60 @@ class Words(Experiment[WordVectors, Batch]):
 
     @cached_property
     def text(self) -> NumberedText:
+        if self.data == "-" and processes.count() > 1:
+            raise InputError("several processes have no standard input in common; name a file")
         path = self.data or str(store.locate("english_novels", None))
-        return NumberedText(text_lines(path), self.split)
+        return self.untaught().with_phrases(NumberedText(text_lines(path), self.split))
+
+    @cached_property
+    def known(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Words that get a vector, and how often they occur."""
+        try:
+            return self.untaught().frequent(self.text)
+        except InputError as error:
+            raise InputError("; ".join((str(error), *advice(self.text, self.tokens)))) from None
 
     @property
     def epoch(self) -> float:
         return self.text.pieces(self.optimisation.batch_size) / processes.count()
 
+    @cached_property
+    def first(self) -> Vectors:
+        """The vectors to begin with, of words that are known."""
+        found = vectors_of(Path(self.start_from))
+        both = tuple(word for word in self.known[0] if word in found)
+        if not both:
+            raise InputError(f"{self.start_from} has a vector of none of the words that are known")
+        if found.size != self.size:
+            raise InputError(f"{self.start_from} needs --size {found.size}, got {self.size}")
+        return Vectors(both, found[both], subwords=found.subwords)
+
     def describe_data(self) -> str:
-        words, kinds = self.text.words, len(self.text.numbers)
-        known = self.text.frequent(self.minimum, self.most)[1]
-        share = known.sum() / max(words, 1)
-        return (
-            f"{words:,} words, {kinds:,} different ones; {len(known):,} of them are known, which "
-            f"are {share:.1%} of the text"
-        )
+        text, known = self.text, self.known
+        lines = [
+            f"{text.words:,} words, {len(text.numbers):,} different ones; {len(known[0]):,} of "
+            f"them are known, which are {known[1].sum() / max(text.words, 1):.1%} of the text"
+        ]
+        if self.joined.phrases:
+            found = [word for word in known[0] if JOINT in word]
+            such = f", such as {', '.join(found[:NEAREST])}" if found else ""
+            lines.append(f"{len(found):,} of those are phrases{such}")
+        if self.start_from:
+            lines.append(f"{len(self.first):,} of those begin with vectors of {self.start_from}")
+        return "\n".join([*lines, *advice(text, self.tokens)])
 
     def data_items(self) -> dict[str, Iterator[bytes]]:
         return {"text": self.text.parts()}
 
     def model(self) -> WordVectors:
-        return self.untaught().know(self.text)
+        model = self.untaught().know(self.text)
+        if self.start_from:
+            model.start_from(self.first)
+        return model
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         size, count = self.optimisation.batch_size, processes.count()
-        places = self.text.places(self.text.frequent(self.minimum, self.most)[0])
+        places = self.text.places(self.known[0])
         number = start * count + processes.rank()
         while True:
             seen, at = divmod(number, self.text.pieces(size))
@@ -173,52 +196,36 @@ class Words(Experiment[WordVectors, Batch]):
         folder = store.where("word_similarity")
         return None if folder is None else (read_analogies(folder), read_all_pairs(folder))
 
+    @cached_property
+    def _judged(self) -> WeakKeyDictionary[WordVectors, Judgement]:
+        """What the tests said of a model when it was evaluated last."""
+        return WeakKeyDictionary()
+
     def evaluate(self, model: WordVectors) -> Figures:
-        seconds = self._spent["seconds"]
+        seconds, vectors = self._spent["seconds"], model.vectors
         figures: Figures = {
             "analogy_accuracy": None,
             "analogies_known": None,
             "words_per_second": self._spent["words"] / seconds if seconds else None,
         }
         if self.tests is not None:
-            vectors, (questions, tests) = model.vectors, self.tests
-            total = sum(analogies(vectors, questions, ignore_case=True).values(), Score(0, 0, 0))
-            if total.known:
-                figures["analogy_accuracy"] = total.accuracy
-            figures["analogies_known"] = total.coverage
-            for pairs in tests:
-                found = agreement(vectors, pairs, ignore_case=True)
-                if found.known >= LEAST:
-                    figures[pairs.name] = found.rho
+            said = self._judged[model] = judge(vectors, *self.tests)
+            figures["analogy_accuracy"] = said.total.accuracy if said.total.known else None
+            figures["analogies_known"] = said.total.coverage
+            figures |= {name: found.rho for name, found in said.agreements.items()}
         return figures
 
     def describe_model(self, model: WordVectors) -> str:
         if self.tests is None:
             return "saiki data get word_similarity brings the analogies to test it with"
-        vectors, (questions, tests) = model.vectors, self.tests
-        lines = [
-            f"{name}: {score.right} of {score.known} right, {score.unknown} with unknown words"
-            for name, score in analogies(vectors, questions, ignore_case=True).items()
-            if score.known
-        ]
-        for pairs in tests:
-            found = agreement(vectors, pairs, ignore_case=True)
-            if found.known >= LEAST:
-                lines.append(
-                    f"{pairs.name}: ρ {found.rho:.3f} ({found.low:.3f} to {found.high:.3f}), "
-                    f"{found.known} of {found.asked} pairs known"
-                )
-        return "\n".join(lines)
+        return str(self._judged.get(model) or judge(model.vectors, *self.tests))
 
     def input_example(self) -> str:
-        return self.text.frequent(self.minimum, self.most)[0][0]
+        return self.known[0][0]
 
     def predict(self, model: WordVectors, text: str) -> dict[str, Any]:
         started, vectors = time.perf_counter(), model.vectors
-        signs = [(word[0], word[1:]) if word[0] in "+-" and word[1:] else ("+", word)
-                 for word in text.split()]  # fmt: skip
-        wanted, unwanted = ([w for sign, w in signs if sign == each] for each in "+-")
-        found = vectors.most_similar(wanted, unwanted, NEAREST)
+        found = vectors.most_similar(*signed(text, vectors, self.split), NEAREST)
         return {
             "input": text,
             "output": found[0][0] if found else "",
@@ -235,6 +242,9 @@ class Words(Experiment[WordVectors, Batch]):
 
     def example(self) -> Tensor:
         return torch.tensor([[0, 1, 0], [1, 0, 1]])
+
+    def metadata(self, model: WordVectors) -> dict[str, str]:
+        return {"words": to_json(model.words)}
 
     def equations(self) -> str:
         return untrained(self.untaught).equations()

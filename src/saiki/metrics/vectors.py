@@ -138,6 +138,45 @@ def agreement(
     return Agreement(rho, *interval(rho, len(known), confidence), len(pairs), len(known))
 
 
+LEAST = 10
+"""Pairs of a test that are known at least, if it is to say anything."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Of vectors by tests, by the names of their sections and files."""
+
+    sections: dict[str, Score]
+    agreements: dict[str, Agreement]
+
+    @property
+    def total(self) -> Score:
+        """Of all analogies."""
+        return sum(self.sections.values(), Score(0, 0, 0))
+
+    def __str__(self) -> str:
+        """A line for each test of which something is known."""
+        lines = [
+            f"{name}: {score.right} of {score.known} right, {score.unknown} with unknown words"
+            for name, score in self.sections.items()
+            if score.known
+        ]
+        for name, found in self.agreements.items():
+            lines.append(
+                f"{name}: ρ {found.rho:.3f} ({found.low:.3f} to {found.high:.3f}), "
+                f"{found.known} of {found.asked} pairs known"
+            )
+        return "\n".join(lines)
+
+
+def judge(vectors: Vectors, questions: Analogies, tests: Sequence[Pairs]) -> Judgement:
+    """What tests say of vectors, ``Paris`` and ``paris`` being one word; of pairs, where
+    :data:`LEAST` of them are known."""
+    found = {pairs.name: agreement(vectors, pairs, ignore_case=True) for pairs in tests}
+    known = {name: each for name, each in found.items() if each.known >= LEAST}
+    return Judgement(analogies(vectors, questions, ignore_case=True), known)
+
+
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Spearman's rank correlation: Pearson's of the ranks, of which equal values share the mean.
     NaN where all values of one are equal.

@@ -1,5 +1,6 @@
 """word2vec: a vector for each word, learned from the words around it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from os import PathLike, cpu_count
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saiki import processes
+from saiki.data.text import phrases
 from saiki.data.text.numbered import NumberedText, Split, text_lines
 from saiki.errors import InputError
 from saiki.saving.pretrained import DescribedModule
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 METHODS = ("skip-gram", "cbow")
 PIECE = 1 << 18
 """Words of a text that are learned from at a time."""
+MEETINGS = 4
+"""Of several processes, in each piece."""
 LEAST = 0.002
 """Of the learning rate, what is left of it at the end of :meth:`WordVectors.fit`."""
 
@@ -60,6 +64,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         min_n, max_n: characters of an n-gram, those that mark the ends of a word included.
         minimum: times that a word must occur to be known.
         most: words that are known at most, the most frequent ones; 0 is no bound.
+        phrases: passes over the text, each of which joins two words to a phrase, such as new_york.
+        phrase_threshold: score above which two words are one; ``minimum`` is what is taken off how
+            often they stand together. See :mod:`saiki.data.text.phrases`.
         words, counts: what is known, where it is known beforehand.
 
     Raises:
@@ -78,6 +85,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         max_n: int = 6,
         minimum: int = 5,
         most: int = 0,
+        phrases: int = 0,
+        phrase_threshold: float = 100.0,
         words: Sequence[str] = (),
         counts: Sequence[int] = (),
     ) -> None:
@@ -85,7 +94,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         bounds = {
             "size": (size, 1), "window": (window, 1), "negatives": (negatives, 0),
             "buckets": (buckets, 0), "min_n": (min_n, 1), "max_n": (max_n, min_n),
-            "minimum": (minimum, 1), "most": (most, 0),
+            "minimum": (minimum, 1), "most": (most, 0), "phrases": (phrases, 0),
         }  # fmt: skip
         for name, (value, least) in bounds.items():
             if type(value) is not int or value < least:
@@ -94,13 +103,14 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
         if not 0 <= sample < 1:
             raise InputError(f"sample must lie in [0, 1), got {sample}")
-        if buckets and not negatives:
-            raise InputError("sub-words go with words that are drawn: negatives of at least 1")
+        if not phrase_threshold > 0:
+            raise InputError(f"phrase_threshold must be above 0, got {phrase_threshold}")
         if len(words) != len(counts):
             raise InputError(f"{len(words)} words have {len(counts)} counts")
         self.size, self.method, self.window, self.negatives = size, method, window, negatives
         self.sample, self.buckets, self.min_n, self.max_n = sample, buckets, min_n, max_n
         self.minimum, self.most = minimum, most
+        self.phrases, self.phrase_threshold = phrases, phrase_threshold
         self._saiki_trainer: Any = None
         self._know(words, counts)
 
@@ -122,7 +132,13 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         self._know(self.words, self.counts)
 
     def know(self, text: NumberedText) -> Self:
-        """Take the words of a text, those that are frequent enough, and draw their vectors.
+        """Take the words of a text, those that are frequent enough, and draw their vectors; see
+        :meth:`frequent`."""
+        self._know(*self.frequent(text))
+        return self
+
+    def frequent(self, text: NumberedText) -> tuple[list[str], NDArray[np.int64]]:
+        """The words of a text that are frequent enough, and how often they occur.
 
         Raises:
             InputError: fewer than two words are.
@@ -131,10 +147,10 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         if len(words) < 2:
             raise InputError(
                 f"it takes two words that are known, got {len(words)} that occur {self.minimum} "
-                "times or more; take a longer text, a smaller minimum, or more words at most"
+                f"times or more in a text of {text.words:,} words; take a longer text, a smaller "
+                "minimum, or more words at most"
             )
-        self._know(words, counts)
-        return self
+        return words, counts
 
     def fit(
         self,
@@ -154,8 +170,11 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             learning_rate: at the begin; it falls along a line to nearly 0.
             split: a line into words.
             threads: all processors if None. The vectors do not depend on their number.
+
+        Raises:
+            InputError: fewer than two words are frequent enough, or the learning rate is too large.
         """
-        numbered = self._read(text, split)
+        numbered = self.with_phrases(self._read(text, split))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.know(numbered)
@@ -170,14 +189,66 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         seed: int = 0,
         threads: int | None = None,
     ) -> Self:
-        """Go on with the words that are known; see :meth:`fit`.
+        """Go on with the words and phrases that are known; see :meth:`fit`.
 
         Raises:
             InputError: none are.
         """
         if not self.words:
             raise InputError("no words are known yet; fit learns them")
-        return self._go_on(self._read(text, split), epochs, learning_rate, seed, threads)
+        numbered = self._read(text, split)
+        if self.phrases:
+            numbered = phrases.recall(numbered, self.words)
+        return self._go_on(numbered, epochs, learning_rate, seed, threads)
+
+    def with_phrases(self, text: NumberedText) -> NumberedText:
+        """The text with the phrases that it has; see :func:`saiki.data.text.phrases.learn`."""
+        return phrases.learn(text, self.phrases, self.phrase_threshold, self.minimum)
+
+    @classmethod
+    def from_vectors(cls, vectors: Vectors, **settings: Any) -> Self:
+        """A model that begins with these vectors, and knows their words: :meth:`partial_fit` goes
+        on from there. Outputs are zero. Where there are no counts, as in files of text, they follow
+        Zipf's law: a word occurs in inverse proportion to its place.
+
+        Args:
+            settings: arguments of the model; the sizes are those of the vectors.
+        """
+        ranks = np.arange(1, len(vectors) + 1)
+        counts = vectors.counts if vectors.counts is not None else 10 * len(vectors) // ranks
+        if vectors.subwords:
+            grams = vectors.subwords
+            settings |= {"min_n": grams.min_n, "max_n": grams.max_n, "buckets": len(grams.buckets)}
+        known = {"size": vectors.size, "words": vectors.words, "counts": counts.tolist()}
+        model = cls(**(settings | known))
+        model.start_from(vectors)
+        return model
+
+    def start_from(self, vectors: Vectors) -> int:
+        """Begin with the vectors of those words that are known here and there, and with those of
+        n-grams where they are cut and counted alike.
+
+        Returns:
+            How many words those are.
+
+        Raises:
+            InputError: the vectors have another size.
+        """
+        if vectors.size != self.size:
+            raise InputError(
+                f"vectors of {vectors.size} numbers begin a model of size {vectors.size}, got a "
+                f"model of size {self.size}"
+            )
+        both = [word for word in self.words if word in vectors]
+        inputs, grams = self.inputs.detach().numpy()[:, : self.size], vectors.subwords
+        rows = vectors[both]
+        if self.buckets:
+            shapes = (self.buckets, self.min_n, self.max_n)
+            if grams and shapes == (len(grams.buckets), grams.min_n, grams.max_n):
+                inputs[len(self.words) :] = grams.buckets
+            self._subwords().unmix(both, rows)
+        inputs[[self.numbers[word] for word in both]] = rows
+        return len(both)
 
     @staticmethod
     def _read(text: str | PathLike[str] | Iterable[str], split: Split) -> NumberedText:
@@ -194,6 +265,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             begin, end = (1 - (number + i) / (epochs * pieces) for i in (0, 1))
             rates = rate * max(begin, LEAST), rate * max(end, LEAST)
             train.learn(words, rates, drawn(seed, number))
+        if not self._is_finite:
+            raise InputError(f"the vectors grew beyond all numbers; try a rate below {rate:g}")
         return self
 
     def trainer(self, threads: int | None = None, races: bool = False) -> "Trainer":
@@ -229,15 +302,29 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         races: bool = False,
     ) -> Tensor:
         """Learn from one piece of a text, by the places of its words; the mean of −ln σ over its
-        scores. Of several processes, each learns from a piece of its own, and all go on with the
-        mean of what they have."""
+        scores, or NaN where a vector is no number any more. Of several processes, each learns from
+        a piece of its own, and after each quarter of it all go on with what all have made, see
+        :func:`saiki.processes.combined`."""
         key = self.inputs.data_ptr(), self.outputs.data_ptr(), torch.get_num_threads(), races
         if self._saiki_trainer is None or self._saiki_trainer[0] != key:
             self._saiki_trainer = key, self.trainer(torch.get_num_threads(), races)
-        cost, scores = self._saiki_trainer[1].learn(words, rates, drawn(seed, number))
-        for matrix in (self.inputs, self.outputs):
-            matrix.data.copy_(processes.total(matrix.data) / processes.count())
-        return torch.tensor(cost / max(scores, 1))
+        matrices, costs = (self.inputs.data, self.outputs.data), torch.zeros(2, dtype=torch.float64)
+        parts = np.array_split(words, MEETINGS if processes.count() > 1 else 1)
+        steps = np.linspace(*rates, len(parts) + 1)
+        for i, part in enumerate(parts):
+            before = [matrix.clone() for matrix in matrices] if parts[1:] else matrices
+            seed_of_part = drawn(seed, number * len(parts) + i)
+            train = self._saiki_trainer[1].learn
+            costs += torch.tensor(train(part, (steps[i], steps[i + 1]), seed_of_part))
+            for old, matrix in zip(before, matrices, strict=True):
+                matrix.copy_(processes.combined(old, matrix))
+        cost, scores = processes.total(costs).tolist()
+        return torch.tensor(cost / max(scores, 1) if self._is_finite else math.nan)
+
+    @property
+    def _is_finite(self) -> bool:
+        """Whether all vectors are numbers still; scores are bounded, and do not show it."""
+        return all(math.isfinite(m.data.sum()) for m in (self.inputs, self.outputs))
 
     def equations(self) -> str:
         """What it computes, and what is lowered."""
@@ -269,12 +356,36 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         table = torch.from_numpy(self.vectors.matrix.copy()) if self.buckets else self.inputs
         return F.embedding(numbers, table)[..., : self.size]
 
+    def _subwords(self) -> SubWords:
+        buckets = self.inputs.detach().numpy()[len(self.words) :, : self.size]
+        return SubWords(buckets.copy(), self.min_n, self.max_n)
+
     @property
     def vectors(self) -> Vectors:
-        """The words with their vectors, as they are now."""
-        rows = self.inputs.detach().numpy()[:, : self.size].copy()
-        matrix, buckets = rows[: len(self.words)], rows[len(self.words) :]
-        subwords = SubWords(buckets, self.min_n, self.max_n) if self.buckets else None
+        """The words with their vectors, as they are now: a copy, so that who asks much asks once.
+
+        Raises:
+            InputError: no words are known yet.
+        """
+        if not self.words:
+            raise InputError("no words are known yet; fit learns them")
+        matrix = self.inputs.detach().numpy()[: len(self.words), : self.size].copy()
+        subwords = self._subwords() if self.buckets else None
         if subwords is not None:
             subwords.mix(self.words, matrix)
         return Vectors(self.words, matrix, self.counts, subwords)
+
+    def similarity(self, a: str, b: str) -> float:
+        """See :meth:`saiki.text.vectors.Vectors.similarity`, and so for the next three."""
+        return self.vectors.similarity(a, b)
+
+    def most_similar(
+        self, positive: str | Sequence[str], negative: str | Sequence[str] = (), n: int = 10
+    ) -> list[tuple[str, float]]:
+        return self.vectors.most_similar(positive, negative, n)
+
+    def analogy(self, a: str, b: str, c: str, n: int = 10) -> list[tuple[str, float]]:
+        return self.vectors.analogy(a, b, c, n)
+
+    def doesnt_match(self, words: Sequence[str]) -> str:
+        return self.vectors.doesnt_match(words)

@@ -6,9 +6,12 @@ from typing import Any
 
 from torch import nn
 
+from saiki.errors import InputError
 from saiki.export import onnx
 from saiki.files import write
+from saiki.models.word_vectors import WordVectors
 from saiki.runs.reopen import reopen
+from saiki.text import vectors
 
 
 def export(folder: Path, path: Path) -> list[Path]:
@@ -25,6 +28,30 @@ def export(folder: Path, path: Path) -> list[Path]:
         for name, part in experiment.exported(model).items()
     ]
     return _write(parts, experiment.metadata(model))
+
+
+def export_vectors(folder: Path, path: Path) -> tuple[Path, str]:
+    """Write the word vectors of the run in ``folder``, see :func:`saiki.text.vectors.write`.
+
+    Returns:
+        The file, and what it does not hold, in one sentence, if there is anything.
+
+    Raises:
+        InputError: there is no such run, it is of another exercise, or the name of the file ends in
+            nothing that is known.
+        SaikiError: the file cannot be written.
+    """
+    experiment, model = reopen(folder)
+    if not isinstance(model, WordVectors):
+        raise InputError(
+            f"{folder} is a run of {experiment.name}, which has no word vectors; those of a run of "
+            "words are written, and --onnx writes any model"
+        )
+    found, remark = model.vectors, ""
+    vectors.write(found, path)
+    if found.subwords and path.suffix != ".safetensors":
+        remark = f"{path} holds no n-grams, of which unknown words are made; .safetensors does"
+    return path, remark
 
 
 def _write(parts: Sequence[tuple[Path, nn.Module, Any]], metadata: Mapping[str, str]) -> list[Path]:

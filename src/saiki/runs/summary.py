@@ -12,15 +12,15 @@ Row = tuple[str, str, str, str]
 
 
 def summary(model: nn.Module, example: Any) -> str:
-    """A table of the modules directly in ``model``, or in each of a list of models in it, as they
-    run on ``example``, in their order.
+    """A table of the modules directly in ``model``, or in each of a list of models in it, or of the
+    model where it holds none, as they run on ``example``, in their order.
 
     Args:
         example: the input, or a tuple of the arguments of the model.
     """
     arguments = example if isinstance(example, tuple) else (example,)
     shapes: dict[str, str] = {}
-    parts = dict(_parts(model))
+    parts = dict(_parts(model)) or {"model": model}
     handles = [
         child.register_forward_hook(
             lambda _m, _i, out, name=name: shapes.update({name: _shape(out)})

@@ -30,6 +30,8 @@ def explain(
     start = f"{what} at iteration {step}: "
     if any(_is_broken(leaf) for leaf in tree_leaves(list(batches))):
         return start + "the batch itself holds NaN or infinite numbers; look at the data"
+    if experiment.updates_itself:  # there is no gradient to look at
+        return f"{start}try a learning_rate below {experiment.optimisation.learning_rate:g}"
     where = ""
     for batch in batches:
         with lens.watch(model) as view:

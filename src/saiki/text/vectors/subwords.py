@@ -1,6 +1,6 @@
 """Vectors of the n-grams of characters of which words are made (Bojanowski et al. 2017)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,15 +57,31 @@ class SubWords:
     def mix(self, words: Sequence[str], matrix: Array) -> None:
         """Make of each row of ``matrix``, ``(words, size)``, which is what was learned of a word as
         a whole, the mean of it and the vectors of the word's n-grams."""
+        for here, parts, ngrams in self._parts(words, matrix):
+            for more, vectors in ngrams:
+                here[more] += vectors
+            here /= parts
+
+    def unmix(self, words: Sequence[str], matrix: Array) -> None:
+        """Undo :meth:`mix`, as far as rounding allows."""
+        for here, parts, ngrams in self._parts(words, matrix):
+            here *= parts
+            for more, vectors in ngrams:
+                here[more] -= vectors
+
+    def _parts(
+        self, words: Sequence[str], matrix: Array
+    ) -> Iterator[tuple[Array, Array, Iterator[tuple[Array, Array]]]]:
+        """Rows of the matrix, of how many vectors each is the mean, and the n-grams, the first one
+        of each word, then the second, as fastText adds them: rows that have one, and its vector."""
         for start in range(0, len(words), _AT_ONCE):
             part = words[start : start + _AT_ONCE]
             rows, counts = ngram_rows(part, self.min_n, self.max_n, len(self.buckets))
             first = np.cumsum(counts) - counts
-            here = matrix[start : start + len(part)]
-            for k in range(counts.max()):  # one after the other, as fastText adds them
-                more = np.flatnonzero(counts > k)
-                here[more] += self.buckets[rows[first[more] + k]]
-            here /= (counts + 1).astype(np.float32)[:, None]
+            having = (np.flatnonzero(counts > k) for k in range(counts.max()))
+            ngrams = ((more, self.buckets[rows[first[more] + k]]) for k, more in enumerate(having))
+            parts = (counts + 1).astype(np.float32)[:, None]
+            yield matrix[start : start + len(part)], parts, ngrams
 
 
 def ngram_rows(words: Sequence[str], min_n: int, max_n: int, buckets: int) -> tuple[Array, Array]:
