@@ -61,6 +61,18 @@ def test_of_too_many_words_the_rarest_are_forgotten(monkeypatch):
     assert (text.piece(0, 1000, text.places(words)) == 0).all()
 
 
+def test_no_two_words_share_a_number_after_some_are_forgotten(monkeypatch):
+    monkeypatch.setattr(numbered, "HELD", 10)
+    monkeypatch.setattr(numbered, "MOST_KINDS", 20)
+    lines = [f"often often rare{i}" for i in range(100)] + [f"late{i % 9}" for i in range(900)]
+    text = NumberedText(lines, str.split)
+    assert len(set(text.numbers.values())) == len(text.numbers)
+    words, counts = text.frequent(90)
+    assert dict(zip(words, counts.tolist(), strict=True)) == {
+        "often": 200, **{f"late{i}": 100 for i in range(9)},
+    }  # fmt: skip
+
+
 def test_nothing_has_no_words():
     text = read()
     assert (text.words, text.length, text.pieces(5)) == (0, 0, 0)

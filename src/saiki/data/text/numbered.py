@@ -1,5 +1,6 @@
 """A text of any size as numbers of its words, read once and kept in a file."""
 
+import collections
 import itertools
 import sys
 import tempfile
@@ -44,25 +45,27 @@ class NumberedText:
     ) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the object
         weakref.finalize(self, self._file.close)
-        self.numbers: dict[str, int] = {}
+        unused = itertools.count().__next__
+        numbers = collections.defaultdict[str, int](unused)
         self.counts = np.zeros(0, np.int64)
         self.length = 0
         """Numbers in the file, breaks included."""
         held, fewest = list[int](), 2
         for line in text:
             words = split(line)
-            held += [self.numbers.setdefault(word, len(self.numbers)) for word in words]
+            held += [numbers[word] for word in words]
             if not words or len(line) > WIDEST:
                 held.append(BREAK)
             if len(held) >= HELD:
                 self._write(held)
                 held = []
                 say(self.words)
-                while len(self.numbers) > MOST_KINDS:
-                    rare = self.counts < fewest
-                    self.numbers = {w: n for w, n in self.numbers.items() if not rare[n]}
+                while len(numbers) > MOST_KINDS:
+                    known = {w: n for w, n in numbers.items() if self.counts[n] >= fewest}
+                    numbers = collections.defaultdict(unused, known)
                     fewest += 1
         self._write(held)
+        self.numbers = dict(numbers)
 
     def _write(self, held: list[int]) -> None:
         written = np.array(held, np.int32)
