@@ -30,6 +30,7 @@ from numba import float32, int64, njit, uint64
 
 from saiki.word2vec import LANES
 from saiki.word2vec.simd import (
+    borrowed,
     fetch,
     load,
     meet,
@@ -181,7 +182,7 @@ def _expect(matrix: Any, row: int, size: int) -> None:
         fetch(matrix, int64(row) * size + d)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _gather(
     w: int, place: int, text: Any, end: int, rule: Any, tables: Any, inputs: Any, outputs: Any,
     size: int, seed: Any, scratch: Any,
@@ -302,7 +303,7 @@ def _order(
     scratch.ordered[thread, owner, matrix] = at + 1
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _learn(
     w: int, thread: int, threads: int, rule: Any, inputs: Any, outputs: Any, size: int, rate: Any,
     scratch: Any,
@@ -341,7 +342,7 @@ def _learn(
             _order(thread, threads, 1, scratch.outputs[w, j], term + j, float32(1), scratch)
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always")
 def _add(thread: int, threads: int, kind: int, matrix: Any, size: int, scratch: Any) -> None:
     """What is to be added to those rows of a matrix that are this thread's."""
     for other in range(threads):
@@ -369,6 +370,18 @@ def train(
         inputs: of all rows, flat; ``size`` numbers a row, a multiple of LANES.
         cost: takes the sum over scores of −ln σ and their number.
     """
+    text, inputs, outputs = borrowed(text), borrowed(inputs), borrowed(outputs)
+    tables = Tables(
+        borrowed(tables.first), borrowed(tables.rows), borrowed(tables.threshold),
+        borrowed(tables.alias), borrowed(tables.root), borrowed(tables.nodes),
+        borrowed(tables.codes),
+    )  # fmt: skip
+    scratch = Scratch(
+        borrowed(scratch.inputs), borrowed(scratch.outputs), borrowed(scratch.labels),
+        borrowed(scratch.weights), borrowed(scratch.counts), borrowed(scratch.gradients),
+        borrowed(scratch.terms), borrowed(scratch.orders), borrowed(scratch.factors),
+        borrowed(scratch.ordered), borrowed(scratch.costs),
+    )  # fmt: skip
     goal, block = 0, scratch.counts.shape[0]
     for start in range(begin, end, block):
         count = min(block, end - start)

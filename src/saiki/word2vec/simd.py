@@ -44,6 +44,20 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 
 @intrinsic
+def borrowed(typing: Any, array: Any) -> Any:
+    """The same array, of which nobody counts who uses it: counting takes longer than to compute with
+    a row, and threads that count the same array wait for each other."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = context.make_array(array)(context, builder, arguments[0])
+        made.meminfo = cgutils.get_null_value(made.meminfo.type)
+        made.parent = cgutils.get_null_value(made.parent.type)
+        return made._getvalue()
+
+    return array(array), code
+
+
+@intrinsic
 def load(typing: Any, array: Any, index: Any) -> Any:
     """The eight numbers of a flat array from an index on."""
 
