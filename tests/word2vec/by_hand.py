@@ -69,7 +69,7 @@ def learned(inputs, outputs, words, kept, rule, tables, rates, seed, block):
         places = range(start, min(start + block, len(text)))
         rate = rates[0] + (rates[1] - rates[0]) * start / len(text)
         windows = [window(text, place, rule, tables, 2 * seed + 1) for place in places]
-        steps, before = [], o.copy()
+        steps = []
         for number, (rows, told) in enumerate(windows):
             heard = e[rows] if rows else np.zeros((0, e.shape[1]))
             if rule.averages and rows:
@@ -82,9 +82,20 @@ def learned(inputs, outputs, words, kept, rule, tables, rates, seed, block):
             scores += counted * weights.sum() * len(s)
             steps.append((heard, rate * weights * (labels - 1 / (1 + np.exp(-s)))))
         for (rows, told), (heard, g) in zip(windows, steps, strict=True):
-            changes = g @ before[[row for row, _, _ in told]]
-            for a, row in enumerate(rows):
-                e[row] += changes[0 if rule.averages else a]
-            for j, (row, _, _) in enumerate(told):
-                o[row] += g[:, j] @ heard
+            if rule.averages and rows:
+                change = np.zeros(e.shape[1])
+                for j, (row, _, _) in enumerate(told):
+                    change += g[0, j] * o[row]
+                    o[row] += g[0, j] * heard[0]
+                for row in rows:
+                    e[row] += change
+            for at in range(0, 0 if rule.averages else len(told), 3):  # as they lie in registers
+                group = [row for row, _, _ in told[at : at + 3]]
+                part, before = g[:, at : at + 3], o[group]
+                changes = np.zeros_like(before)
+                for a, row in enumerate(rows):
+                    changes += np.outer(part[a], e[row])
+                    e[row] += part[a] @ before
+                for row, change in zip(group, changes, strict=True):
+                    o[row] += change
     return e, o, cost, scores

@@ -3,9 +3,12 @@ for any number of threads.
 """
 
 LANES = 8
-"""Numbers that a processor is given at a time; rows of matrices have a multiple of it."""
+"""Numbers that a processor is given at a time."""
+LINE = 16
+"""Numbers that processors exchange at a time. Rows of matrices have a multiple of it, and threads
+share them by lines, or two would wait for each other when neither needs what the other writes."""
 
 
 def padded(size: int) -> int:
     """Numbers of a row that holds ``size`` features."""
-    return -(-size // LANES) * LANES
+    return -(-size // LINE) * LINE

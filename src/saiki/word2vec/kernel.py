@@ -18,18 +18,18 @@ sub-words     the mean of a word's n-grams    skip-gram: each word around, and t
 drawn are shared by a window, so that its scores are a product of two small matrices (Ji et al.
 2016).
 
-Windows are taken in blocks. First, windows shared among the threads, their scores are computed, and
-from them what is to be added to which rows; no row changes meanwhile. Then it is added, *rows*
-shared among the threads, to each row in the order of the windows. So no two threads write the same
-number, and each number is computed in the same order however many they are.
+Windows are taken in blocks. First their scores are computed, windows shared among the threads; then
+the rows change, window by window, *features* shared among the threads. So no two threads write the
+same number, and each number is computed in the same order however many they are.
 """
 
 from typing import Any, NamedTuple
 
 from numba import float32, int64, njit, uint64
 
-from saiki.word2vec import LANES
+from saiki.word2vec import LANES, LINE
 from saiki.word2vec.simd import (
+    add,
     borrowed,
     fetch,
     load,
@@ -47,8 +47,6 @@ TOGETHER = 3
 """Outputs that an input is read once for."""
 COUNTED = 8
 """One window of a block in so many has its cost computed."""
-LINE = 16
-"""Numbers that are brought near at a time."""
 AHEAD = 4
 """How many windows, and rows, before they are needed."""
 BREAK = -1
@@ -96,16 +94,7 @@ class Scratch(NamedTuple):
     counts: Any
     """``(windows, 2)``: how many inputs and outputs there are."""
     gradients: Any
-    """``(threads, most)``: of the scores of a window."""
-    terms: Any
-    """``(windows, most)``: vectors that are added to rows."""
-    orders: Any
-    """``(threads that say so, threads that do it, 2, most, 2)``: the row of a matrix to which a
-    term is added, and which term."""
-    factors: Any
-    """How often, likewise."""
-    ordered: Any
-    """``(threads, threads, 2)``: how many orders there are."""
+    means: Any
     costs: Any
     """``(windows, 2)``: the sum over scores of −ln σ, and their number."""
 
@@ -257,7 +246,7 @@ def _score(
         gradients[g + j + 1] = total(s1)
         gradients[g + j + 2] = total(s2)
     labels, weights = scratch.labels[w], scratch.weights[w]
-    for j in range(0, told, LANES):
+    for j in range(0, told + TOGETHER - 1, LANES):
         s, label, weight = load(gradients, g + j), load(labels, j), load(weights, j)
         if w % COUNTED == 0:
             against = multiply_add(label, splat(float32(-2)), splat(float32(1)))
@@ -268,93 +257,75 @@ def _score(
 
 
 @njit(inline="always")
-def _sum(
-    factors: Any, f: int, step: int, matrix: Any, rows: Any, count: int, size: int,
-    terms: Any, t: int,
-) -> None:  # fmt: skip
-    """``terms[t:]`` becomes the sum of rows, each by its factor, from ``factors[f]`` on."""
-    most = count - count % TOGETHER
-    for k in range(0, most, TOGETHER):
-        y0, y1, y2 = int64(rows[k]) * size, int64(rows[k + 1]) * size, int64(rows[k + 2]) * size
-        c0, c1 = splat(factors[f + k * step]), splat(factors[f + (k + 1) * step])
-        c2 = splat(factors[f + (k + 2) * step])
-        for d in range(0, size, LANES):
-            s = load(terms, t + d) if k else splat(float32(0))
-            s = multiply_add(c0, load(matrix, y0 + d), s)
-            s = multiply_add(c1, load(matrix, y1 + d), s)
-            store(terms, t + d, multiply_add(c2, load(matrix, y2 + d), s))
-    for k in range(most, count):
-        y, c = int64(rows[k]) * size, splat(factors[f + k * step])
-        for d in range(0, size, LANES):
-            s = load(terms, t + d) if k else splat(float32(0))
-            store(terms, t + d, multiply_add(c, load(matrix, y + d), s))
-
-
-@njit(inline="always")
-def _order(
-    thread: int, threads: int, matrix: int, row: int, term: int, factor: Any, scratch: Any
+def _scores(
+    w: int, rule: Any, inputs: Any, outputs: Any, size: int, rate: Any, scratch: Any
 ) -> None:
-    """Have a term added to a row, by the thread whose row it is."""
-    owner = row % threads
-    at = scratch.ordered[thread, owner, matrix]
-    scratch.orders[thread, owner, matrix, at, 0] = row
-    scratch.orders[thread, owner, matrix, at, 1] = term
-    scratch.factors[thread, owner, matrix, at] = factor
-    scratch.ordered[thread, owner, matrix] = at + 1
-
-
-@njit(inline="always")
-def _learn(
-    w: int, thread: int, threads: int, rule: Any, inputs: Any, outputs: Any, size: int, rate: Any,
-    scratch: Any,
-) -> None:  # fmt: skip
-    """What is to be added to the rows of window ``w``."""
-    count, told = scratch.counts[w, 0], scratch.counts[w, 1]
-    if count == 0:
-        return
-    gradients, terms = scratch.gradients, scratch.terms
-    g, room = thread * (gradients.size // scratch.ordered.shape[0]), scratch.outputs.shape[1]
-    term = w * (terms.size // size // scratch.counts.shape[0])
-    if rule.averages:
-        mean, change = term * size, (term + 1) * size
-        for a in range(count):
-            gradients[g + a] = float32(1) / float32(count)
-        _sum(gradients, g, 1, inputs, scratch.inputs[w], count, size, terms, mean)
-        _score(terms, mean, w, g, rate, outputs, size, scratch)
-        _sum(gradients, g, 1, outputs, scratch.outputs[w], told, size, terms, change)
-        for a in range(count):
-            _order(thread, threads, 0, scratch.inputs[w, a], term + 1, float32(1), scratch)
-        for j in range(told):
-            row = scratch.outputs[w, j]
-            _order(thread, threads, 1, row, term, gradients[g + j], scratch)
-    else:
+    """The gradients of all scores of window ``w``."""
+    count, room = scratch.counts[w, 0], scratch.outputs.shape[1]
+    g = w * (scratch.gradients.size // scratch.counts.shape[0])
+    if not rule.averages:
         for a in range(count):
             x = int64(scratch.inputs[w, a]) * size
             _score(inputs, x, w, g + a * room, rate, outputs, size, scratch)
-        for a in range(count):
-            at = (term + a) * size
-            _sum(gradients, g + a * room, 1, outputs, scratch.outputs[w], told, size, terms, at)
-            _order(thread, threads, 0, scratch.inputs[w, a], term + a, float32(1), scratch)
-        term += count
-        for j in range(told):
-            at = (term + j) * size
-            _sum(gradients, g + j, room, inputs, scratch.inputs[w], count, size, terms, at)
-            _order(thread, threads, 1, scratch.outputs[w, j], term + j, float32(1), scratch)
+    elif count:
+        share, h = splat(float32(1) / float32(count)), w * size
+        for d in range(0, size, LANES):
+            mean = splat(float32(0))
+            for a in range(count):
+                x = int64(scratch.inputs[w, a]) * size
+                mean = multiply_add(share, load(inputs, x + d), mean)
+            store(scratch.means, h + d, mean)
+        _score(scratch.means, h, w, g, rate, outputs, size, scratch)
 
 
 @njit(inline="always")
-def _add(thread: int, threads: int, kind: int, matrix: Any, size: int, scratch: Any) -> None:
-    """What is to be added to those rows of a matrix that are this thread's."""
-    for other in range(threads):
-        orders, count = scratch.orders[other, thread, kind], scratch.ordered[other, thread, kind]
-        for k in range(count):
-            if k + AHEAD < count:
-                _expect(matrix, orders[k + AHEAD, 0], size)
-            row, term = int64(orders[k, 0]) * size, int64(orders[k, 1]) * size
-            factor = splat(scratch.factors[other, thread, kind, k])
-            for d in range(0, size, LANES):
-                added = multiply_add(factor, load(scratch.terms, term + d), load(matrix, row + d))
-                store(matrix, row + d, added)
+def _update_from_mean(
+    w: int, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
+) -> None:
+    """What the gradients of window ``w`` make of features ``low`` to ``high`` of its rows, if its
+    inputs are averaged."""
+    count, told = scratch.counts[w, 0], scratch.counts[w, 1]
+    g, h = w * (scratch.gradients.size // scratch.counts.shape[0]), w * size
+    for d in range(low, high, LANES):
+        mean, change = load(scratch.means, h + d), splat(float32(0))
+        for j in range(told):
+            y, factor = int64(scratch.outputs[w, j]) * size + d, splat(scratch.gradients[g + j])
+            o = load(outputs, y)
+            change = multiply_add(factor, o, change)
+            store(outputs, y, multiply_add(factor, mean, o))
+        for a in range(count):
+            x = int64(scratch.inputs[w, a]) * size + d
+            store(inputs, x, add(change, load(inputs, x)))
+
+
+@njit(inline="always")
+def _update(
+    w: int, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
+) -> None:
+    """The same if each input has scores of its own."""
+    count, told = scratch.counts[w, 0], scratch.counts[w, 1]
+    g, room = w * (scratch.gradients.size // scratch.counts.shape[0]), scratch.outputs.shape[1]
+    for j in range(0, told, TOGETHER):
+        y0 = int64(scratch.outputs[w, j]) * size
+        y1 = int64(scratch.outputs[w, j + 1]) * size
+        y2 = int64(scratch.outputs[w, j + 2]) * size
+        for d in range(low, high, LANES):
+            o0, o1, o2 = load(outputs, y0 + d), load(outputs, y1 + d), load(outputs, y2 + d)
+            a0 = a1 = a2 = splat(float32(0))
+            for a in range(count):
+                x, at = int64(scratch.inputs[w, a]) * size + d, g + a * room + j
+                g0 = splat(scratch.gradients[at])
+                g1 = splat(scratch.gradients[at + 1])
+                g2 = splat(scratch.gradients[at + 2])
+                v = load(inputs, x)
+                a0 = multiply_add(g0, v, a0)
+                a1 = multiply_add(g1, v, a1)
+                a2 = multiply_add(g2, v, a2)
+                v = multiply_add(g0, o0, multiply_add(g1, o1, multiply_add(g2, o2, v)))
+                store(inputs, x, v)
+            store(outputs, y0 + d, add(a0, load(outputs, y0 + d)))
+            store(outputs, y1 + d, add(a1, load(outputs, y1 + d)))
+            store(outputs, y2 + d, add(a2, load(outputs, y2 + d)))
 
 
 @njit(nogil=True, cache=True)
@@ -367,7 +338,7 @@ def train(
     Args:
         counter: one number, 0 at first, at which the threads meet.
         rates: the learning rate at the begin and at the end.
-        inputs: of all rows, flat; ``size`` numbers a row, a multiple of LANES.
+        inputs: of all rows, flat; ``size`` numbers a row, a multiple of LINE.
         cost: takes the sum over scores of −ln σ and their number.
     """
     text, inputs, outputs = borrowed(text), borrowed(inputs), borrowed(outputs)
@@ -379,27 +350,29 @@ def train(
     scratch = Scratch(
         borrowed(scratch.inputs), borrowed(scratch.outputs), borrowed(scratch.labels),
         borrowed(scratch.weights), borrowed(scratch.counts), borrowed(scratch.gradients),
-        borrowed(scratch.terms), borrowed(scratch.orders), borrowed(scratch.factors),
-        borrowed(scratch.ordered), borrowed(scratch.costs),
+        borrowed(scratch.means), borrowed(scratch.costs),
     )  # fmt: skip
+    lines = size // LINE
+    low, high = LINE * (lines * thread // threads), LINE * (lines * (thread + 1) // threads)
     goal, block = 0, scratch.counts.shape[0]
     for start in range(begin, end, block):
         count = min(block, end - start)
         rate = float32(rates[0] + (rates[1] - rates[0]) * (start - begin) / (end - begin))
         first, last = count * thread // threads, count * (thread + 1) // threads
-        scratch.ordered[thread] = 0
         for w in range(first, last + AHEAD):
             if w < last:
                 _gather(w, start + w, text, end, rule, tables, inputs, outputs, size, seed, scratch)
             if w >= first + AHEAD:
-                _learn(w - AHEAD, thread, threads, rule, inputs, outputs, size, rate, scratch)
+                _scores(w - AHEAD, rule, inputs, outputs, size, rate, scratch)
         goal += threads
         if threads > 1:
             meet(counter, goal)
-        _add(thread, threads, 0, inputs, size, scratch)
-        _add(thread, threads, 1, outputs, size, scratch)
-        if thread == 0:
-            for w in range(count):
+        for w in range(count):
+            if rule.averages:
+                _update_from_mean(w, inputs, outputs, size, low, high, scratch)
+            else:
+                _update(w, inputs, outputs, size, low, high, scratch)
+            if thread == 0:
                 cost[0] += scratch.costs[w, 0]
                 cost[1] += scratch.costs[w, 1]
         goal += threads

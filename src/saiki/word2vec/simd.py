@@ -45,8 +45,8 @@ def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic
 def borrowed(typing: Any, array: Any) -> Any:
-    """The same array, of which nobody counts who uses it: counting takes longer than to compute with
-    a row, and threads that count the same array wait for each other."""
+    """The same array, of which nobody counts who uses it: counting takes longer than to compute
+    with a row, and threads that count the same array wait for each other."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         made = context.make_array(array)(context, builder, arguments[0])
@@ -116,6 +116,16 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return builder.fadd(builder.fmul(a, b, flags=["contract"]), c, flags=["contract"])
 
     return vector(vector, vector, vector), code
+
+
+@intrinsic
+def add(typing: Any, a: Any, b: Any) -> Any:
+    """a + b."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return vector(vector, vector), code
 
 
 @intrinsic

@@ -18,19 +18,10 @@ WORDS_FOR_ONE = 100
 in a block, and its changes add up without a look at each other."""
 
 
-ROOM = 1 << 22
-"""Numbers that a block takes at most while it is learned from, unless it is of one window."""
-
-
-def block_of(rule: Rule, words: int, numbers: int) -> int:
+def block_of(rule: Rule, words: int) -> int:
     """Windows whose scores are computed before the rows change. Words share the rows of n-grams, so
-    that with sub-words it is a quarter of what it is without.
-
-    Args:
-        words: of the vocabulary.
-        numbers: that a window takes while it is learned from.
-    """
-    block = min(MOST_AT_ONCE, words // WORDS_FOR_ONE, ROOM // numbers)
+    that with sub-words it is a quarter of what it is without."""
+    block = min(MOST_AT_ONCE, words // WORDS_FOR_ONE)
     return max(1, block // 4 if rule.averages and not rule.from_around else block)
 
 
@@ -100,29 +91,21 @@ class Trainer:
         self.size = inputs.shape[1]
         self.rule, self.tables, self.kept = rule, tables, kept
         self.threads, self.races = threads, races
-        most_in, most_out = widest(rule, tables)
-        terms = 2 if rule.averages else most_in + most_out
-        self.block = block or block_of(rule, len(kept), terms * self.size)
+        self.block = block or block_of(rule, len(kept))
         self._scratch = [self._room() for _ in range(threads if races else 1)]
         self._text = np.empty(0, np.int32)
 
     def _room(self) -> Scratch:
-        windows, team = self.block, 1 if self.races else self.threads
-        most_in, most_out = widest(self.rule, self.tables)
+        windows, (most_in, most_out) = self.block, widest(self.rule, self.tables)
         scores = most_out if self.rule.averages else most_in * most_out
-        terms = 2 if self.rule.averages else most_in + most_out
-        orders = -(-windows // team) * max(most_in, most_out)
         return Scratch(
             np.zeros((windows, most_in), np.int32),
             np.zeros((windows, most_out), np.int32),
             np.zeros((windows, most_out), np.float32),
             np.zeros((windows, most_out), np.float32),
             np.zeros((windows, 2), np.int32),
-            np.zeros(team * max(scores, most_in), np.float32),
-            np.zeros(windows * terms * self.size, np.float32),
-            np.zeros((team, team, 2, orders, 2), np.int32),
-            np.zeros((team, team, 2, orders), np.float32),
-            np.zeros((team, team, 2), np.int64),
+            np.zeros(windows * scores, np.float32),
+            np.zeros(windows * (self.size if self.rule.averages else 0), np.float32),
             np.zeros((windows, 2), np.float32),
         )
 
