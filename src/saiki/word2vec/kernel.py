@@ -165,17 +165,23 @@ def _drawn(seed: Any, tables: Any) -> int:
 
 
 @njit(inline="always")
-def _expect(matrix: Any, row: int, size: int) -> None:
-    """Have a row brought near, which takes longer than to compute with it."""
-    for d in range(0, size, LINE):
-        fetch(matrix, int64(row) * size + d)
+def _expect(
+    w: int, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
+) -> None:
+    """Have features of the rows of window ``w`` brought near, which takes longer than to compute
+    with them."""
+    for a in range(scratch.counts[w, 0]):
+        for d in range(low, high, LINE):
+            fetch(inputs, int64(scratch.inputs[w, a]) * size + d)
+    for j in range(scratch.counts[w, 1]):
+        for d in range(low, high, LINE):
+            fetch(outputs, int64(scratch.outputs[w, j]) * size + d)
 
 
 @njit(inline="always")
 def _gather(
-    w: int, place: int, text: Any, end: int, rule: Any, tables: Any, inputs: Any, outputs: Any,
-    size: int, seed: Any, scratch: Any,
-) -> None:  # fmt: skip
+    w: int, place: int, text: Any, end: int, rule: Any, tables: Any, seed: Any, scratch: Any
+) -> None:
     """The inputs and outputs of window ``w`` of a block, around a place of the text."""
     i = o = 0
     scratch.counts[w, 0] = scratch.counts[w, 1] = 0
@@ -216,10 +222,6 @@ def _gather(
         if not is_told:
             _put(w, o, row, float32(0), weight, scratch)
             o += 1
-    for a in range(i):
-        _expect(inputs, scratch.inputs[w, a], size)
-    for j in range(o):
-        _expect(outputs, scratch.outputs[w, j], size)
     scratch.counts[w, 0], scratch.counts[w, 1] = i, o
     while o % LANES or o < scratch.counts[w, 1] + TOGETHER - 1:
         _put(w, o, scratch.outputs[w, o - 1], float32(0), float32(0), scratch)
@@ -361,13 +363,16 @@ def train(
         first, last = count * thread // threads, count * (thread + 1) // threads
         for w in range(first, last + AHEAD):
             if w < last:
-                _gather(w, start + w, text, end, rule, tables, inputs, outputs, size, seed, scratch)
+                _gather(w, start + w, text, end, rule, tables, seed, scratch)
+                _expect(w, inputs, outputs, size, 0, size, scratch)
             if w >= first + AHEAD:
                 _scores(w - AHEAD, rule, inputs, outputs, size, rate, scratch)
         goal += threads
         if threads > 1:
             meet(counter, goal)
         for w in range(count):
+            if threads > 1 and w + AHEAD < count:
+                _expect(w + AHEAD, inputs, outputs, size, low, high, scratch)
             if rule.averages:
                 _update_from_mean(w, inputs, outputs, size, low, high, scratch)
             else:
