@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from saiki import processes
 from saiki.data import store
-from saiki.data.text.labelled import LabelledParts, Table
+from saiki.data.text.labelled import FOLDS, LabelledParts, Table
 from saiki.data.text.labelled_rows import Batch
 from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
@@ -172,9 +172,9 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
         wrong = sorted((a for a in answers if a.said != a.label), key=lambda a: a.right)[:SHOWN]
         pairs, f1 = [(a.label, a.said) for a in answers], curves_of(points)
         drawn = [draw_confusion(folder / "confusion.png", pairs, model.classes, {}, self.title)]
-        if wrong:
-            texts, was = [a.name for a in wrong], [f"was {a.label}, " for a in wrong]
-            drawn.append(self._draw_influence(model, texts, was, folder / "mistakes.png"))
+        moved = self._moved(model, [a.name for a in wrong], [f"was {a.label}, " for a in wrong])
+        if moved:
+            drawn.append(draw_influence(folder / "mistakes.png", moved, self.title))
         if lines := f1.get("validation_macro_f1"):
             path, axis = folder / "f1.png", "macro-F1 of what is set apart"
             drawn.append(
@@ -183,22 +183,27 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
         return drawn
 
     def draw_answers(self, model: SentenceClassifier, texts: Sequence[str], path: Path) -> Path:
-        return self._draw_influence(model, texts[:DRAWN], [""] * min(DRAWN, len(texts)), path)
+        some, rest = texts[:DRAWN], len(texts) - DRAWN
+        moved = self._moved(model, some, [""] * len(some))
+        if not moved:
+            raise InputError("there is no sentence with a word to draw")
+        title = f"{self.title}; {rest} more sentences are not drawn" if rest > 0 else self.title
+        return draw_influence(path, moved, title)
 
-    def _draw_influence(
-        self, model: SentenceClassifier, texts: Sequence[str], was: Sequence[str], path: Path
-    ) -> Path:
-        """Which words moved each decision."""
+    def _moved(
+        self, model: SentenceClassifier, texts: Sequence[str], before: Sequence[str]
+    ) -> list[Moved]:
+        """What the words of each text did that has any, to be drawn under a heading."""
         moved = []
-        for before, its in zip(was, model.read(texts, self.words.others()), strict=True):
-            if isinstance(its, InputError):
-                raise its
-            label, p = its.classes[0]
-            moved.append(Moved(f"{before}said {label} ({p:.0%})", its.words, its.influence))
-        return draw_influence(path, moved, self.title)
+        for begin, its in zip(before, model.read(texts, self.words.others()), strict=True):
+            if not isinstance(its, InputError):
+                (label, p), (word, by) = its.classes[0], its.most_influential[0]
+                heading = f"{begin}said {label} ({p:.0%}), most by {word} ({by:+.2f})"
+                moved.append(Moved(heading, its.words, its.influence))
+        return moved
 
     def input_example(self) -> str:
-        return min(self.parts.test.texts, key=len)
+        return self.parts.test.texts[0]
 
     def predict(self, model: SentenceClassifier, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
@@ -207,7 +212,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
         self, model: SentenceClassifier, texts: Sequence[str]
     ) -> list[dict[str, Any] | InputError]:
         started = time.perf_counter()
-        model.features.text.tokeniser.words("")  # where its library is missing, that is told once
+        model.features.text.tokeniser.words(".")  # where its library is missing, that is told once
         found = model.read(texts, self.words.others())
         spent = {"seconds": (time.perf_counter() - started) / max(1, len(texts))}
         return [
@@ -221,6 +226,11 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
 
     def metadata(self, model: SentenceClassifier) -> dict[str, str]:
         return {**model.features.text.metadata(), "classes": to_json(model.classes)}
+
+    def folds(self, by: str) -> list[dict[str, Value]]:
+        if by != "folds":
+            raise InputError(f"{self.name} is cross-validated by folds, got {by!r}")
+        return [{"fold": number} for number in range(1, FOLDS + 1)]
 
     def equations(self) -> str:
         text = Text.learn("words", ["word"])

@@ -24,13 +24,16 @@ class Reading(NamedTuple):
     """Of each word: by how much the probability of the first class falls without it."""
     unknown: list[str]
 
+    @property
+    def most_influential(self) -> list[tuple[str, float]]:
+        """The words and their influence, the largest first."""
+        pairs = zip(self.words, self.influence, strict=True)
+        return sorted(pairs, key=lambda pair: -abs(pair[1]))
+
     def answer(self, sentence: str) -> dict[str, Any]:
         """All of it by name, and for people under ``"text"``."""
         said = ", ".join(f"{label} ({p:.1%})" for label, p in self.classes)
-        by_influence = sorted(
-            zip(self.words, self.influence, strict=True), key=lambda x: -abs(x[1])
-        )
-        moved = ", ".join(f"{word} {by:+.2f}" for word, by in by_influence[:3])
+        moved = ", ".join(f"{word} {by:+.2f}" for word, by in self.most_influential[:3])
         return {
             "input": sentence,
             "label": self.classes[0][0],

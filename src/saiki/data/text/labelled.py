@@ -182,7 +182,9 @@ class Table(Knobs):
         seed: int,
     ) -> tuple[Labelled, Labelled, Labelled]:  # fmt: skip
         if column is None:
-            train, test = _stratified(table, lambda n: max(1, round(HELD * n)), seed)
+            train, test = _stratified(
+                table, lambda its: its[: max(1, round(HELD * len(its)))], seed
+            )
             development = test
         else:
             said = [row[column].casefold() for row in rows]
@@ -199,7 +201,9 @@ class Table(Knobs):
             development, test = (development if len(development) else test), test
             test = test if len(test) else development
         if self.fold:
-            train, test = _stratified(train, lambda n: -(-n // FOLDS), 0, self.fold - 1)
+            train, test = _stratified(
+                train, lambda its: np.array_split(its, FOLDS)[self.fold - 1], 0
+            )
             development = test
         return train, development, test
 
@@ -298,19 +302,17 @@ def _ordered(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _stratified(
-    table: Labelled, held: Callable[[int], int], seed: int, number: int = 0
+    table: Labelled, held: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[Labelled, Labelled]:
-    """What is left, and of the n different texts of each class ``held(n)`` that are set apart: the
-    first so many in an order drawn from ``seed``, or those after them by ``number``. The same text
-    is never in both."""
+    """What is left, and what is set apart: of the different texts of each class, in an order drawn
+    from ``seed``, those that ``held`` takes, but never all. The same text is never in both."""
     first = dict(zip(reversed(table.texts), reversed(table.labels), strict=True))
     random, apart = np.random.default_rng(seed), set[str]()
     for name in _ordered({*table.labels}):
         texts = sorted(text for text, label in first.items() if label == name)
-        count = min(held(len(texts)), max(len(texts) - 1, 0))
-        order = random.permutation(len(texts))[number * count : (number + 1) * count]
-        apart |= {texts[i] for i in order.tolist()}
-    places = ([], [])  # type: tuple[list[int], list[int]]
+        taken = held(random.permutation(len(texts)))[: max(len(texts) - 1, 0)]
+        apart |= {texts[i] for i in taken.tolist()}
+    places: tuple[list[int], list[int]] = ([], [])
     for i, text in enumerate(table.texts):
         places[text in apart].append(i)
     return table.take(places[0]), table.take(places[1])
