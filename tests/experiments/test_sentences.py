@@ -172,7 +172,7 @@ def test_layers_of_a_run_of_masked_lm_go_on(files, tmp_path):
 
 
 def test_the_run_of_another_exercise_holds_no_vectors(files, finished):
-    with pytest.raises(InputError, match="is a run of sentences, not of words"):
+    with pytest.raises(InputError, match="is a run of sentences, not of words or masked-lm"):
         setting(files, vectors=str(finished)).model()
 
 

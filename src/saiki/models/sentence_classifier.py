@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from saiki.errors import InputError
 from saiki.models.classifier import SequenceClassifier
-from saiki.models.word_features import Table, WordFeatures
+from saiki.models.word_features import VectorTable, WordFeatures
 
 AT_ONCE = 256
 """Rows that are read together."""
@@ -70,7 +70,7 @@ class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):
 
     @torch.no_grad()
     def read(
-        self, sentences: Sequence[str], others: Table | None = None
+        self, sentences: Sequence[str], others: VectorTable | None = None
     ) -> list[Reading | InputError]:
         """What the trained model says of each sentence, or why it says nothing.
 
@@ -97,7 +97,7 @@ class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):
         return found
 
     def _read_or_error(
-        self, sentence: str, others: Table | None
+        self, sentence: str, others: VectorTable | None
     ) -> tuple[list[str], list[str], list[Tensor]] | InputError:
         """Its words, those that are unknown, and the features of it and of it without each word."""
         try:

@@ -17,7 +17,7 @@ from saiki.text.tokenisers import Word
 from saiki.text.vocabulary import valid
 
 
-class Table(Container[str], Protocol):
+class VectorTable(Container[str], Protocol):
     """What has a vector for some words."""
 
     @property
@@ -66,7 +66,7 @@ class WordFeatures(DescribedModule, name="word_features.v1"):
             nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
 
     @torch.no_grad()
-    def take(self, table: Table) -> None:
+    def take(self, table: VectorTable) -> None:
         """Take the vectors of all words that ``table`` has."""
         for i, word in enumerate(self.text.vocabulary.words):
             if i >= FIRST and word in table:
@@ -95,7 +95,7 @@ class WordFeatures(DescribedModule, name="word_features.v1"):
 
     @torch.no_grad()
     def read(
-        self, sentence: str, others: Table | None = None
+        self, sentence: str, others: VectorTable | None = None
     ) -> tuple[list[Word], list[Word], Tensor]:
         """The words of a sentence that somebody types, those of them that are unknown, and the
         features of all, ``(words, output_size)``.

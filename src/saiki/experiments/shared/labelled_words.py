@@ -20,7 +20,7 @@ from saiki.models.word_features import found_in, numbers
 from saiki.progress import each
 from saiki.text import Text
 from saiki.text.pipelines import PipelineVectors
-from saiki.text.tokenisers import Word
+from saiki.text.tokenisers import Tokeniser, Word
 
 GROUPS, TOGETHER = 8, 5
 """Groups of words that are told, and words of each at most."""
@@ -41,20 +41,24 @@ class LabelledWords:
     voted: bool
 
     @cached_property
+    def cutter(self) -> Tokeniser:
+        """What cuts the texts."""
+        return self.source.tokeniser(self.parts.train.texts)
+
+    @cached_property
     def cut(self) -> dict[str, list[list[Word]]]:
         """The words of the texts of each part, to learn from, to develop and to test."""
-        cutter, found = self.source.tokeniser(self.parts.train.texts), {}
+        found = {}
         for name in ("train", "development", "test"):
             texts = getattr(self.parts, name).texts
-            found[name] = [cutter.words(text) for text in each(texts)]
+            found[name] = [self.cutter.words(text) for text in each(texts)]
         return found
 
     @cached_property
     def known(self) -> tuple[Text, int]:
         """See :meth:`WordSource.known`."""
         train, *others = self.cut.values()
-        cutter = self.source.tokeniser(self.parts.train.texts)
-        return self.source.known(cutter, train, itertools.chain(*others))
+        return self.source.known(self.cutter, train, itertools.chain(*others))
 
     @cached_property
     def rows(self) -> dict[str, LabelledRows]:

@@ -9,7 +9,7 @@ from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.layers.stack import Layer
 from saiki.models.masked_lm import MaskedLM
-from saiki.models.word_features import Table, WordFeatures, vocabulary_of
+from saiki.models.word_features import VectorTable, WordFeatures, vocabulary_of
 from saiki.models.word_vectors import WordVectors
 from saiki.saving.pretrained import of_run
 from saiki.text import FIRST, TOKENISERS, Text, tokeniser
@@ -19,6 +19,8 @@ from saiki.text.plain_words import PlainWords
 from saiki.text.tokenisers import Tokeniser, Word
 from saiki.text.vectors import Vectors, read
 
+NAMES = ("ginza", "pipeline", "scratch")
+"""Vectors that are neither a file nor a run."""
 OWN = tuple(name for name in TOKENISERS if name != "bpe")
 """Tokenisers that need nothing to learn from."""
 
@@ -31,7 +33,7 @@ class WordSource(Knobs):
         "of words: those of ginza; a file of them; the folder of a run of words, or of masked-lm, "
         "whose layers are taken too; pipeline: those of the pipeline that cuts; scratch: none",
         is_path=True,
-        names=("ginza", "pipeline", "scratch"),
+        names=NAMES,
     )
     tokens: str = knob(
         "auto",
@@ -49,17 +51,18 @@ class WordSource(Knobs):
     minimum: int = knob(2, "times that a word occurs if it is to have such features", minimum=1)
 
     @cached_property
-    def learned(self) -> MaskedLM | WordVectors | None:
-        """The model of the run that the vectors are of, if they are of a run."""
-        if self.vectors in ("ginza", "pipeline", "scratch") or not Path(self.vectors).is_dir():
-            return None
+    def _run(self) -> tuple[MaskedLM | WordVectors | None, str]:
+        """The model of the run that the vectors are of, if they are of a run, and how it cut."""
+        if self.vectors in NAMES or not Path(self.vectors).is_dir():
+            return None, "auto"
         model, about = of_run(self.vectors)
+        name, knobs = about["run"]
         if not isinstance(model, MaskedLM | WordVectors):
-            raise InputError(f"{self.vectors} is a run of {about['run'][0]}, not of words")
-        return model
+            raise InputError(f"{self.vectors} is a run of {name}, not of words or masked-lm")
+        return model, knobs["tokens"]
 
     @cached_property
-    def table(self) -> Table | None:
+    def table(self) -> VectorTable | None:
         """The vectors of words; None where there are none."""
         match self.vectors:
             case "scratch":
@@ -68,7 +71,7 @@ class WordSource(Knobs):
                 return PipelineVectors(GINZA)
             case "pipeline":
                 return PipelineVectors(self._pipeline)
-        match self.learned:
+        match self._run[0]:
             case WordVectors() as model:
                 return model.vectors
             case MaskedLM() as model:
@@ -83,7 +86,7 @@ class WordSource(Knobs):
     @property
     def layers(self) -> Layer | None:
         """A copy of the layers that read these vectors in a run of masked-lm."""
-        model = self.learned
+        model, _ = self._run
         return copy.deepcopy(model.encoder.recurrent) if isinstance(model, MaskedLM) else None
 
     def tokeniser(self, texts: Sequence[str]) -> Tokeniser:
@@ -92,11 +95,10 @@ class WordSource(Knobs):
         Raises:
             InputError: there is none of that name, or a library is missing.
         """
-        name = self.tokens
-        if name == "auto" and self.learned is not None:
-            if isinstance(self.learned, MaskedLM):
-                return self.learned.text.tokeniser
-            name = of_run(self.vectors)[1]["run"][1]["tokens"]
+        name, (model, cut) = self.tokens, self._run
+        if name == "auto" and isinstance(model, MaskedLM):
+            return model.text.tokeniser
+        name = cut if name == "auto" else name
         if name == "auto":
             unspaced = sum(bool(WITHOUT_SPACES.search(text)) for text in texts)
             name = "ginza" if 2 * unspaced > len(texts) else "plain"
@@ -129,7 +131,7 @@ class WordSource(Knobs):
         beside = 0 if self.layers is not None else self.embedding_size
         return WordFeatures(text, learned, size, beside, self.tuned)
 
-    def others(self) -> Table | None:
+    def others(self) -> VectorTable | None:
         """Where words that a trained model does not know may have a vector: in a pipeline, if it is
         installed here."""
         if self.vectors not in ("ginza", "pipeline"):
