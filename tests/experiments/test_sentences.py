@@ -171,6 +171,16 @@ def test_layers_of_a_run_of_masked_lm_go_on(files, tmp_path):
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_vectors_that_do_not_fit_are_told(files, tmp_path):
+    with pytest.raises(InputError, match=r"no vectors .*nothing\.txt; give ginza, pipeline, scr"):
+        setting(files, vectors=str(tmp_path / "nothing.txt")).model()
+    few = write(Vectors(("the", "x"), np.ones((2, 3), np.float32)), tmp_path / "few.txt")
+    assert (
+        "without a vector; --vectors takes others"
+        in setting(files, vectors=str(few)).describe_data()
+    )
+
+
 def test_the_run_of_another_exercise_holds_no_vectors(files, finished):
     with pytest.raises(InputError, match="is a run of sentences, not of words or masked-lm"):
         setting(files, vectors=str(finished)).model()

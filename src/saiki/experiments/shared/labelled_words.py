@@ -24,6 +24,8 @@ from saiki.text.tokenisers import Tokeniser, Word
 
 GROUPS, TOGETHER = 8, 5
 """Groups of words that are told, and words of each at most."""
+MANY = 0.3
+"""Share of words without a vector from which on others would be better."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class LabelledWords:
         words = [word for its in self.cut.values() for words in its for word in words]
         if table is not None:
             without = sum(found_in(word, table) is None for word in words) / max(1, len(words))
-            lines.append(f"{len(words):,} words, {without:.1%} of them without a vector")
+            hint = "; --vectors takes others" if without > MANY else ""
+            lines.append(f"{len(words):,} words, {without:.1%} of them without a vector{hint}")
         if isinstance(table, PipelineVectors):
             lines.append("{:,} words of the pipeline share {:,} vectors".format(*table.shared))
         if self.source.layers is not None:

@@ -77,6 +77,11 @@ class WordSource(Knobs):
             case MaskedLM() as model:
                 weights = model.encoder.embedding.weight[FIRST:].detach().cpu().numpy()
                 return Vectors(model.text.vocabulary.words[FIRST:], weights)
+        if not Path(self.vectors).exists():
+            raise InputError(
+                f"there are no vectors {self.vectors}; give {', '.join(NAMES)}, a file of vectors, "
+                "or the folder of a run of words or masked-lm"
+            )
         return read(self.vectors)
 
     @property
