@@ -72,6 +72,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     name = "sentences"
     summary = "classify sentences by the vectors of their words, by default Japanese reviews"
     minutes = 1.0
+    threads = 1
     score = "macro_f1"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_macro_f1")
