@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 9
-    assert len(COMMANDS) == 47
+    assert len(COMMANDS) == 55
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -50,6 +51,7 @@ SMALL = {
     "--batch-size 16",
     "translate": f"{TEXTS} --minimum 1",
     "date": f"{TEXTS} --pairs 200",
+    "sentences": "--epochs 1 --updates 0 --hidden-size 8 --embedding-size 8 --batch-size 4",
     "sin-cos": "--epochs 2",
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
@@ -96,6 +98,21 @@ def two_languages(folder):
     Path("sentences.txt").write_text("私 は 猫 。\n", encoding="utf-8")
 
 
+def opinions(folder):
+    """Reviews in the layout of the real ones, and a table of a user's own."""
+    folder.mkdir(parents=True)
+    rows = [
+        f'pn{i}{word}\t{label}\t{thing}が{word}です。\t{{"{label}": 3}}\t{part}\n'
+        for label, word in ((-1, "狭い"), (0, "普通"), (1, "綺麗"))
+        for i, (thing, part) in enumerate((("部屋", "train"), ("風呂", "train"), ("食事", "dev")))
+    ]
+    (folder / "pn.tsv").write_text("".join(rows), encoding="utf-8")
+    mine = [
+        f"the {thing} was {word},{word}\n" for word in ("good", "bad") for thing in ("tea", "sea")
+    ]
+    Path("opinions.csv").write_text("text,label\n" + "".join(mine), encoding="utf-8")
+
+
 def novels(file):
     """Sentences, none of which is said twice."""
     who = ("the cat", "a dog", "the old man", "she", "a king", "the woman")
@@ -114,6 +131,7 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
     two_languages(tmp_path / "data" / "small_parallel_enja")
+    opinions(tmp_path / "data" / "jrte")
     novels(tmp_path / "data" / "english_novels.txt")
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")
@@ -133,6 +151,8 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
             assert subprocess.run(words, timeout=200, env=environment).returncode == 0, command
             continue
         assert program == "saiki"
+        if {"runs/reviews", "runs/hotels"} & {*words} and not find_spec("ja_ginza"):
+            continue
         assert main(shortened(words)) == 0, f"{command}: {capsys.readouterr().err}"
     assert targets <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 

@@ -15,6 +15,7 @@ PAGES = {
     "docs/adder.md": {"gradient.png", "try.png"},
     "docs/masked-lm.md": {"perplexity.png"},
     "docs/proofread.md": {"mistakes.png"},
+    "docs/sentences.md": {"influence.png"},
     "docs/sin-cos.md": {"sin-cos.png", "forcing.png"},
     "docs/spoken-digits.md": {"confusion.png", "sounds.png"},
     "docs/translate.md": {"attention.png", "dates.png"},

@@ -100,6 +100,19 @@ def said(folder: Path) -> str:
     return str(tones(folder) / "low" / "0.wav")
 
 
+def opinions(folder: Path) -> Path:
+    """Sentences that are good or bad by one of their words."""
+    words = {"good": ("good", "clean", "kind"), "bad": ("cold", "dirty", "loud")}
+    rows = [
+        f"the {what} was {which}{end}\t{label}\n"
+        for label, its in words.items()
+        for what in ("food", "room", "staff", "bath")
+        for which in its
+        for end in (".", " again .")
+    ]
+    return file("opinions.tsv", "".join(rows))(folder)
+
+
 PAIRS = "".join(f"{a} {b}\t{b} {a}\n" for a in "abcdef" for b in "ghijkl")
 WAVE = "".join(f"{np.sin(i / 3):.6f},{np.cos(i / 3):.6f}\n" for i in range(40))
 SMALL = {"hidden_size": 4, "embedding_size": 4}
@@ -148,6 +161,27 @@ TINY = {
         data=book,
         useless=TEXTS,
         odd={"batch_size": 1, "length": 10},
+    ),
+    "sentences": Tiny(
+        {
+            "vectors": "scratch",
+            "tokens": "plain",
+            "embedding_size": 4,
+            "hidden_size": 4,
+            "minimum": 1,
+            "epochs": 1.0,
+            "updates": 4,
+            "log_every": 2,
+        },
+        given="The food was good.",
+        refused="  ",
+        data=opinions,
+        useless={
+            "empty": file("t.tsv", ""),
+            "broken": file("t.tsv", NO_TEXT),
+            "one": file("t.tsv", "good\tfine\n"),
+        },
+        odd={"batch_size": 1},
     ),
     "masked-lm": Tiny(
         {**SMALL, "iterations": 4, "log_every": 2, "minimum": 1},

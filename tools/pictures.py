@@ -37,6 +37,7 @@ RUNS = {
     "date": "run date",
     "masked-lm": "run masked-lm --preset quick",
     "proofread": "run proofread --preset quick",
+    "sentences": "run sentences",
     "sin-cos": "run sin-cos",
     "sin-cos-report": "run sin-cos --preset report",
     "spoken-digits": "run spoken-digits",
@@ -52,6 +53,11 @@ SENTENCES = (
 )
 """Two of those kept apart that the run translates as a person did."""
 DATES = ("5 mars 2024", "令和6年3月5日")
+OPINIONS = (
+    "朝食は普通でした。",
+    "部屋は狭いですが、スタッフの対応は親切でした。",
+    "二度と利用したくありません。",
+)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,13 @@ def _attention(texts: tuple[str, ...]) -> Callable[[Path, Path], object]:
     return draw
 
 
+def _opinions(run: Path, target: Path) -> None:
+    from saiki.runs.reopen import reopen
+
+    experiment, model = reopen(run)
+    experiment.draw_answers(model, OPINIONS, target)
+
+
 def _heard(run: Path, target: Path) -> None:
     from saiki.plots.sounds import draw_sounds
     from saiki.runs.reopen import reopen
@@ -144,6 +157,7 @@ PICTURES: Mapping[str, Picture] = {
     "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), ("confusion",)),
     "sin-cos.png": Picture("sin-cos", _of_run("predictions.png"), ("series",)),
     "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), ("curves",)),
+    "influence.png": Picture("sentences", _opinions, ("influence",)),
     "mistakes.png": Picture("proofread", _of_run("kinds.png"), ("corrections",)),
     "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), ("curves",)),
     "words.png": Picture("words", _of_run("map.png"), ("words",)),

@@ -31,6 +31,7 @@ def knob(
     minimum: float = -math.inf,
     maximum: float | None = None,
     is_path: bool = False,
+    names: Collection[str] = (),
 ) -> Any:
     """A field with its help and its choices or its range, bounds included.
 
@@ -38,11 +39,13 @@ def knob(
         choices: where they may grow, as those of a registry do, the registry itself.
         is_path: whether it names a file or folder, which is written down in full, so that a run
             goes on from any folder; ``-``, the standard input, stays as it is.
+        names: what is no path though ``is_path``, and stays as it is too.
     """
     if maximum is None:
         maximum = LARGEST.get(type(default), math.inf)
     metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum}
-    return dataclasses.field(default=default, metadata={**metadata, "is_path": is_path})
+    metadata |= {"is_path": is_path, "names": names}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Knob:
     minimum: float
     maximum: float
     is_path: bool
+    names: tuple[str, ...]
 
     @property
     def flag(self) -> str:
@@ -103,7 +107,8 @@ class Knob:
             finite = isinstance(value, int) or math.isfinite(value)
             if not finite or not self.minimum <= value <= self.maximum:
                 raise self._refusal(value)
-        if self.is_path and isinstance(value, str) and value not in ("", "-") and "\0" not in value:
+        is_path = self.is_path and value not in ("", "-", *self.names)
+        if is_path and isinstance(value, str) and "\0" not in value:
             value = str(Path(value).expanduser().absolute())
         if isinstance(value, str) and not is_text(value):
             raise self._refusal(value)
@@ -184,8 +189,8 @@ class Knobs:
                 for each in default._every():
                     yield dataclasses.replace(each, default=values[each.name])
             else:
-                choices = tuple(field.metadata["choices"])
-                about = {**field.metadata, "choices": choices}
+                lists = {name: tuple(field.metadata[name]) for name in ("choices", "names")}
+                about = {**field.metadata, **lists}
                 yield Knob(field.name, type(default), default, **about)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -44,4 +45,15 @@ def test_the_worst_mistakes_come_first():
     first, *rest = classes.mistakes(answers).splitlines()
     assert first == "2 mistakes; the worst"
     assert [line.split()[-1] for line in rest] == ["10.0%", "20.0%"]
-    assert "understood" in classes.mistakes(answers[2:])
+    assert "all" in classes.mistakes(answers[2:])
+
+
+def test_f1_is_that_of_scikit_learn_and_0_where_a_class_is_nowhere():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    random = np.random.default_rng(0)
+    names = ["a", "b", "c", "d"]
+    pairs = [tuple(names[i] for i in random.integers(0, 3, 2)) for _ in range(50)]
+    was, said = zip(*pairs, strict=True)
+    want = sklearn.f1_score(was, said, labels=names, average=None, zero_division=0)
+    assert [*classes.f1_of(pairs, names).values()] == pytest.approx(want.tolist())
+    assert classes.macro_f1(pairs, names) == pytest.approx(want.mean())

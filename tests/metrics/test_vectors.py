@@ -10,7 +10,7 @@ from scipy import stats
 from saiki.data.text.word_tests import read_analogies, read_pairs
 from saiki.errors import InputError
 from saiki.metrics import vectors as metrics
-from saiki.metrics.vectors import Score, agreement, analogies, interval, spearman
+from saiki.metrics.vectors import Score, agreement, analogies, interval, sharing, spearman
 from saiki.text.vectors import SubWords, Vectors
 
 WORDS = tuple(f"{kind}{i}" for i in range(40) for kind in ("Man", "woman", "king", "Queen"))
@@ -142,3 +142,11 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         low, high = interval(spearman(x, 0.8 * x + 0.6 * noise), 40)
         inside += low <= truth <= high
     assert 945 <= inside <= 970  # with the standard error of Pearson's correlation, 936
+
+
+def test_words_that_are_one_vector_are_found():
+    words = ["a", "b", "c", "d", "e", "f", "g", "h"]
+    matrix = np.array([[1, 0], [0, 1], [1, 0], [0, 0], [0, 0], [0, 1], [1, 0], [2, 0]], np.float32)
+    counts = {"b": 1, "c": 4, "f": 2, "g": 3, "d": 9, "e": 9, "h": 5}
+    assert sharing(words, matrix, counts) == [["c", "g", "a"], ["f", "b"]]
+    assert sharing(words, matrix, {"h": 1}) == []

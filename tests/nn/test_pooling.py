@@ -6,7 +6,16 @@ import torch
 
 from saiki import Bidirectional, Recurrent
 from saiki.cells import GRU, LSTM
-from saiki.nn.pooling import AttentionPooling, LastPooling, MeanPooling, real_steps
+from saiki.errors import InputError
+from saiki.nn.pooling import (
+    AttentionPooling,
+    JoinedPooling,
+    LastPooling,
+    MaxPooling,
+    MeanPooling,
+    make,
+    real_steps,
+)
 
 LENGTHS = torch.tensor([3, 7, 1, 6])
 
@@ -32,6 +41,8 @@ def poolings():
     return {
         "attention": attention(),
         "mean": MeanPooling(),
+        "max": MaxPooling(),
+        "mean and max": JoinedPooling([MeanPooling(), MaxPooling()]),
         "last": LastPooling(False),
         "last of two directions": LastPooling(True),
     }
@@ -67,6 +78,24 @@ def test_the_mean_is_that_of_the_real_steps():
     want = torch.stack([row[:length].mean(0) for row, length in zip(y, LENGTHS, strict=True)])
     close(MeanPooling()(y, LENGTHS), want)
     close(MeanPooling()(y), y.mean(1))
+
+
+def test_the_maximum_is_that_of_each_feature_over_the_real_steps():
+    y = outputs(beyond=100.0)
+    want = torch.stack([row[:length].amax(0) for row, length in zip(y, LENGTHS, strict=True)])
+    close(MaxPooling()(y, LENGTHS), want)
+    close(MaxPooling()(y), y.amax(1))
+
+
+def test_several_poolings_are_side_by_side():
+    y = outputs()
+    made, size = make("last+max", 6, True)
+    assert size == 12
+    want = torch.cat((LastPooling(True)(y, LENGTHS), MaxPooling()(y, LENGTHS)), -1)
+    close(made(y, LENGTHS), want)
+    assert isinstance(make("mean", 6, True)[0], MeanPooling)
+    with pytest.raises(InputError, match=r"one of attention, mean, max, last, or .*'mean.sum'"):
+        make("mean+sum", 6, True)
 
 
 @pytest.mark.parametrize("name", poolings())
@@ -105,7 +134,8 @@ def test_the_last_outputs_are_the_final_states_of_the_layers(cell, lengths):
 @pytest.mark.parametrize("name", poolings())
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_gradients_are_those_of_finite_differences(name, lengths):
-    pooling, y = poolings()[name], outputs(beyond=0.3).requires_grad_()
+    pooling = poolings()[name]
+    y = torch.randn(4, 7, 6, dtype=torch.float64, requires_grad=True)  # no two maxima are the same
     parameters = tuple(pooling.parameters())
     assert torch.autograd.gradcheck(lambda y, *_: pooling(y, lengths), (y, *parameters))
 

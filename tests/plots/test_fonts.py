@@ -19,6 +19,7 @@ from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import draw_curves
 from saiki.plots.errors import draw_errors
 from saiki.plots.fonts import columns, fonts, shortened
+from saiki.plots.influence import Moved, draw_influence
 from saiki.plots.lens import draw_inside
 from saiki.plots.series import draw_written
 from saiki.plots.sounds import draw_sounds
@@ -57,6 +58,9 @@ PICTURES = {
         path, {name: [([1], [2.0])] for name in NAMES}, ylabel="損失", kind="score", title=TITLE
     ),
     "errors": lambda path: draw_errors(path, {name: np.ones((2, 3)) for name in NAMES}, TITLE),
+    "influence": lambda path: draw_influence(
+        path, [Moved("言った", NAMES, [0.1 * i - 0.3 for i in range(len(NAMES))])], TITLE
+    ),
     "lens": lambda path: draw_inside(path, [(1, {"層": VIEW}), (9, {"層": VIEW})], TITLE),
     "series": lambda path: draw_written(
         path, np.arange(9.0), {0: np.arange(9.0)}, ("気温", "$電力$"), TITLE

@@ -68,6 +68,17 @@ DATASETS = {
             holds=("train.en",),
         ),
         Dataset(
+            name="jrte",
+            summary="Japanese sentences of reviews of hotels, each bad, neither or good, and how "
+            "people voted",
+            address="https://github.com/megagonlabs/jrte-corpus/archive/HEAD.tar.gz",
+            sha256=None,
+            licence="CC BY-NC-SA 4.0",
+            citation="Y. Hayashibe: Japanese Realistic Textual Entailment Corpus, LREC 2020, "
+            "https://github.com/megagonlabs/jrte-corpus",
+            holds=("pn.tsv", "data/pn.tsv"),
+        ),
+        Dataset(
             name="english_novels",
             summary="100 English novels of the 19th and the early 20th century, 14.2 million words",
             address="https://github.com/computationalstylistics/100_english_novels/archive/"

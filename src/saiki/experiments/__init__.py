@@ -15,6 +15,7 @@ HOMES = {
     "translate": ("saiki.experiments.translate", "Translate"),
     "proofread": ("saiki.experiments.proofread", "Proofread"),
     "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
+    "sentences": ("saiki.experiments.sentences", "Sentences"),
     "words": ("saiki.experiments.words", "Words"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
 }

@@ -29,7 +29,8 @@ from saiki.experiments.shared.layers import Layers
 from saiki.experiments.shared.targets import label_smoothing
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
-from saiki.models.classifier import POOLINGS, Convolution, SequenceClassifier
+from saiki.models.classifier import Convolution, SequenceClassifier
+from saiki.nn.pooling import POOLINGS
 from saiki.optimisation import Optimisation
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.sounds import draw_sounds

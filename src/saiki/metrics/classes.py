@@ -1,6 +1,7 @@
 """Measures of what is said of things that each belong to one of several classes."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from saiki.data.sound.layouts import Recording
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says of one recording."""
+    """What a model says of one recording, or of one text, which is then its name."""
 
     name: str
     label: str
@@ -26,9 +27,16 @@ class Answer:
 
     @classmethod
     def of(cls, entry: Recording, classes: Sequence[str], p: Tensor) -> "Answer":
-        """From the probabilities of the classes, ``(classes,)``."""
-        said, right = classes[int(p.argmax())], p[classes.index(entry.label)].item()
-        return cls(entry.name, entry.label, entry.speaker, said, p.max().item(), right)
+        """Of a recording, from the probabilities of the classes, ``(classes,)``."""
+        return cls.of_text(entry.name, entry.label, classes, p, entry.speaker)
+
+    @classmethod
+    def of_text(
+        cls, text: str, label: str, classes: Sequence[str], p: Tensor, speaker: str | None = None
+    ) -> "Answer":
+        """Of a text, or a recording of this name."""
+        said, right = classes[int(p.argmax())], p[classes.index(label)].item()
+        return cls(text, label, speaker, said, p.max().item(), right)
 
 
 def likeliest(classes: Sequence[str], p: Tensor, count: int = 3) -> list[dict[str, Any]]:
@@ -43,16 +51,33 @@ def accuracy(answers: Sequence[Answer]) -> float:
     return sum(a.said == a.label for a in answers) / len(answers)
 
 
+def f1_of(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict[str, float]:
+    """F1 of each class, 2 right / (was + said), from what things were and what was said of them; 0
+    where a class neither was nor was said."""
+    was, said = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    right = Counter(a for a, b in pairs if a == b)
+    return {name: 2 * right[name] / max(was[name] + said[name], 1) for name in classes}
+
+
+def macro_f1(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> float:
+    """The mean over the classes, each of equal weight, of :func:`f1_of`."""
+    return sum(f1_of(pairs, classes).values()) / len(classes)
+
+
 def by_speaker(answers: Sequence[Answer]) -> dict[str, float]:
     """The accuracy for each speaker who is known, in the order in which they come."""
     known = dict.fromkeys(a.speaker for a in answers if a.speaker)
     return {name: accuracy([a for a in answers if a.speaker == name]) for name in known}
 
 
+def loss(answers: Sequence[Answer]) -> float:
+    """The mean of −ln p of what is right."""
+    return -sum(math.log(max(a.right, 1e-30)) for a in answers) / len(answers)
+
+
 def figures(answers: Sequence[Answer]) -> dict[str, float]:
-    """Accuracy, also for each speaker, and the mean of −ln p of what is right."""
-    loss = -sum(math.log(max(a.right, 1e-30)) for a in answers) / len(answers)
-    found = {"test_accuracy": accuracy(answers), "test_loss": loss}
+    """Accuracy, also for each speaker, and the loss."""
+    found = {"test_accuracy": accuracy(answers), "test_loss": loss(answers)}
     return found | {f"test_accuracy_{name}": rate for name, rate in by_speaker(answers).items()}
 
 
@@ -60,7 +85,7 @@ def mistakes(answers: Sequence[Answer], count: int = 5) -> str:
     """The worst of them, in words."""
     wrong = sorted((a for a in answers if a.said != a.label), key=lambda a: a.right)
     if not wrong:
-        return "every recording that was tested is understood"
+        return "all of what was tested is right"
     lines = [
         f"  {a.name}: {a.said} ({a.probability:.0%}), and {a.label} only {a.right:.1%}"
         for a in wrong[:count]

@@ -1,7 +1,7 @@
 """Measures of word vectors: analogies that are solved, and agreement with people on similarity."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -231,3 +231,23 @@ def _ranks(values: Sequence[float]) -> Array:
     _, which, counts = np.unique(np.array(values, float), return_inverse=True, return_counts=True)
     ranks: Array = (np.cumsum(counts) - (counts - 1) / 2)[which]
     return ranks
+
+
+def sharing(words: Sequence[str], matrix: Array, counts: Mapping[str, int]) -> list[list[str]]:
+    """Groups of different words that are one vector, and not 0, in the order of how often a text
+    holds the second most frequent word of each; in a group the most frequent word comes first.
+
+    Args:
+        matrix: the vectors of the words, ``(words, size)``.
+        counts: how often words occur in the text; groups of which it holds none are left out.
+    """
+    _, group = np.unique(matrix, axis=0, return_inverse=True)
+    members = dict[int, list[str]]()
+    for i in np.flatnonzero(np.any(matrix, axis=1)).tolist():
+        members.setdefault(int(group[i]), []).append(words[i])
+    several = [
+        sorted(its, key=lambda word: -counts.get(word, 0))
+        for its in members.values()
+        if len(its) > 1 and any(word in counts for word in its)
+    ]
+    return sorted(several, key=lambda its: -counts.get(its[1], 0))

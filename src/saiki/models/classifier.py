@@ -6,14 +6,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.stack import Stack
-from saiki.nn.pooling import AttentionPooling, LastPooling, MeanPooling, real_steps
+from saiki.nn.pooling import (
+    AttentionPooling,
+    JoinedPooling,
+    LastPooling,
+    MaxPooling,
+    MeanPooling,
+    make,
+    real_steps,
+)
 from saiki.saving.pretrained import DescribedModule
 
-POOLINGS = ("attention", "mean", "last")
+_POOLED: dict[type, str] = {
+    AttentionPooling: "u = Σₜ aᵗ yᵗ, aᵗ = softmaxₜ(vᵀ tanh(W yᵗ + b))",
+    MaxPooling: "u = maxₜ yᵗ, of each feature",
+    MeanPooling: "u = 1/T Σₜ yᵗ",
+    LastPooling: "u = (h→ after the last step, h← after the first)",
+}
+_SUB = "₁₂₃₄₅₆₇₈₉"
 
 
 class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
@@ -23,10 +36,10 @@ class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
 
     Args:
         features: a module that makes ``(batch, time, size)`` of an input and its lengths, and the
-            numbers of real steps, or None where all are; it does not learn.
+            numbers of real steps, or None where all are.
         classes: the names of the classes.
         recurrent: the layers over time.
-        pooling: ``"attention"``, ``"mean"`` or ``"last"``; see :mod:`saiki.nn.pooling`.
+        pooling: such as ``"attention"``; see :func:`saiki.nn.pooling.make`.
         front: a module between features and recurrent layers, such as :class:`Convolution`.
         dropout: share of the features set to zero before the recurrent and the last layer.
         rate: samples of a second, where the input is sound.
@@ -43,24 +56,15 @@ class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
         rate: int | None = None,
     ) -> None:
         super().__init__()
-        if pooling not in POOLINGS:
-            raise InputError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
         self.features = features
         self.classes = tuple(classes)
         self.rate = rate
         self.front = front
         self.dropout = nn.Dropout(dropout)
         self.recurrent = recurrent
-        size: int = recurrent.output_size  # type: ignore[assignment]
         top = recurrent.layers[-1] if isinstance(recurrent, Stack) else recurrent
-        self.pooling: nn.Module
-        match pooling:
-            case "attention":
-                self.pooling = AttentionPooling(size)
-            case "mean":
-                self.pooling = MeanPooling()
-            case _:
-                self.pooling = LastPooling(isinstance(top, Bidirectional))
+        width: int = recurrent.output_size  # type: ignore[assignment]
+        self.pooling, size = make(pooling, width, isinstance(top, Bidirectional))
         self.readout = nn.Linear(size, len(classes))
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -79,13 +83,13 @@ class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
     def equations(self) -> str:
         """What becomes of the features z."""
         front = [] if self.front is None else ["z ← W ReLU(conv(ReLU(conv(z))))"]
-        pooling = {
-            AttentionPooling: "u = Σₜ aᵗ yᵗ, aᵗ = softmaxₜ(vᵀ tanh(W yᵗ + b))",
-            MeanPooling: "u = 1/T Σₜ yᵗ",
-            LastPooling: "u = (h→ after the last step, h← after the first)",
-        }[type(self.pooling)]
+        several = self.pooling.poolings if isinstance(self.pooling, JoinedPooling) else None
+        pooling = [_POOLED[type(each)] for each in several or [self.pooling]]
+        if several:
+            pooling = [line.replace("u =", f"u{_SUB[i]} =") for i, line in enumerate(pooling)]
+            pooling.append(f"u = ({', '.join(f'u{_SUB[i]}' for i in range(len(pooling)))})")
         layers = equations.of_layer(self.recurrent, reads="z")
-        return "\n".join((*front, layers, pooling, "p = softmax(W u + b)"))
+        return "\n".join((*front, layers, *pooling, "p = softmax(W u + b)"))
 
 
 class Convolution(DescribedModule, name="convolution.v1"):

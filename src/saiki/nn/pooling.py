@@ -1,9 +1,14 @@
 """From the outputs of all time steps to one vector for each row."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from saiki.errors import InputError
 from saiki.saving.pretrained import DescribedModule
+
+POOLINGS = ("attention", "mean", "max", "last")
 
 
 def real_steps(y: Tensor, lengths: Tensor | None) -> Tensor:
@@ -49,6 +54,15 @@ class MeanPooling(DescribedModule, name="mean_pooling.v1"):
         return (y * real).sum(1) / real.sum(1)
 
 
+class MaxPooling(DescribedModule, name="max_pooling.v1"):
+    """The largest value of each feature over the real steps (Collobert et al. 2011, §3.3.2):
+    uᵢ = maxₜ yᵢᵗ."""
+
+    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """``y: (batch, time, size)`` to ``u: (batch, size)``."""
+        return y.masked_fill(~real_steps(y, lengths)[..., None], -torch.inf).amax(1)
+
+
 class LastPooling(DescribedModule, name="last_pooling.v1"):
     """Where each direction ends: its output after the last step that it reads.
 
@@ -74,3 +88,49 @@ class LastPooling(DescribedModule, name="last_pooling.v1"):
             return last
         half = y.shape[2] // 2
         return torch.cat((last[:, :half], y[:, 0, half:]), -1)
+
+
+class JoinedPooling(DescribedModule, name="joined_pooling.v1"):
+    """Several poolings, their vectors side by side.
+
+    Args:
+        poolings: modules that take ``y`` and the lengths.
+    """
+
+    def __init__(self, poolings: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.poolings = nn.ModuleList(poolings)
+
+    def forward(self, y: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """``y: (batch, time, size)`` to ``u: (batch, poolings · size)``."""
+        return torch.cat([pooling(y, lengths) for pooling in self.poolings], -1)
+
+
+def make(names: str, size: int, bidirectional: bool) -> tuple[nn.Module, int]:
+    """The pooling of a name in ``POOLINGS``, or of several with ``+`` between, such as
+    ``attention+max``; and the features that come out of it.
+
+    Args:
+        size: features of y.
+        bidirectional: whether they are those of two directions.
+
+    Raises:
+        InputError: there is no pooling of a name.
+    """
+    made = list[nn.Module]()
+    for name in names.split("+"):
+        match name:
+            case "attention":
+                made.append(AttentionPooling(size))
+            case "mean":
+                made.append(MeanPooling())
+            case "max":
+                made.append(MaxPooling())
+            case "last":
+                made.append(LastPooling(bidirectional))
+            case _:
+                raise InputError(
+                    f"pooling must be one of {', '.join(POOLINGS)}, or several of them with + "
+                    f"between, got {names!r}"
+                )
+    return (made[0] if len(made) == 1 else JoinedPooling(made)), size * len(made)

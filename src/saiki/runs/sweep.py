@@ -219,7 +219,9 @@ def _identity(experiment: Experiment) -> str:
 
 
 def show(lines: Sequence[Line], figures: Sequence[str], say: Callable[[str], None]) -> None:
-    """Print the table as columns: the varied knobs, then mean ± deviation of ``figures``."""
+    """Print the table as columns: the varied knobs, then mean ± deviation of ``figures``, but for
+    those that no run has."""
+    figures = [name for name in figures if any(f"{name}_mean" in line for line in lines)]
     knobs = list(
         dict.fromkeys(n for line in lines for n in line if not n.endswith(("_mean", "_std")))
     )

@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from saiki.errors import InputError
 from saiki.saving.description import Described
@@ -15,6 +15,19 @@ TOKENISERS = ("words", "characters", "bpe", "japanese")
 _EVERY_BYTE = "".join(map(chr, (*range(2048), *range(0x1000, 0x110000, 0x1000), 0x800)))
 """A text whose characters take every byte that UTF-8 has."""
 _LATIN = re.compile("[0-9A-Za-zÀ-ɏ]")
+
+
+AT_ONCE = 1000
+"""Characters of a text that an analyser is given together. Sudachi refuses more than 65,535 bytes,
+and makes as many as 33 of one character, as it brings all into the form NFKC."""
+
+
+class Word(NamedTuple):
+    """A token, and what it is looked up by."""
+
+    text: str
+    forms: tuple[str, ...]
+    """Forms by which a table may know it, the best first."""
 
 
 class Tokeniser(Described, ABC, name="tokeniser.v1"):
@@ -27,6 +40,10 @@ class Tokeniser(Described, ABC, name="tokeniser.v1"):
     @abstractmethod
     def join(self, tokens: Sequence[str]) -> str:
         """The text of tokens."""
+
+    def words(self, text: str) -> list[Word]:
+        """The tokens, to be looked up as they are or in small letters."""
+        return [Word(token, (token, token.lower())) for token in self.split(text)]
 
     def vocabulary(self, lines: Iterable[str], size: int = 0, minimum: int = 1) -> Vocabulary:
         """The tokens that these lines hold; see :meth:`Vocabulary.count`."""
@@ -153,27 +170,31 @@ class Japanese(Tokeniser, name="japanese.v1"):
         InputError: the libraries are missing.
     """
 
-    AT_ONCE = 1000
-    """Characters analysed together. Sudachi refuses more than 65,535 bytes, and makes as many as 33
-    of one character, as it brings all into the form NFKC. A longer text is cut after a sentence or
-    a space."""
-
     def __init__(self) -> None:
         _sudachi()
 
     def split(self, text: str) -> list[str]:
-        parts = re.findall(
-            rf"(?s).{{1,{self.AT_ONCE}}}(?:(?<=[。！？\s])|\Z)|.{{1,{self.AT_ONCE}}}", text
+        morphemes = (
+            m.surface().strip() for part in pieces(text) for m in _sudachi().tokenize(part)
         )
-        morphemes = (m.surface().strip() for part in parts for m in _sudachi().tokenize(part))
         return [surface for surface in morphemes if surface]
 
     def join(self, tokens: Sequence[str]) -> str:
-        joined = ""
-        for token in tokens:
-            apart = _LATIN.fullmatch(joined[-1:]) and _LATIN.match(token)
-            joined += f" {token}" if apart else token
-        return joined
+        return joined_without_spaces(tokens)
+
+
+def pieces(text: str) -> list[str]:
+    """A text in pieces of at most ``AT_ONCE`` characters, cut after a sentence or a space."""
+    return re.findall(rf"(?s).{{1,{AT_ONCE}}}(?:(?<=[。！？\s])|\Z)|.{{1,{AT_ONCE}}}", text)
+
+
+def joined_without_spaces(tokens: Iterable[str]) -> str:
+    """Tokens with a space between Latin words and numbers, and nothing between others."""
+    joined = ""
+    for token in tokens:
+        apart = _LATIN.fullmatch(joined[-1:]) and _LATIN.match(token)
+        joined += f" {token}" if apart else token
+    return joined
 
 
 def tokeniser(name: str, lines: Iterable[str] = (), size: int = 0) -> Tokeniser:
@@ -214,7 +235,9 @@ def _sudachi() -> Any:
     try:
         from sudachipy import Dictionary, SplitMode
 
-        return Dictionary().tokenizer(SplitMode.A)
+        dictionary = Dictionary()
+        make = getattr(dictionary, "tokenizer", None) or dictionary.create  # before 0.7
+        return make(SplitMode.A)
     except ImportError:  # also where only the dictionary is missing
         raise InputError(
             "the tokeniser japanese needs the libraries sudachipy and sudachidict_core: "

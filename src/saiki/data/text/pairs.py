@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy
 
 from saiki.data import store
+from saiki.data.text.columns import read_columns
 from saiki.data.text.headers import header
 from saiki.data.text.plain_text import lines
-from saiki.data.text.two_columns import read_columns
 from saiki.errors import InputError
 from saiki.files import PACKED
 
@@ -90,7 +90,7 @@ class Corpus:
 def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: str = "") -> Pairs:
     """The pairs of a table of two columns or of two parallel files, but those with an empty side.
 
-    - A table, see :func:`saiki.data.text.two_columns.read_columns`, holds the source and then the
+    - A table, see :func:`saiki.data.text.columns.read_columns`, holds the source and then the
       target. Its first row may be a header, which may say that the target comes first; see
       :func:`saiki.data.text.headers.header`.
     - Of parallel files, NAME.SOURCE and NAME.TARGET, line n of one goes with line n of the other.
@@ -258,7 +258,7 @@ def _parallel(prefix: Path, source: str, target: str) -> Pairs:
 
 
 def _table(path: Path, source: str, target: str, delimiter: str) -> Pairs:
-    rows = read_columns(path, delimiter)
+    rows = [(x, y) for x, y in read_columns(path, delimiter)]
     is_header, exchanged = header(rows, source, target)
     if not is_header:
         return _full(path, rows)

@@ -1,5 +1,6 @@
 """Plain text: files, packed or not, and folders of them."""
 
+import io
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -15,19 +16,22 @@ _BOM = "\ufeff"
 _MARK = re.compile(r"\*\*\*\s*(START|END) OF (?:THE|THIS) PROJECT GUTENBERG EBOOK", re.IGNORECASE)
 
 
-def lines(path: Path) -> Iterator[str]:
+def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """The lines of a file, or of all text files in a folder and below it, in the order of names.
 
     A line ends at a line feed, with a carriage return before it or not, and comes without them.
-    Text is UTF-8, brought into the form NFC, so that what looks the same is the same. Byte order
-    marks are dropped, also where texts with one were put together.
+    Text is brought into the form NFC, so that what looks the same is the same. Byte order marks are
+    dropped, also where texts with one were put together.
+
+    Args:
+        encoding: a name that Python knows.
 
     Raises:
-        InputError: there is no such file, it cannot be read, or it is not UTF-8; or the folder
-            holds no file named .txt, or .txt.gz, .txt.xz or .txt.bz2.
+        InputError: there is no such file, it cannot be read, or it is of another encoding; or the
+            folder holds no file named .txt, or .txt.gz, .txt.xz or .txt.bz2.
     """
     for file in _files(path):
-        for line in _lines(file):
+        for line in _lines(file) if encoding == "utf-8" else _decoded(file, encoding):
             yield line.replace(_BOM, "")
 
 
@@ -117,3 +121,13 @@ def _lines(path: Path) -> Iterator[str]:
     """Lines in which byte order marks are left."""
     with open_bytes(path) as file:
         yield from decoded_lines(file, str(path))
+
+
+def _decoded(path: Path, encoding: str) -> Iterator[str]:
+    """The lines of a file that is not UTF-8."""
+    with open_bytes(path) as file, io.TextIOWrapper(file, encoding) as text:
+        try:
+            for line in text:
+                yield unicodedata.normalize("NFC", line.removesuffix("\n"))
+        except UnicodeError:
+            raise InputError(f"{path} is not {encoding} throughout") from None

@@ -1,0 +1,318 @@
+"""Tables of texts, each of which belongs to one of several classes."""
+
+import codecs
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from saiki.data.text.columns import read_columns
+from saiki.data.text.pairs import DEVELOPMENT
+from saiki.errors import InputError, near, shown
+from saiki.files import open_bytes
+from saiki.knobs import Knobs, knob
+
+NAMES = {
+    "text": ("text", "sentence", "review", "comment", "content", "文", "文章", "本文", "テキスト"),
+    "label": ("label", "class", "category", "sentiment", "ラベル", "クラス", "分類", "カテゴリ"),
+    "split": ("split", "usage", "part", "subset"),
+    "votes": ("votes", "judges"),
+}
+"""What columns are called."""
+TRAIN, TEST = ("train", "training"), ("test", "eval", "evaluation")
+PARTS = {*TRAIN, *DEVELOPMENT, *TEST}
+HELD, FOLDS = 0.2, 5
+"""Share of each class that is set apart where a table has no parts, and folds of what is left."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts and, at the same places, their classes and what people voted for, where it is known."""
+
+    texts: list[str]
+    labels: list[str]
+    votes: list[dict[str, float]]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, places: Iterable[int]) -> "Labelled":
+        places = list(places)
+        columns = (self.texts, self.labels, self.votes)
+        return Labelled(*([column[i] for i in places] for column in columns))  # type: ignore[arg-type]
+
+    def targets(self, classes: Sequence[str], voted: bool) -> np.ndarray:
+        """What is to be said of each, ``(texts, classes)``: 1 for its class and 0 for the others,
+        or the share of the votes for each, where they are known and ``voted``."""
+        made = np.zeros((len(self), len(classes)), np.float32)
+        for row, label, votes in zip(made, self.labels, self.votes, strict=True):
+            for name, count in (votes if voted and votes else {label: 1.0}).items():
+                row[classes.index(name)] = count
+        made /= made.sum(1, keepdims=True)
+        return made
+
+
+@dataclass(frozen=True)
+class LabelledParts:
+    """What is learned from, what the curves are measured by, and what is tested; these two are the
+    same where a table has no three parts."""
+
+    classes: tuple[str, ...]
+    train: Labelled
+    development: Labelled
+    test: Labelled
+    notes: str
+
+    @property
+    def has_test(self) -> bool:
+        """Whether what is tested decides nothing while the model learns."""
+        return self.test is not self.development
+
+    def in_words(self) -> str:
+        """How many texts there are of each part and class."""
+        counts = Counter(self.train.labels)
+        classes = ", ".join(f"{name} {counts[name]:,}" for name in self.classes)
+        parts = f", {len(self.development):,} to develop" if self.has_test else ""
+        return (
+            f"{len(self.train):,} texts to learn from ({classes}){parts}, {len(self.test):,} to "
+            f"test; {self.notes}"
+        )
+
+
+class Table(Knobs):
+    """How a table is read: TSV or CSV, packed or not, with a header or without.
+
+    What no knob names is found. The column of labels is called so, or has the fewest different
+    values; that of texts is called so, or has the most letters; one that holds nothing but train,
+    dev and test says to which part a row belongs; one of JSON, such as {"0": 2, "1": 1}, counts the
+    votes for each class.
+    """
+
+    text_column: str = knob("", "name of the column of texts, or its number; found without")
+    label_column: str = knob("", "name of the column of classes, or its number; found without")
+    split_column: str = knob(
+        "", "that of the parts, train, dev and test; found without, and if there is none, a fifth "
+        "of each class is set apart"
+    )  # fmt: skip
+    encoding: str = knob("", "of the table, such as cp932; UTF-8 or, if it says so, UTF-16 without")
+    fold: int = knob(
+        0, "of five folds of what is learned from, that which is tested in place of what is set "
+        "apart; 0: none", minimum=0, maximum=FOLDS,
+    )  # fmt: skip
+
+    def validate(self) -> None:
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError:
+            raise InputError(
+                f"there is no encoding {shown(self.encoding)}; Japanese tables that are not UTF-8 "
+                "are mostly cp932"
+            ) from None
+
+    def read(self, path: Path, seed: int) -> LabelledParts:
+        """The parts of the table.
+
+        Raises:
+            InputError: it cannot be read, a column is not there or cannot be found, there are fewer
+                than two classes, or too few texts of one.
+        """
+        rows = self._rows(path)
+        columns, headed = _columns(path, rows, self._named())
+        body = rows[headed:]
+        whole = [row for row in body if row[columns["text"]] and row[columns["label"]]]
+        if not whole:
+            raise InputError(f"{path} holds no text with a label")
+        table = _labelled(whole, columns)
+        counts = Counter(table.labels)
+        hint = "" if headed else "; if the first row is a header, name its columns: --text-column"
+        if len(counts) < 2:
+            raise InputError(
+                f"all texts of {path} have the label {shown(table.labels[0])}, in column "
+                f"{columns['label'] + 1}; it takes two classes at least"
+            )
+        if rare := [name for name, count in counts.items() if count < 2]:
+            raise InputError(
+                f"the class {shown(rare[0])} has one text only in {path}; each needs one to learn "
+                f"from and one to test at least{hint}"
+            )
+        notes = [_where(columns, headed, rows[0])]
+        if len(whole) < len(body):
+            notes.append(f"{len(body) - len(whole):,} rows without a text or a label left out")
+        train, development, test = self._parts(path, table, whole, columns.get("split"), seed)
+        if not len(test):
+            raise InputError(
+                f"the texts of each class of {path} are all the same; nothing can be set apart"
+            )
+        learned = set(train.texts)
+        if again := sum(text in learned for text in test.texts):
+            notes.append(f"{again:,} of the texts to test are learned from too")
+        classes = _ordered({*train.labels})
+        if missing := {*development.labels, *test.labels} - {*classes}:
+            raise InputError(
+                f"the class {shown(min(missing))} of {path} has no text to learn from; each class "
+                "needs one"
+            )
+        return LabelledParts(classes, train, development, test, "; ".join(notes))
+
+    def _rows(self, path: Path) -> list[tuple[str, ...]]:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give a table in it")
+        with open_bytes(path) as file:
+            marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        encoding = self.encoding or ("utf-16" if marked else "utf-8")
+        try:
+            rows = read_columns(path, count=0, encoding=encoding)
+        except InputError as error:
+            if "UTF-8" not in str(error):
+                raise
+            raise InputError(f"{error}, or name its encoding, as in --encoding cp932") from None
+        if not rows:
+            raise InputError(f"{path} is empty; it needs a row for each text with its label")
+        return rows
+
+    def _named(self) -> dict[str, str]:
+        given = {"text": self.text_column, "label": self.label_column, "split": self.split_column}
+        return {what: name for what, name in given.items() if name}
+
+    def _parts(
+        self, path: Path, table: Labelled, rows: Sequence[tuple[str, ...]], column: int | None,
+        seed: int,
+    ) -> tuple[Labelled, Labelled, Labelled]:  # fmt: skip
+        if column is None:
+            train, test = _stratified(
+                table, lambda its: its[: max(1, round(HELD * len(its)))], seed
+            )
+            development = test
+        else:
+            said = [row[column].casefold() for row in rows]
+            named = (
+                table.take(i for i, part in enumerate(said) if part in names)
+                for names in (TRAIN, DEVELOPMENT, TEST)
+            )
+            train, development, test = named
+            if not len(train) or not len(development) + len(test):
+                raise InputError(
+                    f"column {column + 1} of {path} must call some rows {TRAIN[0]}, and others "
+                    f"dev or test; it says {', '.join(map(shown, sorted({*said})[:4]))}"
+                )
+            development, test = (development if len(development) else test), test
+            test = test if len(test) else development
+        if self.fold:
+            train, test = _stratified(
+                train, lambda its: np.array_split(its, FOLDS)[self.fold - 1], 0
+            )
+            development = test
+        return train, development, test
+
+
+def _labelled(rows: Sequence[tuple[str, ...]], columns: Mapping[str, int]) -> Labelled:
+    texts, labels = ([row[columns[name]] for row in rows] for name in ("text", "label"))
+    known = {*labels}
+    votes = [_votes(row[columns["votes"]]) or {} if "votes" in columns else {} for row in rows]
+    kept = [{name: n for name, n in its.items() if name in known and n > 0} for its in votes]
+    return Labelled(texts, labels, kept)
+
+
+def _columns(
+    path: Path, rows: Sequence[tuple[str, ...]], named: Mapping[str, str]
+) -> tuple[dict[str, int], bool]:
+    """The place of each column that is there, and whether the first row is a header."""
+    width, first = len(rows[0]), [name.casefold() for name in rows[0]]
+    by_name = {
+        what: next((i for i, name in enumerate(first) if name in names), None)
+        for what, names in NAMES.items()
+    }
+    by_number = {w: int(n) for w, n in named.items() if n.isdecimal() and n.casefold() not in first}
+    headed = len(named) > len(by_number) or any(
+        by_name[what] is not None for what in ("text", "label") if what not in named
+    )
+    found = {what: i for what, i in by_name.items() if i is not None and headed}
+    for what, name in named.items():
+        if what in by_number and 1 <= by_number[what] <= width:
+            found[what] = by_number[what] - 1
+        elif what not in by_number and name.casefold() in first:
+            found[what] = first.index(name.casefold())
+        else:
+            hint = near(name, rows[0])
+            raise InputError(
+                f"{path} has no column {shown(name)}; its first row is "
+                f"{', '.join(map(shown, rows[0][:6]))}, and columns are named as there or by "
+                f"numbers from 1 to {width}{hint}"
+            )
+    body = rows[headed:]
+    if not body:
+        raise InputError(f"{path} holds no rows below its header")
+    for what, is_it in (("split", _tells_parts), ("votes", _tells_votes)):
+        for i in {*range(width)} - {*found.values()} if what not in found else ():
+            if is_it([row[i] for row in body]):
+                found[what] = i
+    rest = [i for i in range(width) if i not in found.values()]
+    if "text" not in found and rest:
+        found["text"] = max(rest, key=lambda i: sum(c.isalpha() for row in body for c in row[i]))
+        rest.remove(found["text"])
+    if "label" not in found:
+        kinds = {i: len({row[i] for row in body}) for i in rest}
+        likely = {i: n for i, n in kinds.items() if n <= max(2, len(body) // 2)}
+        if not likely or "text" not in found:
+            raise InputError(
+                f"{path} has no column of labels, whose values occur again and again; name it with "
+                "--label-column"
+            )
+        found["label"] = min(likely, key=lambda i: (likely[i] < 2, likely[i]))
+    return found, headed
+
+
+def _where(columns: Mapping[str, int], headed: bool, first: Sequence[str]) -> str:
+    """Which columns were taken for what."""
+    names = {"text": "texts", "label": "labels", "split": "parts", "votes": "votes"}
+    said = [
+        f"{names[what]} in column {first[i] if headed else i + 1}" for what, i in columns.items()
+    ]
+    return ", ".join(said) + ("" if "split" in columns else ", a fifth of each class set apart")
+
+
+def _tells_parts(values: Sequence[str]) -> bool:
+    said = {value.casefold() for value in values}
+    return said <= PARTS and bool(said & {*TRAIN}) and len(said) > 1
+
+
+def _tells_votes(values: Sequence[str]) -> bool:
+    return all(value[:1] == "{" and _votes(value) is not None for value in values)
+
+
+def _votes(value: str) -> dict[str, float] | None:
+    """Votes by their classes; None where it is something else."""
+    try:
+        read = json.loads(value)
+    except ValueError:
+        return None
+    good = isinstance(read, dict) and all(type(n) in (int, float) for n in read.values())
+    return read if good else None
+
+
+def _ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Numbers by their size, other names by the alphabet."""
+    try:
+        return tuple(sorted(names, key=float))
+    except ValueError:
+        return tuple(sorted(names))
+
+
+def _stratified(
+    table: Labelled, held: Callable[[np.ndarray], np.ndarray], seed: int
+) -> tuple[Labelled, Labelled]:
+    """What is left, and what is set apart: of the different texts of each class, in an order drawn
+    from ``seed``, those that ``held`` takes, but never all. The same text is never in both."""
+    first = dict(zip(reversed(table.texts), reversed(table.labels), strict=True))
+    random, apart = np.random.default_rng(seed), set[str]()
+    for name in _ordered({*table.labels}):
+        texts = sorted(text for text, label in first.items() if label == name)
+        taken = held(random.permutation(len(texts)))[: max(len(texts) - 1, 0)]
+        apart |= {texts[i] for i in taken.tolist()}
+    places: tuple[list[int], list[int]] = ([], [])
+    for i, text in enumerate(table.texts):
+        places[text in apart].append(i)
+    return table.take(places[0]), table.take(places[1])

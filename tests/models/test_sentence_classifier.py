@@ -1,0 +1,67 @@
+"""What is said of a sentence, and what its words did."""
+
+import json
+
+import pytest
+import torch
+
+import saiki
+from saiki.errors import InputError
+from saiki.models.sentence_classifier import Reading, SentenceClassifier
+from saiki.models.word_features import WordFeatures
+from saiki.text import Text
+from saiki.text.tokenisers import Words
+
+TEXTS = ["the cat sat", "a dog", "dog", "the cat sat on the mat"]
+
+
+@pytest.fixture
+def model():
+    text = Text.learn("words", TEXTS)
+    features = WordFeatures(text, len(text.vocabulary), 0, 5)
+    recurrent = saiki.Bidirectional(saiki.cells.GRU(5, 4))
+    return SentenceClassifier(features, ["a", "b", "c"], recurrent, "attention+max", 0.5).eval()
+
+
+def said(model, *words):
+    """The probabilities of a row of words alone."""
+    ids = torch.tensor([model.features.text.vocabulary.ids(words)])
+    return model(ids, torch.tensor([len(words)])).softmax(1)[0]
+
+
+def test_the_influence_of_a_word_is_what_is_lost_without_it(model):
+    for text, its in zip(TEXTS, model.read(TEXTS), strict=True):
+        words = text.split()
+        whole = said(model, *words)
+        order = whole.argsort(descending=True).tolist()
+        assert [label for label, _ in its.classes] == ["abc"[i] for i in order]
+        assert [p for _, p in its.classes] == pytest.approx(sorted(whole.tolist(), reverse=True))
+        assert its.words == words
+        for i, influence in enumerate(its.influence):
+            without = said(model, *(words[:i] + words[i + 1 :] or ["<unk>"]))
+            assert influence == pytest.approx((whole - without)[order[0]].item(), abs=1e-6)
+
+
+def test_what_cannot_be_read_does_not_disturb_the_others(model):
+    good, bad, unknown = model.read(["a dog", " ", "a dog a whale whale"])
+    assert isinstance(bad, InputError)
+    assert good.unknown == []
+    assert unknown.unknown == ["whale"]
+    assert good.classes[0][1] == pytest.approx(model.read(["a dog"])[0].classes[0][1])
+    assert model.read([]) == []
+
+
+def test_an_answer_is_for_people_and_for_programs():
+    reading = Reading([("b", 0.75), ("a", 0.25)], ["a", "dog", "x"], [0.1, -0.5, 0.0], ["x"])
+    answer = reading.answer("a dog x")
+    assert json.loads(json.dumps(answer)) == answer
+    assert (answer["input"], answer["label"], answer["probability"]) == ("a dog x", "b", 0.75)
+    assert answer["words"][1] == {"word": "dog", "influence": -0.5}
+    assert answer["text"] == "a dog x: b (75.0%), a (25.0%)\n  dog -0.50, a +0.10, x +0.00"
+
+
+def test_it_comes_back_from_its_files(model, tmp_path):
+    again = saiki.load(model.save_pretrained(tmp_path / "m"))
+    assert isinstance(again.features.text.tokeniser, Words)
+    for ours, theirs in zip(again.read(TEXTS), model.read(TEXTS), strict=True):
+        assert ours == theirs
