@@ -123,7 +123,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         self.numbers = {word: number for number, word in enumerate(self.words)}
         wide = padded(self.size)
         inputs = torch.zeros(len(words) + (self.buckets if words else 0), wide)
-        inputs[:, : self.size] = (torch.rand(len(inputs), self.size) - 0.5) / self.size
+        inputs[:, : self.size].uniform_(-0.5 / self.size, 0.5 / self.size)
         told = len(words) if self.negatives else max(len(words) - 1, 0)
         self.inputs, self.outputs = nn.Parameter(inputs), nn.Parameter(torch.zeros(told, wide))
 
