@@ -527,7 +527,7 @@ def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tones, spoken):
     for knob, value in (
         ("split", "odd"), ("epochs", 0), ("rate", 1_999), ("seconds", 0), ("features", "mfcc"),
         ("samples", 0), ("bands", 3), ("cell", "transformer"), ("hidden_size", 0), ("layers", 0),
-        ("pooling", "max"), ("dropout", 0.96), ("label_smoothing", 1), ("voices", -1),
+        ("pooling", "sum"), ("dropout", 0.96), ("label_smoothing", 1), ("voices", -1),
         ("voice_share", 1), *((name, -1) for name in OFF), *((name, 99) for name in OFF),
     ):  # fmt: skip
         assert refusal(lambda k=knob, v=value: setting(tones, **{k: v})).startswith(
