@@ -20,7 +20,7 @@ from saiki.runs.run import run
 from saiki.saving import tensors
 
 KNOBS = {
-    "iterations": 6000,
+    "iterations": 3000,
     "log_every": 50,
     "cell": "gru",
     "hidden_size": 12,
@@ -80,7 +80,7 @@ def assert_same(path, undisturbed):
 
 def test_a_run_that_is_killed_three_times_ends_as_the_one_that_never_was(tmp_path, undisturbed):
     path, dice = tmp_path / "run", random.Random(7)
-    aims = sorted(dice.sample(range(1, 118), 3))
+    aims = sorted(dice.sample(range(1, 58), 3))
     process = started(path, *FLAGS)
     for aim in aims:
         wait_for(path, aim, process)
@@ -107,7 +107,7 @@ def test_a_run_that_is_stopped_saves_and_says_how_to_go_on(tmp_path, undisturbed
     assert len(said) == 1
     assert f"go on with: saiki run adder --out '{path}' --resume" in said[0]
     done = int(said[0].split("after iteration ")[1].split(",")[0])
-    assert 150 <= done < 6000
+    assert 150 <= done < 3000
     _, about = tensors.load(path / CHECKPOINT)
     assert about["training"]["step"] == done
     again = subprocess.run(command(path, "--resume"), capture_output=True, text=True, timeout=120)
