@@ -9,7 +9,7 @@ import pytest
 from saiki.errors import InputError
 from saiki.word2vec import padded
 from saiki.word2vec.kernel import Rule
-from saiki.word2vec.tables import drawing, kept, tables, tree
+from saiki.word2vec.tables import chances, drawing, kept, tables, tree
 from saiki.word2vec.trainer import Trainer
 from word2vec import by_hand
 
@@ -110,6 +110,25 @@ def test_words_are_drawn_by_the_power_of_their_counts():
     np.add.at(p, alias, 1 - share)
     wanted = counts**0.75
     np.testing.assert_allclose(p / len(p), wanted / wanted.sum(), rtol=1e-6)
+    np.testing.assert_allclose(chances(threshold, alias), p / len(p), rtol=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_vectors_stay_numbers_however_frequent_one_word_is(share):
+    """With blocks of 32 windows those of the frequent word would grow beyond all numbers."""
+    random, words, rule = np.random.default_rng(0), 4000, RULES["skip-gram"]
+    text = random.integers(1, words, 60_000).astype(np.int32)
+    text[random.random(len(text)) < share] = 0
+    counts = np.bincount(text, minlength=words) + 1
+    inputs = random.uniform(-0.01, 0.01, (words, padded(50))).astype(np.float32)
+    outputs = np.zeros((words, padded(50)), np.float32)
+    known = tables(rule, counts)
+    train = Trainer(inputs, outputs, rule, known, kept(counts, 0), block=None)
+    assert train.block == (32 if share == 0 else 1)
+    for seed in range(3):
+        train.learn(text, (0.05, 0.05), seed)
+    assert np.isfinite(inputs).all()
+    assert np.abs(inputs).max() < 10
 
 
 def test_the_tree_is_that_of_huffman():

@@ -36,6 +36,13 @@ def drawing(counts: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.i
     return (share * 2**32).astype(np.uint64), alias
 
 
+def chances(threshold: NDArray[np.uint64], alias: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The probability of each word that such a table draws it."""
+    share = threshold / 2.0**32
+    whole = share + np.bincount(alias, 1 - share, len(alias))
+    return np.asarray(whole / len(alias), np.float64)
+
+
 def tree(
     counts: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:

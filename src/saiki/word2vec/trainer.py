@@ -10,18 +10,27 @@ from numpy.typing import NDArray
 from saiki.errors import InputError
 from saiki.word2vec import LANES
 from saiki.word2vec.kernel import TOGETHER, Rule, Scratch, Tables, thin, train
+from saiki.word2vec.tables import DRAWN_POWER, chances
 
 MOST_AT_ONCE = 32
 """Windows of a block."""
+OFTEN = 2.6
+"""Windows of a block, on average, that change the same row at most."""
 WORDS_FOR_ONE = 100
 """Of a vocabulary, for each window of a block: the fewer words there are, the more often one occurs
 in a block, and its changes add up without a look at each other."""
 
 
-def block_of(rule: Rule, words: int) -> int:
-    """Windows whose scores are computed before the rows change. Words share the rows of n-grams, so
+def block_of(rule: Rule, tables: Tables, kept: NDArray[np.uint64]) -> int:
+    """Windows whose scores are computed before the rows change: so few that no row has to change
+    for more than some windows at once, which would go too far. Words share the rows of n-grams, so
     that with sub-words it is a quarter of what it is without."""
-    block = min(MOST_AT_ONCE, words // WORDS_FOR_ONE)
+    draws = chances(tables.threshold, tables.alias)
+    met = draws ** (1 / DRAWN_POWER) * kept
+    most_met = float(met.max() / met.sum())
+    heard = (rule.window + 1) * most_met
+    told = 1.0 if rule.by_tree else most_met + rule.negatives * float(draws.max())
+    block = min(MOST_AT_ONCE, len(kept) // WORDS_FOR_ONE, int(OFTEN / max(heard, told)))
     return max(1, block // 4 if rule.averages and not rule.from_around else block)
 
 
@@ -91,7 +100,7 @@ class Trainer:
         self.size = inputs.shape[1]
         self.rule, self.tables, self.kept = rule, tables, kept
         self.threads, self.races = threads, races
-        self.block = block or block_of(rule, len(kept))
+        self.block = block or block_of(rule, tables, kept)
         self._scratch = [self._room() for _ in range(threads if races else 1)]
         self._text = np.empty(0, np.int32)
 
