@@ -27,7 +27,8 @@ def thinned(words, kept, seed):
 def window(text, place, rule, tables, seed):
     """The rows of the inputs, and (row, label, weight) of each output."""
     word = text[place]
-    seed = mixed(seed) + place * (rule.negatives + 1)
+    most = rule.negatives * (1 if rule.from_around else 2 * rule.window)
+    seed = mixed(seed) + place * (most + 1)
     reach = 1 + ((mixed(seed & MASK) >> 32) * rule.window >> 32)
     around = []
     for side in (-1, 1):
@@ -52,12 +53,12 @@ def window(text, place, rule, tables, seed):
     inputs = [row for w in heard for row in rows(w)]
     outputs = [target for w in said for target in told(w)]
     right = {row for row, label, _ in outputs if label == 1}
-    for k in range(rule.negatives):
+    for k in range(rule.negatives * len(said)):
         r = mixed(seed + k + 1 & MASK)
         i = (r >> 32) * len(tables.alias) >> 32
         row = i if r & 0xFFFFFFFF < tables.threshold[i] else tables.alias[i]
         if row not in right:
-            outputs.append((row, 0, len(said)))
+            outputs.append((row, 0, 1))
     return inputs, outputs
 
 

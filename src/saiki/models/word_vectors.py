@@ -57,7 +57,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         size: features of a vector.
         method: ``"skip-gram"`` or ``"cbow"``.
         window: words to either side, at most; how many it is, is drawn for each word.
-        negatives: words that are drawn for each word, shared by those around it; 0 takes the tree.
+        negatives: words that are drawn for each word, shared by those around it, or with sub-words
+            for each of those; 0 takes the tree.
         sample: t, above which share frequent words are left out at random, a word of share f with
             probability 1 − √(t / f) − t / f; 0 leaves out none.
         buckets: vectors that n-grams share by their hash; 0 is without sub-words.

@@ -6,17 +6,17 @@ an output, the score is s = e · o, and one step of gradient descent on −ln σ
 
     g = α (label − σ(s))        e ← e + Σ g o        o ← o + Σ g e
 
-============  ==============================  ==================================================
+============  ==============================  ===================================================
               inputs                          outputs
-============  ==============================  ==================================================
+============  ==============================  ===================================================
 skip-gram     each word around                the word, and those drawn or the nodes on its way
 CBOW          the mean of the words around    the same
-sub-words     the mean of a word's n-grams    skip-gram: each word around, and those drawn
-============  ==============================  ==================================================
+sub-words     the mean of a word's n-grams    skip-gram: each word around, and those drawn for it
+============  ==============================  ===================================================
 
 (Mikolov et al. 2013, "Distributed representations", §2; Bojanowski et al. 2017, §3.) The words
-drawn are shared by a window, so that its scores are a product of two small matrices (Ji et al.
-2016).
+drawn are shared by the inputs of a window, so that its scores are a product of two small matrices
+(Ji et al. 2016).
 
 Windows are taken in blocks. First their scores are computed, windows shared among the threads; then
 the rows change, window by window, *features* shared among the threads. So no two threads write the
@@ -189,7 +189,8 @@ def _gather(
     word = text[place]
     if word < 0:
         return
-    seed = mixed(seed) + uint64(place) * uint64(rule.negatives + 1)
+    drawn = rule.negatives * (1 if rule.from_around else 2 * rule.window)
+    seed = mixed(seed) + uint64(place) * uint64(drawn + 1)
     reach = 1 + int64(((mixed(seed) >> uint64(32)) * uint64(rule.window)) >> uint64(32))
     around = 0
     for side in (-1, 1):
@@ -206,21 +207,21 @@ def _gather(
                 o = _targets(w, o, text[j], rule, tables, scratch)
     if around == 0:
         return
-    weight = float32(1)
     if rule.from_around:
         o = _targets(w, o, word, rule, tables, scratch)
     else:
-        weight = float32(around)
+        drawn = rule.negatives * around
         for k in range(tables.first[word], tables.first[word + 1]):
             scratch.inputs[w, i] = tables.rows[k]
             i += 1
-    for k in range(rule.negatives):
+    told = o
+    for k in range(drawn):
         row = _drawn(seed + uint64(k + 1), tables)
         is_told = False
-        for j in range(o):
-            is_told |= scratch.outputs[w, j] == row and scratch.labels[w, j] == 1
+        for j in range(told):
+            is_told |= scratch.outputs[w, j] == row
         if not is_told:
-            _put(w, o, row, float32(0), weight, scratch)
+            _put(w, o, row, float32(0), float32(1), scratch)
             o += 1
     scratch.counts[w, 0], scratch.counts[w, 1] = i, o
     while o % LANES or o < scratch.counts[w, 1] + TOGETHER - 1:

@@ -39,7 +39,7 @@ def widest(rule: Rule, tables: Tables) -> tuple[int, int]:
     around, rows = 2 * rule.window, int(np.diff(tables.first).max(initial=1))
     told = int(np.diff(tables.root).max(initial=0)) if rule.by_tree else 1
     inputs = around * rows if rule.from_around else rows
-    outputs = (told if rule.from_around else around * told) + rule.negatives
+    outputs = (told + rule.negatives) * (1 if rule.from_around else around)
     return inputs, -(-(outputs + TOGETHER - 1) // LANES) * LANES
 
 
