@@ -146,3 +146,19 @@ def test_frequent_words_stay_as_often_as_the_authors_have_them():
     wanted = np.minimum(np.sqrt(0.01 / share) + 0.01 / share, 1)
     np.testing.assert_allclose(kept(counts, 0.01) / 2**32, wanted, rtol=1e-6)
     assert (kept(counts, 0) == 2**32).all()
+
+
+@pytest.mark.parametrize("name", ["skip-gram", "cbow", "sub-words"])
+def test_a_wide_window_leaves_vectors_that_are_numbers(name):
+    """The wider it is, the more terms a word takes that is drawn: blocks are smaller."""
+    rule = RULES[name]._replace(window=20)
+    random, words = np.random.default_rng(0), 6000
+    counts = (50_000 / np.arange(1, words + 1)).astype(np.int64) + 1
+    text = random.choice(words, 200_000, p=counts / counts.sum()).astype(np.int32)
+    inputs = random.uniform(-0.01, 0.01, (words, padded(50))).astype(np.float32)
+    outputs = np.zeros((words, padded(50)), np.float32)
+    train = Trainer(inputs, outputs, rule, tables(rule, counts), kept(counts, 1e-4))
+    for seed in range(3):
+        train.learn(text, (0.05, 0.05), seed)
+    assert np.isfinite(inputs).all()
+    assert np.abs(inputs).max() < 10

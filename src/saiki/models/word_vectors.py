@@ -302,10 +302,10 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         number: int,
         races: bool = False,
     ) -> Tensor:
-        """Learn from one piece of a text, by the places of its words; the mean of −ln σ over its
-        scores, or NaN where a vector is no number any more. Of several processes, each learns from
-        a piece of its own, and after each quarter of it all go on with what all have made, see
-        :func:`saiki.processes.combined`."""
+        """Learn from one piece of a text, by the places of its words; the mean of −ln σ over the
+        scores of one window in eight, or NaN where a vector is no number any more. Of several
+        processes, each learns from a piece of its own, and after each quarter of it all go on with
+        what all have made, see :func:`saiki.processes.combined`."""
         key = self.inputs.data_ptr(), self.outputs.data_ptr(), torch.get_num_threads(), races
         if self._saiki_trainer is None or self._saiki_trainer[0] != key:
             self._saiki_trainer = key, self.trainer(torch.get_num_threads(), races)

@@ -65,7 +65,7 @@ class Rule(NamedTuple):
     window: int
     """Words to either side, at most; their number is drawn for each window."""
     negatives: int
-    """Words drawn for each window."""
+    """Words drawn for each window, or for each word around that is told by sub-words."""
 
 
 class Tables(NamedTuple):
@@ -87,7 +87,8 @@ class Scratch(NamedTuple):
     """Room for a block of windows."""
 
     inputs: Any
-    """``(windows, most)``: rows; so are ``outputs``, with their ``labels`` and ``weights``."""
+    """``(windows, most)``: rows; so are ``outputs``, with their ``labels`` and ``weights``, which
+    are 0 where room is only filled."""
     outputs: Any
     labels: Any
     weights: Any
@@ -342,7 +343,7 @@ def train(
         counter: one number, 0 at first, at which the threads meet.
         rates: the learning rate at the begin and at the end.
         inputs: of all rows, flat; ``size`` numbers a row, a multiple of LINE.
-        cost: takes the sum over scores of −ln σ and their number.
+        cost: takes the sum of −ln σ over the scores that are counted, and their number.
     """
     text, inputs, outputs = borrowed(text), borrowed(inputs), borrowed(outputs)
     tables = Tables(

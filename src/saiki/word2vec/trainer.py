@@ -14,23 +14,25 @@ from saiki.word2vec.tables import DRAWN_POWER, chances
 
 MOST_AT_ONCE = 32
 """Windows of a block."""
-OFTEN = 2.6
-"""Windows of a block, on average, that change the same row at most."""
+TERMS = 15.6
+"""That a block adds to the same row at most, on average."""
 WORDS_FOR_ONE = 100
 """Of a vocabulary, for each window of a block: the fewer words there are, the more often one occurs
 in a block, and its changes add up without a look at each other."""
 
 
 def block_of(rule: Rule, tables: Tables, kept: NDArray[np.uint64]) -> int:
-    """Windows whose scores are computed before the rows change: so few that no row has to change
-    for more than some windows at once, which would go too far. Words share the rows of n-grams, so
+    """Windows whose scores are computed before the rows change: so few that what is added to any
+    row at once is not too much. An output takes a term of each input of the windows that tell it,
+    an input one of each output of the windows that it is in. Words share the rows of n-grams, so
     that with sub-words it is a quarter of what it is without."""
     draws = chances(tables.threshold, tables.alias)
     met = draws ** (1 / DRAWN_POWER) * kept
-    most_met = float(met.max() / met.sum())
-    heard = (rule.window + 1) * most_met
+    most_met, around = float(met.max() / met.sum()), rule.window + 1
     told = 1.0 if rule.by_tree else most_met + rule.negatives * float(draws.max())
-    block = min(MOST_AT_ONCE, len(kept) // WORDS_FOR_ONE, int(OFTEN / max(heard, told)))
+    of_output = told * (1 if rule.averages else around) * (1 if rule.from_around else around)
+    of_input = most_met * around * (1 + rule.negatives)
+    block = min(MOST_AT_ONCE, len(kept) // WORDS_FOR_ONE, int(TERMS / max(of_output, of_input)))
     return max(1, block // 4 if rule.averages and not rule.from_around else block)
 
 
@@ -128,7 +130,8 @@ class Trainer:
             seed: of what stays, of the windows and of the words drawn.
 
         Returns:
-            The sum of −ln σ over all scores, and their number.
+            The sum of −ln σ over the scores that are counted, of one window in ``COUNTED``, and the
+            number of these scores.
         """
         if len(self._text) < len(words):
             self._text = np.empty(len(words), np.int32)

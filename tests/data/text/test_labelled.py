@@ -11,6 +11,7 @@ from saiki.data.text.labelled import Table
 from saiki.errors import InputError
 
 TEXTS = [(f"sentence number {i}", "good" if i % 3 else "bad") for i in range(30)]
+PARTS = ("train", "dev")
 JAPANESE = [("部屋が広い", "良"), ("部屋が狭い", "悪"), ("朝食が旨い", "良"), ("湯が温い", "悪")]
 
 
@@ -84,6 +85,14 @@ def test_parts_that_a_table_names_are_kept(tmp_path):
         "20 texts to learn from (bad 7, good 13), 5 to develop, 5 to test; parts in column 3, "
         "texts in column 1, labels in column 2"
     )
+
+
+@pytest.mark.parametrize("count", ["1e400", "NaN", "-Infinity", "0"])
+def test_votes_that_no_number_counts_leave_the_label(tmp_path, count):
+    rows = [(text, "good", f'{{"good": {count}}}', part) for text, _ in TEXTS[:2] for part in PARTS]
+    rows += [(text, "bad", '{"bad": 2}', part) for text, _ in TEXTS[2:4] for part in PARTS]
+    parts = read(write(tmp_path, rows))
+    assert parts.train.targets(parts.classes, True).tolist() == [[0, 1]] * 2 + [[1, 0]] * 2
 
 
 def test_votes_are_targets_where_they_are_wanted(tmp_path):

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -212,7 +213,9 @@ def _labelled(rows: Sequence[tuple[str, ...]], columns: Mapping[str, int]) -> La
     texts, labels = ([row[columns[name]] for row in rows] for name in ("text", "label"))
     known = {*labels}
     votes = [_votes(row[columns["votes"]]) or {} if "votes" in columns else {} for row in rows]
-    kept = [{name: n for name, n in its.items() if name in known and n > 0} for its in votes]
+    kept = [
+        {name: n for name, n in its.items() if name in known and 0 < n < math.inf} for its in votes
+    ]
     return Labelled(texts, labels, kept)
 
 
