@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._inductor.config as inductor
 
 LONG = ("test_docs.py", "test_how_to_add.py", "test_export.py", "test_resume.py")
 """Files with tests that take a minute."""
@@ -10,6 +11,12 @@ LONG = ("test_docs.py", "test_how_to_add.py", "test_export.py", "test_resume.py"
 def pytest_collection_modifyitems(items):
     """Long tests first, so that no process waits for another at the end."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def inductor_compiles_by_itself():
+    """And starts no processes of its own beside ours, which it would wait for without an end."""
+    inductor.compile_threads = 1
 
 
 @pytest.fixture(autouse=True)
