@@ -62,41 +62,53 @@ def window(text, place, rule, tables, seed):
     return inputs, outputs
 
 
-def learned(inputs, outputs, words, kept, rule, tables, rates, seed, block):
-    """Both matrices after one piece of a text, and the cost."""
+def learn_window(e, o, rows, told, rule, rate):
+    """Change the rows of a window; its cost and the number of its scores."""
+    if not rows:
+        return 0.0, 0.0
+    heard = np.array([e[row] for row in rows])
+    if rule.averages:
+        heard = heard.mean(0, keepdims=True)
+    labels, weights = (np.array([t[i] for t in told], float) for i in (1, 2))
+    s = heard @ np.array([o[row] for row, _, _ in told]).T
+    g = rate * weights * (labels - 1 / (1 + np.exp(-s)))
+    if rule.averages:
+        change = np.zeros(len(heard[0]))
+        for j, (row, _, _) in enumerate(told):
+            change += g[0, j] * o[row]
+            o[row] = o[row] + g[0, j] * heard[0]
+        for row in rows:
+            e[row] = e[row] + change
+    for at in range(0, 0 if rule.averages else len(told), 3):  # as they lie in registers
+        group = [row for row, _, _ in told[at : at + 3]]
+        part, before = g[:, at : at + 3], np.array([o[row] for row in group])
+        changes = np.zeros_like(before)
+        for a, row in enumerate(rows):
+            changes += np.outer(part[a], e[row])
+            e[row] = e[row] + part[a] @ before
+        for row, change in zip(group, changes, strict=True):
+            o[row] = o[row] + change
+    return (weights * np.log1p(np.exp(-np.where(labels == 1, s, -s)))).sum(), weights.sum() * len(s)
+
+
+def learned(inputs, outputs, words, kept, rule, tables, rates, seed, shape):
+    """Both matrices after one piece of a text, and the cost; blocks have the shape (parts, windows
+    of each). A part sees what it changes itself, and what others have made of the block before."""
     e, o = inputs.astype(float), outputs.astype(float)
     text, cost, scores = thinned(words, kept, 2 * seed), 0.0, 0.0
+    parts, block = shape[0], shape[0] * shape[1]
     for start in range(0, len(text), block):
-        places = range(start, min(start + block, len(text)))
+        count = min(block, len(text) - start)
         rate = rates[0] + (rates[1] - rates[0]) * start / len(text)
-        windows = [window(text, place, rule, tables, 2 * seed + 1) for place in places]
-        steps = []
-        for number, (rows, told) in enumerate(windows):
-            heard = e[rows] if rows else np.zeros((0, e.shape[1]))
-            if rule.averages and rows:
-                heard = heard.mean(0, keepdims=True)
-            targets = o[[row for row, _, _ in told]]
-            labels, weights = (np.array([t[i] for t in told], float) for i in (1, 2))
-            s = heard @ targets.T
-            counted = number % 8 == 0
-            cost += counted * (weights * np.log1p(np.exp(-np.where(labels == 1, s, -s)))).sum()
-            scores += counted * weights.sum() * len(s)
-            steps.append((heard, rate * weights * (labels - 1 / (1 + np.exp(-s)))))
-        for (rows, told), (heard, g) in zip(windows, steps, strict=True):
-            if rule.averages and rows:
-                change = np.zeros(e.shape[1])
-                for j, (row, _, _) in enumerate(told):
-                    change += g[0, j] * o[row]
-                    o[row] += g[0, j] * heard[0]
-                for row in rows:
-                    e[row] += change
-            for at in range(0, 0 if rule.averages else len(told), 3):  # as they lie in registers
-                group = [row for row, _, _ in told[at : at + 3]]
-                part, before = g[:, at : at + 3], o[group]
-                changes = np.zeros_like(before)
-                for a, row in enumerate(rows):
-                    changes += np.outer(part[a], e[row])
-                    e[row] += part[a] @ before
-                for row, change in zip(group, changes, strict=True):
-                    o[row] += change
+        changes = []
+        for part in range(parts):
+            own = dict(enumerate(e)), dict(enumerate(o))
+            first, last = (start + count * (part + i) // parts for i in (0, 1))
+            for place in range(first, last):
+                found = window(text, place, rule, tables, 2 * seed + 1)
+                costs = learn_window(*own, *found, rule, rate)
+                if (place - first) % 8 == 0:
+                    cost, scores = cost + costs[0], scores + costs[1]
+            changes.append((np.array([*own[0].values()]) - e, np.array([*own[1].values()]) - o))
+        e, o = e + sum(c for c, _ in changes), o + sum(c for _, c in changes)
     return e, o, cost, scores

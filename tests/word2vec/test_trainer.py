@@ -41,12 +41,13 @@ def drawn(rule, seed=0):
     return inputs, outputs, tables(rule, counts, grams), kept(counts, 0.01), text
 
 
+@pytest.mark.parametrize("shape", [(1, 16), (2, 8), (4, 3)])
 @pytest.mark.parametrize("name", RULES)
-def test_it_is_what_is_written_down(name):
-    rule, block, rates = RULES[name], 16, (0.02, 0.01)
+def test_it_is_what_is_written_down(name, shape):
+    rule, rates = RULES[name], (0.02, 0.01)
     inputs, outputs, known, stay, text = drawn(rule)
-    e, o, *costs = by_hand.learned(inputs, outputs, text, stay, rule, known, rates, 7, block)
-    train = Trainer(inputs, outputs, rule, known, stay, threads=2, block=block)
+    e, o, *costs = by_hand.learned(inputs, outputs, text, stay, rule, known, rates, 7, shape)
+    train = Trainer(inputs, outputs, rule, known, stay, threads=2, shape=shape)
     found = train.learn(text, rates, 7)
     np.testing.assert_allclose(inputs, e, atol=2e-3)  # the sigmoid is that of a table
     np.testing.assert_allclose(outputs, o, atol=2e-3)
@@ -58,7 +59,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(name):
     rule, results = RULES[name], []
     for threads in (1, 2, 3, 5):
         inputs, outputs, known, stay, text = drawn(rule)
-        train = Trainer(inputs, outputs, rule, known, stay, threads, block=16)
+        train = Trainer(inputs, outputs, rule, known, stay, threads, shape=(5, 3))
         costs = [train.learn(text, (0.02, 0.02), seed) for seed in range(3)]
         results.append((inputs.tobytes(), outputs.tobytes(), costs))
     assert all(result == results[0] for result in results)
@@ -83,7 +84,7 @@ def test_threads_that_cannot_start_are_told_and_those_that_did_go_home(monkeypat
 
     rule = RULES["skip-gram"]
     inputs, outputs, known, stay, text = drawn(rule)
-    train, before = Trainer(inputs, outputs, rule, known, stay, 4), inputs.copy()
+    train, before = Trainer(inputs, outputs, rule, known, stay, 4, shape=(4, 8)), inputs.copy()
     monkeypatch.setattr(threading.Thread, "start", starts_two)
     with pytest.raises(InputError, match="of 4 threads can start"):
         train.learn(text, (0.05, 0.05), 0)
@@ -115,7 +116,7 @@ def test_words_are_drawn_by_the_power_of_their_counts():
 
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_vectors_stay_numbers_however_frequent_one_word_is(share):
-    """With blocks of 32 windows those of the frequent word would grow beyond all numbers."""
+    """With parts of 32 windows those of the frequent word would grow beyond all numbers."""
     random, words, rule = np.random.default_rng(0), 4000, RULES["skip-gram"]
     text = random.integers(1, words, 60_000).astype(np.int32)
     text[random.random(len(text)) < share] = 0
@@ -123,8 +124,8 @@ def test_vectors_stay_numbers_however_frequent_one_word_is(share):
     inputs = random.uniform(-0.01, 0.01, (words, padded(50))).astype(np.float32)
     outputs = np.zeros((words, padded(50)), np.float32)
     known = tables(rule, counts)
-    train = Trainer(inputs, outputs, rule, known, kept(counts, 0), block=None)
-    assert train.block == (32 if share == 0 else 1)
+    train = Trainer(inputs, outputs, rule, known, kept(counts, 0))
+    assert (train.parts, train.windows) == ((2, 32) if share == 0 else (1, 64))
     for seed in range(3):
         train.learn(text, (0.05, 0.05), seed)
     assert np.isfinite(inputs).all()

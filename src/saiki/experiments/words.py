@@ -68,6 +68,10 @@ class Words(Experiment[WordVectors, Batch]):
     start_from: str = knob(
         "", "vectors to begin with: a file, or the folder of a run of words", is_path=True
     )
+    parts: int = knob(
+        2, "threads that can learn at once and keep the same bits; changes the vectors", minimum=1,
+        maximum=256,
+    )  # fmt: skip
     deterministic: bool = knob(True, "the same bits for any number of threads; false: they race")
     duration: Epochs = Epochs(epochs=5.0)
     optimisation: Optimisation = Optimisation(
@@ -104,7 +108,7 @@ class Words(Experiment[WordVectors, Batch]):
         method: Any = self.method
         return WordVectors(
             self.size, method, self.window, self.negatives, self.subsample, **groups,
-            minimum=self.minimum, most=self.most, words=words, counts=counts,
+            minimum=self.minimum, most=self.most, parts=self.parts, words=words, counts=counts,
         )  # fmt: skip
 
     @property

@@ -68,6 +68,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         phrases: passes over the text, each of which joins two words to a phrase, such as new_york.
         phrase_threshold: score above which two words are one; ``minimum`` is what is taken off how
             often they stand together. See :mod:`saiki.data.text.phrases`.
+        parts: of a piece of text that are learned from at the same time, so that so many threads
+            can share the work. What two of them learn of a word is added up, so that other parts
+            make other vectors.
         words, counts: what is known, where it is known beforehand.
 
     Raises:
@@ -88,6 +91,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         most: int = 0,
         phrases: int = 0,
         phrase_threshold: float = 100.0,
+        parts: int = 2,
         words: Sequence[str] = (),
         counts: Sequence[int] = (),
     ) -> None:
@@ -96,6 +100,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             "size": (size, 1), "window": (window, 1), "negatives": (negatives, 0),
             "buckets": (buckets, 0), "min_n": (min_n, 1), "max_n": (max_n, min_n),
             "minimum": (minimum, 1), "most": (most, 0), "phrases": (phrases, 0),
+            "parts": (parts, 1),
         }  # fmt: skip
         for name, (value, least) in bounds.items():
             if type(value) is not int or value < least:
@@ -111,7 +116,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         self.size, self.method, self.window, self.negatives = size, method, window, negatives
         self.sample, self.buckets, self.min_n, self.max_n = sample, buckets, min_n, max_n
         self.minimum, self.most = minimum, most
-        self.phrases, self.phrase_threshold = phrases, phrase_threshold
+        self.phrases, self.phrase_threshold, self.parts = phrases, phrase_threshold, parts
         self._saiki_trainer: Any = None
         self._know(words, counts)
 
@@ -170,7 +175,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             epochs: times that it is learned from.
             learning_rate: at the begin; it falls along a line to nearly 0.
             split: a line into words.
-            threads: all processors if None. The vectors do not depend on their number.
+            threads: all processors if None, and ``parts`` at most. The vectors do not depend on
+                their number.
 
         Raises:
             InputError: fewer than two words are frequent enough, or the learning rate is too large.
@@ -290,7 +296,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         known = tables(rule, self.counts, ngrams)
         matrices = self.inputs.detach().numpy(), self.outputs.detach().numpy()
         stay = kept(self.counts, self.sample)
-        made = Trainer(*matrices, rule, known, stay, threads or cpu_count() or 1, races)
+        made = Trainer(*matrices, rule, known, stay, threads or cpu_count() or 1, races, self.parts)
         made.learn(np.zeros(0, np.int32), (0.0, 0.0), 0)  # compiles it
         return made
 

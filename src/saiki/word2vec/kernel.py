@@ -18,14 +18,16 @@ sub-words     the mean of a word's n-grams    skip-gram: each word around, and t
 drawn are shared by the inputs of a window, so that its scores are a product of two small matrices
 (Ji et al. 2016).
 
-Windows are taken in blocks. First their scores are computed, windows shared among the threads; then
-the rows change, window by window, *features* shared among the threads. So no two threads write the
-same number, and each number is computed in the same order however many they are.
+Windows are taken in blocks, and a block in *parts*, which threads learn from at the same time, each
+window by window. Rows that only one part of the block has met are changed where they lie. Of a row
+that several have met, each changes a copy of its own; when all are done, what has become of the
+copies is added to the row, in the order of the parts. So no two threads write the same number, and
+each number is computed in the same order however many threads there are.
 """
 
 from typing import Any, NamedTuple
 
-from numba import float32, int64, njit, uint64
+from numba import float32, float64, int64, njit, uint64
 
 from saiki.word2vec import LANES, LINE
 from saiki.word2vec.simd import (
@@ -36,9 +38,11 @@ from saiki.word2vec.simd import (
     meet,
     multiply,
     multiply_add,
+    place_of,
     sigmoid,
     softplus,
     splat,
+    spread,
     store,
     total,
 )
@@ -46,7 +50,7 @@ from saiki.word2vec.simd import (
 TOGETHER = 3
 """Outputs that an input is read once for."""
 COUNTED = 8
-"""One window of a block in so many has its cost computed."""
+"""One window of a part in so many has its cost computed."""
 AHEAD = 4
 """How many windows, and rows, before they are needed."""
 BREAK = -1
@@ -84,20 +88,45 @@ class Tables(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Room for a block of windows."""
+    """Room for the windows of a block, and for its parts; each part writes to its own."""
 
     inputs: Any
-    """``(windows, most)``: rows; so are ``outputs``, with their ``labels`` and ``weights``, which
-    are 0 where room is only filled."""
+    """``(parts · windows, most)``: rows, then where they lie; so are ``outputs``, with their
+    ``labels`` and ``weights``, which are 0 where room is only filled."""
     outputs: Any
     labels: Any
     weights: Any
     counts: Any
-    """``(windows, 2)``: how many inputs and outputs there are."""
+    """``(parts · windows, 2)``: how many inputs and outputs there are."""
     gradients: Any
+    """``(parts, most)``: of the scores of one window."""
     means: Any
+    """``(parts, size)``: of the inputs of one window."""
     costs: Any
-    """``(windows, 2)``: the sum over scores of −ln σ, and their number."""
+    """``(parts, …)``: the sum of −ln σ over the scores that are counted, and their number."""
+    marks: Any
+    """``(parts, …)``: a bit is on for each row that the part has met, and by chance for others."""
+    others: Any
+    """``(parts, …)``: the same for all other parts."""
+    held: Any
+    """``(parts, …)``: a table of hashes; where it holds 1 more than the key of a row, there is a
+    copy, of the number in ``numbers``."""
+    numbers: Any
+    many: Any
+    """``(parts, …)``: how many copies there are."""
+    places: Any
+    """``(parts, most)``: where the row of each copy is held, and ``whole`` where it lies."""
+    whole: Any
+    copies: Any
+    """``(parts, most · size)``"""
+
+
+class Room(NamedTuple):
+    """Where a part has its numbers."""
+
+    gradients: int
+    mean: int
+    copies: int
 
 
 @njit(inline="always")
@@ -166,27 +195,27 @@ def _drawn(seed: Any, tables: Any) -> int:
 
 
 @njit(inline="always")
-def _expect(
-    w: int, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
-) -> None:
-    """Have features of the rows of window ``w`` brought near, which takes longer than to compute
-    with them."""
-    for a in range(scratch.counts[w, 0]):
-        for d in range(low, high, LINE):
-            fetch(inputs, int64(scratch.inputs[w, a]) * size + d)
-    for j in range(scratch.counts[w, 1]):
-        for d in range(low, high, LINE):
-            fetch(outputs, int64(scratch.outputs[w, j]) * size + d)
+def _bit(key: Any) -> Any:
+    """Where rows are marked, and held, by key."""
+    return (uint64(key) * uint64(0x9E3779B97F4A7C15)) >> uint64(32)
+
+
+@njit(inline="always")
+def _mark(part: int, key: Any, scratch: Any) -> None:
+    """Tell the other parts that a row is met here."""
+    bit = _bit(key)
+    place = int64(bit >> uint64(6)) & (scratch.marks.shape[1] - 1)
+    scratch.marks[part, place] |= uint64(1) << (bit & uint64(63))
 
 
 @njit(inline="always")
 def _gather(
-    w: int, place: int, text: Any, end: int, rule: Any, tables: Any, seed: Any, scratch: Any
-) -> None:
+    w: int, part: int, place: int, text: Any, end: int, rule: Any, tables: Any, seed: Any,
+    scratch: Any,
+) -> None:  # fmt: skip
     """The inputs and outputs of window ``w`` of a block, around a place of the text."""
     i = o = 0
     scratch.counts[w, 0] = scratch.counts[w, 1] = 0
-    scratch.costs[w, 0] = scratch.costs[w, 1] = 0
     word = text[place]
     if word < 0:
         return
@@ -225,117 +254,212 @@ def _gather(
             _put(w, o, row, float32(0), float32(1), scratch)
             o += 1
     scratch.counts[w, 0], scratch.counts[w, 1] = i, o
+    for a in range(i):
+        _mark(part, 2 * scratch.inputs[w, a], scratch)
+    for j in range(o):
+        _mark(part, 2 * scratch.outputs[w, j] + 1, scratch)
     while o % LANES or o < scratch.counts[w, 1] + TOGETHER - 1:
         _put(w, o, scratch.outputs[w, o - 1], float32(0), float32(0), scratch)
         o += 1
 
 
 @njit(inline="always")
-def _score(
-    e: Any, x: int, w: int, g: int, rate: Any, outputs: Any, size: int, scratch: Any
+def _fetch_row(row: int, low: int, high: int) -> None:
+    for d in range(low, high, LINE):
+        fetch(row, d)
+
+
+@njit(inline="always")
+def _find(part: int, key: Any, row: int, size: int, scratch: Any, room: Any) -> int:
+    """Where a part is to change a row: where it lies, or in a copy if others have met it too."""
+    bit = _bit(key)
+    place = int64(bit >> uint64(6)) & (scratch.others.shape[1] - 1)
+    if not (scratch.others[part, place] >> (bit & uint64(63))) & uint64(1):
+        return row
+    last = scratch.held.shape[1] - 1
+    place = int64(bit >> uint64(6)) & last
+    while scratch.held[part, place]:
+        if scratch.held[part, place] == key + 1:
+            return room.copies + 4 * size * scratch.numbers[part, place]
+        place = (place + 1) & last
+    number = scratch.many[part, 0]
+    scratch.held[part, place], scratch.numbers[part, place] = key + 1, number
+    scratch.places[part, number], scratch.whole[part, number] = place, row
+    scratch.many[part, 0] = number + 1
+    _fetch_row(row, 0, size)
+    return room.copies + 4 * size * number
+
+
+@njit(inline="always")
+def _look_around(part: int, parts: int, scratch: Any) -> None:
+    """Learn what other parts have met, and forget the copies of the block before."""
+    for i in range(scratch.marks.shape[1]):
+        met = uint64(0)
+        for other in range(parts):
+            if other != part:
+                met |= scratch.marks[other, i]
+        scratch.others[part, i] = met
+    for number in range(scratch.many[part, 0]):
+        scratch.held[part, scratch.places[part, number]] = 0
+    scratch.many[part, 0] = 0
+
+
+@njit(inline="always")
+def _locate(
+    w: int, part: int, inputs: int, outputs: int, size: int, scratch: Any, room: Any
 ) -> None:
-    """The gradients of the scores of an input, which begins at ``e[x]``, from place g on."""
-    told, gradients = scratch.counts[w, 1], scratch.gradients
+    """Find the rows of window ``w``."""
+    count = scratch.counts[w, 1]
+    for a in range(scratch.counts[w, 0]):
+        row = scratch.inputs[w, a]
+        scratch.inputs[w, a] = _find(part, 2 * row, inputs + 4 * size * row, size, scratch, room)
+    for j in range(count):
+        row = scratch.outputs[w, j]
+        place = _find(part, 2 * row + 1, outputs + 4 * size * row, size, scratch, room)
+        scratch.outputs[w, j] = place
+    for j in range(count, count + TOGETHER - 1 if count else 0):
+        scratch.outputs[w, j] = scratch.outputs[w, count - 1]
+
+
+@njit(inline="always")
+def _expect(w: int, size: int, scratch: Any) -> None:
+    """Have the rows of window ``w`` brought near, which takes longer than to compute with them."""
+    for a in range(scratch.counts[w, 0]):
+        _fetch_row(scratch.inputs[w, a], 0, size)
+    for j in range(scratch.counts[w, 1]):
+        _fetch_row(scratch.outputs[w, j], 0, size)
+
+
+@njit(inline="always")
+def _score(
+    e: int, a: int, w: int, part: int, rate: Any, counts: bool, size: int, scratch: Any, room: Any
+) -> None:
+    """The gradients of the scores of the input ``e``, which is number ``a`` of window ``w``."""
+    told, at = scratch.counts[w, 1], a * scratch.outputs.shape[1]
+    first = 4 * w * scratch.labels.shape[1]
+    labels, weights = place_of(scratch.labels) + first, place_of(scratch.weights) + first
+    g = room.gradients + 4 * at
     for j in range(0, told, TOGETHER):
-        y0 = int64(scratch.outputs[w, j]) * size
-        y1 = int64(scratch.outputs[w, j + 1]) * size
-        y2 = int64(scratch.outputs[w, j + 2]) * size
+        y0, y1, y2 = scratch.outputs[w, j], scratch.outputs[w, j + 1], scratch.outputs[w, j + 2]
         s0 = s1 = s2 = splat(float32(0))
         for d in range(0, size, LANES):
-            v = load(e, x + d)
-            s0 = multiply_add(v, load(outputs, y0 + d), s0)
-            s1 = multiply_add(v, load(outputs, y1 + d), s1)
-            s2 = multiply_add(v, load(outputs, y2 + d), s2)
-        gradients[g + j] = total(s0)
-        gradients[g + j + 1] = total(s1)
-        gradients[g + j + 2] = total(s2)
-    labels, weights = scratch.labels[w], scratch.weights[w]
+            v = load(e, d)
+            s0 = multiply_add(v, load(y0, d), s0)
+            s1 = multiply_add(v, load(y1, d), s1)
+            s2 = multiply_add(v, load(y2, d), s2)
+        scratch.gradients[part, at + j] = total(s0)
+        scratch.gradients[part, at + j + 1] = total(s1)
+        scratch.gradients[part, at + j + 2] = total(s2)
     for j in range(0, told + TOGETHER - 1, LANES):
-        s, label, weight = load(gradients, g + j), load(labels, j), load(weights, j)
-        if w % COUNTED == 0:
+        s, label, weight = load(g, j), load(labels, j), load(weights, j)
+        if counts:
             against = multiply_add(label, splat(float32(-2)), splat(float32(1)))
-            scratch.costs[w, 0] += total(multiply(weight, softplus(multiply(against, s))))
-            scratch.costs[w, 1] += total(weight)
+            cost = total(multiply(weight, softplus(multiply(against, s))))
+            scratch.costs[part, 0] += float64(cost)
+            scratch.costs[part, 1] += float64(total(weight))
         error = multiply_add(sigmoid(s), splat(float32(-1)), label)
-        store(gradients, g + j, multiply(error, multiply(weight, splat(rate))))
+        store(g, j, multiply(error, multiply(weight, splat(rate))))
 
 
 @njit(inline="always")
-def _scores(
-    w: int, rule: Any, inputs: Any, outputs: Any, size: int, rate: Any, scratch: Any
+def _learn_from_mean(
+    w: int, part: int, rate: Any, counts: bool, size: int, scratch: Any, room: Any
 ) -> None:
-    """The gradients of all scores of window ``w``."""
-    count, room = scratch.counts[w, 0], scratch.outputs.shape[1]
-    g = w * (scratch.gradients.size // scratch.counts.shape[0])
-    if not rule.averages:
-        for a in range(count):
-            x = int64(scratch.inputs[w, a]) * size
-            _score(inputs, x, w, g + a * room, rate, outputs, size, scratch)
-    elif count:
-        share, h = splat(float32(1) / float32(count)), w * size
-        for d in range(0, size, LANES):
-            mean = splat(float32(0))
-            for a in range(count):
-                x = int64(scratch.inputs[w, a]) * size
-                mean = multiply_add(share, load(inputs, x + d), mean)
-            store(scratch.means, h + d, mean)
-        _score(scratch.means, h, w, g, rate, outputs, size, scratch)
-
-
-@njit(inline="always")
-def _update_from_mean(
-    w: int, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
-) -> None:
-    """What the gradients of window ``w`` make of features ``low`` to ``high`` of its rows, if its
-    inputs are averaged."""
+    """Change the rows of window ``w``, whose inputs are averaged."""
     count, told = scratch.counts[w, 0], scratch.counts[w, 1]
-    g, h = w * (scratch.gradients.size // scratch.counts.shape[0]), w * size
-    for d in range(low, high, LANES):
-        mean, change = load(scratch.means, h + d), splat(float32(0))
+    if not count:
+        return
+    share, g = splat(float32(1) / float32(count)), room.gradients
+    for d in range(0, size, LANES):
+        mean = splat(float32(0))
+        for a in range(count):
+            mean = multiply_add(share, load(scratch.inputs[w, a], d), mean)
+        store(room.mean, d, mean)
+    _score(room.mean, 0, w, part, rate, counts, size, scratch, room)
+    for d in range(0, size, LANES):
+        mean, change = load(room.mean, d), splat(float32(0))
         for j in range(told):
-            y, factor = int64(scratch.outputs[w, j]) * size + d, splat(scratch.gradients[g + j])
-            o = load(outputs, y)
+            y, factor = scratch.outputs[w, j], spread(g, j)
+            o = load(y, d)
             change = multiply_add(factor, o, change)
-            store(outputs, y, multiply_add(factor, mean, o))
+            store(y, d, multiply_add(factor, mean, o))
         for a in range(count):
-            x = int64(scratch.inputs[w, a]) * size + d
-            store(inputs, x, add(change, load(inputs, x)))
+            x = scratch.inputs[w, a]
+            store(x, d, add(change, load(x, d)))
 
 
 @njit(inline="always")
-def _update(
-    w: int, inputs: Any, outputs: Any, size: int, low: int, high: int, scratch: Any
+def _learn_from_each(
+    w: int, part: int, rate: Any, counts: bool, size: int, scratch: Any, room: Any
 ) -> None:
-    """The same if each input has scores of its own."""
-    count, told = scratch.counts[w, 0], scratch.counts[w, 1]
-    g, room = w * (scratch.gradients.size // scratch.counts.shape[0]), scratch.outputs.shape[1]
+    """Change the rows of window ``w``, of which each input has scores of its own."""
+    count, told, most = scratch.counts[w, 0], scratch.counts[w, 1], 4 * scratch.outputs.shape[1]
+    for a in range(count):
+        _score(scratch.inputs[w, a], a, w, part, rate, counts, size, scratch, room)
     for j in range(0, told, TOGETHER):
-        y0 = int64(scratch.outputs[w, j]) * size
-        y1 = int64(scratch.outputs[w, j + 1]) * size
-        y2 = int64(scratch.outputs[w, j + 2]) * size
-        for d in range(low, high, LANES):
-            o0, o1, o2 = load(outputs, y0 + d), load(outputs, y1 + d), load(outputs, y2 + d)
+        y0, y1, y2 = scratch.outputs[w, j], scratch.outputs[w, j + 1], scratch.outputs[w, j + 2]
+        for d in range(0, size, LANES):
+            o0, o1, o2 = load(y0, d), load(y1, d), load(y2, d)
             a0 = a1 = a2 = splat(float32(0))
             for a in range(count):
-                x, at = int64(scratch.inputs[w, a]) * size + d, g + a * room + j
-                g0 = splat(scratch.gradients[at])
-                g1 = splat(scratch.gradients[at + 1])
-                g2 = splat(scratch.gradients[at + 2])
-                v = load(inputs, x)
+                x, g = scratch.inputs[w, a], room.gradients + a * most
+                g0, g1, g2 = spread(g, j), spread(g, j + 1), spread(g, j + 2)
+                v = load(x, d)
                 a0 = multiply_add(g0, v, a0)
                 a1 = multiply_add(g1, v, a1)
                 a2 = multiply_add(g2, v, a2)
                 v = multiply_add(g0, o0, multiply_add(g1, o1, multiply_add(g2, o2, v)))
-                store(inputs, x, v)
-            store(outputs, y0 + d, add(a0, load(outputs, y0 + d)))
-            store(outputs, y1 + d, add(a1, load(outputs, y1 + d)))
-            store(outputs, y2 + d, add(a2, load(outputs, y2 + d)))
+                store(x, d, v)
+            store(y0, d, add(a0, load(y0, d)))
+            store(y1, d, add(a1, load(y1, d)))
+            store(y2, d, add(a2, load(y2, d)))
+
+
+@njit(inline="always")
+def _copy(part: int, size: int, scratch: Any, room: Any) -> None:
+    """Copy the rows that others have met too."""
+    for i in range(scratch.many[part, 0]):
+        copy, row = room.copies + 4 * size * i, scratch.whole[part, i]
+        for d in range(0, size, LANES):
+            store(copy, d, load(row, d))
+
+
+@njit(inline="always")
+def _leave_changes(part: int, size: int, scratch: Any, room: Any) -> None:
+    """Leave in each copy what has changed."""
+    for i in range(scratch.many[part, 0]):
+        copy, row = room.copies + 4 * size * i, scratch.whole[part, i]
+        for d in range(0, size, LANES):
+            store(copy, d, multiply_add(load(row, d), splat(float32(-1)), load(copy, d)))
+
+
+@njit(inline="always")
+def _take_changes(part: int, size: int, low: int, high: int, scratch: Any, room: Any) -> None:
+    """Add to the rows what has changed in the copies of a part, from one feature to another."""
+    many = scratch.many[part, 0]
+    for i in range(-AHEAD, many):
+        if i + AHEAD < many:
+            _fetch_row(room.copies + 4 * size * (i + AHEAD), low, high)
+            _fetch_row(scratch.whole[part, i + AHEAD], low, high)
+        if i >= 0:
+            copy, row = room.copies + 4 * size * i, scratch.whole[part, i]
+            for d in range(low, high, LANES):
+                store(row, d, add(load(copy, d), load(row, d)))
+
+
+@njit(inline="always")
+def _room(part: int, scratch: Any) -> Any:
+    return Room(
+        place_of(scratch.gradients) + 4 * part * scratch.gradients.shape[1],
+        place_of(scratch.means) + 4 * part * scratch.means.shape[1],
+        place_of(scratch.copies) + 4 * part * scratch.copies.shape[1],
+    )
 
 
 @njit(nogil=True, cache=True)
 def train(
     thread: int, threads: int, counter: Any, text: Any, begin: int, end: int, rates: Any, rule: Any,
-    tables: Any, inputs: Any, outputs: Any, size: int, seed: Any, scratch: Any, cost: Any,
+    tables: Any, inputs: Any, outputs: Any, size: int, seed: Any, scratch: Any,
 ) -> None:  # fmt: skip
     """One of several threads that learn from ``text[begin:end]``.
 
@@ -343,9 +467,8 @@ def train(
         counter: one number, 0 at first, at which the threads meet.
         rates: the learning rate at the begin and at the end.
         inputs: of all rows, flat; ``size`` numbers a row, a multiple of LINE.
-        cost: takes the sum of −ln σ over the scores that are counted, and their number.
     """
-    text, inputs, outputs = borrowed(text), borrowed(inputs), borrowed(outputs)
+    text = borrowed(text)
     tables = Tables(
         borrowed(tables.first), borrowed(tables.rows), borrowed(tables.threshold),
         borrowed(tables.alias), borrowed(tables.root), borrowed(tables.nodes),
@@ -354,34 +477,49 @@ def train(
     scratch = Scratch(
         borrowed(scratch.inputs), borrowed(scratch.outputs), borrowed(scratch.labels),
         borrowed(scratch.weights), borrowed(scratch.counts), borrowed(scratch.gradients),
-        borrowed(scratch.means), borrowed(scratch.costs),
+        borrowed(scratch.means), borrowed(scratch.costs), borrowed(scratch.marks),
+        borrowed(scratch.others), borrowed(scratch.held), borrowed(scratch.numbers),
+        borrowed(scratch.many), borrowed(scratch.places), borrowed(scratch.whole),
+        borrowed(scratch.copies),
     )  # fmt: skip
-    lines = size // LINE
+    e, o, lines = place_of(inputs), place_of(outputs), size // LINE
     low, high = LINE * (lines * thread // threads), LINE * (lines * (thread + 1) // threads)
+    parts = scratch.marks.shape[0]
+    mine, others = parts * thread // threads, parts * (thread + 1) // threads
     goal, block = 0, scratch.counts.shape[0]
     for start in range(begin, end, block):
         count = min(block, end - start)
         rate = float32(rates[0] + (rates[1] - rates[0]) * (start - begin) / (end - begin))
-        first, last = count * thread // threads, count * (thread + 1) // threads
-        for w in range(first, last + AHEAD):
-            if w < last:
-                _gather(w, start + w, text, end, rule, tables, seed, scratch)
-                _expect(w, inputs, outputs, size, 0, size, scratch)
-            if w >= first + AHEAD:
-                _scores(w - AHEAD, rule, inputs, outputs, size, rate, scratch)
-        goal += threads
+        for part in range(mine, others):
+            scratch.marks[part, :] = 0
+            for w in range(count * part // parts, count * (part + 1) // parts):
+                _gather(w, part, start + w, text, end, rule, tables, seed, scratch)
         if threads > 1:
+            goal += threads
             meet(counter, goal)
-        for w in range(count):
-            if threads > 1 and w + AHEAD < count:
-                _expect(w + AHEAD, inputs, outputs, size, low, high, scratch)
-            if rule.averages:
-                _update_from_mean(w, inputs, outputs, size, low, high, scratch)
-            else:
-                _update(w, inputs, outputs, size, low, high, scratch)
-            if thread == 0:
-                cost[0] += scratch.costs[w, 0]
-                cost[1] += scratch.costs[w, 1]
-        goal += threads
+        for part in range(mine, others):
+            first, last, room = (
+                count * part // parts,
+                count * (part + 1) // parts,
+                _room(part, scratch),
+            )
+            _look_around(part, parts, scratch)
+            for w in range(first, last):
+                _locate(w, part, e, o, size, scratch, room)
+                if w < first + AHEAD:
+                    _expect(w, size, scratch)
+            _copy(part, size, scratch, room)
+            for w in range(first, last):
+                if w + AHEAD < last:
+                    _expect(w + AHEAD, size, scratch)
+                is_counted = (w - first) % COUNTED == 0
+                if rule.averages:
+                    _learn_from_mean(w, part, rate, is_counted, size, scratch, room)
+                else:
+                    _learn_from_each(w, part, rate, is_counted, size, scratch, room)
+            _leave_changes(part, size, scratch, room)
         if threads > 1:
+            goal += threads
             meet(counter, goal)
+        for part in range(parts):
+            _take_changes(part, size, low, high, scratch, _room(part, scratch))

@@ -39,8 +39,13 @@ class _VectorModel(models.PrimitiveModel):
 vector = Vector()
 
 
-def _element(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    return builder.gep(context.make_array(array_type)(context, builder, array).data, [index])
+def _element(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _number(builder: Any, place: Any, index: Any) -> Any:
+    start = builder.inttoptr(place, ir.FloatType().as_pointer())
+    return builder.gep(start, [index])
 
 
 @intrinsic
@@ -58,41 +63,69 @@ def borrowed(typing: Any, array: Any) -> Any:
 
 
 @intrinsic
-def load(typing: Any, array: Any, index: Any) -> Any:
-    """The eight numbers of a flat array from an index on."""
+def place_of(typing: Any, array: Any) -> Any:
+    """Where the numbers of an array begin."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _element(context, builder, signature.args[0], *arguments)
-        found = builder.load(builder.bitcast(place, _VECTOR.as_pointer()))
+        return builder.ptrtoint(
+            _element(context, builder, signature.args[0], arguments[0]), ir.IntType(64)
+        )
+
+    return types.int64(array), code
+
+
+@intrinsic
+def load(typing: Any, place: Any, index: Any) -> Any:
+    """Eight numbers, from the one of this index at a place on."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start = _number(builder, *arguments)
+        found = builder.load(builder.bitcast(start, _VECTOR.as_pointer()))
         found.align = 4
         return found
 
-    return vector(array, types.int64), code
+    return vector(types.int64, types.int64), code
 
 
 @intrinsic
-def store(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write eight numbers to a flat array from an index on."""
+def store(typing: Any, place: Any, index: Any, value: Any) -> Any:
+    """Write eight numbers, from the one of this index at a place on."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _element(context, builder, signature.args[0], *arguments[:2])
-        builder.store(arguments[2], builder.bitcast(place, _VECTOR.as_pointer())).align = 4
+        start = _number(builder, *arguments[:2])
+        builder.store(arguments[2], builder.bitcast(start, _VECTOR.as_pointer())).align = 4
         return context.get_dummy_value()
 
-    return types.void(array, types.int64, vector), code
+    return types.void(types.int64, types.int64, vector), code
 
 
 @intrinsic
-def fetch(typing: Any, array: Any, index: Any) -> Any:
-    """Bring what lies at an index of a flat array near, for whoever reads it soon."""
+def spread(typing: Any, place: Any, index: Any) -> Any:
+    """The number of this index at a place, eight times."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = builder.bitcast(_element(context, builder, signature.args[0], *arguments), _BYTES)
+        return _eight(builder, builder.load(_number(builder, *arguments)))
+
+    return vector(types.int64, types.int64), code
+
+
+@intrinsic
+def fetch(typing: Any, place: Any, index: Any) -> Any:
+    """Bring what lies there near, for whoever reads it soon."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start = builder.bitcast(_number(builder, *arguments), _BYTES)
         fetched = builder.module.declare_intrinsic("llvm.prefetch", [_BYTES], _FETCH)
-        builder.call(fetched, [place, _INDEX(0), _INDEX(3), _INDEX(1)])
+        builder.call(fetched, [start, _INDEX(0), _INDEX(3), _INDEX(1)])
         return context.get_dummy_value()
 
-    return types.void(array, types.int64), code
+    return types.void(types.int64, types.int64), code
+
+
+def _eight(builder: Any, value: Any) -> Any:
+    none = ir.Constant(_VECTOR, ir.Undefined)
+    one = builder.insert_element(none, value, _INDEX(0))
+    return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_INDEX, LANES), None))
 
 
 @intrinsic
@@ -100,9 +133,7 @@ def splat(typing: Any, number: Any) -> Any:
     """The same number eight times."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        none = ir.Constant(_VECTOR, ir.Undefined)
-        one = builder.insert_element(none, arguments[0], _INDEX(0))
-        return builder.shuffle_vector(one, none, ir.Constant(ir.VectorType(_INDEX, LANES), None))
+        return _eight(builder, arguments[0])
 
     return vector(types.float32), code
 
@@ -187,8 +218,7 @@ def _arrive(typing: Any, counter: Any) -> Any:
     """Add 1 to a counter that other threads see."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        zero = ir.Constant(ir.IntType(64), 0)
-        place = _element(context, builder, signature.args[0], arguments[0], zero)
+        place = _element(context, builder, signature.args[0], arguments[0])
         return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "acq_rel")
 
     return types.int64(counter), code
@@ -199,8 +229,7 @@ def _arrived(typing: Any, counter: Any) -> Any:
     """What a counter has come to."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        zero = ir.Constant(ir.IntType(64), 0)
-        place = _element(context, builder, signature.args[0], arguments[0], zero)
+        place = _element(context, builder, signature.args[0], arguments[0])
         return builder.load_atomic(place, "acquire", 8)
 
     return types.int64(counter), code

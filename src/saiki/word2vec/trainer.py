@@ -3,37 +3,44 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saiki.errors import InputError
-from saiki.word2vec import LANES
+from saiki.word2vec import LANES, LINE
 from saiki.word2vec.kernel import TOGETHER, Rule, Scratch, Tables, thin, train
 from saiki.word2vec.tables import DRAWN_POWER, chances
 
-MOST_AT_ONCE = 32
-"""Windows of a block."""
-TERMS = 15.6
+MOST_OF_PART = 32
+"""Windows of a part."""
+TERMS = 60
 """That a block adds to the same row at most, on average."""
-WORDS_FOR_ONE = 100
-"""Of a vocabulary, for each window of a block: the fewer words there are, the more often one occurs
-in a block, and its changes add up without a look at each other."""
+LEAST_OF_PART = 4
+"""Windows for which a part is worth it."""
+ALONE = 64
+"""Windows of a block of one part, which needs no bound."""
 
 
-def block_of(rule: Rule, tables: Tables, kept: NDArray[np.uint64]) -> int:
-    """Windows whose scores are computed before the rows change: so few that what is added to any
-    row at once is not too much. An output takes a term of each input of the windows that tell it,
-    an input one of each output of the windows that it is in. Words share the rows of n-grams, so
-    that with sub-words it is a quarter of what it is without."""
+def shape_of(rule: Rule, tables: Tables, kept: NDArray[np.uint64], parts: int) -> tuple[int, int]:
+    """Parts of a block, no more than ``parts``, and windows of each.
+
+    What the parts make of a row is added up without a look at each other. So a block has so few
+    windows that this is not too much for any row. An output takes a term of each input of the
+    windows that tell it, an input one of each output of the windows that it is in. Words share the
+    rows of n-grams, so that with sub-words it is a quarter of what it is without. Where words are
+    so few, or one so frequent, that nothing is left, a block has one part."""
     draws = chances(tables.threshold, tables.alias)
     met = draws ** (1 / DRAWN_POWER) * kept
     most_met, around = float(met.max() / met.sum()), rule.window + 1
     told = 1.0 if rule.by_tree else most_met + rule.negatives * float(draws.max())
     of_output = told * (1 if rule.averages else around) * (1 if rule.from_around else around)
     of_input = most_met * around * (1 + rule.negatives)
-    block = min(MOST_AT_ONCE, len(kept) // WORDS_FOR_ONE, int(TERMS / max(of_output, of_input)))
-    return max(1, block // 4 if rule.averages and not rule.from_around else block)
+    block = int(TERMS / max(of_output, of_input))
+    block //= 4 if rule.averages and not rule.from_around else 1
+    parts = min(parts, block // LEAST_OF_PART)
+    return (parts, min(block // parts, MOST_OF_PART)) if parts > 1 else (1, ALONE)
 
 
 def widest(rule: Rule, tables: Tables) -> tuple[int, int]:
@@ -43,6 +50,16 @@ def widest(rule: Rule, tables: Tables) -> tuple[int, int]:
     inputs = around * rows if rule.from_around else rows
     outputs = (told + rule.negatives) * (1 if rule.from_around else around)
     return inputs, -(-(outputs + TOGETHER - 1) // LANES) * LANES
+
+
+def power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
+def apart(parts: int, most: int, kind: Any) -> NDArray[Any]:
+    """Room for numbers of each part, so far from those of others that threads do not wait for each
+    other."""
+    return np.zeros((parts, most + 4 * LINE), kind)
 
 
 def together(work: Callable[[int], None], threads: int) -> None:
@@ -81,10 +98,11 @@ class Trainer:
     Args:
         inputs: ``(rows, padded size)``, changed in place; so are ``outputs``.
         kept: see :func:`saiki.word2vec.tables.kept`.
-        threads: that share each window. What comes out does not depend on their number.
+        threads: that share the parts of a block. What comes out does not depend on their number.
         races: whether each thread has windows of its own instead, and changes rows that others
             read (Recht et al. 2011): faster, and another result each time.
-        block: windows, see :func:`block_of`, which says how many if None.
+        parts: of a block at most, and so threads that learn, unless they race.
+        shape: of a block; :func:`shape_of` chooses it if None.
     """
 
     def __init__(
@@ -96,28 +114,47 @@ class Trainer:
         kept: NDArray[np.uint64],
         threads: int = 1,
         races: bool = False,
-        block: int | None = None,
+        parts: int = 2,
+        shape: tuple[int, int] | None = None,
     ) -> None:
         self.inputs, self.outputs = inputs.reshape(-1), outputs.reshape(-1)
         self.size = inputs.shape[1]
         self.rule, self.tables, self.kept = rule, tables, kept
-        self.threads, self.races = threads, races
-        self.block = block or block_of(rule, tables, kept)
+        self.races = races
+        self.parts, self.windows = (
+            (1, ALONE) if races else shape or shape_of(rule, tables, kept, parts)
+        )
+        self.threads = threads if races else min(threads, self.parts)
         self._scratch = [self._room() for _ in range(threads if races else 1)]
         self._text = np.empty(0, np.int32)
 
     def _room(self) -> Scratch:
-        windows, (most_in, most_out) = self.block, widest(self.rule, self.tables)
-        scores = most_out if self.rule.averages else most_in * most_out
+        parts, windows, (most_in, most_out) = (
+            self.parts,
+            self.windows,
+            widest(self.rule, self.tables),
+        )
+        rows = windows * (most_in + most_out)
+        marks, held = power_of_two(max(rows // 4, LANES)), power_of_two(2 * rows)
+        every = parts * windows
+        scores = most_out * (1 if self.rule.averages else most_in)
         return Scratch(
-            np.zeros((windows, most_in), np.int32),
-            np.zeros((windows, most_out), np.int32),
-            np.zeros((windows, most_out), np.float32),
-            np.zeros((windows, most_out), np.float32),
-            np.zeros((windows, 2), np.int32),
-            np.zeros(windows * scores, np.float32),
-            np.zeros(windows * (self.size if self.rule.averages else 0), np.float32),
-            np.zeros((windows, 2), np.float32),
+            np.zeros((every, most_in), np.int64),
+            np.zeros((every, most_out), np.int64),
+            np.zeros((every, most_out), np.float32),
+            np.zeros((every, most_out), np.float32),
+            np.zeros((every, 2), np.int32),
+            apart(parts, scores, np.float32),
+            apart(parts, self.size, np.float32),
+            apart(parts, 2, np.float64),
+            np.zeros((parts, marks), np.uint64),
+            np.zeros((parts, marks), np.uint64),
+            np.zeros((parts, held), np.int64),
+            np.zeros((parts, held), np.int32),
+            apart(parts, 1, np.int32),
+            apart(parts, rows, np.int32),
+            apart(parts, rows, np.int64),
+            apart(parts, rows * self.size, np.float32),
         )
 
     def learn(
@@ -138,18 +175,21 @@ class Trainer:
         text = self._text
         end = thin(words, self.kept, np.uint64(2 * seed), text)
         rates = float(rates[0]), float(rates[1])
-        counter, cost = np.zeros(1, np.int64), np.zeros((self.threads, 2))
+        counter = np.zeros(1, np.int64)
+        for scratch in self._scratch:
+            scratch.costs.fill(0)
 
         def work(thread: int) -> None:
-            parts = self.threads if self.races else 1
-            begin, last = (end * (thread + i) // parts if parts > 1 else end * i for i in (0, 1))
+            teams = self.threads if self.races else 1
+            begin, last = (end * (thread + i) // teams if teams > 1 else end * i for i in (0, 1))
             of_team = (0, 1) if self.races else (thread, self.threads)
             scratch = self._scratch[thread if self.races else 0]
             matrices = self.inputs, self.outputs, self.size
             train(
                 *of_team, counter, text, begin, last, rates, self.rule, self.tables, *matrices,
-                np.uint64(2 * seed + 1), scratch, cost[thread],
+                np.uint64(2 * seed + 1), scratch,
             )  # fmt: skip
 
         together(work, self.threads)
-        return float(cost[:, 0].sum()), float(cost[:, 1].sum())
+        costs = sum(scratch.costs.sum(0) for scratch in self._scratch)
+        return float(costs[0]), float(costs[1])
