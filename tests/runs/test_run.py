@@ -37,6 +37,17 @@ def test_without_the_lens_there_is_nothing_of_it(tmp_path):
     assert not list(tmp_path.glob("lens*"))
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_a_run_that_ends_before_its_first_checkpoint_leaves_nothing(tmp_path, monkeypatch, error):
+    def model(experiment):
+        raise error
+
+    monkeypatch.setattr(Adder, "model", model)
+    with pytest.raises(error):
+        run(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_config_tells_every_knob_the_preset_and_the_versions(outcome):
     config = json.loads((outcome.folder.path / "config.json").read_text())
     assert config["experiment"] == "adder"

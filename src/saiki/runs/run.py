@@ -80,7 +80,7 @@ def _nothing_left(folder: RunFolder) -> Iterator[None]:
     is_begun = folder.has_begun
     try:
         yield
-    except (SaikiError, MemoryError, RuntimeError, OSError):
+    except (SaikiError, MemoryError, RuntimeError, OSError, KeyboardInterrupt):
         if not (is_begun or (folder.path / CHECKPOINT).exists()) and processes.is_first():
             folder.discard()
         raise
