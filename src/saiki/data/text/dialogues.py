@@ -93,20 +93,20 @@ def dialogues(path: Path | None) -> Dialogues:
         train = parts["train"] = places["train"]
         if not all(parts.values()):
             empty = next(name for name, its in parts.items() if not its)
+            count = sum(map(len, places.values()))
             raise InputError(
-                f"{path} holds too few dialogues: none of its "
-                f"{sum(map(len, places.values())):,} is left for {empty}; give more, or files named "
-                "train, dev and test"
+                f"{path} holds too few dialogues: none of its {count:,} is left for {empty}; give "
+                "more, or files named train, dev and test"
             )
         notes.append(f"{SHARE:.0%} each of the dialogues set apart as {' and '.join(lacking)}")
     for name in ("development", "test"):
         if alike := _near_duplicates(train, parts[name]):
             notes.append(
-                f"{alike:,} of the dialogues of {name} are near-duplicates of some that are learned "
-                "from"
+                f"{alike:,} of the dialogues of {name} are near-duplicates of some that are "
+                "learned from"
             )
-    kept = (tuple(parts[name]) for name in ("train", "development", "test"))
-    return Dialogues(*kept, "; ".join(notes))
+    train, development, test = (tuple(parts[n]) for n in ("train", "development", "test"))
+    return Dialogues(train, development, test, "; ".join(notes))
 
 
 def _with_replies(path: Path, found: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
@@ -146,8 +146,8 @@ def _named(folder: Path, name: str) -> Path | None:
 
 
 def read_dialogues(path: Path) -> list[Dialogue]:
-    """The dialogues of a file, packed or not (``.gz``, ``.xz``, ``.bz2``), or of all such files in a
-    folder; white space in a turn becomes one space, and turns in which nothing stands are left out.
+    """The dialogues of a file, packed or not (``.gz``, ``.xz``, ``.bz2``), or of all such files in
+    a folder. White space in a turn becomes one space, and empty turns are left out.
 
     ===========================  ==================================================================
     ``.jsonl``, ``.ndjson``      a dialogue a line: a list of turns, or an object with such a list
@@ -263,18 +263,16 @@ def _of_table(path: Path) -> Iterator[list[str]]:
             "number of the turn, and the text"
         )
     first = [name.casefold() for name in rows[0]]
-    places = {
-        what: next((i for i, name in enumerate(first) if name in names), None)
-        for what, names in NAMES.items()
-    }
-    headed = not any(place is None for place in places.values())
+    called = ((what, i) for what, names in NAMES.items() for i, n in enumerate(first) if n in names)
+    places = dict(reversed([*called]))
+    headed = len(places) == len(NAMES)
     if not headed and len(rows[0]) > 3:
-        lacks = " and ".join(what for what, place in places.items() if place is None)
+        lacks = " and ".join(what for what in NAMES if what not in places)
         raise InputError(
             f"{path} has {len(rows[0])} columns and none called {lacks}; its first row must name "
             "the columns dialogue, turn and text"
         )
-    a, b, c = (places[what] if headed else i for i, what in enumerate(NAMES))  # type: ignore[misc]
+    a, b, c = (places[what] if headed else i for i, what in enumerate(NAMES))
     found: dict[str, dict[float, str]] = defaultdict(dict)
     for row in rows[headed:]:
         dialogue, turn, text = row[a], row[b], row[c]
