@@ -105,8 +105,8 @@ def dialogues(path: Path | None) -> Dialogues:
                 f"{alike:,} of the dialogues of {name} are near-duplicates of some that are "
                 "learned from"
             )
-    train, development, test = (tuple(parts[n]) for n in ("train", "development", "test"))
-    return Dialogues(train, development, test, "; ".join(notes))
+    development, test = tuple(parts["development"]), tuple(parts["test"])
+    return Dialogues(tuple(train), development, test, "; ".join(notes))
 
 
 def _with_replies(path: Path, found: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
