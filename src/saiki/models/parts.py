@@ -66,7 +66,8 @@ class Writing(nn.Module):
         fed = next(rest) if decoder.input_feeding else None
         covers = decoder.attention is not None and decoder.attention.coverage
         covered = next(rest) if covers else None
-        before = DecoderState(states, fed, covered, next(rest))
+        given = next(rest) if decoder.given_size else None
+        before = DecoderState(states, fed, covered, given, next(rest))
         p, _, after = self.model.advance(token, before, Memory(*memory) if memory else None)
         never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)
         return p.index_fill(-1, never, -torch.inf), *_leaves(after)
@@ -74,5 +75,5 @@ class Writing(nn.Module):
 
 def _leaves(state: DecoderState) -> tuple[Tensor, ...]:
     of_layers = (tensor for its in state.states for tensor in its)
-    rest = (state.fed, state.covered, state.position)
+    rest = (state.fed, state.covered, state.given, state.position)
     return *of_layers, *(tensor for tensor in rest if tensor is not None)
