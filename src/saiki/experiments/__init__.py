@@ -19,6 +19,7 @@ HOMES = {
     "words": ("saiki.experiments.words", "Words"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),
+    "dialogue": ("saiki.experiments.dialogue", "Conversing"),
 }
 
 

@@ -54,9 +54,18 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
             )
         self.model, self.text, self.longest = model, text, longest
 
-    def forward(self, turns: Turns, draws: int = 1, drop: float = 0.0) -> Replies:
-        """See :meth:`saiki.models.hred.HRED.forward`."""
-        told: Replies = self.model(turns, draws, drop)
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        dialogue: Tensor,
+        place: Tensor,
+        written: Tensor,
+        draws: int = 1,
+        drop: float = 0.0,
+    ) -> Replies:
+        """See :meth:`saiki.models.hred.HRED.forward`; the first five are those of ``Turns``."""
+        told: Replies = self.model(Turns(tokens, lengths, dialogue, place, written), draws, drop)
         return told
 
     def equations(self) -> str:

@@ -38,6 +38,8 @@ class Replies(NamedTuple):
     """Tokens of each, with END, ``(replies,)``."""
     divergence: Tensor
     """KL(q ‖ p) of each latent unit, ``(replies, units)``; no units without latent variables."""
+    code: Tensor
+    """The mean of q, ``(replies, units)``."""
     log_ratio: Tensor
     """ln p(v | d) − ln q(v | d, reply), ``(draws, replies)``."""
     of_words: Tensor
@@ -169,8 +171,8 @@ class HRED(DescribedModule, name="hred.v1"):
         p, attended = self._written(turns, replies, context, None, drop)
         none = p.new_zeros(len(p), 0)
         return Replies(
-            p[None], self._steps(turns, replies), none, p.new_zeros(1, len(p)), p.new_zeros(len(p)),
-            attended,
+            p[None], self._steps(turns, replies), none, none, p.new_zeros(1, len(p)),
+            p.new_zeros(len(p)), attended,
         )  # fmt: skip
 
     def _steps(self, turns: Turns, replies: Tensor) -> Tensor:
@@ -272,6 +274,7 @@ class VHRED(HRED, name="vhred.v1"):
             torch.stack([p for p, _ in told]),
             lengths,
             posterior.divergence(prior),
+            posterior.mean,
             prior.log_density(v) - posterior.log_density(v),
             words.gather(1, wanted).masked_fill(~real, 0.0).sum(1),
             told[0][1],

@@ -98,13 +98,12 @@ class DialogueRows:
             yield batch([self.pieces[i] for i in mine])
 
     def by_length(self, turns: int) -> Iterator[tuple[Turns, list[int]]]:
-        """The part of this process, the shortest pieces first, some ``turns`` at a time, and the
-        number that each reply has in its dialogue, from 1 on."""
+        """All pieces, the shortest first, some ``turns`` at a time, and the number that each reply
+        has in its dialogue, from 1 on."""
         ordered = sorted(self.pieces, key=lambda piece: len(piece.turns))
-        own = ordered[processes.part(len(ordered))]
-        while own:
-            count = max(1, turns // len(own[0].turns))
-            taken, own = own[:count], own[count:]
+        while ordered:
+            count = max(1, turns // len(ordered[0].turns))
+            taken, ordered = ordered[:count], ordered[count:]
             numbers = [p.number + i for p in taken for i in range(p.first, len(p.turns))]
             yield batch(taken), numbers
 
