@@ -74,7 +74,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     score = "neg_perplexity"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "perplexity_turn_3", "kl")
-    takes = "line"
+    takes = "dialogue"
     prefetch = 2
     points = 40
     predict_knobs = (*Decoding.knobs(), "context", "seed")
@@ -203,12 +203,10 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         return self.parts.test[0][0]
 
     def predict(self, model: Dialoguer, text: str) -> dict[str, Any]:
-        return self.reply(model, [text])
-
-    def reply(self, model: Dialoguer, turns: Sequence[str]) -> dict[str, Any]:
-        """What could come next, the best first."""
+        turns = text.splitlines()
         started = time.perf_counter()
-        [found] = self.written(model, [turns])
+        [drawn] = self.written(model, [turns])
+        found = [*{reply.text: reply for reply in reversed(drawn)}.values()][::-1]
         best = found[0]
         answer: dict[str, Any] = {
             "input": turns[-1],
