@@ -53,11 +53,12 @@ class HRED(DescribedModule, name="hred.v1"):
 
     ::
 
-        uₙ = tanh(W encoder(turnₙ)),   or the last state itself where the sizes are the same
-        dₙ = uₙ + context(u₁ … uₙ)
+        uₙ = norm(tanh(W encoder(turnₙ))),   or of the last state where the sizes are the same
+        dₙ = uₙ + norm(context(u₁ … uₙ))
         p(turnₙ₊₁) = decoder(dₙ)
 
-    d is where the decoder begins, and is given to it at every step. Without ``context``, d = u, it
+    The norms (Ba, Kiros & Hinton 2016) are not in the papers; without them little of what was said
+    some turns before comes through at first, and is learned late. d is where the decoder begins, and is given to it at every step. Without ``context``, d = u, it
     is an encoder-decoder that has forgotten all but the turn before.
 
     Args:
@@ -93,6 +94,8 @@ class HRED(DescribedModule, name="hred.v1"):
         self.encoder, self.decoder, self.context = encoder, decoder, context
         self.size, self.reach = size, reach
         self.summary = Bridge(end_sizes(encoder.recurrent), [size])
+        self.norm_of_turn = nn.LayerNorm(size)
+        self.norm_of_context = None if context is None else nn.LayerNorm(size)
         self._begin_from(size)
 
     def _begin_from(self, size: int) -> None:
@@ -104,11 +107,11 @@ class HRED(DescribedModule, name="hred.v1"):
         self.bridge = Bridge([size], self.decoder.state_sizes)
 
     def equations(self) -> str:
-        lines = [equations.of_layer(self.encoder.recurrent, "E x", "m"), "u = tanh(W [m]ᴱᴺᴰ + b)"]
+        lines = [equations.of_layer(self.encoder.recurrent, "E x", "m"), "u = norm(tanh(W [m]ᴱᴺᴰ + b))"]
         if self.context is None:
             lines.append("d = u")
         else:
-            lines += [equations.of_layer(self.context, "u", "k"), "d = u + k"]
+            lines += [equations.of_layer(self.context, "u", "k"), "d = u + norm(k)"]
         return "\n".join([*lines, *self._of_latent(), self.decoder.equations()])
 
     def _of_latent(self) -> list[str]:
@@ -117,16 +120,16 @@ class HRED(DescribedModule, name="hred.v1"):
     def read(self, turns: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The memory of each turn, ``(turns, time, features)``, and u, ``(turns, size)``."""
         memory, ends = self.encoder(turns, lengths)
-        return memory, self.summary(ends)[0]
+        return memory, self.norm_of_turn(self.summary(ends)[0])
 
     def follow(self, u: Tensor, dialogue: Tensor, place: Tensor) -> Tensor:
         """d after each turn, ``(turns, size)``."""
-        if self.context is None:
+        if self.context is None or self.norm_of_context is None:
             return u
         counts = torch.bincount(dialogue)
         table = u.new_zeros(len(counts), int(counts.max()), self.size)
         y, _ = self.context(table.index_put((dialogue, place), u), lengths=counts)
-        followed: Tensor = u + y[dialogue, place]
+        followed: Tensor = u + self.norm_of_context(y[dialogue, place])
         return followed
 
     def contexts(self, turns: Turns, last: Tensor) -> tuple[Context, Tensor]:
