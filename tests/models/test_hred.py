@@ -16,6 +16,7 @@ from saiki.models.decoder import Decoder
 from saiki.models.dialogue import Dialoguer
 from saiki.models.encoder import Encoder
 from saiki.models.hred import HRED, VHRED
+from saiki.models.parts import Hearing
 from saiki.nn.attention.attention import Attention
 from saiki.nn.latent import Gaussian
 from saiki.saving.pretrained import load
@@ -124,6 +125,31 @@ def test_without_a_context_all_is_forgotten_but_the_turn_before(
     one = model(turns([("a", "b", "c")])).log_probabilities[0, 1]
     other = model(turns([("d d", "b", "c")])).log_probabilities[0, 1]
     assert bool(torch.allclose(one, other)) == forgets
+
+
+@pytest.mark.parametrize(("score", "reach"), READS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_exported_hears_as_the_model_does(kind, score, reach):
+    model = make(kind, score, reach)
+    dialogues = [turns[:n] for turns, n in zip(SAID, (4, 2, 1, 3), strict=True)]
+    its = batch(DialogueRows.read(dialogues, TEXT, 20).pieces)
+    counts = torch.tensor([len(turns) for turns in dialogues])
+    context, _ = model.contexts(its, counts.cumsum(0) - 1)
+    noise = torch.randn(4, model.latent_size).double()
+    latent = None
+    if model.latent_size:
+        prior = model.prior_of(context)
+        latent = prior.mean + (prior.log_variance / 2).exp() * noise
+    state, memory = model.begin(context, latent)
+    table = torch.zeros(4, 4, its.tokens.shape[1], dtype=torch.long)
+    lengths = torch.zeros(4, 4, dtype=torch.long)
+    table[its.dialogue, its.place], lengths[its.dialogue, its.place] = its.tokens, its.lengths
+    heard = Hearing(model)(table, lengths, counts, noise if model.latent_size else None)
+    count = 0 if memory is None else 3
+    torch.testing.assert_close(heard[:count], tuple(memory or ()))
+    wanted = [tensor for layer in state.states for tensor in layer]
+    torch.testing.assert_close(heard[count : count + len(wanted)], tuple(wanted))
+    torch.testing.assert_close(heard[-2], state.given)
 
 
 def test_pieces_hold_each_reply_once_and_the_turns_before_it():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
 from saiki import processes
 from saiki.data.text.dialogue_rows import DialogueRows, Turns
@@ -16,19 +17,17 @@ from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, untrained
 from saiki.experiments.shared.decoding import Decoding
-from saiki.experiments.shared.dialogue import DialogueModel, Latent, judge
+from saiki.experiments.shared.dialogue import DialogueModel, Latent, judge, manner_of, parts_of
 from saiki.experiments.shared.tokens import Tokens
 from saiki.knobs import Value, knob
-from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
 from saiki.models.dialogue import Dialoguer, Reply
 from saiki.optimisation import Optimisation
 from saiki.plots.curves import curves_of, draw_curves
 from saiki.text import SPECIAL, TOKENISERS, Text
-from saiki.text.vectors import read
 
 ANSWERED, SHOWN, AT_ONCE = 1000, 5, 64
-"""Turns of the test that are answered for the measures of replies, those shown, and those answered
-together."""
+"""Turns of the test that are answered for the measures of replies, about; dialogues shown, and
+those answered together."""
 SPOKEN = Search("sample")
 """How replies are written for the measures: drawn as they are."""
 
@@ -128,6 +127,13 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         dialogue = torch.tensor([0, 0, 0, 1, 1])
         return tokens, torch.tensor([7, 3, 5, 2, 7]), dialogue, place, place > 0
 
+    def exported(self, model: Dialoguer) -> Mapping[str, tuple[nn.Module, Any]]:
+        """What reads a dialogue, and one step of what writes the reply."""
+        return parts_of(model)
+
+    def metadata(self, model: Dialoguer) -> dict[str, str]:
+        return model.text.metadata()
+
     def model(self) -> Dialoguer:
         return self.of_dialogue.build(self.text, self.known.longest)
 
@@ -164,26 +170,11 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         told = judge(model, self.whole(part, model.text), draws).figures()
         asked = [turns[:n] for turns in part for n in range(1, len(turns))]
         truth = [turns[n] for turns in part for n in range(1, len(turns))]
-        places = [i * len(asked) // ANSWERED for i in range(min(ANSWERED, len(asked)))]
-        if len(asked) < ANSWERED:
-            places = list(range(len(asked)))
-        said = [its[0].tokens for its in self.written(model, [asked[i] for i in places], SPOKEN)]
-        _, share = most_frequent(said)
-        figures = told | {
-            "neg_perplexity": -(told["perplexity"] or float("nan")),
-            "distinct_1": distinct(said, 1),
-            "distinct_2": distinct(said, 2),
-            "mean_length": mean_length(said),
-            "most_frequent": share,
-        }
-        if self.vectors:
-            vectors = read(Path(self.vectors))
-            known = {word: vectors[word] for its in said for word in its if word in vectors}
-            true = [model.text.split(truth[i]) for i in places]
-            known |= {word: vectors[word] for its in true for word in its if word in vectors}
-            near = similarities(said, true, known)
-            figures |= {f"embedding_{name}": value for name, value in near.items()}
-        return figures
+        every = max(1, len(asked) // ANSWERED)
+        said = self.written(model, asked[::every], SPOKEN)
+        true = [model.text.split(turn) for turn in truth[::every]]
+        manner = manner_of([its[0].tokens for its in said], true, self.vectors)
+        return {**told, "neg_perplexity": -(told["perplexity"] or float("nan")), **manner}
 
     def written(
         self, model: Dialoguer, asked: Sequence[Sequence[str]], search: Search | None = None

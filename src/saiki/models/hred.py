@@ -58,8 +58,9 @@ class HRED(DescribedModule, name="hred.v1"):
         p(turnₙ₊₁) = decoder(dₙ)
 
     The norms (Ba, Kiros & Hinton 2016) are not in the papers; without them little of what was said
-    some turns before comes through at first, and is learned late. d is where the decoder begins, and is given to it at every step. Without ``context``, d = u, it
-    is an encoder-decoder that has forgotten all but the turn before.
+    some turns before comes through at first, and is learned late. d is where the decoder begins,
+    and is given to it at every step. Without ``context``, d = u, it is an encoder-decoder that has
+    forgotten all but the turn before.
 
     Args:
         encoder: reads a turn.
@@ -107,7 +108,10 @@ class HRED(DescribedModule, name="hred.v1"):
         self.bridge = Bridge([size], self.decoder.state_sizes)
 
     def equations(self) -> str:
-        lines = [equations.of_layer(self.encoder.recurrent, "E x", "m"), "u = norm(tanh(W [m]ᴱᴺᴰ + b))"]
+        lines = [
+            equations.of_layer(self.encoder.recurrent, "E x", "m"),
+            "u = norm(tanh(W [m]ᴱᴺᴰ + b))",
+        ]
         if self.context is None:
             lines.append("d = u")
         else:

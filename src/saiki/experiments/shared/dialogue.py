@@ -2,10 +2,13 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.experiment import placed
@@ -16,11 +19,14 @@ from saiki.experiments.shared.targets import tied
 from saiki.knobs import Knobs, knob
 from saiki.layers.recurrent import Recurrent
 from saiki.metrics.latent import active_units
+from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
 from saiki.metrics.text import perplexity
 from saiki.models.decoder import Decoder
 from saiki.models.dialogue import Dialoguer
 from saiki.models.hred import HRED, VHRED
-from saiki.text import Text
+from saiki.models.parts import Hearing, Writing
+from saiki.text import SPECIAL, Text
+from saiki.text.vectors import read
 
 MODELS = ("seq2seq", "hred", "vhred")
 TURNS_AT_ONCE = 400
@@ -63,6 +69,24 @@ class DialogueModel(Knobs):
         if self.is_latent:
             return Dialoguer(VHRED(*parts, self.latent_size, size, self.seen_turns), text, longest)
         return Dialoguer(HRED(*parts, self.seen_turns), text, longest)
+
+
+def parts_of(model: Dialoguer) -> dict[str, tuple[nn.Module, Any]]:
+    """What hears dialogues, and one step of what writes the replies, for programs that decode by
+    themselves."""
+    of_turns, hearing = model.model, Hearing(model.model)
+    like, random = of_turns.norm_of_turn.weight, torch.Generator().manual_seed(0)
+    turns = torch.randint(len(SPECIAL), (2, 3, 5), generator=random)
+    lengths, counts = torch.tensor([[5, 2, 3], [4, 5, 1]]), torch.tensor([3, 2])
+    heard_of: tuple[Tensor, ...] = placed((turns, lengths, counts), model)
+    if of_turns.latent_size:
+        heard_of += (like.new_zeros(2, of_turns.latent_size),)
+    with torch.no_grad():
+        heard = hearing(*heard_of)
+    count = 3 if of_turns.decoder.attention is not None else 0
+    writing = Writing(of_turns, [tensor.shape[2] for tensor in heard[:count][:2]])
+    example = heard_of[0][:, 0, 0], heard[:count], heard[count:]
+    return {"encoder": (hearing, heard_of), "decoder": (writing, example)}
 
 
 class Latent(Knobs):
@@ -144,3 +168,25 @@ def judge(model: Dialoguer, rows: DialogueRows, draws: int) -> Judgement:
         if told.code.shape[1]:
             found.codes.append(told.code.cpu())
     return found
+
+
+def manner_of(
+    replies: Sequence[Sequence[str]], true: Sequence[Sequence[str]], vectors: str
+) -> dict[str, float]:
+    """What replies are like, and how near to what was said in truth.
+
+    Args:
+        vectors: the file of word vectors by which that is told; without, it is not.
+    """
+    figures = {
+        "distinct_1": distinct(replies, 1),
+        "distinct_2": distinct(replies, 2),
+        "mean_length": mean_length(replies),
+        "most_frequent": most_frequent(replies)[1],
+    }
+    if vectors:
+        table = read(Path(vectors))
+        words = {word for its in (*replies, *true) for word in its if word in table}
+        near = similarities(replies, true, {word: table[word] for word in words})
+        figures |= {f"embedding_{name}": value for name, value in near.items()}
+    return figures
