@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from saiki.data.images import files
-from saiki.data.images.files import MOST_PIXELS, read_image, write_image
-from saiki.errors import InputError
 from data.images.pictures import pattern
+from saiki.data.images import files
+from saiki.data.images.files import read_image, write_image
+from saiki.errors import InputError
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
 
@@ -169,7 +169,6 @@ def test_a_decompression_bomb_is_refused_before_memory_is_taken(tmp_path, size):
 def test_a_picture_that_is_wide_but_not_large_is_read(tmp_path):
     path = written(tmp_path / "wide.png", Image.new("RGB", (50_000, 3), "red"))
     assert read_image(path).shape == (3, 3, 50_000)
-    assert 50_000 * 3 < MOST_PIXELS
 
 
 def test_what_is_no_image_is_told_in_one_sentence(tmp_path):
@@ -190,7 +189,7 @@ def test_what_is_no_image_is_told_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"folder\.png cannot be read: Is a directory"):
         read_image(tmp_path / "folder.png")
     (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"no")
-    with pytest.raises(InputError, match="�.png is no image"):
+    with pytest.raises(InputError, match=r"�\.png is no image"):
         read_image(tmp_path / os.fsdecode(b"\xff.png"))
 
 
