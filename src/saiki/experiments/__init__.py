@@ -18,6 +18,7 @@ HOMES = {
     "sentences": ("saiki.experiments.sentences", "Sentences"),
     "words": ("saiki.experiments.words", "Words"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
+    "vae": ("saiki.experiments.vae", "Autoencoding"),
 }
 
 
