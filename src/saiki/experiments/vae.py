@@ -86,8 +86,10 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             "clip_norm": 0.0,
         },
         "quick": {"examples": 20_000, "epochs": 3.0, "nll_images": 100},
-        "plain": {"variational": False, "latent_size": 2},
-        "plane": {"latent_size": 2},
+        "plane": {"network": "fully-connected", "width": 400, "latent_size": 2},
+        "plain": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "variational": False,
+        },
     }  # fmt: skip
 
     def validate(self) -> None:
