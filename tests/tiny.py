@@ -249,4 +249,16 @@ TINY = {
         },
         odd={"batch_size": 1, "latent_size": 1, "width": 1, "side": 1, "nll_samples": 1},
     ),
+    "augment": Tiny(
+        {"width": 4, "epochs": 2.0, "updates": 4, "batch_size": 4, "crop": 0.2, "mixup": 0.2},
+        given=square,
+        refused="no-such-file.png",
+        data=squares,
+        useless={
+            "empty": no_squares,
+            "broken": broken_squares,
+            "one": lambda folder: squares(folder, count=1),
+        },
+        odd={"batch_size": 1, "side": 1, "examples": 2, "quarter_turns": 3, "blur": 0.1},
+    ),
 }

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from saiki.saving.pretrained import DescribedModule
 
 BLOCKS = 3
-_GROUPS = 4
+"""Convolutions."""
+GROUP = 4
+"""Channels that are normalised together."""
 
 
 class ImageClassifier(DescribedModule, name="image_classifier.v1"):
@@ -22,7 +24,8 @@ class ImageClassifier(DescribedModule, name="image_classifier.v1"):
     Args:
         classes: the names of the classes.
         shape: channels, height and width of an image.
-        width: channels after the first convolution; each other has twice as many as the one before.
+        width: channels after the first convolution, a multiple of four; each other has twice as many
+            as the one before.
         dropout: share of the last z set to zero.
     """
 
@@ -37,7 +40,7 @@ class ImageClassifier(DescribedModule, name="image_classifier.v1"):
             wider = width * 2**block
             blocks += [
                 nn.Conv2d(channels, wider, 3, padding=1, bias=False),
-                nn.GroupNorm(_GROUPS, wider),
+                nn.GroupNorm(wider // GROUP, wider),
                 nn.ReLU(),
                 nn.MaxPool2d(2, ceil_mode=True),
             ]

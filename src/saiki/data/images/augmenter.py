@@ -23,18 +23,34 @@ class Augmenter(nn.Module):
     boxes and masks, as ``torchvision.tv_tensors``, which follow their image, and labels. Boxes that
     no longer lie in it are left out, and so are the ``"labels"`` of a dictionary that are theirs.
     What is drawn follows from PyTorch's random state; with :meth:`Augmentation.draw` and
-    :func:`changed`, from numbers.
+    :meth:`changed`, from numbers.
     """
 
     def __init__(self, augmentation: Augmentation) -> None:
         super().__init__()
-        self.change = _Change(augmentation)
+        self.transform = _Change(augmentation)
         self.sanitise = v2.SanitizeBoundingBoxes(labels_getter=_labels)
 
     def forward(self, *inputs: Any) -> Any:
-        found = self.change(*inputs)
+        found = self.transform(*inputs)
         has_boxes = any(isinstance(each, tv_tensors.BoundingBoxes) for each in tree_leaves(found))
         return self.sanitise(found) if has_boxes else found
+
+    @staticmethod
+    def changed(x: Any, changes: Changes) -> Any:
+        """An image, ``(..., channels, height, width)`` in bytes or from 0 to 1, with these changes;
+        boxes and masks of such an image are moved as it is."""
+        x = _moved(x, changes)
+        follows = isinstance(x, tv_tensors.Mask | tv_tensors.BoundingBoxes)
+        return x if follows else _recoloured(x, changes)
+
+    def changed_all(self, images: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
+        """Images of one size, ``(examples, channels, height, width)``, each with what is drawn for
+        its key. A picture whose sides were exchanged is scaled back to that size."""
+        size = list(images.shape[-2:])
+        drawn = (self.transform.augmentation.draw(*key) for key in keys)
+        every = (self.changed(x, changes) for x, changes in zip(images, drawn, strict=True))
+        return torch.stack([x if list(x.shape[-2:]) == size else F.resize(x, size) for x in every])
 
 
 class _Change(v2.Transform):
@@ -46,27 +62,11 @@ class _Change(v2.Transform):
         return {"changes": self.augmentation.draw(int(torch.randint(2**62, ())))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return changed(inpt, params["changes"])
+        return Augmenter.changed(inpt, params["changes"])
 
 
 def _labels(inputs: Any) -> Any:
     return inputs.get("labels") if isinstance(inputs, Mapping) else None
-
-
-def changed(x: Any, changes: Changes) -> Any:
-    """An image, ``(..., channels, height, width)`` in bytes or from 0 to 1, with these changes;
-    boxes and masks of such an image are moved as it is."""
-    x = _moved(x, changes)
-    is_picture = not isinstance(x, tv_tensors.Mask | tv_tensors.BoundingBoxes)
-    return _recoloured(x, changes) if is_picture else x
-
-
-def changed_all(images: Tensor, changes: Sequence[Changes]) -> Tensor:
-    """Images of one size, ``(examples, channels, height, width)``, each with changes of its own. A
-    picture whose sides were exchanged is scaled back to that size."""
-    size = list(images.shape[-2:])
-    every = (changed(x, its) for x, its in zip(images, changes, strict=True))
-    return torch.stack([x if list(x.shape[-2:]) == size else F.resize(x, size) for x in every])
 
 
 def _moved(x: Any, changes: Changes) -> Any:
@@ -142,3 +142,15 @@ class Mixer:
             torch.default_generator.manual_seed(seed)
             mixed, shares = self.transform(images, labels)
         return mixed, shares
+
+    @staticmethod
+    def pair(images: Tensor, share: float, cut: bool) -> Tensor:
+        """The first of two images, ``(2, channels, height, width)`` from 0 to 1, with this share of
+        the second in it: over all of it (mixup) or as a rectangle in its middle (CutMix)."""
+        height, width = images.shape[-2:]
+        half = share**0.5 / 2
+        box = [round(side * at) for at in (0.5 - half, 0.5 + half) for side in (width, height)]
+        drawn = {"labels": None, "batch_size": len(images), "lam": 1 - share, "box": box}
+        transform = (v2.CutMix if cut else v2.MixUp)(num_classes=2)
+        made: Tensor = transform.transform(images, drawn)
+        return made[0]
