@@ -1,15 +1,19 @@
 """Every command of the README and every snippet of the docs runs as it is written."""
 
+import gzip
 import os
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from saiki.cli import main
 from saiki.data.sound import files
@@ -34,8 +38,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 9
-    assert len(COMMANDS) == 55
+    assert len(SNIPPETS) == 11
+    assert len(COMMANDS) == 62
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -56,6 +60,7 @@ SMALL = {
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
+    "vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --nll-images 2 --nll-samples 2",
 }
 
 
@@ -126,12 +131,34 @@ def novels(file):
     file.write_text("\n\n".join(said), encoding="utf-8")
 
 
+def images(folder):
+    """Grey images in the layout of Fashion-MNIST, two of them as files, and a folder of a user's
+    own in colour."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for part, count in (("train", 60), ("t10k", 20)):
+        pixels = random.integers(0, 256, (count, 28, 28), np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+            header = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
+            file = folder / f"{part}-{name}-ubyte.gz"
+            file.write_bytes(gzip.compress(header + array.tobytes()))
+    for name in ("boot.png", "shirt.png"):
+        Image.fromarray(random.integers(0, 256, (40, 30), np.uint8)).save(name)
+    for kind in ("cats", "dogs"):
+        Path("my-images", kind).mkdir(parents=True)
+        for i in range(6):
+            pixels = random.integers(0, 256, (20, 31, 3), np.uint8)
+            Image.fromarray(pixels).save(f"my-images/{kind}/{i}.jpg")
+
+
 def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
     two_languages(tmp_path / "data" / "small_parallel_enja")
     opinions(tmp_path / "data" / "jrte")
+    images(tmp_path / "data" / "fashion-mnist")
     novels(tmp_path / "data" / "english_novels.txt")
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")

@@ -19,6 +19,13 @@ PAGES = {
     "docs/sin-cos.md": {"sin-cos.png", "forcing.png"},
     "docs/spoken-digits.md": {"confusion.png", "sounds.png"},
     "docs/translate.md": {"attention.png", "dates.png"},
+    "docs/vae.md": {
+        "vae-images.png",
+        "vae-samples.png",
+        "vae-course.png",
+        "vae-plane.png",
+        "vae-plain.png",
+    },
     "docs/words.md": {"words.png"},
 }
 

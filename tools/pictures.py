@@ -42,6 +42,9 @@ RUNS = {
     "sin-cos-report": "run sin-cos --preset report",
     "spoken-digits": "run spoken-digits",
     "translate": "run translate --preset quick --cell gru",
+    "vae": "run vae",
+    "vae-plane": "run vae --preset plane",
+    "vae-plain": "run vae --preset plain",
     "words": "run words",
     "try": "try adder --preset report activation=sigmoid,tanh,relu --seeds 5",
 }
@@ -160,6 +163,11 @@ PICTURES: Mapping[str, Picture] = {
     "influence.png": Picture("sentences", _opinions, ("influence",)),
     "mistakes.png": Picture("proofread", _of_run("kinds.png"), ("corrections",)),
     "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), ("curves",)),
+    "vae-images.png": Picture("vae", _of_run("reconstructions.png"), ("images",)),
+    "vae-samples.png": Picture("vae", _of_run("samples.png"), ("images",)),
+    "vae-course.png": Picture("vae", _of_run("course.png"), ("latent",)),
+    "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), ("latent", "images")),
+    "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), ("latent", "images")),
     "words.png": Picture("words", _of_run("map.png"), ("words",)),
 }
 
