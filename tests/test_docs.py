@@ -38,8 +38,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 11
-    assert len(COMMANDS) == 62
+    assert len(SNIPPETS) == 12
+    assert len(COMMANDS) == 68
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -57,6 +57,7 @@ SMALL = {
     "date": f"{TEXTS} --pairs 200",
     "sentences": "--epochs 1 --updates 0 --hidden-size 8 --embedding-size 8 --batch-size 4",
     "sin-cos": "--epochs 2",
+    "augment": "--width 4 --epochs 1 --updates 2",
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
@@ -71,6 +72,8 @@ def shortened(words):
             return words
         case ["run", name, *_]:
             return [*words, *SMALL[name].split()]
+        case ["try", "augment", *_]:
+            return [*words, "width=4", "epochs=1", "updates=2", "examples=20", "--seeds", "1"]
         case ["try", *_]:
             return [*words, "iterations=60"]
     return words
@@ -118,6 +121,28 @@ def opinions(folder):
     Path("opinions.csv").write_text("text,label\n" + "".join(mine), encoding="utf-8")
 
 
+def pictures(folder):
+    """Clothes in the layout of the real ones, and a photo and images of a user's own."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 48), ("t10k", 10)):
+        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            array = random.integers(0, 256, shape) if len(shape) == 3 else np.arange(count) % 10
+            sizes = struct.pack(f">{len(shape)}I", *shape)
+            body = bytes((0, 0, 8, len(shape))) + sizes + array.astype(np.uint8).tobytes()
+            path = folder / "fashion-mnist" / f"{part}-{kind}-ubyte.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(body))
+    photo = Image.fromarray(random.integers(0, 256, (30, 40, 3)).astype(np.uint8))
+    (folder / "images").mkdir()
+    photo.save(folder / "images" / "fruits.jpg")
+    for name in ("photo.jpg", "boot.png", "shirt.png"):
+        photo.save(name)
+    for i in range(8):
+        mine = Path("my-images", "odd" if i % 2 else "even", f"{i}.png")
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        photo.rotate(40 * i).save(mine)
+
+
 def novels(file):
     """Sentences, none of which is said twice."""
     who = ("the cat", "a dog", "the old man", "she", "a king", "the woman")
@@ -131,34 +156,13 @@ def novels(file):
     file.write_text("\n\n".join(said), encoding="utf-8")
 
 
-def images(folder):
-    """Grey images in the layout of Fashion-MNIST, two of them as files, and a folder of a user's
-    own in colour."""
-    folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    for part, count in (("train", 60), ("t10k", 20)):
-        pixels = random.integers(0, 256, (count, 28, 28), np.uint8)
-        labels = np.arange(count, dtype=np.uint8) % 10
-        for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
-            header = struct.pack(f">{1 + array.ndim}I", 0x0800 + array.ndim, *array.shape)
-            file = folder / f"{part}-{name}-ubyte.gz"
-            file.write_bytes(gzip.compress(header + array.tobytes()))
-    for name in ("boot.png", "shirt.png"):
-        Image.fromarray(random.integers(0, 256, (40, 30), np.uint8)).save(name)
-    for kind in ("cats", "dogs"):
-        Path("my-images", kind).mkdir(parents=True)
-        for i in range(6):
-            pixels = random.integers(0, 256, (20, 31, 3), np.uint8)
-            Image.fromarray(pixels).save(f"my-images/{kind}/{i}.jpg")
-
-
 def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
     two_languages(tmp_path / "data" / "small_parallel_enja")
     opinions(tmp_path / "data" / "jrte")
-    images(tmp_path / "data" / "fashion-mnist")
+    pictures(tmp_path / "data")
     novels(tmp_path / "data" / "english_novels.txt")
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")
