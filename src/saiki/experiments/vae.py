@@ -31,8 +31,7 @@ from saiki.plots.images import draw_rows, draw_sheet
 from saiki.plots.latent import draw_course, draw_plane
 
 VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
-"""Images of validation that the curves are measured by, those of a row, and those from one image to
-another."""
+"""Images that validate, those of a row in a picture, and those from one image to another."""
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and the weight of the divergence."""
@@ -47,9 +46,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
 
     images: ImageSource = ImageSource()
     networks: ImageNetworks = ImageNetworks()
-    variational: bool = knob(
-        True, "whether codes have a distribution that is held to mean 0 and variance 1"
-    )
+    variational: bool = knob(True, "whether codes are drawn, and held to mean 0 and variance 1")
     pixels: LikelihoodChoice = LikelihoodChoice()
     divergence: Divergence = Divergence()
     samples: int = knob(
@@ -64,7 +61,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     nll_images: int = knob(
         500, "test images that nll is estimated on, the first; 0: all", minimum=0
     )
-    duration: Epochs = Epochs(epochs=10.0, log_every=100)
+    duration: Epochs = Epochs(epochs=10.0)
     optimisation: Optimisation = Optimisation(
         batch_size=128, learning_rate=0.003, warmup=0.05, schedule="cosine", clip_norm=100.0
     )
@@ -85,9 +82,12 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             "clip_norm": 0.0,
         },
         "quick": {"examples": 20_000, "epochs": 3.0, "nll_images": 100},
-        "plane": {"network": "fully-connected", "width": 400, "latent_size": 2},
+        "plane": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+        },
         "plain": {
-            "network": "fully-connected", "width": 400, "latent_size": 2, "variational": False,
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+            "variational": False,
         },
     }  # fmt: skip
     claims = CLAIMS
