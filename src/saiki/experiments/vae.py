@@ -179,7 +179,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     def draw(self, model: Autoencoder, points: Points, folder: Path) -> list[Path]:
         labels, classes = self.images.test.labels, self.images.test.classes
         found, x = judge(model, self.tested), placed(self.tested[:SHOWN], model)
-        new = model.sample(SHOWN**2, torch.Generator(x.device).manual_seed(0))
+        new = model.sample(6 * SHOWN, torch.Generator(x.device).manual_seed(0))
         rows, drawn = {"image": x, "back": model(x)}, f"{self.title}, codes drawn from N(0, 1)"
         pictures = [
             draw_rows(folder / "reconstructions.png", rows, self.title),

@@ -46,7 +46,7 @@ class Plane:
 def draw_plane(path: Path, plane: Plane, title: str = "") -> Path:
     """Where the codes of images lie, by class, beside what is decoded on a walk over the same part
     of the plane."""
-    figure = canvas.new_figure(10.5, 5.6, title)
+    figure = canvas.new_figure(9.0, 4.9, title)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1])
     _scatter(left, plane)
     count = len(plane.at[0])
@@ -68,7 +68,7 @@ def _scatter(axes: Axes, plane: Plane) -> None:
     for number, name in enumerate(plane.classes):
         its = plane.codes[plane.labels == number]
         colour = f"C{number}" if len(plane.classes) <= 10 else None
-        axes.scatter(its[:, 0], its[:, 1], s=6, alpha=0.6, lw=0, color=colour, label=name)
+        axes.scatter(its[:, 0], its[:, 1], s=5, lw=0, color=colour, label=name)
     (west, east), (south, north) = map(_edges, plane.at)
     axes.plot([west, east, east, west, west], [south, south, north, north, south], "k-", lw=0.8)
     if plane.prior:

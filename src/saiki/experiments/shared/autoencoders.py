@@ -17,7 +17,7 @@ TOGETHER = 500
 """Images that are judged at once."""
 DECODED = 2**23
 """Numbers that a decoder says at once."""
-WALK, PLACED, AROUND = 15, 3000, 2.5
+WALK, PLACED, AROUND = 11, 2000, 2.5
 """Of a latent plane: images on a side of its walk, codes that are shown, and how far from 0 a walk
 goes where codes are held to N(0, 1)."""
 
