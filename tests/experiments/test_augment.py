@@ -72,7 +72,7 @@ def test_the_sheets_are_of_the_photo_and_can_be_made_again(tmp_path, monkeypatch
     path = tmp_path / "squares" / "left" / "3.png"
     assert setting(tmp_path, image=str(path)).photo.shape == (3, 9, 7)
     with pytest.raises(InputError, match=r"none\.png cannot be read"):
-        setting(tmp_path, image=str(tmp_path / "none.png")).describe_data()
+        setting(tmp_path, image=str(tmp_path / "none.png")).data_items()
     photo = tmp_path / "store"
     photo.mkdir()
     path.rename(photo / "fruits.jpg")

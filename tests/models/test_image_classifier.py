@@ -51,3 +51,11 @@ def test_it_is_saved_and_loaded(tmp_path):
     assert again.shape == (3, 8, 8)
     x = torch.rand(2, 3, 8, 8)
     assert torch.equal(model.eval()(x), again.eval()(x))
+
+
+def test_it_is_exported_with_the_batch_open_and_the_size_fixed(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = ImageClassifier(["a", "b"], (1, 28, 28), width=4)
+    path = saiki.export.onnx(model, torch.zeros(2, 1, 28, 28), tmp_path / "a.onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape[1:] == [1, 28, 28]

@@ -1,7 +1,7 @@
 """Images changed at random while a classifier learns from few of them: does it help?"""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -101,14 +101,14 @@ class Augment(Experiment[ImageClassifier, Batch]):
         return reduced(first.expand(3, -1, -1))
 
     def describe_data(self) -> str:
-        self.photo  # noqa: B018  which may be refused
         said = f"{self.images.parts.in_words()}; learns from {len(self.learned):,}"
         on = [*self.augmentation.on, *(n for n, v in self.mixing.to_dict().items() if v)]
         return f"{said}, changed by {', '.join(on)}" if on else f"{said}, as they are"
 
-    def data_items(self) -> dict[str, Iterator[bytes]]:
+    def data_items(self) -> dict[str, Iterable[bytes]]:
         every = (self.learned, self.images.validation, self.images.test)
-        return {"images": (x.numpy().tobytes() for its in every for x in its.pixels)}
+        images = (x.numpy().tobytes() for its in every for x in its.pixels)
+        return {"images": images, "photos": [self.photo.numpy().tobytes()]}
 
     @property
     def epoch(self) -> float:
@@ -134,6 +134,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
             yield x, targets.to(self.dtype)
 
     def model(self) -> ImageClassifier:
+        self.augmentation.build()  # the sheets in the end need it; where it is missing, say so now
         return self.network(self.learned.classes, self.images.shape)
 
     def network(

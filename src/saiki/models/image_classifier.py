@@ -53,7 +53,8 @@ class ImageClassifier(DescribedModule, name="image_classifier.v1"):
     def forward(self, x: Tensor) -> Tensor:
         """The pre-activations of the softmax, ``(batch, classes)``, of images from 0 to 1,
         ``(batch, channels, height, width)``."""
-        v: Tensor = self.readout(self.dropout(self.blocks(2 * x - 1).flatten(1)))
+        z = self.blocks(2 * x.reshape(-1, *self.shape) - 1)
+        v: Tensor = self.readout(self.dropout(z.flatten(1)))
         return v
 
     def equations(self) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
@@ -166,6 +167,18 @@ def test_it_is_a_transform_among_those_of_torchvision():
     assert label == 7
     torch.manual_seed(0)
     assert torch.equal(chain(picture(), 7)[0], x)
+
+
+def test_pillow_s_images_come_back_as_such():
+    x = picture()
+    photo = Image.fromarray(x.movedim(0, 2).numpy())
+    augment = Augmentation(flip_horizontal=1.0).build()
+    flipped = augment(photo)
+    assert flipped.mode == "RGB"
+    assert np.array_equal(np.asarray(flipped), np.asarray(photo)[:, ::-1])
+    assert np.array_equal(
+        np.asarray(augment(photo.convert("L"))), np.asarray(photo.convert("L"))[:, ::-1]
+    )
 
 
 def test_a_batch_has_changes_of_its_own_for_each_key_whatever_else_is_in_it():

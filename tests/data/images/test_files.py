@@ -77,6 +77,15 @@ def test_sixteen_bits_become_eight_and_are_not_cut_off(tmp_path, name):
     assert corners(read_image(path, 1)) == [(100,), (100,), (0,), (0,)]
 
 
+def test_a_photo_in_sixteen_bits_stands_as_its_camera_was_held(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    upside_down = Image.fromarray(sixteen(257 * 100)[::-1].copy())
+    for name in ("a.tif", "a.png"):
+        path = written(tmp_path / name, upside_down, exif=exif)
+        assert corners(read_image(path, 1)) == [(100,), (100,), (0,), (0,)]
+
+
 def test_a_netpbm_file_of_sixteen_bits(tmp_path):
     body = b"P5 32 24 65535\n" + sixteen(257 * 100).astype(">u2").tobytes()
     (tmp_path / "a.pgm").write_bytes(body)

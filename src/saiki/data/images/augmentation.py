@@ -99,9 +99,8 @@ class Augmentation(Knobs):
     """How far each change of a picture may go; where it stands at 0, or at 1 for both ends of the
     contrast, there is none. Numbers are drawn evenly up to there, each change by itself.
 
-    Half of the pictures have something erased. A crop leaves the middle where it likes and may make
-    one side up to a third longer. Where a side is turned into another the picture keeps its own
-    size in a batch.
+    Half of the pictures have something erased. A crop lies anywhere, and may make one side up to a
+    third longer. In a batch, a picture whose sides were exchanged is scaled back to its size.
     """
 
     flip_horizontal: float = knob(

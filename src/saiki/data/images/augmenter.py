@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torchvision import tv_tensors
@@ -12,6 +13,8 @@ from torchvision.transforms.v2 import functional as F
 
 from saiki.data.images.augmentation import Augmentation, Changes
 
+FOLLOWS = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
+"""What is moved as its image is, and has no colours."""
 GREY = 127
 """What is erased becomes so."""
 
@@ -20,8 +23,9 @@ class Augmenter(nn.Module):
     """Changes images at random, as far as an :class:`Augmentation` lets it.
 
     It takes what transforms of torchvision take: an image, or a tuple or dictionary of them with
-    boxes and masks, as ``torchvision.tv_tensors``, which follow their image, and labels. Boxes that
-    no longer lie in it are left out, and so are the ``"labels"`` of a dictionary that are theirs.
+    labels, and with boxes, masks and points, as ``torchvision.tv_tensors``, which follow their
+    image. Boxes that no longer lie in it are left out, and so are the ``"labels"`` of a dictionary
+    that are theirs.
     What is drawn follows from PyTorch's random state; with :meth:`Augmentation.draw` and
     :meth:`changed`, from numbers.
     """
@@ -41,8 +45,7 @@ class Augmenter(nn.Module):
         """An image, ``(..., channels, height, width)`` in bytes or from 0 to 1, with these changes;
         boxes and masks of such an image are moved as it is."""
         x = _moved(x, changes)
-        follows = isinstance(x, tv_tensors.Mask | tv_tensors.BoundingBoxes)
-        return x if follows else _recoloured(x, changes)
+        return x if isinstance(x, FOLLOWS) else _recoloured(x, changes)
 
     def changed_all(self, images: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
         """Images of one size, ``(examples, channels, height, width)``, each with what is drawn for
@@ -62,6 +65,9 @@ class _Change(v2.Transform):
         return {"changes": self.augmentation.draw(int(torch.randint(2**62, ())))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, Image.Image):
+            pixels = F.pil_to_tensor(inpt)
+            return F.to_pil_image(Augmenter.changed(pixels, params["changes"]), inpt.mode)
         return Augmenter.changed(inpt, params["changes"])
 
 
