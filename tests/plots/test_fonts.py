@@ -69,9 +69,7 @@ PICTURES = {
         path, {name: [([1], [2.0])] for name in NAMES}, ylabel="損失", kind="score", title=TITLE
     ),
     "errors": lambda path: draw_errors(path, {name: np.ones((2, 3)) for name in NAMES}, TITLE),
-    "images": lambda path: draw_rows(
-        path, {name: torch.rand(2, 1, 4, 4) for name in NAMES}, TITLE
-    ),
+    "images": lambda path: draw_rows(path, {name: torch.rand(2, 1, 4, 4) for name in NAMES}, TITLE),
     "influence": lambda path: draw_influence(
         path, [Moved("言った", NAMES, [0.1 * i - 0.3 for i in range(len(NAMES))])], TITLE
     ),

@@ -5,8 +5,14 @@ from collections.abc import Mapping, Sequence
 from saiki.experiment import Claim, Trial
 from saiki.knobs import Value
 
-SMALL: Mapping[str, Value] = {"examples": 10_000, "epochs": 10.0, "nll_images": 500}
-"""The published setting on fewer images, where a claim asks for several trainings."""
+SMALL: Mapping[str, Value] = {
+    "examples": 10_000,
+    "epochs": 20.0,
+    "learning_rate": 0.003,
+    "nll_images": 200,
+}
+"""The published setting on fewer images, learned faster."""
+STRONG: Mapping[str, Value] = {**SMALL, "beta": 4.0}
 
 
 def _said(trials: Sequence[Trial], figure: str, *knobs: str) -> str:
@@ -24,16 +30,16 @@ CLAIMS = (
     Claim(
         "With a beta of 4 at most half as many units stay active as with 1",
         "published",
-        (SMALL, {**SMALL, "beta": 4.0}),
+        (SMALL, STRONG),
         lambda trials: (
             trials[1].mean("active_units") <= trials[0].mean("active_units") / 2,
             _said(trials, "active_units", "beta"),
         ),
     ),
     Claim(
-        "With 0.1 nats free for each unit at least nine in ten of them stay active",
+        "Even then at least nine in ten stay active where each has 0.1 nats free",
         "published",
-        (SMALL, {**SMALL, "free_bits": 0.1}),
+        (STRONG, {**STRONG, "free_bits": 0.1}),
         lambda trials: (
             min(trials[1].values("active_units")) >= 36,
             _said(trials, "active_units", "free_bits"),
