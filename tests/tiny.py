@@ -250,7 +250,15 @@ TINY = {
         odd={"batch_size": 1, "latent_size": 1, "width": 1, "side": 1, "nll_samples": 1},
     ),
     "augment": Tiny(
-        {"width": 4, "epochs": 2.0, "updates": 4, "batch_size": 4, "crop": 0.2, "mixup": 0.2},
+        {
+            "width": 4,
+            "epochs": 2.0,
+            "updates": 4,
+            "batch_size": 4,
+            "crop": 0.2,
+            "mixup": 0.2,
+            "noise": 0.1,
+        },
         given=square,
         refused="no-such-file.png",
         data=squares,

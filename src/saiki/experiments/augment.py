@@ -51,11 +51,11 @@ class Augment(Experiment[ImageClassifier, Batch]):
         "photo of which the sheets are; fruits.jpg without, or the first of a folder in data",
         is_path=True,
     )
-    augmentation: Augmentation = Augmentation(flip_horizontal=0.5, shift=0.05, erasing=0.2)
-    mixing: Mixing = Mixing()
+    augmentation: Augmentation = Augmentation(flip_horizontal=0.5, shift=0.05)
+    mixing: Mixing = Mixing(cutmix=1.0)
     width: int = knob(16, "channels after the first convolution", minimum=4, maximum=1024)
     dropout: float = knob(0.2, "of what the last layer reads", minimum=0, maximum=0.95)
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=10.0, updates=1000)
+    duration: EpochsAtLeast = EpochsAtLeast(epochs=15.0, updates=1500)
     optimisation: Optimisation = Optimisation(
         batch_size=32,
         optimiser="adamw",
@@ -67,7 +67,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
 
     name = "augment"
     summary = "learn from few images, changed at random, and draw what becomes of a photo"
-    minutes = 0.3
+    minutes = 0.4
     threads = 1
     score = "accuracy"
     selected_by = "validation_loss"
@@ -76,8 +76,8 @@ class Augment(Experiment[ImageClassifier, Batch]):
     points = 5
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "plain": Augmentation().to_dict(),
-        "report": REPORT.to_dict(),
+        "plain": {**Augmentation().to_dict(), **Mixing().to_dict()},
+        "report": {**REPORT.to_dict(), **Mixing().to_dict()},
     }
     claims = CLAIMS
 

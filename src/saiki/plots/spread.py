@@ -68,6 +68,7 @@ def _draw_gains(axes: Axes, gains: Mapping[str, Values]) -> None:
     for place, (_, values) in enumerate(ordered):
         axes.plot(values, [place] * len(values), ".", color="black", alpha=0.5, ms=4)
     axes.set_yticks(range(len(ordered)), [name for name, _ in ordered], fontsize=8)
+    axes.set_ylim(-0.7, max(len(ordered), 4) - 0.3)
     axes.axvline(0, color="black", lw=0.8)
     axes.grid(axis="x", alpha=0.3)
 

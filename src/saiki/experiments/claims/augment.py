@@ -13,7 +13,7 @@ EXAMPLES = (500, 2000, 10_000)
 """To learn from."""
 ALONE = 500
 """Examples, where each technique is judged by itself."""
-POLICY: Mapping[str, Value] = {"flip_horizontal": 0.5, "shift": 0.05, "erasing": 0.2}
+POLICY: Mapping[str, Value] = {"flip_horizontal": 0.5, "shift": 0.05, "cutmix": 1.0}
 TECHNIQUES: Mapping[str, Mapping[str, Value]] = {
     "horizontal flip": {"flip_horizontal": 0.5},
     "vertical flip": {"flip_vertical": 0.5},
