@@ -20,7 +20,8 @@ from saiki.errors import InputError, SaikiError, near
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that is published at one address as one archive (``.tar.gz`` or ``.zip``)."""
+    """A dataset that is published at one address: as one archive (``.tar.gz`` or ``.zip``), or, in
+    a folder there, as ``files``."""
 
     name: str
     summary: str
@@ -29,7 +30,7 @@ class Dataset:
     """Of the archive; None where nobody has published it, and then the archive is not checked."""
     licence: str
     citation: str
-    holds: tuple[str, ...]
+    holds: tuple[str, ...] = ()
     """Patterns of files; a folder in which one of them finds any is this dataset."""
     inside: str = ""
     """The folder of the archive that is the dataset, if that is not the whole."""
@@ -38,9 +39,24 @@ class Dataset:
     also: tuple[str, ...] = ()
     """Addresses of further archives that belong to it, of which no checksum is known. Each is
     unpacked into a folder in it that has the archive's name."""
+    files: tuple[tuple[str, str], ...] = ()
+    """Of a dataset that is no archive, all its files and the SHA-256 of each."""
+    installed: str = ""
+    """The folder where a package of a system's own has it."""
 
-    def is_in(self, folder: Path) -> bool:
-        return any(any(folder.glob(pattern)) for pattern in self.holds)
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of all that is downloaded."""
+        if self.files:
+            return tuple(self.address + name for name, _ in self.files)
+        return (self.address, *self.also)
+
+    def lacks(self, folder: Path) -> str:
+        """What a folder lacks to be this dataset; nothing if it is."""
+        if self.files:
+            return " and no ".join(n for n, _ in self.files if not (folder / n).is_file())
+        found = any(any(folder.glob(pattern)) for pattern in self.holds)
+        return "" if found else " and no ".join(self.holds)
 
 
 DATASETS = {
@@ -108,6 +124,49 @@ DATASETS = {
             "2018",
             holds=("**/questions-words.txt", "**/score_*.csv"),
         ),
+        Dataset(
+            name="fashion-mnist",
+            summary="70,000 grey images, 28 × 28, of clothes of ten classes",
+            address="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            sha256=None,
+            licence="MIT",
+            citation="H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for "
+            "Benchmarking Machine Learning Algorithms, 2017, arXiv:1708.07747",
+            files=(
+                # as listed by TensorFlow Datasets for its fashion_mnist
+                (
+                    "train-images-idx3-ubyte.gz",
+                    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                ),
+                (
+                    "train-labels-idx1-ubyte.gz",
+                    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                ),
+                (
+                    "t10k-images-idx3-ubyte.gz",
+                    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                ),
+                (
+                    "t10k-labels-idx1-ubyte.gz",
+                    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                ),
+            ),
+            installed="/usr/share/datasets/fashion-mnist",
+        ),
+        Dataset(
+            name="images",
+            summary="a photo to try things on, fruits.jpg, 512 × 480",
+            address="https://raw.githubusercontent.com/opencv/opencv/4.10.0/samples/data/",
+            sha256=None,
+            licence="Apache-2.0",
+            citation="OpenCV, https://github.com/opencv/opencv",
+            files=(
+                (
+                    "fruits.jpg",
+                    "9c031d80a1c52da5eca790db896baffec6a7e52bf786cdb7bbfca5c7f880e6a1",
+                ),
+            ),
+        ),
     )
 }
 
@@ -137,13 +196,15 @@ def where(name: str) -> Path | None:
     if supplied := os.environ.get("SAIKI_DATA"):
         folder = Path(supplied) / name
         if folder.exists():
-            if not wanted.is_in(folder):
-                lacks = " and no ".join(wanted.holds)
+            if lacks := wanted.lacks(folder):
                 raise InputError(f"{folder} is not the dataset {name}: it holds no {lacks}")
             return folder
         for file in wanted.alone:
             if (Path(supplied) / file).is_file():
                 return Path(supplied) / file
+    installed = Path(wanted.installed)
+    if wanted.installed and not wanted.lacks(installed):
+        return installed
     folder = _cache() / name
     return folder if folder.is_dir() else None
 
@@ -183,8 +244,10 @@ def describe(name: str) -> str:
         "summary": each.summary,
         "licence": each.licence,
         "citation": each.citation,
-        "address": " and ".join((each.address, *each.also)),
-        "sha256": each.sha256 or "not known; the archive is not checked",
+        "address": " and ".join(each.addresses),
+        "sha256": " and ".join(sha256 for _, sha256 in each.files)
+        or each.sha256
+        or "not known; the archive is not checked",
         "folder": _whereabouts(each),
     }
     return "\n".join(f"{fact:9} {text}" for fact, text in facts.items())
@@ -210,18 +273,11 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         with tempfile.TemporaryDirectory(
             dir=folder.parent, prefix=f".{wanted.name}-", ignore_cleanup_errors=True
         ) as temporary:
-            archive = _fetch(wanted, Path(temporary))
-            unpacked = Path(temporary) / "unpacked"
-            unpack(archive, unpacked)
-            kept = unpacked / wanted.inside
-            for address in wanted.also:
-                further = replace(wanted, address=address, sha256=None)
-                archive = _fetch(further, Path(temporary))
-                unpack(archive, kept / archive.stem)
-            if not wanted.is_in(kept):
-                raise SaikiError(f"its archive holds no {' and no '.join(wanted.holds)}")
+            made = (_fetch_files if wanted.files else _fetch_archives)(wanted, Path(temporary))
+            if lacks := wanted.lacks(made):
+                raise SaikiError(f"its archive holds no {lacks}")
             try:
-                kept.rename(folder)
+                made.rename(folder)
             except OSError:
                 if not folder.is_dir():  # otherwise another process was faster
                     raise
@@ -229,16 +285,37 @@ def _download(wanted: Dataset, folder: Path) -> Path:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
             f"the dataset {wanted.name} is not here and cannot be downloaded ({reason}); get "
-            f"{' and '.join((wanted.address, *wanted.also))} on another machine, unpack "
-            f"{'them into one folder' if wanted.also else 'it'}, and name its folder "
+            f"{' and '.join(wanted.addresses)} on another machine, "
+            f"{'put' if wanted.files else 'unpack'} "
+            f"{'them into one folder' if len(wanted.addresses) > 1 else 'it'}"
+            f"{' into a folder' if len(wanted.files) == 1 else ''}, and name its folder "
             f"{wanted.inside and wanted.inside + ' '}with --data PATH "
             f"or keep it as {wanted.name} in a folder that SAIKI_DATA names"
         ) from None
     return folder
 
 
+def _fetch_archives(wanted: Dataset, temporary: Path) -> Path:
+    """The folder of what is unpacked."""
+    unpacked = temporary / "unpacked"
+    unpack(_fetch(wanted, temporary), unpacked)
+    kept = unpacked / wanted.inside
+    for address in wanted.also:
+        archive = _fetch(replace(wanted, address=address, sha256=None), temporary)
+        unpack(archive, kept / archive.stem)
+    return kept
+
+
+def _fetch_files(wanted: Dataset, temporary: Path) -> Path:
+    """The folder of the files."""
+    folder = temporary / "files"
+    for address, (_, sha256) in zip(wanted.addresses, wanted.files, strict=True):
+        _fetch(replace(wanted, address=address, sha256=sha256), folder)
+    return folder
+
+
 def _fetch(wanted: Dataset, folder: Path) -> Path:
-    """Download the archive into ``folder`` and check it."""
+    """Download what is at the address into ``folder`` and check it."""
     import pooch
     from requests import RequestException
 

@@ -1,5 +1,6 @@
 """Models, one a file."""
 
+from saiki.models.autoencoder import VAE, Autoencoder
 from saiki.models.classifier import Convolution, SequenceClassifier
 from saiki.models.decoder import Decoder
 from saiki.models.encoder import Bridge, Encoder
@@ -11,6 +12,8 @@ from saiki.models.translator import Translation, Translator
 from saiki.models.word_vectors import WordVectors
 
 __all__ = [
+    "VAE",
+    "Autoencoder",
     "Bridge",
     "Convolution",
     "Decoder",

@@ -16,6 +16,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from saiki.data.folders import shown
 from saiki.data.sound.formats import READERS, Decoded
 from saiki.data.sound.headers import share_there
 from saiki.data.sound.stderr import hushed
@@ -142,11 +143,6 @@ def record(seconds: float, rate: int) -> Wave:
 def resample(wave: Wave, given: int, rate: int) -> Wave:
     """``wave`` of shape (samples,), sampled at ``given`` Hz, at ``rate`` Hz instead."""
     return wave if given == rate else soxr.resample(wave, given, rate, quality="HQ")
-
-
-def shown(path: str | Path) -> str:
-    """The path as text that can be printed, whatever bytes the file system holds for it."""
-    return os.fsencode(path).decode(errors="replace") if os.name == "posix" else str(path)
 
 
 def check_rate(rate: int) -> None:

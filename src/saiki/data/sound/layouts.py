@@ -4,13 +4,10 @@ import csv
 import io
 import os
 import re
-import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from saiki.data.sound.files import shown
+from saiki.data.folders import check_spelling, files_below, shown, tidy
 from saiki.data.sound.formats import READERS
 from saiki.errors import InputError
 
@@ -74,7 +71,7 @@ def find(source: str | Path) -> tuple[Recording, ...]:
             f"{source} is neither a folder of recordings nor a table of them "
             f"({' or '.join(TABLES)})"
         )
-    _check_spelling(source, (each.label for each in found))
+    check_spelling(source, (each.label for each in found))
     plain = (
         Recording(each.path, shown(each.name), tidy(each.label), each.speaker, each.take)
         for each in found
@@ -82,13 +79,8 @@ def find(source: str | Path) -> tuple[Recording, ...]:
     return tuple(sorted(plain, key=lambda each: (tidy(each.name), each.name)))
 
 
-def tidy(text: str) -> str:
-    """``text`` without space around it and with each accented letter as one character (NFC)."""
-    return unicodedata.normalize("NFC", shown(text)).strip()
-
-
 def _in_folder(source: Path) -> list[Recording]:
-    files = sorted(_sounds(source, source, set()))
+    files = files_below(source, SOUNDS)
     if not files:
         raise InputError(f"{source} holds no sound files ({', '.join(SOUNDS)})")
     top = [name for name in files if "/" not in name]
@@ -116,30 +108,10 @@ def sounds_in(folder: Path) -> list[Path]:
     Raises:
         InputError: there are none, or it cannot be read.
     """
-    found = [folder / name for name in sorted(_sounds(folder, folder, set()))]
+    found = [folder / name for name in files_below(folder, SOUNDS)]
     if not found:
         raise InputError(f"{folder} holds no sound: no file in it is named *{' or *'.join(SOUNDS)}")
     return found
-
-
-def _sounds(source: Path, folder: Path, seen: set[Path]) -> Iterator[str]:
-    """The names below ``source`` of the sound files in ``folder``; links that go round are cut."""
-    real = folder.resolve()
-    if real in seen:
-        return
-    seen = seen | {real}
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error.strerror}") from None
-    for entry in entries:
-        path = folder / entry.name
-        if entry.name.startswith("."):
-            continue
-        if path.is_dir():  # unlike the entry's own, false for a link to itself
-            yield from _sounds(source, path, seen)
-        elif path.suffix.lower() in SOUNDS:
-            yield path.relative_to(source).as_posix()
 
 
 def _named(source: Path, names: list[str], depth: int) -> list[Recording]:
@@ -229,19 +201,3 @@ def _cell(source: Path, number: int, row: list[str], at: int, column: str) -> st
     if at >= len(row) or not row[at].strip():
         raise InputError(f"{source} has no {column} in line {number}")
     return row[at]
-
-
-def _check_spelling(source: Path, labels: Iterable[str]) -> None:
-    """Refuse classes that differ only in case, in space, or in how an accent is stored."""
-    spellings = defaultdict(set)
-    for label in labels:
-        spellings[" ".join(tidy(label).lower().split())].add(label)
-    for alike in spellings.values():
-        if len(alike) > 1:
-            one, other = sorted(alike)[:2]
-            hidden = tidy(one) == tidy(other)
-            raise InputError(
-                f"{source} spells one class in two ways, {one!r} and {other!r}"
-                f"{' (they differ only in space or in how an accent is stored)' if hidden else ''}"
-                "; give it one name"
-            )

@@ -1,0 +1,104 @@
+"""Images in memory, each of a class, in parts to learn from, to validate and to test."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saiki.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images of one size and their classes.
+
+    Args:
+        pixels: bytes, ``(examples, channels, height, width)``.
+        labels: the number of the class of each.
+        classes: their names.
+        names: of each example, or none at all.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, numbers: Tensor) -> "Images":
+        """Those of these numbers, in their order."""
+        names = tuple(self.names[i] for i in numbers.tolist()) if self.names else ()
+        return Images(self.pixels[numbers], self.labels[numbers], self.classes, names)
+
+    def some(self, count: int, seed: int) -> "Images":
+        """``count`` of them drawn from ``seed``, of each class as many as of the others while it
+        has so many; with the same seed fewer are among more."""
+        if count >= len(self):
+            return self
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator)
+        labels = self.labels[order]
+        turn = torch.empty_like(labels)  # the how manyth of its class each is
+        for label in range(len(self.classes)):
+            its = labels == label
+            turn[its] = torch.arange(int(its.sum()))
+        chosen = order[turn.argsort(stable=True)[:count]]
+        return self[chosen.sort().values]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What is learned from, what the curves are measured by, and what is tested."""
+
+    train: Images
+    validation: Images
+    test: Images
+
+    def in_words(self) -> str:
+        """How many images there are, of which size and which classes."""
+        channels, height, width = self.train.pixels.shape[1:]
+        classes = self.train.classes
+        names = f"{len(classes)} classes" if len(classes) > 1 else "one class"
+        return (
+            f"{len(self.train):,} images to learn from, {len(self.validation):,} to validate, "
+            f"{len(self.test):,} to test; {width} × {height} pixels in "
+            f"{'grey' if channels == 1 else 'colour'}, {names}"
+        )
+
+    def check_classes(self) -> None:
+        """Raise :class:`InputError` where there is nothing to tell apart."""
+        if len(self.train.classes) < 2:
+            raise InputError(
+                "all images are of one class; to tell classes apart, put those of each into a "
+                "folder of their own"
+            )
+
+
+def fitted(pixels: Tensor, side: int) -> Tensor:
+    """Images ``(..., channels, height, width)`` cut to the square in their middle, and that scaled
+    to ``side`` pixels; 0 leaves them as they are."""
+    height, width = pixels.shape[-2:]
+    if side == 0 or height == width == side:
+        return pixels
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    square = pixels[..., top : top + edge, left : left + edge]
+    batch = square.reshape(-1, *square.shape[-3:])
+    scaled = F.interpolate(batch, (side, side), mode="bilinear", antialias=True)
+    return scaled.reshape(*square.shape[:-2], side, side)
+
+
+def coloured(pixels: Tensor, colours: int) -> Tensor:
+    """Images ``(..., channels, height, width)`` in 1 or 3 channels; 0 leaves them as they are."""
+    channels = pixels.shape[-3]
+    if colours in (0, channels):
+        return pixels
+    if colours == 3:
+        return pixels.expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
+    # the weights of Pillow and of television (ITU-R BT.601)
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    grey = torch.einsum("...chw,c->...hw", pixels.to(torch.float32), weights)
+    return grey.round().to(torch.uint8).unsqueeze(-3)

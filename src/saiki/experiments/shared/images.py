@@ -1,0 +1,81 @@
+"""Where the images of an exercise come from."""
+
+from functools import cached_property
+from pathlib import Path
+
+from saiki.data import store
+from saiki.data.images import folder, idx
+from saiki.data.images.labelled import Images, Parts
+from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
+
+DRAWN = 0
+"""The seed that says which examples, where not all are learned from."""
+
+
+class ImageSource(Knobs):
+    """Fashion-MNIST, or a folder of images."""
+
+    data: str = knob(
+        "",
+        "folder of images, one subfolder a class, or of the four files of MNIST; Fashion-MNIST "
+        "without",
+        is_path=True,
+    )
+    side: int = knob(
+        0,
+        "pixels of a side; images are cut to the square in their middle and scaled to it; 0: as "
+        "they are",
+        minimum=0,
+        maximum=4096,
+    )
+    colours: int = knob(
+        0, "channels of an image, 1 (grey) or 3; 0: as they are", minimum=0, maximum=3
+    )
+    examples: int = knob(
+        0, "examples to learn from at most, of each class alike; 0: all", minimum=0
+    )
+
+    def validate(self) -> None:
+        if self.colours == 2:
+            raise InputError("colours must be 1, 3, or 0 for those the images have, got 2")
+
+    @cached_property
+    def parts(self) -> Parts:
+        """All images there are."""
+        if not self.data:
+            found = store.locate("fashion-mnist")
+            return idx.read_parts(found, idx.FASHION, self.side, self.colours)
+        path = Path(self.data)
+        if not path.exists():
+            raise InputError(f"{path} does not exist")
+        if path.is_dir() and idx.is_in(path):
+            return idx.read_parts(path, (), self.side, self.colours)
+        return folder.read_parts(path, self.side, self.colours)
+
+    def drawn(self, seed: int) -> Images:
+        """What is learned from: ``examples`` of them, which a seed chooses."""
+        train = self.parts.train
+        return train.some(self.examples, seed) if self.examples else train
+
+    @cached_property
+    def train(self) -> Images:
+        return self.drawn(DRAWN)
+
+    @property
+    def validation(self) -> Images:
+        return self.parts.validation
+
+    @property
+    def test(self) -> Images:
+        return self.parts.test
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width; no image is read where that is known without."""
+        channels = self.colours or (0 if self.data else 1)
+        side = self.side or (0 if self.data else idx.SIDE)
+        if channels and side:
+            return channels, side, side
+        channels, height, width = self.train.pixels.shape[1:]
+        return channels, height, width
