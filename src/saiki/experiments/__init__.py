@@ -17,6 +17,7 @@ HOMES = {
     "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
     "sentences": ("saiki.experiments.sentences", "Sentences"),
     "words": ("saiki.experiments.words", "Words"),
+    "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
 }
 

@@ -16,7 +16,7 @@ class Quantised(NamedTuple):
     loss: Tensor
     """What training adds to the loss, a scalar."""
     counts: Tensor
-    """``(books, codes)``, how often each code was given, in all processes together."""
+    """``(books, codes)``, how often each code was given; in training in all processes together."""
 
     @property
     def usage(self) -> Tensor:

@@ -38,6 +38,7 @@ class ScalarQuantizer(DescribedModule, name="scalar_quantizer.v1"):
     """
 
     books = 1
+    cost = "0"
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
@@ -56,7 +57,9 @@ class ScalarQuantizer(DescribedModule, name="scalar_quantizer.v1"):
         """``z: (…, size)``."""
         steps = self._rounded(z)
         codes = self._numbers(steps)
-        counts = processes.total(count(codes.view(1, -1), self.codes))
+        counts = count(codes.view(1, -1), self.codes)
+        if self.training:
+            counts = processes.total(counts)
         half = self._per_level(z, [each // 2 for each in self.levels])
         return Quantised(steps / half, codes, z.new_zeros(()), counts)
 

@@ -120,11 +120,12 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
                 near = stage.nearest(rest)
                 found = stage.look_up(near).to(rest)
                 numbers.append(near)
-                counts.append(processes.total(count(near, self.codes)))
+                counts.append(count(near, self.codes))
                 loss = loss + self.commitment * F.mse_loss(rest, found.detach())
                 if self.by_gradient:
                     loss = loss + F.mse_loss(found, rest.detach())
                 if self.training:
+                    counts[-1] = processes.total(counts[-1])
                     stage.update(rest.detach(), near, counts[-1])
                 q = q + found.detach()
             vectors = self._joined(self.pass_gradient(start, q), z)
@@ -169,6 +170,11 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
 
     def extra_repr(self) -> str:
         return f"size={self.size}, codes={self.codes}"
+
+    @property
+    def cost(self) -> str:
+        """The loss, as an equation."""
+        return f"{self.commitment:g} |z − sg(q)|²{' + |sg(z) − q|²' if self.by_gradient else ''}"
 
     def equations(self) -> str:
         """What becomes of a vector z."""
