@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from PIL import Image
 
 NO_TEXT = b"\xff\xfe\x00 not text"
 Values = Mapping[str, object]
@@ -98,6 +99,35 @@ def broken_tones(folder: Path) -> Path:
 
 def said(folder: Path) -> str:
     return str(tones(folder) / "low" / "0.wav")
+
+
+def squares(folder: Path, count: int = 8) -> Path:
+    """A folder for each of two classes, of images of odd size in colour: a bright half on the left
+    or on the right."""
+    random = np.random.default_rng(0)
+    for label, its in (("left", slice(0, 4)), ("right", slice(3, 7))):
+        (folder / "squares" / label).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            pixels = random.integers(0, 80, (9, 7, 3), np.uint8)
+            pixels[:, its] += 150
+            Image.fromarray(pixels).save(folder / "squares" / label / f"{i}.png")
+    return folder / "squares"
+
+
+def no_squares(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    file("notes.txt", "no image")(folder / "empty")
+    return folder / "empty"
+
+
+def broken_squares(folder: Path) -> Path:
+    found = squares(folder)
+    file("9.png", b"\x89PNG and no more")(found / "left")
+    return found
+
+
+def square(folder: Path) -> str:
+    return str(squares(folder) / "left" / "0.png")
 
 
 def opinions(folder: Path) -> Path:
@@ -206,5 +236,17 @@ TINY = {
         data=tones,
         useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},
         odd={"batch_size": 1},
+    ),
+    "vae": Tiny(
+        {"width": 4, "latent_size": 3, "epochs": 2.0, "batch_size": 4, "nll_samples": 5},
+        given=square,
+        refused="no-such-file.png",
+        data=squares,
+        useless={
+            "empty": no_squares,
+            "broken": broken_squares,
+            "one": lambda folder: squares(folder, count=1),
+        },
+        odd={"batch_size": 1, "latent_size": 1, "width": 1, "side": 1, "nll_samples": 1},
     ),
 }

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -79,10 +79,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """The figure of a point, the smaller the better, by which ``patience`` and ``keep`` go."""
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The figures of a point that a person sees while it trains."""
-    takes_sound: ClassVar[bool] = False
-    """Whether ``predict`` takes the path of a sound file."""
-    by_line: ClassVar[bool] = False
-    """Whether ``predict`` takes one line of text, so that a file of lines is many inputs."""
+    takes: ClassVar[Literal["text", "line", "sound", "image"]] = "text"
+    """What ``predict`` takes: a text as it stands; a line of text, so that a file of lines is many
+    inputs; or the path of a sound or of an image, so that a folder of them is many."""
     predict_knobs: ClassVar[tuple[str, ...]] = ()
     """Knobs that may be changed when the trained model is used."""
     predict_batch: ClassVar[int] = 1
@@ -209,7 +208,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
         """What the trained model makes of a user's input, for people under ``"text"``; with what
-        they should know of the model, if there is anything, under ``"remark"``."""
+        they should know of the model, if there is anything, under ``"remark"``. An image under
+        ``"output"``, bytes ``(channels, height, width)``, becomes a file, and its path the output.
+        """
 
     def input_example(self) -> str:
         """An input of :meth:`predict`, from the data where there are any."""

@@ -36,12 +36,15 @@ def noise(seed=0):
 
 
 def elbo(model, seed=0):
-    likelihood, divergence, _ = model.elbo(images(), noise(seed))
-    return likelihood.mean() - divergence.sum(1).mean()
+    return model.bound(images(), generator=noise(seed)).elbo.mean()
+
+
+def weighted(model):
+    return model.bound(images(), 3, noise()).importance_weighted.mean()
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("bound", [elbo, lambda m: m.importance_bound(images(), 3, noise()).mean()])
+@pytest.mark.parametrize("bound", [elbo, weighted])
 def test_the_gradient_of_the_bound_is_that_of_finite_differences(likelihood, bound):
     model = small(likelihood=likelihood, networks="fully-connected")
     parameters = [*model.parameters()]
@@ -66,7 +69,7 @@ def test_the_bound_with_one_sample_is_the_elbo_of_the_same_noise():
     z = posterior.draw(1, generator=noise(3))[0]
     prior = -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
     wanted = model.log_likelihood(x, z) + prior - posterior.log_density(z)
-    torch.testing.assert_close(model.importance_bound(x, 1, noise(3)), wanted)
+    torch.testing.assert_close(model.bound(x, 1, noise(3)).importance_weighted, wanted)
 
 
 @torch.no_grad()
@@ -76,11 +79,10 @@ def test_the_bound_with_one_sample_is_the_elbo_in_the_mean_and_rises_with_more()
         model.encoder.readout[-1].weight.mul_(5)
         model.decoder.begin[0].weight.mul_(30)
     repeated = x.repeat_interleave(1500, 0)
-    likelihood, divergence, _ = model.elbo(repeated, noise(1))
-    elbos = likelihood - divergence.sum(1)
+    elbos = model.bound(repeated, generator=noise(1)).elbo
     means, errors = [elbos.mean()], [elbos.std() / math.sqrt(len(elbos))]
     for samples in (1, 2, 8, 32):
-        bounds = model.importance_bound(repeated, samples, noise(samples))
+        bounds = model.bound(repeated, samples, noise(samples)).importance_weighted
         means.append(bounds.mean())
         errors.append(bounds.std() / math.sqrt(len(bounds)))
     assert abs(means[0] - means[1]) < 4 * (errors[0] + errors[1])
@@ -100,7 +102,7 @@ def test_the_bound_comes_to_the_true_probability_of_a_linear_model():
     W, b = writes[0].weight, writes[0].bias
     covariance = W @ W.T + says.deviation.item() ** 2 * torch.eye(6)
     wanted = torch.distributions.MultivariateNormal(b, covariance).log_prob(x.flatten(1))
-    found = model.importance_bound(x, 100_000, noise())
+    found = model.bound(x, 100_000, noise()).importance_weighted
     torch.testing.assert_close(found, wanted, rtol=0, atol=0.03)
 
 
@@ -122,11 +124,17 @@ def test_a_posterior_that_is_the_prior_costs_nothing_and_draws_differ_by_the_see
     with torch.no_grad():
         model.encoder.readout[-1].weight.zero_()
         model.encoder.readout[-1].bias.zero_()
-        _, divergence, _ = model.elbo(images())
-        assert divergence.abs().max() == 0
+        assert model.bound(images()).divergence.abs().max() == 0
         a, b, c = (model.sample(3, noise(seed)) for seed in (0, 0, 1))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
+
+
+def test_a_plain_one_has_no_divergence_and_its_bound_is_what_it_says_of_its_codes():
+    model, x = small(Autoencoder), images()
+    found = model.bound(x)
+    assert torch.equal(found.elbo, model.log_likelihood(x, model.encode(x)))
+    assert torch.equal(found.code, model.encode(x))
 
 
 def test_the_models_are_offered():

@@ -52,6 +52,14 @@ def test_networks_are_made_again_from_their_description(kind):
         assert str(again) == str(module)
 
 
+@pytest.mark.parametrize("kind", networks.ENCODERS)
+def test_images_of_another_shape_are_refused(kind):
+    reads = networks.encoder((3, 9, 5), 4, kind, 8)
+    for x in (torch.zeros(2, 3, 5, 9), torch.zeros(3, 9, 5)):
+        with pytest.raises(InputError, match=r"reads images \(batch, 3, 9, 5\), got a tensor"):
+            reads(x)
+
+
 def test_an_unknown_kind_is_refused():
     with pytest.raises(InputError, match="convolutional, fully-connected, got 'dense'"):
         networks.encoder((1, 8, 8), 2, "dense")

@@ -19,6 +19,7 @@ HOMES = {
     "words": ("saiki.experiments.words", "Words"),
     "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
+    "vae": ("saiki.experiments.vae", "Autoencoding"),
 }
 
 

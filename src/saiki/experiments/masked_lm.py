@@ -68,7 +68,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     score = "dev_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
-    by_line: ClassVar[bool] = True
+    takes = "line"
     prefetch = 2
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {

@@ -74,7 +74,7 @@ class Proofread(Experiment[Tagger, Batch]):
     prefetch = 2
     predict_knobs = ("threshold",)
     predict_batch = 64
-    by_line = True
+    takes = "line"
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "quick": {"iterations": 1200, "layers": 1, "learning_rate": 0.006, "log_every": 200},

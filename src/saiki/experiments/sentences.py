@@ -76,7 +76,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     score = "macro_f1"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_macro_f1")
-    by_line: ClassVar[bool] = True
+    takes = "line"
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},

@@ -82,7 +82,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     score = "test_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-    takes_sound = True
+    takes = "sound"
     points = 10
     prefetch = 2
     presets: ClassVar[dict[str, dict[str, Value]]] = {

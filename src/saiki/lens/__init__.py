@@ -15,7 +15,7 @@ calls it ``f`` shows it under that name, in any cell.
 
 from pathlib import Path
 
-from saiki.lens.recording import watch
+from saiki.lens.recording import watch, watchable
 from saiki.lens.views import EDGE, LayerView, Statistics, View, saturated, statistics
 from saiki.lens.words import EXPLODED, describe
 
@@ -30,6 +30,7 @@ __all__ = [
     "saturated",
     "statistics",
     "watch",
+    "watchable",
 ]
 
 

@@ -22,6 +22,12 @@ from saiki.nn.drop_in.noise import Noisy
 from saiki.nn.drop_in.swapping import swapped_in
 
 
+def watchable(model: nn.Module) -> list[str]:
+    """The names of the recurrent layers of a model, which are all that :func:`watch` looks at."""
+    kinds = Recurrent | nn.RNNBase
+    return [name for name, module in model.named_modules() if isinstance(module, kinds)]
+
+
 @contextmanager
 def watch(model: nn.Module) -> Iterator[View]:
     """Record every recurrent layer of ``model`` in one forward and backward pass inside the block.
@@ -52,7 +58,7 @@ class _Look:
         modules = dict(model.named_modules())
         self.names = {id(m): name for name, m in modules.items() if isinstance(m, Recurrent)}
         self.drop_ins = {name: m for name, m in modules.items() if isinstance(m, nn.RNNBase)}
-        self.layers = [n for n, m in modules.items() if isinstance(m, Recurrent | nn.RNNBase)]
+        self.layers = watchable(model)
         self.found: dict[str, tuple[str, _Recorder]] = {}
         """By the name of the layer: that of the module which runs it, and its last run."""
         self.parts: Iterator[tuple[str, str]] = iter(())

@@ -1,6 +1,7 @@
 """Autoencoders of images: plain, and variational ones, whose latent vectors have a distribution."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,38 @@ from torch import Tensor, nn
 from saiki.nn.latent import Gaussian, importance_bound
 from saiki.nn.likelihoods import Likelihood
 from saiki.saving.pretrained import DescribedModule
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """What lower bounds of ln p(x) are made of.
+
+    Args:
+        log_likelihood: ln p(x | z) of each z drawn, ``(samples, batch)``.
+        divergence: KL(q(z | x) ‖ p(z)) of each unit, ``(batch, latent_size)``.
+        log_ratio: ln p(z) − ln q(z | x), ``(samples, batch)``.
+        code: of each image, ``(batch, latent_size)``.
+    """
+
+    log_likelihood: Tensor
+    divergence: Tensor
+    log_ratio: Tensor
+    code: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """E ln p(x | z) − KL(q(z | x) ‖ p(z)), ``(batch,)`` (Kingma & Welling 2014, eq. 3)."""
+        return self.log_likelihood.mean(0) - self.divergence.sum(1)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """ln p(x, z) − ln q(z | x), ``(samples, batch)``."""
+        return self.log_likelihood + self.log_ratio
+
+    @property
+    def importance_weighted(self) -> Tensor:
+        """See :func:`saiki.nn.latent.importance_bound`; with one sample the ELBO in the mean."""
+        return importance_bound(self.log_weights)
 
 
 class Autoencoder(DescribedModule, name="autoencoder.v1"):
@@ -56,6 +89,21 @@ class Autoencoder(DescribedModule, name="autoencoder.v1"):
         v: Tensor = self.decoder(z.flatten(0, -2))
         return self.likelihood.log_prob(v.unflatten(0, z.shape[:-1]), x)
 
+    def bound(self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None) -> Bound:
+        """ln p(x | z) of the code of each image; there is nothing that it diverges from."""
+        z = self.encode(x)
+        likelihood = self.log_likelihood(x, z[None])
+        return Bound(likelihood, z.new_zeros(len(z), 0), torch.zeros_like(likelihood), z)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """The images of codes drawn from N(0, 1), ``(count, *shape)``; new ones, where the codes of
+        images are held to that."""
+        like = next(self.parameters())
+        z = torch.randn(
+            count, self.latent_size, generator=generator, dtype=like.dtype, device=like.device
+        )
+        return self.decode(z)
+
     def equations(self) -> str:
         return f"z ← encoder(x)\nv ← decoder(z)\n{self.likelihood.equation}"
 
@@ -78,36 +126,42 @@ class VAE(Autoencoder, name="vae.v1"):
     def encode(self, x: Tensor) -> Tensor:
         return self.posterior(x).mean
 
-    def elbo(
-        self, x: Tensor, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor, Gaussian]:
-        """The parts of the ELBO: ln p(x | z) for one z drawn for each image, ``(batch,)``, and the
-        divergence of each unit, ``(batch, latent_size)``; and the posterior."""
-        posterior = self.posterior(x)
-        z = posterior.draw(generator=generator)
-        return self.log_likelihood(x, z), posterior.divergence(), posterior
-
-    def importance_bound(
-        self, x: Tensor, samples: int, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """The lower bound of ln p(x) from so many samples, ``(batch,)``: see
-        :func:`saiki.nn.latent.importance_bound`. With one it is the ELBO in the mean."""
+    def bound(self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None) -> Bound:
+        """Of ``samples`` codes drawn for each image from its posterior."""
         posterior = self.posterior(x)
         z = posterior.draw(samples, generator=generator)
-        prior = Gaussian.standard(posterior.mean)
-        log_ratio = prior.log_density(z) - posterior.log_density(z)
-        return importance_bound(self.log_likelihood(x, z) + log_ratio)
-
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """New images, of codes drawn from the prior."""
-        like = next(self.parameters())
-        z = torch.randn(
-            count, self.latent_size, generator=generator, dtype=like.dtype, device=like.device
-        )
-        return self.decode(z)
+        log_ratio = Gaussian.standard(posterior.mean).log_density(z) - posterior.log_density(z)
+        likelihood = self.log_likelihood(x, z)
+        return Bound(likelihood, posterior.divergence(), log_ratio, posterior.mean)
 
     def equations(self) -> str:
         return (
             "μ, ln σ² ← encoder(x)\nz ← μ + σ ε,  ε from N(0, 1)\nv ← decoder(z)\n"
             f"{self.likelihood.equation}\nKL = Σ ½ (σ² + μ² − 1 − ln σ²)"
         )
+
+
+class Encoding(nn.Module):
+    """The encoder alone: from images to the means and log-variances of their codes, or, of a plain
+    autoencoder, to the codes."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if isinstance(self.model, VAE):
+            posterior = self.model.posterior(image)
+            return posterior.mean, posterior.log_variance
+        return self.model.encode(image)
+
+
+class Decoding(nn.Module):
+    """The decoder alone: from codes to images."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, code: Tensor) -> Tensor:
+        return self.model.decode(code)

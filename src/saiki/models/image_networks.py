@@ -35,12 +35,14 @@ class DenseEncoder(DescribedModule, name="dense_encoder.v1"):
         self, shape: Sequence[int], outputs: int, width: int = 400, layers: int = 1
     ) -> None:
         super().__init__()
+        self.shape = tuple(shape)
         self.layers = nn.Sequential(
             nn.Flatten(), *_dense([math.prod(shape), *[width] * layers, outputs])
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, height, width)`` to ``(batch, outputs)``."""
+        check_shape(x, self.shape)
         y: Tensor = self.layers(x)
         return y
 
@@ -80,11 +82,13 @@ class ConvolutionalEncoder(DescribedModule, name="convolutional_encoder.v1"):
         super().__init__()
         halvings = halvings_of(shape) if halvings is None else halvings
         size = math.prod(features_shape(shape, width, halvings))
+        self.shape = tuple(shape)
         self.features = features(shape, width, halvings)
         self.readout = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(size, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(batch, channels, height, width)`` to ``(batch, outputs)``."""
+        check_shape(x, self.shape)
         y: Tensor = self.readout(self.features(x))
         return y
 
@@ -188,6 +192,15 @@ def features_shape(shape: Sequence[int], width: int, halvings: int) -> tuple[int
     """
     height, breadth = (-(-side // 2**halvings) for side in shape[1:])
     return width, height, breadth
+
+
+def check_shape(x: Tensor, shape: Sequence[int]) -> None:
+    """Raise :class:`InputError` unless ``x`` is a batch of images of ``shape``."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != tuple(shape):
+        wanted = ", ".join(map(str, shape))
+        raise InputError(
+            f"the encoder reads images (batch, {wanted}), got a tensor of shape {tuple(x.shape)}"
+        )
 
 
 def halvings_of(shape: Sequence[int]) -> int:

@@ -4,13 +4,15 @@ import itertools
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from saiki.data.images.files import write_image
+from saiki.data.images.folder import images_in
 from saiki.data.sound.layouts import sounds_in
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError
@@ -20,6 +22,8 @@ MICROPHONE_RATE = 16_000
 """Samples a second that are recorded; a model takes any rate."""
 
 
+FOLDERS: dict[str, Callable[[Path], list[Path]]] = {"sound": sounds_in, "image": images_in}
+"""What a folder stands for."""
 NAMED = re.compile(
     r"\S+\.(txt|tsv|csv|md|json|jsonl|pdf|docx|zip|gz|xz|bz2|wav|mp3|flac|ogg)|(~|\.{0,2})/\S+|\S+/"
     r"|[A-Za-z]:\\\S+"
@@ -35,7 +39,7 @@ def inputs(
 
     ``-`` stands for the lines of standard input. Of an experiment that reads line by line, the path
     of a file stands for its lines, and that of a folder for those of all text files in it; of one
-    that takes sound, a folder stands for all sound files in it.
+    that takes sounds or images, a folder stands for all of them in it.
 
     Raises:
         InputError: there is nothing to listen to, or standard input is closed; a word looks like a
@@ -44,13 +48,13 @@ def inputs(
     """
     if "-" in given and sys.stdin is None:
         raise InputError("standard input is closed, so - has no lines to read")
-    if experiment.by_line:
+    if experiment.takes == "line":
         for word in given:
             _refuse_missing(word)
     if seconds is None:
         yield _expanded(experiment, given)
         return
-    if not experiment.takes_sound:
+    if experiment.takes != "sound":
         raise InputError(f"{experiment.name} does not take sound, so there is nothing to listen to")
     from saiki.data.sound import files
 
@@ -65,10 +69,10 @@ def _expanded(experiment: Experiment, given: Iterable[str]) -> Iterator[str]:
         if word == "-":
             for line in decoded_lines(sys.stdin.buffer, "standard input"):
                 yield line.removeprefix("\ufeff")  # of a file that was piped
-        elif experiment.by_line and _exists(word):
+        elif experiment.takes == "line" and _exists(word):
             yield from lines(Path(word))
-        elif experiment.takes_sound and _exists(word) and Path(word).is_dir():
-            yield from map(str, sounds_in(Path(word)))
+        elif experiment.takes in FOLDERS and _exists(word) and Path(word).is_dir():
+            yield from map(str, FOLDERS[experiment.takes](Path(word)))
         else:
             yield word
 
@@ -91,11 +95,31 @@ def _refuse_missing(word: str) -> None:
 
 
 def answers(
-    experiment: Experiment, model: nn.Module, given: Iterable[str], typed: bool
+    experiment: Experiment, model: nn.Module, given: Iterable[str], typed: bool, folder: Path
 ) -> Iterator[dict[str, Any] | InputError]:
     """What the model makes of each input, or why there is no answer; as many at once as the
-    experiment can use, or one by one where a person is typing them."""
-    given = iter(given)
+    experiment can use, or one by one where a person is typing them.
+
+    Args:
+        folder: for answers that are images, each called as its input.
+
+    Raises:
+        SaikiError: such an image cannot be written.
+    """
+    given, written = iter(given), set[Path]()
     count = 1 if typed else experiment.predict_batch
     while part := list(itertools.islice(given, count)):
-        yield from experiment.predict_all(model, part)
+        for answer in experiment.predict_all(model, part):
+            if not isinstance(answer, InputError) and isinstance(answer.get("output"), Tensor):
+                path = _free(folder, Path(answer["input"]).stem, written)
+                answer["output"] = str(write_image(path, answer["output"]))
+                answer["text"] += f"; {path}"
+            yield answer
+
+
+def _free(folder: Path, name: str, taken: set[Path]) -> Path:
+    """The path of an image of this name, or of one with a number, where others have it already."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    path = next(path for its in names if (path := folder / f"{its}.png") not in taken)
+    taken.add(path)
+    return path

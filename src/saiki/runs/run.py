@@ -111,6 +111,11 @@ def _record(
     say = options.say if processes.is_first() else None
     torch.manual_seed(experiment.seed)
     training = Training(experiment, experiment.model())
+    if options.watch and not lens.watchable(training.model):
+        raise InputError(
+            f"the lens looks at recurrent layers, and the model of {experiment.name} has none; "
+            "leave out --lens"
+        )
     record = Record(training, folder, options)
     record.restore(left)
     with progress.line(say is not None) as line:

@@ -114,7 +114,7 @@ class Training:
                 if moves:
                     batches = [placed(batch, model) for batch in batches]
                 view = None
-                if watch and not experiment.updates_itself and (at_point or step == 1):
+                if watch and (at_point or step == 1):
                     view = self._look(batches[0])
                 if self.optimisation.rate_varies:
                     self.optimiser.param_groups[0]["lr"] = self.optimisation.rate(step, last)

@@ -74,6 +74,18 @@ def find(folder: Path) -> tuple[ImageFile, ...]:
     return tuple(sorted(plain, key=lambda its: (tidy(its.name), its.name)))
 
 
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder and below it, in the order of their names.
+
+    Raises:
+        InputError: there are none, or it cannot be read.
+    """
+    found = [folder / name for name in files_below(folder, ENDINGS)]
+    if not found:
+        raise InputError(f"{folder} holds no images ({', '.join(ENDINGS)})")
+    return found
+
+
 def read_parts(folder: Path, side: int = 0, colours: int = 0) -> Parts:
     """The images of a folder, parted as its folders say, or else each class by a hash of the bytes
     of its files: so copies of a file are always of one part, and more files move few.

@@ -80,15 +80,22 @@ class Parts:
 def fitted(pixels: Tensor, side: int) -> Tensor:
     """Images ``(..., channels, height, width)`` cut to the square in their middle, and that scaled
     to ``side`` pixels; 0 leaves them as they are."""
-    height, width = pixels.shape[-2:]
-    if side == 0 or height == width == side:
+    return cut_to(pixels, side, side) if side else pixels
+
+
+def cut_to(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Images ``(..., channels, height, width)`` cut to the middle of the same proportions, and that
+    scaled to this height and width."""
+    rows, columns = pixels.shape[-2:]
+    if (rows, columns) == (height, width):
         return pixels
-    edge = min(height, width)
-    top, left = (height - edge) // 2, (width - edge) // 2
-    square = pixels[..., top : top + edge, left : left + edge]
-    batch = square.reshape(-1, *square.shape[-3:])
-    scaled = F.interpolate(batch, (side, side), mode="bilinear", antialias=True)
-    return scaled.reshape(*square.shape[:-2], side, side)
+    scale = min(rows / height, columns / width)
+    tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (rows - tall) // 2, (columns - wide) // 2
+    part = pixels[..., top : top + tall, left : left + wide]
+    batch = part.reshape(-1, *part.shape[-3:])
+    scaled = F.interpolate(batch, (height, width), mode="bilinear", antialias=True)
+    return scaled.reshape(*part.shape[:-2], height, width)
 
 
 def coloured(pixels: Tensor, colours: int) -> Tensor:

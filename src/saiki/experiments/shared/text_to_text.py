@@ -65,7 +65,7 @@ class TextToText(Experiment[Translator, Batch]):
     selected_by: ClassVar[str] = "validation_loss"
     prefetch: ClassVar[int] = 2
     points: ClassVar[int] = 40
-    by_line: ClassVar[bool] = True
+    takes = "line"
     predict_knobs: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "also", "seed")
     predict_batch: ClassVar[int] = 256
 

@@ -1,0 +1,39 @@
+"""How strongly latent vectors are held to their prior, by its knobs."""
+
+from torch import Tensor
+
+from saiki.knobs import Knobs, knob
+from saiki.nn.latent import annealed, free_bits
+
+
+class Divergence(Knobs):
+    """The weight of KL(posterior ‖ prior) in what training lowers, over its course."""
+
+    beta: float = knob(
+        1.0, "weight of the divergence in the end; 1: the bound itself", minimum=0, maximum=1e6
+    )
+    free_bits: float = knob(
+        0.0, "nats that each unit may cost before it is held to its prior", minimum=0, maximum=1e3
+    )
+    annealing: float = knob(
+        0.0, "share of each cycle in which the weight rises from 0 to beta", minimum=0, maximum=1
+    )
+    cycles: int = knob(1, "times that the weight rises", minimum=1, maximum=10_000)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether training lowers the bound itself, at all times."""
+        return self.beta == 1 and self.free_bits == 0 and self.annealing == 0
+
+    def weight(self, step: int, updates: int) -> float:
+        """At update ``step``, counted from 0, of ``updates``."""
+        return annealed(self.beta, self.annealing, self.cycles, step, updates)
+
+    def cost(self, divergence: Tensor) -> Tensor:
+        """What training lowers of the divergence of each unit, ``(batch, size)``; one number."""
+        return free_bits(divergence, self.free_bits)
+
+    def equation(self) -> str:
+        kl = f"Σⱼ max({self.free_bits:g}, KLⱼ)" if self.free_bits else "KL"
+        beta = "" if self.beta == 1 and not self.annealing else "β "
+        return f"{beta}{kl}"
