@@ -56,7 +56,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         2, "times that height and width are halved on the way to codes", minimum=0, maximum=8
     )
     quantisation: Quantisation = Quantisation()
-    prior: PriorChoice = PriorChoice(hidden_size=128)
+    code_prior: PriorChoice = PriorChoice(hidden_size=128)
     judge: int = knob(
         400,
         "updates of the classifier in whose features images are compared in the end; 0: none",
@@ -73,7 +73,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
     minutes = 5.0
     score = "psnr"
     selected_by = "validation_error"
-    shown = ("loss", "validation_error", "codebook_usage", "prior_nll")
+    shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
     takes = "image"
     points = 40
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
@@ -114,7 +114,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         """A new model of images of this shape and these classes."""
         latent = self.quantisation.build()
         _, *places = features_shape(shape, self.width, self.halvings)
-        prior = self.prior.build(places, latent, len(names))
+        prior = self.code_prior.build(places, latent, len(names))
         return VQVAE(shape, latent, self.width, self.halvings, prior, names)
 
     def measure(self, model: VQVAE, batch: Batch) -> Measures:
@@ -165,7 +165,8 @@ class VQVAEs(Experiment[VQVAE, Batch]):
 
     def _counts(self, model: VQVAE) -> Tensor:
         """Of each code on the test images."""
-        return sum(found.latent.counts for _, _, found in autoencoded(model, self.images.test))
+        held = autoencoded(model, self.images.test)
+        return torch.stack([found.latent.counts for _, _, found in held]).sum(0)
 
     def _new(self, model: VQVAE) -> dict[str, Tensor]:
         """New images of each class, or of none in particular."""

@@ -93,7 +93,7 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
 
     def _inputs(self, codes: Tensor, steps: slice, labels: Tensor | None) -> Tensor:
         """``(batch, steps, size)`` for some of the steps; no code of these or later is read."""
-        rows, columns, books = self.shape
+        _, columns, books = self.shape
         at = torch.arange(self.steps, device=codes.device)
         book = at % books
         numbers = codes + book * self.codes

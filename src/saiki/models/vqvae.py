@@ -29,7 +29,11 @@ class Latent(Protocol):
     codes: int
     """Different ones of a codebook."""
 
+    @property
+    def cost(self) -> str: ...
     def __call__(self, z: Tensor) -> Quantised: ...
+    def encode(self, z: Tensor) -> Tensor: ...
+    def decode(self, codes: Tensor) -> Tensor: ...
     def equations(self) -> str: ...
 
 
@@ -47,8 +51,8 @@ class Autoencoded(NamedTuple):
 
 
 class VQVAE(DescribedModule, name="vqvae.v1"):
-    """An autoencoder whose latent image consists of codes (van den Oord, Vinyals & Kavukcuoglu 2017,
-    arXiv 1711.00937), with a prior over them, from which new images are drawn.
+    """An autoencoder whose latent image consists of codes (van den Oord, Vinyals & Kavukcuoglu
+    2017, arXiv 1711.00937), with a prior over them, from which new images are drawn.
 
     z = encoder(x),  q = quantiser(z),  x̂ = decoder(q),  E = |x − x̂|² + E of the quantiser
 
@@ -130,12 +134,13 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
         return self.prior is not None or isinstance(self.quantiser, GaussianLatent)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of images, ``(batch, rows, columns, books)``."""
-        return self._coded().encode(self.encoder(x).movedim(1, -1))
+        """The codes of images, ``(batch, rows, columns, books)``, or their latent vectors where
+        there are no codes."""
+        return self.quantiser.encode(self.encoder(x).movedim(1, -1))
 
     def images(self, codes: Tensor) -> Tensor:
-        """The images, from 0 to 1, of codes ``(batch, rows, columns, books)``."""
-        return self.decode(self._coded().decode(codes)).clamp(0, 1)
+        """The images, from 0 to 1, of what :meth:`encode` gives."""
+        return self.decode(self.quantiser.decode(codes)).clamp(0, 1)
 
     @torch.no_grad()
     def sample(
@@ -172,11 +177,6 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
         vectors."""
         return F.linear(vectors.flatten(1), self.probe_weight, self.probe_bias).softmax(1)
 
-    def _coded(self) -> "Latent":
-        if not self.quantiser.books:
-            raise InputError(f"{type(self.quantiser).__name__} has no codes")
-        return self.quantiser
-
     def equations(self) -> str:
         lines = ["z ← encoder(x), of each place", self.quantiser.equations(), "x̂ ← decoder(q)"]
         if self.prior is not None:
@@ -185,27 +185,25 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
 
 
 class Encoding(nn.Module):
-    """The codes of images, or their vectors where there are no codes, as a module of its own."""
+    """:meth:`VQVAE.encode` as a module of its own."""
 
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        model = self.model
-        return model.encode(x) if model.quantiser.books else model.latent(x).vectors
+        return self.model.encode(x)
 
 
 class Decoding(nn.Module):
-    """The images of codes, or of vectors, as a module of its own."""
+    """:meth:`VQVAE.images` as a module of its own."""
 
     def __init__(self, model: VQVAE) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, latent: Tensor) -> Tensor:
-        model = self.model
-        return model.images(latent) if model.quantiser.books else model.decode(latent).clamp(0, 1)
+    def forward(self, codes: Tensor) -> Tensor:
+        return self.model.images(codes)
 
 
 class GaussianLatent(DescribedModule, name="gaussian_latent.v1"):
@@ -232,6 +230,13 @@ class GaussianLatent(DescribedModule, name="gaussian_latent.v1"):
         vectors = posterior.draw() if self.training else posterior.mean
         return _uncoded(vectors, posterior.divergence().sum() / len(z))
 
+    def encode(self, z: Tensor) -> Tensor:
+        """μ."""
+        return Gaussian.of(z).mean
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return codes
+
     def equations(self) -> str:
         return "μ, ln σ² ← z\nq ← μ + σ ε, ε from N(0, 1)\nKL = Σ ½ (σ² + μ² − 1 − ln σ²)"
 
@@ -253,6 +258,12 @@ class PlainLatent(DescribedModule, name="plain_latent.v1"):
     def forward(self, z: Tensor) -> Quantised:
         """``z: (batch, rows, columns, size)``."""
         return _uncoded(z, z.new_zeros(()))
+
+    def encode(self, z: Tensor) -> Tensor:
+        return z
+
+    def decode(self, codes: Tensor) -> Tensor:
+        return codes
 
     def equations(self) -> str:
         return "q ← z"

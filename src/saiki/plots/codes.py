@@ -12,8 +12,8 @@ from saiki.plots.images import show, tiled
 def draw_codes(
     path: Path, counts: Tensor, images: Tensor, codes: Tensor, back: Tensor, title: str = ""
 ) -> Path:
-    """How often each code is given, the most frequent first, and below it images, the codes of their
-    places, and the images that come back from these.
+    """How often each code is given, the most frequent first, and below it images, the codes of
+    their places, and the images that come back from these.
 
     Args:
         counts: of each code, ``(books, codes)``.
@@ -23,14 +23,16 @@ def draw_codes(
     """
     count = len(images)
     figure = canvas.new_figure(1.05 * count + 0.8, 5.6, title)
-    upper, lower = figure.subfigures(2, 1, height_ratios=[1.0, 1.45])
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[1.0, 1.45])[:, 0]
     axes = upper.subplots()
     for i, book in enumerate(counts.double().cpu()):
         share = (book / book.sum().clamp(min=1)).sort(descending=True).values
         label = f"codebook {i + 1}" if len(counts) > 1 else None
         axes.plot(range(1, len(share) + 1), share, drawstyle="steps-mid", lw=1.4, label=label)
     axes.axhline(1 / counts.shape[1], color="grey", lw=0.8, ls="--", label="all alike")
-    axes.set(xlabel="code, by how often it is given", ylabel="share", xlim=(1, counts.shape[1] + 0.5))
+    axes.set(
+        xlabel="code, by how often it is given", ylabel="share", xlim=(1, counts.shape[1] + 0.5)
+    )
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
     grid = lower.subplots(3, count, squeeze=False)

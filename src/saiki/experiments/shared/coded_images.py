@@ -17,7 +17,7 @@ from saiki.nn.quantise import perplexity, usage
 NUMBERS = 2**23
 """Values of images, and of features, that are held at once."""
 PROBED, DRAWN = 10_000, 2000
-"""Images that the probe learns from at most, and new ones that are compared with those kept apart."""
+"""Images that the probe learns from at most, and new ones that are compared with others."""
 
 
 @torch.no_grad()

@@ -34,7 +34,9 @@ class Quantisation(Knobs):
     learning: str = knob(
         "average", "how codes are learned: as moving averages, or by gradient", choices=LEARNING
     )
-    gradient: str = knob("straight-through", "how it passes the choice of a code", choices=GRADIENTS)
+    gradient: str = knob(
+        "straight-through", "how it passes the choice of a code", choices=GRADIENTS
+    )
     commitment: float = knob(0.25, "pull of latent vectors to their codes", minimum=0, maximum=1e3)
     decay: float = knob(0.99, "of the moving averages of codes", minimum=0, maximum=0.99999)
     kmeans: bool = knob(True, "whether codes begin as centres of the first batch")
