@@ -63,7 +63,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         minimum=0,
         maximum=10**6,
     )
-    duration: Epochs = Epochs(epochs=5.0)
+    duration: Epochs = Epochs(epochs=4.0)
     optimisation: Optimisation = Optimisation(
         batch_size=128, learning_rate=0.002, schedule="cosine", warmup=0.02
     )

@@ -38,7 +38,7 @@ class Quantisation(Knobs):
         "straight-through", "how it passes the choice of a code", choices=GRADIENTS
     )
     commitment: float = knob(0.25, "pull of latent vectors to their codes", minimum=0, maximum=1e3)
-    decay: float = knob(0.99, "of the moving averages of codes", minimum=0, maximum=0.99999)
+    decay: float = knob(0.95, "of the moving averages of codes", minimum=0, maximum=0.99999)
     kmeans: bool = knob(True, "whether codes begin as centres of the first batch")
     revive: bool = knob(True, "whether codes that are hardly given begin anew")
     levels: str = knob("8,8,8", "of each feature that is rounded, with commas between")

@@ -12,7 +12,7 @@ from saiki.nn.quantise.quantised import count
 KMEANS_ITERATIONS = 10
 SMOOTHING = 1e-5
 """Of the moving counts, so that none is 0 (Laplace smoothing)."""
-RARE = 0.03
+RARE = 0.1
 """Share of an even usage below which a code is dead."""
 
 

@@ -78,7 +78,7 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
         learning: str = "average",
         gradient: str = "straight-through",
         commitment: float = 0.25,
-        decay: float = 0.99,
+        decay: float = 0.95,
         kmeans: bool = True,
         revive: bool = True,
     ) -> None:
