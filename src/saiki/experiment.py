@@ -38,6 +38,10 @@ class Trial:
         values = self.values(figure)
         return sum(values) / len(values)
 
+    def means(self) -> Figures:
+        """The mean of each figure; None where a seed has none."""
+        return {n: v if math.isfinite(v := self.mean(n)) else None for n in self.results[0]}
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -237,8 +241,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         raise InputError(f"{self.name} has no picture of an answer to draw")
 
     @classmethod
-    def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
-        """Pictures of the final figures of several runs, by their labels, written to ``folder``."""
+    def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
+        """Pictures of the final figures of several settings, by their labels, written to
+        ``folder``."""
         return []
 
     def describe_data(self) -> str:

@@ -15,6 +15,6 @@ def test_it_tells_classes_apart_and_is_always_the_same():
     assert torch.equal(torch.get_rng_state(), before)
     features = judge.features(pixels / 255)
     assert features.shape == (64, 64)
-    assert torch.equal(judge.readout(features).argmax(1), labels)
+    assert torch.equal(judge.classifier(pixels / 255).argmax(1), labels)
     again = ImageJudge.fitted(pixels, labels, 2, 40)
     assert torch.equal(again.features(pixels / 255), features)

@@ -17,9 +17,10 @@ HOMES = {
     "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
     "sentences": ("saiki.experiments.sentences", "Sentences"),
     "words": ("saiki.experiments.words", "Words"),
-    "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
+    "augment": ("saiki.experiments.augment", "Augment"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),
+    "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
 }
 
 

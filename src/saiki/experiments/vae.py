@@ -62,11 +62,11 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         200, "codes drawn for each image when nll is estimated", minimum=1, maximum=100_000
     )
     nll_images: int = knob(
-        1000, "test images that nll is estimated on, the first; 0: all", minimum=0
+        500, "test images that nll is estimated on, the first; 0: all", minimum=0
     )
-    duration: Epochs = Epochs(epochs=8.0)
+    duration: Epochs = Epochs(epochs=10.0)
     optimisation: Optimisation = Optimisation(
-        batch_size=128, learning_rate=0.001, schedule="cosine", clip_norm=100.0
+        batch_size=128, learning_rate=0.003, warmup=0.05, schedule="cosine", clip_norm=100.0
     )
 
     name = "vae"
@@ -82,11 +82,14 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         "published": {
             "network": "fully-connected", "width": 400, "latent_size": 40,
             "likelihood": "bernoulli", "binarise": "drawn", "nll_images": 0, "epochs": 50.0,
-            "batch_size": 100, "schedule": "constant", "clip_norm": 0.0,
+            "batch_size": 100, "learning_rate": 0.001, "warmup": 0.0, "schedule": "constant",
+            "clip_norm": 0.0,
         },
-        "quick": {"examples": 5000, "epochs": 4.0, "nll_images": 100},
-        "plain": {"variational": False, "latent_size": 2},
-        "plane": {"latent_size": 2},
+        "quick": {"examples": 20_000, "epochs": 3.0, "nll_images": 100},
+        "plane": {"network": "fully-connected", "width": 400, "latent_size": 2},
+        "plain": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "variational": False,
+        },
     }  # fmt: skip
 
     def validate(self) -> None:

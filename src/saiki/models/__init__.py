@@ -7,6 +7,7 @@ from saiki.models.decoder import Decoder
 from saiki.models.encoder import Bridge, Encoder
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.seq2seq import Seq2Seq
+from saiki.models.sequence_vae import SequenceVAE
 from saiki.models.series import SeriesSeq2Seq
 from saiki.models.tagger import Tagger
 from saiki.models.translator import Translation, Translator
@@ -25,6 +26,7 @@ __all__ = [
     "MaskedLM",
     "Seq2Seq",
     "SequenceClassifier",
+    "SequenceVAE",
     "SeriesSeq2Seq",
     "Tagger",
     "Translation",

@@ -4,27 +4,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.models.image_networks import encoder
+from saiki.models.image_classifier import ImageClassifier
 
-FEATURES, TOGETHER, BATCH = 64, 500, 128
+TOGETHER, BATCH = 500, 128
 SEED = 0
 """Of its weights and of the order in which it sees images, so that all are judged alike."""
 
 
 class ImageJudge(nn.Module):
-    """Convolutions, 64 features of an image, and a softmax layer over them.
-
-    u = ReLU(encoder(x)),  p = softmax(W u + b)
+    """The features of an :class:`ImageClassifier`, the means of its last channels over the image.
 
     Args:
-        shape: of an image.
-        classes: how many there are.
+        classifier: that has learned.
     """
 
-    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+    def __init__(self, classifier: ImageClassifier) -> None:
         super().__init__()
-        self.encoder = encoder(shape, FEATURES)
-        self.readout = nn.Linear(FEATURES, classes)
+        self.classifier = classifier
 
     @classmethod
     def fitted(cls, pixels: Tensor, labels: Tensor, classes: int, updates: int) -> "ImageJudge":
@@ -36,19 +32,19 @@ class ImageJudge(nn.Module):
         """
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
-            judge = cls(tuple(pixels.shape[1:]), classes)
-            optimiser = torch.optim.Adam(judge.parameters(), lr=1e-3)
+            model = ImageClassifier([str(i) for i in range(classes)], pixels.shape[1:])
+            optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
             for _ in range(updates):
                 rows = torch.randint(len(pixels), (BATCH,))
-                v = judge.readout(judge(pixels[rows] / 255))
                 optimiser.zero_grad()
-                F.cross_entropy(v, labels[rows]).backward()
+                F.cross_entropy(model(pixels[rows] / 255), labels[rows]).backward()
                 optimiser.step()
-        return judge.eval()
+        return cls(model).eval()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features of images from 0 to 1, ``(images, 64)``."""
-        return F.relu(self.encoder(x))
+        """The features of images from 0 to 1, ``(images, size)``."""
+        z: Tensor = self.classifier.blocks(2 * x - 1)
+        return z.mean((-2, -1))
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ ENDINGS = (
 )
 """What an image file's name ends with, in small or capital letters. Where those of the last three
 cannot be read on this machine, that is said of the file."""
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 """Those that are read; of no other are the bytes looked at, and none starts another program."""
 MOST_PIXELS = 89_000_000
 """Of one image: about 270 MB in colour."""
