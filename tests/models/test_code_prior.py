@@ -33,9 +33,8 @@ def test_a_code_is_told_by_those_before_it_alone():
 
 def test_it_sees_the_code_above():
     model = prior((3, 4, 1))
-    with torch.no_grad():  # nothing else of the codes
-        model.before.weight.zero_()
     with torch.no_grad():
+        model.before.weight.zero_()  # nothing else of the codes
         for p in model.recurrent.parameters():
             p.mul_(3)
     codes = torch.zeros(1, 3, 4, 1, dtype=torch.long)

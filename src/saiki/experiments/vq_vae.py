@@ -201,9 +201,10 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         answer: dict[str, Any] = {
             "input": text,
             "output": (back[0] * 255).round().to("cpu", torch.uint8),
-            "codes": found.latent.codes[0].tolist(),
             "reconstruction_error": error,
         }
+        if model.quantiser.books:
+            answer["codes"] = found.latent.codes[0].tolist()
         said = f"{text}: squared error {error:.4f} a pixel"
         if len(model.classes) > 1:
             best = classes.likeliest(model.classes, model.probed(found.latent.vectors)[0])
@@ -224,5 +225,6 @@ class VQVAEs(Experiment[VQVAE, Batch]):
 
     def equations(self) -> str:
         model = untrained(self.network)
+        cost = f" + {model.quantiser.cost}" if model.quantiser.cost else ""
         prior = " − ln p(codes)" if model.prior is not None else ""
-        return f"{model.equations()}\nE = |x − x̂|² + {model.quantiser.cost}{prior}"
+        return f"{model.equations()}\nE = |x − x̂|²{cost}{prior}"

@@ -249,7 +249,7 @@ class PlainLatent(DescribedModule, name="plain_latent.v1"):
     """
 
     books = codes = 0
-    cost = "0"
+    cost = ""
 
     def __init__(self, size: int) -> None:
         super().__init__()

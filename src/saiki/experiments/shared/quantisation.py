@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from saiki.errors import InputError
 from saiki.experiments.shared.layers import CellChoice
 from saiki.knobs import Knobs, knob
@@ -44,7 +46,8 @@ class Quantisation(Knobs):
     levels: str = knob("8,8,8", "of each feature that is rounded, with commas between")
 
     def validate(self) -> None:
-        self.build()
+        with torch.device("meta"):  # what does not go together is refused; no number is drawn
+            self.build()
 
     def build(self) -> Latent:
         """What makes :class:`saiki.nn.Quantised` of latent vectors.

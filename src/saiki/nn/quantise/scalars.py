@@ -38,7 +38,7 @@ class ScalarQuantizer(DescribedModule, name="scalar_quantizer.v1"):
     """
 
     books = 1
-    cost = "0"
+    cost = ""
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
