@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +17,8 @@ from saiki.data.order import batches_of, passes
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.shared.autoencoders import judge, nll, walked
+from saiki.experiments.claims.vae import CLAIMS
+from saiki.experiments.shared.autoencoders import between, judge, nll, walked
 from saiki.experiments.shared.image_networks import ImageNetworks, LikelihoodChoice
 from saiki.experiments.shared.images import ImageSource
 from saiki.experiments.shared.latent import Divergence
@@ -31,8 +31,7 @@ from saiki.plots.images import draw_rows, draw_sheet
 from saiki.plots.latent import draw_course, draw_plane
 
 VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
-"""Images of validation that the curves are measured by, those of a row, and those from one image to
-another."""
+"""Images that validate, those of a row in a picture, and those from one image to another."""
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and the weight of the divergence."""
@@ -47,9 +46,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
 
     images: ImageSource = ImageSource()
     networks: ImageNetworks = ImageNetworks()
-    variational: bool = knob(
-        True, "whether codes have a distribution that is held to mean 0 and variance 1"
-    )
+    variational: bool = knob(True, "whether codes are drawn, and held to mean 0 and variance 1")
     pixels: LikelihoodChoice = LikelihoodChoice()
     divergence: Divergence = Divergence()
     samples: int = knob(
@@ -75,7 +72,6 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     selected_by = "validation_loss"
     shown = ("loss", "reconstruction", "kl", "active_units")
     takes = "image"
-    points = 40
     minutes = 4.0
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
@@ -86,11 +82,15 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             "clip_norm": 0.0,
         },
         "quick": {"examples": 20_000, "epochs": 3.0, "nll_images": 100},
-        "plane": {"network": "fully-connected", "width": 400, "latent_size": 2},
+        "plane": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+        },
         "plain": {
-            "network": "fully-connected", "width": 400, "latent_size": 2, "variational": False,
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+            "variational": False,
         },
     }  # fmt: skip
+    claims = CLAIMS
 
     def validate(self) -> None:
         its = self.divergence
@@ -127,14 +127,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             yield x[processes.part(len(rows))], weight
 
     def seen(self, pixels: Tensor, key: Sequence[int] = (0,)) -> Tensor:
-        """Bytes as the network sees them, from 0 to 1; what is drawn follows from the key."""
-        x = pixels.to(self.dtype) / 255
-        if self.pixels.binarise == "threshold":
-            return (x > 0.5).to(self.dtype)
-        if self.pixels.binarise == "drawn":
-            drawn = np.random.default_rng(key).random(x.shape, np.float32)
-            return (torch.from_numpy(drawn) < x).to(self.dtype)
-        return x
+        """See :meth:`LikelihoodChoice.seen`."""
+        return self.pixels.seen(pixels, self.dtype, key)
 
     def model(self) -> Autoencoder:
         return self.network(self.images.shape)
@@ -200,9 +194,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         return pictures
 
     def input_example(self) -> str:
-        if not self.images.data or not self.images.test.names:
-            return "image.png"
-        return str(Path(self.images.data, self.images.test.names[0]))
+        names = self.images.test.names
+        return str(Path(self.images.data, names[0])) if names else "image.png"
 
     def read(self, model: Autoencoder, path: str) -> Tensor:
         """The image of a file as the model sees it, ``(1, *shape)``."""
@@ -232,9 +225,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         x = torch.cat([self.read(model, text) for text in texts])
         z = model.encode(x)
         rows = {"image": x, "back": model.decode(z)}
-        for i, (a, b) in enumerate(itertools.pairwise(z), 1):
-            share = torch.linspace(0, 1, BETWEEN, dtype=z.dtype, device=z.device)[:, None]
-            rows[f"{i} to {i + 1}"] = model.decode(a + share * (b - a))
+        for i, codes in enumerate(itertools.pairwise(z), 1):
+            rows[f"{i} to {i + 1}"] = model.decode(between(*codes, BETWEEN))
         return draw_rows(path, rows, self.title)
 
     def example(self) -> Tensor:

@@ -24,8 +24,8 @@ class ImageClassifier(DescribedModule, name="image_classifier.v1"):
     Args:
         classes: the names of the classes.
         shape: channels, height and width of an image.
-        width: channels after the first convolution, a multiple of four; each other has twice as many
-            as the one before.
+        width: channels after the first convolution, a multiple of four; after each other twice as
+            many as before.
         dropout: share of the last z set to zero.
     """
 

@@ -93,7 +93,7 @@ def test_files_that_do_not_go_together_are_told(tmp_path):
         read_parts(tmp_path, ("a", "b", "c"))
     labels.write_bytes(kept)
     images.write_bytes(idx(np.zeros((5, 0, 0))))
-    with pytest.raises(InputError, match="the file t10k-images of .* holds no image"):
+    with pytest.raises(InputError, match=r"the file t10k-images of .* holds no image"):
         read_parts(tmp_path)
     images.unlink()
     with pytest.raises(InputError, match="lacks the file t10k-images-idx3-ubyte"):

@@ -30,5 +30,5 @@ def test_the_shape_is_known_without_an_image_where_the_knobs_say_it(tmp_path):
     assert ImageSource(data=nowhere, side=14, colours=1).shape == (1, 14, 14)
     with pytest.raises(InputError, match="nowhere does not exist"):
         _ = ImageSource(data=nowhere).shape
-    with pytest.raises(InputError, match="colours must be 1, 3, or 0 .*, got 2"):
+    with pytest.raises(InputError, match=r"colours must be 1, 3, or 0 .*, got 2"):
         ImageSource(colours=2)

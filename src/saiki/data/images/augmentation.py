@@ -177,7 +177,7 @@ class Augmentation(Knobs):
             hue=signed(self.hue),
             blur=next(u) * self.blur,
             noise=next(u) * self.noise,
-            seed=int(next(u) * 2**31) if self.noise else 0,
+            seed=int(next(u) * 2**31) * (self.noise > 0),
             crop=self._drawn(1 - self.crop * next(u), _RATIO, u, self.crop > 0),
             erasing=self._drawn(
                 self.erasing * next(u), _SLIM, u, next(u) < _ERASED and self.erasing > 0

@@ -56,10 +56,11 @@ def read(folder: Path) -> dict[str, Made]:
     if not path.exists():
         return {}
     try:
-        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+        lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        is_table = {*_FIXED} <= {*(lines.fieldnames or ())}
         found = [
             Made(line["file"], line["source"], line["sha256"], int(line["copy"]), Changes())
-            for line in lines
+            for line in (lines if is_table else [{}])
         ]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None

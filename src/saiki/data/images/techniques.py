@@ -29,10 +29,7 @@ def techniques(seed: int) -> dict[str, Strengths]:
             f"{x:.0%}": Changes(shift_right=x, shift_down=x)
             for x in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
         },
-        "crop": {
-            f"{x:.0%} cut away": Changes(crop=_middle(1 - x))
-            for x in (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
-        },
+        "crop": {f"{x:.0%}": Changes(crop=_middle(1 - x)) for x in (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)},
         "brightness": {f"× {x}": Changes(brightness=x) for x in (0.8, 1.2, 0.5, 1.5, 0.2, 1.8)},
         "contrast": {f"× {x}": Changes(contrast=x) for x in (0.8, 1.2, 0.5, 1.5, 0.2, 3.0)},
         "saturation": {f"× {x}": Changes(saturation=x) for x in (0.8, 1.2, 0.5, 1.5, 0.0, 3.0)},

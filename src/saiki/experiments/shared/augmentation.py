@@ -12,10 +12,10 @@ ACROSS, VARIANTS, SIDE = 6, 36, 128
 """Pictures in a row of a sheet, in a whole one, and pixels of the longer side of each."""
 
 
-def reduced(photo: Tensor) -> Tensor:
+def reduced(photo: Tensor, side: int = SIDE) -> Tensor:
     """The photo, bytes ``(channels, height, width)``, no larger than a sheet shows it."""
     height, width = photo.shape[1:]
-    scale = SIDE / max(height, width)
+    scale = side / max(height, width)
     if scale >= 1:
         return photo
     size = max(1, round(height * scale)), max(1, round(width * scale))

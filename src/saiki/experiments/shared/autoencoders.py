@@ -102,5 +102,12 @@ def walked(model: Autoencoder, codes: Tensor, labels: Tensor, classes: Sequence[
     )  # fmt: skip
 
 
+def between(a: Tensor, b: Tensor, count: int) -> Tensor:
+    """So many codes on the line from ``a`` to ``b``, ``(count, latent_size)``, both of them
+    included."""
+    share = torch.linspace(0, 1, count, dtype=a.dtype, device=a.device)[:, None]
+    return a + share * (b - a)
+
+
 def _noise(model: nn.Module) -> torch.Generator:
     return torch.Generator(next(model.parameters()).device).manual_seed(0)
