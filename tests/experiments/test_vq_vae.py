@@ -31,8 +31,8 @@ def trained(tmp_path_factory):
     """A run that has learned odd-sized colour images of a user's own."""
     folder = tmp_path_factory.mktemp("vq-vae")
     words = TINY["vq-vae"].flags(
-        folder, epochs=160.0, batch_size=12, learning_rate=0.01, width=16, code_size=8, codes=16,
-        hidden_size=16, embedding_size=16,
+        folder, data=squares(folder, count=40), epochs=60.0, batch_size=12, learning_rate=0.01,
+        width=16, code_size=8, codes=6, hidden_size=16, embedding_size=16, log_every=100,
     )  # fmt: skip
     torch.set_num_threads(1)
     assert saiki("run", "vq-vae", *words, "--out", folder / "run")[0] == 0
@@ -41,12 +41,12 @@ def trained(tmp_path_factory):
 
 def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
     result = json.loads((trained / "run" / "result.json").read_text())
-    pixels = setting(trained).images.test.pixels / 255
+    pixels = reopen(trained / "run")[0].images.test.pixels / 255
     assert result.keys() >= FIGURES
     assert result["reconstruction_error"] < 0.5 * pixels.var(0).mean()
     assert 0.25 <= result["codebook_usage"] <= 1
-    assert 1 < result["codebook_perplexity"] <= 16
-    assert result["prior_nll"] < np.log(16)
+    assert 1 < result["codebook_perplexity"] <= 6
+    assert result["prior_nll"] < np.log(6)
     assert result["probe_accuracy"] == 1
     pictures = {path.stem for path in (trained / "run").glob("*.png")}
     assert pictures >= {"reconstructions", "samples", "codes", "usage", "loss"}
@@ -56,7 +56,7 @@ def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
 
 def test_an_image_of_another_size_gets_codes_a_class_and_comes_back(trained):
     given = trained / "wide.png"
-    seen = Image.open(squares(trained) / "right" / "3.png").resize((70, 45))
+    seen = Image.open(trained / "squares" / "right" / "3.png").resize((70, 45))
     seen.save(given)
     code, out, _ = saiki("predict", trained / "run", given, "--json", "--out", trained / "answers")
     assert code == 0
@@ -190,8 +190,8 @@ def test_new_images_are_always_the_same_and_of_their_class(trained):
     labels = torch.arange(2).repeat(20)
     images = drawn(model, labels)
     assert torch.equal(drawn(model, labels), images)
-    said = model.probed(model.latent(images).vectors).argmax(1)
-    assert (said == labels).double().mean() > 0.8
+    brighter = images[..., 4:].mean((1, 2, 3)) > images[..., :3].mean((1, 2, 3))
+    assert (brighter == (labels == 1)).double().mean() > 0.75  # on the right
 
 
 def test_two_processes_at_batch_3_are_one_at_batch_6(tmp_path):

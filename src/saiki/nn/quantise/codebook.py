@@ -26,7 +26,8 @@ class Codebook(nn.Module):
 
     where the codes e follow them (van den Oord et al. 2017, appendix A.1); the N in that quotient
     is smoothed. A code whose N falls below a share of Σ N / codes is dead, and begins anew at a
-    vector of the batch, drawn at random.
+    vector of the batch, drawn by its squared distance from its nearest code (as centres are in
+    k-means++; Arthur & Vassilvitskii 2007), so that codes go where they are missed.
 
     Args:
         books: how many there are.
@@ -151,20 +152,26 @@ class Codebook(nn.Module):
         z = _of_all(z)
         if not z.isfinite().all():
             return
-        drawn = self._drawn(z, self.vectors.shape[1])
-        for book, (is_dead, which) in enumerate(zip(dead, drawn, strict=True)):
-            # where more are dead than there are vectors, some wait for the next batch
-            rows = is_dead.nonzero()[: z.shape[1], 0]
-            new = z[book, which[: len(rows)]].to(self.vectors)
+        missed = (z - self.look_up(self.nearest(z)).to(z)).square().sum(2)
+        chance = torch.rand(missed.shape, generator=self._random(), dtype=torch.float64)
+        waits = -chance.log().to(missed.device) / missed  # the first n are n draws by those weights
+        for book, is_dead in enumerate(dead):
+            # where more are dead than there are vectors amiss, some wait for the next batch
+            most = min(int(is_dead.sum()), int(waits[book].isfinite().sum()))
+            rows = is_dead.nonzero()[:most, 0]
+            new = z[book, waits[book].argsort()[:most]].to(self.vectors)
             self.vectors[book, rows] = new
             self.counts[book, rows] = even[book]
             self.sums[book, rows] = new * even[book]
 
-    def _drawn(self, z: Tensor, wanted: int) -> Tensor:
-        """Numbers of ``wanted`` vectors of each book, all different while there are enough; the
-        same in every process."""
+    def _random(self) -> torch.Generator:
+        """Another one at each update, the same in every process."""
         key = zlib.crc32(f"{int(self.seed)} {int(self.updates)}".encode())
-        random = torch.Generator().manual_seed(key)
+        return torch.Generator().manual_seed(key)
+
+    def _drawn(self, z: Tensor, wanted: int) -> Tensor:
+        """Numbers of ``wanted`` vectors of each book, all different while there are enough."""
+        random = self._random()
         vectors, rows = z.shape[1], list[Tensor]()
         for _ in z:
             times = -(-wanted // vectors)

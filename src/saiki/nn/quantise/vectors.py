@@ -53,7 +53,8 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
         commitment: β, which pulls z to its code.
         decay: of the moving averages.
         kmeans: whether the codes begin as centres of the first batch in training.
-        revive: whether a code that is hardly ever given begins anew at a vector of the batch.
+        revive: whether a code that is hardly ever given begins anew at a vector of the batch that
+            has no code near it.
 
     Raises:
         InputError: an argument is not allowed, or, when it is used, the vectors have another size.
