@@ -39,7 +39,7 @@ from saiki.plots.images import draw_rows
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and their classes, ``(batch,)``."""
-SHOWN, DRAWN, VALIDATED = 10, 10, 1000
+SHOWN, DRAWN, VALIDATED = 10, 8, 1000
 """Images of a picture, new ones of a class, and those that the curves are measured by."""
 
 
