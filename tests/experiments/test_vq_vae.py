@@ -14,6 +14,7 @@ from commands import saiki
 from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Images
 from saiki.errors import InputError
+from saiki.experiment import Trial
 from saiki.experiments.shared.coded_images import drawn, fit_probe, judged, measured, probe_accuracy
 from saiki.experiments.vq_vae import VQVAEs
 from saiki.runs.reopen import reopen
@@ -215,3 +216,26 @@ def _train(count, words):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
+
+
+def trial(**figures):
+    return Trial({}, (figures,))
+
+
+def test_claims_are_decided_by_their_figures():
+    sharper, by_class, in_use, used = (claim.judge for claim in VQVAEs.claims)
+    one = trial(sharpness=0.8, frechet_reconstructions=1.0, frechet_samples=9.0, probe_accuracy=0.8)
+    two = trial(
+        sharpness=0.7, frechet_reconstructions=2.0, frechet_samples=9.0, probe_accuracy=0.82
+    )
+    assert sharper([one, two])[0]
+    assert not sharper([two, one])[0]
+    assert not by_class([one, two])[0]
+    assert by_class([two, one])[0]
+    full, half = trial(codebook_usage=0.95), trial(codebook_usage=0.5)
+    collapsed, active = (trial(active_share=share, kl=9.0) for share in (0.3, 0.95))
+    assert in_use([full] * 3 + [collapsed] * 3)[0]
+    assert not in_use([full, half, full] + [collapsed] * 3)[0]
+    assert not in_use([full] * 3 + [collapsed, collapsed, active])[0]
+    assert used([full])[0]
+    assert not used([half])[0]

@@ -104,8 +104,8 @@ def test_learning_makes_reconstructions_better_and_uses_codes():
     its = model(shape=(1, 8, 8), classes=())
     x = torch.zeros(64, 1, 8, 8)
     x[torch.arange(64), 0, torch.arange(64) % 8] = 1
-    optimiser = torch.optim.Adam(its.parameters(), 0.01)
-    for _ in range(150):
+    optimiser = torch.optim.Adam(its.parameters(), 0.003)
+    for _ in range(400):
         optimiser.zero_grad()
         found = its.autoencode(x)
         found.loss.backward()

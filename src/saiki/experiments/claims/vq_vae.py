@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 from saiki.experiment import Claim, Trial
+from saiki.knobs import Value
 
-VAE = {"quantiser": "gaussian"}
+VAE: dict[str, Value] = {"quantiser": "gaussian"}
+WIDTHS: tuple[dict[str, Value], ...] = ({"width": 16}, {}, {"width": 128})
+USED = 0.9
 
 
 def _of(trial: Trial) -> str:
@@ -33,6 +36,14 @@ def _carries_the_class(trials: Sequence[Trial]) -> tuple[bool, str]:
     return as_well, _shown(trials, "probe_accuracy")
 
 
+def _stays_in_use(trials: Sequence[Trial]) -> tuple[bool, str]:
+    codes, gaussian = trials[: len(WIDTHS)], trials[len(WIDTHS) :]
+    in_use = min(trial.mean("codebook_usage") for trial in codes) >= USED
+    collapsed = all(trial.mean("active_share") < USED for trial in gaussian)
+    shown = (_shown(codes, "codebook_usage"), _shown(gaussian, "active_share", "kl"))
+    return in_use and collapsed, f"{'; '.join(shown)}, of 16, 64 and 128 channels each"
+
+
 CLAIMS = (
     Claim(
         "Images come back from codes with sharper contours than from the latent vectors of a VAE "
@@ -49,11 +60,18 @@ CLAIMS = (
         _carries_the_class,
     ),
     Claim(
+        "However many channels encoder and decoder have, 90 % of the codes are used, where a VAE "
+        "of equal size leaves more than a tenth of its latent features to the prior",
+        "good",
+        (*WIDTHS, *({**VAE, **width} for width in WIDTHS)),
+        _stays_in_use,
+    ),
+    Claim(
         "At least 90 % of 512 codes are used on held-out images",
         "good",
         ({},),
         lambda trials: (
-            trials[0].mean("codebook_usage") >= 0.9,
+            trials[0].mean("codebook_usage") >= USED,
             _shown(trials, "codebook_usage", "codebook_perplexity"),
         ),
     ),

@@ -56,7 +56,8 @@ def measured(model: VQVAE, images: Images) -> dict[str, float]:
     if model.prior is not None:
         figures["prior_nll"] = nll
     if is_gaussian:
-        figures |= {"kl": kl, "active_units": float(active_units(torch.cat(means)))}
+        units, active = means[0].shape[1], active_units(torch.cat(means))
+        figures |= {"kl": kl, "active_units": float(active), "active_share": active / units}
     return figures
 
 
