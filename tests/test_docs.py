@@ -38,8 +38,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 12
-    assert len(COMMANDS) == 68
+    assert len(SNIPPETS) == 13
+    assert len(COMMANDS) == 74
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -61,6 +61,8 @@ SMALL = {
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
+    "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
+    "--hidden-size 4 --judge 2",
     "vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --nll-images 2 --nll-samples 2",
 }
 

@@ -27,6 +27,7 @@ PAGES = {
         "vae-plane.png",
         "vae-plain.png",
     },
+    "docs/vq-vae.md": {"vq-codes.png", "vq-samples.png"},
     "docs/words.md": {"words.png"},
 }
 

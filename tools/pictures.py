@@ -48,6 +48,7 @@ RUNS = {
     "--annealing 0.5 --nll-images 100 --log-every 50",
     "vae-plane": "run vae --preset plane",
     "vae-plain": "run vae --preset plain",
+    "vq-vae": "run vq-vae",
     "words": "run words",
     "try": "try adder --preset report activation=sigmoid,tanh,relu --seeds 5",
 }
@@ -201,6 +202,8 @@ PICTURES: Mapping[str, Picture] = {
     "vae-course.png": Picture("vae-collapse", _of_run("course.png"), ("latent", "images")),
     "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), ("latent", "images")),
     "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), ("latent", "images")),
+    "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), ("codes", "images")),
+    "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), ("images",)),
     "words.png": Picture("words", _of_run("map.png"), ("words",)),
 }
 

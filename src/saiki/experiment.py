@@ -82,7 +82,7 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     selected_by: ClassVar[str] = "loss"
     """The figure of a point, the smaller the better, by which ``patience`` and ``keep`` go."""
     shown: ClassVar[tuple[str, ...]] = ("loss",)
-    """The figures of a point that a person sees while it trains."""
+    """The figures of a point that a person sees while it trains, those of them that there are."""
     takes: ClassVar[Literal["text", "line", "sound", "image"]] = "text"
     """What ``predict`` takes: a text as it stands; a line of text, so that a file of lines is many
     inputs; or the path of a sound or of an image, so that a folder of them is many."""

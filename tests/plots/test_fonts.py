@@ -14,6 +14,8 @@ from saiki.lens import LayerView, Statistics
 from saiki.plots import canvas
 from saiki.plots.activations import draw_activations
 from saiki.plots.attention import draw_attention
+from saiki.plots.augmentation import draw_techniques
+from saiki.plots.codes import draw_codes
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import draw_curves
@@ -25,6 +27,7 @@ from saiki.plots.latent import Plane, draw_plane
 from saiki.plots.lens import draw_inside
 from saiki.plots.series import draw_written
 from saiki.plots.sounds import draw_sounds
+from saiki.plots.spread import draw_spread
 from saiki.plots.training import draw_training
 from saiki.plots.words import draw_words
 
@@ -58,6 +61,26 @@ PLANE = Plane(
 PICTURES = {
     "activations": lambda path: draw_activations(path, [CATALOGUE["mish"]]),
     "attention": lambda path: draw_attention(path, [(NAMES, NAMES, WEIGHTS)] * 3, TITLE),
+    "augmentation": lambda path: draw_techniques(
+        path, {name: (NAMES[:2], torch.rand(2, 3, 4, 4)) for name in NAMES}, TITLE
+    ),
+    "codes": lambda path: draw_codes(
+        path,
+        torch.ones(1, 8),
+        torch.rand(2, 1, 4, 4),
+        torch.zeros(2, 2, 2, 1, dtype=torch.long),
+        torch.rand(2, 1, 4, 4),
+        TITLE,
+    ),
+    "spread": lambda path: draw_spread(
+        path,
+        {name: {1.0: [0.1, 0.2], 10.0: [0.3, 0.4]} for name in NAMES},
+        {name: [0.1, -0.1] for name in NAMES},
+        xlabel="例",
+        ylabel="正解率",
+        gained="差",
+        title=TITLE,
+    ),
     "confusion": lambda path: draw_confusion(
         path, [(name, NAMES[0]) for name in NAMES], NAMES, dict.fromkeys(NAMES, 0.5), TITLE
     ),

@@ -20,6 +20,7 @@ HOMES = {
     "augment": ("saiki.experiments.augment", "Augment"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),
+    "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
 }
 
 

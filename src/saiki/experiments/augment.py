@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -127,8 +128,8 @@ class Augment(Experiment[ImageClassifier, Batch]):
             x = augmenter.changed_all(its.pixels, keys) if augmenter else its.pixels
             x = x.to(self.dtype) / 255
             if mixer:
-                seed = (self.seed * 2**31 + number) * processes.count() + processes.rank()
-                x, targets = mixer(x, its.labels, seed)
+                key = np.random.SeedSequence((self.seed, number, processes.rank()))
+                x, targets = mixer(x, its.labels, int(key.generate_state(1)[0]))
             else:
                 targets = F.one_hot(its.labels, names)
             yield x, targets.to(self.dtype)
