@@ -1,15 +1,19 @@
 """Every command of the README and every snippet of the docs runs as it is written."""
 
+import gzip
 import os
 import re
 import shlex
+import struct
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from saiki.cli import main
 from saiki.data.sound import files
@@ -34,8 +38,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 9
-    assert len(COMMANDS) == 55
+    assert len(SNIPPETS) == 13
+    assert len(COMMANDS) == 74
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -53,9 +57,13 @@ SMALL = {
     "date": f"{TEXTS} --pairs 200",
     "sentences": "--epochs 1 --updates 0 --hidden-size 8 --embedding-size 8 --batch-size 4",
     "sin-cos": "--epochs 2",
+    "augment": "--width 4 --epochs 1 --updates 2",
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
+    "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
+    "--hidden-size 4 --judge 2",
+    "vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --nll-images 2 --nll-samples 2",
 }
 
 
@@ -66,6 +74,8 @@ def shortened(words):
             return words
         case ["run", name, *_]:
             return [*words, *SMALL[name].split()]
+        case ["try", "augment", *_]:
+            return [*words, "width=4", "epochs=1", "updates=2", "examples=20", "--seeds", "1"]
         case ["try", *_]:
             return [*words, "iterations=60"]
     return words
@@ -113,6 +123,28 @@ def opinions(folder):
     Path("opinions.csv").write_text("text,label\n" + "".join(mine), encoding="utf-8")
 
 
+def pictures(folder):
+    """Clothes in the layout of the real ones, and a photo and images of a user's own."""
+    random = np.random.default_rng(0)
+    for part, count in (("train", 48), ("t10k", 10)):
+        for kind, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            array = random.integers(0, 256, shape) if len(shape) == 3 else np.arange(count) % 10
+            sizes = struct.pack(f">{len(shape)}I", *shape)
+            body = bytes((0, 0, 8, len(shape))) + sizes + array.astype(np.uint8).tobytes()
+            path = folder / "fashion-mnist" / f"{part}-{kind}-ubyte.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(body))
+    photo = Image.fromarray(random.integers(0, 256, (30, 40, 3)).astype(np.uint8))
+    (folder / "images").mkdir()
+    photo.save(folder / "images" / "fruits.jpg")
+    for name in ("photo.jpg", "boot.png", "shirt.png"):
+        photo.save(name)
+    for i in range(8):
+        mine = Path("my-images", "odd" if i % 2 else "even", f"{i}.png")
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        photo.rotate(40 * i).save(mine)
+
+
 def novels(file):
     """Sentences, none of which is said twice."""
     who = ("the cat", "a dog", "the old man", "she", "a king", "the woman")
@@ -132,6 +164,7 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
     recordings_of_two_speakers(tmp_path / "data" / "fsdd" / "recordings")
     two_languages(tmp_path / "data" / "small_parallel_enja")
     opinions(tmp_path / "data" / "jrte")
+    pictures(tmp_path / "data")
     novels(tmp_path / "data" / "english_novels.txt")
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")

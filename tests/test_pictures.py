@@ -12,6 +12,7 @@ from tools import pictures
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": {"attention.png", "gradient.png", "sounds.png", "try.png", "words.png"},
+    "docs/augment.md": {"augment.png", "techniques.png"},
     "docs/adder.md": {"gradient.png", "try.png"},
     "docs/masked-lm.md": {"perplexity.png"},
     "docs/proofread.md": {"mistakes.png"},
@@ -19,6 +20,14 @@ PAGES = {
     "docs/sin-cos.md": {"sin-cos.png", "forcing.png"},
     "docs/spoken-digits.md": {"confusion.png", "sounds.png"},
     "docs/translate.md": {"attention.png", "dates.png"},
+    "docs/vae.md": {
+        "vae-images.png",
+        "vae-samples.png",
+        "vae-course.png",
+        "vae-plane.png",
+        "vae-plain.png",
+    },
+    "docs/vq-vae.md": {"vq-codes.png", "vq-samples.png"},
     "docs/words.md": {"words.png"},
 }
 

@@ -280,4 +280,37 @@ TINY = {
         },
         odd={"batch_size": 1, "replies": 1, "before": 1, "longest": 1},
     ),
+    "augment": Tiny(
+        {
+            "width": 4,
+            "epochs": 2.0,
+            "updates": 4,
+            "batch_size": 4,
+            "crop": 0.2,
+            "mixup": 0.2,
+            "noise": 0.1,
+        },
+        given=square,
+        refused="no-such-file.png",
+        data=squares,
+        useless={
+            "empty": no_squares,
+            "broken": broken_squares,
+            "one": lambda folder: squares(folder, count=1),
+        },
+        odd={"batch_size": 1, "side": 1, "examples": 2, "quarter_turns": 3, "blur": 0.1},
+    ),
+    "vq-vae": Tiny(
+        {"width": 4, "code_size": 3, "codes": 8, "hidden_size": 4, "embedding_size": 4}
+        | {"epochs": 2.0, "batch_size": 4, "judge": 2},
+        given=square,
+        refused="no-such-file.png",
+        data=squares,
+        useless={
+            "empty": no_squares,
+            "broken": broken_squares,
+            "one": lambda folder: squares(folder, count=1),
+        },
+        odd={"batch_size": 1, "code_size": 1, "width": 1, "side": 1, "codes": 1, "judge": 1},
+    ),
 }

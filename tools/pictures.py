@@ -33,6 +33,7 @@ LARGEST, ALL = 100_000, 1_500_000
 """Bytes of a picture, and of all."""
 
 RUNS = {
+    "augment": "run augment --preset report",
     "adder": "run adder --preset report --lens",
     "date": "run date",
     "masked-lm": "run masked-lm --preset quick",
@@ -42,6 +43,12 @@ RUNS = {
     "sin-cos-report": "run sin-cos --preset report",
     "spoken-digits": "run spoken-digits",
     "translate": "run translate --preset quick --cell gru",
+    "vae": "run vae",
+    "vae-collapse": "run vae --preset published --examples 10000 --epochs 20 --beta 4 "
+    "--annealing 0.5 --nll-images 100 --log-every 50",
+    "vae-plane": "run vae --preset plane",
+    "vae-plain": "run vae --preset plain",
+    "vq-vae": "run vq-vae",
     "words": "run words",
     "try": "try adder --preset report activation=sigmoid,tanh,relu --seeds 5",
 }
@@ -58,6 +65,12 @@ OPINIONS = (
     "部屋は狭いですが、スタッフの対応は親切でした。",
     "二度と利用したくありません。",
 )
+
+
+TECHNIQUES = ("rotation", "crop", "contrast", "hue", "blur", "erasing", "CutMix")
+"""Rows of the sheet that are shown."""
+THUMB = 60
+"""Pixels of a photo in a sheet."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,28 @@ def _attention(texts: tuple[str, ...]) -> Callable[[Path, Path], object]:
         draw_attention(target, maps, experiment.title)
 
     return draw
+
+
+def _variants(run: Path, target: Path) -> None:
+    from saiki.experiments.shared.augmentation import ACROSS, reduced, variants
+    from saiki.plots.augmentation import draw_variants
+    from saiki.runs.folder import RunFolder
+    from saiki.runs.reopen import setting_of
+
+    its = setting_of(RunFolder(run))
+    sheet = variants(reduced(its.photo, THUMB), its.augmentation, its.seed)
+    draw_variants(target, sheet, ACROSS, its.title, inches=0.54)
+
+
+def _techniques(run: Path, target: Path) -> None:
+    from saiki.experiments.shared.augmentation import by_technique, reduced
+    from saiki.plots.augmentation import draw_techniques
+    from saiki.runs.folder import RunFolder
+    from saiki.runs.reopen import setting_of
+
+    its = setting_of(RunFolder(run))
+    rows = by_technique(reduced(its.photo, THUMB), its.seed)
+    draw_techniques(target, {name: rows[name] for name in TECHNIQUES}, inches=0.54)
 
 
 def _opinions(run: Path, target: Path) -> None:
@@ -160,6 +195,15 @@ PICTURES: Mapping[str, Picture] = {
     "influence.png": Picture("sentences", _opinions, ("influence",)),
     "mistakes.png": Picture("proofread", _of_run("kinds.png"), ("corrections",)),
     "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), ("curves",)),
+    "augment.png": Picture("augment", _variants, ("augmentation", "images")),
+    "techniques.png": Picture("augment", _techniques, ("augmentation", "images")),
+    "vae-images.png": Picture("vae", _of_run("reconstructions.png"), ("images",)),
+    "vae-samples.png": Picture("vae", _of_run("samples.png"), ("images",)),
+    "vae-course.png": Picture("vae-collapse", _of_run("course.png"), ("latent", "images")),
+    "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), ("latent", "images")),
+    "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), ("latent", "images")),
+    "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), ("codes", "images")),
+    "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), ("images",)),
     "words.png": Picture("words", _of_run("map.png"), ("words",)),
 }
 
@@ -205,8 +249,12 @@ def make(runs: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
             drawn = Path(folder) / name
             picture.draw(runs / picture.run, drawn)
-            # a palette makes it a third as large
-            Image.open(drawn).convert("RGB").quantize(256).save(FOLDER / name, optimize=True)
+            whole = Image.open(drawn).convert("RGB")
+            # a palette makes it a third as large, and smaller yet where it blurs shades of grey
+            for method in (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE):
+                whole.quantize(256, method).save(FOLDER / name, optimize=True)
+                if (FOLDER / name).stat().st_size <= LARGEST:
+                    break
         record[name] = {"code": code_of(picture), "picture": digest(FOLDER / name)}
         print(f"{FOLDER / name}  {(FOLDER / name).stat().st_size:,} bytes", flush=True)
     RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -38,6 +38,10 @@ class Trial:
         values = self.values(figure)
         return sum(values) / len(values)
 
+    def means(self) -> Figures:
+        """The mean of each figure; None where a seed has none."""
+        return {n: v if math.isfinite(v := self.mean(n)) else None for n in self.results[0]}
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -78,7 +82,7 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     selected_by: ClassVar[str] = "loss"
     """The figure of a point, the smaller the better, by which ``patience`` and ``keep`` go."""
     shown: ClassVar[tuple[str, ...]] = ("loss",)
-    """The figures of a point that a person sees while it trains."""
+    """The figures of a point that a person sees while it trains, those of them that there are."""
     takes: ClassVar[Literal["text", "line", "dialogue", "sound", "image"]] = "text"
     """What ``predict`` takes: a text as it stands; a line of text, so that a file of lines is many
     inputs; a dialogue, a turn a line, so that a file of dialogues is many, and without any there is
@@ -246,8 +250,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         raise InputError(f"{self.name} has no picture of an answer to draw")
 
     @classmethod
-    def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
-        """Pictures of the final figures of several runs, by their labels, written to ``folder``."""
+    def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
+        """Pictures of the final figures of several settings, by their labels, written to
+        ``folder``."""
         return []
 
     def describe_data(self) -> str:

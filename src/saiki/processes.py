@@ -80,6 +80,17 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def gathered(values: Tensor) -> Tensor:
+    """The ``values`` of all processes, each of the same shape, one after the other in the order of
+    their ranks."""
+    if count() == 1:
+        return values
+    values = values.contiguous()
+    parts = [torch.empty_like(values) for _ in range(count())]
+    dist.all_gather(parts, values)
+    return torch.cat(parts)
+
+
 def combined(before: Tensor, after: Tensor) -> Tensor:
     """What all processes have made together of a matrix, each of the same, on data of its own.
 

@@ -143,6 +143,50 @@ def test_a_dataset_may_come_in_several_archives(server, publish, cache, monkeypa
     assert f"{several.address} and {several.also[0]}" in describe("fsdd")
 
 
+@pytest.fixture
+def publish_files(server, monkeypatch):
+    """Let the server publish two files as the dataset fashion-mnist, both with the same bytes."""
+    digest = hashlib.sha256(b"pixels").hexdigest()
+    server.body, address = b"pixels", server.address.rpartition("/")[0] + "/"
+    files = (("images.gz", digest), ("labels.gz", digest))
+    changed = replace(DATASETS["fashion-mnist"], address=address, files=files, installed="")
+    monkeypatch.setitem(DATASETS, "fashion-mnist", changed)
+    return changed
+
+
+def test_a_dataset_may_be_files_each_of_which_is_checked(server, publish_files, cache):
+    assert locate("fashion-mnist") == cache / "fashion-mnist"
+    assert files(cache / "fashion-mnist") == {"images.gz": b"pixels", "labels.gz": b"pixels"}
+    assert server.served == 2
+    assert f"{publish_files.address}labels.gz" in describe("fashion-mnist")
+    assert publish_files.files[1][1] in describe("fashion-mnist")
+
+
+def test_a_file_with_a_wrong_checksum_is_refused(server, publish_files, cache):
+    server.body = b"pixel5"
+    with pytest.raises(
+        InputError, match=r"checksum is not .*get http.*images\.gz and http.*put them"
+    ):
+        locate("fashion-mnist")
+    assert names(cache) == []
+
+
+def test_a_dataset_may_be_installed_by_the_system(publish_files, tmp_path, monkeypatch):
+    installed = replace(publish_files, installed=str(tmp_path / "share"))
+    monkeypatch.setitem(DATASETS, "fashion-mnist", installed)
+    for folder in (tmp_path / "share", tmp_path / "own" / "fashion-mnist"):
+        folder.mkdir(parents=True)
+        (folder / "images.gz").write_bytes(b"")
+    assert where("fashion-mnist") is None
+    (tmp_path / "share" / "labels.gz").write_bytes(b"")
+    assert locate("fashion-mnist") == tmp_path / "share"
+    monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "own"))
+    with pytest.raises(InputError, match=r"fashion-mnist is not .*: it holds no labels\.gz$"):
+        locate("fashion-mnist")
+    (tmp_path / "own" / "fashion-mnist" / "labels.gz").write_bytes(b"")
+    assert locate("fashion-mnist") == tmp_path / "own" / "fashion-mnist"
+
+
 def test_progress_is_shown_on_a_terminal(publish, cache, capsys, monkeypatch):
     publish(tar(GOOD))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)

@@ -11,6 +11,7 @@ import torch
 from saiki import cli
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
+from saiki.experiment import Trial
 from saiki.experiments.shared import text_to_text
 from saiki.experiments.translate import Translate
 from saiki.metrics.bleu import CLASSES
@@ -159,9 +160,10 @@ def test_an_exact_match_does_not_ask_for_spaces_that_no_token_has(table):
 def test_lengths_of_several_runs_are_one_picture(tmp_path):
     figures = {f"dev_bleu_length_{name}": 10.0 + i for i, name in enumerate(CLASSES)}
     shorter = {**figures, "dev_bleu_length_over_15": None}
-    [picture] = Translate().compare_plots({"with": figures, "without": shorter}, tmp_path)
+    trials = {"with": Trial({}, (figures,)), "without": Trial({}, (shorter, figures))}
+    [picture] = Translate().compare_plots(trials, tmp_path)
     assert picture.stat().st_size > 0
-    assert Translate().compare_plots({"other": {"loss": 1.0}}, tmp_path) == []
+    assert Translate().compare_plots({"other": Trial({}, ({"loss": 1.0},))}, tmp_path) == []
 
 
 def test_the_same_batches_come_from_any_start(table):

@@ -14,15 +14,20 @@ from saiki.lens import LayerView, Statistics
 from saiki.plots import canvas
 from saiki.plots.activations import draw_activations
 from saiki.plots.attention import draw_attention
+from saiki.plots.augmentation import draw_techniques
+from saiki.plots.codes import draw_codes
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import draw_curves
 from saiki.plots.errors import draw_errors
 from saiki.plots.fonts import columns, fonts, shortened
+from saiki.plots.images import draw_rows
 from saiki.plots.influence import Moved, draw_influence
+from saiki.plots.latent import Plane, draw_plane
 from saiki.plots.lens import draw_inside
 from saiki.plots.series import draw_written
 from saiki.plots.sounds import draw_sounds
+from saiki.plots.spread import draw_spread
 from saiki.plots.training import draw_training
 from saiki.plots.words import draw_words
 
@@ -44,9 +49,38 @@ TITLE = "実験, データ 日本語.tsv, \\alpha $"
 VIEW = LayerView({"状態": [0.1, 2.0]}, {"門": Statistics(0.2, 0.1, 0, 1, 0.5)})
 LINES = {name: [([1, 2], [3.0, i + 0.01])] for i, name in enumerate(NAMES)}
 WEIGHTS = torch.full((len(NAMES), len(NAMES)), 0.1)
+PLANE = Plane(
+    np.eye(len(NAMES))[:, :2],
+    np.arange(len(NAMES)),
+    NAMES,
+    (0, 1),
+    torch.rand(4, 1, 4, 4),
+    ([0.0, 1.0], [0.0, 1.0]),
+    True,
+)
 PICTURES = {
     "activations": lambda path: draw_activations(path, [CATALOGUE["mish"]]),
     "attention": lambda path: draw_attention(path, [(NAMES, NAMES, WEIGHTS)] * 3, TITLE),
+    "augmentation": lambda path: draw_techniques(
+        path, {name: (NAMES[:2], torch.rand(2, 3, 4, 4)) for name in NAMES}, TITLE
+    ),
+    "codes": lambda path: draw_codes(
+        path,
+        torch.ones(1, 8),
+        torch.rand(2, 1, 4, 4),
+        torch.zeros(2, 2, 2, 1, dtype=torch.long),
+        torch.rand(2, 1, 4, 4),
+        TITLE,
+    ),
+    "spread": lambda path: draw_spread(
+        path,
+        {name: {1.0: [0.1, 0.2], 10.0: [0.3, 0.4]} for name in NAMES},
+        {name: [0.1, -0.1] for name in NAMES},
+        xlabel="例",
+        ylabel="正解率",
+        gained="差",
+        title=TITLE,
+    ),
     "confusion": lambda path: draw_confusion(
         path, [(name, NAMES[0]) for name in NAMES], NAMES, dict.fromkeys(NAMES, 0.5), TITLE
     ),
@@ -58,9 +92,11 @@ PICTURES = {
         path, {name: [([1], [2.0])] for name in NAMES}, ylabel="損失", kind="score", title=TITLE
     ),
     "errors": lambda path: draw_errors(path, {name: np.ones((2, 3)) for name in NAMES}, TITLE),
+    "images": lambda path: draw_rows(path, {name: torch.rand(2, 1, 4, 4) for name in NAMES}, TITLE),
     "influence": lambda path: draw_influence(
         path, [Moved("言った", NAMES, [0.1 * i - 0.3 for i in range(len(NAMES))])], TITLE
     ),
+    "latent": lambda path: draw_plane(path, PLANE, TITLE),
     "lens": lambda path: draw_inside(path, [(1, {"層": VIEW}), (9, {"層": VIEW})], TITLE),
     "series": lambda path: draw_written(
         path, np.arange(9.0), {0: np.arange(9.0)}, ("気温", "$電力$"), TITLE

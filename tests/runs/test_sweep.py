@@ -107,7 +107,7 @@ def test_the_table_is_saved_as_json_and_csv_and_the_curves_as_one_picture(tmp_pa
             for step in (1, 2):
                 run.append("metrics.jsonl", {"step": step, "loss": 10 * i + seed + step})
     lines = sweep.table(rows, trials)
-    table, sheet, _ = sweep.save(out, rows, lines)
+    table, sheet, _ = sweep.save(out, rows, trials, lines)
     assert json.loads(table.read_text()) == lines
     with sheet.open() as text:
         assert list(csv.DictReader(text)) == [

@@ -244,6 +244,35 @@ def test_looking_inside_leaves_the_weights_the_same_bit_by_bit():
     assert all(set(point.view) == {""} for point in points[1])
 
 
+class Counting(nn.Module):
+    """A recurrent layer that keeps a moving average of what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = Recurrent(GRU(2, 4))
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, x):
+        if self.training:
+            self.mean.lerp_(x.detach().mean((0, 1)).to(self.mean), 0.5)
+        return self.layer(x - self.mean)
+
+
+class Counted(Sequences):
+    def model(self):
+        torch.manual_seed(self.seed)
+        return Counting().double()
+
+
+def test_looking_inside_moves_no_averages_of_the_model():
+    models, setting = [], Counted(iterations=4, log_every=2)
+    for watch in (False, True):
+        models.append(setting.model())
+        Training(setting, models[-1]).run(lambda point: None, watch=watch)
+    assert torch.equal(models[0].mean, models[1].mean)
+    assert models[0].mean.abs().sum() > 0
+
+
 def test_the_view_of_a_point_is_that_of_its_own_iteration():
     setting, points = Sequences(iterations=2, log_every=1, optimiser="sgd"), []
     model = setting.model()

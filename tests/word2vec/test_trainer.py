@@ -8,9 +8,9 @@ import pytest
 
 from saiki.errors import InputError
 from saiki.word2vec import padded
-from saiki.word2vec.kernel import Rule
 from saiki.word2vec.tables import chances, drawing, kept, tables, tree
 from saiki.word2vec.trainer import Trainer
+from saiki.word2vec.windows import Rule
 from word2vec import by_hand
 
 WORDS, SIZE = 40, 20

@@ -33,7 +33,10 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     ),
     "compare": ("DIR DIR …: what differs between runs, and their curves", compare.main),
     "predict": ("DIR INPUT …: the trained model on your input", predict.main),
-    "data": ("ls | get NAME: the datasets of the exercises", data.main),
+    "data": (
+        "ls | get NAME: the datasets of the exercises; augment FOLDER: your own images",
+        data.main,
+    ),
     "export": (
         "DIR --onnx FILE | --vectors FILE: the trained model for other programs",
         export.main,

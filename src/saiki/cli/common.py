@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from saiki.errors import InputError, near
 
 if TYPE_CHECKING:
-    from saiki.experiment import Experiment
+    from saiki.knobs import Knobs
 
 
 LONGEST = 2000
@@ -82,7 +82,7 @@ def add_knobs(parser: Parser, words: list[str]) -> None:
     add_flags(parser, experiment, experiment.knobs())
 
 
-def add_flags(parser: Parser, experiment: "type[Experiment]", names: Iterable[str]) -> None:
+def add_flags(parser: Parser, experiment: "type[Knobs]", names: Iterable[str]) -> None:
     """A flag for each of these knobs."""
     from saiki.knobs import Knob, Value
 

@@ -1,11 +1,18 @@
-"""``saiki data``: the datasets of the exercises."""
+"""``saiki data``: the datasets of the exercises, and augmented ones of your own."""
 
+from saiki.cli import augment
 from saiki.cli.common import Parser
 
 
 def main(words: list[str]) -> int:
-    parser = Parser("data", "The datasets of the exercises: what there is, and getting one.")
-    parser.add_argument("action", choices=("ls", "get"), metavar="ls | get NAME")
+    if words[:1] == ["augment"]:
+        return augment.main(words[1:])
+    parser = Parser(
+        "data",
+        "The datasets of the exercises: what there is, and getting one.\n"
+        "saiki data augment --help tells how to augment a folder of images.",
+    )
+    parser.add_argument("action", choices=("ls", "get"), metavar="ls | get NAME | augment FOLDER")
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a dataset; saiki data ls lists them"
     )

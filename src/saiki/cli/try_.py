@@ -52,7 +52,7 @@ def main(words: list[str]) -> int:
             again = f"--out {shlex.quote(str(out.path))} --resume"
             raise KeyboardInterrupt(f"stopped; go on with the same command and {again}") from None
     lines = sweep.table(rows, trials)
-    pictures = sweep.save(out, rows, lines)
+    pictures = sweep.save(out, rows, trials, lines)
     sweep.show(lines, (experiment.score, "loss", "seconds"), say)
     for claim, held, figures in sweep.verdicts(experiment, rows, trials):
         print(f"{'held    ' if held else 'not held'}  {claim.statement}: {figures}")

@@ -17,9 +17,11 @@ HOMES = {
     "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
     "sentences": ("saiki.experiments.sentences", "Sentences"),
     "words": ("saiki.experiments.words", "Words"),
+    "augment": ("saiki.experiments.augment", "Augment"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),
     "dialogue": ("saiki.experiments.dialogue", "Conversing"),
+    "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
 }
 
 

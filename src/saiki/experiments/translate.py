@@ -8,7 +8,7 @@ from typing import ClassVar
 from saiki.data.text.pairs import Corpus, Pairs, corpus
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
-from saiki.experiment import Figures, Points
+from saiki.experiment import Figures, Points, Trial
 from saiki.experiments.claims.translate import CLAIMS
 from saiki.experiments.shared.text_to_text import TextToText
 from saiki.experiments.shared.tokens import Tokens
@@ -153,9 +153,10 @@ class Translate(TextToText):
         return pictures
 
     @classmethod
-    def compare_plots(cls, results: Mapping[str, Figures], folder: Path) -> list[Path]:
-        """BLEU by length of the source, a line for each run."""
-        lines = {n: [line] for n, its in results.items() if (line := by_length(its)) is not None}
+    def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
+        """BLEU by length of the source, a line for each setting."""
+        every = {label: its.means() for label, its in trials.items()}
+        lines = {n: [line] for n, its in every.items() if (line := by_length(its)) is not None}
         if not lines:
             return []
         picture = folder / "bleu_by_length.png"

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +17,8 @@ from saiki.data.order import batches_of, passes
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.shared.autoencoders import judge, nll, walked
+from saiki.experiments.claims.vae import CLAIMS
+from saiki.experiments.shared.autoencoders import between, judge, nll, walked
 from saiki.experiments.shared.image_networks import ImageNetworks, LikelihoodChoice
 from saiki.experiments.shared.images import ImageSource
 from saiki.experiments.shared.latent import Divergence
@@ -31,8 +31,7 @@ from saiki.plots.images import draw_rows, draw_sheet
 from saiki.plots.latent import draw_course, draw_plane
 
 VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
-"""Images of validation that the curves are measured by, those of a row, and those from one image to
-another."""
+"""Images that validate, those of a row in a picture, and those from one image to another."""
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and the weight of the divergence."""
@@ -47,9 +46,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
 
     images: ImageSource = ImageSource()
     networks: ImageNetworks = ImageNetworks()
-    variational: bool = knob(
-        True, "whether codes have a distribution that is held to mean 0 and variance 1"
-    )
+    variational: bool = knob(True, "whether codes are drawn, and held to mean 0 and variance 1")
     pixels: LikelihoodChoice = LikelihoodChoice()
     divergence: Divergence = Divergence()
     samples: int = knob(
@@ -62,11 +59,11 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         200, "codes drawn for each image when nll is estimated", minimum=1, maximum=100_000
     )
     nll_images: int = knob(
-        1000, "test images that nll is estimated on, the first; 0: all", minimum=0
+        500, "test images that nll is estimated on, the first; 0: all", minimum=0
     )
-    duration: Epochs = Epochs(epochs=8.0)
+    duration: Epochs = Epochs(epochs=10.0)
     optimisation: Optimisation = Optimisation(
-        batch_size=128, learning_rate=0.001, schedule="cosine", clip_norm=100.0
+        batch_size=128, learning_rate=0.003, warmup=0.05, schedule="cosine", clip_norm=100.0
     )
 
     name = "vae"
@@ -75,19 +72,25 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     selected_by = "validation_loss"
     shown = ("loss", "reconstruction", "kl", "active_units")
     takes = "image"
-    points = 40
     minutes = 4.0
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "published": {
             "network": "fully-connected", "width": 400, "latent_size": 40,
             "likelihood": "bernoulli", "binarise": "drawn", "nll_images": 0, "epochs": 50.0,
-            "batch_size": 100, "schedule": "constant", "clip_norm": 0.0,
+            "batch_size": 100, "learning_rate": 0.001, "warmup": 0.0, "schedule": "constant",
+            "clip_norm": 0.0,
         },
-        "quick": {"examples": 5000, "epochs": 4.0, "nll_images": 100},
-        "plain": {"variational": False, "latent_size": 2},
-        "plane": {"latent_size": 2},
+        "quick": {"examples": 20_000, "epochs": 3.0, "nll_images": 100},
+        "plane": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+        },
+        "plain": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+            "variational": False,
+        },
     }  # fmt: skip
+    claims = CLAIMS
 
     def validate(self) -> None:
         its = self.divergence
@@ -124,14 +127,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             yield x[processes.part(len(rows))], weight
 
     def seen(self, pixels: Tensor, key: Sequence[int] = (0,)) -> Tensor:
-        """Bytes as the network sees them, from 0 to 1; what is drawn follows from the key."""
-        x = pixels.to(self.dtype) / 255
-        if self.pixels.binarise == "threshold":
-            return (x > 0.5).to(self.dtype)
-        if self.pixels.binarise == "drawn":
-            drawn = np.random.default_rng(key).random(x.shape, np.float32)
-            return (torch.from_numpy(drawn) < x).to(self.dtype)
-        return x
+        """See :meth:`LikelihoodChoice.seen`."""
+        return self.pixels.seen(pixels, self.dtype, key)
 
     def model(self) -> Autoencoder:
         return self.network(self.images.shape)
@@ -182,7 +179,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     def draw(self, model: Autoencoder, points: Points, folder: Path) -> list[Path]:
         labels, classes = self.images.test.labels, self.images.test.classes
         found, x = judge(model, self.tested), placed(self.tested[:SHOWN], model)
-        new = model.sample(SHOWN**2, torch.Generator(x.device).manual_seed(0))
+        new = model.sample(6 * SHOWN, torch.Generator(x.device).manual_seed(0))
         rows, drawn = {"image": x, "back": model(x)}, f"{self.title}, codes drawn from N(0, 1)"
         pictures = [
             draw_rows(folder / "reconstructions.png", rows, self.title),
@@ -197,9 +194,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         return pictures
 
     def input_example(self) -> str:
-        if not self.images.data or not self.images.test.names:
-            return "image.png"
-        return str(Path(self.images.data, self.images.test.names[0]))
+        names = self.images.test.names
+        return str(Path(self.images.data, names[0])) if names else "image.png"
 
     def read(self, model: Autoencoder, path: str) -> Tensor:
         """The image of a file as the model sees it, ``(1, *shape)``."""
@@ -229,9 +225,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         x = torch.cat([self.read(model, text) for text in texts])
         z = model.encode(x)
         rows = {"image": x, "back": model.decode(z)}
-        for i, (a, b) in enumerate(itertools.pairwise(z), 1):
-            share = torch.linspace(0, 1, BETWEEN, dtype=z.dtype, device=z.device)[:, None]
-            rows[f"{i} to {i + 1}"] = model.decode(a + share * (b - a))
+        for i, codes in enumerate(itertools.pairwise(z), 1):
+            rows[f"{i} to {i + 1}"] = model.decode(between(*codes, BETWEEN))
         return draw_rows(path, rows, self.title)
 
     def example(self) -> Tensor:

@@ -38,9 +38,8 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Words(Experiment[WordVectors, Batch]):
-    """Each word of a text gets a vector, learned from those around it: word2vec, compiled, and the
-    same to the bit for any number of threads. English novels, or a text of yours of any size and
-    language.
+    """Each word of a text gets a vector, learned from those around it: word2vec, compiled, the same
+    bits for any number of threads. English novels, or a text of yours of any size and language.
     """
 
     data: str = knob(
@@ -68,10 +67,7 @@ class Words(Experiment[WordVectors, Batch]):
     start_from: str = knob(
         "", "vectors to begin with: a file, or the folder of a run of words", is_path=True
     )
-    parts: int = knob(
-        2, "threads that can learn at once and keep the same bits; changes the vectors", minimum=1,
-        maximum=256,
-    )  # fmt: skip
+    parts: int = knob(2, "threads that can learn at once with the same bits", minimum=1, maximum=99)
     deterministic: bool = knob(True, "the same bits for any number of threads; false: they race")
     duration: Epochs = Epochs(epochs=5.0)
     optimisation: Optimisation = Optimisation(

@@ -2,25 +2,31 @@
 
 from saiki.models.autoencoder import VAE, Autoencoder
 from saiki.models.classifier import Convolution, SequenceClassifier
+from saiki.models.code_prior import CodePrior
 from saiki.models.decoder import Decoder
 from saiki.models.encoder import Bridge, Encoder
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.seq2seq import Seq2Seq
+from saiki.models.sequence_vae import SequenceVAE
 from saiki.models.series import SeriesSeq2Seq
 from saiki.models.tagger import Tagger
 from saiki.models.translator import Translation, Translator
+from saiki.models.vqvae import VQVAE
 from saiki.models.word_vectors import WordVectors
 
 __all__ = [
     "VAE",
+    "VQVAE",
     "Autoencoder",
     "Bridge",
+    "CodePrior",
     "Convolution",
     "Decoder",
     "Encoder",
     "MaskedLM",
     "Seq2Seq",
     "SequenceClassifier",
+    "SequenceVAE",
     "SeriesSeq2Seq",
     "Tagger",
     "Translation",

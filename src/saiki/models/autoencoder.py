@@ -1,46 +1,13 @@
 """Autoencoders of images: plain, and variational ones, whose latent vectors have a distribution."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from saiki.nn.latent import Gaussian, importance_bound
+from saiki.nn.latent import Bound, Gaussian
 from saiki.nn.likelihoods import Likelihood
 from saiki.saving.pretrained import DescribedModule
-
-
-@dataclass(frozen=True, eq=False)
-class Bound:
-    """What lower bounds of ln p(x) are made of.
-
-    Args:
-        log_likelihood: ln p(x | z) of each z drawn, ``(samples, batch)``.
-        divergence: KL(q(z | x) ‖ p(z)) of each unit, ``(batch, latent_size)``.
-        log_ratio: ln p(z) − ln q(z | x), ``(samples, batch)``.
-        code: of each image, ``(batch, latent_size)``.
-    """
-
-    log_likelihood: Tensor
-    divergence: Tensor
-    log_ratio: Tensor
-    code: Tensor
-
-    @property
-    def elbo(self) -> Tensor:
-        """E ln p(x | z) − KL(q(z | x) ‖ p(z)), ``(batch,)`` (Kingma & Welling 2014, eq. 3)."""
-        return self.log_likelihood.mean(0) - self.divergence.sum(1)
-
-    @property
-    def log_weights(self) -> Tensor:
-        """ln p(x, z) − ln q(z | x), ``(samples, batch)``."""
-        return self.log_likelihood + self.log_ratio
-
-    @property
-    def importance_weighted(self) -> Tensor:
-        """See :func:`saiki.nn.latent.importance_bound`; with one sample the ELBO in the mean."""
-        return importance_bound(self.log_weights)
 
 
 class Autoencoder(DescribedModule, name="autoencoder.v1"):
@@ -130,9 +97,7 @@ class VAE(Autoencoder, name="vae.v1"):
         """Of ``samples`` codes drawn for each image from its posterior."""
         posterior = self.posterior(x)
         z = posterior.draw(samples, generator=generator)
-        log_ratio = Gaussian.standard(posterior.mean).log_density(z) - posterior.log_density(z)
-        likelihood = self.log_likelihood(x, z)
-        return Bound(likelihood, posterior.divergence(), log_ratio, posterior.mean)
+        return Bound.of(self.log_likelihood(x, z), z, posterior)
 
     def equations(self) -> str:
         return (

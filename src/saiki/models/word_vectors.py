@@ -279,9 +279,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
     def trainer(self, threads: int | None = None, races: bool = False) -> "Trainer":
         """What changes the vectors in place; see :class:`saiki.word2vec.trainer.Trainer`."""
         try:
-            from saiki.word2vec.kernel import Rule
             from saiki.word2vec.tables import kept, tables
             from saiki.word2vec.trainer import Trainer
+            from saiki.word2vec.windows import Rule
         except ImportError:
             raise InputError(
                 "to learn word vectors needs Numba: pip install 'saiki[words]'"

@@ -1,4 +1,5 @@
-"""Layers that slip into models written for ``torch.nn``, and attention for recurrent decoders."""
+"""Layers that slip into models written for ``torch.nn``, attention for recurrent decoders, and
+quantisers."""
 
 from saiki.nn.attention import (
     Attended,
@@ -12,6 +13,7 @@ from saiki.nn.attention import (
 from saiki.nn.drop_in.cells import GRUCell, LSTMCell, RNNCell
 from saiki.nn.drop_in.layers import GRU, LSTM, RNN
 from saiki.nn.drop_in.swapping import swap
+from saiki.nn.quantise import Quantised, ScalarQuantizer, VectorQuantizer
 
 __all__ = [
     "GRU",
@@ -23,7 +25,10 @@ __all__ = [
     "LSTMCell",
     "Memory",
     "MovingBaseline",
+    "Quantised",
     "RNNCell",
+    "ScalarQuantizer",
+    "VectorQuantizer",
     "coverage_loss",
     "marginal_log_likelihood",
     "reinforce_loss",

@@ -64,6 +64,48 @@ class Gaussian:
         return 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance)
 
 
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """What lower bounds of ln p(x) are made of.
+
+    Args:
+        log_likelihood: ln p(x | z) of each z drawn, ``(samples, batch)``.
+        divergence: KL(q(z | x) ‖ p(z)) of each unit, ``(batch, size)``.
+        log_ratio: ln p(z) − ln q(z | x), ``(samples, batch)``.
+        code: the mean of q, or what else stands for each example, ``(batch, size)``.
+    """
+
+    log_likelihood: Tensor
+    divergence: Tensor
+    log_ratio: Tensor
+    code: Tensor
+
+    @classmethod
+    def of(
+        cls, log_likelihood: Tensor, z: Tensor, posterior: Gaussian, prior: Gaussian | None = None
+    ) -> "Bound":
+        """Of each ``z: (samples, batch, size)`` drawn from the posterior; the prior is N(0, 1)
+        without another."""
+        p = prior or Gaussian.standard(posterior.mean)
+        log_ratio = p.log_density(z) - posterior.log_density(z)
+        return cls(log_likelihood, posterior.divergence(prior), log_ratio, posterior.mean)
+
+    @property
+    def elbo(self) -> Tensor:
+        """E ln p(x | z) − KL(q(z | x) ‖ p(z)), ``(batch,)`` (Kingma & Welling 2014, eq. 3)."""
+        return self.log_likelihood.mean(0) - self.divergence.sum(1)
+
+    @property
+    def log_weights(self) -> Tensor:
+        """ln p(x, z) − ln q(z | x), ``(samples, batch)``."""
+        return self.log_likelihood + self.log_ratio
+
+    @property
+    def importance_weighted(self) -> Tensor:
+        """See :func:`importance_bound`; with one sample the ELBO in the mean."""
+        return importance_bound(self.log_weights)
+
+
 def free_bits(divergence: Tensor, each: float) -> Tensor:
     """The divergence that training lowers: of each unit what its mean over the batch exceeds, but
     ``each`` nats at least, for which there is no gradient (Kingma et al. 2016, eq. 15).

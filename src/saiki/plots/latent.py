@@ -46,7 +46,7 @@ class Plane:
 def draw_plane(path: Path, plane: Plane, title: str = "") -> Path:
     """Where the codes of images lie, by class, beside what is decoded on a walk over the same part
     of the plane."""
-    figure = canvas.new_figure(10.5, 5.4, title)
+    figure = canvas.new_figure(9.0, 4.9, title)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1])
     _scatter(left, plane)
     count = len(plane.at[0])
@@ -57,6 +57,8 @@ def draw_plane(path: Path, plane: Plane, title: str = "") -> Path:
     for axis, at in zip((right.xaxis, right.yaxis), plane.at, strict=True):
         axis.set_ticks([at[0], at[count // 2], at[-1]])
         axis.set_major_formatter("{x:.3g}")
+    if 1 < len(plane.classes) <= LEGIBLE:
+        figure.legend(loc="outside lower left", ncols=5, fontsize=8, markerscale=3)
     left.set_title("codes of test images", fontsize=9)
     right.set_title("what is decoded there", fontsize=9)
     return canvas.save(figure, path)
@@ -66,7 +68,7 @@ def _scatter(axes: Axes, plane: Plane) -> None:
     for number, name in enumerate(plane.classes):
         its = plane.codes[plane.labels == number]
         colour = f"C{number}" if len(plane.classes) <= 10 else None
-        axes.scatter(its[:, 0], its[:, 1], s=4, alpha=0.6, lw=0, color=colour, label=name)
+        axes.scatter(its[:, 0], its[:, 1], s=5, lw=0, color=colour, label=name)
     (west, east), (south, north) = map(_edges, plane.at)
     axes.plot([west, east, east, west, west], [south, south, north, north, south], "k-", lw=0.8)
     if plane.prior:
@@ -74,8 +76,6 @@ def _scatter(axes: Axes, plane: Plane) -> None:
         for radius in (1, 2):
             axes.plot(radius * np.cos(angle), radius * np.sin(angle), "k:", lw=0.8)
         axes.set_aspect("equal")
-    if 1 < len(plane.classes) <= LEGIBLE:
-        axes.legend(fontsize=6, markerscale=2.5, loc="upper right", framealpha=0.8)
 
 
 def _edges(at: Sequence[float]) -> tuple[float, float]:

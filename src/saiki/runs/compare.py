@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from saiki.errors import InputError
+from saiki.experiment import Trial
 from saiki.experiments import load
 from saiki.plots.canvas import picture_format
 from saiki.plots.curves import draw_curves, loss_curve
@@ -41,7 +42,8 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     title = experiment.title_of(*settings)
     drawn = draw_curves(picture, lines, ylabel="training loss", kind="magnitude", title=title)
     yield str(drawn)
-    for each in experiment.compare_plots({str(r.path): r.figures for r in runs}, picture.parent):
+    trials = {str(run.path): Trial(run.config["knobs"], (run.figures,)) for run in runs}
+    for each in experiment.compare_plots(trials, picture.parent):
         yield str(each)
 
 

@@ -174,7 +174,8 @@ def _train(record: Record, line: progress.Line, say: Say | None) -> str | None:
         def on_point(point: Point) -> None:
             record.add(point)
             if say and record.is_shown(point):
-                shown = (f"{n} {point.figures[n]:.4f}" for n in experiment.shown)
+                its = point.figures
+                shown = (f"{name} {its[name]:.4f}" for name in experiment.shown if name in its)
                 sample = experiment.sample(training.model)
                 say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
 

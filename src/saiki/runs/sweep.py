@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 from saiki import progress
 from saiki.errors import InputError
@@ -154,7 +154,9 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Line]:
     return found
 
 
-def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Line]) -> list[Path]:
+def save(
+    out: RunFolder, rows: Sequence[Setting], trials: Sequence[Trial], lines: Sequence[Line]
+) -> list[Path]:
     """Write ``table.json``, ``table.csv``, the loss curves of all settings over each other, and the
     pictures of the experiment itself."""
     buffer = io.StringIO()
@@ -175,15 +177,8 @@ def save(out: RunFolder, rows: Sequence[Setting], lines: Sequence[Line]) -> list
     title = experiment.title_of(*(each.to_dict() for row in rows for each in row.experiments))
     path = out.path / "loss.png"
     picture = draw_curves(path, members, ylabel="training loss", kind="magnitude", title=title)
-    means = {
-        row.label: {
-            n.removesuffix("_mean"): cast(float | None, v)
-            for n, v in line.items()
-            if n.endswith("_mean")
-        }
-        for row, line in zip(rows, lines, strict=True)
-    }
-    more = experiment.compare_plots(means, out.path)
+    named = {row.label: trial for row, trial in zip(rows, trials, strict=True)}
+    more = experiment.compare_plots(named, out.path)
     return [out.path / "table.json", out.path / "table.csv", picture, *more]
 
 

@@ -232,10 +232,15 @@ class Training:
 
     def _look(self, batch: Any) -> lens.View:
         """Inside, for this batch; a pass of its own, so that looking changes nothing."""
+        own = [*self.model.parameters(), *self.model.buffers()]
+        values = [tensor.detach().clone() for tensor in own]
         with lens.watch(self.model) as view:
             self.model.zero_grad()
             self._seed(self.step + 1)
             self.experiment.measure(self.model, batch)["loss"].backward()
+        with torch.no_grad():  # what the model changes by itself, such as moving averages
+            for tensor, value in zip(own, values, strict=True):
+                tensor.copy_(value)
         return view
 
     def _pauses(self) -> bool:

@@ -12,3 +12,9 @@ share them by lines, or two would wait for each other when neither needs what th
 def padded(size: int) -> int:
     """Numbers of a row that holds ``size`` features."""
     return -(-size // LINE) * LINE
+
+
+TOGETHER = 3
+"""Outputs that an input is read once for."""
+AHEAD = 4
+"""How many windows, and rows, are fetched before they are needed."""

@@ -5,7 +5,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from saiki.word2vec.kernel import Rule, Tables
+from saiki.word2vec.windows import Rule, Tables
 
 DRAWN_POWER = 0.75
 """Words are drawn in proportion to this power of their counts (Mikolov et al. 2013, §2.2)."""

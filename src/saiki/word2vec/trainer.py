@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saiki.errors import InputError
-from saiki.word2vec import LANES, LINE
-from saiki.word2vec.kernel import TOGETHER, Rule, Scratch, Tables, thin, train
+from saiki.word2vec import LANES, LINE, TOGETHER
+from saiki.word2vec.kernel import train
+from saiki.word2vec.sharing import Scratch
 from saiki.word2vec.tables import DRAWN_POWER, chances
+from saiki.word2vec.windows import Rule, Tables, thin
 
 MOST_OF_PART = 32
 """Windows of a part."""

@@ -18,7 +18,7 @@ ENDINGS = (
 )
 """What an image file's name ends with, in small or capital letters. Where those of the last three
 cannot be read on this machine, that is said of the file."""
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 """Those that are read; of no other are the bytes looked at, and none starts another program."""
 MOST_PIXELS = 89_000_000
 """Of one image: about 270 MB in colour."""
@@ -77,9 +77,9 @@ def _upright(path: Path, image: Image.Image) -> Image.Image:
     """The first frame in 8 bits, opaque, turned."""
     image.seek(0)
     image.load()
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(path, image)
-    image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -96,11 +96,7 @@ def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
             f"{shown(path)} holds numbers of which nobody knows what is white; save it with 8 or "
             "16 bits a pixel"
         )
-    turned = Image.fromarray(
-        ((values.astype(np.uint32) * 255 + _WHITE // 2) // _WHITE).astype("u1")
-    )
-    turned.info = image.info
-    return turned
+    return Image.fromarray(((values.astype(np.uint32) * 255 + _WHITE // 2) // _WHITE).astype("u1"))
 
 
 def _pixels(image: Image.Image, mode: str) -> Tensor:

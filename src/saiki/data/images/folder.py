@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from saiki.data.folders import check_spelling, files_below, shown, tidy
+from saiki.data.images import table
 from saiki.data.images.files import ENDINGS, read_image
 from saiki.data.images.labelled import Images, Parts, coloured, fitted
 from saiki.errors import InputError
@@ -24,6 +25,8 @@ PARTS = {
 """What folders are called that part the images themselves."""
 HELD = 0.15
 """Share of each class that validates, and that is tested, where the folders do not say it."""
+LEFT_OUT = "left out"
+"""The part of a changed copy of what validates or is tested."""
 MOST_BYTES = 2**33
 """Of all images together in memory."""
 
@@ -88,7 +91,9 @@ def images_in(folder: Path) -> list[Path]:
 
 def read_parts(folder: Path, side: int = 0, colours: int = 0) -> Parts:
     """The images of a folder, parted as its folders say, or else each class by a hash of the bytes
-    of its files: so copies of a file are always of one part, and more files move few.
+    of its files: so copies of a file are always of one part, and more files move few. Where a table
+    of :mod:`saiki.data.images.table` says that images are changed copies of others, these are
+    learned from where the others are, and left out elsewhere.
 
     Args:
         side: see :func:`saiki.data.images.labelled.fitted`; without, all must be of one size.
@@ -154,7 +159,14 @@ def _parts(folder: Path, found: Sequence[ImageFile]) -> list[str]:
 def _by_hash(folder: Path, found: Sequence[ImageFile], held: Sequence[str]) -> Iterator[str]:
     """Of each class the lowest hashes to the parts ``held``, the others to learn from. What is in
     several classes counts for the first."""
-    hashes = [hashlib.sha256(its.path.read_bytes()).hexdigest() for its in found]
+    made = table.read(folder)
+    copies = {name: each.copy > 0 for name, each in made.items()}
+    hashes = [
+        made[its.name].sha256
+        if its.name in made
+        else hashlib.sha256(its.path.read_bytes()).hexdigest()
+        for its in found
+    ]
     part_of, of_class = dict[str, str](), defaultdict[str, set[str]](set)
     for its, digest in zip(found, hashes, strict=True):
         of_class[its.label].add(digest)
@@ -169,7 +181,9 @@ def _by_hash(folder: Path, found: Sequence[ImageFile], held: Sequence[str]) -> I
         count = max(1, round(HELD * len(different)))
         for n, digest in enumerate(different):
             part_of[digest] = held[n // count] if n < count * len(held) else "train"
-    yield from (part_of[digest] for digest in hashes)
+    for its, digest in zip(found, hashes, strict=True):
+        part = part_of[digest]
+        yield LEFT_OUT if part != "train" and copies.get(its.name) else part
 
 
 def _in_order(label: str) -> tuple[int, int, str]:

@@ -17,7 +17,7 @@ TOGETHER = 500
 """Images that are judged at once."""
 DECODED = 2**23
 """Numbers that a decoder says at once."""
-WALK, PLACED, AROUND = 15, 3000, 2.5
+WALK, PLACED, AROUND = 11, 2000, 2.5
 """Of a latent plane: images on a side of its walk, codes that are shown, and how far from 0 a walk
 goes where codes are held to N(0, 1)."""
 
@@ -100,6 +100,13 @@ def walked(model: Autoencoder, codes: Tensor, labels: Tensor, classes: Sequence[
         shown[:PLACED], labels[:PLACED].numpy(), classes, (first, second),
         model.decode(placed(z, model)), (columns.tolist(), rows.tolist()), prior,
     )  # fmt: skip
+
+
+def between(a: Tensor, b: Tensor, count: int) -> Tensor:
+    """So many codes on the line from ``a`` to ``b``, ``(count, latent_size)``, both of them
+    included."""
+    share = torch.linspace(0, 1, count, dtype=a.dtype, device=a.device)[:, None]
+    return a + share * (b - a)
 
 
 def _noise(model: nn.Module) -> torch.Generator:

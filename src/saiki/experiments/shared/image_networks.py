@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.models.autoencoder import VAE, Autoencoder
@@ -39,6 +43,16 @@ class LikelihoodChoice(Knobs):
         for name, (likelihood, is_used) in used.items():
             if is_used and self.likelihood != likelihood:
                 raise InputError(f"{name} goes with likelihood {likelihood}, got {self.likelihood}")
+
+    def seen(self, pixels: Tensor, dtype: torch.dtype, key: Sequence[int]) -> Tensor:
+        """Bytes as a network sees them, from 0 to 1; what is drawn follows from the key."""
+        x = pixels.to(dtype) / 255
+        if self.binarise == "threshold":
+            return (x > 0.5).to(dtype)
+        if self.binarise == "drawn":
+            drawn = np.random.default_rng(key).random(x.shape, np.float32)
+            return (torch.from_numpy(drawn) < x).to(dtype)
+        return x
 
     def build(self, channels: int) -> Likelihood:
         match self.likelihood:

@@ -1,0 +1,43 @@
+"""``saiki data augment``: a folder of images with changed copies of each."""
+
+from pathlib import Path
+
+from saiki.cli.common import Parser, add_flags, count, new_path
+
+
+def main(words: list[str]) -> int:
+    from saiki.data.images.augmentation import Augmentation, read_policy
+
+    parser = Parser(
+        "data augment",
+        "Write the images of a folder and changed copies of each into another one, with a table,\n"
+        "augmented.csv, of what was done to which file.",
+    )
+    help = "images, in a subfolder for each class or without any"
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help=help)
+    help = "changed copies of each image"
+    parser.add_argument("--copies", type=count, required=True, metavar="N", help=help)
+    help = "folder that is made"
+    parser.add_argument("--out", type=new_path, required=True, metavar="DIR", help=help)
+    help = "what may be done, as policy.json of a run of augment or of such a folder says it"
+    parser.add_argument("--policy", type=Path, metavar="FILE", help=help)
+    help = "of what is drawn; that of the policy, or 0, without"
+    parser.add_argument("--seed", type=int, metavar="N", help=help)
+    add_flags(parser, Augmentation, Augmentation.knobs())
+    options = parser.parse_args(words)
+    policy, seed = read_policy(options.policy) if options.policy else (Augmentation(), 0)
+    given = {n: value for n, value in vars(options).items() if n in Augmentation.knobs()}
+    policy = policy.changed(given)
+    seed = seed if options.seed is None else options.seed
+    if not 0 <= seed <= 2**31:
+        parser.error(f"seed must be a whole number from 0 to {2**31}, got {seed}")
+    if not policy.on:
+        parser.error("say what may be done, as in --flip-horizontal 0.5, or by --policy FILE")
+    from saiki import progress
+    from saiki.data.images.copies import write_copies
+
+    with progress.line() as line:
+        line.stage = lambda: f"augments {options.folder}"
+        written = write_copies(options.folder, options.out, policy, options.copies, seed)
+    print(f"{written:,} images\n{options.out}")
+    return 0

@@ -1,0 +1,271 @@
+"""Images as they might have been: what may be done to a picture, and what is.
+
+How far each change may go is an :class:`Augmentation`; what was drawn for one picture are its
+:class:`Changes`, which can be written down and done again. torchvision does them, see
+:mod:`saiki.data.images.augmenter`; here it is not needed.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saiki.errors import InputError
+from saiki.files import read_json, write_json
+from saiki.knobs import Knobs, knob
+
+if TYPE_CHECKING:
+    from saiki.data.images.augmenter import Augmenter, Mixer
+
+_RATIO = 4 / 3
+"""How much longer one side of a crop may be made than the other (Szegedy et al. 2015, §6)."""
+_SLIM = 3.3
+"""The same of what is erased (Zhong et al. 2017, §4.4)."""
+_ERASED = 0.5
+"""How often something is erased (Zhong et al. 2017, §4.4)."""
+_DRAWS = 24
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in a picture; all are shares of its width and height, from the left and above."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def pixels(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width in a picture of this size; at least one pixel."""
+        tall, wide = max(1, round(self.height * height)), max(1, round(self.width * width))
+        top, left = round(self.top * height), round(self.left * width)
+        return min(top, height - tall), min(left, width - wide), tall, wide
+
+    def __str__(self) -> str:
+        return f"{self.left:.4f} {self.top:.4f} {self.width:.4f} {self.height:.4f}"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is done to one picture, in this order; as it stands here, nothing.
+
+    Args:
+        quarter_turns: to the left.
+        rotation: degrees to the right, about the middle.
+        shift_right: share of the width; what comes in from the border is black.
+        shift_down: share of the height.
+        crop: what is left of the picture, scaled to its size again.
+        brightness, contrast, saturation: factors; 0 is black, evenly grey, without colour.
+        hue: turns around the circle of colours, from −½ to ½.
+        blur: deviation of a Gaussian, share of the shorter side.
+        noise: deviation of Gaussian noise, share of full brightness.
+        erasing: what becomes grey.
+        seed: of the noise.
+    """
+
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    quarter_turns: int = 0
+    rotation: float = 0.0
+    shift_right: float = 0.0
+    shift_down: float = 0.0
+    crop: Box | None = None
+    brightness: float = 1.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    hue: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    erasing: Box | None = None
+    seed: int = 0
+
+    def row(self) -> dict[str, str]:
+        """Each of them as a cell of a table, empty where nothing is done."""
+        return {
+            each.name: "" if (value := getattr(self, each.name)) == each.default else _cell(value)
+            for each in fields(self)
+        }
+
+
+def _cell(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class Augmentation(Knobs):
+    """How far each change of a picture may go; where it stands at 0, or at 1 for both ends of the
+    contrast, there is none. Numbers are drawn evenly up to there, each change by itself.
+
+    Half of the pictures have something erased. A crop lies anywhere, and may make one side up to a
+    third longer. In a batch, a picture whose sides were exchanged is scaled back to its size.
+    """
+
+    flip_horizontal: float = knob(
+        0.0, "probability that left and right are exchanged", minimum=0, maximum=1
+    )
+    flip_vertical: float = knob(
+        0.0, "probability that above and below are exchanged", minimum=0, maximum=1
+    )
+    quarter_turns: int = knob(
+        0, "most turns by 90°, none as likely as each other number", minimum=0, maximum=3
+    )
+    rotation: float = knob(0.0, "largest turn to either side, in °", minimum=0, maximum=180)
+    shift: float = knob(
+        0.0, "largest shift, as share of a side; so a crop of the picture with a border around it",
+        minimum=0, maximum=1,
+    )  # fmt: skip
+    crop: float = knob(
+        0.0, "largest share of the area cut away, before what is left is scaled to the whole",
+        minimum=0, maximum=0.99,
+    )  # fmt: skip
+    brightness: float = knob(
+        0.0, "largest change of the factor of all brightness, 1", minimum=0, maximum=1
+    )
+    contrast_from: float = knob(1.0, "smallest factor of the contrast", minimum=0, maximum=10)
+    contrast_to: float = knob(1.0, "largest factor of the contrast", minimum=0, maximum=10)
+    saturation: float = knob(
+        0.0, "largest change of the factor of all saturation, 1", minimum=0, maximum=1
+    )
+    hue: float = knob(
+        0.0, "largest turn around the circle of colours, which is 1", minimum=0, maximum=0.5
+    )
+    blur: float = knob(
+        0.0, "largest deviation of a blur, as share of the shorter side", minimum=0, maximum=0.1
+    )
+    noise: float = knob(
+        0.0, "largest deviation of noise, as share of full brightness", minimum=0, maximum=1
+    )
+    erasing: float = knob(
+        0.0, "largest share of the area that is erased, in half of the pictures", minimum=0,
+        maximum=1,
+    )  # fmt: skip
+
+    def validate(self) -> None:
+        if self.contrast_from > self.contrast_to:
+            raise InputError(
+                f"contrast_from must not be above contrast_to, got {self.contrast_from} and "
+                f"{self.contrast_to}"
+            )
+
+    @property
+    def on(self) -> list[str]:
+        """The names of the knobs that change something."""
+        return [n for n, value in self.to_dict().items() if value != type(self).knob(n).default]
+
+    def draw(self, *key: int) -> Changes:
+        """What is done to the picture of this key, always the same. What one knob draws does not
+        depend on the others."""
+        u: Iterator[float] = iter(np.random.default_rng(key).random(_DRAWS).tolist())
+
+        def signed(reach: float) -> float:
+            return (2 * next(u) - 1) * reach
+
+        return Changes(
+            flip_horizontal=next(u) < self.flip_horizontal,
+            flip_vertical=next(u) < self.flip_vertical,
+            quarter_turns=int(next(u) * (self.quarter_turns + 1)),
+            rotation=signed(self.rotation),
+            shift_right=signed(self.shift),
+            shift_down=signed(self.shift),
+            brightness=1 + signed(self.brightness),
+            contrast=self.contrast_from + next(u) * (self.contrast_to - self.contrast_from),
+            saturation=1 + signed(self.saturation),
+            hue=signed(self.hue),
+            blur=next(u) * self.blur,
+            noise=next(u) * self.noise,
+            seed=int(next(u) * 2**31) * (self.noise > 0),
+            crop=self._drawn(1 - self.crop * next(u), _RATIO, u, self.crop > 0),
+            erasing=self._drawn(
+                self.erasing * next(u), _SLIM, u, next(u) < _ERASED and self.erasing > 0
+            ),
+        )
+
+    @staticmethod
+    def _drawn(area: float, ratio: float, u: Iterator[float], is_wanted: bool) -> Box | None:
+        box = _box(area, ratio, next(u), next(u), next(u))
+        return box if is_wanted else None
+
+    def build(self) -> "Augmenter":
+        """What does it: a transform of torchvision's, for images with their boxes and masks.
+
+        Raises:
+            InputError: torchvision is missing.
+        """
+        with _torchvision():
+            from saiki.data.images.augmenter import Augmenter
+        return Augmenter(self)
+
+
+class Mixing(Knobs):
+    """How the images of a batch, and their classes with them, are mixed in pairs. Where both are
+    on, each batch draws one of them."""
+
+    mixup: float = knob(
+        0.0, "α of the Beta distribution of the share of each of two images, as in mixup; 0: off",
+        minimum=0, maximum=100,
+    )  # fmt: skip
+    cutmix: float = knob(
+        0.0, "the same, of the area that one puts into the other, as in CutMix; 0: off",
+        minimum=0, maximum=100,
+    )  # fmt: skip
+
+    def build(self, classes: int) -> "Mixer | None":
+        """What mixes batches; None where nothing does.
+
+        Raises:
+            InputError: torchvision is missing.
+        """
+        if not (self.mixup or self.cutmix):
+            return None
+        with _torchvision():
+            from saiki.data.images.augmenter import Mixer
+        return Mixer(self.mixup, self.cutmix, classes)
+
+
+REPORT = Augmentation(
+    flip_horizontal=0.5, flip_vertical=0.5, contrast_from=0.4, contrast_to=0.6, brightness=0.8,
+    quarter_turns=2, hue=0.1,
+)  # fmt: skip
+"""Flips, contrast from 0.4 to 0.6, brightness ± 0.8, turns by 0, 90 or 180°, hue ± 0.1."""
+
+
+def write_policy(path: Path, augmentation: Augmentation, seed: int, **more: Any) -> Path:
+    """Write what may be done, and from which seed it is drawn, as JSON."""
+    return write_json(path, {"augmentation": augmentation.to_dict(), "seed": seed, **more})
+
+
+def read_policy(path: Path) -> tuple[Augmentation, int]:
+    """What :func:`write_policy` wrote.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
+    found = read_json(path)
+    augmentation, seed = found.get("augmentation"), found.get("seed", 0)
+    if not isinstance(augmentation, dict) or type(seed) is not int or seed < 0:
+        raise InputError(f"{path} is no policy of augmentation, as saiki run augment writes one")
+    try:
+        return Augmentation.from_dict(augmentation), seed
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _box(area: float, ratio: float, shape: float, across: float, down: float) -> Box:
+    """A rectangle of this area, from the numbers that are drawn for its shape and its place."""
+    stretch = math.exp((2 * shape - 1) * math.log(ratio) / 2)
+    width = min(1.0, math.sqrt(area) * stretch)
+    height = min(1.0, math.sqrt(area) / stretch)
+    return Box(across * (1 - width), down * (1 - height), width, height)
+
+
+@contextmanager
+def _torchvision() -> Iterator[None]:
+    try:
+        yield
+    except ImportError:
+        raise InputError(
+            "to change images needs torchvision: pip install 'saiki[images]'"
+        ) from None

@@ -1,0 +1,61 @@
+"""Augmented data sets: a folder of images, and copies of each that are changed at random."""
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from saiki.data.images import table
+from saiki.data.images.augmentation import Augmentation, Changes, write_policy
+from saiki.data.images.files import read_image, write_image
+from saiki.data.images.folder import find
+from saiki.errors import InputError, SaikiError
+from saiki.files import TEMPORARY
+from saiki.progress import each
+
+
+def write_copies(
+    folder: Path, out: Path, augmentation: Augmentation, copies: int, seed: int
+) -> int:
+    """Write the images of ``folder`` into ``out``, in the same subfolders, and beside each, called
+    ``NAME-1.png`` and so on, copies that are changed. A table says what was done to which, and
+    ``policy.json`` what might have been. All is there in the end, or nothing.
+
+    What is drawn for a copy follows from the seed, its number and the bytes of its source.
+
+    Returns:
+        How many images were written.
+
+    Raises:
+        InputError: there are no images, one cannot be read, or ``out`` is there already.
+        SaikiError: they cannot be written.
+    """
+    augmenter, found = augmentation.build(), find(folder)
+    if out.exists():
+        raise InputError(f"{out} exists already; choose another --out, or remove it first")
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=out.absolute().parent, prefix=TEMPORARY, ignore_cleanup_errors=True
+        ) as temporary:
+            made, rows = Path(temporary) / "made", list[table.Made]()
+            for its in each(found):
+                name = its.path.relative_to(folder).as_posix()
+                pixels, body = read_image(its.path), its.path.read_bytes()
+                grey = bool((pixels == pixels[:1]).all())
+                digest = hashlib.sha256(body).hexdigest()
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(its.path, made / name)
+                rows.append(table.Made(name, name, digest, 0, Changes()))
+                for number in range(1, copies + 1):
+                    changes = augmentation.draw(seed, int(digest[:16], 16), number)
+                    copy = f"{name}-{number}.png"
+                    x = augmenter.changed(pixels[:1] if grey else pixels, changes)
+                    write_image(made / copy, x)
+                    rows.append(table.Made(copy, name, digest, number, changes))
+            table.write(made, rows)
+            write_policy(made / "policy.json", augmentation, seed)
+            made.rename(out)
+    except OSError as error:
+        raise SaikiError(f"cannot write {out}: {error.strerror or error}") from error
+    return len(rows)

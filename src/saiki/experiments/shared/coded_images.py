@@ -1,0 +1,119 @@
+"""What autoencoders with codes make of images that they have not learned from."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from saiki.data.images.labelled import Images
+from saiki.experiment import Figures, placed
+from saiki.metrics.images import frechet_distance, sharpness
+from saiki.metrics.latent import active_units
+from saiki.models.image_judge import ImageJudge
+from saiki.models.vqvae import VQVAE, Autoencoded, GaussianLatent
+from saiki.nn.quantise import perplexity, usage
+
+NUMBERS = 2**23
+"""Values of images, and of features, that are held at once."""
+PROBED, DRAWN = 10_000, 2000
+"""Images that the probe learns from at most, and new ones that are compared with others."""
+
+
+@torch.no_grad()
+def autoencoded(model: VQVAE, images: Images) -> Iterator[tuple[Tensor, Tensor, Autoencoded]]:
+    """Images from 0 to 1 and their labels, some at a time, and what becomes of them."""
+    widest = max(images.pixels[0].numel(), 64 * math.prod(model.places))
+    for rows in torch.arange(len(images)).split(max(1, NUMBERS // widest)):
+        x, labels = as_seen(images[rows], model)
+        yield x, labels, model.autoencode(x)
+
+
+def as_seen(images: Images, model: VQVAE) -> tuple[Tensor, Tensor]:
+    """Images from 0 to 1 and their labels, where the model is."""
+    pixels, labels = placed((images.pixels / 255, images.labels), model)
+    return pixels, labels
+
+
+def measured(model: VQVAE, images: Images) -> dict[str, float]:
+    """Figures of each part of the model on images kept apart."""
+    error, nll, kl, count = 0.0, 0.0, 0.0, len(images)
+    counts, means = torch.zeros(0), list[Tensor]()
+    is_gaussian = isinstance(model.quantiser, GaussianLatent)
+    for x, labels, found in autoencoded(model, images):
+        share = len(x) / count
+        error += share * (found.images.clamp(0, 1) - x).square().mean().item()
+        counts = found.latent.counts + (counts if len(counts) else 0)
+        if model.prior is not None:
+            nll += share * model.prior.nll(found.latent.codes, labels).mean().item()
+        if is_gaussian:
+            kl += share * found.latent.loss.item()
+            means.append(found.latent.vectors.flatten(1))
+    figures = {"reconstruction_error": error}
+    if model.quantiser.books:
+        figures["codebook_usage"] = usage(counts).item()
+        figures["codebook_perplexity"] = perplexity(counts).item()
+    if model.prior is not None:
+        figures["prior_nll"] = nll
+    if is_gaussian:
+        units, active = means[0].shape[1], active_units(torch.cat(means))
+        figures |= {"kl": kl, "active_units": float(active), "active_share": active / units}
+    return figures
+
+
+def fit_probe(model: VQVAE, images: Images) -> None:
+    """Have the probe of the model learn the classes of images, or of as many of them as are held
+    at once; nothing where there is one class."""
+    if len(model.classes) < 2:
+        return
+    size = model.probe_weight.shape[1]
+    some = images.some(min(PROBED, max(2, 2 * NUMBERS // size)), 0)
+    parts = [(found.latent.vectors, labels) for _, labels, found in autoencoded(model, some)]
+    vectors, labels = (torch.cat(its) for its in zip(*parts, strict=True))
+    model.fit_probe(vectors, labels)
+
+
+def probe_accuracy(model: VQVAE, images: Images) -> float | None:
+    """The share of images of which the probe sees the class; None where there is one class."""
+    if len(model.classes) < 2:
+        return None
+    right = [
+        (model.probed(found.latent.vectors).argmax(1) == labels)
+        for _, labels, found in autoencoded(model, images)
+    ]
+    return torch.cat(right).double().mean().item()
+
+
+@torch.no_grad()
+def judged(model: VQVAE, learned: Images, held: Images, updates: int) -> Figures:
+    """How sharp images are that come back, beside what they were, and how far they and new ones are
+    from those kept apart, in the features of a classifier that saw those learned from."""
+    squares, seen = torch.zeros(2, dtype=torch.float64), list[tuple[Tensor, Tensor]]()
+    can_judge = updates > 0 and len(held.classes) > 1 and len(held) > 1
+    judge = None
+    if can_judge:
+        pixels, labels = learned.pixels, learned.labels
+        judge = ImageJudge.fitted(pixels, labels, len(held.classes), updates)
+    for x, _, found in autoencoded(model, held):
+        back = found.images.clamp(0, 1)
+        squares += len(x) * torch.tensor([sharpness(back), sharpness(x)]).double().square()
+        if judge is not None:
+            seen.append((judge.features(x.cpu()), judge.features(back.cpu())))
+    steep, wanted = squares.sqrt().tolist()
+    figures: Figures = {"sharpness": steep / wanted if wanted else None}
+    if judge is not None:
+        real, back = (torch.cat(its) for its in zip(*seen, strict=True))
+        figures["frechet_reconstructions"] = frechet_distance(real, back)
+        if model.can_draw:
+            new = judge.features(drawn(model, held.labels[:DRAWN]).cpu())
+            figures["frechet_samples"] = frechet_distance(real, new)
+    return figures
+
+
+def drawn(model: VQVAE, labels: Tensor) -> Tensor:
+    """New images, one for each label, always the same."""
+    device = next(model.parameters()).device
+    random = torch.Generator(device).manual_seed(0)
+    most = max(1, NUMBERS // max(math.prod(model.shape), 512))
+    parts = labels.to(device).split(most)
+    return torch.cat([model.sample(len(part), part, generator=random) for part in parts])

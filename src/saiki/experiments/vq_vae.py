@@ -1,0 +1,230 @@
+"""Images as codes: an autoencoder with a codebook, and new images from a prior over its codes."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from saiki import processes
+from saiki.data.images.files import read_image
+from saiki.data.images.labelled import cut_to
+from saiki.data.order import batches_of, passes
+from saiki.duration import Epochs
+from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiments.claims.vq_vae import CLAIMS
+from saiki.experiments.shared.coded_images import (
+    as_seen,
+    autoencoded,
+    drawn,
+    fit_probe,
+    judged,
+    measured,
+    probe_accuracy,
+)
+from saiki.experiments.shared.images import ImageSource
+from saiki.experiments.shared.quantisation import PriorChoice, Quantisation
+from saiki.files import to_json
+from saiki.knobs import Value, knob
+from saiki.metrics import classes
+from saiki.models.image_networks import features_shape
+from saiki.models.vqvae import VQVAE, Decoding, Encoding
+from saiki.optimisation import Optimisation
+from saiki.plots.codes import draw_codes
+from saiki.plots.curves import Curve, curves_of, draw_curves
+from saiki.plots.images import draw_rows
+
+Batch = tuple[Tensor, Tensor]
+"""Images from 0 to 1, ``(batch, channels, height, width)``, and their classes, ``(batch,)``."""
+SHOWN, DRAWN, VALIDATED = 10, 8, 1000
+"""Images of a picture, new ones of a class, and those that the curves are measured by."""
+
+
+class VQVAEs(Experiment[VQVAE, Batch]):
+    """An encoder makes a small image of codes from a large one, each the nearest of a codebook, and
+    a decoder the image from the codes. Meanwhile a recurrent network learns in which order codes
+    come, so that new images can be drawn, of a class if wanted. The default, also called ``good``,
+    is for Fashion-MNIST: 7 × 7 codes, of 512.
+    """
+
+    images: ImageSource = ImageSource()
+    width: int = knob(64, "channels of the features of an image", minimum=1, maximum=4096)
+    halvings: int = knob(
+        2, "times that height and width are halved on the way to codes", minimum=0, maximum=8
+    )
+    quantisation: Quantisation = Quantisation()
+    code_prior: PriorChoice = PriorChoice(hidden_size=128)
+    judge: int = knob(
+        400,
+        "updates of the classifier in whose features images are compared in the end; 0: none",
+        minimum=0,
+        maximum=10**6,
+    )
+    duration: Epochs = Epochs(epochs=4.0)
+    optimisation: Optimisation = Optimisation(
+        batch_size=128, learning_rate=0.002, schedule="cosine", warmup=0.02
+    )
+
+    name = "vq-vae"
+    summary = "learn a codebook of which images are made, and draw new ones"
+    minutes = 5.0
+    score = "psnr"
+    selected_by = "validation_error"
+    shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
+    takes = "image"
+    points = 40
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "quick": {"examples": 5000, "epochs": 4.0, "width": 32, "hidden_size": 64, "judge": 100},
+        "rotation": {"gradient": "rotation"},
+        "scalars": {"quantiser": "scalars"},
+        "vae": {"quantiser": "gaussian"},
+    }
+    claims = CLAIMS
+
+    def describe_data(self) -> str:
+        return self.images.parts.in_words()
+
+    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
+        parts = (self.images.train, self.images.validation, self.images.test)
+        return {
+            "classes": self.images.train.classes,
+            "images": (image.numpy().tobytes() for its in parts for image in its.pixels),
+            "labels": (its.labels.numpy().tobytes() for its in parts),
+        }
+
+    @property
+    def epoch(self) -> float:
+        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        return batches_of(len(self.images.train), size) / count
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        train = self.images.train
+        for rows, _ in passes(len(train), self.optimisation.batch_size, self.seed, start):
+            its = torch.from_numpy(rows[processes.part(len(rows))])
+            yield train.pixels[its].to(self.dtype) / 255, train.labels[its]
+
+    def model(self) -> VQVAE:
+        return self.network(self.images.shape, self.images.train.classes)
+
+    def network(self, shape: Sequence[int] = (1, 4, 4), names: Sequence[str] = ("a", "b")) -> VQVAE:
+        """A new model of images of this shape and these classes."""
+        latent = self.quantisation.build()
+        _, *places = features_shape(shape, self.width, self.halvings)
+        prior = self.code_prior.build(places, latent, len(names))
+        return VQVAE(shape, latent, self.width, self.halvings, prior, names)
+
+    def measure(self, model: VQVAE, batch: Batch) -> Measures:
+        x, labels = batch
+        found = model.autoencode(x)
+        latent, error = found.latent, found.error.detach()
+        measures = {"loss": found.loss, "reconstruction_error": error}
+        if model.prior is not None:
+            nll = model.prior.nll(latent.codes, labels).mean()
+            measures |= {"loss": found.loss + nll, "prior_nll": nll.detach()}
+        if latent.counts.numel():
+            measures["batch_usage"], measures["batch_perplexity"] = latent.usage, latent.perplexity
+        return measures
+
+    def monitor(self, model: VQVAE) -> dict[str, float]:
+        some = self.images.validation[torch.arange(min(VALIDATED, len(self.images.validation)))]
+        found = measured(model, some)
+        return {"validation_error": found.pop("reconstruction_error")} | {
+            f"validation_{name}": value for name, value in found.items()
+        }
+
+    def settle(self, model: VQVAE) -> None:
+        fit_probe(model, self.images.train)
+
+    def evaluate(self, model: VQVAE) -> Figures:
+        test = self.images.test
+        figures: Figures = dict(measured(model, test))
+        error = figures["reconstruction_error"] or 0.0
+        figures["psnr"] = -10 * math.log10(error) if error > 0 else None
+        figures["probe_accuracy"] = probe_accuracy(model, test)
+        return {**figures, **judged(model, self.images.train, test, self.judge)}
+
+    @torch.no_grad()
+    def draw(self, model: VQVAE, points: Points, folder: Path) -> list[Path]:
+        test = self.images.test
+        x, _ = as_seen(test[torch.arange(min(SHOWN, len(test)))], model)
+        found = model.autoencode(x)
+        rows, title = {"image": x, "back": found.images}, self.title
+        pictures = [draw_rows(folder / "reconstructions.png", rows, title)]
+        if model.quantiser.books:
+            counts, codes = self._counts(model), found.latent.codes
+            path = folder / "codes.png"
+            pictures.append(draw_codes(path, counts, x, codes, found.images, title))
+            pictures.append(self._draw_usage(points, folder / "usage.png"))
+        if model.can_draw:
+            pictures.append(draw_rows(folder / "samples.png", self._new(model), title))
+        return pictures
+
+    def _counts(self, model: VQVAE) -> Tensor:
+        """Of each code on the test images."""
+        held = autoencoded(model, self.images.test)
+        return torch.stack([found.latent.counts for _, _, found in held]).sum(0)
+
+    def _new(self, model: VQVAE) -> dict[str, Tensor]:
+        """New images of each class, or of none in particular."""
+        told = model.prior is not None and model.prior.classes > 0
+        names = model.classes if told and len(model.classes) > 1 else ("new", "", "")
+        labels = torch.arange(len(names)).repeat_interleave(DRAWN)
+        images = drawn(model, labels if told else torch.zeros_like(labels)).split(DRAWN)
+        return dict(zip(names, images, strict=True))
+
+    def _draw_usage(self, points: Points, path: Path) -> Path:
+        found, lines = curves_of(points), dict[str, list[Curve]]()
+        for name in ("usage", "perplexity"):
+            if curve := found.get(f"validation_codebook_{name}"):
+                share = 1 if name == "usage" else self.quantisation.codes
+                lines[name] = [(curve[0], [value / share for value in curve[1]])]
+        return draw_curves(path, lines, ylabel="share of the codes", kind="share", title=self.title)
+
+    def input_example(self) -> str:
+        if not self.images.data or not self.images.test.names:
+            return "image.png"
+        return str(Path(self.images.data, self.images.test.names[0]))
+
+    @torch.no_grad()
+    def predict(self, model: VQVAE, text: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        channels, height, width = model.shape
+        pixels = cut_to(read_image(text, channels), height, width)
+        x = placed(pixels[None] / 255, model)
+        found = model.autoencode(x)
+        back = found.images.clamp(0, 1)
+        error = (back - x).square().mean().item()
+        answer: dict[str, Any] = {
+            "input": text,
+            "output": (back[0] * 255).round().to("cpu", torch.uint8),
+            "reconstruction_error": error,
+        }
+        if model.quantiser.books:
+            answer["codes"] = found.latent.codes[0].tolist()
+        said = f"{text}: squared error {error:.4f} a pixel"
+        if len(model.classes) > 1:
+            best = classes.likeliest(model.classes, model.probed(found.latent.vectors)[0])
+            answer |= {**best[0], "classes": best}
+            said += f", {best[0]['label']} ({best[0]['probability']:.1%})"
+        return {**answer, "seconds": time.perf_counter() - started, "text": said}
+
+    def example(self) -> Tensor:
+        return torch.zeros(2, *self.images.shape, dtype=self.dtype)
+
+    def exported(self, model: VQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
+        x = torch.zeros(2, *model.shape, dtype=self.dtype)
+        encoding = Encoding(model)
+        return {"encoder": (encoding, x), "decoder": (Decoding(model), encoding(x))}
+
+    def metadata(self, model: VQVAE) -> dict[str, str]:
+        return {"shape": to_json(model.shape), "classes": to_json(model.classes)}
+
+    def equations(self) -> str:
+        model = untrained(self.network)
+        cost = f" + {model.quantiser.cost}" if model.quantiser.cost else ""
+        prior = " − ln p(codes)" if model.prior is not None else ""
+        return f"{model.equations()}\nE = |x − x̂|²{cost}{prior}"
