@@ -128,8 +128,8 @@ class Augment(Experiment[ImageClassifier, Batch]):
             x = augmenter.changed_all(its.pixels, keys) if augmenter else its.pixels
             x = x.to(self.dtype) / 255
             if mixer:
-                key = np.random.SeedSequence((self.seed, number, processes.rank()))
-                x, targets = mixer(x, its.labels, int(key.generate_state(1)[0]))
+                drawn = np.random.SeedSequence((self.seed, number, processes.rank()))
+                x, targets = mixer(x, its.labels, int(drawn.generate_state(1)[0]))
             else:
                 targets = F.one_hot(its.labels, names)
             yield x, targets.to(self.dtype)
