@@ -1,6 +1,7 @@
 """Every command of the README and every snippet of the docs runs as it is written."""
 
 import gzip
+import json
 import os
 import re
 import shlex
@@ -39,7 +40,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 13
-    assert len(COMMANDS) == 74
+    assert len(COMMANDS) == 77
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -61,6 +62,7 @@ SMALL = {
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
+    "dialogue": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1",
     "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
     "--hidden-size 4 --judge 2",
     "vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --nll-images 2 --nll-samples 2",
@@ -145,6 +147,12 @@ def pictures(folder):
         photo.rotate(40 * i).save(mine)
 
 
+def talks(file):
+    """Dialogues of three turns."""
+    said = (["hello", f"are you number {i} ?", f"yes , {i} ."] for i in range(90))
+    file.write_text("".join(json.dumps(each) + "\n" for each in said), encoding="utf-8")
+
+
 def novels(file):
     """Sentences, none of which is said twice."""
     who = ("the cat", "a dog", "the old man", "she", "a king", "the woman")
@@ -166,6 +174,7 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
     opinions(tmp_path / "data" / "jrte")
     pictures(tmp_path / "data")
     novels(tmp_path / "data" / "english_novels.txt")
+    talks(tmp_path / "my-talks.jsonl")
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")
     monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))

@@ -3,6 +3,7 @@
 An exercise that is new has its line in ``TINY``; the contract is held against it from then on.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,16 @@ def opinions(folder: Path) -> Path:
     return file("opinions.tsv", "".join(rows))(folder)
 
 
+def talks(folder: Path) -> Path:
+    """Dialogues in which somebody's name comes back."""
+    lines = (
+        json.dumps([f"i am {name}", f"hello {name} !", f"are you {other} ?", f"no , {name}"])
+        for name in ("ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hal")
+        for other in ("ian", "joe", "kim", "lea", "may")
+    )
+    return file("talks.jsonl", "\n".join(lines))(folder)
+
+
 PAIRS = "".join(f"{a} {b}\t{b} {a}\n" for a in "abcdef" for b in "ghijkl")
 WAVE = "".join(f"{np.sin(i / 3):.6f},{np.cos(i / 3):.6f}\n" for i in range(40))
 SMALL = {"hidden_size": 4, "embedding_size": 4}
@@ -248,6 +259,26 @@ TINY = {
             "one": lambda folder: squares(folder, count=1),
         },
         odd={"batch_size": 1, "latent_size": 1, "width": 1, "side": 1, "nll_samples": 1},
+    ),
+    "dialogue": Tiny(
+        {
+            **SMALL,
+            "model": "vhred",
+            "latent_size": 2,
+            "minimum": 1,
+            "epochs": 2.0,
+            "draws": 2,
+            "longest": 6,
+        },
+        given="i am ann",
+        refused="\udc80",
+        data=talks,
+        useless={
+            "empty": file("t.jsonl", ""),
+            "broken": file("t.jsonl", NO_TEXT),
+            "one": file("t.jsonl", '["a", "b"]'),
+        },
+        odd={"batch_size": 1, "replies": 1, "before": 1, "longest": 1},
     ),
     "augment": Tiny(
         {

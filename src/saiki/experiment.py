@@ -83,9 +83,10 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """The figure of a point, the smaller the better, by which ``patience`` and ``keep`` go."""
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The figures of a point that a person sees while it trains, those of them that there are."""
-    takes: ClassVar[Literal["text", "line", "sound", "image"]] = "text"
+    takes: ClassVar[Literal["text", "line", "dialogue", "sound", "image"]] = "text"
     """What ``predict`` takes: a text as it stands; a line of text, so that a file of lines is many
-    inputs; or the path of a sound or of an image, so that a folder of them is many."""
+    inputs; a dialogue, a turn a line, so that a file of dialogues is many, and without any there is
+    a conversation; or the path of a sound or of an image, so that a folder of them is many."""
     predict_knobs: ClassVar[tuple[str, ...]] = ()
     """Knobs that may be changed when the trained model is used."""
     predict_batch: ClassVar[int] = 1
@@ -231,6 +232,14 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             except InputError as error:
                 answers.append(error)
         return answers
+
+    def score_file(self, model: Model, path: Path) -> Figures:
+        """The final figures of a trained model, on data of a file or folder of a user's own.
+
+        Raises:
+            InputError: the file cannot be read; or this exercise does not do that.
+        """
+        raise InputError(f"{self.name} has no figures of a file")
 
     def draw_answers(self, model: Model, texts: Sequence[str], path: Path) -> Path:
         """A picture of how the trained model comes to its answers to a user's inputs.

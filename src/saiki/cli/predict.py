@@ -3,9 +3,17 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from saiki.cli.common import Parser, add_flags, seconds
+from saiki.cli.result import in_words
 from saiki.errors import InputError
+from saiki.files import to_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from saiki.experiment import Experiment
 
 
 def main(words: list[str]) -> int:
@@ -21,6 +29,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     help = "draw how it comes to its answers; where a model pays attention to a text or draws"
     parser.add_argument("--picture", type=Path, metavar="FILE", help=help)
+    help = "figures on the dialogues of INPUT, a file, in place of replies"
+    parser.add_argument("--score", action="store_true", help=help)
     help = "folder for answers that are images; predictions in DIR without"
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=help)
     asked = [word for word in words if word not in ("-h", "--help")]
@@ -31,7 +41,8 @@ def main(words: list[str]) -> int:
         trained = setting_of(RunFolder.open(parser.parse_known_args(asked)[0].folder))
         add_flags(parser, type(trained), trained.predict_knobs)
     options = parser.parse_intermixed_args(words)
-    if not options.inputs and options.mic is None:
+    talks = trained.takes == "dialogue" and not options.score
+    if not options.inputs and options.mic is None and not talks:
         parser.error("give an INPUT at least, or --mic")
     from saiki.runs.predict import answers, inputs
     from saiki.runs.reopen import reopen
@@ -41,6 +52,10 @@ def main(words: list[str]) -> int:
         name: value for name, value in vars(options).items() if name in experiment.predict_knobs
     }
     experiment = experiment.changed(used)
+    if options.score:
+        return _score(experiment, model, options.inputs, options.json)
+    if talks and not options.inputs:
+        return _converse(experiment, model, options.json)
     trouble, said = False, set[str]()
     with inputs(experiment, options.inputs, options.mic) as given:
         folder = options.out or options.folder / "predictions"
@@ -63,3 +78,45 @@ def main(words: list[str]) -> int:
                 print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
             print(json.dumps(answer, ensure_ascii=False) if options.json else text, flush=True)
     return 2 if trouble else 0
+
+
+def _score(experiment: "Experiment", model: "nn.Module", paths: list[str], as_json: bool) -> int:
+    """Figures of files."""
+    for path in paths:
+        figures = experiment.score_file(model, Path(path))
+        print(to_json({"input": path, **figures}) if as_json else in_words(figures))
+    return 0
+
+
+def _converse(experiment: "Experiment", model: "nn.Module", as_json: bool) -> int:
+    """A conversation: a line is a turn, or a command."""
+    from saiki.data.text.plain_text import decoded_lines
+    from saiki.runs.conversation import COMMANDS, Conversation
+
+    if sys.stdin is None:
+        raise InputError("standard input is closed, so there is nobody to talk to")
+    typed, trouble = sys.stdin.isatty(), False
+    if typed:
+        print("\n".join(f"{command:10}  {help}" for command, help in COMMANDS.items()))
+    talk = Conversation(experiment, model)
+    for line in decoded_lines(iter(lambda: _asked(typed), b""), "standard input"):
+        try:
+            answer = talk.hear(line.removeprefix("\ufeff"))
+        except InputError as error:
+            print(f"saiki predict: {error}", file=sys.stderr)
+            trouble = not typed
+            continue
+        if answer is None:
+            break
+        if isinstance(answer, str):
+            print(answer, file=sys.stderr if as_json else sys.stdout, flush=True)
+            continue
+        text = answer.pop("text")
+        print(to_json(answer) if as_json else text, flush=True)
+    return 2 if trouble else 0
+
+
+def _asked(typed: bool) -> bytes:
+    if typed:
+        print("> ", end="", flush=True)
+    return sys.stdin.buffer.readline()

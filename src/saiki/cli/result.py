@@ -17,9 +17,8 @@ def tell_result(
     Args:
         used: the experiment, if the commands that use its model are named too.
     """
-    width = max(map(len, figures), default=0)
-    for name, value in figures.items():
-        say(f"{name:<{width}}  {'–' if value is None else f'{value:.6g}'}")
+    if figures:
+        say(in_words(figures))
     if used is not None:
         run = shlex.quote(str(folder))
         say("\nnext:")
@@ -27,3 +26,13 @@ def tell_result(
         say(f"  saiki compare {run} ANOTHER-RUN")
         say(f"  saiki export {run} {used.export_as.format(used.name)}")
     say(str(folder))
+
+
+def in_words(figures: "Figures") -> str:
+    """Figures below each other."""
+    width = max(map(len, figures), default=0)
+    lines = (
+        f"{name:<{width}}  {'–' if value is None else f'{value:.6g}'}"
+        for name, value in figures.items()
+    )
+    return "\n".join(lines)

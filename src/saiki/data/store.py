@@ -108,6 +108,28 @@ DATASETS = {
             alone=("english_novels.txt", "english_novels.txt.xz", "english_novels.txt.gz"),
         ),
         Dataset(
+            name="chitchat",
+            summary="7,168 English conversations of students, 138,737 turns",
+            address="https://github.com/BYU-PCCL/chitchat-dataset/archive/HEAD.tar.gz",
+            sha256=None,
+            licence="MIT",
+            citation="W. Myers, T. Etchart, N. Fulda: Conversational Scaffolding: An Analogy-Based "
+            "Approach to Response Prioritization in Open-Domain Dialogs, 2020, "
+            "https://github.com/BYU-PCCL/chitchat-dataset",
+            holds=("dataset.json", "dataset.json.xz", "chitchat_dataset/dataset.json"),
+        ),
+        Dataset(
+            name="dailydialog",
+            summary="13,118 English dialogues of daily life",
+            address="http://yanran.li/files/ijcnlp_dailydialog.zip",
+            sha256=None,
+            licence="CC BY-NC-SA 4.0",
+            citation="Y. Li, H. Su, X. Shen, W. Li, Z. Cao, S. Niu: DailyDialog: A Manually "
+            "Labelled Multi-turn Dialogue Dataset, IJCNLP 2017, arXiv:1710.03957",
+            holds=("train.zip", "train/dialogues_train.txt"),
+            inside="ijcnlp_dailydialog",
+        ),
+        Dataset(
             name="word_similarity",
             summary="tests of word vectors: 19,544 English analogies, and pairs of Japanese words "
             "with their similarity",

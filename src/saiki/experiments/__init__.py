@@ -20,6 +20,7 @@ HOMES = {
     "augment": ("saiki.experiments.augment", "Augment"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),
+    "dialogue": ("saiki.experiments.dialogue", "Conversing"),
     "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
 }
 

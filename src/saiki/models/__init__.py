@@ -4,7 +4,9 @@ from saiki.models.autoencoder import VAE, Autoencoder
 from saiki.models.classifier import Convolution, SequenceClassifier
 from saiki.models.code_prior import CodePrior
 from saiki.models.decoder import Decoder
+from saiki.models.dialogue import Dialoguer
 from saiki.models.encoder import Bridge, Encoder
+from saiki.models.hred import HRED, VHRED
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.sequence_vae import SequenceVAE
@@ -15,13 +17,16 @@ from saiki.models.vqvae import VQVAE
 from saiki.models.word_vectors import WordVectors
 
 __all__ = [
+    "HRED",
     "VAE",
+    "VHRED",
     "VQVAE",
     "Autoencoder",
     "Bridge",
     "CodePrior",
     "Convolution",
     "Decoder",
+    "Dialoguer",
     "Encoder",
     "MaskedLM",
     "Seq2Seq",

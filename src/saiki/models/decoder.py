@@ -27,6 +27,8 @@ class DecoderState(NamedTuple):
     """The last attentional vector, with input feeding."""
     covered: Tensor | None
     """The sum of all attention weights until now, with coverage."""
+    given: Tensor | None
+    """What it is given at every step, ``(hypotheses, given_size)``."""
     position: Tensor
     """The number of tokens written, ``(hypotheses,)``."""
 
@@ -37,6 +39,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
     With the embedding eᵗ of the token before, the top state hᵗ and what the attention reads, cᵗ::
 
         hᵗ = layers(eᵗ),   or layers([eᵗ; rᵗ⁻¹]) with input feeding (§3.3)
+                           or layers([eᵗ; g]) with a g that is given at every step
         cᵗ = attention(hᵗ, memory)
         rᵗ = tanh(W [cᵗ; hᵗ])
         p(yᵗ) = softmax(E rᵗ + b)
@@ -53,6 +56,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         dropout: share of features set to zero between layers, of embeddings and of r.
         input_feeding: whether the layers see r of the step before.
         tied: whether the last matrix is the table of embeddings.
+        given_size: features of g; 0 is without.
 
     Raises:
         InputError: sizes do not fit each other.
@@ -68,6 +72,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         dropout: float = 0.0,
         input_feeding: bool = False,
         tied: bool = True,
+        given_size: int = 0,
     ) -> None:
         super().__init__()
         readout_size = embedding_size if readout_size is None else readout_size
@@ -76,7 +81,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
                 f"with tied embeddings the readout has the {embedding_size} features of a token, "
                 f"got {readout_size}"
             )
-        size = embedding_size + (readout_size if input_feeding else 0)
+        size = embedding_size + given_size + (readout_size if input_feeding else 0)
         for cell in cells:
             if cell.input_size != size:
                 raise InputError(
@@ -92,6 +97,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         self.attention = attention
         self.input_feeding = input_feeding
         self.readout_size = readout_size
+        self.given_size = given_size
         self.embedding = nn.Embedding(vocabulary, embedding_size)
         nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
         context_size = 0 if attention is None else attention.memory_size
@@ -103,7 +109,8 @@ class Decoder(DescribedModule, name="decoder.v1"):
 
     def equations(self) -> str:
         """From the token before to the probabilities of the next one; m is the memory."""
-        sees = "[E yᵗ⁻¹; rᵗ⁻¹]" if self.input_feeding else "E yᵗ⁻¹"
+        parts = ["E yᵗ⁻¹", *["g"] * bool(self.given_size), *["rᵗ⁻¹"] * self.input_feeding]
+        sees = f"[{'; '.join(parts)}]" if parts[1:] else parts[0]
         lines = [equations.of_layers(list(self.layers), sees, "h")]
         if self.attention is None:
             lines.append("r = tanh(W h)")
@@ -144,7 +151,11 @@ class Decoder(DescribedModule, name="decoder.v1"):
         )
 
     def begin(
-        self, states: Sequence[Tensor], memory: Tensor, mask: Tensor
+        self,
+        states: Sequence[Tensor],
+        memory: Tensor,
+        mask: Tensor,
+        given: Tensor | None = None,
     ) -> tuple[DecoderState, Memory | None]:
         """Before the first token: the state, and the memory as the attention reads it.
 
@@ -152,6 +163,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
             states: of all layers, ``(batch, size)`` each, as ``state_sizes`` counts them.
             memory: ``(batch, source, memory_size)``.
             mask: ``(batch, source)``, true where a position is real.
+            given: ``(batch, given_size)``, where that is not 0.
         """
         rows = memory.shape[0]
         rest = iter(states)
@@ -163,7 +175,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
             covered = memory.new_zeros(mask.shape)
         prepared = None if attention is None else attention.prepare(memory, mask)
         position = torch.zeros(rows, dtype=torch.long, device=memory.device)
-        return DecoderState(of_layers, fed, covered, position), prepared
+        return DecoderState(of_layers, fed, covered, given, position), prepared
 
     def embed(self, tokens: Tensor) -> Tensor:
         embedded: Tensor = self.dropout(self.embedding(tokens))
@@ -179,7 +191,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
                 for each, stand side by side.
             best: whether a hard attention takes its most probable position and draws none.
         """
-        x = self.embed(tokens)
+        x = _beside(self.embed(tokens), state.given)
         if state.fed is not None:
             x = torch.cat((x, state.fed), -1)
         states: list[tuple[Tensor, ...]] = []
@@ -200,7 +212,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
                 covered = covered + attended.weights
         if self.input_feeding:
             fed = self.readout(x, None if attended is None else attended.context)
-        new = DecoderState(tuple(states), fed, covered, state.position + 1)
+        new = DecoderState(tuple(states), fed, covered, state.given, state.position + 1)
         return x, attended, new
 
     def run(
@@ -221,7 +233,10 @@ class Decoder(DescribedModule, name="decoder.v1"):
         Returns:
             The top states ``(batch, time, size)``, and what was read at each.
         """
-        x = self.embed(tokens)
+        given = (
+            None if state.given is None else state.given[:, None].expand(-1, tokens.shape[1], -1)
+        )
+        x = _beside(self.embed(tokens), given)
         if state.fed is not None:
             assert memory is not None
             return self._run_fed(x, lengths, state, state.fed, memory)
@@ -284,3 +299,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         each = h[:, None].expand(-1, values.shape[1], -1)
         given = self.log_probabilities(each, values)
         return marginal_log_likelihood(log_weights[:, None], given.transpose(1, 2))
+
+
+def _beside(embedded: Tensor, given: Tensor | None) -> Tensor:
+    return embedded if given is None else torch.cat((embedded, given), -1)

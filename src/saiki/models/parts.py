@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from saiki.errors import InputError
 from saiki.models.decoder import DecoderState
+from saiki.models.hred import HRED, VHRED, Context
 from saiki.models.seq2seq import NEVER_WRITTEN, Seq2Seq
 from saiki.nn.attention.attention import Memory
 from saiki.text import UNKNOWN
@@ -30,6 +31,47 @@ class Reading(nn.Module):
         return *(memory or ()), *_leaves(state)
 
 
+class Hearing(nn.Module):
+    """From dialogues to what the decoder looks at and its first state, for a reply to each: see
+    :class:`Writing`."""
+
+    def __init__(self, model: HRED) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, turns: Tensor, lengths: Tensor, counts: Tensor, noise: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """The memory, three tensors if there is attention, and the state.
+
+        Args:
+            turns: ``(dialogues, turns, time)``; the last token of each turn is END.
+            lengths: ``(dialogues, turns)``; of no account where there is no turn.
+            counts: turns of each dialogue, ``(dialogues,)``.
+            noise: from N(0, 1), ``(dialogues, latent_size)``, where there is a latent variable.
+        """
+        model, rows = self.model, torch.arange(turns.shape[0], device=turns.device)
+        is_turn = torch.arange(turns.shape[1], device=turns.device) < counts[:, None]
+        lengths = torch.where(is_turn, lengths, torch.ones_like(turns[..., 0]))
+        read, u = model.read(turns.flatten(0, 1), lengths.flatten())
+        u, memory = u.unflatten(0, turns.shape[:2]), read.unflatten(0, turns.shape[:2])
+        vector = u[rows, counts - 1]
+        if model.context is not None and model.norm_of_context is not None:
+            y, _ = model.context(u, lengths=counts)
+            vector = vector + model.norm_of_context(y[rows, counts - 1])
+        reach = model.reach if model.decoder.attention is not None else 1
+        seen = counts[:, None] - 1 - torch.arange(reach, device=turns.device)
+        at = rows[:, None], seen.clamp(min=0)
+        real = torch.arange(memory.shape[2], device=turns.device) < lengths[at][..., None]
+        mask = real & (seen >= 0)[..., None]
+        context, latent = Context(vector, memory[at].flatten(1, 2), mask.flatten(1)), None
+        if isinstance(model, VHRED) and noise is not None:
+            prior = model.prior_of(context)
+            latent = prior.mean + (prior.log_variance / 2).exp() * noise
+        state, looked_at = model.begin(context, latent)
+        return *(looked_at or ()), *_leaves(state)
+
+
 class Writing(nn.Module):
     """One token further.
 
@@ -37,7 +79,7 @@ class Writing(nn.Module):
         features: of the keys and values of the memory, if there is attention.
     """
 
-    def __init__(self, model: Seq2Seq, features: Sequence[int]) -> None:
+    def __init__(self, model: Seq2Seq | HRED, features: Sequence[int]) -> None:
         super().__init__()
         self.model = model
         self.features = tuple(features)
@@ -66,7 +108,8 @@ class Writing(nn.Module):
         fed = next(rest) if decoder.input_feeding else None
         covers = decoder.attention is not None and decoder.attention.coverage
         covered = next(rest) if covers else None
-        before = DecoderState(states, fed, covered, next(rest))
+        given = next(rest) if decoder.given_size else None
+        before = DecoderState(states, fed, covered, given, next(rest))
         p, _, after = self.model.advance(token, before, Memory(*memory) if memory else None)
         never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)
         return p.index_fill(-1, never, -torch.inf), *_leaves(after)
@@ -74,5 +117,5 @@ class Writing(nn.Module):
 
 def _leaves(state: DecoderState) -> tuple[Tensor, ...]:
     of_layers = (tensor for its in state.states for tensor in its)
-    rest = (state.fed, state.covered, state.position)
+    rest = (state.fed, state.covered, state.given, state.position)
     return *of_layers, *(tensor for tensor in rest if tensor is not None)

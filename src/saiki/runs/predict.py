@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from saiki.data.images.files import write_image
 from saiki.data.images.folder import images_in
 from saiki.data.sound.layouts import sounds_in
+from saiki.data.text.dialogues import read_dialogues
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError
 from saiki.experiment import Experiment
@@ -39,7 +40,8 @@ def inputs(
 
     ``-`` stands for the lines of standard input. Of an experiment that reads line by line, the path
     of a file stands for its lines, and that of a folder for those of all text files in it; of one
-    that takes sounds or images, a folder stands for all of them in it.
+    that takes dialogues, they stand for those in them; of one that takes sounds or images, a folder
+    stands for all of them in it.
 
     Raises:
         InputError: there is nothing to listen to, or standard input is closed; a word looks like a
@@ -48,7 +50,7 @@ def inputs(
     """
     if "-" in given and sys.stdin is None:
         raise InputError("standard input is closed, so - has no lines to read")
-    if experiment.takes == "line":
+    if experiment.takes in ("line", "dialogue"):
         for word in given:
             _refuse_missing(word)
     if seconds is None:
@@ -71,6 +73,8 @@ def _expanded(experiment: Experiment, given: Iterable[str]) -> Iterator[str]:
                 yield line.removeprefix("\ufeff")  # of a file that was piped
         elif experiment.takes == "line" and _exists(word):
             yield from lines(Path(word))
+        elif experiment.takes == "dialogue" and _exists(word):
+            yield from map("\n".join, read_dialogues(Path(word)))
         elif experiment.takes in FOLDERS and _exists(word) and Path(word).is_dir():
             yield from map(str, FOLDERS[experiment.takes](Path(word)))
         else:

@@ -1,0 +1,118 @@
+"""Dialogues as rows of numbers, a row a turn, and batches of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from saiki import processes
+from saiki.data.text.dialogues import Dialogue
+from saiki.data.text.pairs import buckets
+from saiki.text import END, Text
+from saiki.text.rows import padded
+
+
+class Turns(NamedTuple):
+    """Dialogues, one below the other, a row for each turn in its order."""
+
+    tokens: Tensor
+    """``(turns, time)``; the last one of each is END."""
+    lengths: Tensor
+    """``(turns,)``, with END."""
+    dialogue: Tensor
+    """The number of the dialogue of each, ``(turns,)``, from 0 on and without a gap."""
+    place: Tensor
+    """How many turns of its dialogue are before it here, ``(turns,)``."""
+    written: Tensor
+    """Whether it is learned or judged as a reply, ``(turns,)``; a first turn is none."""
+
+
+class Piece(NamedTuple):
+    """Part of a dialogue."""
+
+    turns: list[list[int]]
+    first: int
+    """The first turn that is written; those before it are its context."""
+    number: int
+    """Of the first turn in the whole dialogue."""
+
+
+@dataclass(frozen=True)
+class DialogueRows:
+    """Pieces of dialogues."""
+
+    pieces: list[Piece]
+
+    @classmethod
+    def of(
+        cls,
+        dialogues: Sequence[Dialogue],
+        text: Text,
+        longest: int,
+        written: int = 0,
+        before: int = 0,
+    ) -> Self:
+        """Dialogues, cut and numbered; each turn is a reply in one piece, but the first.
+
+        Args:
+            longest: tokens of a turn; what is beyond is cut.
+            written: replies of a piece at most; 0: all of a dialogue are one piece.
+            before: turns that are context to the first of them at most.
+        """
+        pieces = list[Piece]()
+        for dialogue in dialogues:
+            turns = [[*text.encode(turn)[:longest], END] for turn in dialogue]
+            step = written or len(turns)
+            for at in range(1, len(turns), step):
+                start = max(0, at - before) if at > 1 else 0
+                pieces.append(Piece(turns[start : at + step], at - start, start))
+        return cls(pieces)
+
+    @classmethod
+    def read(cls, dialogues: Sequence[Sequence[str]], text: Text, longest: int) -> Self:
+        """Whole dialogues as people type them, to be answered."""
+
+        def numbers(turn: str) -> list[int]:
+            return [*text.vocabulary.ids(text.read(turn))[:longest], END]
+
+        return cls([Piece([numbers(turn) for turn in turns], 1, 0) for turns in dialogues])
+
+    @cached_property
+    def replies(self) -> int:
+        return sum(len(piece.turns) - piece.first for piece in self.pieces)
+
+    @cached_property
+    def mean_tokens(self) -> float:
+        """Tokens of the replies of a piece, with their ends, on average."""
+        return sum(len(t) for p in self.pieces for t in p.turns[p.first :]) / len(self.pieces)
+
+    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Turns]:
+        """Of ``size`` pieces of similar length, without end, from number ``start`` on; the part of
+        this process."""
+        lengths = [(len(p.turns), sum(map(len, p.turns))) for p in self.pieces]
+        for indices in buckets(lengths, size * processes.count(), seed, start):
+            mine = indices[processes.part(len(indices))].tolist()
+            yield batch([self.pieces[i] for i in mine])
+
+    def by_length(self, turns: int) -> Iterator[tuple[Turns, list[int]]]:
+        """All pieces, the shortest first, some ``turns`` at a time, and the number that each reply
+        has in its dialogue, from 1 on."""
+        ordered = sorted(self.pieces, key=lambda piece: len(piece.turns))
+        while ordered:
+            count = max(1, turns // len(ordered[0].turns))
+            taken, ordered = ordered[:count], ordered[count:]
+            numbers = [p.number + i for p in taken for i in range(p.first, len(p.turns))]
+            yield batch(taken), numbers
+
+
+def batch(pieces: Sequence[Piece]) -> Turns:
+    """Pieces below each other."""
+    tokens, lengths = padded([turn for piece in pieces for turn in piece.turns])
+    counts = torch.tensor([len(piece.turns) for piece in pieces])
+    dialogue = torch.arange(len(pieces)).repeat_interleave(counts)
+    place = torch.cat([torch.arange(count) for count in counts.tolist()])
+    first = torch.tensor([piece.first for piece in pieces]).repeat_interleave(counts)
+    return Turns(tokens, lengths, dialogue, place, place >= first)

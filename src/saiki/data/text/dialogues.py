@@ -1,0 +1,359 @@
+"""Dialogues: what people say to each other in turn, and the files that hold it."""
+
+import hashlib
+import json
+import unicodedata
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saiki.data import store
+from saiki.data.text.columns import read_columns
+from saiki.data.text.pairs import DEVELOPMENT
+from saiki.data.text.plain_text import decoded_lines, lines
+from saiki.errors import InputError, shown
+from saiki.files import PACKED, open_bytes
+from saiki.text.vocabulary import valid
+
+Dialogue = tuple[str, ...]
+"""Turns, each what one person says until another one does."""
+
+SHARE = 0.05
+"""Of the dialogues, those set apart to develop, and as many to test."""
+ALIKE, LONG = 0.5, 20
+"""Share of the turns of a dialogue, those of so many characters, that make it a near-duplicate
+where they stand in one other dialogue."""
+BETWEEN = "__eou__"
+"""Ends a turn in a file of DailyDialog."""
+NAMES = {
+    "dialogue": ("dialogue", "dialog", "dialogue_id", "dialog_id", "conversation",
+                 "conversation_id", "conv_id", "session", "対話", "会話"),
+    "turn": ("turn", "turn_id", "utterance_idx", "index", "number", "発話番号", "番号"),
+    "text": ("text", "utterance", "message", "content", "sentence", "発話", "文", "テキスト"),
+}  # fmt: skip
+"""What columns and fields are called."""
+TURNS = ("turns", "dialogue", "dialog", "messages", "conversation", "utterances", "対話", "発話")
+"""What the list of turns is called in a dialogue that has fields."""
+ENDINGS = (".jsonl", ".ndjson", ".json", ".tsv", ".csv", ".txt", ".zip")
+
+
+@dataclass(frozen=True)
+class Dialogues:
+    """What is learned from, what decides when to stop, and what is tested."""
+
+    train: tuple[Dialogue, ...]
+    development: tuple[Dialogue, ...]
+    test: tuple[Dialogue, ...]
+    notes: str = ""
+    """What a person should know of how they came about; nothing if there is nothing to say."""
+
+    def __iter__(self) -> Iterator[tuple[Dialogue, ...]]:
+        return iter((self.train, self.development, self.test))
+
+    def in_words(self) -> str:
+        """How many dialogues and replies there are of each part."""
+        counts = (
+            f"{len(part):,} dialogues with {sum(len(turns) - 1 for turns in part):,} replies"
+            for part in self
+        )
+        said = zip(counts, ("learn from", "develop", "test"), strict=True)
+        return ", ".join(f"{count} to {what}" for count, what in said)
+
+
+def dialogues(path: Path | None) -> Dialogues:
+    """What to learn from, to develop and to test.
+
+    A folder may hold these parts, each in a file or folder named ``train``, one in ``DEVELOPMENT``,
+    and ``test``. What lacks is set apart by whole dialogues, each by a hash of what is said in it:
+    the same dialogue always goes to the same part, whatever else there is.
+
+    Args:
+        path: see :func:`read_dialogues`; chitchat if None.
+
+    Raises:
+        InputError: see :func:`read_dialogues`; or there are too few dialogues.
+    """
+    path = store.locate("chitchat", path) if path is None or path.exists() else path
+    found = _parts(path)
+    notes = list[str]()
+    parts = {name: _with_replies(path, its, notes) for name, its in found.items()}
+    lacking = [name for name in ("development", "test") if name not in parts]
+    train = parts["train"]
+    if lacking:
+        places: dict[str, list[Dialogue]] = defaultdict(list)
+        for dialogue in train:
+            share = int(_digest(dialogue)[:15], 16) / 16**15
+            number = int(share / SHARE)
+            places[lacking[number] if number < len(lacking) else "train"].append(dialogue)
+        for name in lacking:
+            parts[name] = places[name]
+        train = parts["train"] = places["train"]
+        if not all(parts.values()):
+            empty = next(name for name, its in parts.items() if not its)
+            count = sum(map(len, places.values()))
+            raise InputError(
+                f"{path} holds too few dialogues: none of its {count:,} is left for {empty}; give "
+                "more, or files named train, dev and test"
+            )
+        notes.append(f"{SHARE:.0%} each of the dialogues set apart as {' and '.join(lacking)}")
+    for name in ("development", "test"):
+        if alike := _near_duplicates(train, parts[name]):
+            notes.append(
+                f"{alike:,} of the dialogues of {name} are near-duplicates of some that are "
+                "learned from"
+            )
+    development, test = tuple(parts["development"]), tuple(parts["test"])
+    return Dialogues(tuple(train), development, test, "; ".join(notes))
+
+
+def _with_replies(path: Path, found: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
+    """Those of two turns or more, each once."""
+    several = [turns for turns in found if len(turns) > 1]
+    if alone := len(found) - len(several):
+        notes.append(f"{alone:,} dialogues without a reply left out")
+    unlike = list(dict.fromkeys(several))
+    if again := len(several) - len(unlike):
+        notes.append(f"{again:,} dialogues that occur again left out")
+    if not unlike:
+        raise InputError(f"{path} holds no dialogue of two turns or more")
+    return unlike
+
+
+def _parts(path: Path) -> dict[str, list[Dialogue]]:
+    """The parts of a folder, or all under ``train``."""
+    if path.is_dir():
+        names = {"train": ("train",), "development": DEVELOPMENT, "test": ("test",)}
+        inside = {
+            part: [file for name in said if (file := _named(path, name)) is not None]
+            for part, said in names.items()
+        }
+        if inside["train"]:
+            return {part: read_dialogues(files[0]) for part, files in inside.items() if files}
+    return {"train": read_dialogues(path)}
+
+
+def _named(folder: Path, name: str) -> Path | None:
+    """The file or folder of a part."""
+    for ending in ("", *ENDINGS):
+        for packed in ("", *PACKED):
+            file = folder / f"{name}{ending}{packed}"
+            if file.exists() and (ending or file.is_dir()):
+                return file
+    return None
+
+
+def read_dialogues(path: Path) -> list[Dialogue]:
+    """The dialogues of a file, packed or not (``.gz``, ``.xz``, ``.bz2``), or of all such files in
+    a folder. White space in a turn becomes one space, and empty turns are left out.
+
+    ===========================  ==================================================================
+    ``.jsonl``, ``.ndjson``      a dialogue a line: a list of turns, or an object with such a list
+                                 under a name in ``TURNS``
+    ``.json``                    a list of dialogues, or an object of them by any names
+    ``.tsv``, ``.csv``           a row a turn: dialogue, number of the turn, text
+    ``.txt``                     DailyDialog, where ``__eou__`` stands between turns and a line is a
+                                 dialogue; otherwise a turn a line and blank lines between dialogues
+    ``.zip``                     of DailyDialog
+    ===========================  ==================================================================
+
+    In JSON a turn is a text, an object with one under a name of ``NAMES``, or a list of such
+    messages, one after another by the same person.
+
+    Raises:
+        InputError: it cannot be read or holds no dialogue; the message names the file, and the line
+            or the number of the dialogue.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    if path.is_dir():
+        files = [file for file in sorted(path.rglob("*")) if _kind(file) and _is_text(file)]
+        if not files:
+            raise InputError(
+                f"{path} holds no dialogues: no file in it ends with {', '.join(ENDINGS)}"
+            )
+        return [dialogue for file in files for dialogue in read_dialogues(file)]
+    kind = _kind(path)
+    if not kind:
+        raise InputError(f"{path} holds no dialogues: its name must end with {', '.join(ENDINGS)}")
+    found = [turns for turns in map(_tidy, READERS[kind](path)) if turns]
+    if not found:
+        raise InputError(f"{path} holds no dialogue")
+    return found
+
+
+def _kind(path: Path) -> str:
+    bare = path.with_suffix("") if path.suffix in PACKED else path
+    kind = bare.suffix.lower()
+    return kind if kind in ENDINGS and path.is_file() else ""
+
+
+def _is_text(path: Path) -> bool:
+    """Whether it is not hidden, nor one of DailyDialog's lists of emotions and acts."""
+    apart = ("dialogues_act", "dialogues_emotion", "dialogues_topic")
+    return not path.name.startswith((".", *apart))
+
+
+def _tidy(turns: Iterable[str]) -> Dialogue:
+    return tuple(text for turn in turns if (text := " ".join(turn.split())))
+
+
+def _of_lines(path: Path) -> Iterator[list[str]]:
+    for number, line in enumerate(lines(path), 1):
+        if line.strip():
+            yield _turns(_json(line, f"line {number} of {path}"), f"line {number} of {path}")
+
+
+def _of_json(path: Path) -> Iterator[list[str]]:
+    whole = _json("\n".join(lines(path)), str(path))
+    if isinstance(whole, dict) and not any(name in whole for name in TURNS):
+        whole = list(whole.values())
+    elif isinstance(whole, dict):
+        whole = [whole]
+    if not isinstance(whole, list):
+        raise InputError(f"{path} must hold a list of dialogues, or an object of them")
+    if whole and all(isinstance(each, str) for each in whole):
+        whole = [whole]
+    for number, each in enumerate(whole, 1):
+        yield _turns(each, f"dialogue {number} of {path}")
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise InputError(f"{where} cannot be read as JSON: {reason}") from None
+
+
+def _turns(dialogue: Any, where: str) -> list[str]:
+    if isinstance(dialogue, dict):
+        dialogue = next((dialogue[name] for name in TURNS if name in dialogue), None)
+    if not isinstance(dialogue, list):
+        raise InputError(
+            f"{where} is no dialogue: it must be a list of turns, or an object with one under "
+            f"{', '.join(TURNS[:4])}"
+        )
+    return [_said(turn, where) for turn in dialogue]
+
+
+def _said(turn: Any, where: str) -> str:
+    """The text of a turn."""
+    if isinstance(turn, list) and not any(isinstance(each, list) for each in turn):
+        return "\n".join(_said(message, where) for message in turn)
+    if isinstance(turn, dict):
+        turn = next((turn[name] for name in NAMES["text"] if name in turn), turn)
+    if not isinstance(turn, str):
+        raise InputError(
+            f"{where} has the turn {shown(str(turn)[:60])}; a turn must be a text, or an object "
+            f"with one under {', '.join(NAMES['text'][:4])}"
+        )
+    return unicodedata.normalize("NFC", valid(turn))
+
+
+def _of_table(path: Path) -> Iterator[list[str]]:
+    rows = read_columns(path, count=0)
+    if not rows:
+        raise InputError(f"{path} is empty; it needs a row for each turn")
+    if len(rows[0]) < 3:
+        raise InputError(
+            f"{path} has {len(rows[0])} columns; a table of dialogues has three: the dialogue, the "
+            "number of the turn, and the text"
+        )
+    first = [name.casefold() for name in rows[0]]
+    called = ((what, i) for what, names in NAMES.items() for i, n in enumerate(first) if n in names)
+    places = dict(reversed([*called]))
+    headed = len(places) == len(NAMES)
+    if not headed and len(rows[0]) > 3:
+        lacks = " and ".join(what for what in NAMES if what not in places)
+        raise InputError(
+            f"{path} has {len(rows[0])} columns and none called {lacks}; its first row must name "
+            "the columns dialogue, turn and text"
+        )
+    a, b, c = (places[what] if headed else i for i, what in enumerate(NAMES))
+    found: dict[str, dict[float, str]] = defaultdict(dict)
+    for row in rows[headed:]:
+        dialogue, turn, text = row[a], row[b], row[c]
+        try:
+            number = float(turn)
+        except ValueError:
+            raise InputError(
+                f"{path} has the turn {shown(turn)} in dialogue {shown(dialogue)}; turns are "
+                "numbered" + ("" if headed else ", and a header names dialogue, turn and text")
+            ) from None
+        if number in found[dialogue] or number != number:
+            raise InputError(f"{path} has turn {shown(turn)} of dialogue {shown(dialogue)} twice")
+        found[dialogue][number] = text
+    for turns in found.values():
+        yield [turns[number] for number in sorted(turns)]
+
+
+def _of_text(path: Path) -> Iterator[list[str]]:
+    return _in_lines(lines(path))
+
+
+def _in_lines(text: Iterable[str]) -> Iterator[list[str]]:
+    block = list[str]()
+    for line in text:
+        if BETWEEN in line:
+            yield line.split(BETWEEN)
+        elif line.strip():
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _of_archive(path: Path) -> Iterator[list[str]]:
+    try:
+        with open_bytes(path) as file, zipfile.ZipFile(file) as archive:
+            names = [n for n in archive.namelist() if n.endswith(".txt") and _is_text(Path(n))]
+            if not names:
+                raise InputError(f"{path} holds no text file of dialogues")
+            for name in names:
+                with archive.open(name) as rows:
+                    yield from _in_lines(decoded_lines(rows, f"{name} in {path}"))
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+
+
+READERS = {
+    ".jsonl": _of_lines,
+    ".ndjson": _of_lines,
+    ".json": _of_json,
+    ".tsv": _of_table,
+    ".csv": _of_table,
+    ".txt": _of_text,
+    ".zip": _of_archive,
+}
+
+
+def _plain(turn: str) -> str:
+    """Letters and digits alone, in small letters."""
+    return "".join(c for c in turn.casefold() if c.isalnum())
+
+
+def _digest(dialogue: Dialogue) -> str:
+    """A hash of what is said, whatever its punctuation."""
+    return hashlib.sha256("\n".join(map(_plain, dialogue)).encode()).hexdigest()
+
+
+def _near_duplicates(train: Sequence[Dialogue], others: Sequence[Dialogue]) -> int:
+    """How many of the others have half of their long turns, two at least, in one dialogue that is
+    learned from."""
+    where: dict[str, set[int]] = defaultdict(set)
+    for number, dialogue in enumerate(train):
+        for turn in dialogue:
+            if len(plain := _plain(turn)) >= LONG:
+                where[plain].add(number)
+    found = 0
+    for dialogue in others:
+        long = {plain for turn in dialogue if len(plain := _plain(turn)) >= LONG}
+        shared = Counter(number for turn in long for number in where.get(turn, ()))
+        most = max(shared.values(), default=0)
+        found += most >= max(2, ALIKE * len(long))
+    return found

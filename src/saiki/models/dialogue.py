@@ -1,0 +1,165 @@
+"""What answers: a model of dialogue with the language that it speaks."""
+
+import itertools
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saiki.data.text.dialogue_rows import DialogueRows, Turns, batch
+from saiki.decoding.decode import Hypothesis, Search, decode
+from saiki.errors import InputError
+from saiki.models.hred import HRED, VHRED, Context, Replies
+from saiki.models.seq2seq import NEVER_WRITTEN
+from saiki.saving.pretrained import DescribedModule
+from saiki.text import BEGIN, END, UNKNOWN, Text
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One thing to say."""
+
+    text: str
+    tokens: tuple[str, ...]
+    log_probability: float
+    """Of its tokens, given the latent variable where there is one."""
+    score: float
+    finished: bool
+    weights: Tensor | None
+    """``(tokens, and the end if finished; tokens of the turns before)``, with attention."""
+
+
+class Dialoguer(DescribedModule, name="dialoguer.v1"):
+    """Says what could come next.
+
+    Args:
+        model: of dialogues.
+        text: how turns are read and written.
+        longest: tokens of a turn that are read; what is beyond is cut.
+
+    Raises:
+        InputError: the model knows another number of tokens than the language has.
+    """
+
+    def __init__(self, model: HRED, text: Text, longest: int = 60) -> None:
+        super().__init__()
+        sizes = model.encoder.embedding.num_embeddings, model.decoder.embedding.num_embeddings
+        if sizes != (len(text.vocabulary),) * 2:
+            raise InputError(
+                f"the model knows {sizes} tokens, and its language has {len(text.vocabulary)}"
+            )
+        self.model, self.text, self.longest = model, text, longest
+
+    def forward(
+        self,
+        tokens: Tensor,
+        lengths: Tensor,
+        dialogue: Tensor,
+        place: Tensor,
+        written: Tensor,
+        draws: int = 1,
+        drop: float = 0.0,
+    ) -> Replies:
+        """See :meth:`saiki.models.hred.HRED.forward`; the first five are those of ``Turns``."""
+        told: Replies = self.model(Turns(tokens, lengths, dialogue, place, written), draws, drop)
+        return told
+
+    def equations(self) -> str:
+        return self.model.equations()
+
+    @torch.no_grad()
+    def replies(
+        self,
+        dialogues: Sequence[Sequence[str]],
+        search: Search,
+        limit: int = 40,
+        begin_with: str = "",
+        must_hold: Sequence[str] = (),
+    ) -> list[list[Reply]]:
+        """``search.n_best`` things to say after each dialogue, the best first.
+
+        With a latent variable each of them has one of its own, drawn by the seed of ``search`` and
+        what was said; without one they are those that the search finds.
+
+        Args:
+            dialogues: turns; of each the last one is answered.
+            limit: tokens of a reply at most, beside those that it must begin with or hold.
+            begin_with: how each reply begins.
+            must_hold: phrases that each reply holds.
+
+        Raises:
+            InputError: nothing has been said, or a phrase cannot be written.
+        """
+        said = [[turn for turn in dialogue if turn.strip()] for dialogue in dialogues]
+        if not all(said):
+            raise InputError("nothing has been said yet, so there is nothing to reply to")
+        turns = self._read(said)
+        last = torch.cat((turns.place[1:] == 0, torch.ones(1, dtype=torch.bool))).nonzero()[:, 0]
+        device = next(self.parameters()).device
+        turns, last = Turns(*(part.to(device) for part in turns)), last.to(device)
+        context, _ = self.model.contexts(turns, last)
+        keys = [zlib.crc32("\n".join(dialogue).encode()) for dialogue in said]
+        copies = search.n_best if isinstance(self.model, VHRED) else 1
+        latent = None
+        if isinstance(self.model, VHRED):
+            prior, size = self.model.prior_of(context), self.model.latent_size
+            drawn = [[_normal(search.seed, key, i, size) for i in range(copies)] for key in keys]
+            noise = torch.from_numpy(np.array(drawn)).to(prior.mean)
+            spread = (prior.log_variance / 2).exp()
+            latent = (prior.mean[:, None] + spread[:, None] * noise).flatten(0, 1)
+            context = Context(*(part.repeat_interleave(copies, 0) for part in context))
+            search = replace(search, n_best=1)
+        begun = self.written(begin_with)
+        held = [self.written(phrase) for phrase in must_hold]
+        rows = len(said) * copies
+        state, memory = self.model.begin(context, latent)
+        found = decode(
+            self.model.advance,
+            state,
+            memory,
+            [limit + len(begun) + sum(map(len, held))] * rows,
+            search,
+            begin=BEGIN,
+            end=END,
+            banned=(*NEVER_WRITTEN, UNKNOWN),
+            prefixes=[begun] * rows if begun else None,
+            forced=[held] * rows if held else None,
+            keys=[zlib.crc32(f"{key} {i}".encode()) for key in keys for i in range(copies)],
+            source_lengths=context.mask.sum(1).cpu(),
+        )
+        each = [[self._reply(h) for h in its] for its in found]
+        parts = (itertools.chain(*each[at : at + copies]) for at in range(0, rows, copies))
+        return [sorted(its, key=lambda reply: -reply.score) for its in parts]
+
+    def _read(self, dialogues: Sequence[Sequence[str]]) -> Turns:
+        return batch(DialogueRows.read(dialogues, self.text, self.longest).pieces)
+
+    def written(self, phrase: str) -> list[int]:
+        """A phrase that a reply must hold.
+
+        Raises:
+            InputError: a word of it is unknown.
+        """
+        tokens, known = self.text.read(phrase), self.text.vocabulary
+        if unknown := [token for token in tokens if token not in known]:
+            raise InputError(
+                f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
+            )
+        return known.ids(tokens)
+
+    def _reply(self, found: Hypothesis) -> Reply:
+        tokens = self.text.vocabulary.tokens(found.tokens)
+        weights = None if found.weights is None else found.weights.float().cpu()
+        text = self.text.tokeniser.join(tokens)
+        return Reply(
+            text, tuple(tokens), found.log_probability, found.score, found.finished, weights
+        )
+
+
+def _normal(seed: int, key: int, number: int, size: int) -> Any:
+    """Numbers from N(0, 1) that follow from what was said and the seed."""
+    return np.random.default_rng((seed, key, number)).standard_normal(size)

@@ -1,0 +1,161 @@
+"""The exercise of dialogue: what it learns, judges and says."""
+
+import io
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from saiki import cli
+from saiki.data.text.dialogue_rows import DialogueRows
+from saiki.experiments.dialogue import Conversing
+from saiki.experiments.shared.dialogue import judge
+from saiki.metrics.replies import distinct
+from saiki.runs.reopen import reopen
+
+NAMES = ["ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hal"]
+VERBS, NOUNS = ["see", "hear", "like", "know"], ["dogs", "cats", "birds", "fish"]
+
+
+def talk(random):
+    """Somebody's name is asked for three turns later, when nothing but the context tells."""
+    name, verb, noun = (random.choice(of) for of in (NAMES, VERBS, NOUNS))
+    second = f"and i {verb} {random.integers(1, 30)} {noun}"
+    return [f"i am {name}", second, "what was my name ?", f"you are {name}"]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "talks.jsonl"
+    path.write_text("".join(json.dumps(talk(random)) + "\n" for _ in range(900)))
+    return path
+
+
+def setting(data, **changes):
+    small = {
+        "hidden_size": 64, "embedding_size": 32, "minimum": 1, "batch_size": 32, "epochs": 30.0,
+        "learning_rate": 0.01, "dropout": 0.0, "data": str(data), "device": "cpu", "draws": 8,
+    }  # fmt: skip
+    return Conversing(**{**small, **changes})
+
+
+@pytest.fixture(scope="module")
+def runs(said, tmp_path_factory):
+    """A run of each model."""
+    folder = tmp_path_factory.mktemp("runs")
+    torch.set_num_threads(1)
+    for model, epochs in (("seq2seq", 8.0), ("hred", 30.0)):
+        knobs = setting(said, model=model, epochs=epochs).to_dict()
+        changed = {k: v for k, v in knobs.items() if v != Conversing().to_dict()[k]}
+        words = [w for k, v in changed.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+        assert cli.main(["run", "dialogue", *words, "--out", str(folder / model)]) == 0
+    return folder
+
+
+def test_context_tells_what_the_turn_before_does_not(runs):
+    figures = {
+        model: json.loads((runs / model / "result.json").read_text())
+        for model in ("seq2seq", "hred")
+    }
+    figures = {model: its.get("figures", its) for model, its in figures.items()}
+    plain, with_context = figures["seq2seq"], figures["hred"]
+    assert with_context["perplexity_at_3"] < 0.7 * plain["perplexity_at_3"]
+    assert with_context["perplexity_turn_1"] == pytest.approx(plain["perplexity_turn_1"], rel=0.1)
+    assert plain["kl"] == plain["active_units"] == 0
+    assert with_context["perplexity_at_5"] is None
+
+
+def test_a_file_is_scored_with_the_figures_of_the_run(runs, said, tmp_path, capsys):
+    experiment, _ = reopen(runs / "hred")
+    test = tmp_path / "test.jsonl"
+    test.write_text("".join(json.dumps(turns) + "\n" for turns in experiment.parts.test))
+    assert cli.main(["predict", str(runs / "hred"), str(test), "--score", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    figures = json.loads((runs / "hred" / "result.json").read_text())
+    figures = figures.get("figures", figures)
+    for name in ("perplexity", "perplexity_turn_3", "kl", "distinct_2", "nll"):
+        assert found[name] == pytest.approx(figures[name], rel=1e-6), name
+    test.write_text('["alone"]\n')
+    assert cli.main(["predict", str(runs / "hred"), str(test), "--score"]) == 2
+    assert "no dialogue of two turns" in capsys.readouterr().err
+
+
+def test_figures_are_those_by_hand(runs):
+    experiment, model = reopen(runs / "hred")
+    part = experiment.parts.test
+    found = judge(model, experiment.whole(part, model.text), 1)
+    nll, tokens = 0.0, 0
+    for turns in part:
+        for n in range(1, len(turns)):
+            rows = DialogueRows.of([turns[: n + 1]], model.text, 40)
+            for its, numbers in rows.by_length(100):
+                with torch.no_grad():
+                    p = model(*its).log_probabilities[0]
+                if n >= 3:
+                    nll -= p[numbers.index(n)].item()
+                    tokens += len(model.text.split(turns[n])) + 1
+    assert found.perplexity(3) == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+    assert found.replies == sum(len(turns) - 1 for turns in part)
+
+
+def test_the_latent_variable_costs_what_its_weight_says(said):
+    experiment = setting(said, model="vhred", annealing=0.5, bag_of_words=0.0, epochs=2.0)
+    batches = experiment.batches()
+    first = next(batches)
+    assert first[-1] == 0
+    model = experiment.model().train()
+    torch.manual_seed(0)
+    plain = experiment.measure(model, first)
+    torch.manual_seed(0)
+    held = experiment.measure(model, (*first[:-1], torch.tensor(2.0)))
+    tokens = int((first[3] == 0).sum()) * experiment.rows.mean_tokens
+    replies = int(first[4].sum())
+    assert plain["kl"] == held["kl"]
+    assert plain["kl"] > 0
+    gained = (held["loss"] - plain["loss"]).item()
+    assert gained == pytest.approx(2 * replies * plain["kl"].item() / tokens, rel=1e-4)
+
+
+def test_a_conversation_follows_the_context(runs, monkeypatch, capsys, tmp_path):
+    run, lines = str(runs / "hred"), "i am bob\nwhat was my name ?\n/x\n/quit\nmore\n"
+
+    def talked(*words):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+        code = cli.main(["predict", run, "--method", "beam", "--n-best", "1", *words])
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), err
+
+    code, out, err = talked()
+    assert code == 2  # of the command that there is not
+    assert "there is no /x" in err
+    assert out[1] == "you are bob"
+    _, out, _ = talked("--json")
+    assert json.loads(out[1])["output"] == "you are bob"
+    _, forgetful, _ = talked("--context", "1")
+    assert forgetful[1] != out[1]
+
+
+def test_dialogues_of_a_file_are_answered(runs, tmp_path, capsys):
+    path = tmp_path / "asked.jsonl"
+    path.write_text(f'["i am {NAMES[7]}", "and i see 3 dogs", "what was my name ?"]\n')
+    run = str(runs / "hred")
+    words = ["--method", "beam", "--n-best", "2", "--json"]
+    assert cli.main(["predict", run, str(path), *words]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["output"] == f"you are {NAMES[7]}"
+    assert len(answer["alternatives"]) == 2
+    assert cli.main(["predict", run, "i am ann", "--must-hold", "fish", "--n-best", "1",
+                     "--method", "beam"]) == 0  # fmt: skip
+    assert "fish" in capsys.readouterr().out
+
+
+def test_no_draw_repeats_another_in_an_answer(runs):
+    experiment, model = reopen(runs / "hred")
+    answer = experiment.changed({"n_best": 30}).predict(model, f"i am {NAMES[0]}")
+    texts = [reply["output"] for reply in answer["alternatives"]]
+    assert len(texts) == len({*texts}) > 1
+    assert distinct([t.split() for t in texts], 1) > 0

@@ -1,0 +1,277 @@
+"""Models of dialogue: batches beside dialogues alone, what is forgotten, and what is written."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from saiki.cells import GRU, LSTM
+from saiki.data.text.dialogue_rows import DialogueRows, batch
+from saiki.decoding import Search
+from saiki.errors import InputError
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.recurrent import Recurrent
+from saiki.models.decoder import Decoder
+from saiki.models.dialogue import Dialoguer
+from saiki.models.encoder import Encoder
+from saiki.models.hred import HRED, VHRED
+from saiki.models.parts import Hearing
+from saiki.nn.attention.attention import Attention
+from saiki.nn.latent import Gaussian
+from saiki.saving.pretrained import load
+from saiki.text import BEGIN, END, Text
+
+SAID = [
+    ("a b c", "b", "c a a a", "d", "a b"),
+    ("c", "d d d"),
+    ("b a", "a", "c c", "d a b c d"),
+    ("a", "b", "c"),
+]
+TEXT = Text.learn("words", [turn for turns in SAID for turn in turns])
+SIZE = 8
+KINDS = ("seq2seq", "hred", "vhred")
+READS = [(None, 1), ("dot", 1), ("additive", 3)]
+
+
+def make(kind, score=None, reach=1, cell=GRU, input_feeding=False):
+    torch.manual_seed(0)
+    known, latent = len(TEXT.vocabulary), 3 * (kind == "vhred")
+    encoder = Encoder(known, 6, Bidirectional(cell(6, 4)))
+    context = None if kind == "seq2seq" else Recurrent(GRU(SIZE, SIZE))
+    attention = Attention(SIZE, SIZE, score=score) if score else None
+    cells = [cell(6 + SIZE + latent + 6 * input_feeding, SIZE)]
+    decoder = Decoder(
+        known, 6, cells, attention, given_size=SIZE + latent, input_feeding=input_feeding
+    )
+    if latent:
+        return VHRED(encoder, decoder, context, SIZE, latent, 10, reach).double().eval()
+    return HRED(encoder, decoder, context, SIZE, reach).double().eval()
+
+
+def turns(dialogues, **cuts):
+    return batch(DialogueRows.of(dialogues, TEXT, 20, **cuts).pieces)
+
+
+@pytest.fixture
+def draws_its_mean(monkeypatch):
+    def draw(self, *counts, generator=None):
+        return self.mean.expand(*counts, *self.mean.shape)
+
+    monkeypatch.setattr(Gaussian, "draw", draw)
+
+
+@pytest.mark.parametrize(("score", "reach"), READS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_tells_what_its_dialogues_tell_alone(kind, score, reach, draws_its_mean):
+    model = make(kind, score, reach, LSTM, input_feeding=bool(score))
+    both = model(turns(SAID), 2)
+    alone = [model(turns([dialogue]), 2) for dialogue in SAID]
+    for name in ("log_probabilities", "log_ratio"):
+        parts = torch.cat([getattr(each, name) for each in alone], 1)
+        torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
+    for name in ("lengths", "divergence", "of_words"):
+        parts = torch.cat([getattr(each, name) for each in alone])
+        torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
+
+
+def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
+    """By hand: layers called turn by turn, the decoder token by token."""
+    model = make("hred")
+    told = model(turns(SAID))
+    by_hand = []
+    for dialogue in SAID:
+        state = None
+        for turn, reply in pairwise(dialogue):
+            ids = torch.tensor([[*TEXT.encode(turn), END]])
+            _, ends = model.encoder.recurrent(model.encoder.embedding(ids))
+            linear = model.summary.linear
+            u = torch.cat(ends, -1) if linear is None else torch.tanh(linear(torch.cat(ends, -1)))
+            u = F.layer_norm(u, [SIZE])
+            y, state = model.context(u[:, None], state)
+            d = u + F.layer_norm(y[:, 0], [SIZE])
+            h, total = d, 0.0  # where the sizes are the same, it begins from d itself
+            if model.bridge.linear is not None:
+                h = torch.tanh(model.bridge.linear(d))
+            before = BEGIN
+            for token in [*TEXT.encode(reply), END]:
+                x = torch.cat((model.decoder.embedding(torch.tensor([before])), d), -1)
+                h = model.decoder.cells[0](x, h)[0]
+                r = torch.tanh(model.decoder.combine(h))
+                total += F.log_softmax(model.decoder.output(r), -1)[0, token]
+                before = token
+            by_hand.append(total)
+    torch.testing.assert_close(told.log_probabilities[0], torch.stack(by_hand))
+    assert told.lengths.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
+
+
+@pytest.mark.parametrize(("score", "reach"), READS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_said_later_changes_nothing_before(kind, score, reach, draws_its_mean):
+    model = make(kind, score, reach)
+    before = model(turns(SAID[:1]))
+    after = model(turns([(*SAID[0][:4], "d d d d d d")]))
+    torch.testing.assert_close(before.log_probabilities[:, :3], after.log_probabilities[:, :3])
+    assert not torch.allclose(before.log_probabilities[:, 3], after.log_probabilities[:, 3])
+
+
+@pytest.mark.parametrize(("kind", "reach", "forgets"), [
+    ("seq2seq", 1, True), ("seq2seq", 2, False), ("hred", 1, False), ("vhred", 1, False),
+])  # fmt: skip
+def test_without_a_context_all_is_forgotten_but_the_turn_before(
+    kind, reach, forgets, draws_its_mean
+):
+    model = make(kind, "dot", reach)
+    one = model(turns([("a", "b", "c")])).log_probabilities[0, 1]
+    other = model(turns([("d d", "b", "c")])).log_probabilities[0, 1]
+    assert bool(torch.allclose(one, other)) == forgets
+
+
+@pytest.mark.parametrize(("score", "reach"), READS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_exported_hears_as_the_model_does(kind, score, reach):
+    model = make(kind, score, reach)
+    dialogues = [turns[:n] for turns, n in zip(SAID, (4, 2, 1, 3), strict=True)]
+    its = batch(DialogueRows.read(dialogues, TEXT, 20).pieces)
+    counts = torch.tensor([len(turns) for turns in dialogues])
+    context, _ = model.contexts(its, counts.cumsum(0) - 1)
+    noise = torch.randn(4, model.latent_size).double()
+    latent = None
+    if model.latent_size:
+        prior = model.prior_of(context)
+        latent = prior.mean + (prior.log_variance / 2).exp() * noise
+    state, memory = model.begin(context, latent)
+    table = torch.zeros(4, 4, its.tokens.shape[1], dtype=torch.long)
+    lengths = torch.zeros(4, 4, dtype=torch.long)
+    table[its.dialogue, its.place], lengths[its.dialogue, its.place] = its.tokens, its.lengths
+    heard = Hearing(model)(table, lengths, counts, noise if model.latent_size else None)
+    count = 0 if memory is None else 3
+    torch.testing.assert_close(heard[:count], tuple(memory or ()))
+    wanted = [tensor for layer in state.states for tensor in layer]
+    torch.testing.assert_close(heard[count : count + len(wanted)], tuple(wanted))
+    torch.testing.assert_close(heard[-2], state.given)
+
+
+def test_pieces_hold_each_reply_once_and_the_turns_before_it():
+    rows = DialogueRows.of([tuple("abcdefg")], Text.learn("words", list("abcdefg")), 20, 2, 3)
+    cut = [(len(p.turns), p.first, p.number) for p in rows.pieces]
+    assert cut == [(3, 1, 0), (5, 3, 0), (5, 3, 2)]
+    assert rows.replies == 6
+    assert rows.mean_tokens == 4
+    numbers = [n for _, its in rows.by_length(100) for n in its]
+    assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
+    long = DialogueRows.of([("a b c a b c", "a")], TEXT, 4)
+    assert [len(turn) for turn in long.pieces[0].turns] == [5, 2]  # with the end
+
+
+def test_batches_hold_each_piece_once_an_epoch():
+    rows = DialogueRows.of(SAID * 5, TEXT, 20, 2, 1)
+    batches = rows.batches(4, seed=1)
+    count = -(-len(rows.pieces) // 4)
+    epoch = [next(batches) for _ in range(count)]
+    assert sum(int(b.written.sum()) for b in epoch) == rows.replies
+    again = rows.batches(4, seed=1, start=2)
+    assert torch.equal(next(again).tokens, epoch[2].tokens)
+
+
+def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
+    model, replies = make("vhred"), turns(SAID)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        one = [model(replies, 1) for _ in range(100)]
+        many = model(replies, 500)
+    elbo = torch.stack([t.log_probabilities[0] - t.divergence.sum(1) for t in one]).mean(0)
+    weights = many.log_probabilities + many.log_ratio
+    estimate = weights.logsumexp(0) - torch.tensor(500.0).log()
+    assert (elbo < estimate + 0.02).all()
+    assert (elbo - estimate).abs().max() < 2
+
+
+def test_every_weight_learns():
+    for kind in KINDS:
+        model = make(kind, "additive", 2)
+        told = model(turns(SAID))
+        loss = -told.log_probabilities.sum() + told.divergence.sum() - told.of_words.sum()
+        loss.backward()
+        assert all(p.grad is not None for p in model.parameters())
+
+
+def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
+    model = make("hred")
+    whole = model(turns(SAID))
+    torch.manual_seed(0)
+    dropped = model(turns(SAID), drop=1.0)
+    assert (whole.lengths == dropped.lengths).all()
+    # all words but the first follow from UNKNOWN; replies of one word are the same up to their end
+    again = model(turns(SAID), drop=1.0)
+    torch.testing.assert_close(dropped.log_probabilities, again.log_probabilities)
+    assert not torch.allclose(whole.log_probabilities, dropped.log_probabilities)
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_replies_are_those_of_each_dialogue_alone(kind, method):
+    dialoguer = Dialoguer(make(kind, "dot", 2), TEXT)
+    count = 1 if method == "greedy" and kind != "vhred" else 3
+    search = Search(method, n_best=1 if method == "greedy" else count, seed=4)
+    together = dialoguer.replies(SAID, search, limit=6)
+    alone = [dialoguer.replies([dialogue], search, limit=6)[0] for dialogue in SAID]
+    assert [[r.tokens for r in its] for its in together] == [[r.tokens for r in i] for i in alone]
+    assert all(len(its) <= count for its in together)
+    for its, dialogue in zip(together, SAID, strict=True):
+        scores = [reply.score for reply in its]
+        assert scores == sorted(scores, reverse=True)
+        for reply in its:
+            assert reply.weights.shape[0] == len(reply.tokens) + reply.finished
+            seen = (reply.weights > 0).any(0).sum()
+            assert seen == sum(len(turn.split()) + 1 for turn in dialogue[-2:])
+
+
+def test_a_reply_begins_with_and_holds_what_is_asked():
+    dialoguer = Dialoguer(make("vhred"), TEXT)
+    search = Search("beam", beam=4, n_best=2)
+    for reply in dialoguer.replies(SAID[:1], search, 8, "d c", ["a a"])[0]:
+        assert reply.text.startswith("d c")
+        assert "a a" in reply.text
+    with pytest.raises(InputError, match="cannot write 'xyz'"):
+        dialoguer.replies(SAID[:1], search, must_hold=["xyz"])
+    with pytest.raises(InputError, match="nothing has been said yet"):
+        dialoguer.replies([["  "]], search)
+
+
+def test_a_latent_variable_makes_other_replies_by_the_seed():
+    dialoguer = Dialoguer(make("vhred"), TEXT)
+    with torch.no_grad():
+        dialoguer.model.prior[-1].bias[3:] = 4.0
+    found = {
+        dialoguer.replies(SAID[:1], Search("beam", beam=1, seed=seed), 6)[0][0].text
+        for seed in range(20)
+    }
+    assert len(found) > 1
+
+
+def test_it_comes_back_from_its_folder(tmp_path):
+    dialoguer = Dialoguer(make("vhred", "dot", 2), TEXT)
+    dialoguer.save_pretrained(tmp_path / "kept")
+    again = load(tmp_path / "kept").eval()
+    search = Search("sample", n_best=2)
+    for ours, its in zip(
+        dialoguer.replies(SAID, search, 6), again.replies(SAID, search, 6), strict=True
+    ):
+        assert [reply.text for reply in ours] == [reply.text for reply in its]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reach": 0}, "reach must be at least 1"),
+        ({"size": 7}, "the context has 7 features"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(changes, message):
+    model = make("hred")
+    parts = {"encoder": model.encoder, "decoder": model.decoder, "context": model.context}
+    with pytest.raises(InputError, match=message):
+        HRED(**(parts | {"size": SIZE, "reach": 1} | changes))
+    with pytest.raises(InputError, match="the decoder is given 8 features"):
+        VHRED(**parts, size=SIZE, latent_size=2, hidden_size=4)
