@@ -11,6 +11,7 @@ import torch
 
 from saiki import cli
 from saiki.data.text.dialogue_rows import DialogueRows
+from saiki.errors import InputError
 from saiki.experiments.dialogue import Conversing
 from saiki.experiments.shared.dialogue import judge
 from saiki.metrics.replies import distinct
@@ -159,3 +160,25 @@ def test_no_draw_repeats_another_in_an_answer(runs):
     texts = [reply["output"] for reply in answer["alternatives"]]
     assert len(texts) == len({*texts}) > 1
     assert distinct([t.split() for t in texts], 1) > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"attention": "dot", "choice": "marginal"}, "cannot choose .* by marginal"),
+        ({"attention": "dot", "choice": "reinforce"}, "cannot choose .* by reinforce"),
+        ({"attention": "dot", "coverage": True}, "leave out coverage"),
+        ({"attention": "location"}, "another score than location"),
+        ({"copy_unknown": True}, "leave out copy_unknown"),
+    ],
+)
+def test_what_the_model_would_not_do_is_refused(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        Conversing(**changes)
+
+
+def test_one_position_may_be_looked_at(said):
+    """With gumbel, which needs no loss of its own."""
+    experiment = setting(said, attention="dot", choice="gumbel")
+    loss = experiment.measure(experiment.model().train(), next(experiment.batches()))["loss"]
+    assert torch.isfinite(loss)

@@ -82,6 +82,10 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         "quick": {"hidden_size": 128, "embedding_size": 96, "vocabulary": 3000, "epochs": 2.0},
     }
 
+    def validate(self) -> None:
+        if self.decoding.copy_unknown:
+            raise InputError("unknown words of a dialogue are not copied; leave out copy_unknown")
+
     @cached_property
     def parts(self) -> Dialogues:
         return dialogues(Path(self.data) if self.data else None)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from saiki.data.text.dialogue_rows import DialogueRows
+from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.attention import Attending
 from saiki.experiments.shared.latent import Divergence
@@ -47,6 +48,18 @@ class DialogueModel(Knobs):
     seen_turns: int = knob(3, "turns before that attention looks at", minimum=1, maximum=100)
     tied: bool = tied()
     latent_size: int = knob(64, "units of the latent variable of vhred", minimum=1, maximum=8192)
+
+    def validate(self) -> None:
+        looks = self.attending
+        if looks.attention != "none" and looks.choice in ("reinforce", "marginal"):
+            raise InputError(
+                f"a dialogue cannot choose what it looks at by {looks.choice}; take soft or gumbel"
+            )
+        if looks.attention == "location" or looks.coverage:
+            raise InputError(
+                "in a dialogue attention goes by what turns say, not by places in them or by what "
+                "has been read: leave out coverage, and take another score than location"
+            )
 
     @property
     def is_latent(self) -> bool:
