@@ -1,6 +1,7 @@
 """The training loop against updates written out by hand."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -358,6 +359,17 @@ def test_training_ends_when_the_patience_is_over():
     w, points = trained(Judged(**JUDGED, patience=2))
     assert [point.step for point in points] == [5, 10, 15, 20, 25, 30]
     np.testing.assert_array_equal(w, weights_after(30))
+
+
+def test_a_figure_that_is_no_number_is_never_the_best():
+    class Spoilt(Judged):
+        def validate(self):
+            distances = iter([math.nan, 3, 1, math.nan, 5, 6, 7, 8])
+            object.__setattr__(self, "_distances", distances)
+
+    kept, points = trained(Spoilt(**JUDGED, keep="best", patience=2))
+    assert [point.step for point in points] == [5, 10, 15, 20, 25]
+    np.testing.assert_array_equal(kept, weights_after(15))
 
 
 def test_looking_inside_does_not_use_up_patience():

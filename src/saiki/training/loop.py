@@ -261,8 +261,9 @@ class Training:
             raise InputError(f"{self.experiment.name} has no figure {selected_by} to be judged by")
         if not counts:  # only the lens asked for it, and looking changes nothing
             return Point(self.step, figures, view)
-        if self.best is None or not figures[selected_by] >= self.best:
-            self.best, self.points_since_best = figures[selected_by], 0
+        value = figures[selected_by]
+        if not math.isnan(value) and (self.best is None or value < self.best):
+            self.best, self.points_since_best = value, 0
             if self.optimisation.keep == "best":
                 weights = self.average or self.model.state_dict()
                 self.best_weights = {n: t.clone() for n, t in weights.items()}
