@@ -18,6 +18,7 @@ from saiki.layers.recurrent import Recurrent
 from saiki.optimisation import RULES as ON_OFFER
 from saiki.optimisation import Optimisation
 from saiki.training import StoppedError, Training
+from saiki.training.loop import device
 from saiki.training.step import clip
 
 
@@ -410,8 +411,15 @@ def test_what_is_random_follows_from_seed_and_iteration_alone():
 
 def test_a_device_that_is_not_here_is_refused():
     missing = "mps" if not torch.backends.mps.is_available() else "cuda"
-    with pytest.raises(InputError, match=f"device must be one that is here, got '{missing}'"):
+    with pytest.raises(InputError, match=f"here, got '{missing}'; here there is .*cpu$"):
         trained(Line(device=missing))
+
+
+def test_all_devices_that_are_here_are_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"got 'mps'; here there is cuda and cpu$"):
+        device("mps")
 
 
 def test_bfloat16_is_near_float32():

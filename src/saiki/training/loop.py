@@ -286,5 +286,6 @@ def device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind in has if has[kind])
     if not has[name]:
-        raise InputError(f"device must be one that is here, got {name!r}; here there is cpu")
+        here = " and ".join(kind for kind in has if has[kind])
+        raise InputError(f"device must be one that is here, got {name!r}; here there is {here}")
     return torch.device(name)
