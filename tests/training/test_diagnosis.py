@@ -1,5 +1,7 @@
 """A loss that is no number any more: the layer, the time step and what to try."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
@@ -86,3 +88,29 @@ class Root(Deep):
 def test_without_recurrent_layers_the_parameter_is_named():
     said = trouble(Root())
     assert said.startswith("the gradient is not finite at iteration 1: the gradient of weight is")
+
+
+class Unlucky(Root):
+    """What each pass draws, and in what precision it computes, is written down."""
+
+    passes: ClassVar[list[tuple[float, bool]]] = []
+
+    def measure(self, model, batch):
+        self.passes.append((torch.rand(()).item(), torch.is_autocast_enabled("cpu")))
+        return {"loss": torch.nan * model(batch[0]).sum()}
+
+
+def test_the_pass_that_is_looked_at_is_the_one_that_failed():
+    trouble(Unlucky(precision="bfloat16", accumulate=2))
+    first, last = Unlucky.passes[:2], Unlucky.passes[2:]
+    assert first == last
+    assert all(is_mixed for _, is_mixed in first)
+
+
+class Measuring(Root):
+    def measure(self, model, batch):
+        return {"loss": model(batch[0]).square().sum(), "perplexity": torch.tensor(torch.inf)}
+
+
+def test_another_figure_that_is_no_number_is_told_by_its_name():
+    assert trouble(Measuring()).startswith("perplexity is inf at iteration 1: no gradient shows")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from saiki import lens
 from saiki.experiment import Experiment
 from saiki.torch_internals import tree_leaves
+from saiki.training.step import Objective
 
 
 def explain(
@@ -22,21 +23,20 @@ def explain(
     """Why the figures of iteration ``step`` are not all numbers.
 
     The same batches are looked at again under the lens, with the weights as they are before the
-    update: whether they are numbers themselves, in which layer and at which time step a state or
-    its gradient grew, or else which parameter's gradient is not finite.
+    update, in the same precision and with the random numbers that the caller has begun anew:
+    whether they are numbers themselves, in which layer and at which time step a state or its
+    gradient grew, or else which parameter's gradient is not finite.
     """
-    loss = figures["loss"]
-    what = f"the loss is {loss}" if not math.isfinite(loss) else "the gradient is not finite"
-    start = f"{what} at iteration {step}: "
+    start = f"{_what(figures)} at iteration {step}: "
     if any(_is_broken(leaf) for leaf in tree_leaves(list(batches))):
         return start + "the batch itself holds NaN or infinite numbers; look at the data"
     if experiment.updates_itself:  # there is no gradient to look at
         return f"{start}try a learning_rate below {experiment.optimisation.learning_rate:g}"
     where = ""
+    model.zero_grad()
     for batch in batches:
         with lens.watch(model) as view:
-            model.zero_grad()
-            experiment.measure(model, batch)["loss"].backward()
+            Objective(experiment, model)(batch)["loss"].backward()
         where = _worst(view, step) or where
     if not where:
         spoilt = (
@@ -45,6 +45,17 @@ def explain(
         name = next(spoilt, None)
         where = f"the gradient of {name} is not finite" if name else "no gradient shows where"
     return f"{start}{where}; {_advice(experiment)}"
+
+
+def _what(figures: Mapping[str, float]) -> str:
+    """The figure that is no number: the loss, if it is none, or else the gradient."""
+    loss, norm = figures["loss"], figures.get("gradient_norm", 0.0)
+    if not math.isfinite(loss):
+        return f"the loss is {loss}"
+    if not math.isfinite(norm):
+        return "the gradient is not finite"
+    name = next(name for name, value in figures.items() if not math.isfinite(value))
+    return f"{name} is {figures[name]}"
 
 
 def _is_broken(value: Any) -> bool:

@@ -18,7 +18,7 @@ from saiki.saving.tensors import Contents
 from saiki.training import optimisers
 from saiki.training.diagnosis import explain
 from saiki.training.prefetch import prefetch
-from saiki.training.step import Step
+from saiki.training.step import Objective, Step
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,7 @@ class Training:
                 self._seed(step)
                 figures = self.take(batches)
                 if not all(map(math.isfinite, figures.values())):
+                    self._seed(step)  # what it looks at draws the same numbers once more
                     said = explain(experiment, model, batches, step, figures)
                     self.finish()
                     raise StoppedError(step, said)
@@ -237,7 +238,7 @@ class Training:
         with lens.watch(self.model) as view:
             self.model.zero_grad()
             self._seed(self.step + 1)
-            self.experiment.measure(self.model, batch)["loss"].backward()
+            Objective(self.experiment, self.model)(batch)["loss"].backward()
         with torch.no_grad():  # what the model changes by itself, such as moving averages
             for tensor, value in zip(own, values, strict=True):
                 tensor.copy_(value)

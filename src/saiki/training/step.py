@@ -27,7 +27,8 @@ Recorded = Callable[..., Sequence[Tensor | None]]
 
 
 class Objective(nn.Module):
-    """What a batch measures, as the forward pass of a module: DistributedDataParallel needs one."""
+    """What a batch measures, in the precision of the experiment, as the forward pass of a module:
+    DistributedDataParallel needs one."""
 
     def __init__(self, experiment: Experiment, model: nn.Module) -> None:
         super().__init__()
@@ -35,7 +36,10 @@ class Objective(nn.Module):
         self._experiment = experiment
 
     def forward(self, batch: Any) -> Measures:
-        return self._experiment.measure(self.model, batch)
+        mixed = self._experiment.precision == "bfloat16"
+        kind = next(self.model.parameters()).device.type
+        with torch.autocast(kind, torch.bfloat16) if mixed else nullcontext():
+            return self._experiment.measure(self.model, batch)
 
 
 class Step:
@@ -104,11 +108,9 @@ class Step:
 
     def _backward(self, batch: Any, count: int, is_last: bool) -> Measures:
         """Add the gradient of one of ``count`` batches; its share of what they measure."""
-        mixed = self.experiment.precision == "bfloat16"
         waits = self.shared and not is_last  # the processes meet once an update
         with self.objective.no_sync() if waits else nullcontext():  # type: ignore[operator]
-            with torch.autocast(self.device.type, torch.bfloat16) if mixed else nullcontext():
-                measures: Measures = self.objective(batch)
+            measures: Measures = self.objective(batch)
             loss = measures["loss"] if count == 1 else measures["loss"] / count
             loss.backward()
         return {n: m.detach() if count == 1 else m.detach() / count for n, m in measures.items()}
