@@ -21,6 +21,16 @@ def test_codes_and_what_is_decoded_share_their_coordinates(tmp_path, drawn, prio
     assert len(figure.legends) == (1 < classes <= 20)
 
 
+@pytest.mark.parametrize("classes", [10, 11, 20])
+def test_classes_of_the_legend_have_colours_of_their_own(tmp_path, drawn, classes):
+    codes, names = np.zeros((classes, 2)), [f"class {i}" for i in range(classes)]
+    at = ([-1.0, 0.0, 1.0], [-1.0, 0.0, 1.0])
+    plane = Plane(codes, np.arange(classes), names, (0, 1), torch.rand(9, 1, 5, 5), at, False)
+    draw_plane(tmp_path / "plane.png", plane)
+    clouds = drawn[0].axes[0].collections
+    assert len({tuple(cloud.get_facecolor()[0]) for cloud in clouds}) == classes
+
+
 def test_the_course_shows_both_parts_of_the_loss_and_the_units(tmp_path, drawn):
     points = [
         {"step": i, "reconstruction": 9.0 - i, "validation_reconstruction": 9.5 - i,

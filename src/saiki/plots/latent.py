@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -65,10 +66,10 @@ def draw_plane(path: Path, plane: Plane, title: str = "") -> Path:
 
 
 def _scatter(axes: Axes, plane: Plane) -> None:
+    colours = colormaps["tab10" if len(plane.classes) <= 10 else "tab20"]
     for number, name in enumerate(plane.classes):
-        its = plane.codes[plane.labels == number]
-        colour = f"C{number}" if len(plane.classes) <= 10 else None
-        axes.scatter(its[:, 0], its[:, 1], s=5, lw=0, color=colour, label=name)
+        x, y = plane.codes[plane.labels == number].T
+        axes.scatter(x, y, s=5, lw=0, color=colours(number % LEGIBLE), label=name)
     (west, east), (south, north) = map(_edges, plane.at)
     axes.plot([west, east, east, west, west], [south, south, north, north, south], "k-", lw=0.8)
     if plane.prior:
