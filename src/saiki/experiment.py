@@ -30,6 +30,11 @@ class Trial:
     knobs: dict[str, Value]
     results: tuple[Figures, ...]
 
+    @property
+    def figures(self) -> list[str]:
+        """The names of all that any seed has."""
+        return list(dict.fromkeys(name for result in self.results for name in result))
+
     def values(self, figure: str) -> list[float]:
         """The figure of each seed; NaN where a run has none."""
         return [float("nan") if (v := r.get(figure)) is None else v for r in self.results]
@@ -40,7 +45,7 @@ class Trial:
 
     def means(self) -> Figures:
         """The mean of each figure; None where a seed has none."""
-        return {n: v if math.isfinite(v := self.mean(n)) else None for n in self.results[0]}
+        return {n: v if math.isfinite(v := self.mean(n)) else None for n in self.figures}
 
 
 @dataclass(frozen=True)

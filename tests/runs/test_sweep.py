@@ -94,6 +94,13 @@ def test_a_figure_that_one_run_lacks_is_null(value):
     assert (line["loss_mean"], line["loss_std"]) == (None, None)
 
 
+def test_a_figure_that_the_first_run_lacks_is_null():
+    rows, trials = rows_and_trials([[{"score": 0.0}, {"score": 1.0, "loss": 2.0}]])
+    line, *_ = sweep.table(rows, trials)
+    assert (line["score_mean"], line["loss_mean"], line["loss_std"]) == (0.5, None, None)
+    assert trials[0].means() == {"score": 0.5, "loss": None}
+
+
 def test_the_table_is_saved_as_json_and_csv_and_the_curves_as_one_picture(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)

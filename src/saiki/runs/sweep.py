@@ -144,7 +144,7 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Line]:
     found = []
     for row, trial in zip(rows, trials, strict=True):
         line: Line = dict(row.changes)
-        for figure in trial.results[0]:
+        for figure in trial.figures:
             values = trial.values(figure)
             finite = all(math.isfinite(v) for v in values)
             deviation = statistics.stdev(values) if finite and len(values) > 1 else 0.0
