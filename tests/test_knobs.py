@@ -230,6 +230,8 @@ def test_a_path_is_written_down_in_full(monkeypatch, tmp_path):
     assert Sack(flour="~/rye").flour.endswith("/rye")
     assert "~" not in Sack(flour="~/rye").flour
     assert Sack().flour == ""
+    with pytest.raises(InputError, match=r"^flour begins in a home folder that is not known, got"):
+        Sack(flour="~nobody-of-that-name/rye")
 
 
 def test_a_registry_that_grows_offers_what_is_new():

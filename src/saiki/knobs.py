@@ -109,7 +109,12 @@ class Knob:
                 raise self._refusal(value)
         is_path = self.is_path and value not in ("", "-", *self.names)
         if is_path and isinstance(value, str) and "\0" not in value:
-            value = str(Path(value).expanduser().absolute())
+            try:
+                value = str(Path(value).expanduser().absolute())
+            except RuntimeError:
+                raise InputError(
+                    f"{self.name} begins in a home folder that is not known, got {shown(value)}"
+                ) from None
         if isinstance(value, str) and not is_text(value):
             raise self._refusal(value)
         return value
