@@ -1,5 +1,7 @@
 """Word vectors: what they learn, that nothing but the seed decides it, and what is refused."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -173,6 +175,23 @@ def test_what_is_refused(values, sentence):
 def test_a_learning_rate_that_is_too_large_is_refused():
     with pytest.raises(InputError, match="grew beyond all numbers; try a rate below 1"):
         made().fit(LINES, epochs=50, learning_rate=1.0e6)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"learning_rate": -0.1}, "learning_rate must be above 0 and finite, got -0.1"),
+        ({"learning_rate": math.nan}, "learning_rate must be above 0 and finite, got nan"),
+        ({"threads": 0}, "threads must be at least 1, or None for all, got 0"),
+    ],
+)
+def test_a_training_that_learns_nothing_is_refused(values, sentence):
+    model = made()
+    for learn in (model.fit, model.partial_fit):
+        with pytest.raises(InputError, match=f"^{sentence}$"):
+            learn(LINES, **values)
+    assert not model.words
 
 
 def test_a_text_too_short_is_refused():

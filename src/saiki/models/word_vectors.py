@@ -179,8 +179,10 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
                 their number.
 
         Raises:
-            InputError: fewer than two words are frequent enough, or the learning rate is too large.
+            InputError: fewer than two words are frequent enough, the learning rate is too large, or
+            ``epochs``, ``learning_rate`` or ``threads`` is not above 0.
         """
+        _check(epochs, learning_rate, threads)
         numbered = self.with_phrases(self._read(text, split))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -199,8 +201,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         """Go on with the words and phrases that are known; see :meth:`fit`.
 
         Raises:
-            InputError: none are.
+            InputError: no words are known, or what :meth:`fit` refuses.
         """
+        _check(epochs, learning_rate, threads)
         if not self.words:
             raise InputError("no words are known yet; fit learns them")
         numbered = self._read(text, split)
@@ -396,3 +399,13 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
 
     def doesnt_match(self, words: Sequence[str]) -> str:
         return self.vectors.doesnt_match(words)
+
+
+def _check(epochs: int, learning_rate: float, threads: int | None) -> None:
+    """Refuse a training that would learn nothing, or unlearn."""
+    if epochs < 1:
+        raise InputError(f"epochs must be at least 1, got {epochs}")
+    if not 0 < learning_rate < math.inf:
+        raise InputError(f"learning_rate must be above 0 and finite, got {learning_rate}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, or None for all, got {threads}")
