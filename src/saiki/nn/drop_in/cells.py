@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saiki.activations import Function
 from saiki.cell import holding
 from saiki.nn.drop_in.layout import (
     Family,
@@ -25,6 +24,11 @@ from saiki.torch_internals import leaf
 
 class DropInCell(Unscripted, Family, DescribedModule, name="drop_in.cell.v1"):
     """One step; what the three have in common."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        options = self._options(kwargs)
+        super().__init__(*args, **kwargs)
+        self._setup(options)
 
     def _setup(self: Any, options: Mapping[str, Any]) -> None:
         """Take the options, and add or replace the parameters that they change."""
@@ -97,44 +101,10 @@ class DropInCell(Unscripted, Family, DescribedModule, name="drop_in.cell.v1"):
 class RNNCell(DropInCell, SimpleRNNFamily, nn.RNNCell, name="drop_in.rnn_cell.v1"):
     """``torch.nn.RNNCell`` with any activation; see :class:`saiki.nn.RNN`."""
 
-    def __init__(self, *args: Any, activation: str | Function | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if activation == self.nonlinearity:
-            activation = None
-        self._setup({"activation": activation})
-
 
 class LSTMCell(DropInCell, LSTMFamily, nn.LSTMCell, name="drop_in.lstm_cell.v1"):
     """``torch.nn.LSTMCell`` with the variants of :class:`saiki.nn.LSTM`."""
 
-    def __init__(
-        self, *args: Any, peephole: bool = False, activation: str | Function = "tanh",
-        recurrent_activation: str | Function = "sigmoid", input_gate: bool = True,
-        forget_gate: bool = True, output_gate: bool = True, input_activation: bool = True,
-        output_activation: bool = True, coupled: bool = False, layer_norm: bool = False,
-        **kwargs: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(*args, **kwargs)
-        self._setup(
-            {
-                "peephole": peephole, "activation": activation,
-                "recurrent_activation": recurrent_activation, "input_gate": input_gate,
-                "forget_gate": forget_gate, "output_gate": output_gate,
-                "input_activation": input_activation, "output_activation": output_activation,
-                "coupled": coupled, "layer_norm": layer_norm,
-            }
-        )  # fmt: skip
-
 
 class GRUCell(DropInCell, GRUFamily, nn.GRUCell, name="drop_in.gru_cell.v1"):
     """``torch.nn.GRUCell`` with the variants of :class:`saiki.nn.GRU`."""
-
-    def __init__(
-        self, *args: Any, reset: Literal["after", "before"] = "after",
-        activation: str | Function = "tanh", recurrent_activation: str | Function = "sigmoid",
-        **kwargs: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(*args, **kwargs)
-        self._setup(
-            {"reset": reset, "activation": activation, "recurrent_activation": recurrent_activation}
-        )

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from saiki.activations import Function
 from saiki.errors import InputError
 from saiki.layers.bidirectional import MERGES, merged
 from saiki.layers.recurrent import BACKENDS, Recurrent
@@ -72,6 +71,19 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
     recurrent_dropout: float
     zoneout: float
     backend: str
+
+    def __init__(
+        self,
+        *args: Any,
+        merge: Merge = "concat",
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        backend: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        options = self._options(kwargs)
+        super().__init__(*args, **kwargs)
+        self._setup(options, merge, recurrent_dropout, zoneout, backend)
 
     def _setup(
         self: Any,
@@ -366,15 +378,6 @@ class RNN(DropIn, SimpleRNNFamily, nn.RNN, name="drop_in.rnn.v1"):
     """
     torch_class = nn.RNN
 
-    def __init__(
-        self, *args: Any, activation: str | Function | None = None, merge: Merge = "concat",
-        recurrent_dropout: float = 0.0, zoneout: float = 0.0, backend: str = "auto", **kwargs: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(*args, **kwargs)
-        if activation == self.nonlinearity:
-            activation = None
-        self._setup({"activation": activation}, merge, recurrent_dropout, zoneout, backend)
-
 
 class LSTM(DropIn, LSTMFamily, nn.LSTM, name="drop_in.lstm.v1"):
     __doc__ = f"""``torch.nn.LSTM`` with the variants of :class:`saiki.cells.LSTM`.
@@ -387,24 +390,6 @@ class LSTM(DropIn, LSTMFamily, nn.LSTM, name="drop_in.lstm.v1"):
     """
     torch_class = nn.LSTM
 
-    def __init__(
-        self, *args: Any, peephole: bool = False, activation: str | Function = "tanh",
-        recurrent_activation: str | Function = "sigmoid", input_gate: bool = True,
-        forget_gate: bool = True, output_gate: bool = True, input_activation: bool = True,
-        output_activation: bool = True, coupled: bool = False, layer_norm: bool = False,
-        merge: Merge = "concat", recurrent_dropout: float = 0.0, zoneout: float = 0.0,
-        backend: str = "auto", **kwargs: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(*args, **kwargs)
-        options = {
-            "peephole": peephole, "activation": activation,
-            "recurrent_activation": recurrent_activation, "input_gate": input_gate,
-            "forget_gate": forget_gate, "output_gate": output_gate,
-            "input_activation": input_activation, "output_activation": output_activation,
-            "coupled": coupled, "layer_norm": layer_norm,
-        }  # fmt: skip
-        self._setup(options, merge, recurrent_dropout, zoneout, backend)
-
 
 class GRU(DropIn, GRUFamily, nn.GRU, name="drop_in.gru.v1"):
     __doc__ = f"""``torch.nn.GRU`` with the variants of :class:`saiki.cells.GRU`.
@@ -413,15 +398,3 @@ class GRU(DropIn, GRUFamily, nn.GRU, name="drop_in.gru.v1"):
         reset, activation, recurrent_activation: as in :class:`saiki.cells.GRU`.
     """
     torch_class = nn.GRU
-
-    def __init__(
-        self, *args: Any, reset: Literal["after", "before"] = "after",
-        activation: str | Function = "tanh", recurrent_activation: str | Function = "sigmoid",
-        merge: Merge = "concat", recurrent_dropout: float = 0.0, zoneout: float = 0.0,
-        backend: str = "auto", **kwargs: Any,
-    ) -> None:  # fmt: skip
-        super().__init__(*args, **kwargs)
-        options = {
-            "reset": reset, "activation": activation, "recurrent_activation": recurrent_activation,
-        }  # fmt: skip
-        self._setup(options, merge, recurrent_dropout, zoneout, backend)

@@ -62,8 +62,11 @@ class Family:
     def _cell(self: Any, input_size: int) -> Cell:
         raise NotImplementedError
 
-    @staticmethod
-    def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    def _options(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The options, out of the ``arguments`` that are given by name."""
+        return {name: arguments.pop(name, default) for name, default in self.defaults.items()}
+
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in options.items():
             if isinstance(value, nn.Module) and value.state_dict():
                 raise InputError(
@@ -94,6 +97,10 @@ class Family:
 
 class SimpleRNNFamily(Family):
     defaults: ClassVar = {"activation": None}
+
+    def _checked(self: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+        is_plain = options["activation"] == self.nonlinearity
+        return super()._checked({"activation": None} if is_plain else options)
 
     def _cell(self: Any, input_size: int) -> Cell:
         f = self.options["activation"] or self.nonlinearity
