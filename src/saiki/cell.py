@@ -199,7 +199,7 @@ def as_states(state: Any) -> tuple[Any, ...]:
     return tuple(state) if isinstance(state, tuple | list) else (state,)
 
 
-def verify(cell: Cell) -> None:
+def check_contract(cell: Cell) -> None:
     """Run one step of ``cell`` on random rows and raise if it breaks the contract.
 
     Raises:

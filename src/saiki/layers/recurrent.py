@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from saiki.cell import Cell, as_states, holding, of_numbers, replacing, verify
+from saiki.cell import Cell, as_states, check_contract, holding, of_numbers, replacing
 from saiki.compiler.kernels import Kernels
 from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, InputError
@@ -50,7 +50,7 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
             raise InputError(f"Recurrent takes a saiki.Cell, got {type(cell).__name__}")
         if backend not in BACKENDS:
             raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-        verify(cell)
+        check_contract(cell)
         self.cell = cell
         self.reverse = reverse
         self.backend = backend
