@@ -138,6 +138,7 @@ def test_states_are_named_as_the_step_names_them():
     ("step", "sentence"),
     [
         (lambda self, x: x, r"step of Odd takes no state; write step\(self, x, h\)"),
+        (lambda self: self, r"step of Odd takes no state; write step\(self, x, h\)"),
         (lambda self, x, *state: state, "step of Odd must name each state"),
         (lambda self, x, h, *, c: h, "step of Odd must name each state"),
         (lambda self, x, **states: x, "step of Odd must name each state"),

@@ -150,8 +150,8 @@ def _equations_of(docstring: str) -> list[str]:
 
 
 def _state_names(step: Step, cell: str) -> tuple[str, ...]:
-    _, _, *given = inspect.signature(step).parameters.values()
-    state = [p for p in given if p.kind is not p.KEYWORD_ONLY]
+    after_x = list(inspect.signature(step).parameters.values())[2:]
+    state = [p for p in after_x if p.kind is not p.KEYWORD_ONLY]
     if not state:
         raise CellError(f"step of {cell} takes no state; write step(self, x, h)")
     if any(p.kind is not p.POSITIONAL_OR_KEYWORD for p in state):
