@@ -72,6 +72,41 @@ def test_comes_back_with_the_same_weights_and_makes_the_same_outputs(name, dtype
             assert torch.equal(a, b)
 
 
+def changed(model, **values):
+    for path, value in values.items():
+        *parents, name = path.split("__")
+        setattr(model.get_submodule(".".join(parents)), name, value)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (Recurrent(LSTM(3, 4)), {"reverse": True, "backend": "eager"}),
+        (Recurrent(SimpleRNN(3, 4)), {"cell": SimpleRNN(3, 4, "relu")}),
+        (Bidirectional(GRU(3, 4)), {"merge": "sum", "forward_layer": Recurrent(LSTM(3, 4))}),
+        (Stack([GRU(3, 4), GRU(4, 4)], 0.5), {"layers__1": Recurrent(LSTM(4, 2))}),
+        (Stack([Bidirectional(GRU(3, 4))]), {"dropout__p": 0.25, "layers__0__merge": "mean"}),
+    ],
+)
+def test_a_layer_is_saved_as_it_is_and_not_as_it_was_made(model, values, tmp_path):
+    model = changed(model, **values)
+    again = load(model.save_pretrained(tmp_path))
+    assert repr(again) == repr(model)
+    x = torch.randn(2, 5, 3)
+    for a, b in zip(flat(model.eval()(x)), flat(again(x)), strict=True):
+        assert torch.equal(a, b)
+
+
+class Deeper(Recurrent, name="test_pretrained.deeper"):
+    def __init__(self, size):
+        super().__init__(GRU(size, size))
+
+
+def test_a_subclass_is_made_by_its_own_arguments(tmp_path):
+    assert isinstance(load(Deeper(3).save_pretrained(tmp_path)), Deeper)
+
+
 def flat(states):
     if isinstance(states, torch.Tensor):
         return [states]

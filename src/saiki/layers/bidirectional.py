@@ -63,6 +63,13 @@ class Bidirectional(DescribedModule, name="bidirectional.v1"):
         self.backward_layer = backward
         self.merge = merge
 
+    def arguments(self) -> dict[str, Any]:
+        """Those that make the layer as it now is, whatever it was made with."""
+        if type(self).__init__ is not Bidirectional.__init__:
+            return super().arguments()
+        directions = {"layer": self.forward_layer, "backward": self.backward_layer}
+        return {**directions, "merge": self.merge}
+
     @property
     def input_size(self) -> int:
         return self.forward_layer.input_size

@@ -57,6 +57,12 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         self._saiki_kernels = Kernels(cell, backend != "auto")
         self._saiki_warned = False
 
+    def arguments(self) -> dict[str, Any]:
+        """Those that make the layer as it now is, whatever it was made with."""
+        if type(self).__init__ is not Recurrent.__init__:
+            return super().arguments()
+        return {"cell": self.cell, "reverse": self.reverse, "backend": self.backend}
+
     @property
     def input_size(self) -> int:
         return self.cell.input_size

@@ -43,6 +43,12 @@ class Stack(DescribedModule, name="stack.v1"):
         self.input_size: int = parts[0].input_size
         self.output_size: int = parts[-1].output_size
 
+    def arguments(self) -> dict[str, Any]:
+        """Those that make the layers as they now are, whatever they were made with."""
+        if type(self).__init__ is not Stack.__init__:
+            return super().arguments()
+        return {"layers": self.layers, "dropout": self.dropout.p}
+
     def forward(
         self, x: Tensor, state: tuple[Any, ...] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, ...]]:
