@@ -438,6 +438,38 @@ class Leaky(Cell):
         return 0.9 * h + 0.1 * x
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool])
+def test_what_is_no_real_number_is_refused(dtype):
+    for layer in (Recurrent(Leaky(3, 3)), Bidirectional(GRU(3, 4)), Stack([GRU(3, 4)])):
+        with pytest.raises(InputError, match=f"x must hold floating-point .*, got {dtype}"):
+            layer(torch.ones(2, 9, 3, dtype=dtype))
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+@pytest.mark.filterwarnings("ignore:running step by step")
+def test_an_input_of_another_type_than_the_weights_is_told(dtype, backend):
+    layer = Recurrent(GRU(3, 4), backend=backend)
+    sentence = f"^x is of {dtype} and the weights are of torch.float32; convert one of them$"
+    for each in (layer, Bidirectional(layer)):
+        with pytest.raises(InputError, match=sentence):
+            each(torch.ones(2, 9, 3, dtype=dtype))
+
+
+def test_a_cell_may_convert_its_input_by_itself():
+    class Casting(Cell):
+        def __init__(self):
+            super().__init__(3, 3)
+            self.W = torch.nn.Linear(3, 3)
+
+        def step(self, x, h):
+            return (h.float() + self.W(x.float())).to(h.dtype)
+
+    layer = Recurrent(Casting(), backend="eager")
+    x = torch.randn(2, 5, 3)
+    torch.testing.assert_close(layer(x.double())[0].float(), layer(x)[0])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_cell_without_parameters_works_in_the_type_of_its_input(dtype):
     x = torch.ones(2, 9, 3, dtype=dtype)

@@ -1,5 +1,6 @@
 """A cell over time."""
 
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -17,6 +18,8 @@ from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import is_expanded, leaf
 
 BACKENDS = ("auto", "eager", "cpu")
+_OF_TYPES = re.compile("dtype|scalar type")
+"""In what PyTorch says of an operation whose operands have different types."""
 
 
 class Recurrent(DescribedModule, name="recurrent.v1"):
@@ -109,6 +112,11 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
             raise InputError(
                 f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"
             )
+        if not (x.is_floating_point() or x.is_complex()):
+            raise InputError(
+                f"x must hold floating-point numbers, got {x.dtype}; "
+                f"x.to({of_numbers(self.cell).dtype}) makes them"
+            )
         return None if lengths is None else check_lengths(lengths, x)
 
     def check_memory(self, x: Tensor, memory: Mapping[str, Tensor] | None) -> tuple[Tensor, ...]:
@@ -160,7 +168,15 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         if tensors is not None:
             with holding(self.cell, replacing(self.cell, tensors)):
                 return self.eager(x, start, lengths, time_first=time_first, memory=memory)
-        return run_eagerly(self.cell, x, start, lengths, self.reverse, time_first, memory)
+        try:
+            return run_eagerly(self.cell, x, start, lengths, self.reverse, time_first, memory)
+        except RuntimeError as error:  # a step may convert x by itself, so that nobody knows before
+            like = of_numbers(self.cell)
+            if x.dtype == like.dtype or not _OF_TYPES.search(str(error)):
+                raise
+            raise InputError(
+                f"x is of {x.dtype} and the weights are of {like.dtype}; convert one of them"
+            ) from None
 
     def kernel(
         self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
