@@ -247,6 +247,24 @@ class TestBidirectional:
             if a.ndim > 1:  # biases start at zero on both sides
                 assert (a - b).abs().min() > 0
 
+    def test_parameters_of_no_module_are_drawn_anew_too(self):
+        class Diagonal(Cell):
+            def __init__(self, size, spread):
+                super().__init__(size, size)
+                self.rate = torch.nn.Parameter(spread * torch.randn(size))
+                self.shift = torch.nn.Parameter(torch.zeros(size))
+
+            def step(self, x, h):
+                return x + torch.tanh(self.rate) * h + self.shift
+
+        cell = Diagonal(5, spread=3.0).double()
+        cell.shift.requires_grad_(False)
+        layer = Bidirectional(cell)
+        back = layer.backward_layer.cell
+        assert (cell.rate - back.rate).abs().min() > 0
+        assert torch.equal(cell.shift, back.shift)
+        assert (back.rate.dtype, back.shift.requires_grad) == (torch.float64, False)
+
     def test_takes_another_cell_for_the_way_back(self):
         layer = randomised(Bidirectional(GRU(3, 4), backward=SimpleRNN(3, 2)))
         x = sequences()

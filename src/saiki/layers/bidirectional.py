@@ -126,10 +126,21 @@ def merged(y: Tensor, merge: str, size: int) -> Tensor:
 
 
 def fresh(cell: Cell) -> Cell:
-    """A copy of ``cell`` whose parameters are drawn anew, where its modules know how."""
+    """A copy of ``cell`` whose parameters are drawn anew: by its modules where they know how,
+    otherwise by making the cell once more."""
     twin = copy.deepcopy(cell)
+    drawn: set[int] = set()
     for module in reversed(list(twin.modules())):
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
+            drawn.update(map(id, module.parameters()))
+    left = {name: p for name, p in twin.named_parameters() if id(p) not in drawn}
+    if left:
+        args, kwargs = copy.deepcopy(cell.__dict__["_saiki_given"])
+        made = dict(type(cell)(*args, **kwargs).named_parameters())
+        with torch.no_grad():
+            for name, parameter in left.items():
+                if name in made and made[name].shape == parameter.shape:
+                    parameter.copy_(made[name])
     return twin
