@@ -140,6 +140,21 @@ def test_a_class_may_be_given(tmp_path):
     assert isinstance(load(path, classes=[Own]).cell, Own)
 
 
+def test_arguments_in_front_of_a_star_are_given_by_their_places():
+    class Many(Cell, name="test_described.many"):
+        def __init__(self, input_size, hidden_size, *scales, bias=0.0):
+            super().__init__(input_size, hidden_size)
+            self.scales, self.bias = scales, bias
+
+        def step(self, x, h):
+            return torch.tanh(x.sum(-1, keepdim=True) + sum(self.scales) * h + self.bias)
+
+    again = make(describe(Many(2, 3, 0.5, 0.25, bias=1.0)))
+    assert (again.input_size, again.hidden_size) == (2, 3)
+    assert (again.scales, again.bias) == ((0.5, 0.25), 1.0)
+    assert make(describe(Many(2, hidden_size=3))).scales == ()
+
+
 def test_a_fresh_process_finds_every_class_of_saiki(tmp_path):
     models = {
         "digits": SequenceClassifier(LogMel(8000), ["a", "b"], Recurrent(GRU(40, 4))),

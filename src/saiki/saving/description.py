@@ -190,13 +190,24 @@ class _Maker:
         cls = self.classes.get(name) or _registered(name)
         given = {k: self.value(v) for k, v in arguments.items()}
         signature = inspect.signature(cls)
-        rest = [p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL]
-        positional = given.pop(rest[0], []) if rest else []
+        positional = _positional(signature, given)
         try:
             signature.bind(*positional, **given)
             return cls(*positional, **given)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{name} cannot be made from the configuration: {error}") from None
+
+
+def _positional(signature: inspect.Signature, given: dict[str, Any]) -> list[Any]:
+    """What of the arguments ``given`` by name has to go by its place, out of them: those of
+    ``*args``, if there are any, and all in front of them."""
+    names = list(signature.parameters)
+    kinds = [p.kind for p in signature.parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return []
+    at = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    rest = given.pop(names[at], [])
+    return [*(given.pop(name) for name in names[:at] if name in given), *rest] if rest else []
 
 
 def _registered(name: str) -> type[Described]:
