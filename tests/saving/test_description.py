@@ -14,11 +14,13 @@ import saiki
 from saiki import Cell, InputError, Recurrent, load
 from saiki.cells import GRU, LSTM
 from saiki.experiments.adder import Adder
+from saiki.files import write_json
 from saiki.models.classifier import SequenceClassifier
 from saiki.nn.mel import LogMel
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
 from saiki.runs.run import run
+from saiki.saving import tensors
 from saiki.saving.description import Described, describe, make
 
 SOURCE = """
@@ -153,6 +155,21 @@ def test_arguments_in_front_of_a_star_are_given_by_their_places():
     assert (again.input_size, again.hidden_size) == (2, 3)
     assert (again.scales, again.bias) == ((0.5, 0.25), 1.0)
     assert make(describe(Many(2, hidden_size=3))).scales == ()
+
+
+def test_the_model_of_a_run_takes_the_classes_that_are_given(tmp_path):
+    class Ours(Cell, name="test_described.of_a_run"):
+        def step(self, x, h):
+            return torch.tanh(x.sum(-1, keepdim=True) + h)
+
+    model = Recurrent(Ours(2, 3))
+    about = {"model": describe(model)}
+    tensors.save(tmp_path / "model.safetensors", model.state_dict(), about)
+    write_json(tmp_path / "config.json", {"experiment": "adder"})
+    del saiki.saving.description._registry["test_described.of_a_run"]
+    with pytest.raises(InputError, match=r"needs the class .*pass classes=\[...\]"):
+        load(tmp_path)
+    assert isinstance(load(tmp_path, classes=[Ours]).cell, Ours)
 
 
 def test_a_fresh_process_finds_every_class_of_saiki(tmp_path):

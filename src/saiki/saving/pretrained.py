@@ -85,7 +85,7 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
     path = Path(folder)
     config = read_json(path / CONFIG)
     if "experiment" in config:
-        return of_run(path)[0]
+        return of_run(path, classes)[0]
     if not {"format", "model", "sha256"} <= set(config):
         raise InputError(f"{path / CONFIG} does not describe a model of saiki")
     if config["format"] != FORMAT:
@@ -111,8 +111,11 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
     return model.eval()
 
 
-def of_run(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def of_run(folder: str | Path, classes: Iterable[type] = ()) -> tuple[nn.Module, dict[str, Any]]:
     """The model that a run trained, in evaluation mode, and what its file says of the run.
+
+    Args:
+        classes: as of :func:`load`.
 
     Raises:
         InputError: the training did not end, or the file is damaged.
@@ -123,7 +126,7 @@ def of_run(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     kept, about = load_checked(folder / WEIGHTS)
     if "model" not in about:
         raise InputError(f"{folder / WEIGHTS} does not say how its model is made")
-    model = make(about["model"])
+    model = make(about["model"], classes)
     if not isinstance(model, nn.Module):
         raise InputError(f"{folder / WEIGHTS} describes {shown(model)}, which is not a model")
     fill(model, kept, folder / WEIGHTS)
