@@ -135,6 +135,19 @@ def test_layers_alike_are_written_once_with_their_number():
     assert equations.of_layer(Bidirectional(GRU(3, 2), merge="mean")).startswith("y = ½ (h→ + h←),")
 
 
+def test_two_directions_that_differ_are_both_written():
+    layer = Bidirectional(SimpleRNN(3, 2), backward=SimpleRNN(3, 2, "relu"))
+    assert equations.of_layer(layer).splitlines() == [
+        "y = (h→, h←), SimpleRNN of 2 units forward and SimpleRNN of 2 units backward over x",
+        "  h→",
+        "    h ← tanh(W x + U h + b)",
+        "  h←",
+        "    h ← relu(W x + U h + b)",
+    ]
+    layer = Bidirectional(GRU(3, 4), backward=GRU(3, 5))
+    assert "GRU of 4 units forward and GRU of 5 units backward" in equations.of_layer(layer)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

@@ -30,8 +30,7 @@ def of_layers(layers: Sequence[nn.Module], reads: str, writes: str) -> str:
     """The same of layers on each other."""
     alike: list[tuple[str, str, int]] = []
     for one in layers:
-        head, cell = _head(one)
-        lines = of_cell(cell)
+        head, lines = _of_one(one)
         if alike and alike[-1][:2] == (head, lines):
             alike[-1] = head, lines, alike[-1][2] + 1
         else:
@@ -54,10 +53,15 @@ def name_of(cell: Cell) -> str:
     return f"{type(cell).__name__} of {cell.hidden_size} units"
 
 
-def _head(layer: nn.Module) -> tuple[str, Cell]:
-    """How the directions of a layer are put together, and its cell."""
+def _of_one(layer: nn.Module) -> tuple[str, str]:
+    """How the directions of a layer are put together, and the equations of its cells."""
     if isinstance(layer, Bidirectional):
-        cell = layer.forward_layer.cell
-        return f"{MERGED[layer.merge]}, {name_of(cell)} each way", cell
+        cell, other = layer.forward_layer.cell, layer.backward_layer.cell
+        how, lines, others = MERGED[layer.merge], of_cell(cell), of_cell(other)
+        if (name_of(cell), lines) == (name_of(other), others):
+            return f"{how}, {name_of(cell)} each way", lines
+        how += f", {name_of(cell)} forward and {name_of(other)} backward"
+        lines, others = (textwrap.indent(each, "  ") for each in (lines, others))
+        return how, f"  h→\n{lines}\n  h←\n{others}"
     assert isinstance(layer, Recurrent)
-    return f"{'h←' if layer.reverse else 'h→'}, {name_of(layer.cell)}", layer.cell
+    return f"{'h←' if layer.reverse else 'h→'}, {name_of(layer.cell)}", of_cell(layer.cell)
