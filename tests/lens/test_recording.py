@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import _get_current_function_mode_stack
 
-from saiki import Bidirectional, Cell, Recurrent, lens
+from saiki import Bidirectional, Cell, Recurrent, activations, lens
 from saiki.cells import GRU, LSTM, SimpleRNN
 
 
@@ -259,6 +259,16 @@ def test_the_activation_of_a_simple_network_is_recognised(activation):
     shown = watched(layer, lambda layer: layer(x)[0].sum()).values["h"].saturated
     assert 0 < shown < 1
     assert shown == pytest.approx(lens.saturated(layer(x)[0].detach(), activation), abs=1e-6)
+
+
+def test_the_activation_is_that_with_its_parameter():
+    cell = SimpleRNN(3, 8, activations.get("elu", alpha=2.0))
+    nn.init.normal_(cell.W.weight, std=5.0)
+    layer, x = Recurrent(cell), torch.randn(9, 4, 3)
+    shown = watched(layer, lambda layer: layer(x)[0].sum()).values["h"].saturated
+    at_edge = layer(x)[0] <= -2 + lens.EDGE
+    assert shown == pytest.approx(at_edge.float().mean().item())
+    assert shown > 0
 
 
 @pytest.mark.parametrize(("reverse", "step"), [(False, 4), (True, 2)])

@@ -1,8 +1,9 @@
 """Hooks that see a layer while it runs, and give its time steps back as they were."""
 
+import math
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import CodeType, FrameType
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
-from saiki.activations import CATALOGUE
+from saiki.activations import CATALOGUE, Activation
 from saiki.cell import Cell
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.run import WATCHER, Loop
@@ -121,7 +122,7 @@ class _Recorder:
         self.norms: list[dict[str, float]] = []
         self.seen: dict[str, list[Tensor]] = {}
         self.first_rows: dict[str, list[Tensor]] = {}
-        self.made_by: dict[str, str] = {}
+        self.made_by: dict[str, Activation] = {}
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -181,6 +182,18 @@ def _store_norm(norms: dict[str, float], name: str) -> Any:
     return store
 
 
+def _activation(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Activation | None:
+    """What a function of PyTorch with these arguments behind x is in the catalogue, if it is."""
+    if name in ("clamp", "hardtanh"):
+        bounds = (*arguments, *(value for key, value in named.items() if key != "inplace"))
+        name = {(0, 1): "hard_sigmoid", (-1, 1): "hard_tanh"}.get(bounds, "")
+    found = CATALOGUE.get({"hardsigmoid": "hard_sigmoid"}.get(name, name))
+    if found is None or name not in ("elu", "celu"):
+        return found
+    alpha = float(arguments[0] if arguments else named.get("alpha", 1))
+    return found.with_parameters(alpha=alpha) if 0 < alpha < math.inf else None
+
+
 class _Probe(TorchFunctionMode):
     """Between ``begin`` and ``end``, sees which names ``step`` gives to which tensors.
 
@@ -192,7 +205,7 @@ class _Probe(TorchFunctionMode):
         super().__init__()
         self.code = code
         self.input = code.co_varnames[1]
-        self.activation: dict[int, str] = {}
+        self.activation: dict[int, Activation] = {}
         self.made: list[Tensor] = []  # kept, so that no two tensors share an id
         self.named: dict[str, Tensor] = {}
 
@@ -200,12 +213,9 @@ class _Probe(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
-        name = {"hardtanh": "hard_tanh", "hardsigmoid": "hard_sigmoid"}.get(name, name)
-        if name == "clamp":
-            name = {(0, 1): "hard_sigmoid", (-1, 1): "hard_tanh"}.get(tuple(args[1:]), "")
-        if name in CATALOGUE and isinstance(result, Tensor):
-            self.activation[id(result)] = name
+        activation = _activation(getattr(func, "__name__", ""), args[1:], kwargs or {})
+        if activation is not None and isinstance(result, Tensor):
+            self.activation[id(result)] = activation
             self.made.append(result)
         return result
 
@@ -224,7 +234,7 @@ class _Probe(TorchFunctionMode):
                 if isinstance(value, Tensor) and name != self.input and value.shape[:1] == (rows,)
             }
 
-    def end(self) -> dict[str, tuple[Tensor, str | None]]:
+    def end(self) -> dict[str, tuple[Tensor, Activation | None]]:
         sys.setprofile(self.previous)
         self.__exit__(None, None, None)
         return {n: (v, self.activation.get(id(v))) for n, v in self.named.items()}

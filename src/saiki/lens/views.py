@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from saiki.activations import CATALOGUE
+from saiki.activations import CATALOGUE, Activation
 
 EDGE = 0.05
 """A unit is saturated within this share of a bounded range, or within it of the only bound."""
@@ -76,7 +76,7 @@ def _out_of_file(value: float | None) -> float:
 View = dict[str, LayerView]
 
 
-def statistics(values: Tensor, activation: str | None = None) -> Statistics:
+def statistics(values: Tensor, activation: str | Activation | None = None) -> Statistics:
     """Mean, spread, extremes and share of saturated units of what ``activation`` returned."""
     return Statistics(
         mean=values.mean().item(),
@@ -87,13 +87,14 @@ def statistics(values: Tensor, activation: str | None = None) -> Statistics:
     )
 
 
-def saturated(values: Tensor, activation: str) -> float | None:
+def saturated(values: Tensor, activation: str | Activation) -> float | None:
     """Share of ``values`` at a finite edge of the range of ``activation``; None if it has none."""
-    low, high = CATALOGUE[activation].range
+    function = CATALOGUE[activation] if isinstance(activation, str) else activation
+    low, high = function.range
     margin = EDGE * (high - low) if math.isfinite(high - low) else EDGE
     if low == -math.inf and high == math.inf:
         return None
-    if activation == "relu":
+    if function.name == "relu":
         margin = 0.0  # off or on: nothing in between
     at_edge = (values <= low + margin) | (values >= high - margin)
     return at_edge.float().mean().item()
