@@ -84,18 +84,24 @@ def test_a_layer_alone_has_the_name_of_its_module_and_is_what_it_was_afterwards(
 
 
 @pytest.mark.parametrize("noise", [{}, {"recurrent_dropout": 0.5, "zoneout": 0.2}])
-def test_packed_input_noise_and_autocast_are_seen(noise):
-    layer = saiki.nn.LSTM(3, 4, num_layers=2, **noise)
+@pytest.mark.parametrize(
+    ("kind", "states", "gates"),
+    [(saiki.nn.LSTM, ["h", "c"], "ifgo"), (saiki.nn.GRU, ["h"], "rzn")],
+    ids=["lstm", "gru"],
+)
+def test_packed_input_noise_and_autocast_are_seen(kind, states, gates, noise):
+    layer = kind(3, 4, num_layers=2, **noise)
     x = nn.utils.rnn.pack_sequence([torch.randn(n, 3) for n in (5, 3)])
     with lens.watch(layer) as view, torch.autocast("cpu", torch.bfloat16):
         y, _ = layer(x)
         y.data.sum().backward()
     assert list(view) == ["l0", "l1"]
     for seen in view.values():
-        assert list(seen.gradient) == ["h", "c"]  # and no mask
+        assert list(seen.gradient) == states  # and no mask
+        assert set(gates) <= set(seen.values)
         assert len(seen.gradient["h"]) == 5
         assert all(norm > 0 for norm in seen.gradient["h"])
-        assert seen.states["c"].shape == (5, 4)
+        assert seen.states[states[-1]].shape == (5, 4)
 
 
 def test_what_cannot_be_seen_is_told():

@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from saiki.activations import CATALOGUE, Activation
 from saiki.cell import Cell
+from saiki.cells import GRU
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.run import WATCHER, Loop
 from saiki.lens.views import LayerView, View, statistics
@@ -116,7 +117,10 @@ class _Recorder:
         self.cell, self.reverse = layer.cell, layer.reverse
         inner = self.cell.inner if isinstance(self.cell, Noisy) else self.cell
         self.names = inner.state_names
-        self.probe = _Probe(type(inner).step.__code__)
+        step: Any = type(inner).step
+        if isinstance(self.cell, Noisy) and isinstance(inner, GRU):
+            step = type(inner).gates  # all of it that runs under noise
+        self.probe = _Probe(step.__code__)
         self.steps = 0
         self.first_infinite: int | None = None
         self.norms: list[dict[str, float]] = []
