@@ -116,8 +116,9 @@ def test_a_step_that_the_loss_does_not_reach_has_a_gradient_of_0():
     assert [norm > 0 for norm in norms] == [True, True, True, False, False]
 
 
-def test_ragged_rows_count_only_while_they_last():
-    layer = Recurrent(SimpleRNN(3, 4)).double()
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+def test_ragged_rows_count_only_while_they_last(reverse):
+    layer = Recurrent(SimpleRNN(3, 4), reverse).double()
     x, lengths = torch.randn(3, 4, 3).double(), [4, 1, 2]
 
     def each_row_alone(layer):
@@ -282,6 +283,10 @@ def test_the_first_step_that_overflows_is_found(reverse, step):
     x[0, -1 if reverse else 0] = 1
     view = watched(Recurrent(cell, reverse), lambda layer: layer(x)[0].sum())
     assert view.first_infinite == step
+    shorter = torch.tensor([5, 4])
+    rows = torch.cat((torch.zeros(1, 5, 1), x.roll(-1 if reverse else 0, 1)))
+    view = watched(Recurrent(cell, reverse), lambda layer: layer(rows, lengths=shorter)[0].sum())
+    assert view.first_infinite == (step - 1 if reverse else step)
 
 
 def test_a_state_that_stays_finite_has_no_first_infinite_step():

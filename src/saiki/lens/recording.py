@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from types import CodeType, FrameType
 from typing import Any
 
@@ -121,9 +121,12 @@ class _Recorder:
         if isinstance(self.cell, Noisy) and isinstance(inner, GRU):
             step = type(inner).gates  # all of it that runs under noise
         self.probe = _Probe(step.__code__)
-        self.steps = 0
-        self.first_infinite: int | None = None
-        self.norms: list[dict[str, float]] = []
+        self.rows: list[int] = []
+        """Of each step of the loop: shorter rows have left, from the end."""
+        self.norms: list[dict[str, list[float]]] = []
+        """Of the gradient of each row of each state, at each step of the loop."""
+        self.first_infinite: tuple[int, int] | None = None
+        """The step of the loop and the longest row of a state where a number is not finite."""
         self.seen: dict[str, list[Tensor]] = {}
         self.first_rows: dict[str, list[Tensor]] = {}
         self.made_by: dict[str, Activation] = {}
@@ -144,44 +147,61 @@ class _Recorder:
         named = self.probe.end()
         if states is None:  # the step raised, and the error is on its way
             return
-        t, norms = self.steps, dict.fromkeys(self.names, 0.0)
-        self.steps += 1
+        norms: dict[str, list[float]] = {}
+        self.rows.append(len(inputs[0]))
         self.norms.append(norms)
         for name, state in zip(self.names, states, strict=False):  # the last may be a mask
             self.first_rows.setdefault(name, []).append(state[0].detach())
             named[name] = (state, named.get(name, (state, None))[1])
-            if self.first_infinite is None and not bool(state.detach().isfinite().all()):
-                self.first_infinite = t + 1
+            is_finite = state.detach().isfinite().flatten(1).all(1)
+            if self.first_infinite is None and not bool(is_finite.all()):
+                self.first_infinite = len(self.rows) - 1, is_finite.tolist().index(False)
             if state.requires_grad:
-                state.register_hook(_store_norm(norms, name))
+                state.register_hook(_store_norms(norms, name))
         for name, (value, function) in named.items():
             self.seen.setdefault(name, []).append(value.detach())
             if function is not None:
                 self.made_by[name] = function
 
     def view(self) -> LayerView:
-        reverse, first_infinite = self.reverse, self.first_infinite
-        in_time = self.norms[::-1] if reverse else self.norms
-        if reverse and first_infinite is not None:
-            first_infinite = self.steps + 1 - first_infinite
+        first = self.first_infinite
         return LayerView(
-            gradient={name: [norms[name] for norms in in_time] for name in self.names},
+            gradient={name: self.gradient(name) for name in self.names},
             values={
                 name: statistics(torch.cat([v.reshape(-1) for v in values]), self.made_by.get(name))
                 for name, values in self.seen.items()
             },
-            first_infinite=first_infinite,
-            reverse=reverse,
+            first_infinite=None if first is None else 1 + self.time(*first),
+            reverse=self.reverse,
             states={
-                name: torch.stack(rows[::-1] if reverse else rows)
+                name: torch.stack(rows[::-1] if self.reverse else rows)
                 for name, rows in self.first_rows.items()
             },
         )
 
+    def gradient(self, name: str) -> list[float]:
+        """The norm over all rows of the gradient of a state, at each time step of the input."""
+        total = [0.0] * len(self.rows)
+        for step, norms in enumerate(self.norms):
+            for row, norm in enumerate(norms.get(name, ())):
+                time = self.time(step, row)
+                total[time] = math.hypot(total[time], norm)
+        return total
 
-def _store_norm(norms: dict[str, float], name: str) -> Any:
+    def time(self, step: int, row: int) -> int:
+        """The time step of the input that a row reads at a step of the loop: a reversed layer
+        begins with the last one that the row has."""
+        return self.lengths[row] - 1 - step if self.reverse else step
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """The steps of each row, once all have been seen."""
+        return [sum(rows > row for rows in self.rows) for row in range(max(self.rows))]
+
+
+def _store_norms(norms: dict[str, list[float]], name: str) -> Any:
     def store(gradient: Tensor) -> None:
-        norms[name] = gradient.norm().item()
+        norms[name] = gradient.flatten(1).norm(dim=1).tolist()
 
     return store
 
