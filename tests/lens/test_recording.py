@@ -283,10 +283,18 @@ def test_the_first_step_that_overflows_is_found(reverse, step):
     x[0, -1 if reverse else 0] = 1
     view = watched(Recurrent(cell, reverse), lambda layer: layer(x)[0].sum())
     assert view.first_infinite == step
+    assert view.first_infinite_state == "h"
     shorter = torch.tensor([5, 4])
     rows = torch.cat((torch.zeros(1, 5, 1), x.roll(-1 if reverse else 0, 1)))
     view = watched(Recurrent(cell, reverse), lambda layer: layer(rows, lengths=shorter)[0].sum())
     assert view.first_infinite == (step - 1 if reverse else step)
+
+
+def test_the_state_that_overflows_is_named():
+    cell = LSTM(1, 2, input_activation=False)
+    nn.init.constant_(cell.W.weight, 1e38)
+    view = watched(Recurrent(cell), lambda layer: layer(torch.full((1, 3, 1), 9.0))[0].sum())
+    assert view.first_infinite_state == "c"
 
 
 def test_a_state_that_stays_finite_has_no_first_infinite_step():

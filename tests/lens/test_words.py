@@ -68,6 +68,15 @@ def test_an_exploded_state_is_told_with_its_size_and_the_first_iteration():
     assert describe(history).startswith("h exploded by iteration 20: it reached 1001; at ")
 
 
+def test_the_state_that_exploded_is_named():
+    _, view = frame(20, [1.0, 1.0])
+    cell = Statistics(0.0, 1.0, -2.0, 1e30, None)
+    layer = view["layer"]
+    both = LayerView({**layer.gradient, "c": [1.0, 1.0]}, {**layer.values, "c": cell})
+    said = describe([(20, {"layer": both})])
+    assert said.startswith("c exploded by iteration 20: it reached 1·10³⁰; ")
+
+
 def test_an_exploded_gradient_is_told_with_its_norm_its_step_and_its_iteration():
     history = [frame(i, [1.0, 1.0]) for i in (1, 2, 3, 4)]
     history[2] = frame(3, [5.0, 4.2e4])
@@ -89,6 +98,8 @@ def test_a_gradient_that_is_no_number_has_exploded(norm, word):
 def test_an_overflow_is_told_with_its_iteration_and_its_step(norm):
     history = [frame(1, [1.0, 1.0]), frame(5, [norm, norm], first_infinite=2)]
     assert describe(history).startswith("h overflowed at iteration 5, step 2; ")
+    history[1] = frame(5, [norm, norm], first_infinite=2, first_infinite_state="c")
+    assert describe(history).startswith("c overflowed at iteration 5, step 2; ")
 
 
 def test_each_layer_has_its_own_line():

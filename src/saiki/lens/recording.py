@@ -125,8 +125,8 @@ class _Recorder:
         """Of each step of the loop: shorter rows have left, from the end."""
         self.norms: list[dict[str, list[float]]] = []
         """Of the gradient of each row of each state, at each step of the loop."""
-        self.first_infinite: tuple[int, int] | None = None
-        """The step of the loop and the longest row of a state where a number is not finite."""
+        self.first_infinite: tuple[str, int, int] | None = None
+        """The state, the step of the loop and the longest row, where a number is not finite."""
         self.seen: dict[str, list[Tensor]] = {}
         self.first_rows: dict[str, list[Tensor]] = {}
         self.made_by: dict[str, Activation] = {}
@@ -155,7 +155,7 @@ class _Recorder:
             named[name] = (state, named.get(name, (state, None))[1])
             is_finite = state.detach().isfinite().flatten(1).all(1)
             if self.first_infinite is None and not bool(is_finite.all()):
-                self.first_infinite = len(self.rows) - 1, is_finite.tolist().index(False)
+                self.first_infinite = name, len(self.rows) - 1, is_finite.tolist().index(False)
             if state.requires_grad:
                 state.register_hook(_store_norms(norms, name))
         for name, (value, function) in named.items():
@@ -171,7 +171,8 @@ class _Recorder:
                 name: statistics(torch.cat([v.reshape(-1) for v in values]), self.made_by.get(name))
                 for name, values in self.seen.items()
             },
-            first_infinite=None if first is None else 1 + self.time(*first),
+            first_infinite=None if first is None else 1 + self.time(*first[1:]),
+            first_infinite_state=None if first is None else first[0],
             reverse=self.reverse,
             states={
                 name: torch.stack(rows[::-1] if self.reverse else rows)

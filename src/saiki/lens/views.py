@@ -34,6 +34,8 @@ class LayerView:
     """States, gates and whatever else ``step`` names."""
     first_infinite: int | None = None
     """The first time step, in the order of computation, with a state that is not finite."""
+    first_infinite_state: str | None = None
+    """Which state that is."""
     reverse: bool = False
     """Whether the layer reads from the last time step to the first."""
     states: dict[str, Tensor] = field(default_factory=dict, compare=False, repr=False)
@@ -45,6 +47,7 @@ class LayerView:
             "gradient": self.gradient,
             "values": {name: vars(s) for name, s in self.values.items()},
             "first_infinite": self.first_infinite,
+            "first_infinite_state": self.first_infinite_state,
             "reverse": self.reverse,
         }
 
@@ -62,10 +65,16 @@ class LayerView:
             numbers = {key: _out_of_file(value) for key, value in its.items()}
             edge = None if saturated is None else _out_of_file(saturated)
             named[name] = Statistics(**numbers, saturated=edge)
-        first = values["first_infinite"]
+        first, state = values["first_infinite"], values.get("first_infinite_state")
         if not gradient or not all(gradient.values()):
             raise ValueError("a layer without gradients")
-        return cls(gradient, named, None if first is None else int(first), bool(values["reverse"]))
+        return cls(
+            gradient,
+            named,
+            None if first is None else int(first),
+            None if state is None else str(state),
+            bool(values["reverse"]),
+        )
 
 
 def _out_of_file(value: float | None) -> float:

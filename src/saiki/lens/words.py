@@ -33,10 +33,11 @@ def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
     for iteration, view in frames:
         norms = view.gradient[state]
         if view.first_infinite is not None:
-            return f"{state} overflowed at iteration {iteration}, step {view.first_infinite}; "
-        largest = max(abs(view.values[state].minimum), abs(view.values[state].maximum))
+            name = view.first_infinite_state or state
+            return f"{name} overflowed at iteration {iteration}, step {view.first_infinite}; "
+        largest, name = max((_largest(view, name), name) for name in view.gradient)
         if largest > EXPLODED:
-            return f"{state} exploded by iteration {iteration}: it reached {number(largest)}; "
+            return f"{name} exploded by iteration {iteration}: it reached {number(largest)}; "
         worst = max(norms, key=lambda n: math.inf if math.isnan(n) else n)
         if not worst <= EXPLODED * first or math.isinf(worst):
             step = norms.index(worst) + 1
@@ -49,6 +50,11 @@ def _trouble(frames: Sequence[tuple[int, LayerView]]) -> str:
     if dead:
         return f"the gradient died: it is 0 at every step from iteration {dead[0][0]} on; "
     return ""
+
+
+def _largest(view: LayerView, state: str) -> float:
+    """How far the values of a state go from 0."""
+    return max(abs(view.values[state].minimum), abs(view.values[state].maximum))
 
 
 def _flow(iteration: int, view: LayerView) -> str:
