@@ -20,7 +20,7 @@ class LSTM(Cell, name="lstm.v1"):
     h ← P (o ∘ φ(c))                        output; P only with a projection
 
     The gates lie in the order i, f, g, o; a gate switched off has no block. The switches are those
-    of Greff et al. (2017), "LSTM: A search space odyssey", §III.
+    of Greff et al. (2017), "LSTM: A search space odyssey", but for full gate recurrence (FGR).
 
     Args:
         peephole: the terms p ∘ c (Gers & Schmidhuber 2000); otherwise there are none.
