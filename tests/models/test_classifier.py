@@ -207,6 +207,14 @@ def test_a_channel_is_normalised_over_the_real_steps_and_the_bands():
         np.testing.assert_array_equal(ours[row, channel, lengths[row] :], b[channel])
 
 
+def test_what_is_in_front_of_the_layers_is_written():
+    model = classifier()
+    written = "z ← ReLU(W ReLU(norm(conv(ReLU(norm(conv(z)))))) + b)"
+    assert model.equations().splitlines()[0] == written
+    model.front = nn.Identity()
+    assert model.equations().startswith("z ← Identity(z)\n")
+
+
 @pytest.mark.parametrize("bands", [7, 8, 13])
 def test_the_convolution_is_that_of_its_equations_and_halves_time(bands):
     front = Convolution(bands, 2, 5, (3, 4)).double()

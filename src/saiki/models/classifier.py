@@ -82,7 +82,11 @@ class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
 
     def equations(self) -> str:
         """What becomes of the features z."""
-        front = [] if self.front is None else ["z ← W ReLU(conv(ReLU(conv(z))))"]
+        front = []
+        if isinstance(self.front, Convolution):
+            front = ["z ← ReLU(W ReLU(norm(conv(ReLU(norm(conv(z)))))) + b)"]
+        elif self.front is not None:
+            front = [f"z ← {type(self.front).__name__}(z)"]
         several = self.pooling.poolings if isinstance(self.pooling, JoinedPooling) else None
         pooling = [_POOLED[type(each)] for each in several or [self.pooling]]
         if several:
@@ -95,8 +99,9 @@ class SequenceClassifier(DescribedModule, name="sequence_classifier.v1"):
 class Convolution(DescribedModule, name="convolution.v1"):
     """Two convolutions over time and bands, each halving the bands and the second one the time.
 
-    After each come :class:`RecordingNorm` and ReLU, and in the end a linear layer makes
-    ``output_size`` features of each frame.
+    z ← ReLU(W ReLU(norm(conv(ReLU(norm(conv(z)))))) + b)
+
+    The norm is :class:`RecordingNorm`, and W makes ``output_size`` features of each frame.
 
     Args:
         bands: of each image.
