@@ -146,7 +146,7 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
         """The same in the units of the network.
 
         Args:
-            told: what the decoder is told at each step, ``(batch, time, features + 1)``, the input
+            seen: what the decoder is told at each step, ``(batch, time, features + 1)``, the input
                 of :class:`Feedback`; without it the decoder runs free.
         """
         if seen is None:
@@ -162,7 +162,7 @@ class SeriesSeq2Seq(DescribedModule, name="series_seq2seq.v1"):
 
     def decode(self, state: tuple[Tensor, ...], seen: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What is written from ``state`` on, ``(batch, time, features)``, and the states then, from
-        which the decoder goes on: as many steps as ``told`` has, one at a time or all at once."""
+        which the decoder goes on: as many steps as ``seen`` has, one at a time or all at once."""
         y: Tensor
         y, state = self.decoder(seen, state)
         return y, state

@@ -23,7 +23,8 @@ class LogMel(DescribedModule, name="log_mel.v1"):
     B holds triangles that are evenly spaced on the mel scale, 2595 lg(1 + f / 700 Hz) (Davis &
     Mermelstein 1980; O'Shaughnessy 1987), and have an area of 1. Each wave becomes two images: L
     less the mean over time of each band, which takes away the microphone and the room, and L less
-    its one mean, which keeps the colour of a steady sound; both are divided by their deviation.
+    its one mean, which keeps the colour of a steady sound; both are divided by their deviation
+    plus 0.3, so that a wave without any contrast is not blown up.
 
     Time is stretched or compressed where a wave has fewer frames than ``shortest`` or more than
     ``longest``.
