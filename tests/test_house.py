@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tools import test_versions
 
 HOUSE = Path(__file__).parent.parent / "src" / "saiki"
 FILES = sorted(HOUSE.rglob("*.py"))
@@ -21,3 +22,8 @@ def test_no_file_holds_more_than_one_idea(path):
 def test_folders_say_what_they_hold():
     for folder in {path.parent for path in FILES}:
         assert (folder / "__init__.py").read_text(encoding="utf-8").startswith('"""'), folder
+
+
+def test_what_other_versions_of_pytorch_are_tested_with_is_there():
+    for path in test_versions.TESTS:
+        assert (HOUSE.parents[1] / path).exists(), path

@@ -76,6 +76,11 @@ def test_a_picture_is_as_the_code_draws_it(name):
     )
 
 
+def test_a_picture_is_drawn_by_all_that_its_module_imports():
+    assert pictures.needed("errors") == {"errors", "curves", "canvas", "fonts"}
+    assert pictures.needed("latent") == {"latent", "curves", "images", "canvas", "fonts"}
+
+
 def test_comments_docstrings_and_layout_change_no_fingerprint(tmp_path):
     one, same, other = (tmp_path / name for name in ("one.py", "same.py", "other.py"))
     one.write_text('"""Draw."""\n\n\ndef f(x):\n    """A line."""\n    return x + 1\n')

@@ -75,12 +75,12 @@ THUMB = 60
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: the run it shows, who draws it into a file, and the modules of
-    ``saiki.plots`` that it takes beside the canvas and the fonts."""
+    """One picture: the run it shows, who draws it into a file, and with which module of
+    ``saiki.plots``."""
 
     run: str
     draw: Callable[[Path, Path], object]
-    modules: tuple[str, ...]
+    module: str
 
 
 def _of_run(name: str) -> Callable[[Path, Path], object]:
@@ -184,36 +184,56 @@ def _table(run: Path, target: Path) -> None:
 
 
 PICTURES: Mapping[str, Picture] = {
-    "gradient.png": Picture("adder", _gradient, ("lens", "curves")),
-    "attention.png": Picture("translate", _attention(SENTENCES), ("attention",)),
-    "sounds.png": Picture("spoken-digits", _heard, ("sounds",)),
-    "try.png": Picture("try", _table, ()),
-    "dates.png": Picture("date", _attention(DATES), ("attention",)),
-    "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), ("confusion",)),
-    "sin-cos.png": Picture("sin-cos", _of_run("predictions.png"), ("series",)),
-    "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), ("curves",)),
-    "influence.png": Picture("sentences", _opinions, ("influence",)),
-    "mistakes.png": Picture("proofread", _of_run("kinds.png"), ("corrections",)),
-    "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), ("curves",)),
-    "augment.png": Picture("augment", _variants, ("augmentation", "images")),
-    "techniques.png": Picture("augment", _techniques, ("augmentation", "images")),
-    "vae-images.png": Picture("vae", _of_run("reconstructions.png"), ("images",)),
-    "vae-samples.png": Picture("vae", _of_run("samples.png"), ("images",)),
-    "vae-course.png": Picture("vae-collapse", _of_run("course.png"), ("latent", "images")),
-    "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), ("latent", "images")),
-    "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), ("latent", "images")),
-    "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), ("codes", "images")),
-    "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), ("images",)),
-    "words.png": Picture("words", _of_run("map.png"), ("words",)),
+    "gradient.png": Picture("adder", _gradient, "lens"),
+    "attention.png": Picture("translate", _attention(SENTENCES), "attention"),
+    "sounds.png": Picture("spoken-digits", _heard, "sounds"),
+    "try.png": Picture("try", _table, "canvas"),
+    "dates.png": Picture("date", _attention(DATES), "attention"),
+    "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), "confusion"),
+    "sin-cos.png": Picture("sin-cos", _of_run("predictions.png"), "series"),
+    "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), "errors"),
+    "influence.png": Picture("sentences", _opinions, "influence"),
+    "mistakes.png": Picture("proofread", _of_run("kinds.png"), "corrections"),
+    "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), "curves"),
+    "augment.png": Picture("augment", _variants, "augmentation"),
+    "techniques.png": Picture("augment", _techniques, "augmentation"),
+    "vae-images.png": Picture("vae", _of_run("reconstructions.png"), "images"),
+    "vae-samples.png": Picture("vae", _of_run("samples.png"), "images"),
+    "vae-course.png": Picture("vae-collapse", _of_run("course.png"), "latent"),
+    "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), "latent"),
+    "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), "latent"),
+    "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), "codes"),
+    "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), "images"),
+    "words.png": Picture("words", _of_run("map.png"), "words"),
 }
 
 
 def code_of(picture: Picture) -> dict[str, str]:
     """The modules that draw a picture, and what they do: their code without comments, docstrings
     and layout."""
-    return {
-        name: fingerprint(CODE / f"{name}.py") for name in ("canvas", "fonts", *picture.modules)
-    }
+    return {name: fingerprint(CODE / f"{name}.py") for name in sorted(needed(picture.module))}
+
+
+def needed(module: str) -> set[str]:
+    """A module of ``saiki.plots``, and those there that it imports, or that these import."""
+    found, left = set[str](), [module]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _imported(CODE / f"{name}.py")
+    return found
+
+
+def _imported(path: Path) -> list[str]:
+    """Modules of ``saiki.plots`` that one imports, at its top or elsewhere in it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "saiki.plots":
+            found += [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saiki.plots."):
+            found.append(str(node.module).rpartition(".")[2])
+    return found
 
 
 def fingerprint(path: Path) -> str:

@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ["tests/compiler", "tests/nn", "tests/test_recurrent.py", "tests/test_cell.py"]
+TESTS = ["tests/compiler", "tests/nn", "tests/layers", "tests/test_cell.py"]
 NEEDED = ["pytest", "pytest-xdist", "hypothesis", "expecttest"]
 
 

@@ -143,6 +143,15 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def bare(path: Path) -> Path:
+    """The path without the ending that says that the file is packed.
+
+    >>> bare(Path("words.txt.gz")).name, bare(Path("words.txt")).name
+    ('words.txt', 'words.txt')
+    """
+    return path.with_suffix("") if path.suffix in PACKED else path
+
+
 @contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a file, unpacked if its name says that it is packed.

@@ -149,6 +149,19 @@ def test_check_finds_the_wrong_derivative_and_names_the_weights_it_spoils():
     assert named == [f"gradient of {weight}" for weight in weights]
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("words", "words learns by a rule of its own: there is no gradient to prove"),
+        ("lstm --preset report", "--preset goes with the name of an experiment"),
+        ("cells.py --preset report", "--preset goes with the name of an experiment"),
+        ("adder --hidden-size 3", "--input-size and --hidden-size go with a cell"),
+    ],
+)
+def test_what_check_has_no_use_for_is_refused(words, sentence):
+    assert sentence in refused("check", *words.split())
+
+
 def test_check_of_a_family_covers_its_variants():
     code, out, _ = saiki("check", "gru", "--input-size", 2, "--hidden-size", 2)
     titles = [line for line in out if not line.startswith(" ")]

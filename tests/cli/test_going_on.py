@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from commands import SMALL, refused, saiki
-from saiki.files import locked
-from saiki.runs.record import Record
+from saiki.files import locked, write_json
+from saiki.runs.record import CHECKPOINT, Record
+from saiki.saving import tensors
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_a_paused_run_can_be_finished_later_and_still_be_gone_on_with(stopped_at
     code, out, _ = saiki("finish", "run")
     assert (code, out[-1], result("run")["iterations"]) == (0, "run", 15)
     assert saiki("finish", "run")[1][0] == "run has ended already; here is its result"
+    assert saiki("finish", "run")[0] == 0
     assert saiki("run", "adder", "--out", "run", "--resume", "--iterations", 30)[0] == 0
     saiki("run", *AVERAGED, "--out", "whole")
     assert bits("run") == bits("whole")
@@ -67,6 +69,25 @@ def test_a_finished_run_goes_on_for_longer_as_if_it_had_been_meant_to():
     saiki("run", *longer, "--out", "whole")
     assert bits("run") == bits("whole")
     assert json.loads(Path("run/config.json").read_text())["knobs"]["iterations"] == 60
+
+
+def test_a_run_that_ended_in_trouble_is_not_finished_as_a_good_one():
+    saiki("run", *SMALL, "--out", "run")
+    write_json(Path("run/result.json"), {**result("run"), "stopped": "the loss grew"})
+    assert saiki("finish", "run")[0] == saiki("run", "adder", "--out", "run", "--resume")[0] == 1
+
+
+def test_what_several_processes_began_goes_on_with_as_many_and_is_finished_by_one(stopped_at_15):
+    saiki("run", *SMALL, "--out", "run")
+    stopped_at_15.undo()
+    path = Path("run") / CHECKPOINT
+    kept, about = tensors.load(path)
+    tensors.save(path, kept, {**about, "processes": 2})
+    code, _, err = saiki("run", "adder", "--out", "run", "--resume")
+    said = "run was begun by 2 processes and must go on with as many, got 1"
+    assert (code, err) == (2, [f"saiki run: {said}"])
+    assert saiki("finish", "run")[0] == 0
+    assert result("run")["iterations"] == 15
 
 
 def test_without_a_checkpoint_there_is_nothing_to_finish():

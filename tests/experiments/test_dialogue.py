@@ -80,6 +80,16 @@ def test_a_file_is_scored_with_the_figures_of_the_run(runs, said, tmp_path, caps
     figures = figures.get("figures", figures)
     for name in ("perplexity", "perplexity_turn_3", "kl", "distinct_2", "nll"):
         assert found[name] == pytest.approx(figures[name], rel=1e-6), name
+    for words, sentence in (
+        (["--score"], "give an INPUT"),
+        (["--score", "--mic"], "give an INPUT"),
+        ([str(test), "--score", "--out", "x"], "--out has no use beside --score"),
+        (["--mic"], "--mic has no use beside a conversation"),
+        (["--picture", "x.png"], "--picture has no use beside a conversation"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(["predict", str(runs / "hred"), *words])
+        assert sentence in capsys.readouterr().err
     test.write_text('["alone"]\n')
     assert cli.main(["predict", str(runs / "hred"), str(test), "--score"]) == 2
     assert "no dialogue of two turns" in capsys.readouterr().err

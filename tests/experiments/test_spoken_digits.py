@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from commands import saiki
 from saiki import cli, processes
 from saiki.data.sound import utterances
 from saiki.data.sound.augment import NONE
@@ -19,7 +20,6 @@ from saiki.experiments.spoken_digits import SpokenDigits
 from saiki.nn.mel import LogMel, Samples
 from saiki.runs.folder import RunFolder
 from saiki.runs.reopen import reopen
-from saiki.training import Training
 
 PITCHES = {"low": 300, "middle": 700, "high": 1_500}
 KINDS = (("wav", 8_000, 1), ("flac", 16_000, 1), ("ogg", 22_050, 1), ("wav", 44_100, 2))
@@ -119,27 +119,38 @@ def same(ours, theirs):
 # Learning.
 
 
+def flags(**changes):
+    values = {**SMALL, **changes}
+    return [word for name, value in values.items()
+            for word in (f"--{name.replace('_', '-')}", str(value).lower())]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def learned(tones):
-    """The experiment, with everything that is changed at random on, and its model trained."""
+def run_folder(tones, tmp_path_factory):
+    """A run of the command line on the tones, with everything that is changed at random on."""
     torch.set_num_threads(1)
-    experiment = setting(tones, epochs=25, log_every=50)
-    torch.manual_seed(0)
-    training, points = Training(experiment, experiment.model()), []
-    training.run(points.append)
-    return experiment, training.model, points
+    out = tmp_path_factory.mktemp("runs") / "one"
+    words = ["--data", str(tones), "--out", str(out), *flags(epochs=25, log_every=50)]
+    assert cli.main(["run", "spoken-digits", *words]) == 0
+    return out
 
 
-def test_tones_are_learned(learned):
-    experiment, model, points = learned
-    figures = experiment.evaluate(model)
+@pytest.fixture(scope="module")
+def learned(run_folder):
+    """Its experiment, and the trained model."""
+    return reopen(run_folder)
+
+
+def test_tones_are_learned(learned, run_folder):
+    experiment, model = learned
+    figures, points = experiment.evaluate(model), RunFolder(run_folder).points()
     assert figures["test_accuracy"] > 0.9
-    assert points[-1].figures["validation_accuracy"] > 0.9
-    assert points[-1].figures["loss"] < points[0].figures["loss"] < 2 * math.log(3)
+    assert points[-1]["validation_accuracy"] > 0.9
+    assert points[-1]["loss"] < points[0]["loss"] < 2 * math.log(3)
 
 
 def test_a_stereo_file_of_44100_hz_gets_its_label(learned, tmp_path):
-    experiment, model, _ = learned
+    experiment, model = learned
     for seed, (label, hertz) in enumerate(PITCHES.items()):
         path = str(tone(tmp_path / f"{seed}.wav", hertz, seed, 44_100, channels=2))
         answer = experiment.predict(model, path)
@@ -154,7 +165,7 @@ def test_a_stereo_file_of_44100_hz_gets_its_label(learned, tmp_path):
 
 
 def test_a_prediction_is_that_of_the_whole_model_on_the_same_wave(learned):
-    experiment, model, _ = learned
+    experiment, model = learned
     for index in (0, 5, 20):
         entry = experiment.recordings.entries[index]
         answer = experiment.predict(model, str(entry.path))
@@ -235,21 +246,10 @@ def test_every_epoch_hears_each_recording_once_with_its_label(tones):
         assert heard == want
 
 
-def test_the_batches_from_k_on_are_the_same_whatever_came_before(tones):
-    for changes in (OFF, {}):
-        experiment = setting(tones, **changes)
-        whole = some(experiment, 9)
-        for start in (1, 4, 8):
-            same(some(setting(tones, **changes), 9 - start, start), whole[start:])
-
-
-def test_the_same_seed_gives_the_same_batches_and_another_seed_others(tones):
-    first = some(setting(tones, seed=3), 4)
-    torch.rand(3)
-    np.random.seed(0)
-    same(some(setting(tones, seed=3), 4), first)
-    other = some(setting(tones, seed=4), 4)
-    assert not all(torch.equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+def test_unchanged_batches_from_k_on_are_the_same_whatever_came_before(tones):
+    whole = some(setting(tones, **OFF), 9)
+    for start in (1, 4, 8):
+        same(some(setting(tones, **OFF), 9 - start, start), whole[start:])
 
 
 def test_what_is_changed_at_random_differs_from_epoch_to_epoch(tones):
@@ -399,6 +399,13 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_targets(tones, smoothing):
     assert measures["accuracy"].item() == pytest.approx(right)
 
 
+def test_a_share_is_not_rounded_to_the_precision_of_the_products(tones):
+    experiment = setting(tones, precision="bfloat16")
+    with torch.autocast("cpu", torch.bfloat16):
+        measures = experiment.measure(experiment.model(), some(experiment, 1)[0])
+    assert measures["accuracy"] in torch.arange(7) / 6
+
+
 def test_what_is_monitored_is_the_mean_over_the_validation_part(tones, monkeypatch):
     monkeypatch.setattr(
         "saiki.data.sound.batches.EVALUATED", 4
@@ -483,7 +490,7 @@ def test_the_worst_mistakes_are_told(tones, learned):
     assert wrong
     want = [f"{len(wrong)} mistakes; the worst", *(line for _, line in sorted(wrong)[:5])]
     assert experiment.describe_model(model).splitlines() == want
-    experiment, model, _ = learned
+    experiment, model = learned
     assert experiment.evaluate(model)["test_accuracy"] == 1
     assert experiment.describe_model(model) == "all of what was tested is right"
 
@@ -577,23 +584,7 @@ def test_a_folder_is_written_down_in_full(tones, monkeypatch):
 # From the command line.
 
 
-def flags(**changes):
-    values = {**SMALL, **changes}
-    return [word for name, value in values.items()
-            for word in (f"--{name.replace('_', '-')}", str(value).lower())]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def run_folder(tones, tmp_path_factory):
-    """A run of the command line on the tones, and what it printed."""
-    torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("runs") / "one"
-    words = ["--data", str(tones), "--out", str(out), *flags(epochs=25, log_every=50)]
-    assert cli.main(["run", "spoken-digits", *words]) == 0
-    return out
-
-
-def test_a_run_leaves_its_figures_pictures_and_model(run_folder, learned):
+def test_a_run_leaves_its_figures_pictures_and_model(run_folder):
     result = json.loads((run_folder / "result.json").read_text())
     assert result["test_accuracy"] > 0.9
     assert result["validation_accuracy"] > 0.9
@@ -639,27 +630,36 @@ def test_the_reopened_model_needs_no_data(run_folder, tones, tmp_path, capsys):
     assert "recordings" not in vars(again)
 
 
-def test_cross_validation_leaves_a_folder_for_each_speaker_and_the_means(spoken, tmp_path, capsys):
-    words = ["--data", str(spoken), "--out", str(tmp_path / "cv"), "--cross-validate", "speakers"]
-    assert cli.main(["run", "spoken-digits", *words, *flags(epochs=2)]) == 0
-    folders = sorted(path.name for path in (tmp_path / "cv").iterdir() if path.is_dir())
+@pytest.fixture(scope="module")
+def cross_validated(spoken, tmp_path_factory):
+    """The words of the command, its folder, and what it printed."""
+    out = tmp_path_factory.mktemp("folds") / "cv"
+    words = ["--data", str(spoken), "--out", str(out), "--cross-validate", "speakers"]
+    words = ["run", "spoken-digits", *words, *flags(epochs=2)]
+    code, lines, _ = saiki(*words)
+    assert code == 0
+    return words, out, lines
+
+
+def test_cross_validation_leaves_a_folder_for_each_speaker_and_the_means(cross_validated):
+    _, out, lines = cross_validated
+    folders = sorted(path.name for path in out.iterdir() if path.is_dir())
     assert folders == [f"split=speakers,test_speakers={name}" for name in ("ann", "bob", "cleo")]
     accuracies, iterations = [], []
     for name, folder in zip(("ann", "bob", "cleo"), folders, strict=True):
-        fold = RunFolder(tmp_path / "cv" / folder)
+        fold = RunFolder(out / folder)
         assert fold.config["knobs"]["test_speakers"] == name
         assert fold.figures[f"test_accuracy_{name}"] == fold.figures["test_accuracy"]
         accuracies.append(fold.figures["test_accuracy"])
         iterations.append(fold.figures["iterations"])
-    result = json.loads((tmp_path / "cv" / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text())
     assert result["test_accuracy"] == pytest.approx(np.mean(accuracies))
     assert result["iterations"] == pytest.approx(np.mean(iterations))
     for folder, accuracy in zip(folders, accuracies, strict=True):
         assert result[f"test_accuracy {folder}"] == accuracy
     deviation = np.std(accuracies, ddof=1)
     assert result["test_accuracy deviation"] == pytest.approx(deviation)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == str(tmp_path / "cv")
+    assert lines[-1] == str(out)
     start = next(i for i, line in enumerate(lines) if line.startswith("fold "))
     table = [line.split() for line in lines[start : start + 6]]
     assert [row[0] for row in table] == ["fold", *folders, "mean", "deviation"]
@@ -670,18 +670,30 @@ def test_cross_validation_leaves_a_folder_for_each_speaker_and_the_means(spoken,
     assert len({line.index(row[1]) for line, row in zip(lines[start:], table, strict=False)}) == 1
 
 
-def test_the_exported_model_takes_waves_and_says_the_classes(tones, tmp_path):
+def test_cross_validation_goes_on_with_the_same_knobs_and_folds_only(cross_validated):
+    words, out, _ = cross_validated
+    models = sorted(out.glob("*/model.safetensors"))
+    before = (out / "result.json").read_text(), [path.stat().st_mtime_ns for path in models]
+    assert saiki(*words, "--resume")[0] == 0
+    now = (out / "result.json").read_text(), [path.stat().st_mtime_ns for path in models]
+    assert now == before
+    code, _, err = saiki(*words, "--resume", "--dropout", "0.2")
+    assert code == 2
+    assert err[0].endswith("holds a run of other knobs")
+    (out / "fold=1").mkdir()
+    (out / "fold=1" / "config.json").write_text("{}")
+    code, _, err = saiki(*words, "--resume")
+    assert code == 2
+    assert err[0].endswith("fold=1 is none of the folds by speakers")
+
+
+def test_the_exported_model_takes_waves_and_says_the_classes(run_folder, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    folder = tmp_path / "run"
-    flags = [w for k, v in SMALL.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-    assert (
-        cli.main(["run", "spoken-digits", "--data", str(tones), "--out", str(folder), *flags]) == 0
-    )
     path = tmp_path / "model.onnx"
-    assert cli.main(["export", str(folder), "--onnx", str(path)]) == 0
+    assert cli.main(["export", str(run_folder), "--onnx", str(path)]) == 0
     exported = onnxruntime.InferenceSession(path)
     said = exported.get_modelmeta().custom_metadata_map
-    experiment, model = reopen(folder)
+    experiment, model = reopen(run_folder)
     assert json.loads(said["classes"]) == list(model.classes)
     assert int(said["rate"]) == model.rate
     recordings = experiment.recordings

@@ -19,6 +19,7 @@ from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
 from saiki.runs.reopen import reopen
 from saiki.runs.run import _judged, run
+from saiki.saving.pretrained import of_run
 from saiki.training import Training
 
 WORDS = {"eins": "一", "zwei": "二", "drei": "三", "vier": "四", "fünf": "五", "sechs": "六"}
@@ -95,6 +96,8 @@ def test_how_it_decodes_is_chosen_when_it_is_used(finished, capsys):
     answer = json.loads(lines[0])
     assert (code, answer["input"], answer["output"]) == (0, "eins zwei", "二 一")
     assert len(answer["alternatives"]) == 3
+    assert cli.main(["predict", "--beam", "6", "--n-best", "1", str(finished), "eins zwei"]) == 0
+    assert capsys.readouterr().out == "二 一\n"
     assert predict(capsys, finished, "eins", "--begin-with", "五")[1][0].startswith("五")
     assert "六 三" in predict(capsys, finished, "eins", "--must-hold", "六 三")[1][0]
     alone, together = (
@@ -111,6 +114,15 @@ def test_how_it_decodes_is_chosen_when_it_is_used(finished, capsys):
     assert "n_best must be at most the beam, 2, got 3" in err[0]
     with pytest.raises(SystemExit):
         cli.main(["predict", str(finished), "eins", "--epochs", "3"])
+
+
+def test_other_models_are_read_once_for_all_that_is_asked(finished, monkeypatch):
+    experiment, model = reopen(finished)
+    experiment, read = experiment.changed({"also": str(finished)}), []
+    monkeypatch.setattr(text_to_text, "of_run", lambda path: read.append(path) or of_run(path))
+    for text in ("eins", "zwei"):
+        experiment.predict(model, text)
+    assert read == [str(finished)]
 
 
 def test_bleu_is_that_of_a_known_example():

@@ -57,6 +57,26 @@ def test_the_figures_are_of_the_tests_that_are_there(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("tests")
+@pytest.mark.parametrize("lacks", ["pairs", "questions"])
+def test_one_kind_of_tests_is_enough(tmp_path, lacks):
+    folder = tmp_path / "data" / "word_similarity"
+    (folder / "wordsim353.tsv").rename(folder / "score_verb.csv")
+    (folder / {"pairs": "score_verb.csv", "questions": "questions-words.txt"}[lacks]).unlink()
+    figures = run(tmp_path)
+    assert (figures["analogies_known"] is None) == (lacks == "questions")
+    assert ("score_verb" not in figures) == (lacks == "pairs")
+
+
+@pytest.mark.usefixtures("tests")
+def test_tests_that_cannot_be_read_are_refused_before_anything_is_learned(tmp_path, capsys):
+    (tmp_path / "data" / "word_similarity" / "accounts.csv").write_text("rent\n")
+    given = ["--data", str(book(tmp_path)), "--out", str(tmp_path / "run")]
+    assert cli.main(["run", "words", *given]) == 2
+    assert "accounts.csv holds no pairs of words" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("tests")
 def test_the_tests_are_asked_once(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(words, "judge", lambda *given: asked.append(given) or judge(*given))

@@ -45,6 +45,31 @@ def test_rows_that_change_are_told(tmp_path, name):
     assert "not all " in changes(before, of(name, tmp_path, data))
 
 
+def test_texts_that_only_choose_the_threshold_and_votes_count_too(tmp_path):
+    data, other = book(tmp_path), tmp_path / "other.txt"
+    sentences = [f"A clean sentence of another kind, number {i}." for i in range(30)]
+
+    def of_other(text):
+        other.write_text(text)
+        values = {**TINY["proofread"].settings, "data": str(data), "other": str(other)}
+        return fingerprint(load("proofread").from_dict(values))
+
+    before = of_other("\n\n".join(sentences))
+    assert changes(before, of_other("\n\n".join(sentences))) == ""
+    changed = of_other("\n\n".join([*sentences[:-1], "A clean sentence that is quite new."]))
+    assert changes(before, changed) == "not all sentences of another kind are what they were"
+
+    def of_votes(*votes):
+        rows = [(f"text {i}", f"{i % 2}", f'{{"{i % 2}": {n}}}') for i, n in enumerate(votes)]
+        table = tmp_path / "votes.tsv"
+        table.write_text("".join("\t".join(row) + "\n" for row in rows))
+        return of("sentences", tmp_path, table)
+
+    before = of_votes(1, 2, 3, 4)
+    assert changes(before, of_votes(1, 2, 3, 4)) == ""
+    assert changes(before, of_votes(1, 2, 3, 5)) == "not all votes are what they were"
+
+
 def test_a_run_goes_on_with_other_data_only_where_it_is_asked_to(tmp_path, capsys):
     flags, out = TINY["sin-cos"].flags(tmp_path, epochs=400.0, log_every=1000), tmp_path / "run"
     words = ["run", "sin-cos", *flags, "--out", str(out), "--checkpoint-seconds", "0"]

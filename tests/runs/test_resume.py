@@ -16,6 +16,7 @@ from saiki.experiments.adder import Adder
 from saiki.files import TEMPORARY
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import CHECKPOINT, Options, Record
+from saiki.runs.reopen import go_on
 from saiki.runs.run import run
 from saiki.saving import tensors
 
@@ -177,6 +178,15 @@ def test_patience_is_remembered(tmp_path, monkeypatch):
     assert_same(tmp_path / "cut", tmp_path / "whole")
 
 
+def test_a_run_that_lost_patience_goes_on_where_it_is_to_be_longer(tmp_path):
+    knobs = {**SMALL, "patience": 2, "learning_rate": 2.0, "schedule": "constant", "average": 0.0}
+    outcome(tmp_path, knobs)
+    ended = RunFolder(tmp_path).figures["iterations"]
+    go_on(RunFolder(tmp_path), longer := Adder.from_dict({**knobs, "iterations": 400}))
+    run(longer, RunFolder(tmp_path))
+    assert ended + 2 * 20 <= RunFolder(tmp_path).figures["iterations"] <= 400
+
+
 def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_is_whole(tmp_path, monkeypatch):
     outcome(tmp_path / "whole", SMALL)
     sync, written = os.fsync, []
@@ -257,6 +267,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
     [
         lambda about: about.pop("training"),
         lambda about: about.pop("data"),
+        lambda about: about.pop("processes"),
         lambda about: about.update(curve=[{"step": 1}]),
         lambda about: about.update(curve=[{"step": "1", "loss": 1.0}]),
         lambda about: about.update(seconds="long"),

@@ -16,6 +16,7 @@ from saiki.experiments.adder import Adder
 from saiki.plots import canvas
 from saiki.runs import sweep, workers
 from saiki.runs.folder import RunFolder
+from tiny import WAVE
 
 
 def test_the_grid_is_every_combination_in_the_order_written():
@@ -54,7 +55,7 @@ def test_a_setting_is_the_preset_with_its_changes_and_the_seeds_from_0():
         wanted = tuple(Adder(**{**report, **change, "seed": seed}) for seed in range(3))
         assert row.experiments == wanted
     assert [row.label for row in rows] == ["bits=4", "bits=6, batch_size=2"]
-    assert sweep.folder_name(rows[1], 2) == "bits=6,batch_size=2,seed=2"
+    assert rows[1].folder_name(2) == "bits=6,batch_size=2,seed=2"
 
 
 def test_a_setting_that_comes_twice_is_run_once():
@@ -109,7 +110,7 @@ def test_the_table_is_saved_as_json_and_csv_and_the_curves_as_one_picture(tmp_pa
     out = RunFolder(tmp_path)
     for i, row in enumerate(rows):
         for seed in (0, 1):
-            run = RunFolder(tmp_path / sweep.folder_name(row, seed))
+            run = RunFolder(tmp_path / row.folder_name(seed))
             run.path.mkdir()
             for step in (1, 2):
                 run.append("metrics.jsonl", {"step": step, "loss": 10 * i + seed + step})
@@ -260,6 +261,27 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_table(tmp_path, capsys, mo
         for path in (tmp_path / "whole").glob(f"*/{name}"):
             there = folder / path.relative_to(tmp_path / "whole")
             assert there.read_bytes() == path.read_bytes()
+
+
+def test_a_sweep_over_files_goes_on(tmp_path, capsys, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(WAVE)
+    data = ",".join(str(tmp_path / f"{name}.csv") for name in ("a", "b"))
+    words = ["try", "sin-cos", f"data={data}", "steps=6", "epochs=2", "hidden_size=4"]
+    words += ["--seeds", "1", "--out", str(tmp_path / "out")]
+    started, again = [], []
+    runner = in_this_process(started, stop_after=2)
+    monkeypatch.setattr(workers, "processes", lambda jobs: nullcontext(runner))
+    assert cli.main(words) == 130
+    monkeypatch.setattr(workers, "processes", lambda jobs: nullcontext(in_this_process(again)))
+    assert cli.main([*words, "--resume"]) == 0
+    assert again == started[1:]
+    assert len(started) == 2
+    assert len({RunFolder(path).config["knobs"]["data"] for path in out_folders(tmp_path)}) == 2
+
+
+def out_folders(folder):
+    return [path for path in (folder / "out").iterdir() if path.is_dir()]
 
 
 def test_a_sweep_that_has_ended_runs_nothing_again(tmp_path, capsys, monkeypatch):

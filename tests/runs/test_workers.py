@@ -10,9 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
+from saiki.runs import workers
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import CHECKPOINT
 from saiki.runs.sweep import Job
@@ -89,6 +91,40 @@ def lives(process):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+class Interrupted:
+    """A run to which Ctrl-C comes before its training has begun, as while it reads its data."""
+
+    def run(self):
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+
+def test_ctrl_c_stops_a_run_that_has_not_begun_to_train(monkeypatch):
+    class Connection:
+        """Brings one run, and Ctrl-C while the worker waits, which does not heed it."""
+
+        jobs, sent = [Interrupted()], []
+
+        def recv(self):
+            signal.raise_signal(signal.SIGINT)
+            if not self.jobs:
+                raise EOFError
+            return self.jobs.pop()
+
+        def send(self, error):
+            self.sent.append(error)
+
+    monkeypatch.setattr(workers, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        workers._work(Connection(), torch.get_num_threads(), sys.argv)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (error,) = Connection.sent
+    assert isinstance(error, KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

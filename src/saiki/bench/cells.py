@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from saiki import cells
 from saiki.bench import adder_numpy, peers
@@ -20,6 +19,9 @@ from saiki.training import Training
 Row = dict[str, Any]
 SHORT, LONG = (8, 1000, 1, 64), (1, 2000, 8, 16)
 """batch, steps, input size, hidden size."""
+WIDE = (64, 100, 256, 256), (64, 50, 512, 512)
+ITERATIONS = 10_000
+"""Of the adder."""
 
 VARIANTS: dict[str, Callable[[int, int], Cell]] = {
     "peephole": partial(LSTM, peephole=True),
@@ -38,7 +40,7 @@ def rows(repeats: int) -> Iterator[Row]:
         yield _against_peers(f"bidirectional {family}", family, SHORT, True, repeats)
     yield _against_peers("gru", "gru", LONG, False, repeats)
     yield _variants(repeats)
-    for size in ((64, 100, 256, 256), (64, 50, 512, 512)):
+    for size in WIDE:
         yield _peephole(size, max(3, repeats // 2))
     yield _adder(max(3, repeats // 5))
 
@@ -86,21 +88,18 @@ def _against_peers(
     layer = Bidirectional(cell) if bidirectional else Recurrent(cell)
     contenders: dict[str, Step] = {"saiki": peers.training_step(layer, x)}
     contenders |= peers.all_of(family, x, hidden, bidirectional)
-    eager: nn.Module = Recurrent(cell, backend="eager")
-    eager = Bidirectional(eager) if bidirectional else eager  # type: ignore[arg-type]
-    timings = interleaved(contenders, repeats)
-    timings |= interleaved({"eager": peers.training_step(eager, x)}, 3)
-    return row(name, size, timings)
+    one_way = Recurrent(cell, backend="eager")
+    eager = Bidirectional(one_way) if bidirectional else one_way
+    contenders["eager"] = peers.training_step(eager, x)
+    return row(name, size, interleaved(contenders, repeats))
 
 
 def _variants(repeats: int) -> Row:
     batch, steps, inputs, hidden = SHORT
     x = torch.randn(batch, steps, inputs)
-    cells: dict[str, Cell] = {"saiki": LSTM(inputs, hidden)}
-    cells |= {name: make(inputs, hidden) for name, make in VARIANTS.items()}
     contenders = {
-        name: peers.training_step(Bidirectional(Recurrent(cell, backend="cpu")), x)
-        for name, cell in cells.items()
+        name: peers.training_step(Bidirectional(Recurrent(make(inputs, hidden), backend="cpu")), x)
+        for name, make in {"saiki": LSTM, **VARIANTS}.items()
     }
     return row("variants beside the plain lstm", SHORT, interleaved(contenders, repeats))
 
@@ -115,8 +114,8 @@ def _peephole(size: tuple[int, int, int, int], repeats: int) -> Row:
     return row("peephole lstm", size, interleaved(contenders, repeats))
 
 
-def _adder(repeats: int, iterations: int = 10_000) -> Row:
-    adder = Adder.from_dict({**Adder.preset("report"), "iterations": iterations})
+def _adder(repeats: int) -> Row:
+    adder = Adder.from_dict({**Adder.preset("report"), "iterations": ITERATIONS})
     threads = torch.get_num_threads()
 
     def ours() -> None:
@@ -124,6 +123,6 @@ def _adder(repeats: int, iterations: int = 10_000) -> Row:
         Training(adder, adder.model()).run(lambda point: None)
 
     torch.set_num_threads(Adder.threads)
-    timings = interleaved({"saiki": ours, "numpy": lambda: adder_numpy.train(iterations)}, repeats)
+    timings = interleaved({"saiki": ours, "numpy": lambda: adder_numpy.train(ITERATIONS)}, repeats)
     torch.set_num_threads(threads)
-    return row(f"adder, preset report, {iterations} iterations", (1, 8, 2, 16), timings)
+    return row(f"adder, preset report, {ITERATIONS} iterations", (1, 8, 2, 16), timings)

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from saiki import cells
 from saiki import nn as ours
 from saiki.bench import peers
-from saiki.bench.cells import LONG, SHORT, Row, row
+from saiki.bench.cells import LONG, SHORT, WIDE, Row, row
 from saiki.bench.harness import interleaved
 from saiki.cells import LSTM
 from saiki.layers.bidirectional import Bidirectional
@@ -26,7 +26,7 @@ def rows(repeats: int) -> Iterator[Row]:
     for family in ("rnn", "lstm", "gru"):
         yield _beside_recurrent(family, SHORT, True, repeats)
     yield _beside_recurrent("gru", LONG, False, repeats)
-    for size in ((64, 100, 256, 256), (64, 50, 512, 512)):
+    for size in WIDE:
         yield _beside_recurrent("lstm", size, False, max(3, repeats // 2), peephole=True)
     yield _ragged(repeats)
 

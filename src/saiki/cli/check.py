@@ -27,13 +27,18 @@ def main(words: list[str]) -> int:
     )
     parser.add_argument("target", metavar="TARGET", help="rnn, lstm, gru, FILE.py:Cell or NAME")
     parser.add_argument("--preset", help="settings of the experiment")
-    parser.add_argument("--input-size", type=count, default=3, help="of a cell of yours (3)")
-    parser.add_argument("--hidden-size", type=count, default=5, help="of a cell of yours (5)")
+    parser.add_argument("--input-size", type=count, help="of a cell (3)")
+    parser.add_argument("--hidden-size", type=count, help="of a cell (5)")
     options = parser.parse_args(words)
-    if options.preset and ":" in options.target:
+    from saiki.experiments import HOMES
+
+    target, sizes = options.target, (options.input_size, options.hidden_size)
+    if options.preset and target not in HOMES:
         parser.error("--preset goes with the name of an experiment")
+    if any(sizes) and target in HOMES:
+        parser.error("--input-size and --hidden-size go with a cell")
     passed = True
-    for report in reports(options.target, options.preset, options.input_size, options.hidden_size):
+    for report in reports(target, options.preset, sizes[0] or 3, sizes[1] or 5):
         print(report)
         passed &= report.passed
     return 0 if passed else 1
@@ -69,6 +74,8 @@ def reports(
             yield replace(report, notes=(*report.notes, *notes))
     elif target in HOMES:
         experiment = load(target).from_dict(load(target).preset(preset))
+        if experiment.updates_itself:
+            raise InputError(f"{target} learns by a rule of its own: there is no gradient to prove")
         torch.manual_seed(experiment.seed)
         model = experiment.model()
         for layer in model.modules():

@@ -20,7 +20,7 @@ def main(words: list[str]) -> int:
     if folder.is_finished:
         say(f"{folder.path} has ended already; here is its result\n")
         tell_result(folder.figures, folder.path, say)
-        return 0
+        return 1 if folder.trouble else 0
     experiment = setting_of(folder)
     outcome = finish(experiment, folder, Options(data_changed=options.data_changed, say=say))
     tell_result(outcome.figures, folder.path, say, experiment)

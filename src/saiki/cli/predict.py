@@ -1,7 +1,7 @@
 """``saiki predict``: the trained model on your input."""
 
-import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from saiki.experiment import Experiment
+    from saiki.runs.folder import RunFolder
 
 
 def main(words: list[str]) -> int:
@@ -35,15 +36,18 @@ def main(words: list[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=help)
     asked = [word for word in words if word not in ("-h", "--help")]
     if asked:  # which knobs there are depends on the run
-        from saiki.runs.folder import RunFolder
         from saiki.runs.reopen import setting_of
 
-        trained = setting_of(RunFolder.open(parser.parse_known_args(asked)[0].folder))
+        trained = setting_of(_run(parser.parse_known_args(asked)[0].folder, asked))
         add_flags(parser, type(trained), trained.predict_knobs)
     options = parser.parse_intermixed_args(words)
     talks = trained.takes == "dialogue" and not options.score
-    if not options.inputs and options.mic is None and not talks:
+    if not options.inputs and (options.score or options.mic is None) and not talks:
         parser.error("give an INPUT at least, or --mic")
+    unused = [flag for flag in ("mic", "picture", "out") if vars(options)[flag] is not None]
+    if unused and (options.score or (talks and not options.inputs)):
+        what = "--score" if options.score else "a conversation"
+        parser.error(f"--{unused[0]} has no use beside {what}")
     from saiki.runs.predict import answers, inputs
     from saiki.runs.reopen import reopen
 
@@ -76,8 +80,20 @@ def main(words: list[str]) -> int:
             if unknown := answer.get("unknown"):
                 unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
                 print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
-            print(json.dumps(answer, ensure_ascii=False) if options.json else text, flush=True)
+            print(to_json(answer) if options.json else text, flush=True)
     return 2 if trouble else 0
+
+
+def _run(first: Path, words: list[str]) -> "RunFolder":
+    """The run: ``first``, or, where that is the value of a flag that only the run knows, the first
+    of the words that is one."""
+    from saiki.runs.folder import RunFolder
+
+    for path in (first, *map(Path, words)):
+        with suppress(OSError):  # a text may be too long for a path
+            if RunFolder(path).has_begun:
+                return RunFolder(path)
+    return RunFolder.open(first)
 
 
 def _score(experiment: "Experiment", model: "nn.Module", paths: list[str], as_json: bool) -> int:

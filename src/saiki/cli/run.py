@@ -54,7 +54,7 @@ def main(words: list[str]) -> int:
             else:
                 folder = RunFolder(options.out or Path())
         ended = processes.from_first(b"ended" if folder.is_finished else b"")
-        if options.resume and ended:
+        if options.resume and ended and not options.cross_validate:
             tell(f"{folder.path} has ended already; here is its result\n")
             tell_result(folder.figures, folder.path, tell)
             return 1 if folder.trouble else 0

@@ -15,7 +15,7 @@ from saiki import cells
 from saiki.activations import CATALOGUE
 from saiki.cell import Cell
 from saiki.data.series import sums
-from saiki.errors import InputError
+from saiki.errors import InputError, shown
 from saiki.experiment import Experiment, Figures, Measures, placed, untrained
 from saiki.experiments.claims.adder import CLAIMS, EXPLODED
 from saiki.experiments.shared.layers import CellChoice
@@ -163,8 +163,7 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
     def predict(self, model: AdderNetwork, text: str) -> dict[str, Any]:
         match = re.fullmatch(r"\s*(\d{1,30})\s*\+\s*(\d{1,30})\s*", text)
         if match is None:
-            shown = text if len(text) <= 80 else f"{text[:80]}…"
-            raise InputError(f"the adder takes a sum such as '37 + 58', got {shown!r}")
+            raise InputError(f"the adder takes a sum such as '37 + 58', got {shown(text)}")
         a, b = int(match[1]), int(match[2])
         if a + b >= 2**62:
             raise InputError(f"the sum must be below 2^62, got {text!r}")

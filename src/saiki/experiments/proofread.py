@@ -90,8 +90,9 @@ class Proofread(Experiment[Tagger, Batch]):
         return self.texts.batches(self.optimisation.batch_size, start)
 
     def data_items(self) -> dict[str, Sequence[str]]:
-        prose = self.texts.prose
-        return {"texts": (prose.train, *prose.validation, *prose.test)}
+        prose, others = self.texts.prose, self.texts.others
+        own = (prose.train, *prose.validation, *prose.test)
+        return {"texts": own, "sentences of another kind": others}
 
     def describe_data(self) -> str:
         return self.texts.in_words()

@@ -118,6 +118,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
         return {
             "texts": [text for its in parts for text in its.texts],
             "labels": [label for its in parts for label in its.labels],
+            "votes": [to_json(votes) for its in parts for votes in its.votes if self.votes],
         }
 
     def model(self) -> SentenceClassifier:

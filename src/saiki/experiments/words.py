@@ -16,7 +16,7 @@ from saiki import processes
 from saiki.data import store
 from saiki.data.text.numbered import NumberedText, Split, text_lines
 from saiki.data.text.phrases import JOINT
-from saiki.data.text.word_tests import Analogies, Pairs, read_all_pairs, read_analogies
+from saiki.data.text.word_tests import Analogies, Pairs, read_tests
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, untrained
@@ -142,7 +142,7 @@ class Words(Experiment[WordVectors, Batch]):
         return Vectors(both, found[both], subwords=found.subwords)
 
     def describe_data(self) -> str:
-        text, known = self.text, self.known
+        text, known, _ = self.text, self.known, self.tests  # each may be refused
         lines = [
             f"{text.words:,} words, {len(text.numbers):,} different ones; {len(known[0]):,} of "
             f"them are known, which are {known[1].sum() / max(text.words, 1):.1%} of the text"
@@ -192,9 +192,9 @@ class Words(Experiment[WordVectors, Batch]):
 
     @cached_property
     def tests(self) -> tuple[Analogies, list[Pairs]] | None:
-        """Analogies, and pairs of words; None where the files are not there."""
+        """Analogies, and pairs of words; None where there are files of neither."""
         folder = store.where("word_similarity")
-        return None if folder is None else (read_analogies(folder), read_all_pairs(folder))
+        return None if folder is None else read_tests(folder)
 
     @cached_property
     def _judged(self) -> WeakKeyDictionary[WordVectors, Judgement]:
@@ -211,7 +211,7 @@ class Words(Experiment[WordVectors, Batch]):
         if self.tests is not None:
             said = self._judged[model] = judge(vectors, *self.tests)
             figures["analogy_accuracy"] = said.total.accuracy if said.total.known else None
-            figures["analogies_known"] = said.total.coverage
+            figures["analogies_known"] = said.total.coverage if said.total.asked else None
             figures |= {name: found.rho for name, found in said.agreements.items()}
         return figures
 

@@ -14,6 +14,11 @@ from saiki.files import TEMPORARY, locked, read_json, to_json, write_json, write
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
 
 
+def folder_name(changes: Mapping[str, Any]) -> str:
+    """What the folder of a run with these changes is called; a path among them is no path there."""
+    return ",".join(f"{name}={value}" for name, value in changes.items()).replace("/", "_")
+
+
 def _is_figure(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and abs(value) < 1e300)
 

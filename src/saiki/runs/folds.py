@@ -5,9 +5,10 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from saiki import processes
+from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures
 from saiki.runs.columns import aligned
-from saiki.runs.folder import RunFolder
+from saiki.runs.folder import RunFolder, folder_name
 from saiki.runs.record import Options
 from saiki.runs.run import QUIET, Outcome, run
 
@@ -18,15 +19,19 @@ def cross_validate(
     """A run for each fold, each in its own folder below ``folder``, and the means of the figures.
 
     Raises:
-        InputError: the experiment has no folds of that name.
+        InputError: the experiment has no folds of that name, or the folder holds others.
     """
     found: dict[str, Figures] = {}
     troubles = []
-    for changes in experiment.folds(by):
+    folds = experiment.folds(by)
+    there = {path.parent.name for path in folder.path.glob("*/config.json")}
+    if other := there - {folder_name(changes) for changes in folds}:
+        raise InputError(f"{folder.path / min(other)} is none of the folds by {by}")
+    for changes in folds:
         label = ",".join(f"{name}={value}" for name, value in changes.items())
         if options.say and processes.is_first():
             options.say(f"\n{label}")
-        fold = RunFolder(folder.path / label.replace("/", "_"))
+        fold = RunFolder(folder.path / folder_name(changes))
         setting = experiment.changed(changes)
         if fold.has_begun:
             fold.check(setting.name, setting.to_dict())

@@ -55,11 +55,6 @@ def checkpoint(experiment: Experiment, folder: RunFolder) -> tensors.Contents | 
         raise InputError(f"{path} is of a run with other knobs than {folder.path}")
     if not _is_whole(about):
         raise InputError(f"{path} does not hold what a checkpoint of this saiki holds")
-    if about.get("processes") != processes.count():
-        raise InputError(
-            f"{folder.path} was begun by {about.get('processes')} processes and must go on with as "
-            f"many, got {processes.count()}"
-        )
     return kept, about
 
 
@@ -67,6 +62,7 @@ def _is_whole(about: dict[str, Any]) -> bool:
     """Whether all that a checkpoint says beside its tensors is there, and of the right kind."""
     match about:
         case {
+            "processes": int(),
             "data": dict(data),
             "curve": list(curve),
             "looks": int(),
@@ -192,6 +188,8 @@ class Record:
                     "put them back, or go on with --data-changed"
                 )
             self.training.restore((kept, about["training"]))
+            if self.training.has_ended and about["run"][1] != self.experiment.to_dict():
+                self.training.points_since_best = 0  # it lost patience, and is to go on for longer
             self.seconds_before, self.curve = about["seconds"], about["curve"]
             looks = about["looks"]
         if self.writes:

@@ -61,6 +61,11 @@ def run(
         if processes.is_first():
             folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
         left = checkpoint(experiment, folder)
+        if left is not None and left[1]["processes"] != processes.count():
+            raise InputError(
+                f"{folder.path} was begun by {left[1]['processes']} processes and must go on with "
+                f"as many, got {processes.count()}"
+            )
         with _record(experiment, folder, options, left) as (record, line, say):
             if say:
                 _introduce(record.training, say)

@@ -1,14 +1,13 @@
 """The layers of a model, the shapes of what they put out, and their parameters."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from saiki.runs.columns import aligned
 from saiki.torch_internals import tree_leaves
-
-Row = tuple[str, str, str, str]
 
 
 def summary(model: nn.Module, example: Any) -> str:
@@ -35,14 +34,15 @@ def summary(model: nn.Module, example: Any) -> str:
         model.train(was_training)
         for handle in handles:
             handle.remove()
-    rows: list[Row] = [("layer", "kind", "output", "parameters")]
+    rows = [("layer", "kind", "output", "parameters")]
     for name in dict.fromkeys((*shapes, *parts)):
         child = parts[name]
         if isinstance(child, nn.Dropout):
             continue
         rows.append((name, type(child).__name__, shapes.get(name, "–"), f"{_count(child):,}"))
     rows.append(("", "", "", f"{_count(model):,}"))
-    return _table(rows)
+    width = max(len(row[-1]) for row in rows)
+    return "\n".join(aligned([(*words, number.rjust(width)) for *words, number in rows]))
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -61,12 +61,3 @@ def _shape(output: Any) -> str:
 
 def _count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
-
-
-def _table(rows: Sequence[Row]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        *words, number = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append("  ".join((*words, number.strip().rjust(widths[-1]))))
-    return "\n".join(lines)

@@ -18,7 +18,7 @@ from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
 from saiki.plots.curves import draw_curves, loss_curve
 from saiki.runs.columns import aligned
-from saiki.runs.folder import RunFolder
+from saiki.runs.folder import RunFolder, folder_name
 from saiki.runs.record import Options
 from saiki.runs.run import QUIET, run
 
@@ -58,6 +58,10 @@ class Setting:
     @property
     def label(self) -> str:
         return ", ".join(f"{k}={v}" for k, v in self.changes.items()) or "as preset"
+
+    def folder_name(self, seed: int) -> str:
+        """What the folder of the run with this seed is called."""
+        return folder_name({**self.changes, "seed": seed})
 
 
 def grid(experiment: type[Experiment], words: Sequence[str]) -> list[Changes]:
@@ -100,7 +104,7 @@ def run_all(
     """Have every seed of every setting done below ``out``, but for those finished there."""
     jobs = [
         [
-            Job(member, RunFolder(out.path / folder_name(row, seed)), preset, options)
+            Job(member, RunFolder(out.path / row.folder_name(seed)), preset, options)
             for seed, member in enumerate(row.experiments)
         ]
         for row in rows
@@ -129,10 +133,6 @@ def run_all(
         Trial(row.experiments[0].to_dict(), tuple(job.figures for job in its))
         for row, its in zip(rows, jobs, strict=True)
     ]
-
-
-def folder_name(row: Setting, seed: int) -> str:
-    return ",".join([*(f"{k}={v}" for k, v in row.changes.items()), f"seed={seed}"])
 
 
 def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Line]:
@@ -168,7 +168,7 @@ def save(
     write_text(out.path / "table.csv", buffer.getvalue())
     members = {
         row.label: [
-            loss_curve(RunFolder(out.path / folder_name(row, seed)).points())
+            loss_curve(RunFolder(out.path / row.folder_name(seed)).points())
             for seed in range(len(row.experiments))
         ]
         for row in rows

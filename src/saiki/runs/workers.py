@@ -145,10 +145,13 @@ def _work(connection: Connection, threads: int, command: list[str]) -> None:
             return
         ended: BaseException | None = None
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             with memory_in_words():
                 job.run()
         except (SaikiError, KeyboardInterrupt) as error:
             ended = error
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         with suppress(BrokenPipeError):  # nobody waits for it any more
             connection.send(ended)
 

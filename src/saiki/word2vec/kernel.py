@@ -6,6 +6,10 @@ an output, the score is s = e · o, and one step of gradient descent on −ln σ
 
     g = α (label − σ(s))        e ← e + Σ g o        o ← o + Σ g e
 
+where all g are those before the step. Where each input has scores of its own, outputs are taken
+three at a time, as they lie in registers, and the third formula takes e as the threes before have
+left it, a difference of order α².
+
 ============  ==============================  ===================================================
               inputs                          outputs
 ============  ==============================  ===================================================

@@ -105,6 +105,9 @@ class Trainer:
             read (Recht et al. 2011): faster, and another result each time.
         parts: of a block at most, and so threads that learn, unless they race.
         shape: of a block; :func:`shape_of` chooses it if None.
+
+    Raises:
+        InputError: the matrices are not of float32, which the kernel takes them for.
     """
 
     def __init__(
@@ -119,6 +122,9 @@ class Trainer:
         parts: int = 2,
         shape: tuple[int, int] | None = None,
     ) -> None:
+        for matrix in (inputs, outputs):
+            if matrix.dtype != np.float32:
+                raise InputError(f"word vectors are learned in float32, got {matrix.dtype}")
         self.inputs, self.outputs = inputs.reshape(-1), outputs.reshape(-1)
         self.size = inputs.shape[1]
         self.rule, self.tables, self.kept = rule, tables, kept

@@ -67,8 +67,9 @@ def test_commas_packed_files_and_other_encodings(tmp_path):
         read(path)
     with pytest.raises(InputError, match=r"t\.csv is not euc_jp throughout$"):
         read(path, encoding="euc_jp")
-    with pytest.raises(InputError, match="there is no encoding 'latin-99'"):
-        Table(encoding="latin-99")
+    for none in ("latin-99", "rot13", "base64", "hex"):  # the last three are codecs of no text
+        with pytest.raises(InputError, match=f"there is no encoding '{none}'"):
+            Table(encoding=none)
 
 
 def test_parts_that_a_table_names_are_kept(tmp_path):
@@ -85,6 +86,28 @@ def test_parts_that_a_table_names_are_kept(tmp_path):
         "20 texts to learn from (bad 7, good 13), 5 to develop, 5 to test; parts in column 3, "
         "texts in column 1, labels in column 2"
     )
+
+
+def test_rows_of_no_part_are_left_out_and_told(tmp_path):
+    names = ["train"] * 20 + ["dev"] * 7 + ["holdout", "unlabeled", ""]
+    rows = [(*row, part) for row, part in zip(TEXTS, names, strict=True)]
+    for path, named in (
+        (write(tmp_path, rows), {"split_column": "3"}),
+        (write(tmp_path, [("text", "label", "Split"), *rows], "headed.tsv"), {}),
+    ):
+        parts = read(path, **named)
+        assert (len(parts.train), len(parts.test)) == (20, 7)
+        assert parts.notes.endswith("; 3 rows of no part left out")
+    assert "of no part" not in read(write(tmp_path, rows[:27])).notes
+
+
+def test_a_column_that_is_only_called_as_if_it_told_parts_is_left_alone(tmp_path):
+    rows = [("text", "label", "part"), *((*row, f"chapter {i}") for i, row in enumerate(TEXTS))]
+    parts = read(write(tmp_path, rows))
+    assert pairs(parts) == {*TEXTS}
+    assert "a fifth of each class set apart" in parts.notes
+    with pytest.raises(InputError, match=r"column 3 of .* must call some rows train"):
+        read(write(tmp_path, rows), split_column="part")
 
 
 @pytest.mark.parametrize("count", ["1e400", "NaN", "-Infinity", "0"])

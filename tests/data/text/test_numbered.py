@@ -2,13 +2,14 @@
 
 import io
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from saiki.data.text import numbered
 from saiki.data.text.numbered import NumberedText, text_lines
-from saiki.errors import InputError
+from saiki.errors import InputError, SaikiError
 
 
 def read(*lines):
@@ -85,3 +86,12 @@ def test_the_standard_input_is_a_text(monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="no standard input"):
         text_lines("-")
+
+
+def test_a_folder_of_temporary_files_that_is_full_is_told_in_a_sentence(monkeypatch):
+    told = r"^cannot keep the text in .*: No space left on device; TMPDIR names another folder$"
+    with Path("/dev/full").open("r+b") as full:
+        monkeypatch.setattr(numbered.tempfile, "TemporaryFile", lambda: full)
+        with pytest.raises(SaikiError, match=told):
+            read("a b")
+        assert full.closed

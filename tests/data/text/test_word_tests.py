@@ -4,7 +4,14 @@ import gzip
 
 import pytest
 
-from saiki.data.text.word_tests import Analogies, Pairs, read_all_pairs, read_analogies, read_pairs
+from saiki.data.text.word_tests import (
+    Analogies,
+    Pairs,
+    read_all_pairs,
+    read_analogies,
+    read_pairs,
+    read_tests,
+)
 from saiki.errors import InputError
 
 
@@ -55,6 +62,14 @@ def test_what_is_no_question_is_refused(tmp_path, text, told):
     path = put(tmp_path, text)
     with pytest.raises(InputError, match=rf"^{path} {told}"):
         read_analogies(path)
+
+
+def test_a_folder_need_not_hold_both_kinds(tmp_path):
+    assert read_tests(tmp_path) == (Analogies({}), [])
+    put(tmp_path, "cat\tdog\t7.5\ncup\tsea\t0\n", "a/b.tsv")
+    assert read_tests(tmp_path) == (Analogies({}), [Pairs("b", TWO)])
+    put(tmp_path, QUESTIONS, "questions-words.txt")
+    assert list(map(len, read_tests(tmp_path))) == [3, 1]
 
 
 def test_a_folder_without_a_test_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from saiki.errors import InputError
+from saiki.errors import InputError, shown
 
 LARGEST = 1e30
 """Of a number, as float32 can do with."""
@@ -114,10 +114,9 @@ def numbers_of(text: str) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | 
     if _is_file(text):
         values = read_table(Path(text), (1, 2)).values
         return values[:, 0], values[:, 1] if values.shape[1] == 2 else None
-    shown = text if len(text) <= 80 else f"{text[:80]}…"
     raise InputError(
         "sin-cos takes numbers within ±1e30 such as '0 0.5 0.9', or a CSV file of them, got "
-        f"{shown!r}"
+        f"{shown(text)}"
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
-from saiki.files import PACKED
+from saiki.files import bare
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _TOLD = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
@@ -43,9 +43,8 @@ def read_columns(
         InputError: the file cannot be read, a row has another number of columns, a quotation mark
             is not closed, or two delimiters cut all rows alike; the error names the line.
     """
-    kind = Path(path.name.removesuffix(path.suffix)) if path.suffix in PACKED else path
     text = [part for line in lines(path, encoding) for part in line.split("\r")]
-    if kind.suffix.lower() != ".csv":
+    if bare(path).suffix.lower() != ".csv":
         split = ((n, line.split(delimiter or "\t")) for n, line in enumerate(text, 1))
         rows, trouble = _alike(path, split, delimiter or "\t", count)
         if trouble:

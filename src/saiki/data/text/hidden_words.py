@@ -17,6 +17,8 @@ from saiki.text import END, FIRST, MASK, UNKNOWN, Text
 
 SHARE, MOST = 0.05, 4000
 """Of the sentences, and sentences at most, on which nothing is learned."""
+HELD_SHARE = 0.15
+"""Of the words of these sentences, which have to be restored."""
 EVALUATED = 64
 """Rows of a batch where nothing is learned."""
 SHORT = 20
@@ -75,10 +77,11 @@ class HiddenWords:
     @cached_property
     def _hidden(self) -> tuple[numpy.ndarray, ...]:
         """Shown tokens, lengths, places and tokens of what is kept apart, the shortest rows first.
-        The words to be restored are the same whatever the seed, and all of them are hidden."""
+        The words to be restored are the same whatever the seed and the masking of what is learned
+        from, and all of them are hidden."""
         rows = self.development
         tokens, lengths = rows.padded(numpy.argsort(rows.lengths, kind="stable"))
-        chosen = self.masking.choose(tokens, numpy.random.default_rng(0))
+        chosen = choose(tokens, HELD_SHARE, numpy.random.default_rng(0))
         return numpy.where(chosen, MASK, tokens), lengths, chosen, tokens
 
     def kept_apart(self, part: slice = slice(None)) -> Iterator[Batch]:

@@ -1,6 +1,7 @@
 """Tables of texts, each of which belongs to one of several classes."""
 
 import codecs
+import io
 import json
 import math
 from collections import Counter
@@ -106,7 +107,7 @@ class Table(Knobs):
 
     def validate(self) -> None:
         try:
-            codecs.lookup(self.encoding or "utf-8")
+            io.TextIOWrapper(io.BytesIO(), self.encoding or "utf-8")  # codecs knows rot13, too
         except LookupError:
             raise InputError(
                 f"there is no encoding {shown(self.encoding)}; Japanese tables that are not UTF-8 "
@@ -142,6 +143,9 @@ class Table(Knobs):
         notes = [_where(columns, headed, rows[0])]
         if len(whole) < len(body):
             notes.append(f"{len(body) - len(whole):,} rows without a text or a label left out")
+        if "split" in columns:
+            odd = sum(row[columns["split"]].casefold() not in PARTS for row in whole)
+            notes += [f"{odd:,} rows of no part left out"] if odd else []
         train, development, test = self._parts(path, table, whole, columns.get("split"), seed)
         if not len(test):
             raise InputError(
@@ -233,6 +237,8 @@ def _columns(
         by_name[what] is not None for what in ("text", "label") if what not in named
     )
     found = {what: i for what, i in by_name.items() if i is not None and headed}
+    if "split" in found and not _has_parts({row[found["split"]].casefold() for row in rows[1:]}):
+        del found["split"]  # which is called so for another reason
     for what, name in named.items():
         if what in by_number and 1 <= by_number[what] <= width:
             found[what] = by_number[what] - 1
@@ -279,7 +285,12 @@ def _where(columns: Mapping[str, int], headed: bool, first: Sequence[str]) -> st
 
 def _tells_parts(values: Sequence[str]) -> bool:
     said = {value.casefold() for value in values}
-    return said <= PARTS and bool(said & {*TRAIN}) and len(said) > 1
+    return said <= PARTS and _has_parts(said)
+
+
+def _has_parts(said: set[str]) -> bool:
+    """Whether there is something to learn from, and something else."""
+    return bool(said & {*TRAIN}) and bool(said & (PARTS - {*TRAIN}))
 
 
 def _tells_votes(values: Sequence[str]) -> bool:

@@ -1,6 +1,7 @@
 """A text of any size as numbers of its words, read once and kept in a file."""
 
 import collections
+import contextlib
 import itertools
 import sys
 import tempfile
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saiki.data.text.plain_text import WIDEST, decoded_lines, lines
-from saiki.errors import InputError
+from saiki.errors import InputError, SaikiError
 
 BREAK = -1
 """Stands between lines that do not belong together."""
@@ -72,7 +73,16 @@ class NumberedText:
         counts = np.bincount(written[written >= 0], minlength=len(self.counts))
         counts[: len(self.counts)] += self.counts
         self.counts = counts
-        self._file.write(written.tobytes())
+        try:
+            self._file.write(written.tobytes())
+            self._file.flush()
+        except OSError as error:
+            with contextlib.suppress(OSError):  # what could not be written cannot be now
+                self._file.close()
+            raise SaikiError(
+                f"cannot keep the text in {tempfile.gettempdir()}: {error.strerror}; TMPDIR names "
+                "another folder"
+            ) from error
         self.length += len(written)
 
     @property

@@ -12,7 +12,7 @@ from saiki.data.text.columns import read_columns
 from saiki.data.text.headers import header
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
-from saiki.files import PACKED
+from saiki.files import PACKED, bare
 
 SHARE, MOST = 0.05, 1000
 """Of the different sources, those set apart to develop, and as many to test; and their number."""
@@ -108,10 +108,10 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: 
             lines, no pair is in them, or the table has a row of other than two columns.
     """
     if path.is_file():
-        bare = path.with_suffix("") if path.suffix in PACKED else path
-        if bare.suffix not in (f".{source}", f".{target}"):
+        unpacked = bare(path)
+        if unpacked.suffix not in (f".{source}", f".{target}"):
             return _table(path, source, target, delimiter)
-        return _parallel(bare.with_suffix(""), source, target)
+        return _parallel(unpacked.with_suffix(""), source, target)
     if not path.is_dir():
         found = _part(path, source, target, delimiter)
         if found is None:
@@ -138,7 +138,7 @@ def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
     parallel files or a table. If there is nothing to develop, a share of the sources is set apart,
     drawn from ``seed``, with all pairs of each, so that none of them is learned from; if there is
     nothing to test either, another share is set apart for that. Parts that come as files are left
-    as they are, and ``told`` says how many sources they share with the training part.
+    as they are, and the notes say how many sources they share with the training part.
 
     Args:
         path: see :func:`read_pairs`; small_parallel_enja if None.

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
-from saiki.files import PACKED
+from saiki.files import bare
 
 Question = tuple[str, str, str, str]
 QUESTIONS = "questions-words.txt"
+_TABLES = ("*.tsv", "*.csv")
 _SEPARATORS = ("\t", ",", ";")
 
 
@@ -123,7 +124,7 @@ def read_pairs(path: Path, column: str = "") -> Pairs:
         rows.append(Pair(fields[0], fields[1], float(fields[place])))
     if not rows:
         raise InputError(f"{path} holds no pairs of words")
-    return Pairs(_bare(path).stem, tuple(rows))
+    return Pairs(bare(path).stem, tuple(rows))
 
 
 def read_all_pairs(folder: Path) -> list[Pairs]:
@@ -132,11 +133,25 @@ def read_all_pairs(folder: Path) -> list[Pairs]:
     Raises:
         InputError: there is none; or see :func:`read_pairs`.
     """
-    return [read_pairs(file) for file in _inside(folder, "*.tsv", "*.csv")]
+    return [read_pairs(file) for file in _inside(folder, *_TABLES)]
+
+
+def read_tests(folder: Path) -> tuple[Analogies, list[Pairs]]:
+    """The analogies and all pairs of a folder, which need not hold both.
+
+    Raises:
+        InputError: see :func:`read_analogies` and :func:`read_pairs`.
+    """
+    analogies = read_analogies(folder) if _found(folder, QUESTIONS) else Analogies({})
+    return analogies, [read_pairs(file) for file in _found(folder, *_TABLES)]
+
+
+def _found(folder: Path, *patterns: str) -> list[Path]:
+    return sorted(file for pattern in patterns for file in folder.rglob(pattern))
 
 
 def _inside(folder: Path, *patterns: str) -> list[Path]:
-    found = sorted(file for pattern in patterns for file in folder.rglob(pattern))
+    found = _found(folder, *patterns)
     if not found:
         raise InputError(f"{folder} holds no {' and no '.join(patterns)}")
     return found
@@ -148,7 +163,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     begin = next((i for i, line in enumerate(text) if line and not line.startswith("#")), len(text))
     first = "".join(text[begin : begin + 1])
     separator = next((each for each in _SEPARATORS if each in first), None)
-    if separator and _bare(path).suffix == ".csv":
+    if separator and bare(path).suffix == ".csv":
         reader = csv.reader(
             (f"{line}\n" for line in text[begin:]), delimiter=separator, strict=True
         )
@@ -163,10 +178,6 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         for i, line in enumerate(text[begin:], begin + 1):
             if line:
                 yield i, [field.strip() for field in line.split(separator)]
-
-
-def _bare(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in PACKED else path
 
 
 def _is_number(field: str) -> bool:

@@ -244,12 +244,20 @@ class TextToText(Experiment[Translator, Batch]):
         search = self.decoding.build(self.seed)
         return self._together(model).translate(texts, search, **self.decoding.asked(texts))
 
-    def _together(self, model: Translator) -> Translator:
-        """The model with those of the other runs."""
+    @cached_property
+    def _others(self) -> list[tuple[str, Translator]]:
+        """The folders of the other runs, and their models."""
+        found = []
         for folder in filter(None, (part.strip() for part in self.also.split(","))):
             other, about = of_run(folder)
             if not isinstance(other, Translator):
                 raise InputError(f"{folder} is a run of {about['run'][0]}, which decodes no text")
+            found.append((folder, other))
+        return found
+
+    def _together(self, model: Translator) -> Translator:
+        """The model with those of the other runs."""
+        for folder, other in self._others:
             try:
                 model = model.together_with(other)
             except InputError as error:

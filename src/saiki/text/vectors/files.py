@@ -59,7 +59,7 @@ def write(vectors: Vectors, path: str | Path, *, header: bool = True) -> Path:
         SaikiError: the file cannot be written.
     """
     path = Path(path)
-    kind = _bare(path).suffix
+    kind = files.bare(path).suffix
     if kind not in TEXT + BINARY + OWN or (kind in OWN and path.suffix in PACKED):
         raise InputError(
             f"{path} must end in {', '.join(TEXT)} (text, also packed: {', '.join(PACKED)}), "
@@ -84,10 +84,6 @@ def write(vectors: Vectors, path: str | Path, *, header: bool = True) -> Path:
     return files.write(path, save)
 
 
-def _bare(path: Path) -> Path:
-    return path.with_suffix("") if path.suffix in PACKED else path
-
-
 def _reader(head: bytes, path: Path) -> Callable[[IO[bytes], Path], Vectors]:
     """What reads a file that begins like this."""
     if head.startswith(fasttext.MAGIC):
@@ -108,7 +104,7 @@ def _reader(head: bytes, path: Path) -> Callable[[IO[bytes], Path], Vectors]:
             )
         return word2vec.read_text
     text = word2vec.is_text(row, said[1])
-    if text or (_bare(path).suffix not in BINARY and b"\0" not in row):
+    if text or (files.bare(path).suffix not in BINARY and b"\0" not in row):
         return word2vec.read_text
     return word2vec.read_binary
 

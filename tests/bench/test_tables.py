@@ -1,0 +1,113 @@
+"""Every table of ``saiki bench`` at its smallest: who is timed, and that all of them run."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from saiki import cli
+from saiki.bench import cells, digits, layers, peers, translation
+from saiki.errors import InputError
+from saiki.experiments.translate import Translate
+from tiny import PAIRS, TINY, tones
+
+SMALL = {"hidden_size": 4, "embedding_size": 4, "minimum": 1, "batch_size": 8, "source": "x",
+         "target": "y"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Short sequences, and no peer that takes seconds to compile."""
+    torch.set_num_threads(1)
+    for name in ("of_jax", "of_keras"):
+        monkeypatch.setattr(peers, name, lambda *_: None)
+    for module in (cells, layers):
+        monkeypatch.setattr(module, "SHORT", (2, 5, 1, 3))
+        monkeypatch.setattr(module, "LONG", (1, 6, 2, 3))
+        monkeypatch.setattr(module, "WIDE", ((2, 4, 3, 5),))
+    monkeypatch.setattr(layers, "SPEECH", (4, 6, 2, 3))
+    monkeypatch.setattr(cells, "VARIANTS", {"peephole": cells.VARIANTS["peephole"]})
+    monkeypatch.setattr(cells, "ITERATIONS", 3)
+    monkeypatch.setattr(translation, "BATCHES", 1)
+    monkeypatch.setattr(translation, "SENTENCES", 2)
+
+
+def timed(rows):
+    """The contenders of each row, after what every row holds."""
+    found = {}
+    for row in rows:
+        times, spread = row["milliseconds"], row["spread"]
+        assert times.keys() == spread.keys()
+        assert all(spread[name][0] <= times[name] <= spread[name][1] for name in times)
+        assert len(row["ratio"]) == len(times) - 1
+        found[row["workload"]] = [*times]
+    return found
+
+
+def test_cells_are_timed_beside_the_peers_and_the_eager_loop():
+    others = ["saiki", "torch.nn", "eager"]
+    assert timed(cells.rows(1)) == {
+        **{f"bidirectional {family}": others for family in ("rnn", "lstm", "gru")},
+        "gru": others,
+        "variants beside the plain lstm": ["saiki", "peephole"],
+        "peephole lstm": ["saiki", "torch.nn without peepholes"],
+        "adder, preset report, 3 iterations": ["saiki", "numpy"],
+    }
+
+
+def test_all_contenders_of_a_row_are_timed_in_turn(monkeypatch):
+    called = []
+    monkeypatch.setattr(peers, "training_step", lambda *_: lambda: called.append("ours"))
+    monkeypatch.setattr(peers, "of_torch", lambda *_: lambda: called.append("theirs"))
+    cells._against_peers("gru", "gru", (1, 2, 1, 2), False, 2)
+    assert called == ["ours", "theirs", "ours"] * 3  # to warm up, and twice; the last is eager
+
+
+def test_drop_ins_are_timed_beside_recurrent_and_ragged_batches_beside_full_ones():
+    both = ["saiki.Recurrent", "saiki.nn"]
+    assert timed(layers.rows(1)) == {
+        **{f"bidirectional {family}": both for family in ("rnn", "lstm", "gru")},
+        "gru": both,
+        "peephole lstm": both,
+        "ragged bidirectional lstm": [
+            "full", "with lengths", "saiki.nn, full", "saiki.nn, packed"
+        ],
+    }  # fmt: skip
+
+
+def test_an_epoch_of_spoken_digits_is_timed(tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "find_spec", lambda name: None)
+    report = {**digits.SpokenDigits.presets["report"], "samples": 20, "hidden_size": 3}
+    report |= {"data": str(tones(tmp_path, takes=10))}
+    monkeypatch.setitem(digits.SpokenDigits.presets, "report", report)
+    first, second = digits.rows(1)
+    assert timed([first, second]) == {
+        f"spoken digits, preset report, {which} epoch": ["saiki"] for which in ("first", "second")
+    }
+    assert first["accuracy after the first epoch"]["saiki"].keys() == {"validation", "test"}
+
+
+def test_translation_is_timed_with_layers_of_three_makes(tmp_path, monkeypatch):
+    path = tmp_path / "pairs.tsv"
+    path.write_text(PAIRS)
+    monkeypatch.setattr(translation, "Translate", partial(Translate, data=str(path), **SMALL))
+    assert timed(translation.training(1)) == {
+        f"translate, 1 iterations, {precision}": ["saiki", "torch.nn.LSTM", "step by step"]
+        for precision in ("float32", "bfloat16")
+    }
+    assert timed(translation.input_feeding(1)) == {
+        "translate with input feeding, 1 iterations": ["saiki", "step by step"]
+    }
+
+
+def test_decoding_is_timed_together_and_one_by_one(tmp_path):
+    out = tmp_path / "run"
+    words = [*TINY["translate"].flags(tmp_path), "--out", str(out)]
+    assert cli.main(["run", "translate", *words]) == 0
+    rows = list(translation.decoding(out, 1))
+    assert timed(rows) == {
+        f"{how}, 2 sentences": ["together", "one by one"] for how in ("greedy", "beam 5")
+    }
+    assert all(speed > 0 for row in rows for speed in row["sentences a second"].values())
+    with pytest.raises(InputError, match="is not a run folder"):
+        next(translation.decoding(tmp_path, 1))
