@@ -29,6 +29,8 @@ class Trial:
 
     knobs: dict[str, Value]
     results: tuple[Figures, ...]
+    folders: tuple[Path, ...] = ()
+    """Of the runs, where they are on disk."""
 
     def values(self, figure: str) -> list[float]:
         """The figure of each seed; NaN where a run has none."""

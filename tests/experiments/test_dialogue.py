@@ -39,7 +39,8 @@ def said(tmp_path_factory):
 def setting(data, **changes):
     small = {
         "hidden_size": 64, "embedding_size": 32, "minimum": 1, "batch_size": 32, "epochs": 30.0,
-        "learning_rate": 0.01, "dropout": 0.0, "data": str(data), "device": "cpu", "draws": 8,
+        "learning_rate": 0.01, "dropout": 0.0, "word_drop": 0.0, "data": str(data),
+        "device": "cpu",
     }  # fmt: skip
     return Conversing(**{**small, **changes})
 
@@ -49,8 +50,11 @@ def runs(said, tmp_path_factory):
     """A run of each model."""
     folder = tmp_path_factory.mktemp("runs")
     torch.set_num_threads(1)
-    for model, epochs in (("seq2seq", 8.0), ("hred", 30.0)):
-        knobs = setting(said, model=model, epochs=epochs).to_dict()
+    latent = {"latent_size": 4, "draws": 8, "attention": "dot"}
+    for model, changes in {
+        "seq2seq": {"epochs": 8.0}, "hred": {}, "vhred": {"epochs": 3.0, **latent}
+    }.items():  # fmt: skip
+        knobs = setting(said, model=model, **changes).to_dict()
         changed = {k: v for k, v in knobs.items() if v != Conversing().to_dict()[k]}
         words = [w for k, v in changed.items() for w in (f"--{k.replace('_', '-')}", str(v))]
         assert cli.main(["run", "dialogue", *words, "--out", str(folder / model)]) == 0
@@ -65,21 +69,29 @@ def test_context_tells_what_the_turn_before_does_not(runs):
     figures = {model: its.get("figures", its) for model, its in figures.items()}
     plain, with_context = figures["seq2seq"], figures["hred"]
     assert with_context["perplexity_at_3"] < 0.7 * plain["perplexity_at_3"]
-    assert with_context["perplexity_turn_1"] == pytest.approx(plain["perplexity_turn_1"], rel=0.1)
+    assert with_context["perplexity_at_1"] == pytest.approx(plain["perplexity_at_1"], rel=0.1)
     assert plain["kl"] == plain["active_units"] == 0
     assert with_context["perplexity_at_5"] is None
 
 
-def test_a_file_is_scored_with_the_figures_of_the_run(runs, said, tmp_path, capsys):
-    experiment, _ = reopen(runs / "hred")
+@pytest.mark.parametrize("model", ["hred", "vhred"])
+def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, capsys):
+    experiment, _ = reopen(runs / model)
     test = tmp_path / "test.jsonl"
-    test.write_text("".join(json.dumps(turns) + "\n" for turns in experiment.parts.test))
-    assert cli.main(["predict", str(runs / "hred"), str(test), "--score", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    figures = json.loads((runs / "hred" / "result.json").read_text())
+    lines = (json.dumps(turns) + "\n" for turns in experiment.source.parts.test)
+    test.write_text("".join(lines))
+    asked = ["predict", str(runs / model), str(test), str(test), "--score", "--json"]
+    assert cli.main(asked) == 0
+    found, again = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found == again  # what is drawn for the one is drawn for the other
+    figures = json.loads((runs / model / "result.json").read_text())
     figures = figures.get("figures", figures)
-    for name in ("perplexity", "perplexity_turn_3", "kl", "distinct_2", "nll"):
+    for name in ("perplexity", "perplexity_turn_3", "kl", "active_units", "distinct_2", "nll"):
         assert found[name] == pytest.approx(figures[name], rel=1e-6), name
+    cli.main([*asked, "--context", "1"])
+    forgetful = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert forgetful["perplexity_at_1"] == pytest.approx(found["perplexity_at_1"], rel=1e-2)
+    assert forgetful["perplexity_at_3"] > 1.1 * found["perplexity_at_3"] or model == "vhred"
     test.write_text('["alone"]\n')
     assert cli.main(["predict", str(runs / "hred"), str(test), "--score"]) == 2
     assert "no dialogue of two turns" in capsys.readouterr().err
@@ -87,15 +99,15 @@ def test_a_file_is_scored_with_the_figures_of_the_run(runs, said, tmp_path, caps
 
 def test_figures_are_those_by_hand(runs):
     experiment, model = reopen(runs / "hred")
-    part = experiment.parts.test
-    found = judge(model, experiment.whole(part, model.text), 1)
+    part = experiment.source.parts.test
+    found = judge(model, experiment.source.whole(part, model.text, 0), 1)
     nll, tokens = 0.0, 0
     for turns in part:
         for n in range(1, len(turns)):
-            rows = DialogueRows.of([turns[: n + 1]], model.text, 40)
+            rows = DialogueRows.of([turns[: n + 1]], model.text, 60)
             for its, numbers in rows.by_length(100):
                 with torch.no_grad():
-                    p = model(*its).log_probabilities[0]
+                    p = model(*its).bound.log_likelihood[0]
                 if n >= 3:
                     nll -= p[numbers.index(n)].item()
                     tokens += len(model.text.split(turns[n])) + 1
@@ -113,7 +125,7 @@ def test_the_latent_variable_costs_what_its_weight_says(said):
     plain = experiment.measure(model, first)
     torch.manual_seed(0)
     held = experiment.measure(model, (*first[:-1], torch.tensor(2.0)))
-    tokens = int((first[3] == 0).sum()) * experiment.rows.mean_tokens
+    tokens = int((first[3] == 0).sum()) * experiment.source.rows.mean_tokens
     replies = int(first[4].sum())
     assert plain["kl"] == held["kl"]
     assert plain["kl"] > 0
@@ -170,6 +182,9 @@ def test_no_draw_repeats_another_in_an_answer(runs):
         ({"attention": "dot", "coverage": True}, "leave out coverage"),
         ({"attention": "location"}, "another score than location"),
         ({"copy_unknown": True}, "leave out copy_unknown"),
+        ({"coverage_penalty": 0.1}, "leave out .* coverage_penalty"),
+        ({"latent_size": 8}, "latent_size, .* are of the model vhred"),
+        ({"must_hold": "a"}, "must_hold needs the method beam, got sample"),
     ],
 )
 def test_what_the_model_would_not_do_is_refused(changes, sentence):

@@ -40,10 +40,8 @@ def make(kind, score=None, reach=1, cell=GRU, input_feeding=False):
     encoder = Encoder(known, 6, Bidirectional(cell(6, 4)))
     context = None if kind == "seq2seq" else Recurrent(GRU(SIZE, SIZE))
     attention = Attention(SIZE, SIZE, score=score) if score else None
-    cells = [cell(6 + SIZE + latent + 6 * input_feeding, SIZE)]
-    decoder = Decoder(
-        known, 6, cells, attention, given_size=SIZE + latent, input_feeding=input_feeding
-    )
+    cells = [cell(6 + 5 + 6 * input_feeding, SIZE)]
+    decoder = Decoder(known, 6, cells, attention, given_size=5, input_feeding=input_feeding)
     if latent:
         return VHRED(encoder, decoder, context, SIZE, latent, 10, reach).double().eval()
     return HRED(encoder, decoder, context, SIZE, reach).double().eval()
@@ -65,14 +63,16 @@ def draws_its_mean(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_tells_what_its_dialogues_tell_alone(kind, score, reach, draws_its_mean):
     model = make(kind, score, reach, LSTM, input_feeding=bool(score))
-    both = model(turns(SAID), 2)
-    alone = [model(turns([dialogue]), 2) for dialogue in SAID]
-    for name in ("log_probabilities", "log_ratio"):
-        parts = torch.cat([getattr(each, name) for each in alone], 1)
-        torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
-    for name in ("lengths", "divergence", "of_words"):
-        parts = torch.cat([getattr(each, name) for each in alone])
-        torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
+    both = model(turns(SAID), 2, words=True)
+    alone = [model(turns([dialogue]), 2, words=True) for dialogue in SAID]
+    for name in ("log_likelihood", "log_ratio", "divergence", "code"):
+        parts = [getattr(each.bound, name) for each in alone]
+        together = torch.cat(parts, dim=1 if name.startswith("log") else 0)
+        torch.testing.assert_close(getattr(both.bound, name), together, rtol=0, atol=1e-10)
+    for name in ("tokens", "of_words"):
+        if getattr(both, name) is not None:
+            parts = torch.cat([getattr(each, name) for each in alone])
+            torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
 
 
 def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
@@ -95,14 +95,15 @@ def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
                 h = torch.tanh(model.bridge.linear(d))
             before = BEGIN
             for token in [*TEXT.encode(reply), END]:
-                x = torch.cat((model.decoder.embedding(torch.tensor([before])), d), -1)
+                g = torch.tanh(model.given(d))
+                x = torch.cat((model.decoder.embedding(torch.tensor([before])), g), -1)
                 h = model.decoder.cells[0](x, h)[0]
                 r = torch.tanh(model.decoder.combine(h))
                 total += F.log_softmax(model.decoder.output(r), -1)[0, token]
                 before = token
             by_hand.append(total)
-    torch.testing.assert_close(told.log_probabilities[0], torch.stack(by_hand))
-    assert told.lengths.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
+    torch.testing.assert_close(told.bound.log_likelihood[0], torch.stack(by_hand))
+    assert told.tokens.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
 
 
 @pytest.mark.parametrize(("score", "reach"), READS)
@@ -111,8 +112,9 @@ def test_what_is_said_later_changes_nothing_before(kind, score, reach, draws_its
     model = make(kind, score, reach)
     before = model(turns(SAID[:1]))
     after = model(turns([(*SAID[0][:4], "d d d d d d")]))
-    torch.testing.assert_close(before.log_probabilities[:, :3], after.log_probabilities[:, :3])
-    assert not torch.allclose(before.log_probabilities[:, 3], after.log_probabilities[:, 3])
+    a, b = before.bound.log_likelihood, after.bound.log_likelihood
+    torch.testing.assert_close(a[:, :3], b[:, :3])
+    assert not torch.allclose(a[:, 3], b[:, 3])
 
 
 @pytest.mark.parametrize(("kind", "reach", "forgets"), [
@@ -122,8 +124,8 @@ def test_without_a_context_all_is_forgotten_but_the_turn_before(
     kind, reach, forgets, draws_its_mean
 ):
     model = make(kind, "dot", reach)
-    one = model(turns([("a", "b", "c")])).log_probabilities[0, 1]
-    other = model(turns([("d d", "b", "c")])).log_probabilities[0, 1]
+    one = model(turns([("a", "b", "c")])).bound.log_likelihood[0, 1]
+    other = model(turns([("d d", "b", "c")])).bound.log_likelihood[0, 1]
     assert bool(torch.allclose(one, other)) == forgets
 
 
@@ -139,7 +141,7 @@ def test_what_is_exported_hears_as_the_model_does(kind, score, reach):
     latent = None
     if model.latent_size:
         prior = model.prior_of(context)
-        latent = prior.mean + (prior.log_variance / 2).exp() * noise
+        latent = prior.at(noise)
     state, memory = model.begin(context, latent)
     table = torch.zeros(4, 4, its.tokens.shape[1], dtype=torch.long)
     lengths = torch.zeros(4, 4, dtype=torch.long)
@@ -156,12 +158,11 @@ def test_pieces_hold_each_reply_once_and_the_turns_before_it():
     rows = DialogueRows.of([tuple("abcdefg")], Text.learn("words", list("abcdefg")), 20, 2, 3)
     cut = [(len(p.turns), p.first, p.number) for p in rows.pieces]
     assert cut == [(3, 1, 0), (5, 3, 0), (5, 3, 2)]
-    assert rows.replies == 6
     assert rows.mean_tokens == 4
     numbers = [n for _, its in rows.by_length(100) for n in its]
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
     long = DialogueRows.of([("a b c a b c", "a")], TEXT, 4)
-    assert [len(turn) for turn in long.pieces[0].turns] == [5, 2]  # with the end
+    assert [len(turn) for turn in long.pieces[0].turns] == [4, 2]  # what is cut has no end
 
 
 def test_batches_hold_each_piece_once_an_epoch():
@@ -169,7 +170,7 @@ def test_batches_hold_each_piece_once_an_epoch():
     batches = rows.batches(4, seed=1)
     count = -(-len(rows.pieces) // 4)
     epoch = [next(batches) for _ in range(count)]
-    assert sum(int(b.written.sum()) for b in epoch) == rows.replies
+    assert sum(int(b.is_reply.sum()) for b in epoch) == 5 * sum(len(its) - 1 for its in SAID)
     again = rows.batches(4, seed=1, start=2)
     assert torch.equal(next(again).tokens, epoch[2].tokens)
 
@@ -180,9 +181,8 @@ def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
         torch.manual_seed(0)
         one = [model(replies, 1) for _ in range(100)]
         many = model(replies, 500)
-    elbo = torch.stack([t.log_probabilities[0] - t.divergence.sum(1) for t in one]).mean(0)
-    weights = many.log_probabilities + many.log_ratio
-    estimate = weights.logsumexp(0) - torch.tensor(500.0).log()
+    elbo = torch.stack([likelihoods.bound.elbo for likelihoods in one]).mean(0)
+    estimate = many.bound.importance_weighted
     assert (elbo < estimate + 0.02).all()
     assert (elbo - estimate).abs().max() < 2
 
@@ -190,10 +190,14 @@ def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
 def test_every_weight_learns():
     for kind in KINDS:
         model = make(kind, "additive", 2)
-        told = model(turns(SAID))
-        loss = -told.log_probabilities.sum() + told.divergence.sum() - told.of_words.sum()
+        told = model(turns(SAID), words=True)
+        loss = told.bound.divergence.sum() - told.bound.log_likelihood.sum()
+        if told.of_words is not None:
+            loss = loss - told.of_words.sum()
         loss.backward()
-        assert all(p.grad is not None for p in model.parameters())
+        # nothing is learned of what is added to all scores of attention alike
+        still = {n for n, p in model.named_parameters() if not p.grad.abs().sum() > 0}
+        assert still == set(), kind
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
@@ -201,11 +205,11 @@ def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
     whole = model(turns(SAID))
     torch.manual_seed(0)
     dropped = model(turns(SAID), drop=1.0)
-    assert (whole.lengths == dropped.lengths).all()
+    assert (whole.tokens == dropped.tokens).all()
     # all words but the first follow from UNKNOWN; replies of one word are the same up to their end
     again = model(turns(SAID), drop=1.0)
-    torch.testing.assert_close(dropped.log_probabilities, again.log_probabilities)
-    assert not torch.allclose(whole.log_probabilities, dropped.log_probabilities)
+    torch.testing.assert_close(dropped.bound.log_likelihood, again.bound.log_likelihood)
+    assert not torch.allclose(whole.bound.log_likelihood, dropped.bound.log_likelihood)
 
 
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
@@ -273,5 +277,10 @@ def test_sizes_that_do_not_fit_are_refused(changes, message):
     parts = {"encoder": model.encoder, "decoder": model.decoder, "context": model.context}
     with pytest.raises(InputError, match=message):
         HRED(**(parts | {"size": SIZE, "reach": 1} | changes))
-    with pytest.raises(InputError, match="the decoder is given 8 features"):
-        VHRED(**parts, size=SIZE, latent_size=2, hidden_size=4)
+
+
+def test_a_decoder_that_is_not_given_what_is_known_is_refused():
+    model, known = make("hred"), len(TEXT.vocabulary)
+    parts = {"encoder": model.encoder, "context": model.context, "size": SIZE}
+    with pytest.raises(InputError, match="a decoder with a given_size"):
+        HRED(**parts, decoder=Decoder(known, 6, [GRU(6, SIZE)], None))
