@@ -14,7 +14,9 @@ from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.errors import InputError
 from saiki.experiments.dialogue import Conversing
 from saiki.experiments.shared.dialogue import judge
+from saiki.experiments.shared.replies import answer
 from saiki.metrics.replies import distinct
+from saiki.models.dialogue import Reply
 from saiki.runs.reopen import reopen
 
 NAMES = ["ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hal"]
@@ -190,6 +192,62 @@ def test_no_draw_repeats_another_in_an_answer(runs):
 def test_what_the_model_would_not_do_is_refused(changes, sentence):
     with pytest.raises(InputError, match=sentence):
         Conversing(**changes)
+
+
+def test_the_most_probable_reply_comes_first_and_none_twice():
+    drawn = [
+        Reply(text, (text,), p, p, True, (), None) for text, p in (("a", -1), ("b", -2), ("a", -3))
+    ]
+    found = answer("hello", drawn)
+    assert found["output"] == "a"
+    assert [each["output"] for each in found["alternatives"]] == ["a", "b"]
+
+
+def test_words_are_dropped_while_it_learns_alone(said):
+    experiment = setting(said, word_drop=0.9)
+    model, batch = experiment.model(), next(experiment.batches())
+
+    def losses(model):
+        return {experiment.measure(model, batch)["loss"].item() for _ in range(3)}
+
+    assert len(losses(model.train())) == 3
+    assert len(losses(model.eval())) == 1
+
+
+def test_what_cannot_be_written_and_bad_vectors_are_told_before_it_learns(said, tmp_path):
+    with pytest.raises(InputError, match="cannot write 'xyzzy'"):
+        setting(said, method="beam", must_hold="xyzzy").describe_data()
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("no vectors\n")
+    with pytest.raises(InputError, match=r"vectors\.txt"):
+        setting(said, vectors=str(vectors)).describe_data()
+
+
+def test_words_that_are_cut_badly_are_told(tmp_path):
+    path = tmp_path / "japanese.jsonl"
+    names = ["山田", "田中", "鈴木", "佐藤", "高橋"]
+    said = [f"{a}さんは{b}さんと{i}回会いました" for i in range(20) for a in names for b in names]
+    path.write_text("".join(json.dumps([turn, "はい"]) + "\n" for turn in said))
+    told = setting(path, minimum=2).describe_data()
+    assert "another way to cut them, --tokens, may know more" in told
+    assert "another way" not in setting(path, tokens="characters").describe_data()
+
+
+def test_runs_are_laid_side_by_side(runs, tmp_path, capsys):
+    folders = [str(runs / model) for model in ("seq2seq", "hred", "vhred")]
+    assert cli.main(["compare", *folders, "--out", str(tmp_path / "compare.png")]) == 0
+    assert str(tmp_path / "replies.md") in capsys.readouterr().out
+    rows = (tmp_path / "replies.md").read_text().splitlines()
+    assert len(rows) == 2 + 10
+    assert all(row.count(" | ") == 4 for row in rows)
+    assert "i am" in rows[2]
+    assert (tmp_path / "turns.png").stat().st_size > 1000
+    assert (runs / "vhred" / "kl.png").exists()
+    assert (runs / "vhred" / "attention.png").exists()
+    text = cli.main(["predict", folders[2], "i am bob", "--picture", str(tmp_path / "seen.png")])
+    assert text == 0
+    assert (tmp_path / "seen.png").exists()
+    assert cli.main(["predict", folders[1], "i am bob", "--picture", str(tmp_path / "x.png")]) == 2
 
 
 def test_one_position_may_be_looked_at(said):

@@ -165,6 +165,21 @@ def test_pieces_hold_each_reply_once_and_the_turns_before_it():
     assert [len(turn) for turn in long.pieces[0].turns] == [4, 2]  # what is cut has no end
 
 
+def test_what_is_judged_together_is_bounded():
+    """Whatever the longest dialogue: one of them may have more, alone."""
+    long = [tuple("abcd"[i % 4] for i in range(n)) for n in (2, 3, 3, 9, 4, 30, 2, 7)]
+    rows = DialogueRows.of(long, TEXT, 20)
+    parts = [its for its, _ in rows.by_length(12)]
+    sizes = [(len(its.tokens), int(its.dialogue.max()) + 1) for its in parts]
+    assert sizes == [(10, 4), (4, 1), (7, 1), (9, 1), (30, 1)]
+
+
+def test_how_much_is_unknown_or_cut_is_counted():
+    rows = DialogueRows.of([("a x a b", "c y"), ("d", "a")], TEXT, 3)
+    assert rows.unknown == pytest.approx(2 / 10)
+    assert rows.cut == 1 / 4
+
+
 def test_batches_hold_each_piece_once_an_epoch():
     rows = DialogueRows.of(SAID * 5, TEXT, 20, 2, 1)
     batches = rows.batches(4, seed=1)
@@ -198,6 +213,34 @@ def test_every_weight_learns():
         # nothing is learned of what is added to all scores of attention alike
         still = {n for n, p in model.named_parameters() if not p.grad.abs().sum() > 0}
         assert still == set(), kind
+
+
+def test_units_that_say_nothing_of_a_reply_are_not_active():
+    """Where the posterior is the prior, whatever the context makes of both."""
+    model = make("vhred")
+    with torch.no_grad():
+        model.posterior[0].weight[:, :SIZE] = model.prior[0].weight
+        model.posterior[0].weight[:, SIZE:] = 0
+        model.posterior[0].bias.copy_(model.prior[0].bias)
+        model.posterior[-1].load_state_dict(model.prior[-1].state_dict())
+    bound = model(turns(SAID)).bound
+    assert bound.divergence.abs().max() < 1e-12
+    assert bound.code.abs().max() < 1e-12
+
+
+def test_the_estimate_is_that_of_draws_from_the_prior():
+    """ln E p(reply | v) over v from the prior, which knows nothing of the posterior."""
+    model, said = make("vhred"), turns(SAID[:1])
+    replies = said.is_reply.nonzero()[:, 0]
+    with torch.no_grad():
+        context, _ = model.contexts(said, replies - 1)
+        torch.manual_seed(1)
+        v = model.prior_of(context).draw(4000)
+        its = said._replace(tokens=said.tokens[replies], lengths=said.lengths[replies])
+        p = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
+        wanted = p.logsumexp(0) - torch.tensor(4000.0).log()
+        found = model(said, 4000).bound.importance_weighted
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.02)
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
@@ -241,6 +284,16 @@ def test_a_reply_begins_with_and_holds_what_is_asked():
         dialoguer.replies(SAID[:1], search, must_hold=["xyz"])
     with pytest.raises(InputError, match="nothing has been said yet"):
         dialoguer.replies([["  "]], search)
+
+
+def test_what_a_reply_looked_at_stands_in_the_order_in_which_it_was_said():
+    dialoguer = Dialoguer(make("hred", "dot", 2), TEXT)
+    search = Search("beam", beam=2)
+    [[alone]] = dialoguer.replies([["c c c c", "a b", "d"]], search, 6)
+    [[beside], _] = dialoguer.replies([["c c c c", "a b", "d"], ["a b c d a b", "b"]], search, 6)
+    assert alone.seen == beside.seen == ("a", "b", "</s>", "d", "</s>")
+    torch.testing.assert_close(alone.weights, beside.weights)
+    torch.testing.assert_close(alone.weights.sum(1), torch.ones(len(alone.weights)))
 
 
 def test_a_latent_variable_makes_other_replies_by_the_seed():
