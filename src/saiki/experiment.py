@@ -29,6 +29,8 @@ class Trial:
 
     knobs: dict[str, Value]
     results: tuple[Figures, ...]
+    folders: tuple[Path, ...] = ()
+    """Of the runs, where they are on disk."""
 
     @property
     def figures(self) -> list[str]:

@@ -14,7 +14,9 @@ from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.errors import InputError
 from saiki.experiments.dialogue import Conversing
 from saiki.experiments.shared.dialogue import judge
+from saiki.experiments.shared.replies import answer
 from saiki.metrics.replies import distinct
+from saiki.models.dialogue import Reply
 from saiki.runs.reopen import reopen
 
 NAMES = ["ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hal"]
@@ -39,7 +41,8 @@ def said(tmp_path_factory):
 def setting(data, **changes):
     small = {
         "hidden_size": 64, "embedding_size": 32, "minimum": 1, "batch_size": 32, "epochs": 30.0,
-        "learning_rate": 0.01, "dropout": 0.0, "data": str(data), "device": "cpu", "draws": 8,
+        "learning_rate": 0.01, "dropout": 0.0, "word_drop": 0.0, "data": str(data),
+        "device": "cpu",
     }  # fmt: skip
     return Conversing(**{**small, **changes})
 
@@ -49,8 +52,11 @@ def runs(said, tmp_path_factory):
     """A run of each model."""
     folder = tmp_path_factory.mktemp("runs")
     torch.set_num_threads(1)
-    for model, epochs in (("seq2seq", 8.0), ("hred", 30.0)):
-        knobs = setting(said, model=model, epochs=epochs).to_dict()
+    latent = {"latent_size": 4, "draws": 8, "attention": "dot"}
+    for model, changes in {
+        "seq2seq": {"epochs": 8.0}, "hred": {}, "vhred": {"epochs": 3.0, **latent}
+    }.items():  # fmt: skip
+        knobs = setting(said, model=model, **changes).to_dict()
         changed = {k: v for k, v in knobs.items() if v != Conversing().to_dict()[k]}
         words = [w for k, v in changed.items() for w in (f"--{k.replace('_', '-')}", str(v))]
         assert cli.main(["run", "dialogue", *words, "--out", str(folder / model)]) == 0
@@ -65,47 +71,58 @@ def test_context_tells_what_the_turn_before_does_not(runs):
     figures = {model: its.get("figures", its) for model, its in figures.items()}
     plain, with_context = figures["seq2seq"], figures["hred"]
     assert with_context["perplexity_at_3"] < 0.7 * plain["perplexity_at_3"]
-    assert with_context["perplexity_turn_1"] == pytest.approx(plain["perplexity_turn_1"], rel=0.1)
+    assert with_context["perplexity_at_1"] == pytest.approx(plain["perplexity_at_1"], rel=0.1)
     assert plain["kl"] == plain["active_units"] == 0
     assert with_context["perplexity_at_5"] is None
 
 
-def test_a_file_is_scored_with_the_figures_of_the_run(runs, said, tmp_path, capsys):
-    experiment, _ = reopen(runs / "hred")
+@pytest.mark.parametrize("model", ["hred", "vhred"])
+def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, capsys):
+    experiment, _ = reopen(runs / model)
     test = tmp_path / "test.jsonl"
-    test.write_text("".join(json.dumps(turns) + "\n" for turns in experiment.parts.test))
-    assert cli.main(["predict", str(runs / "hred"), str(test), "--score", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    figures = json.loads((runs / "hred" / "result.json").read_text())
+    lines = (json.dumps(turns) + "\n" for turns in experiment.source.parts.test)
+    test.write_text("".join(lines))
+    asked = ["predict", str(runs / model), str(test), str(test), "--score", "--json"]
+    assert cli.main(asked) == 0
+    found, again = map(json.loads, capsys.readouterr().out.splitlines())
+    assert found == again  # what is drawn for the one is drawn for the other
+    figures = json.loads((runs / model / "result.json").read_text())
     figures = figures.get("figures", figures)
-    for name in ("perplexity", "perplexity_turn_3", "kl", "distinct_2", "nll"):
+    for name in ("perplexity", "perplexity_turn_3", "kl", "active_units", "distinct_2", "nll"):
         assert found[name] == pytest.approx(figures[name], rel=1e-6), name
+    cli.main([*asked, "--context", "1"])
+    forgetful = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert forgetful["perplexity_at_1"] == pytest.approx(found["perplexity_at_1"], rel=1e-2)
+    assert forgetful["perplexity_at_3"] > 1.1 * found["perplexity_at_3"] or model == "vhred"
+    test.write_text('["alone"]\n')
+    assert cli.main(["predict", str(runs / "hred"), str(test), "--score"]) == 2
+    assert "no dialogue of two turns" in capsys.readouterr().err
+
+
+def test_flags_without_use_are_refused(runs, capsys):
     for words, sentence in (
         (["--score"], "give an INPUT"),
         (["--score", "--mic"], "give an INPUT"),
-        ([str(test), "--score", "--out", "x"], "--out has no use beside --score"),
+        (["talks.jsonl", "--score", "--out", "x"], "--out has no use beside --score"),
         (["--mic"], "--mic has no use beside a conversation"),
         (["--picture", "x.png"], "--picture has no use beside a conversation"),
     ):
         with pytest.raises(SystemExit):
             cli.main(["predict", str(runs / "hred"), *words])
         assert sentence in capsys.readouterr().err
-    test.write_text('["alone"]\n')
-    assert cli.main(["predict", str(runs / "hred"), str(test), "--score"]) == 2
-    assert "no dialogue of two turns" in capsys.readouterr().err
 
 
 def test_figures_are_those_by_hand(runs):
     experiment, model = reopen(runs / "hred")
-    part = experiment.parts.test
-    found = judge(model, experiment.whole(part, model.text), 1)
+    part = experiment.source.parts.test
+    found = judge(model, experiment.source.whole(part, model.text, 0), 1)
     nll, tokens = 0.0, 0
     for turns in part:
         for n in range(1, len(turns)):
-            rows = DialogueRows.of([turns[: n + 1]], model.text, 40)
+            rows = DialogueRows.of([turns[: n + 1]], model.text, 60)
             for its, numbers in rows.by_length(100):
                 with torch.no_grad():
-                    p = model(*its).log_probabilities[0]
+                    p = model(*its).bound.log_likelihood[0]
                 if n >= 3:
                     nll -= p[numbers.index(n)].item()
                     tokens += len(model.text.split(turns[n])) + 1
@@ -123,7 +140,7 @@ def test_the_latent_variable_costs_what_its_weight_says(said):
     plain = experiment.measure(model, first)
     torch.manual_seed(0)
     held = experiment.measure(model, (*first[:-1], torch.tensor(2.0)))
-    tokens = int((first[3] == 0).sum()) * experiment.rows.mean_tokens
+    tokens = int((first[3] == 0).sum()) * experiment.source.rows.mean_tokens
     replies = int(first[4].sum())
     assert plain["kl"] == held["kl"]
     assert plain["kl"] > 0
@@ -180,11 +197,70 @@ def test_no_draw_repeats_another_in_an_answer(runs):
         ({"attention": "dot", "coverage": True}, "leave out coverage"),
         ({"attention": "location"}, "another score than location"),
         ({"copy_unknown": True}, "leave out copy_unknown"),
+        ({"coverage_penalty": 0.1}, "leave out .* coverage_penalty"),
+        ({"latent_size": 8}, "latent_size, .* are of the model vhred"),
+        ({"must_hold": "a"}, "must_hold needs the method beam, got sample"),
     ],
 )
 def test_what_the_model_would_not_do_is_refused(changes, sentence):
     with pytest.raises(InputError, match=sentence):
         Conversing(**changes)
+
+
+def test_the_most_probable_reply_comes_first_and_none_twice():
+    drawn = [
+        Reply(text, (text,), p, p, True, (), None) for text, p in (("a", -1), ("b", -2), ("a", -3))
+    ]
+    found = answer("hello", drawn)
+    assert found["output"] == "a"
+    assert [each["output"] for each in found["alternatives"]] == ["a", "b"]
+
+
+def test_words_are_dropped_while_it_learns_alone(said):
+    experiment = setting(said, word_drop=0.9)
+    model, batch = experiment.model(), next(experiment.batches())
+
+    def losses(model):
+        return {experiment.measure(model, batch)["loss"].item() for _ in range(3)}
+
+    assert len(losses(model.train())) == 3
+    assert len(losses(model.eval())) == 1
+
+
+def test_what_cannot_be_written_and_bad_vectors_are_told_before_it_learns(said, tmp_path):
+    with pytest.raises(InputError, match="cannot write 'xyzzy'"):
+        setting(said, method="beam", must_hold="xyzzy").describe_data()
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("no vectors\n")
+    with pytest.raises(InputError, match=r"vectors\.txt"):
+        setting(said, vectors=str(vectors)).describe_data()
+
+
+def test_words_that_are_cut_badly_are_told(tmp_path):
+    path = tmp_path / "japanese.jsonl"
+    names = ["山田", "田中", "鈴木", "佐藤", "高橋"]
+    said = [f"{a}さんは{b}さんと{i}回会いました" for i in range(20) for a in names for b in names]
+    path.write_text("".join(json.dumps([turn, "はい"]) + "\n" for turn in said))
+    told = setting(path, minimum=2).describe_data()
+    assert "another way to cut them, --tokens, may know more" in told
+    assert "another way" not in setting(path, tokens="characters").describe_data()
+
+
+def test_runs_are_laid_side_by_side(runs, tmp_path, capsys):
+    folders = [str(runs / model) for model in ("seq2seq", "hred", "vhred")]
+    assert cli.main(["compare", *folders, "--out", str(tmp_path / "compare.png")]) == 0
+    assert str(tmp_path / "replies.md") in capsys.readouterr().out
+    rows = (tmp_path / "replies.md").read_text().splitlines()
+    assert len(rows) == 2 + 10
+    assert all(row.count(" | ") == 4 for row in rows)
+    assert "i am" in rows[2]
+    assert (tmp_path / "turns.png").stat().st_size > 1000
+    assert (runs / "vhred" / "kl.png").exists()
+    assert (runs / "vhred" / "attention.png").exists()
+    text = cli.main(["predict", folders[2], "i am bob", "--picture", str(tmp_path / "seen.png")])
+    assert text == 0
+    assert (tmp_path / "seen.png").exists()
+    assert cli.main(["predict", folders[1], "i am bob", "--picture", str(tmp_path / "x.png")]) == 2
 
 
 def test_one_position_may_be_looked_at(said):

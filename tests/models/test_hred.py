@@ -40,10 +40,8 @@ def make(kind, score=None, reach=1, cell=GRU, input_feeding=False):
     encoder = Encoder(known, 6, Bidirectional(cell(6, 4)))
     context = None if kind == "seq2seq" else Recurrent(GRU(SIZE, SIZE))
     attention = Attention(SIZE, SIZE, score=score) if score else None
-    cells = [cell(6 + SIZE + latent + 6 * input_feeding, SIZE)]
-    decoder = Decoder(
-        known, 6, cells, attention, given_size=SIZE + latent, input_feeding=input_feeding
-    )
+    cells = [cell(6 + 5 + 6 * input_feeding, SIZE)]
+    decoder = Decoder(known, 6, cells, attention, given_size=5, input_feeding=input_feeding)
     if latent:
         return VHRED(encoder, decoder, context, SIZE, latent, 10, reach).double().eval()
     return HRED(encoder, decoder, context, SIZE, reach).double().eval()
@@ -65,14 +63,16 @@ def draws_its_mean(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_tells_what_its_dialogues_tell_alone(kind, score, reach, draws_its_mean):
     model = make(kind, score, reach, LSTM, input_feeding=bool(score))
-    both = model(turns(SAID), 2)
-    alone = [model(turns([dialogue]), 2) for dialogue in SAID]
-    for name in ("log_probabilities", "log_ratio"):
-        parts = torch.cat([getattr(each, name) for each in alone], 1)
-        torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
-    for name in ("lengths", "divergence", "of_words"):
-        parts = torch.cat([getattr(each, name) for each in alone])
-        torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
+    both = model(turns(SAID), 2, words=True)
+    alone = [model(turns([dialogue]), 2, words=True) for dialogue in SAID]
+    for name in ("log_likelihood", "log_ratio", "divergence", "code"):
+        parts = [getattr(each.bound, name) for each in alone]
+        together = torch.cat(parts, dim=1 if name.startswith("log") else 0)
+        torch.testing.assert_close(getattr(both.bound, name), together, rtol=0, atol=1e-10)
+    for name in ("tokens", "of_words"):
+        if getattr(both, name) is not None:
+            parts = torch.cat([getattr(each, name) for each in alone])
+            torch.testing.assert_close(getattr(both, name), parts, rtol=0, atol=1e-10)
 
 
 def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
@@ -95,14 +95,15 @@ def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
                 h = torch.tanh(model.bridge.linear(d))
             before = BEGIN
             for token in [*TEXT.encode(reply), END]:
-                x = torch.cat((model.decoder.embedding(torch.tensor([before])), d), -1)
+                g = torch.tanh(model.given(d))
+                x = torch.cat((model.decoder.embedding(torch.tensor([before])), g), -1)
                 h = model.decoder.cells[0](x, h)[0]
                 r = torch.tanh(model.decoder.combine(h))
                 total += F.log_softmax(model.decoder.output(r), -1)[0, token]
                 before = token
             by_hand.append(total)
-    torch.testing.assert_close(told.log_probabilities[0], torch.stack(by_hand))
-    assert told.lengths.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
+    torch.testing.assert_close(told.bound.log_likelihood[0], torch.stack(by_hand))
+    assert told.tokens.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
 
 
 @pytest.mark.parametrize(("score", "reach"), READS)
@@ -111,8 +112,9 @@ def test_what_is_said_later_changes_nothing_before(kind, score, reach, draws_its
     model = make(kind, score, reach)
     before = model(turns(SAID[:1]))
     after = model(turns([(*SAID[0][:4], "d d d d d d")]))
-    torch.testing.assert_close(before.log_probabilities[:, :3], after.log_probabilities[:, :3])
-    assert not torch.allclose(before.log_probabilities[:, 3], after.log_probabilities[:, 3])
+    a, b = before.bound.log_likelihood, after.bound.log_likelihood
+    torch.testing.assert_close(a[:, :3], b[:, :3])
+    assert not torch.allclose(a[:, 3], b[:, 3])
 
 
 @pytest.mark.parametrize(("kind", "reach", "forgets"), [
@@ -122,8 +124,8 @@ def test_without_a_context_all_is_forgotten_but_the_turn_before(
     kind, reach, forgets, draws_its_mean
 ):
     model = make(kind, "dot", reach)
-    one = model(turns([("a", "b", "c")])).log_probabilities[0, 1]
-    other = model(turns([("d d", "b", "c")])).log_probabilities[0, 1]
+    one = model(turns([("a", "b", "c")])).bound.log_likelihood[0, 1]
+    other = model(turns([("d d", "b", "c")])).bound.log_likelihood[0, 1]
     assert bool(torch.allclose(one, other)) == forgets
 
 
@@ -139,7 +141,7 @@ def test_what_is_exported_hears_as_the_model_does(kind, score, reach):
     latent = None
     if model.latent_size:
         prior = model.prior_of(context)
-        latent = prior.mean + (prior.log_variance / 2).exp() * noise
+        latent = prior.at(noise)
     state, memory = model.begin(context, latent)
     table = torch.zeros(4, 4, its.tokens.shape[1], dtype=torch.long)
     lengths = torch.zeros(4, 4, dtype=torch.long)
@@ -156,12 +158,26 @@ def test_pieces_hold_each_reply_once_and_the_turns_before_it():
     rows = DialogueRows.of([tuple("abcdefg")], Text.learn("words", list("abcdefg")), 20, 2, 3)
     cut = [(len(p.turns), p.first, p.number) for p in rows.pieces]
     assert cut == [(3, 1, 0), (5, 3, 0), (5, 3, 2)]
-    assert rows.replies == 6
     assert rows.mean_tokens == 4
     numbers = [n for _, its in rows.by_length(100) for n in its]
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
     long = DialogueRows.of([("a b c a b c", "a")], TEXT, 4)
-    assert [len(turn) for turn in long.pieces[0].turns] == [5, 2]  # with the end
+    assert [len(turn) for turn in long.pieces[0].turns] == [4, 2]  # what is cut has no end
+
+
+def test_what_is_judged_together_is_bounded():
+    """Whatever the longest dialogue: one of them may have more, alone."""
+    long = [tuple("abcd"[i % 4] for i in range(n)) for n in (2, 3, 3, 9, 4, 30, 2, 7)]
+    rows = DialogueRows.of(long, TEXT, 20)
+    parts = [its for its, _ in rows.by_length(12)]
+    sizes = [(len(its.tokens), int(its.dialogue.max()) + 1) for its in parts]
+    assert sizes == [(10, 4), (4, 1), (7, 1), (9, 1), (30, 1)]
+
+
+def test_how_much_is_unknown_or_cut_is_counted():
+    rows = DialogueRows.of([("a x a b", "c y"), ("d", "a")], TEXT, 3)
+    assert rows.unknown == pytest.approx(2 / 10)
+    assert rows.cut == 1 / 4
 
 
 def test_batches_hold_each_piece_once_an_epoch():
@@ -169,7 +185,7 @@ def test_batches_hold_each_piece_once_an_epoch():
     batches = rows.batches(4, seed=1)
     count = -(-len(rows.pieces) // 4)
     epoch = [next(batches) for _ in range(count)]
-    assert sum(int(b.written.sum()) for b in epoch) == rows.replies
+    assert sum(int(b.is_reply.sum()) for b in epoch) == 5 * sum(len(its) - 1 for its in SAID)
     again = rows.batches(4, seed=1, start=2)
     assert torch.equal(next(again).tokens, epoch[2].tokens)
 
@@ -180,9 +196,8 @@ def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
         torch.manual_seed(0)
         one = [model(replies, 1) for _ in range(100)]
         many = model(replies, 500)
-    elbo = torch.stack([t.log_probabilities[0] - t.divergence.sum(1) for t in one]).mean(0)
-    weights = many.log_probabilities + many.log_ratio
-    estimate = weights.logsumexp(0) - torch.tensor(500.0).log()
+    elbo = torch.stack([likelihoods.bound.elbo for likelihoods in one]).mean(0)
+    estimate = many.bound.importance_weighted
     assert (elbo < estimate + 0.02).all()
     assert (elbo - estimate).abs().max() < 2
 
@@ -190,10 +205,42 @@ def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
 def test_every_weight_learns():
     for kind in KINDS:
         model = make(kind, "additive", 2)
-        told = model(turns(SAID))
-        loss = -told.log_probabilities.sum() + told.divergence.sum() - told.of_words.sum()
+        told = model(turns(SAID), words=True)
+        loss = told.bound.divergence.sum() - told.bound.log_likelihood.sum()
+        if told.of_words is not None:
+            loss = loss - told.of_words.sum()
         loss.backward()
-        assert all(p.grad is not None for p in model.parameters())
+        # nothing is learned of what is added to all scores of attention alike
+        still = {n for n, p in model.named_parameters() if not p.grad.abs().sum() > 0}
+        assert still == set(), kind
+
+
+def test_units_that_say_nothing_of_a_reply_are_not_active():
+    """Where the posterior is the prior, whatever the context makes of both."""
+    model = make("vhred")
+    with torch.no_grad():
+        model.posterior[0].weight[:, :SIZE] = model.prior[0].weight
+        model.posterior[0].weight[:, SIZE:] = 0
+        model.posterior[0].bias.copy_(model.prior[0].bias)
+        model.posterior[-1].load_state_dict(model.prior[-1].state_dict())
+    bound = model(turns(SAID)).bound
+    assert bound.divergence.abs().max() < 1e-12
+    assert bound.code.abs().max() < 1e-12
+
+
+def test_the_estimate_is_that_of_draws_from_the_prior():
+    """ln E p(reply | v) over v from the prior, which knows nothing of the posterior."""
+    model, said = make("vhred"), turns(SAID[:1])
+    replies = said.is_reply.nonzero()[:, 0]
+    with torch.no_grad():
+        context, _ = model.contexts(said, replies - 1)
+        torch.manual_seed(1)
+        v = model.prior_of(context).draw(4000)
+        its = said._replace(tokens=said.tokens[replies], lengths=said.lengths[replies])
+        p = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
+        wanted = p.logsumexp(0) - torch.tensor(4000.0).log()
+        found = model(said, 4000).bound.importance_weighted
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.02)
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
@@ -201,11 +248,11 @@ def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
     whole = model(turns(SAID))
     torch.manual_seed(0)
     dropped = model(turns(SAID), drop=1.0)
-    assert (whole.lengths == dropped.lengths).all()
+    assert (whole.tokens == dropped.tokens).all()
     # all words but the first follow from UNKNOWN; replies of one word are the same up to their end
     again = model(turns(SAID), drop=1.0)
-    torch.testing.assert_close(dropped.log_probabilities, again.log_probabilities)
-    assert not torch.allclose(whole.log_probabilities, dropped.log_probabilities)
+    torch.testing.assert_close(dropped.bound.log_likelihood, again.bound.log_likelihood)
+    assert not torch.allclose(whole.bound.log_likelihood, dropped.bound.log_likelihood)
 
 
 @pytest.mark.parametrize("method", ["greedy", "sample", "beam"])
@@ -237,6 +284,16 @@ def test_a_reply_begins_with_and_holds_what_is_asked():
         dialoguer.replies(SAID[:1], search, must_hold=["xyz"])
     with pytest.raises(InputError, match="nothing has been said yet"):
         dialoguer.replies([["  "]], search)
+
+
+def test_what_a_reply_looked_at_stands_in_the_order_in_which_it_was_said():
+    dialoguer = Dialoguer(make("hred", "dot", 2), TEXT)
+    search = Search("beam", beam=2)
+    [[alone]] = dialoguer.replies([["c c c c", "a b", "d"]], search, 6)
+    [[beside], _] = dialoguer.replies([["c c c c", "a b", "d"], ["a b c d a b", "b"]], search, 6)
+    assert alone.seen == beside.seen == ("a", "b", "</s>", "d", "</s>")
+    torch.testing.assert_close(alone.weights, beside.weights)
+    torch.testing.assert_close(alone.weights.sum(1), torch.ones(len(alone.weights)))
 
 
 def test_a_latent_variable_makes_other_replies_by_the_seed():
@@ -273,5 +330,10 @@ def test_sizes_that_do_not_fit_are_refused(changes, message):
     parts = {"encoder": model.encoder, "decoder": model.decoder, "context": model.context}
     with pytest.raises(InputError, match=message):
         HRED(**(parts | {"size": SIZE, "reach": 1} | changes))
-    with pytest.raises(InputError, match="the decoder is given 8 features"):
-        VHRED(**parts, size=SIZE, latent_size=2, hidden_size=4)
+
+
+def test_a_decoder_that_is_not_given_what_is_known_is_refused():
+    model, known = make("hred"), len(TEXT.vocabulary)
+    parts = {"encoder": model.encoder, "context": model.context, "size": SIZE}
+    with pytest.raises(InputError, match="a decoder with a given_size"):
+        HRED(**parts, decoder=Decoder(known, 6, [GRU(6, SIZE)], None))

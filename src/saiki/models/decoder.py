@@ -15,6 +15,8 @@ from saiki.models.attending import Attending
 from saiki.nn.attention import scores, windows
 from saiki.nn.attention.attention import Attended, Attention, Memory
 from saiki.nn.attention.choice import marginal_log_likelihood
+from saiki.nn.precision import at_least_float32
+from saiki.nn.softmax import log_likelihood
 from saiki.saving.pretrained import DescribedModule
 
 
@@ -286,7 +288,12 @@ class Decoder(DescribedModule, name="decoder.v1"):
 
     def log_probabilities(self, h: Tensor, context: Tensor | None) -> Tensor:
         """Of each token of the vocabulary, ``(…, vocabulary)``."""
-        return F.log_softmax(self.output(self.readout(h, context)), -1)
+        return F.log_softmax(at_least_float32(self.output(self.readout(h, context))), -1)
+
+    def log_likelihood(self, h: Tensor, context: Tensor | None, tokens: Tensor) -> Tensor:
+        """Of one token in each row, ``(rows,)``."""
+        r, output = self.readout(h, context), self.output
+        return log_likelihood(r, output.weight, output.bias, tokens)
 
     def marginal(self, h: Tensor, log_weights: Tensor, values: Tensor) -> Tensor:
         """``log Σᵢ pᵢ p(y | valueᵢ)`` of each token: the exact mean over all choices of a position.

@@ -13,10 +13,13 @@ from torch import Tensor
 from saiki.data.text.dialogue_rows import DialogueRows, Turns, batch
 from saiki.decoding.decode import Hypothesis, Search, decode
 from saiki.errors import InputError
-from saiki.models.hred import HRED, VHRED, Context, Replies
+from saiki.models.hred import HRED, VHRED, Context, Likelihoods
 from saiki.models.seq2seq import NEVER_WRITTEN
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import BEGIN, END, UNKNOWN, Text
+
+AT_ONCE = 64
+"""Dialogues that are answered together."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,17 @@ class Reply:
     """Of its tokens, given the latent variable where there is one."""
     score: float
     finished: bool
+    seen: tuple[str, ...]
+    """Tokens of the turns before that attention looked at, the first turn first."""
     weights: Tensor | None
-    """``(tokens, and the end if finished; tokens of the turns before)``, with attention."""
+    """``(tokens, and the end if finished; tokens seen)``, with attention."""
+
+    @property
+    def alignment(self) -> tuple[tuple[str, ...], tuple[str, ...], Tensor] | None:
+        """Tokens seen, tokens, and the weights between them, if there was attention."""
+        if self.weights is None:
+            return None
+        return self.seen, (*self.tokens, *["</s>"] * self.finished), self.weights
 
 
 class Dialoguer(DescribedModule, name="dialoguer.v1"):
@@ -60,13 +72,16 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
         lengths: Tensor,
         dialogue: Tensor,
         place: Tensor,
-        written: Tensor,
+        is_reply: Tensor,
         draws: int = 1,
         drop: float = 0.0,
-    ) -> Replies:
+        words: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Likelihoods:
         """See :meth:`saiki.models.hred.HRED.forward`; the first five are those of ``Turns``."""
-        told: Replies = self.model(Turns(tokens, lengths, dialogue, place, written), draws, drop)
-        return told
+        turns = Turns(tokens, lengths, dialogue, place, is_reply)
+        found: Likelihoods = self.model(turns, draws, drop, words, generator)
+        return found
 
     def equations(self) -> str:
         return self.model.equations()
@@ -97,6 +112,21 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
         said = [[turn for turn in dialogue if turn.strip()] for dialogue in dialogues]
         if not all(said):
             raise InputError("nothing has been said yet, so there is nothing to reply to")
+        begun = self.text.phrase(begin_with)
+        held = [self.text.phrase(phrase) for phrase in must_hold]
+        found = list[list[Reply]]()
+        for at in range(0, len(said), AT_ONCE):
+            found += self._replies(said[at : at + AT_ONCE], search, limit, begun, held)
+        return found
+
+    def _replies(
+        self,
+        said: Sequence[Sequence[str]],
+        search: Search,
+        limit: int,
+        begun: list[int],
+        held: list[list[int]],
+    ) -> list[list[Reply]]:
         turns = self._read(said)
         last = torch.cat((turns.place[1:] == 0, torch.ones(1, dtype=torch.bool))).nonzero()[:, 0]
         device = next(self.parameters()).device
@@ -109,12 +139,9 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
             prior, size = self.model.prior_of(context), self.model.latent_size
             drawn = [[_normal(search.seed, key, i, size) for i in range(copies)] for key in keys]
             noise = torch.from_numpy(np.array(drawn)).to(prior.mean)
-            spread = (prior.log_variance / 2).exp()
-            latent = (prior.mean[:, None] + spread[:, None] * noise).flatten(0, 1)
+            latent = prior.at(noise.transpose(0, 1)).transpose(0, 1).flatten(0, 1)
             context = Context(*(part.repeat_interleave(copies, 0) for part in context))
             search = replace(search, n_best=1)
-        begun = self.written(begin_with)
-        held = [self.written(phrase) for phrase in must_hold]
         rows = len(said) * copies
         state, memory = self.model.begin(context, latent)
         found = decode(
@@ -129,35 +156,34 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
             prefixes=[begun] * rows if begun else None,
             forced=[held] * rows if held else None,
             keys=[zlib.crc32(f"{key} {i}".encode()) for key in keys for i in range(copies)],
-            source_lengths=context.mask.sum(1).cpu(),
         )
-        each = [[self._reply(h) for h in its] for its in found]
+        places = [self._places(turns, int(row)) for row in last]
+        each = [
+            [self._reply(hypothesis, *places[row // copies]) for hypothesis in hypotheses]
+            for row, hypotheses in enumerate(found)
+        ]
         parts = (itertools.chain(*each[at : at + copies]) for at in range(0, rows, copies))
-        return [sorted(its, key=lambda reply: -reply.score) for its in parts]
+        return [sorted(replies, key=lambda reply: -reply.score) for replies in parts]
+
+    def _places(self, turns: Turns, last: int) -> tuple[tuple[str, ...], list[int]]:
+        """The tokens that attention sees from a turn on back, in the order in which they were said,
+        and their positions in what it looks at, where the last turn comes first."""
+        steps, seen, positions = turns.tokens.shape[1], list[str](), list[int]()
+        for back in reversed(range(min(self.model.reach, int(turns.place[last]) + 1))):
+            length = int(turns.lengths[last - back])
+            seen += self.text.vocabulary.tokens(turns.tokens[last - back, :length].tolist())
+            positions += range(back * steps, back * steps + length)
+        return tuple(seen), positions
 
     def _read(self, dialogues: Sequence[Sequence[str]]) -> Turns:
         return batch(DialogueRows.read(dialogues, self.text, self.longest).pieces)
 
-    def written(self, phrase: str) -> list[int]:
-        """A phrase that a reply must hold.
-
-        Raises:
-            InputError: a word of it is unknown.
-        """
-        tokens, known = self.text.read(phrase), self.text.vocabulary
-        if unknown := [token for token in tokens if token not in known]:
-            raise InputError(
-                f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
-            )
-        return known.ids(tokens)
-
-    def _reply(self, found: Hypothesis) -> Reply:
+    def _reply(self, found: Hypothesis, seen: tuple[str, ...], positions: list[int]) -> Reply:
         tokens = self.text.vocabulary.tokens(found.tokens)
-        weights = None if found.weights is None else found.weights.float().cpu()
+        weights = None if found.weights is None else found.weights[:, positions].float().cpu()
         text = self.text.tokeniser.join(tokens)
-        return Reply(
-            text, tuple(tokens), found.log_probability, found.score, found.finished, weights
-        )
+        chance, score = found.log_probability, found.score
+        return Reply(text, tuple(tokens), chance, score, found.finished, seen, weights)
 
 
 def _normal(seed: int, key: int, number: int, size: int) -> Any:

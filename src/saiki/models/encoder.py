@@ -45,16 +45,19 @@ class Encoder(DescribedModule, name="encoder.v1"):
         size: int = self.recurrent.output_size
         return size
 
-    def forward(self, tokens: Tensor, lengths: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def forward(
+        self, tokens: Tensor, lengths: Tensor | None, is_read: bool = True
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The memory ``(batch, time, output_size)``, 0 beyond the end of a row, and the last states
         of all layers and directions, ``(batch, size)`` each.
 
         Args:
             tokens: ``(batch, time)``.
             lengths: ``(batch,)``, the tokens of each row.
+            is_read: whether anything reads the memory; without, there is no dropout in it.
         """
         y, state = self.recurrent(self.dropout(self.embedding(tokens)), lengths=lengths)
-        return self.dropout(y), tuple(leaves(state))
+        return self.dropout(y) if is_read else y, tuple(leaves(state))
 
 
 def leaves(state: Any) -> Iterator[Tensor]:

@@ -12,8 +12,8 @@ from saiki.layers import equations
 from saiki.layers.recurrent import Recurrent
 from saiki.models.decoder import Decoder, DecoderState
 from saiki.models.encoder import Bridge, Encoder, end_sizes
-from saiki.nn.attention.attention import Attended, Memory
-from saiki.nn.latent import Gaussian
+from saiki.nn.attention.attention import Memory
+from saiki.nn.latent import Bound, Gaussian
 from saiki.saving.pretrained import DescribedModule
 from saiki.text.vocabulary import BEGIN, UNKNOWN
 
@@ -29,22 +29,15 @@ class Context(NamedTuple):
     """Where there is something, ``(replies, positions)``."""
 
 
-class Replies(NamedTuple):
-    """How replies are told by a model, a row for each."""
+class Likelihoods(NamedTuple):
+    """How probable replies are to a model, a row for each."""
 
-    log_probabilities: Tensor
-    """ln p(reply | …), ``(draws, replies)``."""
-    lengths: Tensor
-    """Tokens of each, with END, ``(replies,)``."""
-    divergence: Tensor
-    """KL(q ‖ p) of each latent unit, ``(replies, units)``; no units without latent variables."""
-    code: Tensor
-    """The mean of q, ``(replies, units)``."""
-    log_ratio: Tensor
-    """ln p(v | d) − ln q(v | d, reply), ``(draws, replies)``."""
-    of_words: Tensor
-    """ln p of each of its words from d and v alone, summed, ``(replies,)``; 0 without."""
-    attended: Attended | None
+    bound: Bound
+    """Of ln p(reply | …); without a latent variable it has no units, and is exact."""
+    tokens: Tensor
+    """Of each reply, ``(replies,)``."""
+    of_words: Tensor | None
+    """ln p of all its tokens from d and v alone, ``(replies,)``, if that was asked for."""
 
 
 class HRED(DescribedModule, name="hred.v1"):
@@ -53,25 +46,27 @@ class HRED(DescribedModule, name="hred.v1"):
 
     ::
 
-        uₙ = norm(tanh(W encoder(turnₙ))),   or of the last state where the sizes are the same
+        uₙ = norm(s),                s the last states of encoder(turnₙ), or tanh(W s + b)
         dₙ = uₙ + norm(context(u₁ … uₙ))
-        p(turnₙ₊₁) = decoder(dₙ)
+        gₙ = tanh(G dₙ + b)
+        p(turnₙ₊₁) = decoder(dₙ, gₙ)
 
-    The norms (Ba, Kiros & Hinton 2016) are not in the papers; without them little of what was said
-    some turns before comes through at first, and is learned late. d is where the decoder begins,
-    and is given to it at every step. Without ``context``, d = u, it is an encoder-decoder that has
-    forgotten all but the turn before.
+    In the papers dₙ is the state of the context alone. The sum with uₙ and the norms (Ba, Kiros &
+    Hinton 2016) are not theirs; without them little of what was said some turns before comes
+    through at first, and is learned late. d, or tanh(W d + b) where the sizes differ, is the first
+    state of the decoder, and g is given to it at every step. Without ``context``, d = u, it is an
+    encoder-decoder that has forgotten all but the turn before.
 
     Args:
         encoder: reads a turn.
-        decoder: writes one; it is given the ``size`` features of d, and those of v where there are
-            latent variables.
+        decoder: writes one; it takes all steps of a given target at once, and is given g.
         context: reads the turns, of ``size`` features, into as many.
         size: features of u and d.
         reach: turns before that an attention of the decoder looks at.
+        dropout: share of features of u and d set to zero while training.
 
     Raises:
-        InputError: sizes do not fit each other.
+        InputError: sizes do not fit each other, or the decoder goes step by step.
     """
 
     latent_size = 0
@@ -83,6 +78,7 @@ class HRED(DescribedModule, name="hred.v1"):
         context: Recurrent | None,
         size: int,
         reach: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if context is not None and (context.input_size, context.output_size) != (size, size):
@@ -92,38 +88,42 @@ class HRED(DescribedModule, name="hred.v1"):
             )
         if reach < 1:
             raise InputError(f"reach must be at least 1, got {reach}")
+        if not (decoder.given_size and decoder.whole):
+            raise InputError(
+                "a dialogue is written by a decoder with a given_size that takes all steps at once"
+            )
         self.encoder, self.decoder, self.context = encoder, decoder, context
         self.size, self.reach = size, reach
         self.summary = Bridge(end_sizes(encoder.recurrent), [size])
         self.norm_of_turn = nn.LayerNorm(size)
         self.norm_of_context = None if context is None else nn.LayerNorm(size)
-        self._begin_from(size)
-
-    def _begin_from(self, size: int) -> None:
-        if self.decoder.given_size != size:
-            raise InputError(
-                f"the decoder is given {self.decoder.given_size} features at every step, and there "
-                f"are {size}"
-            )
-        self.bridge = Bridge([size], self.decoder.state_sizes)
+        known = size + self.latent_size
+        self.bridge = Bridge([known], decoder.state_sizes)
+        self.given = nn.Linear(known, decoder.given_size)
+        self.dropout = nn.Dropout(dropout)
 
     def equations(self) -> str:
+        read = self.encoder.recurrent
+        ends = "W [m]ᴱᴺᴰ + b"
         lines = [
-            equations.of_layer(self.encoder.recurrent, "E x", "m"),
-            "u = norm(tanh(W [m]ᴱᴺᴰ + b))",
+            equations.of_layer(read, "E x", "m"),
+            f"u = norm({'[m]ᴱᴺᴰ' if self.summary.linear is None else f'tanh({ends})'})",
         ]
         if self.context is None:
             lines.append("d = u")
         else:
             lines += [equations.of_layer(self.context, "u", "k"), "d = u + norm(k)"]
-        return "\n".join([*lines, *self._of_latent(), self.decoder.equations()])
+        known = "[d; v]" if self.latent_size else "d"
+        begin = known if self.bridge.linear is None else f"tanh(W {known} + b)"
+        lines += [*self._of_latent(), f"s⁰ = {begin}", f"g = tanh(G {known} + b)"]
+        return "\n".join([*lines, self.decoder.equations()])
 
     def _of_latent(self) -> list[str]:
-        return ["g = d"]
+        return []
 
     def read(self, turns: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The memory of each turn, ``(turns, time, features)``, and u, ``(turns, size)``."""
-        memory, ends = self.encoder(turns, lengths)
+        memory, ends = self.encoder(turns, lengths, self.decoder.attention is not None)
         return memory, self.norm_of_turn(self.summary(ends)[0])
 
     def follow(self, u: Tensor, dialogue: Tensor, place: Tensor) -> Tensor:
@@ -132,7 +132,9 @@ class HRED(DescribedModule, name="hred.v1"):
             return u
         counts = torch.bincount(dialogue)
         table = u.new_zeros(len(counts), int(counts.max()), self.size)
-        y, _ = self.context(table.index_put((dialogue, place), u), lengths=counts)
+        y, _ = self.context(
+            table.index_put((dialogue, place), self.dropout(u).to(table)), lengths=counts
+        )
         followed: Tensor = u + self.norm_of_context(y[dialogue, place])
         return followed
 
@@ -143,7 +145,7 @@ class HRED(DescribedModule, name="hred.v1"):
             last: the rows of these turns.
         """
         memory, u = self.read(turns.tokens, turns.lengths)
-        vectors = self.follow(u, turns.dialogue, turns.place)
+        vectors = self.dropout(self.follow(u, turns.dialogue, turns.place))
         reach = self.reach if self.decoder.attention is not None else 1
         back = torch.arange(reach, device=last.device)
         rows = (last[:, None] - back).clamp(min=0)
@@ -156,59 +158,64 @@ class HRED(DescribedModule, name="hred.v1"):
         self, context: Context, latent: Tensor | None = None
     ) -> tuple[DecoderState, Memory | None]:
         """The decoder's state before its first token, and what it can look at."""
-        parts = [context.vector, *([] if latent is None else [latent])]
-        given = torch.cat(parts, -1)
-        return self.decoder.begin(self.bridge([given]), context.memory, context.mask, given)
+        known = context.vector if latent is None else torch.cat((context.vector, latent), -1)
+        given = torch.tanh(self.given(known))
+        return self.decoder.begin(self.bridge([known]), context.memory, context.mask, given)
 
-    def forward(self, turns: Turns, draws: int = 1, drop: float = 0.0) -> Replies:
-        """How the replies among ``turns`` are told, each with those before it.
+    def forward(
+        self,
+        turns: Turns,
+        draws: int = 1,
+        drop: float = 0.0,
+        words: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Likelihoods:
+        """How probable the replies among ``turns`` are, each after those before it.
 
         Args:
             draws: of the latent variable of each reply.
             drop: share of words that the decoder is not shown of what it has to write (Bowman et
                 al. 2016, §3.2).
+            words: whether to tell the words of replies from the latent variable, too.
+            generator: of the draws; that of PyTorch without.
         """
-        replies = turns.written.nonzero()[:, 0]
+        replies = turns.is_reply.nonzero()[:, 0]
         context, u = self.contexts(turns, replies - 1)
-        return self._tell(turns, replies, context, u[replies], draws, drop)
+        lengths = turns.lengths.to(replies.device)[replies]
+        written = Turns(*(part.to(replies.device)[replies] for part in turns))
+        written = written._replace(tokens=written.tokens[:, : int(lengths.max())], lengths=lengths)
+        return self._likelihoods(written, context, u[replies], draws, drop, words, generator)
 
-    def _tell(
-        self, turns: Turns, replies: Tensor, context: Context, u: Tensor, draws: int, drop: float
-    ) -> Replies:
-        p, attended = self._written(turns, replies, context, None, drop)
-        none = p.new_zeros(len(p), 0)
-        return Replies(
-            p[None], self._steps(turns, replies), none, none, p.new_zeros(1, len(p)),
-            p.new_zeros(len(p)), attended,
-        )  # fmt: skip
-
-    def _steps(self, turns: Turns, replies: Tensor) -> Tensor:
-        return turns.lengths.to(replies.device)[replies]
-
-    def _written(
+    def _likelihoods(
         self,
-        turns: Turns,
-        replies: Tensor,
+        replies: Turns,
         context: Context,
-        latent: Tensor | None,
+        u: Tensor,
+        draws: int,
         drop: float,
-    ) -> tuple[Tensor, Attended | None]:
-        """ln p of each reply, ``(replies,)``, and what was read."""
-        lengths = self._steps(turns, replies)
-        wanted = turns.tokens[replies][:, : int(lengths.max())]
-        given = F.pad(wanted[:, :-1], (1, 0), value=BEGIN)
+        words: bool,
+        generator: torch.Generator | None,
+    ) -> Likelihoods:
+        p = self._log_probabilities(replies, context, None, drop)
+        none = p.new_zeros(len(p), 0)
+        return Likelihoods(
+            Bound(p[None], none, p.new_zeros(1, len(p)), none), replies.lengths, None
+        )
+
+    def _log_probabilities(
+        self, replies: Turns, context: Context, latent: Tensor | None, drop: float
+    ) -> Tensor:
+        """ln p of each reply, ``(replies,)``."""
+        given = F.pad(replies.tokens[:, :-1], (1, 0), value=BEGIN)
         if drop:
             dropped = torch.rand(given.shape, device=given.device) < drop
             given = given.masked_fill(dropped & (given != BEGIN), UNKNOWN)
         state, memory = self.begin(context, latent)
-        if not self.decoder.whole:
-            raise InputError("a dialogue is written by a decoder that takes all steps at once")
-        h, attended = self.decoder.run(given, lengths, state, memory)
-        real = torch.arange(wanted.shape[1], device=wanted.device) < lengths[:, None]
+        h, attended = self.decoder.run(given, replies.lengths, state, memory)
+        real = _is_token(replies)
         read = None if attended is None else attended.context[real]
-        p = self.decoder.log_probabilities(h[real], read)
-        each = p.gather(1, wanted[real][:, None])[:, 0]
-        return each.new_zeros(real.shape).masked_scatter(real, each).sum(1), attended
+        each = self.decoder.log_likelihood(h[real], read, replies.tokens[real])
+        return each.new_zeros(real.shape).masked_scatter(real, each).sum(1)
 
     def advance(
         self, tokens: Tensor, state: DecoderState, memory: Memory | None
@@ -228,10 +235,15 @@ class VHRED(HRED, name="vhred.v1"):
 
         p(v | dₙ) = N(μ, σ²),            (μ, ln σ²) = prior(dₙ)
         q(v | dₙ, uₙ₊₁) = N(μ′, σ′²),    (μ′, ln σ′²) = posterior([dₙ; uₙ₊₁])
+        gₙ = tanh(G [dₙ; v] + b)
         ln p(turnₙ₊₁) ≥ E ln p(turnₙ₊₁ | dₙ, v) − KL(q ‖ p),   v from q
 
+    Prior and posterior are networks of one hidden layer, W₂ tanh(W₁ x + b₁) + b₂. The words of a
+    reply may be told from d and v alone, too, each by itself (Zhao et al. 2017, §3.3): by
+    softmax(U tanh(W₂ tanh(W₁ [d; v] + b₁) + b₂) + b), where U and b are those of the decoder.
+
     Args:
-        encoder, decoder, context, size, reach: see :class:`HRED`.
+        encoder, decoder, context, size, reach, dropout: see :class:`HRED`.
         latent_size: units of v.
         hidden_size: units between d and what is said of v.
     """
@@ -245,47 +257,52 @@ class VHRED(HRED, name="vhred.v1"):
         latent_size: int,
         hidden_size: int,
         reach: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         self.latent_size = latent_size
-        super().__init__(encoder, decoder, context, size, reach)
+        super().__init__(encoder, decoder, context, size, reach, dropout)
         self.prior = _two_layers(size, hidden_size, 2 * latent_size)
         self.posterior = _two_layers(2 * size, hidden_size, 2 * latent_size)
-        self.words = _two_layers(size + latent_size, hidden_size, decoder.embedding.num_embeddings)
-
-    def _begin_from(self, size: int) -> None:
-        super()._begin_from(size + self.latent_size)
+        self.words = _two_layers(size + latent_size, hidden_size, decoder.readout_size)
 
     def _of_latent(self) -> list[str]:
         return [
-            "v ∼ N(μ, σ²), (μ, ln σ²) = prior(d)",
-            "while it learns: (μ, ln σ²) = posterior([d; u of the reply])",
-            "g = [d; v]",
+            "v ∼ N(μ, σ²), (μ, ln σ²) = W₂ tanh(W₁ d + b₁) + b₂",
+            "while it learns: (μ, ln σ²) = W₂ tanh(W₁ [d; u of the reply] + b₁) + b₂",
         ]
 
     def prior_of(self, context: Context) -> Gaussian:
         """p(v | d) of each reply."""
         return Gaussian.of(self.prior(context.vector))
 
-    def _tell(
-        self, turns: Turns, replies: Tensor, context: Context, u: Tensor, draws: int, drop: float
-    ) -> Replies:
+    def _likelihoods(
+        self,
+        replies: Turns,
+        context: Context,
+        u: Tensor,
+        draws: int,
+        drop: float,
+        words: bool,
+        generator: torch.Generator | None,
+    ) -> Likelihoods:
         prior = self.prior_of(context)
         posterior = Gaussian.of(self.posterior(torch.cat((context.vector, u), -1)))
-        v = posterior.draw(draws)
-        told = [self._written(turns, replies, context, one, drop) for one in v]
-        words = F.log_softmax(self.words(torch.cat((context.vector, v[0]), -1)), -1)
-        lengths = self._steps(turns, replies)
-        wanted = turns.tokens[replies]
-        real = torch.arange(wanted.shape[1], device=wanted.device) < lengths[:, None]
-        return Replies(
-            torch.stack([p for p, _ in told]),
-            lengths,
-            posterior.divergence(prior),
-            posterior.mean,
-            prior.log_density(v) - posterior.log_density(v),
-            words.gather(1, wanted).masked_fill(~real, 0.0).sum(1),
-            told[0][1],
-        )
+        v = posterior.draw(draws, generator=generator)
+        p = torch.stack([self._log_probabilities(replies, context, one, drop) for one in v])
+        of_words = self._of_words(replies, context, v[0]) if words else None
+        return Likelihoods(Bound.of(p, v, posterior, prior), replies.lengths, of_words)
+
+    def _of_words(self, replies: Turns, context: Context, v: Tensor) -> Tensor:
+        readout = torch.tanh(self.words(torch.cat((context.vector, v), -1)))
+        p = F.log_softmax(self.decoder.output(readout), -1)
+        each = p.gather(1, replies.tokens)
+        return each.masked_fill(~_is_token(replies), 0.0).sum(1)
+
+
+def _is_token(turns: Turns) -> Tensor:
+    """Where there is a token and no padding, ``(turns, time)``."""
+    steps = torch.arange(turns.tokens.shape[1], device=turns.tokens.device)
+    return steps < turns.lengths[:, None]
 
 
 def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

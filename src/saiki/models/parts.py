@@ -65,9 +65,11 @@ class Hearing(nn.Module):
         real = torch.arange(memory.shape[2], device=turns.device) < lengths[at][..., None]
         mask = real & (seen >= 0)[..., None]
         context, latent = Context(vector, memory[at].flatten(1, 2), mask.flatten(1)), None
-        if isinstance(model, VHRED) and noise is not None:
+        if isinstance(model, VHRED):
+            if noise is None:
+                raise InputError("a model with a latent variable needs noise to draw it")
             prior = model.prior_of(context)
-            latent = prior.mean + (prior.log_variance / 2).exp() * noise
+            latent = prior.at(noise)
         state, looked_at = model.begin(context, latent)
         return *(looked_at or ()), *_leaves(state)
 

@@ -130,10 +130,10 @@ class Translator(DescribedModule, name="translator.v1"):
         for text, ids in zip(texts, sources, strict=True):
             if len(ids) < 2:
                 raise InputError(f"there is nothing to translate in {text!r}")
-        begun = [self._written(text) for text in prefixes] if prefixes else None
+        begun = [self.target.phrase(text) for text in prefixes] if prefixes else None
         held = None
         if forced is not None:
-            held = [[self._written(phrase) for phrase in phrases] for phrases in forced]
+            held = [[self.target.phrase(phrase) for phrase in phrases] for phrases in forced]
         order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
         found: dict[int, list[Translation]] = {}
         for at in each(range(0, len(order), ROWS_AT_ONCE)):
@@ -159,15 +159,6 @@ class Translator(DescribedModule, name="translator.v1"):
             for i, its in zip(rows, hypotheses, strict=True):
                 found[i] = [self._translation(h, texts[i], copy_unknown) for h in its]
         return [found[i] for i in range(len(texts))]
-
-    def _written(self, phrase: str) -> list[int]:
-        """A phrase that a translation must hold."""
-        tokens, known = self.target.read(phrase), self.target.vocabulary
-        if unknown := [token for token in tokens if token not in known]:
-            raise InputError(
-                f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
-            )
-        return known.ids(tokens)
 
     def _translation(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> Translation:
         source = [*self.source.read(text), "</s>"]

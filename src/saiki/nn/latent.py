@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from saiki.nn.precision import at_least_float32
+
 BOUND = 15.0
 """Of a log-variance: beyond it, numbers overflow before a network learns better."""
 
@@ -25,7 +27,7 @@ class Gaussian:
     @classmethod
     def of(cls, v: Tensor) -> "Gaussian":
         """From what a network says of it: the means, then the log-variances, ``(…, 2 · size)``."""
-        mean, log_variance = v.chunk(2, dim=-1)
+        mean, log_variance = at_least_float32(v).chunk(2, dim=-1)
         return cls(mean, log_variance.clamp(-BOUND, BOUND))
 
     @classmethod
@@ -45,6 +47,10 @@ class Gaussian:
         noise = torch.randn(
             *counts, *like.shape, generator=generator, dtype=like.dtype, device=like.device
         )
+        return self.at(noise)
+
+    def at(self, noise: Tensor) -> Tensor:
+        """z = μ + σ ε."""
         return self.mean + (0.5 * self.log_variance).exp() * noise
 
     def log_density(self, z: Tensor) -> Tensor:
@@ -72,7 +78,8 @@ class Bound:
         log_likelihood: ln p(x | z) of each z drawn, ``(samples, batch)``.
         divergence: KL(q(z | x) ‖ p(z)) of each unit, ``(batch, size)``.
         log_ratio: ln p(z) − ln q(z | x), ``(samples, batch)``.
-        code: the mean of q, or what else stands for each example, ``(batch, size)``.
+        code: what stands for each example, ``(batch, size)``: the mean of q, as many deviations of
+            the prior from the mean of the prior.
     """
 
     log_likelihood: Tensor
@@ -88,7 +95,8 @@ class Bound:
         without another."""
         p = prior or Gaussian.standard(posterior.mean)
         log_ratio = p.log_density(z) - posterior.log_density(z)
-        return cls(log_likelihood, posterior.divergence(prior), log_ratio, posterior.mean)
+        code = (posterior.mean - p.mean) * (-0.5 * p.log_variance).exp()
+        return cls(log_likelihood, posterior.divergence(prior), log_ratio, code)
 
     @property
     def elbo(self) -> Tensor:

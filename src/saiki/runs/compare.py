@@ -42,7 +42,9 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     title = experiment.title_of(*settings)
     drawn = draw_curves(picture, lines, ylabel="training loss", kind="magnitude", title=title)
     yield str(drawn)
-    trials = {str(run.path): Trial(run.config["knobs"], (run.figures,)) for run in runs}
+    trials = {
+        str(run.path): Trial(run.config["knobs"], (run.figures,), (run.path,)) for run in runs
+    }
     for each in experiment.compare_plots(trials, picture.parent):
         yield str(each)
 

@@ -44,7 +44,7 @@ class Conversation:
         Raises:
             InputError: there is no such command, or it cannot be followed.
         """
-        line = line.strip()
+        line = " ".join(line.split())
         command, _, rest = line.partition(" ")
         if command == "/quit":
             return None

@@ -130,7 +130,11 @@ def run_all(
         for _ in runner(left):
             done += 1
     return [
-        Trial(row.experiments[0].to_dict(), tuple(job.figures for job in its))
+        Trial(
+            row.experiments[0].to_dict(),
+            tuple(job.figures for job in its),
+            tuple(job.folder.path for job in its),
+        )
         for row, its in zip(rows, jobs, strict=True)
     ]
 

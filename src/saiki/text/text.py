@@ -76,6 +76,19 @@ class Text(Described, name="text.v1"):
         """
         return _around_masks(text, self._read)
 
+    def phrase(self, text: str) -> list[int]:
+        """The numbers of a text that has to be written just so.
+
+        Raises:
+            InputError: a token of it is unknown, so that nothing can write it.
+        """
+        tokens = self.read(text)
+        if unknown := [token for token in tokens if token not in self.vocabulary]:
+            raise InputError(
+                f"the model cannot write {' '.join(unknown)!r}: it is not in its vocabulary"
+            )
+        return self.vocabulary.ids(tokens)
+
     def _read(self, text: str) -> list[str]:
         if isinstance(self.tokeniser, BytePair):
             return self.tokeniser.split(text)

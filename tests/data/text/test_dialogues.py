@@ -148,6 +148,26 @@ def test_parts_of_a_folder_stay_as_they_are_and_near_duplicates_are_told(tmp_pat
     assert found.in_words().startswith("31 dialogues with 62 replies to learn from, 11 ")
 
 
+def test_copies_are_near_duplicates_however_short_their_turns(tmp_path):
+    them = many(50)
+    japanese = ["今日は天気がいいですね", "はい散歩に行きましょうか", "ええ"]
+    jsonl(tmp_path / "train.jsonl", [*them[:30], ["hi", "hello"], japanese])
+    jsonl(tmp_path / "dev.jsonl", [*them[30:40], ["Hi!", "Hello."], [*japanese[:2], "いや"]])
+    jsonl(tmp_path / "test.jsonl", [*them[40:], ["hi", "hello you"]])
+    assert dialogues(tmp_path).notes.startswith("2 of the dialogues of development are near-dupl")
+
+
+def test_what_is_about_dialogues_is_none(tmp_path):
+    jsonl(tmp_path / "talks.jsonl", many(50))
+    (tmp_path / "README.txt").write_text("What is here.\nTalks.\n")
+    (tmp_path / "LICENSE.txt").write_text("MIT\n\nAll may use it.\n")
+    assert read_dialogues(tmp_path) == [*map(tuple, many(50))]
+    (tmp_path / "talks.jsonl").rename(tmp_path / "dev.jsonl")
+    jsonl(tmp_path / "test.jsonl", many(5))
+    with pytest.raises(InputError, match=r"holds dev\.jsonl and test\.jsonl, and nothing named"):
+        dialogues(tmp_path)
+
+
 def test_too_few_dialogues_are_told(tmp_path):
     with pytest.raises(InputError, match="too few dialogues: none of its 2 is left for"):
         dialogues(jsonl(tmp_path / "a.jsonl", SAID))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from saiki import processes
+from saiki.data.order import passes
 from saiki.data.text.dialogues import Dialogue
-from saiki.data.text.pairs import buckets
-from saiki.text import END, Text
+from saiki.text import END, UNKNOWN, Text
 from saiki.text.rows import padded
 
 
@@ -19,14 +19,14 @@ class Turns(NamedTuple):
     """Dialogues, one below the other, a row for each turn in its order."""
 
     tokens: Tensor
-    """``(turns, time)``; the last one of each is END."""
+    """``(turns, time)``; the last one of each is END, unless the turn was cut."""
     lengths: Tensor
-    """``(turns,)``, with END."""
+    """Of their tokens, ``(turns,)``."""
     dialogue: Tensor
     """The number of the dialogue of each, ``(turns,)``, from 0 on and without a gap."""
     place: Tensor
     """How many turns of its dialogue are before it here, ``(turns,)``."""
-    written: Tensor
+    is_reply: Tensor
     """Whether it is learned or judged as a reply, ``(turns,)``; a first turn is none."""
 
 
@@ -35,7 +35,7 @@ class Piece(NamedTuple):
 
     turns: list[list[int]]
     first: int
-    """The first turn that is written; those before it are its context."""
+    """The first reply; the turns before it are its context."""
     number: int
     """Of the first turn in the whole dialogue."""
 
@@ -52,20 +52,21 @@ class DialogueRows:
         dialogues: Sequence[Dialogue],
         text: Text,
         longest: int,
-        written: int = 0,
+        replies: int = 0,
         before: int = 0,
     ) -> Self:
         """Dialogues, cut and numbered; each turn is a reply in one piece, but the first.
 
         Args:
-            longest: tokens of a turn; what is beyond is cut.
-            written: replies of a piece at most; 0: all of a dialogue are one piece.
+            longest: tokens of a turn, the rest of which is left out; nor is it known then how the
+                turn ends.
+            replies: of a piece at most; 0: all of a dialogue are one piece.
             before: turns that are context to the first of them at most.
         """
         pieces = list[Piece]()
         for dialogue in dialogues:
-            turns = [[*text.encode(turn)[:longest], END] for turn in dialogue]
-            step = written or len(turns)
+            turns = [_cut(text.encode(turn), longest) for turn in dialogue]
+            step = replies or len(turns)
             for at in range(1, len(turns), step):
                 start = max(0, at - before) if at > 1 else 0
                 pieces.append(Piece(turns[start : at + step], at - start, start))
@@ -76,36 +77,48 @@ class DialogueRows:
         """Whole dialogues as people type them, to be answered."""
 
         def numbers(turn: str) -> list[int]:
-            return [*text.vocabulary.ids(text.read(turn))[:longest], END]
+            return _cut(text.vocabulary.ids(text.read(turn)), longest)
 
         return cls([Piece([numbers(turn) for turn in turns], 1, 0) for turns in dialogues])
-
-    @cached_property
-    def replies(self) -> int:
-        return sum(len(piece.turns) - piece.first for piece in self.pieces)
 
     @cached_property
     def mean_tokens(self) -> float:
         """Tokens of the replies of a piece, with their ends, on average."""
         return sum(len(t) for p in self.pieces for t in p.turns[p.first :]) / len(self.pieces)
 
+    @cached_property
+    def unknown(self) -> float:
+        """The share of tokens that the language does not know."""
+        tokens = [token for piece in self.pieces for turn in piece.turns for token in turn]
+        return tokens.count(UNKNOWN) / len(tokens)
+
+    @cached_property
+    def cut(self) -> float:
+        """The share of turns that were cut."""
+        turns = [turn for piece in self.pieces for turn in piece.turns]
+        return sum(turn[-1] != END for turn in turns) / len(turns)
+
     def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Turns]:
-        """Of ``size`` pieces of similar length, without end, from number ``start`` on; the part of
-        this process."""
-        lengths = [(len(p.turns), sum(map(len, p.turns))) for p in self.pieces]
-        for indices in buckets(lengths, size * processes.count(), seed, start):
+        """Of ``size`` pieces, without end, from number ``start`` on; the part of this process."""
+        for indices, _ in passes(len(self.pieces), size, seed, start):
             mine = indices[processes.part(len(indices))].tolist()
             yield batch([self.pieces[i] for i in mine])
 
     def by_length(self, turns: int) -> Iterator[tuple[Turns, list[int]]]:
-        """All pieces, the shortest first, some ``turns`` at a time, and the number that each reply
-        has in its dialogue, from 1 on."""
+        """All pieces, the shortest first, as many at a time as have ``turns`` together, or one that
+        has more; and the number that each reply has in its dialogue, from 1 on."""
         ordered = sorted(self.pieces, key=lambda piece: len(piece.turns))
         while ordered:
-            count = max(1, turns // len(ordered[0].turns))
+            count = 1
+            while count < len(ordered) and (count + 1) * len(ordered[count].turns) <= turns:
+                count += 1
             taken, ordered = ordered[:count], ordered[count:]
             numbers = [p.number + i for p in taken for i in range(p.first, len(p.turns))]
             yield batch(taken), numbers
+
+
+def _cut(tokens: list[int], longest: int) -> list[int]:
+    return [*tokens, END] if len(tokens) <= longest else tokens[:longest]
 
 
 def batch(pieces: Sequence[Piece]) -> Turns:

@@ -23,9 +23,9 @@ Dialogue = tuple[str, ...]
 
 SHARE = 0.05
 """Of the dialogues, those set apart to develop, and as many to test."""
-ALIKE, LONG = 0.5, 20
-"""Share of the turns of a dialogue, those of so many characters, that make it a near-duplicate
-where they stand in one other dialogue."""
+ALIKE, LONG, LONG_SIGNS = 0.5, 20, 8
+"""Share of the turns of a dialogue, those of so many letters, that make it a near-duplicate where
+they stand in one other dialogue; a sign of Chinese or Japanese says more than a letter."""
 BETWEEN = "__eou__"
 """Ends a turn in a file of DailyDialog."""
 NAMES = {
@@ -132,6 +132,10 @@ def _parts(path: Path) -> dict[str, list[Dialogue]]:
         }
         if inside["train"]:
             return {part: read_dialogues(files[0]) for part, files in inside.items() if files}
+        if given := [files[0].name for files in inside.values() if files]:
+            raise InputError(
+                f"{path} holds {' and '.join(given)}, and nothing named train to learn from"
+            )
     return {"train": read_dialogues(path)}
 
 
@@ -191,9 +195,10 @@ def _kind(path: Path) -> str:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether it is not hidden, nor one of DailyDialog's lists of emotions and acts."""
-    apart = ("dialogues_act", "dialogues_emotion", "dialogues_topic")
-    return not path.name.startswith((".", *apart))
+    """Whether it is not hidden, nor about the others, nor one of DailyDialog's lists of emotions
+    and acts."""
+    lists = ("dialogues_act", "dialogues_emotion", "dialogues_topic")
+    return not path.name.lower().startswith((".", "readme", "license", "licence", *lists))
 
 
 def _tidy(turns: Iterable[str]) -> Dialogue:
@@ -343,17 +348,22 @@ def _digest(dialogue: Dialogue) -> str:
 
 
 def _near_duplicates(train: Sequence[Dialogue], others: Sequence[Dialogue]) -> int:
-    """How many of the others have half of their long turns, two at least, in one dialogue that is
-    learned from."""
+    """How many of the others are learned from, too, or have half of their long turns, two at least,
+    in one dialogue that is."""
     where: dict[str, set[int]] = defaultdict(set)
     for number, dialogue in enumerate(train):
-        for turn in dialogue:
-            if len(plain := _plain(turn)) >= LONG:
-                where[plain].add(number)
-    found = 0
+        for turn in _long(dialogue):
+            where[turn].add(number)
+    learned, found = set(map(_digest, train)), 0
     for dialogue in others:
-        long = {plain for turn in dialogue if len(plain := _plain(turn)) >= LONG}
+        long = _long(dialogue)
         shared = Counter(number for turn in long for number in where.get(turn, ()))
         most = max(shared.values(), default=0)
-        found += most >= max(2, ALIKE * len(long))
+        found += most >= max(2, ALIKE * len(long)) or _digest(dialogue) in learned
     return found
+
+
+def _long(dialogue: Dialogue) -> set[str]:
+    """Its turns that nobody says twice by chance."""
+    plain = filter(None, map(_plain, dialogue))
+    return {p for p in plain if len(p) >= (LONG_SIGNS if max(p) >= "\u2e80" else LONG)}

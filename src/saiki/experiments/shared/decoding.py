@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from saiki.decoding import METHODS, Search
+from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
 
@@ -13,18 +14,26 @@ class Decoding(Knobs):
 
     method: str = knob("beam", "of decoding in the end, and when used", choices=METHODS)
     beam: int = knob(5, "hypotheses kept", minimum=1, maximum=1000)
-    n_best: int = knob(1, "translations of each text", minimum=1, maximum=1000)
+    n_best: int = knob(1, "answers to each text", minimum=1, maximum=1000)
     temperature: float = knob(1.0, "of sampling; below 1: rather what is probable", minimum=0.001)
     top_k: int = knob(0, "tokens sampled from; 0: all", minimum=0)
     top_p: float = knob(1.0, "probability of the tokens sampled from", minimum=0.001, maximum=1)
     length_penalty: float = knob(1.0, "α of Wu et al. (2016); higher: longer", minimum=0)
     coverage_penalty: float = knob(0.0, "β of Wu et al. (2016); higher: all is read", minimum=0)
     copy_unknown: bool = knob(False, "whether unknown words are copied from the source")
-    begin_with: str = knob("", "how each translation begins")
-    must_hold: str = knob("", "phrases that each translation holds, with | between")
+    begin_with: str = knob("", "how each answer begins")
+    must_hold: str = knob("", "phrases that each answer holds, with | between")
 
     def validate(self) -> None:
         self.build(0)  # settings of it that do not fit each other are refused
+        if self.phrases and not METHODS[self.method].takes_forced:
+            able = ", ".join(name for name, each in METHODS.items() if each.takes_forced)
+            raise InputError(f"must_hold needs the method {able}, got {self.method}")
+
+    @property
+    def phrases(self) -> list[str]:
+        """Those that each answer must hold."""
+        return [phrase.strip() for phrase in self.must_hold.split("|") if phrase.strip()]
 
     def build(self, seed: int) -> Search:
         """The search; ``seed`` is that of sampling."""
@@ -42,7 +51,7 @@ class Decoding(Knobs):
 
     def asked(self, texts: Sequence[str]) -> dict[str, Any]:
         """What each translation has to hold, as a translator is told."""
-        phrases = [phrase.strip() for phrase in self.must_hold.split("|") if phrase.strip()]
+        phrases = self.phrases
         return {
             "copy_unknown": self.copy_unknown,
             "prefixes": [self.begin_with] * len(texts) if self.begin_with else None,

@@ -1,10 +1,7 @@
 """Models of dialogue by their knobs, and how well they tell what was said."""
 
-import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,20 +17,34 @@ from saiki.experiments.shared.targets import tied
 from saiki.knobs import Knobs, knob
 from saiki.layers.recurrent import Recurrent
 from saiki.metrics.latent import active_units
-from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
 from saiki.metrics.text import perplexity
 from saiki.models.decoder import Decoder
 from saiki.models.dialogue import Dialoguer
 from saiki.models.hred import HRED, VHRED
 from saiki.models.parts import Hearing, Writing
 from saiki.text import SPECIAL, Text
-from saiki.text.vectors import read
 
 MODELS = ("seq2seq", "hred", "vhred")
 TURNS_AT_ONCE = 400
 """Turns that are judged together."""
 LATER = 3
 """The turn from which on turns are judged together, too."""
+ALONE = (1, 2, 3, 5, 8, 13)
+"""Turns that are judged by themselves."""
+
+
+class Latent(Knobs):
+    """The latent variable of vhred, and how it is kept in use."""
+
+    latent_size: int = knob(64, "units of the latent variable of vhred", minimum=1, maximum=8192)
+    divergence: Divergence = Divergence(annealing=0.3)
+    bag_of_words: float = knob(
+        0.3, "weight of telling the words of a reply from what was said and the latent variable "
+        "alone", minimum=0, maximum=1e6,
+    )  # fmt: skip
+    draws: int = knob(
+        20, "of the latent variable of each reply when nll is estimated", minimum=2, maximum=10_000
+    )
 
 
 class DialogueModel(Knobs):
@@ -43,13 +54,27 @@ class DialogueModel(Knobs):
         "hred", "seq2seq forgets all but the turn before; vhred has a latent variable for a reply",
         choices=MODELS,
     )  # fmt: skip
-    recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=384, embedding_size=192)
+    recurrent: TokenLayers = TokenLayers(
+        cell="gru", hidden_size=384, embedding_size=192, dropout=0.2
+    )
     attending: Attending = Attending(attention="none")
     seen_turns: int = knob(3, "turns before that attention looks at", minimum=1, maximum=100)
+    given_size: int = knob(
+        96, "features of what is known before a reply, at each of its steps", minimum=1,
+        maximum=8192,
+    )  # fmt: skip
     tied: bool = tied()
-    latent_size: int = knob(64, "units of the latent variable of vhred", minimum=1, maximum=8192)
+    word_drop: float = knob(
+        0.1, "share of words that the decoder is not shown of what it has to write", minimum=0,
+        maximum=1,
+    )  # fmt: skip
+
+    latent: Latent = Latent()
 
     def validate(self) -> None:
+        if not self.is_latent and self.latent != Latent():
+            names = ", ".join(Latent.knobs())
+            raise InputError(f"{names} are of the model vhred; leave them out, or take it")
         looks = self.attending
         if looks.attention != "none" and looks.choice in ("reinforce", "marginal"):
             raise InputError(
@@ -65,23 +90,30 @@ class DialogueModel(Knobs):
     def is_latent(self) -> bool:
         return self.model == "vhred"
 
+    def error(self) -> str:
+        """What training lowers, as an equation."""
+        if not self.is_latent:
+            return "−Σₜ ln p(yᵗ)"
+        bag = self.latent.bag_of_words
+        words = f" − {bag:g} Σₜ ln p(yᵗ | d, v)" if bag else ""
+        return f"−Σₜ ln p(yᵗ) + {self.latent.divergence.equation()}{words}"
+
     def build(self, text: Text, longest: int) -> Dialoguer:
         """A new model of this language."""
         layers, known, size = self.recurrent, len(text.vocabulary), self.recurrent.hidden_size
         embedding = layers.embedding_size
         encoder = layers.build_encoder(known)
         context = None if self.model == "seq2seq" else Recurrent(layers.build_cell(size))
-        given = size + (self.latent_size if self.is_latent else 0)
-        cells = layers.build_cells(embedding + given)
+        cells = layers.build_cells(embedding + self.given_size)
         attention = self.attending.build(size, encoder.output_size, None)
         decoder = Decoder(
             known, embedding, cells, attention, embedding if self.tied else size, layers.dropout,
-            tied=self.tied, given_size=given,
+            tied=self.tied, given_size=self.given_size,
         )  # fmt: skip
-        parts = encoder, decoder, context, size
+        parts, last = (encoder, decoder, context, size), (self.seen_turns, layers.dropout)
         if self.is_latent:
-            return Dialoguer(VHRED(*parts, self.latent_size, size, self.seen_turns), text, longest)
-        return Dialoguer(HRED(*parts, self.seen_turns), text, longest)
+            return Dialoguer(VHRED(*parts, self.latent.latent_size, size, *last), text, longest)
+        return Dialoguer(HRED(*parts, *last), text, longest)
 
 
 def parts_of(model: Dialoguer) -> dict[str, tuple[nn.Module, Any]]:
@@ -102,20 +134,6 @@ def parts_of(model: Dialoguer) -> dict[str, tuple[nn.Module, Any]]:
     return {"encoder": (hearing, heard_of), "decoder": (writing, example)}
 
 
-class Latent(Knobs):
-    """How the latent variable of vhred is kept in use."""
-
-    divergence: Divergence = Divergence(annealing=0.3)
-    word_drop: float = knob(
-        0.1, "share of words that the decoder of vhred is not shown of what it has to write",
-        minimum=0, maximum=1,
-    )  # fmt: skip
-    bag_of_words: float = knob(
-        0.3, "weight of telling the words of a reply from the latent variable alone", minimum=0,
-        maximum=1e6,
-    )  # fmt: skip
-
-
 @dataclass
 class Judgement:
     """How well replies are told, by the number that each has in its dialogue."""
@@ -129,7 +147,7 @@ class Judgement:
 
     def perplexity(self, first: int = 1, last: int = 10**9) -> float | None:
         """Of a token of the replies from one number to another; None where there are none."""
-        numbers = [n for n in self.tokens if first <= n <= last]
+        numbers = [n for n in self.tokens if first <= n <= last and self.tokens[n]]
         tokens = sum(self.tokens[n] for n in numbers)
         return perplexity(sum(self.nll[n] for n in numbers) / tokens) if tokens else None
 
@@ -143,13 +161,10 @@ class Judgement:
 
     def figures(self) -> dict[str, float | None]:
         """Those of a result."""
-        named = {f"perplexity_at_{n}": self.perplexity(n, n) for n in (3, 5, 8)}
         return {
             "perplexity": self.perplexity(),
-            "perplexity_turn_1": self.perplexity(1, 1),
-            "perplexity_turn_2": self.perplexity(2, 2),
             f"perplexity_turn_{LATER}": self.perplexity(LATER),
-            **named,
+            **{f"perplexity_at_{n}": self.perplexity(n, n) for n in ALONE},
             "nll": self.nll_of_reply,
             "kl": self.kl / self.replies,
             "active_units": self.active_units,
@@ -161,45 +176,19 @@ def judge(model: Dialoguer, rows: DialogueRows, draws: int) -> Judgement:
     """How well a model tells the replies.
 
     With a latent variable −ln p is estimated by ``draws`` draws from its posterior (Burda et al.
-    2016, eq. 8), or, with one, bounded by −E ln p(reply | v) + KL.
+    2016, eq. 8), or, with one, bounded by −E ln p(reply | v) + KL; the draws are always the same.
     """
-    found = Judgement()
+    found, device = Judgement(), next(model.parameters()).device
+    same = torch.Generator(device).manual_seed(0)
     for turns, numbers in rows.by_length(TURNS_AT_ONCE):
-        told = model(*placed(tuple(turns), model), draws=draws)
-        kl = told.divergence.sum(1)
-        if draws > 1:
-            weights = told.log_probabilities + told.log_ratio
-            nll = math.log(len(weights)) - weights.logsumexp(0)
-        else:
-            nll = kl - told.log_probabilities[0]
-        each = zip(numbers, nll.tolist(), told.lengths.tolist(), strict=True)
-        for number, value, tokens in each:
-            found.nll[number] += value
+        replies = model(*placed(tuple(turns), model), draws=draws, generator=same)
+        bound = replies.bound
+        p = bound.importance_weighted if draws > 1 else bound.elbo
+        for number, value, tokens in zip(numbers, p.tolist(), replies.tokens.tolist(), strict=True):
+            found.nll[number] -= value
             found.tokens[number] += tokens
         found.replies += len(numbers)
-        found.kl += float(kl.sum())
-        if told.code.shape[1]:
-            found.codes.append(told.code.cpu())
+        found.kl += float(bound.divergence.sum())
+        if bound.code.shape[1]:
+            found.codes.append(bound.code.cpu())
     return found
-
-
-def manner_of(
-    replies: Sequence[Sequence[str]], true: Sequence[Sequence[str]], vectors: str
-) -> dict[str, float]:
-    """What replies are like, and how near to what was said in truth.
-
-    Args:
-        vectors: the file of word vectors by which that is told; without, it is not.
-    """
-    figures = {
-        "distinct_1": distinct(replies, 1),
-        "distinct_2": distinct(replies, 2),
-        "mean_length": mean_length(replies),
-        "most_frequent": most_frequent(replies)[1],
-    }
-    if vectors:
-        table = read(Path(vectors))
-        words = {word for its in (*replies, *true) for word in its if word in table}
-        near = similarities(replies, true, {word: table[word] for word in words})
-        figures |= {f"embedding_{name}": value for name, value in near.items()}
-    return figures

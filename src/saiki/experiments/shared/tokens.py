@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
-from saiki.text import Text
+from saiki.text import SPECIAL, Text
 from saiki.text.plain_words import PlainWords
 
 BYTE_PAIRS = 8000
@@ -22,6 +23,11 @@ class Tokens(Knobs):
         """What ``texts`` teach of a language that is cut in the way of that name."""
         if tokens == "plain":
             words = PlainWords()
-            return Text(words, words.vocabulary(texts, self.vocabulary, self.minimum))
+            known = words.vocabulary(texts, self.vocabulary, self.minimum)
+            if len(known) == len(SPECIAL):
+                raise InputError(
+                    f"there is no vocabulary to learn: no word occurs {self.minimum} times"
+                )
+            return Text(words, known)
         size = self.vocabulary or (BYTE_PAIRS if tokens == "bpe" else 0)
         return Text.learn(tokens, texts, size, self.minimum)

@@ -9,6 +9,7 @@ from saiki.errors import InputError
 from saiki.layers.run import exporter
 from saiki.nn.attention import scores, windows
 from saiki.nn.attention.choice import CHOICES, Name, choose, mean_of_real
+from saiki.nn.precision import at_least_float32
 from saiki.saving.pretrained import DescribedModule
 
 
@@ -203,7 +204,7 @@ class Attention(DescribedModule, name="attention.v1"):
         if one:
             query = query[:, None]
             covered = None if covered is None else covered[:, None]
-        e = windows.at_least_float32(self.score(query, memory.keys, covered))
+        e = at_least_float32(self.score(query, memory.keys, covered))
         log_p = (e + self.window(query, memory.mask, steps)[:, None]).log_softmax(-1)
         chosen = choose(log_p, self.choice, self.temperature, sample=self.training and not best)
         values = scores.split(memory.values, self.heads)

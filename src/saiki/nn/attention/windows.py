@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from saiki.errors import InputError
+from saiki.nn.precision import at_least_float32
 
 Name = Literal["global", "local-m", "local-p"]
 WINDOWS = ("global", "local-m", "local-p")
@@ -89,11 +90,6 @@ class Predictive(nn.Module):
 def numbers(mask: Tensor) -> Tensor:
     """s of each real position, and in the end that of the last one: ``(batch, 1, source)``."""
     return (mask.cumsum(-1) - 1)[:, None]
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision made single, for numbers that positions or exponentials are made of."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def make(name: str, query_size: int, reach: int) -> Global | Monotonic | Predictive:
