@@ -10,8 +10,9 @@ import torch
 from saiki.plots import canvas
 from saiki.plots.fonts import shortened
 
-LONGEST = 60
-"""Tokens of a text that are drawn; so a picture is at most half a metre wide."""
+LONGEST, WIDE = 60, 30
+"""Tokens of a text that are drawn, so that a picture is at most half a metre wide; and those up to
+which two maps stand side by side."""
 
 
 def draw_attention(
@@ -25,14 +26,18 @@ def draw_attention(
     Args:
         maps: source tokens, target tokens, and weights ``(target, source)``.
     """
-    columns = min(2, len(maps))
-    rows = math.ceil(len(maps) / columns)
     wide, high = (min(LONGEST, max(len(each[i]) for each in maps)) for i in (0, 1))
+    columns = min(2 if wide <= WIDE else 1, len(maps))
+    rows = math.ceil(len(maps) / columns)
     side = min(0.3, 8 / max(wide, high, 1))
-    size = (columns * (side * wide + 2.2) + 0.8, rows * (side * high + 1.6))
+    if columns == 1:
+        heights = [side * min(LONGEST, len(target)) + 1.6 for _, target, _ in maps]
+    else:
+        heights = [side * high + 1.6] * rows
+    size = (columns * (side * wide + 2.2) + 0.8, sum(heights))
     figure = canvas.new_figure(*size, title)
     figure.set_layout_engine("compressed")  # what keeps room for labels beside square cells
-    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    grid = figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flatten()
     for axes in grid:
         axes.set_axis_off()
     for axes, (source, target, weights) in zip(grid, maps, strict=False):
