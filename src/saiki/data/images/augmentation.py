@@ -256,8 +256,8 @@ def read_policy(path: Path) -> tuple[Augmentation, int]:
 def _box(area: float, ratio: float, shape: float, across: float, down: float) -> Box:
     """A rectangle of this area, from the numbers that are drawn for its shape and its place."""
     stretch = math.exp((2 * shape - 1) * math.log(ratio) / 2)
-    width = min(1.0, math.sqrt(area) * stretch)
-    height = min(1.0, math.sqrt(area) / stretch)
+    stretch = min(max(stretch, side), 1 / max(side, 1e-9))  # so that neither side exceeds 1
+    width, height = min(1.0, side * stretch), min(1.0, side / stretch)
     return Box(across * (1 - width), down * (1 - height), width, height)
 
 
