@@ -13,7 +13,7 @@ from torch import Tensor
 from saiki.data.folders import check_spelling, files_below, shown, tidy
 from saiki.data.images import table
 from saiki.data.images.files import ENDINGS, read_image
-from saiki.data.images.labelled import Images, Parts, coloured, fitted
+from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
 from saiki.errors import InputError
 from saiki.progress import each
 
@@ -27,8 +27,6 @@ HELD = 0.15
 """Share of each class that validates, and that is tested, where the folders do not say it."""
 LEFT_OUT = "left out"
 """The part of a changed copy of what validates or is tested."""
-MOST_BYTES = 2**33
-"""Of all images together in memory."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,7 @@ def _read(folder: Path, found: Sequence[ImageFile], side: int, colours: int) -> 
                 f"{found[0].name} and {its.name} of {folder} differ in size, {' and '.join(sizes)}"
                 " pixels; choose one for all, as in --side 64"
             )
-        if image.numel() * len(found) > MOST_BYTES:
-            raise InputError(
-                f"{len(found):,} images of {image.shape[2]} × {image.shape[1]} pixels, those of "
-                f"{folder}, take more than {MOST_BYTES >> 30} GiB; choose a smaller --side"
-            )
+        check_memory(folder, len(found), *image.shape)
         images.append(image)
     channels = max(len(image) for image in images)
     return torch.stack([coloured(image, channels) for image in images])

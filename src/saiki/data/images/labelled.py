@@ -1,12 +1,16 @@
 """Images in memory, each of a class, in parts to learn from, to validate and to test."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from saiki.errors import InputError
+
+MOST_BYTES = 2**33
+"""Of all images together in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +85,15 @@ def fitted(pixels: Tensor, side: int) -> Tensor:
     """Images ``(..., channels, height, width)`` cut to the square in their middle, and that scaled
     to ``side`` pixels; 0 leaves them as they are."""
     return cut_to(pixels, side, side) if side else pixels
+def check_memory(source: Path, count: int, channels: int, height: int, width: int) -> None:
+    """Raise :class:`InputError` where so many images of this size are too many for memory."""
+    if count * channels * height * width > MOST_BYTES:
+        raise InputError(
+            f"{count:,} images of {width} × {height} pixels, those of {source}, take more than "
+            f"{MOST_BYTES >> 30} GiB; choose a smaller --side"
+        )
+
+
 
 
 def cut_to(pixels: Tensor, height: int, width: int) -> Tensor:
