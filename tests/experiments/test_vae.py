@@ -219,6 +219,19 @@ def test_encoder_and_decoder_are_exported_from_the_run_alone(trained, tmp_path, 
         posterior = model.posterior(x)
         np.testing.assert_allclose(mean, posterior.mean, atol=1e-4)
         np.testing.assert_allclose(log_variance, posterior.log_variance, atol=1e-4)
+def test_no_file_is_replaced_by_an_answer(trained, tmp_path):
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (9, 9), "white").save(tmp_path / name)
+    for _ in range(2):
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        code, out, _ = saiki("predict", trained / "run", tmp_path, "--out", tmp_path, "--json")
+        assert code == 0
+        made = {Path(json.loads(line)["output"]) for line in out}
+        assert made | before.keys() == {*tmp_path.iterdir()}
+        assert len(made) == len(before)
+        assert all(path.read_bytes() == body for path, body in before.items())
+
+
         np.testing.assert_allclose(back, model(x), atol=1e-4)
 
 
