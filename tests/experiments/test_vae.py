@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from commands import saiki
 from saiki.data.images.files import read_image
 from saiki.errors import InputError
-from saiki.experiments.shared.autoencoders import judge, nll, walked
-from saiki.experiments.vae import Autoencoding
+from saiki.experiment import Trial
+from saiki.experiments.shared.autoencoders import measure_images, nll, samples_near, walked
+from saiki.experiments.vae import BETWEEN, Autoencoding
+from saiki.nn.likelihoods import Gaussian
 from saiki.runs.reopen import reopen
 from tiny import TINY, squares
 
@@ -247,3 +249,26 @@ def test_a_run_goes_on_for_longer_to_the_same_bits(tmp_path):
     assert saiki("run", *words, "--epochs", 2, "--out", tmp_path / "b", "--resume")[0] == 0
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def trial(figure, values, **knobs):
+    return Trial({"beta": 1.0, **knobs}, tuple({figure: value} for value in values))
+
+
+def test_claims_are_decided_over_seeds():
+    halved, kept, lower = (claim.judge for claim in Autoencoding.claims)
+    units = [trial("active_units", values) for values in ([30, 31, 29], [9, 10, 8], [15, 14, 15])]
+    assert halved([units[0], units[1]])[0]
+    assert not halved([units[0], units[2]])[0]
+    free = [trial("active_units", values, free_bits=0.1) for values in ([40, 36, 38], [40, 35, 40])]
+    assert kept([free[1], free[0]])[0]
+    assert not kept([free[0], free[1]])[0]
+    nll = [
+        trial("nll", values, samples=1)
+        for values in ([100, 102, 98], [99, 101.1, 97.1], [97, 103, 99])
+    ]
+    held, said = lower([nll[0], nll[1]])
+    assert held  # though the ranges overlap, each seed gains as much
+    assert said.startswith("samples 1: nll 100 ± 2; samples 1: nll 99.07 ± 2; risen by -0.9333 ±")
+    assert not lower([nll[0], nll[2]])[0]
+    assert not lower([trial("nll", [9], samples=1), trial("nll", [1], samples=5)])[0]
