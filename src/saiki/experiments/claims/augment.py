@@ -11,6 +11,8 @@ from saiki.knobs import Value
 from saiki.metrics.significance import holm
 
 SCORE = "accuracy"
+SHORT: Mapping[str, Value] = {"updates": 1000}
+"""Of each run, so that the many there are take half an hour together."""
 EXAMPLES = (500, 2000, 10_000)
 """To learn from."""
 ALONE = 500
@@ -71,14 +73,14 @@ def _rest(trial: Trial) -> dict[str, Value]:
 
 
 SETTINGS: tuple[Mapping[str, Value], ...] = (
-    *({"examples": examples} for examples in EXAMPLES),
-    *({"examples": examples, **POLICY} for examples in EXAMPLES),
-    *({"examples": ALONE, **how} for how in TECHNIQUES.values()),
+    *({**SHORT, "examples": examples} for examples in EXAMPLES),
+    *({**SHORT, "examples": examples, **POLICY} for examples in EXAMPLES),
+    *({**SHORT, "examples": ALONE, **how} for how in TECHNIQUES.values()),
 )
 """Those of all claims. Each claim asks for all of them: how sure one may be of a difference depends
 on how many others were looked for."""
 COMPARED = tuple(
-    (SETTINGS.index({"examples": with_["examples"]}), len(EXAMPLES) + i)
+    (SETTINGS.index({**SHORT, "examples": with_["examples"]}), len(EXAMPLES) + i)
     for i, with_ in enumerate(SETTINGS[len(EXAMPLES) :])
 )
 """Of each claim the numbers of the settings without any change, and with it."""
