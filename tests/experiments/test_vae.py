@@ -143,7 +143,7 @@ def test_all_images_are_measured_however_many_at_once(trained, monkeypatch):
 
 
 def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
-    experiment = setting(tmp_path)
+    experiment = setting(tmp_path, data=str(squares(tmp_path, count=40)))
     monkeypatch.setattr("saiki.experiments.vae.VALIDATED", 2)
     for x in (experiment.some(2), experiment._validation):
         bright = x[:, :, :, 0].mean((1, 2)) > x[:, :, :, -1].mean((1, 2))

@@ -166,7 +166,8 @@ def test_no_more_images_are_held_at_once_than_fit_with_their_distances_from_all_
 
 
 def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
-    experiment, home = setting(tmp_path), "saiki.experiments.vq_vae."
+    home = "saiki.experiments.vq_vae."
+    experiment = setting(tmp_path, data=str(squares(tmp_path, count=40)))
     model, seen = experiment.model().eval(), []
     monkeypatch.setattr(home + "VALIDATED", 2)
     monkeypatch.setattr(home + "measured", lambda _, images: seen.append(images) or {
@@ -212,6 +213,7 @@ def test_images_of_one_class_have_no_probe_and_no_judge(tmp_path):
     assert figures["probe_accuracy"] is None
     assert "frechet_samples" not in figures
     assert "label" not in experiment.predict(model, str(tmp_path / "all" / "0.png"))
+    assert model.prior.classes == 0
     drawn = [path.name for path in experiment.draw(model, POINTS, tmp_path)]
     assert drawn == ["reconstructions.png", "codes.png", "usage.png", "samples.png"]
 
