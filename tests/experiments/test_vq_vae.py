@@ -18,8 +18,8 @@ from saiki.experiment import Trial
 from saiki.experiments.shared.coded_images import (
     drawn,
     fit_probe,
-    judged,
     measured,
+    perceptual_figures,
     probe_accuracy,
     some_at_a_time,
 )
@@ -184,7 +184,7 @@ def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
         "saiki.experiments.shared.coded_images.drawn",
         lambda _, labels: new.append(labels) or torch.zeros(len(labels), *model.shape),
     )
-    judged(model, many, many, 1)
+    perceptual_figures(model, many, many, 1)
     assert 2 < new[0].sum() < 10
 
 
@@ -253,7 +253,7 @@ def test_blurred_images_are_less_sharp_and_farther_away(tmp_path):
     for kernel in (1, 3, 5):
         model.__class__, Blurring.kernel = Blurring, kernel
         model.prior = None
-        found.append(judged(model, images, images, 20))
+        found.append(perceptual_figures(model, images, images, 20))
     assert found[0]["sharpness"] == pytest.approx(1)
     assert found[0]["frechet_reconstructions"] == pytest.approx(0, abs=1e-6)
     assert found[0]["sharpness"] > found[1]["sharpness"] > found[2]["sharpness"]

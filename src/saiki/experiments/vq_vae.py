@@ -20,8 +20,8 @@ from saiki.experiments.shared.coded_images import (
     coded,
     drawn,
     fit_probe,
-    judged,
     measured,
+    perceptual_figures,
     probe_accuracy,
 )
 from saiki.experiments.shared.images import ImageSource, image_of
@@ -143,7 +143,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         error = figures["reconstruction_error"] or 0.0
         figures["psnr"] = -10 * math.log10(error) if error > 0 else None
         figures["probe_accuracy"] = probe_accuracy(model, test)
-        return {**figures, **judged(model, self.images.train, test, self.judge)}
+        return {**figures, **perceptual_figures(model, self.images.train, test, self.judge)}
 
     @torch.no_grad()
     def draw(self, model: VQVAE, points: Points, folder: Path) -> list[Path]:

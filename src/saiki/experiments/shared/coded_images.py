@@ -103,7 +103,7 @@ def probe_accuracy(model: VQVAE, images: Images) -> float | None:
 
 
 @torch.no_grad()
-def judged(model: VQVAE, learned: Images, held: Images, updates: int) -> Figures:
+def perceptual_figures(model: VQVAE, learned: Images, held: Images, updates: int) -> Figures:
     """How sharp images are that come back, beside what they were, and how far they and new ones are
     from those kept apart, in the features of a classifier that saw those learned from."""
     squares, seen = torch.zeros(2, dtype=torch.float64), list[tuple[Tensor, Tensor]]()
