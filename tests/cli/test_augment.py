@@ -32,6 +32,19 @@ def test_a_policy_is_taken_from_a_file_and_flags_change_it():
     assert read_policy(Path("out/policy.json")) == (Augmentation(hue=0.1), 3)
 
 
+def test_what_of_a_policy_is_not_done_is_told():
+    write_policy(Path("policy.json"), Augmentation(hue=0.1), 3, mixup=0.2, cutmix=1.0)
+    words = "data augment mine --copies 1 --out out --policy policy.json"
+    code, _, err = saiki(*words.split())
+    assert (code, err) == (
+        0,
+        ["saiki data augment: mixup 0.2 and cutmix 1 of policy.json mix images of a batch, so "
+         "copies are made without"],
+    )  # fmt: skip
+    write_policy(Path("policy.json"), Augmentation(hue=0.1), 3, mixup=-1)
+    assert "policy.json: mixup must be a number" in refused(*words.split())
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [

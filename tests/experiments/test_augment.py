@@ -1,7 +1,9 @@
 """The exercise of augmentation, its claims and its sheets."""
 
+import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,14 +13,22 @@ from saiki.data.images.augmentation import REPORT, read_policy
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.augment import Augment
-from saiki.experiments.claims import augment as claims
-from saiki.experiments.claims.augment import CLAIMS, OFF, POLICY, TECHNIQUES, gains, lines
+from saiki.experiments.claims.augment import (
+    CLAIMS,
+    COMPARED,
+    OFF,
+    POLICY,
+    SETTINGS,
+    TECHNIQUES,
+    gains,
+    lines,
+)
 from saiki.experiments.shared.augmentation import by_technique, reduced, variants
 from tiny import TINY, squares
 
 
 def setting(folder, **changes):
-    return Augment(data=str(squares(folder)), width=4, batch_size=4, **changes)
+    return Augment(**{"data": str(squares(folder)), "width": 4, "batch_size": 4, **changes})
 
 
 def test_it_learns_to_tell_bright_halves_apart(tmp_path):
@@ -55,6 +65,25 @@ def test_the_seed_chooses_the_examples_and_all_settings_learn_from_the_same(tmp_
     ]
     assert names[0] == names[1] != names[2]
     assert len(names[0]) == 4
+
+
+def test_an_image_is_changed_alike_in_an_epoch_whatever_the_size_of_batches(tmp_path):
+    seen = []
+    for size in (3, 4):
+        experiment = setting(tmp_path, rotation=20.0, noise=0.1, cutmix=0.0, batch_size=size)
+        epoch = itertools.islice(experiment.batches(), -(-len(experiment.learned) // size))
+        seen.append({x.numpy().tobytes() for batch, _ in epoch for x in batch})
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == len(experiment.learned)
+
+
+def test_other_labels_for_the_same_images_are_other_data(tmp_path):
+    experiment = setting(tmp_path)
+    test = experiment.images.test
+    before = {name: list(its) for name, its in experiment.data_items().items()}
+    test.labels.copy_(1 - test.labels)
+    after = {name: list(its) for name, its in experiment.data_items().items()}
+    assert [name for name in before if before[name] != after[name]] == ["labels"]
 
 
 def test_the_sheets_are_of_the_photo_and_can_be_made_again(tmp_path, monkeypatch):
@@ -102,22 +131,56 @@ def trial(accuracies, **changes):
     return Trial(knobs, tuple({"accuracy": a} for a in accuracies))
 
 
-def test_a_claim_holds_where_each_seed_gains_more_than_its_error():
-    claim = CLAIMS[0]
-    assert [its["examples"] for its in claim.changes] == [500, 500]
-    without = trial([0.70, 0.74, 0.72, 0.76])
-    better = trial([0.72, 0.76, 0.74, 0.79], **POLICY)
-    held, said = claim.judge([without, better])
+def trials_of_claims(**gained):
+    """All the settings of the claims; techniques that are not named gain by chance alone."""
+    without, chance = [0.70, 0.74, 0.72, 0.76, 0.73], [0.01, -0.01, 0.02, -0.02, 0.0]
+    found = []
+    for how in SETTINGS:
+        changed = how.keys() - {"examples", "updates"}
+        more = next((gained[name] for name in changed & gained.keys()), chance)
+        values = [a + b for a, b in zip(without, more, strict=True)] if changed else without
+        found.append(trial(values, **how))
+    return found
+
+
+def verdict(statement, trials):
+    [claim] = [claim for claim in CLAIMS if statement in claim.statement]
+    return claim.judge(trials)
+
+
+def test_a_claim_holds_where_the_gain_is_more_than_chance_among_so_many_comparisons():
+    trials = trials_of_claims(
+        noise=[0.02, 0.021, 0.019, 0.022, 0.018],
+        blur=[-0.02, -0.021, -0.019, -0.022, -0.018],
+        rotation=[0.02, 0.01, 0.03, 0.004, 0.03],
+    )
+    held, said = verdict("noise raises", trials)
     assert held
-    assert said == ("without 0.7300 ± 0.0258, with 0.7525 ± 0.0299, gained +0.0225 ± 0.0025: helps")
-    noisy = trial([0.76, 0.70, 0.74, 0.75], **POLICY)
-    held, said = claim.judge([without, noisy])
-    assert not held
-    assert said.endswith("cannot be told")
-    held, said = claim.judge([better, without])
+    assert said == (
+        "without 0.73 ± 0.022, with 0.75 ± 0.023, gained +0.02 ± 0.0016, p = 9.3e-06, as one of "
+        "16 comparisons 0.00015: helps"
+    )
+    held, said = verdict("blur raises", trials)
     assert not held
     assert said.endswith("hurts")
-    assert not claim.judge([trial([0.7]), trial([0.8], **POLICY)])[0]  # one seed tells nothing
+    held, said = verdict("rotation by up to 15° raises", trials)  # alone it would be enough
+    assert not held
+    assert "p = 0.023" in said
+    assert said.endswith("cannot be told")
+    one_seed = [
+        trial(t.values("accuracy")[:1], **how) for t, how in zip(trials, SETTINGS, strict=True)
+    ]
+    assert not any(claim.judge(one_seed)[0] for claim in CLAIMS)
+
+
+def test_of_tables_without_any_difference_one_in_twenty_has_a_verdict():
+    random, found = np.random.default_rng(0), 0
+    for _ in range(60):
+        rows = random.normal(0.7, 0.01, (len(SETTINGS), 5))
+        trials = [Trial({}, tuple({"accuracy": a} for a in row)) for row in rows.tolist()]
+        said = [claim.judge(trials)[1] for claim in CLAIMS]
+        found += any(not each.endswith("cannot be told") for each in said)
+    assert found <= 6
 
 
 def test_rows_of_a_sweep_become_lines_and_gains(tmp_path):
@@ -149,8 +212,14 @@ def test_a_table_of_try_holds_the_accuracy_of_each_setting(tmp_path, monkeypatch
     assert "accuracy" in capsys.readouterr().out
 
 
-def test_claims_name_each_technique_once():
-    assert len(claims.TECHNIQUES) == 13
-    for name, how in TECHNIQUES.items():
-        assert len([c for c in CLAIMS if f", {name} raises" in c.statement]) == 1
-        assert set(how) <= set(OFF)
+def test_each_claim_compares_a_technique_with_the_same_examples_as_they_are():
+    assert len(CLAIMS) == len(COMPARED) == 3 + len(TECHNIQUES)
+    for claim, (without, with_) in zip(CLAIMS, COMPARED, strict=True):
+        assert claim.changes == SETTINGS
+        changed = dict(SETTINGS[with_].items() - SETTINGS[without].items())
+        assert SETTINGS[without].keys() == {"examples", "updates"}
+        assert SETTINGS[with_] == {**SETTINGS[without], **changed}
+        assert f"{SETTINGS[without]['examples']:,} examples" in claim.statement
+        named = [name for name, how in TECHNIQUES.items() if how == changed]
+        assert changed == POLICY or f"By itself, {named[0]} raises" in claim.statement
+        assert set(changed) <= set(OFF)

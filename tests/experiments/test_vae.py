@@ -1,5 +1,6 @@
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -11,12 +12,14 @@ from safetensors.torch import load_file
 from commands import saiki
 from saiki.data.images.files import read_image
 from saiki.errors import InputError
-from saiki.experiments.shared.autoencoders import judge, nll, walked
-from saiki.experiments.vae import Autoencoding
+from saiki.experiment import Trial
+from saiki.experiments.shared.autoencoders import measure_images, nll, samples_near, walked
+from saiki.experiments.vae import BETWEEN, Autoencoding
+from saiki.nn.likelihoods import Gaussian
 from saiki.runs.reopen import reopen
 from tiny import TINY, squares
 
-FIGURES = {"elbo", "nll", "kl", "active_units", "reconstruction_error"}
+FIGURES = {"elbo", "nll", "kl", "active_units", "reconstruction_error", "samples_near"}
 
 
 def setting(folder, **changes):
@@ -117,6 +120,7 @@ def test_pixels_are_drawn_anew_in_training_and_stay_the_same_where_they_are_test
         ({"binarise": "drawn"}, "binarise goes with likelihood bernoulli, got gaussian"),
         ({"deviation": 0.1, "likelihood": "bernoulli"}, "deviation goes with likelihood gaussian"),
         ({"components": 2}, "components goes with likelihood discretised-logistic"),
+        ({"cycles": 2}, "cycles are of annealing"),
     ],
 )
 def test_knobs_that_do_not_go_together_are_refused(changes, said):
@@ -124,18 +128,50 @@ def test_knobs_that_do_not_go_together_are_refused(changes, said):
         Autoencoding(**changes)
 
 
-def test_all_images_are_judged_however_many_at_once(trained, monkeypatch):
+def test_all_images_are_measured_however_many_at_once(trained, monkeypatch):
     experiment = setting(trained, deviation=1.0)  # with which the bound hardly depends on draws
     torch.manual_seed(0)
     model = experiment.model().eval()
     x, home = experiment.tested, "saiki.experiments.shared.autoencoders."
-    whole, bound = judge(model, x), nll(model, x, 400)
+    whole, bound = measure_images(model, x), nll(model, x, 400)
     monkeypatch.setattr(home + "TOGETHER", 3)
     monkeypatch.setattr(home + "DECODED", 4000)
-    parts = judge(model, x)
+    parts = measure_images(model, x)
     torch.testing.assert_close(parts.errors, whole.errors)
     torch.testing.assert_close(parts.divergences, whole.divergences)
     assert nll(model, x, 400) == pytest.approx(bound, abs=0.05)
+
+
+def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
+    experiment = setting(tmp_path, data=str(squares(tmp_path, count=40)))
+    monkeypatch.setattr("saiki.experiments.vae.VALIDATED", 2)
+    for x in (experiment.some(2), experiment._validation):
+        bright = x[:, :, :, 0].mean((1, 2)) > x[:, :, :, -1].mean((1, 2))
+        assert bright.tolist() == [True, False]
+    monkeypatch.setattr("saiki.experiments.shared.autoencoders.PLACED", 2)
+    labels = torch.tensor([0, 0, 0, 1, 1, 1])
+    plane = walked(experiment.model(), torch.randn(6, 3), labels, ("left", "right"))
+    assert plane.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("reach", "low", "high"), [(0.1, 0.92, 0.98), (10.0, 0.02, 0.06)])
+def test_new_images_are_near_others_where_codes_leave_no_holes(reach, low, high):
+    """Of one pixel, which is what is learned from where it lies from 0 to 1."""
+
+    class Pixel(torch.nn.Linear):
+        likelihood = Gaussian(1)
+
+        def forward(self, x):
+            return x
+
+        def sample(self, count, generator):
+            return 0.5 + reach * torch.randn(count, 1, 1, 1, generator=generator)
+
+    learned = torch.arange(256, dtype=torch.uint8).view(-1, 1, 1, 1)
+    held = torch.rand(1000, 1, 1, 1, generator=torch.Generator().manual_seed(1))
+    near = samples_near(Pixel(1, 1), learned, held)
+    assert low < near < high
+    assert samples_near(Pixel(1, 1), learned, held) == near
 
 
 def test_the_walk_goes_over_the_two_units_that_differ_most(trained):
@@ -183,6 +219,19 @@ def test_answers_lie_in_the_run_and_no_image_hides_another_of_its_name(trained):
     assert right[:, :, 0].mean() < right[:, :, -1].mean() - 30
 
 
+def test_no_file_is_replaced_by_an_answer(trained, tmp_path):
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (9, 9), "white").save(tmp_path / name)
+    for _ in range(2):
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        code, out, _ = saiki("predict", trained / "run", tmp_path, "--out", tmp_path, "--json")
+        assert code == 0
+        made = {Path(json.loads(line)["output"]) for line in out}
+        assert made | before.keys() == {*tmp_path.iterdir()}
+        assert len(made) == len(before)
+        assert all(path.read_bytes() == body for path, body in before.items())
+
+
 def test_what_is_no_image_is_refused_in_one_sentence_and_the_others_are_answered(trained, tmp_path):
     text = tmp_path / "text.png"
     text.write_text("This is a text, and no image.")
@@ -197,12 +246,29 @@ def test_what_is_no_image_is_refused_in_one_sentence_and_the_others_are_answered
     assert "holds no images" in err[0]
 
 
-def test_the_way_from_one_image_to_another_is_drawn(trained, tmp_path):
+def test_the_way_from_one_image_to_another_is_drawn(trained, tmp_path, monkeypatch):
     given = [trained / "squares" / label / "0.png" for label in ("left", "right")]
     picture, back = tmp_path / "between.png", tmp_path / "back"
     code, _, err = saiki("predict", trained / "run", *given, "--out", back, "--picture", picture)
     assert (code, err) == (0, [])
     assert picture.read_bytes()[:4] == b"\x89PNG"
+    drawn = []
+    monkeypatch.setattr(
+        "saiki.experiments.vae.draw_rows", lambda path, rows, title: drawn.append(rows) or path
+    )
+    experiment, model = reopen(trained / "run")
+    experiment.draw_answers(model, list(map(str, given)), picture)
+    with torch.no_grad():
+        x = torch.cat([experiment.read(model, str(path)) for path in given])
+        z = model.encode(x)
+        [rows] = drawn
+        torch.testing.assert_close(rows["image"], x)
+        torch.testing.assert_close(rows["back"], model.decode(z))
+        way = rows["1 to 2"]
+        assert len(way) == BETWEEN
+        middle = model.decode(z.mean(0, keepdim=True))
+    torch.testing.assert_close(way[[0, -1]], rows["back"])
+    torch.testing.assert_close(way[BETWEEN // 2 : BETWEEN // 2 + 1], middle)
 
 
 def test_encoder_and_decoder_are_exported_from_the_run_alone(trained, tmp_path, monkeypatch):
@@ -234,3 +300,26 @@ def test_a_run_goes_on_for_longer_to_the_same_bits(tmp_path):
     assert saiki("run", *words, "--epochs", 2, "--out", tmp_path / "b", "--resume")[0] == 0
     a, b = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def trial(figure, values, **knobs):
+    return Trial({"beta": 1.0, **knobs}, tuple({figure: value} for value in values))
+
+
+def test_claims_are_decided_over_seeds():
+    halved, kept, lower = (claim.judge for claim in Autoencoding.claims)
+    units = [trial("active_units", values) for values in ([30, 31, 29], [9, 10, 8], [15, 14, 15])]
+    assert halved([units[0], units[1]])[0]
+    assert not halved([units[0], units[2]])[0]
+    free = [trial("active_units", values, free_bits=0.1) for values in ([40, 36, 38], [40, 35, 40])]
+    assert kept([free[1], free[0]])[0]
+    assert not kept([free[0], free[1]])[0]
+    nll = [
+        trial("nll", values, samples=1)
+        for values in ([100, 102, 98], [99, 101.1, 97.1], [97, 103, 99])
+    ]
+    held, said = lower([nll[0], nll[1]])
+    assert held  # though the ranges overlap, each seed gains as much
+    assert said.startswith("samples 1: nll 100 ± 2; samples 1: nll 99.07 ± 2; risen by -0.9333 ±")
+    assert not lower([nll[0], nll[2]])[0]
+    assert not lower([trial("nll", [9], samples=1), trial("nll", [1], samples=5)])[0]

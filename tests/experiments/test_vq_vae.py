@@ -15,7 +15,14 @@ from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Images
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.shared.coded_images import drawn, fit_probe, judged, measured, probe_accuracy
+from saiki.experiments.shared.coded_images import (
+    drawn,
+    fit_probe,
+    measured,
+    perceptual_figures,
+    probe_accuracy,
+    some_at_a_time,
+)
 from saiki.experiments.vq_vae import VQVAEs
 from saiki.runs.reopen import reopen
 from tiny import TINY, squares
@@ -23,8 +30,14 @@ from tiny import TINY, squares
 FIGURES = {"reconstruction_error", "codebook_usage", "codebook_perplexity", "prior_nll"}
 
 
+OTHERS = {"scalars": ("codes", "code_size"), "gaussian": ("codes",), "plain": ("codes",)}
+"""Small settings that are nothing to these quantisers."""
+
+
 def setting(folder, **changes):
-    return VQVAEs(**TINY["vq-vae"].values(folder, **changes))
+    values = TINY["vq-vae"].values(folder)
+    kept = {n: v for n, v in values.items() if n not in OTHERS.get(changes.get("quantiser"), ())}
+    return VQVAEs(**{**kept, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +104,7 @@ def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
         {"cosine": True, "by_class": False},
         {"learning": "gradient", "gradient": "rotation", "precision": "float64"},
         {"quantiser": "scalars", "levels": "3, 4", "accumulate": 2},
+        {"quantiser": "scalars", "levels": "5", "precision": "float64"},
         {"quantiser": "gaussian"},
         {"quantiser": "plain", "colours": 1, "side": 5},
         {"prior": False, "kmeans": False, "revive": False, "halvings": 0},
@@ -119,6 +133,10 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
         ({"cosine": True, "stages": 2}, "give cosine or stages"),
         ({"quantiser": "scalars", "levels": "8;8"}, "levels must be whole numbers with commas"),
         ({"quantiser": "scalars", "levels": "1,8"}, "levels must be from 2 to 256"),
+        ({"quantiser": "scalars", "codes": 9}, "codes goes with quantiser codes, got scalars"),
+        ({"quantiser": "scalars", "code_size": 9}, "codes or gaussian or plain, got scalars"),
+        ({"quantiser": "gaussian", "revive": False}, "revive goes with quantiser codes, got gauss"),
+        ({"levels": "3,4"}, "levels goes with quantiser scalars, got codes"),
     ],
 )
 def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, said):
@@ -138,12 +156,50 @@ def test_what_is_measured_is_that_of_all_images_at_once(tmp_path, monkeypatch):
     assert whole["codebook_usage"] == len(model.encode(x).unique()) / 8
 
 
+def test_no_more_images_are_held_at_once_than_fit_with_their_distances_from_all_codes(
+    tmp_path, monkeypatch
+):
+    experiment = setting(tmp_path, codes=128, heads=3)
+    monkeypatch.setattr("saiki.experiments.shared.coded_images.NUMBERS", 3 * 2 * 128 * 3 * 2)
+    parts = some_at_a_time(experiment.model(), experiment.images.train)
+    assert max(len(x) for x, _ in parts) == 2
+
+
+def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
+    home = "saiki.experiments.vq_vae."
+    experiment = setting(tmp_path, data=str(squares(tmp_path, count=40)))
+    model, seen = experiment.model().eval(), []
+    monkeypatch.setattr(home + "VALIDATED", 2)
+    monkeypatch.setattr(home + "measured", lambda _, images: seen.append(images) or {
+        "reconstruction_error": 0.0
+    })  # fmt: skip
+    experiment.monitor(model)
+    assert seen[0].labels.tolist() == [0, 1]
+    many = Images(*(each.repeat_interleave(9, 0) for each in (
+        experiment.images.test.pixels, experiment.images.test.labels
+    )), experiment.images.test.classes)  # fmt: skip
+    new = []
+    monkeypatch.setattr("saiki.experiments.shared.coded_images.NEW_COMPARED", 12)
+    monkeypatch.setattr(
+        "saiki.experiments.shared.coded_images.drawn",
+        lambda _, labels: new.append(labels) or torch.zeros(len(labels), *model.shape),
+    )
+    perceptual_figures(model, many, many, 1)
+    assert 2 < new[0].sum() < 10
+
+
 def test_the_probe_is_of_what_is_learned_from_and_judged_on_the_rest(tmp_path):
     experiment = setting(tmp_path, quantiser="plain")
     model = experiment.model().eval()
-    assert probe_accuracy(model, experiment.images.test) == 0.5  # it has learned nothing yet
+    image = str(tmp_path / "squares" / "left" / "0.png")
+    assert probe_accuracy(model, experiment.images.test) is None  # it has learned nothing yet
+    assert "label" not in experiment.predict(model, image)
     fit_probe(model, experiment.images.train)
     assert probe_accuracy(model, experiment.images.train) == 1
+    assert experiment.predict(model, image)["label"] == "left"
+
+
+POINTS = [{"step": 1, "validation_codebook_usage": 0.5, "validation_codebook_perplexity": 6.0}]
 
 
 def test_images_of_one_class_have_no_probe_and_no_judge(tmp_path):
@@ -157,6 +213,25 @@ def test_images_of_one_class_have_no_probe_and_no_judge(tmp_path):
     assert figures["probe_accuracy"] is None
     assert "frechet_samples" not in figures
     assert "label" not in experiment.predict(model, str(tmp_path / "all" / "0.png"))
+    assert model.prior.classes == 0
+    drawn = [path.name for path in experiment.draw(model, POINTS, tmp_path)]
+    assert drawn == ["reconstructions.png", "codes.png", "usage.png", "samples.png"]
+
+
+def test_new_images_of_no_class_have_rows_of_their_own(tmp_path):
+    experiment = setting(tmp_path, by_class=False)
+    rows = experiment._new(experiment.model().eval())
+    assert [len(images) for images in rows.values()] == [8, 8, 8]
+
+
+def test_the_usage_is_a_share_of_the_codes_there_are(tmp_path, monkeypatch):
+    lines = {}
+    monkeypatch.setattr(
+        "saiki.experiments.vq_vae.draw_curves", lambda path, its, **_: lines.update(its) or path
+    )
+    experiment = setting(tmp_path, quantiser="scalars", levels="3,4")
+    experiment.draw(experiment.model().eval(), POINTS, tmp_path)
+    assert {name: its[0][1] for name, its in lines.items()} == {"usage": [0.5], "perplexity": [0.5]}
 
 
 def test_blurred_images_are_less_sharp_and_farther_away(tmp_path):
@@ -178,7 +253,7 @@ def test_blurred_images_are_less_sharp_and_farther_away(tmp_path):
     for kernel in (1, 3, 5):
         model.__class__, Blurring.kernel = Blurring, kernel
         model.prior = None
-        found.append(judged(model, images, images, 20))
+        found.append(perceptual_figures(model, images, images, 20))
     assert found[0]["sharpness"] == pytest.approx(1)
     assert found[0]["frechet_reconstructions"] == pytest.approx(0, abs=1e-6)
     assert found[0]["sharpness"] > found[1]["sharpness"] > found[2]["sharpness"]
@@ -219,23 +294,38 @@ def _train(count, words):
 
 
 def trial(**figures):
-    return Trial({}, (figures,))
+    """Several seeds, from a list of each figure."""
+    rows = zip(*figures.values(), strict=True)
+    return Trial({"width": 8}, tuple(dict(zip(figures, row, strict=True)) for row in rows))
 
 
-def test_claims_are_decided_by_their_figures():
+def test_claims_are_decided_by_their_figures_over_seeds():
     sharper, by_class, in_use, used = (claim.judge for claim in VQVAEs.claims)
-    one = trial(sharpness=0.8, frechet_reconstructions=1.0, frechet_samples=9.0, probe_accuracy=0.8)
+    near, far = [9.0, 9.1, 8.9], [9.5, 9.61, 9.4]
+    one = trial(
+        sharpness=[0.8, 0.82, 0.78], frechet_reconstructions=near, frechet_samples=near,
+        probe_accuracy=[0.8, 0.81, 0.79],
+    )  # fmt: skip
     two = trial(
-        sharpness=0.7, frechet_reconstructions=2.0, frechet_samples=9.0, probe_accuracy=0.82
-    )
-    assert sharper([one, two])[0]
+        sharpness=[0.7, 0.73, 0.68], frechet_reconstructions=far, frechet_samples=near,
+        probe_accuracy=[0.82, 0.831, 0.809],
+    )  # fmt: skip
+    held, said = sharper([one, two])
+    assert held
+    assert said.startswith("VQ-VAE of width 8: sharpness 0.8 ± 0.02, frechet_reconstructions 9 ± 0")
     assert not sharper([two, one])[0]
+    noisy = trial(sharpness=[0.7, 0.7, 0.9], frechet_reconstructions=far, frechet_samples=near)
+    assert not sharper([one, noisy])[0]  # in the mean it is, but not in each seed
     assert not by_class([one, two])[0]
     assert by_class([two, one])[0]
-    full, half = trial(codebook_usage=0.95), trial(codebook_usage=0.5)
-    collapsed, active = (trial(active_share=share, kl=9.0) for share in (0.3, 0.95))
+    full, half = trial(codebook_usage=[0.95, 0.92]), trial(codebook_usage=[0.99, 0.85])
+    collapsed, active = (trial(active_share=[share, 0.3], kl=[9.0, 9.1]) for share in (0.3, 0.95))
     assert in_use([full] * 3 + [collapsed] * 3)[0]
     assert not in_use([full, half, full] + [collapsed] * 3)[0]
     assert not in_use([full] * 3 + [collapsed, collapsed, active])[0]
+    full, half = (
+        trial(codebook_usage=its.values("codebook_usage"), codebook_perplexity=[400.0, 380.0])
+        for its in (full, half)
+    )
     assert used([full])[0]
     assert not used([half])[0]

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from saiki.metrics.images import frechet_distance, sharpness
+from saiki.metrics.images import (
+    frechet_distance,
+    nearest_distances,
+    share_as_near,
+    sharpness,
+)
 
 
 def test_sharpness_is_that_of_steps():
@@ -31,3 +36,21 @@ def test_features_that_never_change_are_no_trouble():
     a, b = torch.zeros(5, 4), torch.ones(7, 4)
     assert frechet_distance(a, b) == pytest.approx(4)
     assert frechet_distance(torch.zeros(3, 1), torch.ones(3, 1)) == pytest.approx(1)
+
+
+def test_the_nearest_of_many_is_found_a_part_at_a_time(monkeypatch):
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(30, 3, 4, 5, generator=random)
+    others = torch.randint(0, 256, (41, 3, 4, 5), generator=random, dtype=torch.uint8)
+    wanted = (x[:, None] - others[None] / 255).square().sum((2, 3, 4)).sqrt().amin(1)
+    for chunk in (2**24, 200):
+        monkeypatch.setattr("saiki.metrics.images.CHUNK", chunk)
+        torch.testing.assert_close(nearest_distances(x, others), wanted)
+
+
+def test_as_near_is_by_the_distance_of_the_nearest_19_in_20():
+    others = torch.zeros(1, 1)
+    known = torch.linspace(0, 1, 101)[:, None]
+    new = torch.tensor([[0.2], [0.94], [0.96], [3.0]])
+    assert share_as_near(new, known, others) == 0.5
+    assert share_as_near(known, known, others) == pytest.approx(96 / 101)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from saiki.cells import GRU, LSTM
+from saiki.errors import InputError
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Stack
 from saiki.models.code_prior import CodePrior
@@ -32,7 +33,7 @@ def test_a_code_is_told_by_those_before_it_alone():
 
 
 def test_it_sees_the_code_above():
-    model = prior((3, 4, 1))
+    model = prior((3, 4, 1), classes=0)
     with torch.no_grad():
         model.before.weight.zero_()  # nothing else of the codes
         for p in model.recurrent.parameters():
@@ -82,6 +83,19 @@ def test_it_learns_what_goes_with_a_class():
     assert torch.equal(
         drawn, (3 * torch.arange(2).repeat(10))[:, None, None, None].expand_as(drawn)
     )
+
+
+def test_labels_are_asked_for_where_there_are_classes_and_there_alone():
+    codes, labels = torch.zeros(2, 3, 2, 2, dtype=torch.long), torch.tensor([0, 1])
+    for model, wrong, said in (
+        (prior(), None, "has learned 3 classes; say the label of each image"),
+        (prior(classes=0), labels, "has learned no classes; leave the labels out"),
+    ):
+        for ask in (
+            lambda its, y: its.nll(codes, y), lambda its, y: its.sample(2, y),
+        ):  # fmt: skip
+            with pytest.raises(InputError, match=said):
+                ask(model, wrong)
 
 
 def test_it_is_made_again_from_its_description():

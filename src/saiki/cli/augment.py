@@ -1,12 +1,13 @@
 """``saiki data augment``: a folder of images with changed copies of each."""
 
+import sys
 from pathlib import Path
 
 from saiki.cli.common import Parser, add_flags, count, new_path
 
 
 def main(words: list[str]) -> int:
-    from saiki.data.images.augmentation import Augmentation, read_policy
+    from saiki.data.images.augmentation import Augmentation, read_mixing, read_policy
 
     parser = Parser(
         "data augment",
@@ -33,6 +34,13 @@ def main(words: list[str]) -> int:
         parser.error(f"seed must be a whole number from 0 to {2**31}, got {seed}")
     if not policy.on:
         parser.error("say what may be done, as in --flip-horizontal 0.5, or by --policy FILE")
+    mixing = read_mixing(options.policy).to_dict() if options.policy else {}
+    if mixes := [f"{name} {value:g}" for name, value in mixing.items() if value]:
+        print(
+            f"saiki data augment: {' and '.join(mixes)} of {options.policy} mix images of a batch, "
+            "so copies are made without",
+            file=sys.stderr,
+        )
     from saiki import progress
     from saiki.data.images.copies import write_copies
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -15,14 +16,14 @@ from saiki import processes
 from saiki.data import store
 from saiki.data.images.augmentation import REPORT, Augmentation, Mixing, write_policy
 from saiki.data.images.files import read_image
-from saiki.data.images.labelled import Images, cut_to
+from saiki.data.images.labelled import Images
 from saiki.data.order import batches_of, passes
 from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.claims.augment import CLAIMS, gains, lines
 from saiki.experiments.shared.augmentation import ACROSS, by_technique, reduced, variants
-from saiki.experiments.shared.images import ImageSource
+from saiki.experiments.shared.images import ImageSource, image_of
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
@@ -102,14 +103,18 @@ class Augment(Experiment[ImageClassifier, Batch]):
         return reduced(first.expand(3, -1, -1))
 
     def describe_data(self) -> str:
-        said = f"{self.images.parts.in_words()}; learns from {len(self.learned):,}"
+        said = self.images.describe(self.learned)
         on = [*self.augmentation.on, *(n for n, v in self.mixing.to_dict().items() if v)]
         return f"{said}, changed by {', '.join(on)}" if on else f"{said}, as they are"
 
-    def data_items(self) -> dict[str, Iterable[bytes]]:
-        every = (self.learned, self.images.validation, self.images.test)
-        images = (x.numpy().tobytes() for its in every for x in its.pixels)
-        return {"images": images, "photos": [self.photo.numpy().tobytes()]}
+    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
+        parts = (self.learned, self.images.validation, self.images.test)
+        return {
+            "classes": self.learned.classes,
+            "images": (image.numpy().tobytes() for part in parts for image in part.pixels),
+            "labels": (part.labels.numpy().tobytes() for part in parts),
+            "photos": [self.photo.numpy().tobytes()],
+        }
 
     @property
     def epoch(self) -> float:
@@ -124,7 +129,8 @@ class Augment(Experiment[ImageClassifier, Batch]):
         for number, (rows, key) in enumerate(shares, start):
             mine = rows[processes.part(len(rows))]
             its = data[torch.from_numpy(mine)]
-            keys = [(*key, i) for i in mine.tolist()]
+            # of the epoch and the image, and not of where in the epoch it comes
+            keys = [(*key[:3], i) for i in mine.tolist()]
             x = augmenter.changed_all(its.pixels, keys) if augmenter else its.pixels
             x = x.to(self.dtype) / 255
             if mixer:
@@ -166,8 +172,13 @@ class Augment(Experiment[ImageClassifier, Batch]):
         found = {"validation_loss": classes.loss(answers)}
         return {**found, "validation_accuracy": classes.accuracy(answers)}
 
+    @cached_property
+    def _tested(self) -> WeakKeyDictionary[ImageClassifier, list[Answer]]:
+        """What a model said of the test images when it was evaluated last."""
+        return WeakKeyDictionary()
+
     def evaluate(self, model: ImageClassifier) -> Figures:
-        answers = self.answers(model, self.images.test)
+        answers = self._tested[model] = self.answers(model, self.images.test)
         return {
             "accuracy": classes.accuracy(answers),
             "test_loss": classes.loss(answers),
@@ -175,7 +186,8 @@ class Augment(Experiment[ImageClassifier, Batch]):
         }
 
     def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:
-        pairs = [(a.label, a.said) for a in self.answers(model, self.images.test)]
+        answers = self._tested.get(model) or self.answers(model, self.images.test)
+        pairs = [(a.label, a.said) for a in answers]
         sheet = variants(self.photo, self.augmentation, self.seed)
         rows = by_technique(self.photo, self.seed)
         write_policy(folder / "policy.json", self.augmentation, self.seed, **self.mixing.to_dict())
@@ -197,14 +209,12 @@ class Augment(Experiment[ImageClassifier, Batch]):
         return [draw_spread(path, drawn, gained, gained="accuracy gained", **axes)]
 
     def input_example(self) -> str:
-        test = self.images.test
-        return str(Path(self.images.data, test.names[0])) if test.names else "image.png"
+        return self.images.example()
 
     @torch.no_grad()
     def predict(self, model: ImageClassifier, text: str) -> dict[str, Any]:
         started = time.perf_counter()
-        channels, height, width = model.shape
-        x = cut_to(read_image(text, channels), height, width)[None].to(self.dtype) / 255
+        x = image_of(text, model.shape).to(self.dtype) / 255
         best = classes.likeliest(model.classes, model(placed(x, model)).softmax(1)[0])
         answer = {"input": text, **best[0], "classes": best}
         answer |= {"seconds": time.perf_counter() - started}

@@ -6,21 +6,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from saiki import processes
-from saiki.data.images.files import read_image
-from saiki.data.images.labelled import cut_to
+from saiki.data.images.labelled import balanced
 from saiki.data.order import batches_of, passes
 from saiki.duration import Epochs
-from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.claims.vae import CLAIMS
-from saiki.experiments.shared.autoencoders import between, judge, nll, walked
+from saiki.experiments.shared import autoencoders
+from saiki.experiments.shared.autoencoders import ImageMeasures, measure_images
 from saiki.experiments.shared.image_networks import ImageNetworks, LikelihoodChoice
-from saiki.experiments.shared.images import ImageSource
+from saiki.experiments.shared.images import ImageSource, image_of
 from saiki.experiments.shared.latent import Divergence
 from saiki.files import to_json
 from saiki.knobs import Value, knob
@@ -59,7 +59,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         200, "codes drawn for each image when nll is estimated", minimum=1, maximum=100_000
     )
     nll_images: int = knob(
-        500, "test images that nll is estimated on, the first; 0: all", minimum=0
+        500, "test images that nll is estimated on, of each class alike; 0: all", minimum=0
     )
     duration: Epochs = Epochs(epochs=10.0)
     optimisation: Optimisation = Optimisation(
@@ -93,20 +93,10 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     claims = CLAIMS
 
     def validate(self) -> None:
-        its = self.divergence
-        if not self.variational and (self.samples > 1 or not its.is_plain):
-            raise InputError(
-                "samples, beta, free_bits and annealing are of a variational autoencoder; leave "
-                "them out, or take variational true"
-            )
-        if self.samples > 1 and not its.is_plain:
-            raise InputError(
-                "the importance-weighted bound has no part that could be weighed: with samples "
-                f"{self.samples} goes beta 1, free_bits 0 and annealing 0"
-            )
+        self.divergence.check(self.variational, self.samples)
 
     def describe_data(self) -> str:
-        return self.images.parts.in_words()
+        return self.images.describe(self.images.train)
 
     def data_items(self) -> Mapping[str, Iterator[bytes]]:
         parts = (self.images.train, self.images.validation, self.images.test)
@@ -148,10 +138,10 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
 
     @cached_property
     def _validation(self) -> Tensor:
-        return self.seen(self.images.validation.pixels[:VALIDATED])
+        return self.seen(self.images.validation.some(VALIDATED, 0).pixels)
 
     def monitor(self, model: Autoencoder) -> dict[str, float]:
-        found = judge(model, self._validation)
+        found = measure_images(model, self._validation)
         return {
             "validation_loss": found.reconstruction + self.divergence.beta * found.kl,
             "validation_reconstruction": found.reconstruction,
@@ -164,21 +154,34 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         """The test images as the network sees them."""
         return self.seen(self.images.test.pixels)
 
+    def some(self, count: int) -> Tensor:
+        """So many of the test images as the network sees them, of each class alike."""
+        return self.tested[balanced(self.images.test.labels, count, 0)]
+
+    @cached_property
+    def _measured(self) -> WeakKeyDictionary[Autoencoder, ImageMeasures]:
+        """What a model made of the test images when it was evaluated last."""
+        return WeakKeyDictionary()
+
     def evaluate(self, model: Autoencoder) -> Figures:
-        found = judge(model, self.tested)
+        found = self._measured[model] = measure_images(model, self.tested)
         figures: Figures = {"elbo": None, "nll": None, "kl": None}
         if isinstance(model, VAE):
-            some = self.tested[: self.nll_images or None]
             figures["elbo"] = -found.reconstruction - found.kl
-            figures["nll"] = nll(model, some, self.nll_samples)
+            some = self.some(self.nll_images or len(self.tested))
+            figures["nll"] = autoencoders.nll(model, some, self.nll_samples)
             figures["kl"] = found.kl
         figures["active_units"] = active_units(found.codes)
+        figures["samples_near"] = autoencoders.samples_near(
+            model, self.images.train.pixels, self.some(autoencoders.COMPARED)
+        )
         return {**figures, "reconstruction_error": found.errors.mean().item()}
 
     @torch.no_grad()
     def draw(self, model: Autoencoder, points: Points, folder: Path) -> list[Path]:
         labels, classes = self.images.test.labels, self.images.test.classes
-        found, x = judge(model, self.tested), placed(self.tested[:SHOWN], model)
+        found = self._measured.get(model) or measure_images(model, self.tested)
+        x = placed(self.some(SHOWN), model)
         new = model.sample(6 * SHOWN, torch.Generator(x.device).manual_seed(0))
         rows, drawn = {"image": x, "back": model(x)}, f"{self.title}, codes drawn from N(0, 1)"
         pictures = [
@@ -186,7 +189,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             draw_sheet(folder / "samples.png", new, SHOWN, drawn),
         ]
         if model.latent_size > 1:
-            plane = walked(model, found.codes, labels, classes)
+            plane = autoencoders.walked(model, found.codes, labels, classes)
             pictures.append(draw_plane(folder / "plane.png", plane, self.title))
         if isinstance(model, VAE):
             cost = found.divergences.mean(0).tolist()
@@ -194,14 +197,11 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         return pictures
 
     def input_example(self) -> str:
-        names = self.images.test.names
-        return str(Path(self.images.data, names[0])) if names else "image.png"
+        return self.images.example()
 
     def read(self, model: Autoencoder, path: str) -> Tensor:
         """The image of a file as the model sees it, ``(1, *shape)``."""
-        channels, height, width = model.shape
-        pixels = cut_to(read_image(path, channels), height, width)
-        x: Tensor = placed(self.seen(pixels[None]), model)
+        x: Tensor = placed(self.seen(image_of(path, model.shape)), model)
         return x
 
     @torch.no_grad()
@@ -226,7 +226,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         z = model.encode(x)
         rows = {"image": x, "back": model.decode(z)}
         for i, codes in enumerate(itertools.pairwise(z), 1):
-            rows[f"{i} to {i + 1}"] = model.decode(between(*codes, BETWEEN))
+            rows[f"{i} to {i + 1}"] = model.decode(autoencoders.between(*codes, BETWEEN))
         return draw_rows(path, rows, self.title)
 
     def example(self) -> Tensor:

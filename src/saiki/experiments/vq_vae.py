@@ -10,22 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from saiki import processes
-from saiki.data.images.files import read_image
-from saiki.data.images.labelled import cut_to
 from saiki.data.order import batches_of, passes
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.claims.vq_vae import CLAIMS
 from saiki.experiments.shared.coded_images import (
     as_seen,
-    autoencoded,
+    asked,
+    coded,
     drawn,
     fit_probe,
-    judged,
     measured,
+    perceptual_figures,
     probe_accuracy,
 )
-from saiki.experiments.shared.images import ImageSource
+from saiki.experiments.shared.images import ImageSource, image_of
 from saiki.experiments.shared.quantisation import PriorChoice, Quantisation
 from saiki.files import to_json
 from saiki.knobs import Value, knob
@@ -39,7 +38,7 @@ from saiki.plots.images import draw_rows
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and their classes, ``(batch,)``."""
-SHOWN, DRAWN, VALIDATED = 10, 8, 1000
+SHOWN, NEW_OF_A_CLASS, VALIDATED = 10, 8, 1000
 """Images of a picture, new ones of a class, and those that the curves are measured by."""
 
 
@@ -86,14 +85,14 @@ class VQVAEs(Experiment[VQVAE, Batch]):
     claims = CLAIMS
 
     def describe_data(self) -> str:
-        return self.images.parts.in_words()
+        return self.images.describe(self.images.train)
 
     def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
         parts = (self.images.train, self.images.validation, self.images.test)
         return {
             "classes": self.images.train.classes,
-            "images": (image.numpy().tobytes() for its in parts for image in its.pixels),
-            "labels": (its.labels.numpy().tobytes() for its in parts),
+            "images": (image.numpy().tobytes() for part in parts for image in part.pixels),
+            "labels": (part.labels.numpy().tobytes() for part in parts),
         }
 
     @property
@@ -104,8 +103,8 @@ class VQVAEs(Experiment[VQVAE, Batch]):
     def batches(self, start: int = 0) -> Iterator[Batch]:
         train = self.images.train
         for rows, _ in passes(len(train), self.optimisation.batch_size, self.seed, start):
-            its = torch.from_numpy(rows[processes.part(len(rows))])
-            yield train.pixels[its].to(self.dtype) / 255, train.labels[its]
+            mine = torch.from_numpy(rows[processes.part(len(rows))])
+            yield train.pixels[mine].to(self.dtype) / 255, train.labels[mine]
 
     def model(self) -> VQVAE:
         return self.network(self.images.shape, self.images.train.classes)
@@ -123,15 +122,14 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         latent, error = found.latent, found.error.detach()
         measures = {"loss": found.loss, "reconstruction_error": error}
         if model.prior is not None:
-            nll = model.prior.nll(latent.codes, labels).mean()
+            nll = model.prior.nll(latent.codes, asked(model, labels)).mean()
             measures |= {"loss": found.loss + nll, "prior_nll": nll.detach()}
         if latent.counts.numel():
             measures["batch_usage"], measures["batch_perplexity"] = latent.usage, latent.perplexity
         return measures
 
     def monitor(self, model: VQVAE) -> dict[str, float]:
-        some = self.images.validation[torch.arange(min(VALIDATED, len(self.images.validation)))]
-        found = measured(model, some)
+        found = measured(model, self.images.validation.some(VALIDATED, 0))
         return {"validation_error": found.pop("reconstruction_error")} | {
             f"validation_{name}": value for name, value in found.items()
         }
@@ -145,12 +143,11 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         error = figures["reconstruction_error"] or 0.0
         figures["psnr"] = -10 * math.log10(error) if error > 0 else None
         figures["probe_accuracy"] = probe_accuracy(model, test)
-        return {**figures, **judged(model, self.images.train, test, self.judge)}
+        return {**figures, **perceptual_figures(model, self.images.train, test, self.judge)}
 
     @torch.no_grad()
     def draw(self, model: VQVAE, points: Points, folder: Path) -> list[Path]:
-        test = self.images.test
-        x, _ = as_seen(test[torch.arange(min(SHOWN, len(test)))], model)
+        x, _ = as_seen(self.images.test.some(SHOWN, 0), model)
         found = model.autoencode(x)
         rows, title = {"image": x, "back": found.images}, self.title
         pictures = [draw_rows(folder / "reconstructions.png", rows, title)]
@@ -158,43 +155,38 @@ class VQVAEs(Experiment[VQVAE, Batch]):
             counts, codes = self._counts(model), found.latent.codes
             path = folder / "codes.png"
             pictures.append(draw_codes(path, counts, x, codes, found.images, title))
-            pictures.append(self._draw_usage(points, folder / "usage.png"))
+            path = folder / "usage.png"
+            pictures.append(self._draw_usage(points, model.quantiser.codes, path))
         if model.can_draw:
             pictures.append(draw_rows(folder / "samples.png", self._new(model), title))
         return pictures
 
     def _counts(self, model: VQVAE) -> Tensor:
         """Of each code on the test images."""
-        held = autoencoded(model, self.images.test)
-        return torch.stack([found.latent.counts for _, _, found in held]).sum(0)
+        return torch.stack([found.counts for _, found in coded(model, self.images.test)]).sum(0)
 
     def _new(self, model: VQVAE) -> dict[str, Tensor]:
         """New images of each class, or of none in particular."""
-        told = model.prior is not None and model.prior.classes > 0
-        names = model.classes if told and len(model.classes) > 1 else ("new", "", "")
-        labels = torch.arange(len(names)).repeat_interleave(DRAWN)
-        images = drawn(model, labels if told else torch.zeros_like(labels)).split(DRAWN)
-        return dict(zip(names, images, strict=True))
+        by_class = model.prior is not None and model.prior.classes > 0
+        names = model.classes if by_class else ("new 1", "new 2", "new 3")
+        labels = torch.arange(len(names)).repeat_interleave(NEW_OF_A_CLASS)
+        return dict(zip(names, drawn(model, labels).split(NEW_OF_A_CLASS), strict=True))
 
-    def _draw_usage(self, points: Points, path: Path) -> Path:
+    def _draw_usage(self, points: Points, codes: int, path: Path) -> Path:
         found, lines = curves_of(points), dict[str, list[Curve]]()
         for name in ("usage", "perplexity"):
             if curve := found.get(f"validation_codebook_{name}"):
-                share = 1 if name == "usage" else self.quantisation.codes
+                share = 1 if name == "usage" else codes
                 lines[name] = [(curve[0], [value / share for value in curve[1]])]
         return draw_curves(path, lines, ylabel="share of the codes", kind="share", title=self.title)
 
     def input_example(self) -> str:
-        if not self.images.data or not self.images.test.names:
-            return "image.png"
-        return str(Path(self.images.data, self.images.test.names[0]))
+        return self.images.example()
 
     @torch.no_grad()
     def predict(self, model: VQVAE, text: str) -> dict[str, Any]:
         started = time.perf_counter()
-        channels, height, width = model.shape
-        pixels = cut_to(read_image(text, channels), height, width)
-        x = placed(pixels[None] / 255, model)
+        x: Tensor = placed(image_of(text, model.shape).to(self.dtype) / 255, model)
         found = model.autoencode(x)
         back = found.images.clamp(0, 1)
         error = (back - x).square().mean().item()
@@ -206,7 +198,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         if model.quantiser.books:
             answer["codes"] = found.latent.codes[0].tolist()
         said = f"{text}: squared error {error:.4f} a pixel"
-        if len(model.classes) > 1:
+        if model.can_probe:
             best = classes.likeliest(model.classes, model.probed(found.latent.vectors)[0])
             answer |= {**best[0], "classes": best}
             said += f", {best[0]['label']} ({best[0]['probability']:.1%})"

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+CHUNK = 2**24
+"""Values of images that are compared at once."""
+
 
 def sharpness(images: Tensor) -> float:
     """How steep contours are: the root of the mean square of the differences between neighbouring
@@ -38,3 +41,32 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     shared = torch.linalg.eigvalsh(root @ second @ root).clamp(min=0).sqrt().sum()
     return float(mean + first.trace() + second.trace() - 2 * shared)
+
+
+def nearest_distances(images: Tensor, others: Tensor) -> Tensor:
+    """How far each image is from the nearest of the others, ``(images,)``: the root of the sum of
+    the squared differences.
+
+    Args:
+        images: ``(images, *shape)``, from 0 to 1.
+        others: ``(others, *shape)``, from 0 to 1 or in bytes.
+    """
+    x = images.flatten(1).float()
+    nearest = torch.full((len(x),), torch.inf)
+    for part in others.split(max(1, CHUNK // x.shape[1])):
+        y = part.flatten(1).float()
+        y = y if others.is_floating_point() else y / 255
+        nearest = torch.minimum(nearest, torch.cdist(x, y).amin(1))
+    return nearest
+
+
+def share_as_near(new: Tensor, known: Tensor, others: Tensor, level: float = 0.95) -> float:
+    """The share of new images that are as near to one of the others as the nearest ``level`` of the
+    known ones are; see :func:`nearest_distances`.
+
+    >>> known = torch.tensor([0.1, 0.2, 0.3, 0.4])[:, None]
+    >>> share_as_near(torch.tensor([[0.25], [0.6]]), known, torch.zeros(1, 1), level=1)
+    0.5
+    """
+    bound = nearest_distances(known, others).quantile(level)
+    return (nearest_distances(new, others) <= bound).double().mean().item()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.stack import as_layer
 from saiki.saving.pretrained import DescribedModule
@@ -56,7 +57,11 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         Args:
             codes: ``(batch, rows, columns, books)``.
             labels: the number of the class of each image, where there are classes.
+
+        Raises:
+            InputError: there are classes and no labels, or the other way round.
         """
+        self._check(labels)
         y, _ = self.recurrent(self._inputs(codes.flatten(1), slice(None), labels))
         v: Tensor = self.readout(y)
         return v
@@ -81,7 +86,11 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
             labels: of the classes wanted, ``(count,)``, where there are classes.
             temperature: the pre-activations are divided by it.
             generator: of what is drawn; that of PyTorch without.
+
+        Raises:
+            InputError: there are classes and no labels, or the other way round.
         """
+        self._check(labels)
         codes = torch.zeros(count, self.steps, dtype=torch.long, device=self.readout.weight.device)
         state = None
         for step in range(self.steps):
@@ -90,6 +99,14 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
             p = (self.readout(y[:, 0]) / temperature).softmax(1)
             codes[:, step] = torch.multinomial(p, 1, generator=generator)[:, 0]
         return codes.view(count, *self.shape)
+
+    def _check(self, labels: Tensor | None) -> None:
+        if (labels is None) == (self.classes > 0):
+            raise InputError(
+                f"the prior has learned {self.classes} classes; say the label of each image"
+                if labels is None
+                else "the prior has learned no classes; leave the labels out"
+            )
 
     def _inputs(self, codes: Tensor, steps: slice, labels: Tensor | None) -> Tensor:
         """``(batch, steps, size)`` for some of the steps; no code of these or later is read."""
@@ -104,7 +121,7 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         x = x + self.row(place // columns) + self.column(place % columns)
         if self.book is not None:
             x = x + self.book(book[steps])
-        if self.of_class is not None and labels is not None:
+        if self.of_class is not None:
             x = x + self.of_class(labels)[:, None]
         result: Tensor = x
         return result

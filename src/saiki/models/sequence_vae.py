@@ -80,13 +80,14 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
 
     def posterior(self, x: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(z | x) of sequences ``(batch, time)`` of tokens or ``(batch, time, features)``."""
-        _, end = self.encoder(self._features(x), lengths=lengths)
+        _, end = self.encoder(self._features(_without_padding(x, lengths)), lengths=lengths)
         return Gaussian.of(self.posterior_of(torch.cat(list(leaves(end)), 1)))
 
     def log_likelihood(self, x: Tensor, z: Tensor, lengths: Tensor | None = None) -> Tensor:
         """ln p(x | z) of codes ``(samples, batch, latent_size)``, summed over the real steps:
         ``(samples, batch)``. What lies beyond the end of a row is never read."""
         samples, batch = z.shape[:2]
+        x = _without_padding(x, lengths)
         features = self._features(x)
         before = F.pad(features[:, :-1], (0, 0, 1, 0))
         if self.training and self.word_dropout:
@@ -170,6 +171,14 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         scaled = (x - v) * (-self.log_deviation).exp()
         each = -0.5 * scaled.square() - self.log_deviation - 0.5 * math.log(2 * math.pi)
         return each.sum(-1)
+
+
+def _without_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The sequences with 0 beyond their end, so that no number there reaches a gradient."""
+    if lengths is None:
+        return x
+    real = real_steps(x, lengths)
+    return x.masked_fill(~(real if x.ndim == 2 else real[..., None]), 0)
 
 
 def _nested(layer: nn.Module, states: Iterator[Tensor]) -> Any:

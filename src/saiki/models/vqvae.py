@@ -154,7 +154,7 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
         :meth:`CodePrior.sample`, or of vectors drawn from N(0, 1) where they are Gaussian.
 
         Raises:
-            InputError: there is no prior.
+            InputError: there is no prior, or it has learned classes and there are no labels.
         """
         if self.prior is not None:
             return self.images(self.prior.sample(count, labels, temperature, generator))
@@ -164,6 +164,11 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
         shape = (count, *self.places, self.quantiser.size)
         noise = torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
         return self.decode(temperature * noise).clamp(0, 1)
+
+    @property
+    def can_probe(self) -> bool:
+        """Whether the probe has learned classes."""
+        return len(self.classes) > 1 and bool(self.probe_weight.any())
 
     @torch.no_grad()
     def fit_probe(self, vectors: Tensor, labels: Tensor) -> None:

@@ -105,25 +105,23 @@ def answers(
     experiment can use, or one by one where a person is typing them.
 
     Args:
-        folder: for answers that are images, each called as its input.
+        folder: for answers that are images, each called as its input; no file there is replaced.
 
     Raises:
         SaikiError: such an image cannot be written.
     """
-    given, written = iter(given), set[Path]()
+    given = iter(given)
     count = 1 if typed else experiment.predict_batch
     while part := list(itertools.islice(given, count)):
         for answer in experiment.predict_all(model, part):
             if not isinstance(answer, InputError) and isinstance(answer.get("output"), Tensor):
-                path = _free(folder, Path(answer["input"]).stem, written)
+                path = _free(folder, Path(answer["input"]).stem)
                 answer["output"] = str(write_image(path, answer["output"]))
                 answer["text"] += f"; {path}"
             yield answer
 
 
-def _free(folder: Path, name: str, taken: set[Path]) -> Path:
-    """The path of an image of this name, or of one with a number, where others have it already."""
+def _free(folder: Path, name: str) -> Path:
+    """The path of an image of this name, or of one with a number, where a file has it already."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    path = next(path for its in names if (path := folder / f"{its}.png") not in taken)
-    taken.add(path)
-    return path
+    return next(path for each in names if not (path := folder / f"{each}.png").exists())

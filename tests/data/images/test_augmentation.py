@@ -59,10 +59,19 @@ def test_each_change_is_drawn_evenly_up_to_its_bound():
         ([its.erasing for its in every if its.erasing], (0.0, 0.3)),
     ):
         shares = np.array([box.width * box.height for box in boxes])
-        assert areas[0] - 0.06 < shares.min() < areas[0] + 0.02
-        assert areas[1] - 0.02 < shares.max() <= areas[1]
+        assert areas[0] - 1e-9 < shares.min() < areas[0] + 0.02
+        assert areas[1] - 0.02 < shares.max() <= areas[1] + 1e-9
         assert all(0 <= box.left <= 1 - box.width + 1e-9 for box in boxes)
         assert all(0 <= box.top <= 1 - box.height + 1e-9 for box in boxes)
+
+
+@pytest.mark.parametrize("bound", [0.01, 0.05, 0.2])
+def test_a_small_crop_cuts_no_more_away_than_it_may(bound):
+    boxes = [its.crop for its in drawn(Augmentation(crop=bound))]
+    areas = np.array([box.width * box.height for box in boxes])
+    assert 1 - bound - 1e-9 < areas.min() < 1 - 0.98 * bound
+    assert max(box.width for box in boxes) <= 1
+    assert max(box.height for box in boxes) <= 1
 
 
 def test_the_report_is_as_it_says():

@@ -133,11 +133,23 @@ MOVES = {
 }
 
 
-def test_boxes_masks_and_labels_follow_their_picture():
+def as_one(augment):
+    return augment(sample())
+
+
+def as_pair(augment):
+    """An image and its target, as data sets of torchvision give them."""
+    target = sample()
+    image, target = augment(target.pop("image"), target)
+    return {"image": image, **target}
+
+
+@pytest.mark.parametrize("augmented", [as_one, as_pair])
+def test_boxes_masks_and_labels_follow_their_picture(augmented):
     augment, seen = Augmentation(**MOVES).build(), set()
     for seed in range(40):
         torch.manual_seed(seed)
-        found = augment(sample())
+        found = augmented(augment)
         white = (found["image"][:1] > 127).to(torch.uint8)
         assert (white != found["mask"]).float().mean() < 0.05
         assert len(found["labels"]) == len(found["boxes"])

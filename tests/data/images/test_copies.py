@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import shutil
 
 import pytest
 import torch
@@ -92,6 +94,48 @@ def test_copies_are_learned_from_where_their_source_is_and_never_tested(tmp_path
     assert set(parts.validation.names) == set(plain.validation.names)
     copied = {f"{name}-{n}.png" for name in plain.train.names for n in (1, 2)}
     assert set(parts.train.names) == {*plain.train.names, *copied}
+
+
+def test_copies_are_never_tested_where_folders_say_the_parts(tmp_path):
+    for part in ("train", "validation", "test"):
+        classes(tmp_path / "mine" / part, count=4)
+    for given in (("train", "validation", "test"), ("train", "test")):
+        out = tmp_path / f"with {len(given)}"
+        plain = read_parts(tmp_path / "mine")
+        write_copies(tmp_path / "mine", out, POLICY, 2, 0)
+        parts = read_parts(out)
+        copied = {f"{name}-{n}.png" for name in plain.train.names for n in (1, 2)}
+        assert set(parts.train.names) == {*plain.train.names, *copied}
+        assert parts.validation.names == plain.validation.names
+        assert parts.test.names == plain.test.names
+        shutil.rmtree(tmp_path / "mine" / "validation", ignore_errors=True)
+
+
+def test_what_is_augmented_already_or_called_like_a_copy_is_not_augmented(tmp_path):
+    source = classes(tmp_path / "mine")
+    write_copies(source, tmp_path / "once", POLICY, 1, 0)
+    with pytest.raises(InputError, match="once is augmented already; augment the folder it was"):
+        write_copies(tmp_path / "once", tmp_path / "twice", POLICY, 1, 0)
+    noise(7).save(source / "cat" / "2.png-1.png")
+    with pytest.raises(
+        InputError, match=r"cat/2\.png would be called cat/2\.png-1\.png, as another"
+    ):
+        write_copies(source, tmp_path / "twice", POLICY, 1, 0)
+    assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text there")
+def test_a_name_that_is_no_text_is_written_and_found_again(tmp_path):
+    source = classes(tmp_path / "mine", count=10)
+    name = os.fsdecode(b"\xff.png")
+    try:
+        noise(7).save(source / "cat" / name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    write_copies(source, tmp_path / "out", POLICY, 1, 0)
+    parts = read_parts(tmp_path / "out")
+    assert len(parts.validation) == len(parts.test) == 4
+    assert len(parts.train) == 2 * (21 - 8)
 
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file,source,sha256,copy\na,b,c,x\n", "file\n"])

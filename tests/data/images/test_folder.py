@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from data.images.pictures import classes, noise, pattern
-from saiki.data.images import folder as folders
+from saiki.data.images import labelled
 from saiki.data.images.folder import find, read_parts
 from saiki.errors import InputError
 
@@ -131,7 +131,7 @@ def test_a_folder_of_no_use_is_told_in_one_sentence(tmp_path, spoil, what):
 
 def test_images_that_together_are_too_large_are_refused_at_the_first(tmp_path, monkeypatch):
     classes(tmp_path)
-    monkeypatch.setattr(folders, "MOST_BYTES", 8 * 8 * 3 * 8 - 1)
+    monkeypatch.setattr(labelled, "MOST_BYTES", 8 * 8 * 3 * 8 - 1)
     with pytest.raises(InputError, match=r"8 images of 8 × 8 pixels.*choose a smaller --side"):
         read_parts(tmp_path)
     assert len(read_parts(tmp_path, side=4).train) == 4

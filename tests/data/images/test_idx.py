@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from saiki.data.images import labelled
 from saiki.data.images.idx import FASHION, is_in, read_idx, read_parts
 from saiki.errors import InputError
 
@@ -51,6 +52,16 @@ def test_images_are_fitted_and_classes_named(tmp_path):
     parts = read_parts(tmp_path, FASHION, side=3, colours=3)
     assert parts.train.pixels.shape == (22, 3, 3, 3)
     assert parts.test.classes[9] == "Ankle boot"
+
+
+def test_a_side_that_would_take_too_much_memory_is_refused(tmp_path, monkeypatch):
+    four(tmp_path)
+    monkeypatch.setattr(labelled, "MOST_BYTES", 24 * 8 * 8 - 1)
+    with pytest.raises(InputError, match=r"24 images of 8 × 8 pixels, .* choose a smaller --side"):
+        read_parts(tmp_path, side=8)
+    assert len(read_parts(tmp_path, side=7).train) == 22
+    with pytest.raises(InputError, match="choose a smaller --side"):
+        read_parts(tmp_path, side=7, colours=3)
 
 
 def test_files_of_any_packing_hold_arrays_of_any_shape(tmp_path):

@@ -23,6 +23,13 @@ def test_a_folder_of_classes_the_four_files_and_fashion_mnist(tmp_path, monkeypa
     assert ImageSource().train.classes[8] == "Bag"
 
 
+def test_what_is_learned_from_is_told_where_it_is_not_all(tmp_path):
+    source = ImageSource(data=str(classes(tmp_path / "own", count=8)), side=4, examples=3)
+    said = "12 images to learn from, 2 to validate, 2 to test; 4 × 4 pixels in colour, 2 classes"
+    assert source.describe(source.train) == f"{said}; learns from 3"
+    assert source.describe(source.parts.train) == said
+
+
 def test_the_shape_is_known_without_an_image_where_the_knobs_say_it(tmp_path):
     assert ImageSource().shape == (1, 28, 28)
     assert ImageSource(side=14, colours=3).shape == (3, 14, 14)

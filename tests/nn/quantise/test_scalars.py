@@ -38,6 +38,13 @@ def test_every_code_can_be_given(levels):
     assert len(quantizer.decode(codes).unique(dim=0)) == quantizer.codes
 
 
+def test_vectors_of_codes_have_the_type_of_the_model():
+    quantizer = ScalarQuantizer((8, 5)).double()
+    y = quantizer(torch.randn(6, 2, dtype=torch.float64))
+    assert torch.equal(quantizer.decode(y.codes), y.vectors)
+    assert quantizer.state_dict() == {}
+
+
 def test_zero_stays_zero():
     quantizer = ScalarQuantizer((2, 3, 4, 5, 256))
     assert torch.equal(quantizer(torch.zeros(1, 5)).vectors, torch.zeros(1, 5))

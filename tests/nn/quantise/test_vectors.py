@@ -101,6 +101,18 @@ def test_far_from_zero_no_digit_is_lost():
     assert (best <= distance.amin(1) + 0.02).all()
 
 
+@pytest.mark.parametrize("learning", ["average", "gradient"])
+def test_codes_of_a_mean_over_the_training_are_brought_to_length_1_again(learning):
+    quantizer = VectorQuantizer(6, 7, cosine=True, learning=learning, kmeans=False).double().eval()
+    z = vectors(40, 6, dtype=torch.float64)
+    wanted = quantizer(z)
+    with torch.no_grad():  # a mean of vectors of length 1 is shorter, one more than another
+        quantizer.stages[0].vectors.mul_(torch.linspace(0.5, 1, 7)[:, None])
+    found = quantizer(z)
+    assert torch.equal(found.codes, wanted.codes)
+    torch.testing.assert_close(found.vectors, wanted.vectors)
+
+
 # Beside vector-quantize-pytorch.
 
 

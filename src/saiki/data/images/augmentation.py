@@ -237,8 +237,21 @@ def write_policy(path: Path, augmentation: Augmentation, seed: int, **more: Any)
     return write_json(path, {"augmentation": augmentation.to_dict(), "seed": seed, **more})
 
 
+def read_mixing(path: Path) -> Mixing:
+    """How images of a batch are mixed by a policy that a run wrote.
+
+    Raises:
+        InputError: it cannot be read, or says something that is not allowed.
+    """
+    found = read_json(path)
+    try:
+        return Mixing.from_dict({n: found[n] for n in Mixing.knobs() if n in found})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 def read_policy(path: Path) -> tuple[Augmentation, int]:
-    """What :func:`write_policy` wrote.
+    """What :func:`write_policy` wrote of single images, and the seed.
 
     Raises:
         InputError: it cannot be read, or is something else.
@@ -255,9 +268,10 @@ def read_policy(path: Path) -> tuple[Augmentation, int]:
 
 def _box(area: float, ratio: float, shape: float, across: float, down: float) -> Box:
     """A rectangle of this area, from the numbers that are drawn for its shape and its place."""
+    side = math.sqrt(area)
     stretch = math.exp((2 * shape - 1) * math.log(ratio) / 2)
-    width = min(1.0, math.sqrt(area) * stretch)
-    height = min(1.0, math.sqrt(area) / stretch)
+    stretch = min(max(stretch, side), 1 / max(side, 1e-9))  # so that neither side exceeds 1
+    width, height = min(1.0, side * stretch), min(1.0, side / stretch)
     return Box(across * (1 - width), down * (1 - height), width, height)
 
 

@@ -24,8 +24,8 @@ class Augmenter(nn.Module):
 
     It takes what transforms of torchvision take: an image, or a tuple or dictionary of them with
     labels, and with boxes, masks and points, as ``torchvision.tv_tensors``, which follow their
-    image. Boxes that no longer lie in it are left out, and so are the ``"labels"`` of a dictionary
-    that are theirs.
+    image. Boxes that no longer lie in it are left out, and so are those of the ``"labels"`` beside
+    them in a dictionary.
     What is drawn follows from PyTorch's random state; with :meth:`Augmentation.draw` and
     :meth:`changed`, from numbers.
     """
@@ -72,7 +72,9 @@ class _Change(v2.Transform):
 
 
 def _labels(inputs: Any) -> Any:
-    return inputs.get("labels") if isinstance(inputs, Mapping) else None
+    """Those of the boxes, whether a sample is a dictionary or holds one: ``(image, target)``."""
+    parts = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    return next((p["labels"] for p in parts if isinstance(p, Mapping) and "labels" in p), None)
 
 
 def _moved(x: Any, changes: Changes) -> Any:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from saiki.data.folders import shown
 from saiki.data.images import table
 from saiki.data.images.augmentation import Augmentation, Changes, write_policy
 from saiki.data.images.files import read_image, write_image
@@ -27,12 +28,16 @@ def write_copies(
         How many images were written.
 
     Raises:
-        InputError: there are no images, one cannot be read, or ``out`` is there already.
+        InputError: there are no images, one cannot be read, the folder is such a one already or has
+            a file that is called like a copy, or ``out`` is there already.
         SaikiError: they cannot be written.
     """
     augmenter, found = augmentation.build(), find(folder)
     if out.exists():
         raise InputError(f"{out} exists already; choose another --out, or remove it first")
+    if table.read(folder):
+        raise InputError(f"{folder} is augmented already; augment the folder it was made of")
+    sources = {its.path.relative_to(folder).as_posix() for its in found}
     try:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -46,13 +51,18 @@ def write_copies(
                 digest = hashlib.sha256(body).hexdigest()
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(its.path, made / name)
-                rows.append(table.Made(name, name, digest, 0, Changes()))
+                rows.append(table.Made(its.name, its.name, digest, 0, Changes()))
                 for number in range(1, copies + 1):
                     changes = augmentation.draw(seed, int(digest[:16], 16), number)
                     copy = f"{name}-{number}.png"
+                    if copy in sources:
+                        raise InputError(
+                            f"a copy of {its.name} would be called {shown(copy)}, as another image "
+                            f"of {folder} is; rename that one"
+                        )
                     x = augmenter.changed(pixels[:1] if grey else pixels, changes)
                     write_image(made / copy, x)
-                    rows.append(table.Made(copy, name, digest, number, changes))
+                    rows.append(table.Made(shown(copy), its.name, digest, number, changes))
             table.write(made, rows)
             write_policy(made / "policy.json", augmentation, seed)
             made.rename(out)

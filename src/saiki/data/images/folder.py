@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from saiki.data.folders import check_spelling, files_below, shown, tidy
 from saiki.data.images import table
 from saiki.data.images.files import ENDINGS, read_image
-from saiki.data.images.labelled import Images, Parts, coloured, fitted
+from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
 from saiki.errors import InputError
 from saiki.progress import each
 
@@ -27,8 +27,6 @@ HELD = 0.15
 """Share of each class that validates, and that is tested, where the folders do not say it."""
 LEFT_OUT = "left out"
 """The part of a changed copy of what validates or is tested."""
-MOST_BYTES = 2**33
-"""Of all images together in memory."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,7 @@ def _read(folder: Path, found: Sequence[ImageFile], side: int, colours: int) -> 
                 f"{found[0].name} and {its.name} of {folder} differ in size, {' and '.join(sizes)}"
                 " pixels; choose one for all, as in --side 64"
             )
-        if image.numel() * len(found) > MOST_BYTES:
-            raise InputError(
-                f"{len(found):,} images of {image.shape[2]} × {image.shape[1]} pixels, those of "
-                f"{folder}, take more than {MOST_BYTES >> 30} GiB; choose a smaller --side"
-            )
+        check_memory(folder, len(found), *image.shape)
         images.append(image)
     channels = max(len(image) for image in images)
     return torch.stack([coloured(image, channels) for image in images])
@@ -145,22 +139,26 @@ def _read(folder: Path, found: Sequence[ImageFile], side: int, colours: int) -> 
 
 def _parts(folder: Path, found: Sequence[ImageFile]) -> list[str]:
     """The part of each image."""
-    parts = [its.part for its in found]
-    missing = {"train", "validation", "test"} - set(parts)
-    if not missing:
-        return parts
-    held = sorted(missing - {"train"})
-    pool = [i for i, part in enumerate(parts) if part in ("", "train")]
-    for i, part in zip(pool, _by_hash(folder, [found[i] for i in pool], held), strict=True):
-        parts[i] = part
-    return parts
-
-
-def _by_hash(folder: Path, found: Sequence[ImageFile], held: Sequence[str]) -> Iterator[str]:
-    """Of each class the lowest hashes to the parts ``held``, the others to learn from. What is in
-    several classes counts for the first."""
     made = table.read(folder)
-    copies = {name: each.copy > 0 for name, each in made.items()}
+    parts = [its.part for its in found]
+    held = sorted({"train", "validation", "test"} - {"train", *parts})
+    if held:
+        pool = [i for i, part in enumerate(parts) if part in ("", "train")]
+        hashed = _by_hash(folder, [found[i] for i in pool], made, held)
+        for i, part in zip(pool, hashed, strict=True):
+            parts[i] = part
+    copies = {name for name, each in made.items() if each.copy > 0}
+    return [
+        LEFT_OUT if part != "train" and its.name in copies else part
+        for its, part in zip(found, parts, strict=True)
+    ]
+
+
+def _by_hash(
+    folder: Path, found: Sequence[ImageFile], made: Mapping[str, table.Made], held: Sequence[str]
+) -> Iterator[str]:
+    """Of each class the lowest hashes to the parts ``held``, the others to learn from. What is in
+    several classes counts for the first, and copies count as what they were made of."""
     hashes = [
         made[its.name].sha256
         if its.name in made
@@ -181,9 +179,7 @@ def _by_hash(folder: Path, found: Sequence[ImageFile], held: Sequence[str]) -> I
         count = max(1, round(HELD * len(different)))
         for n, digest in enumerate(different):
             part_of[digest] = held[n // count] if n < count * len(held) else "train"
-    for its, digest in zip(found, hashes, strict=True):
-        part = part_of[digest]
-        yield LEFT_OUT if part != "train" and copies.get(its.name) else part
+    yield from (part_of[digest] for digest in hashes)
 
 
 def _in_order(label: str) -> tuple[int, int, str]:

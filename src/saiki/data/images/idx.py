@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from saiki.data.images.labelled import Images, Parts, coloured, fitted
+from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
 from saiki.errors import InputError
 from saiki.files import PACKED, open_bytes
 
@@ -112,6 +112,8 @@ def _images(
             f"{folder} has the label {labels.max()} in {part}-labels; there are {len(classes)} "
             "classes"
         )
+    height, width = (side, side) if side else images.shape[1:]
+    check_memory(folder, len(images), colours or 1, height, width)
     pixels = torch.from_numpy(images.copy())[:, None]
     numbers = torch.from_numpy(labels.astype(np.int64))
     return Images(coloured(fitted(pixels, side), colours), numbers, classes)

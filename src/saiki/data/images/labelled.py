@@ -1,12 +1,16 @@
 """Images in memory, each of a class, in parts to learn from, to validate and to test."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from saiki.errors import InputError
+
+MOST_BYTES = 2**33
+"""Of all images together in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +40,21 @@ class Images:
     def some(self, count: int, seed: int) -> "Images":
         """``count`` of them drawn from ``seed``, of each class as many as of the others while it
         has so many; with the same seed fewer are among more."""
-        if count >= len(self):
-            return self
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self), generator=generator)
-        labels = self.labels[order]
-        turn = torch.empty_like(labels)  # the how manyth of its class each is
-        for label in range(len(self.classes)):
-            its = labels == label
-            turn[its] = torch.arange(int(its.sum()))
-        chosen = order[turn.argsort(stable=True)[:count]]
-        return self[chosen.sort().values]
+        return self if count >= len(self) else self[balanced(self.labels, count, seed)]
+
+
+def balanced(labels: Tensor, count: int, seed: int) -> Tensor:
+    """The numbers of ``count`` examples, in their order: see :meth:`Images.some`."""
+    if count >= len(labels):
+        return torch.arange(len(labels))
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(labels), generator=generator)
+    shuffled = labels[order]
+    turn = torch.empty_like(shuffled)  # the how manyth of its class each is
+    for label in labels.unique():
+        of_class = shuffled == label
+        turn[of_class] = torch.arange(int(of_class.sum()))
+    return order[turn.argsort(stable=True)[:count]].sort().values
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,15 @@ class Parts:
                 "all images are of one class; to tell classes apart, put those of each into a "
                 "folder of their own"
             )
+
+
+def check_memory(source: Path, count: int, channels: int, height: int, width: int) -> None:
+    """Raise :class:`InputError` where so many images of this size are too many for memory."""
+    if count * channels * height * width > MOST_BYTES:
+        raise InputError(
+            f"{count:,} images of {width} × {height} pixels, those of {source}, take more than "
+            f"{MOST_BYTES >> 30} GiB; choose a smaller --side"
+        )
 
 
 def fitted(pixels: Tensor, side: int) -> Tensor:

@@ -1,14 +1,18 @@
 """What is said of augmentation, and what decides it."""
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from saiki.data.images.augmentation import Augmentation, Mixing
 from saiki.experiment import Claim, Trial
+from saiki.experiments.shared.comparison import compare, spread
 from saiki.knobs import Value
+from saiki.metrics.significance import holm
 
 SCORE = "accuracy"
+SHORT: Mapping[str, Value] = {"updates": 1000}
+"""Of each run, so that the many there are take half an hour together."""
 EXAMPLES = (500, 2000, 10_000)
 """To learn from."""
 ALONE = 500
@@ -55,7 +59,7 @@ def gains(trials: Sequence[Trial]) -> dict[str, list[float]]:
     for name, trial in alone.items():
         same = [t for t in trials if not _changes(t) and _rest(t) == _rest(trial)]
         if same:
-            found[name] = _differences(same[0], trial)
+            found[name] = [*compare(same[0], trial, SCORE).values]
     return found
 
 
@@ -68,43 +72,45 @@ def _rest(trial: Trial) -> dict[str, Value]:
     return {name: value for name, value in trial.knobs.items() if name not in OFF}
 
 
-def _differences(without: Trial, with_: Trial) -> list[float]:
-    """Seed by seed, which stands for the same examples and first weights."""
-    pairs = zip(without.values(SCORE), with_.values(SCORE), strict=True)
-    return [b - a for a, b in pairs]
+SETTINGS: tuple[Mapping[str, Value], ...] = (
+    *({**SHORT, "examples": examples} for examples in EXAMPLES),
+    *({**SHORT, "examples": examples, **POLICY} for examples in EXAMPLES),
+    *({**SHORT, "examples": ALONE, **how} for how in TECHNIQUES.values()),
+)
+"""Those of all claims. Each claim asks for all of them: how sure one may be of a difference depends
+on how many others were looked for."""
+COMPARED = tuple(
+    (SETTINGS.index({**SHORT, "examples": with_["examples"]}), len(EXAMPLES) + i)
+    for i, with_ in enumerate(SETTINGS[len(EXAMPLES) :])
+)
+"""Of each claim the numbers of the settings without any change, and with it."""
 
 
-def _judge(trials: Sequence[Trial]) -> tuple[bool, str]:
-    """Whether the second is better by more than two standard errors of the mean difference."""
-    without, with_ = trials
-    gained = _differences(without, with_)
-    mean = statistics.fmean(gained)
-    error = statistics.stdev(gained) / math.sqrt(len(gained)) if len(gained) > 1 else math.inf
-    verdict = "helps" if mean > 2 * error else "hurts" if mean < -2 * error else "cannot be told"
-    said = ", ".join(
-        f"{name} {statistics.fmean(v):.4f} ± {statistics.stdev(v) if len(v) > 1 else 0:.4f}"
-        for name, v in (("without", without.values(SCORE)), ("with", with_.values(SCORE)))
+def _judge(number: int, trials: Sequence[Trial]) -> tuple[bool, str]:
+    """Whether the second of this pair is better, seed by seed, which stands for the same examples
+    and first weights; see :func:`saiki.metrics.significance.holm`."""
+    found = [compare(trials[a], trials[b], SCORE) for a, b in COMPARED]
+    raised = holm([each.p for each in found])
+    gained = replace(found[number], p=raised[number])
+    verdict = "helps" if gained.is_more else "hurts" if gained.is_less else "cannot be told"
+    without, with_ = (spread(trials[i].values(SCORE)) for i in COMPARED[number])
+    return gained.is_more, (
+        f"without {without}, with {with_}, gained {spread(gained.values, sign='+')}, p = "
+        f"{found[number].p:.2g}, as one of {len(COMPARED)} comparisons {gained.p:.2g}: {verdict}"
     )
-    return mean > 2 * error, f"{said}, gained {mean:+.4f} ± {error:.4f}: {verdict}"
 
 
-CLAIMS = (
+_STATEMENTS = (
     *(
-        Claim(
-            f"Augmentation raises the accuracy of what learns from {examples:,} examples",
-            "plain",
-            ({"examples": examples}, {"examples": examples, **POLICY}),
-            _judge,
-        )
+        f"Augmentation raises the accuracy of what learns from {examples:,} examples"
         for examples in EXAMPLES
     ),
     *(
-        Claim(
-            f"By itself, {name} raises the accuracy of what learns from {ALONE:,} examples",
-            "plain",
-            ({"examples": ALONE}, {"examples": ALONE, **how}),
-            _judge,
-        )
-        for name, how in TECHNIQUES.items()
+        f"By itself, {name} raises the accuracy of what learns from {ALONE:,} examples"
+        for name in TECHNIQUES
     ),
+)
+CLAIMS = tuple(
+    Claim(statement, "plain", SETTINGS, partial(_judge, number))
+    for number, statement in enumerate(_STATEMENTS)
 )

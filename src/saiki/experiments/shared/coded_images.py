@@ -7,32 +7,51 @@ import torch
 from torch import Tensor
 
 from saiki.data.images.labelled import Images
-from saiki.experiment import Figures, placed
+from saiki.experiment import Figures
 from saiki.metrics.images import frechet_distance, sharpness
 from saiki.metrics.latent import active_units
 from saiki.models.image_judge import ImageJudge
 from saiki.models.vqvae import VQVAE, Autoencoded, GaussianLatent
-from saiki.nn.quantise import perplexity, usage
+from saiki.nn.quantise import Quantised, perplexity, usage
 
 NUMBERS = 2**23
 """Values of images, and of features, that are held at once."""
-PROBED, DRAWN = 10_000, 2000
+PROBED, NEW_COMPARED = 10_000, 2000
 """Images that the probe learns from at most, and new ones that are compared with others."""
 
 
 @torch.no_grad()
 def autoencoded(model: VQVAE, images: Images) -> Iterator[tuple[Tensor, Tensor, Autoencoded]]:
     """Images from 0 to 1 and their labels, some at a time, and what becomes of them."""
-    widest = max(images.pixels[0].numel(), 64 * math.prod(model.places))
-    for rows in torch.arange(len(images)).split(max(1, NUMBERS // widest)):
-        x, labels = as_seen(images[rows], model)
+    for x, labels in some_at_a_time(model, images):
         yield x, labels, model.autoencode(x)
+
+
+@torch.no_grad()
+def coded(model: VQVAE, images: Images) -> Iterator[tuple[Tensor, Quantised]]:
+    """The labels of images, some at a time, and their latent vectors; nothing is decoded."""
+    for x, labels in some_at_a_time(model, images):
+        yield labels, model.latent(x)
+
+
+def some_at_a_time(model: VQVAE, images: Images) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images and their labels, as many as fit with their distances from all codes."""
+    codes = model.quantiser.books * model.quantiser.codes
+    widest = max(images.pixels[0].numel(), math.prod(model.places) * max(64, codes))
+    for rows in torch.arange(len(images)).split(max(1, NUMBERS // widest)):
+        yield as_seen(images[rows], model)
 
 
 def as_seen(images: Images, model: VQVAE) -> tuple[Tensor, Tensor]:
     """Images from 0 to 1 and their labels, where the model is."""
-    pixels, labels = placed((images.pixels / 255, images.labels), model)
-    return pixels, labels
+    like = next(model.parameters())
+    pixels, labels = images.pixels.to(like.device), images.labels.to(like.device)
+    return pixels.to(like.dtype) / 255, labels
+
+
+def asked(model: VQVAE, labels: Tensor) -> Tensor | None:
+    """The labels, where the prior of the model has learned classes."""
+    return labels if model.prior is not None and model.prior.classes else None
 
 
 def measured(model: VQVAE, images: Images) -> dict[str, float]:
@@ -45,7 +64,7 @@ def measured(model: VQVAE, images: Images) -> dict[str, float]:
         error += share * (found.images.clamp(0, 1) - x).square().mean().item()
         counts = found.latent.counts + (counts if len(counts) else 0)
         if model.prior is not None:
-            nll += share * model.prior.nll(found.latent.codes, labels).mean().item()
+            nll += share * model.prior.nll(found.latent.codes, asked(model, labels)).mean().item()
         if is_gaussian:
             kl += share * found.latent.loss.item()
             means.append(found.latent.vectors.flatten(1))
@@ -68,24 +87,23 @@ def fit_probe(model: VQVAE, images: Images) -> None:
         return
     size = model.probe_weight.shape[1]
     some = images.some(min(PROBED, max(2, 2 * NUMBERS // size)), 0)
-    parts = [(found.latent.vectors, labels) for _, labels, found in autoencoded(model, some)]
+    parts = [(latent.vectors, labels) for labels, latent in coded(model, some)]
     vectors, labels = (torch.cat(its) for its in zip(*parts, strict=True))
     model.fit_probe(vectors, labels)
 
 
 def probe_accuracy(model: VQVAE, images: Images) -> float | None:
-    """The share of images of which the probe sees the class; None where there is one class."""
-    if len(model.classes) < 2:
+    """The share of images of which the probe sees the class; None where it has learned none."""
+    if not model.can_probe:
         return None
     right = [
-        (model.probed(found.latent.vectors).argmax(1) == labels)
-        for _, labels, found in autoencoded(model, images)
+        model.probed(latent.vectors).argmax(1) == labels for labels, latent in coded(model, images)
     ]
     return torch.cat(right).double().mean().item()
 
 
 @torch.no_grad()
-def judged(model: VQVAE, learned: Images, held: Images, updates: int) -> Figures:
+def perceptual_figures(model: VQVAE, learned: Images, held: Images, updates: int) -> Figures:
     """How sharp images are that come back, beside what they were, and how far they and new ones are
     from those kept apart, in the features of a classifier that saw those learned from."""
     squares, seen = torch.zeros(2, dtype=torch.float64), list[tuple[Tensor, Tensor]]()
@@ -105,15 +123,20 @@ def judged(model: VQVAE, learned: Images, held: Images, updates: int) -> Figures
         real, back = (torch.cat(its) for its in zip(*seen, strict=True))
         figures["frechet_reconstructions"] = frechet_distance(real, back)
         if model.can_draw:
-            new = judge.features(drawn(model, held.labels[:DRAWN]).cpu())
+            # in a random order, so that of each class there are as many as among those kept apart
+            order = torch.randperm(len(held), generator=torch.Generator().manual_seed(0))
+            new = judge.features(drawn(model, held.labels[order[:NEW_COMPARED]]).cpu())
             figures["frechet_samples"] = frechet_distance(real, new)
     return figures
 
 
 def drawn(model: VQVAE, labels: Tensor) -> Tensor:
-    """New images, one for each label, always the same."""
+    """New images, one for each label, always the same; where the model knows no classes, of none in
+    particular."""
     device = next(model.parameters()).device
     random = torch.Generator(device).manual_seed(0)
-    most = max(1, NUMBERS // max(math.prod(model.shape), 512))
+    most = max(1, NUMBERS // max(math.prod(model.shape), 512, model.quantiser.codes))
     parts = labels.to(device).split(most)
-    return torch.cat([model.sample(len(part), part, generator=random) for part in parts])
+    return torch.cat(
+        [model.sample(len(part), asked(model, part), generator=random) for part in parts]
+    )

@@ -1,15 +1,19 @@
 """Where the images of an exercise come from."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from torch import Tensor
+
 from saiki.data import store
 from saiki.data.images import folder, idx
-from saiki.data.images.labelled import Images, Parts
+from saiki.data.images.files import read_image
+from saiki.data.images.labelled import Images, Parts, cut_to
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
-DRAWN = 0
+SEED_OF_EXAMPLES = 0
 """The seed that says which examples, where not all are learned from."""
 
 
@@ -60,7 +64,7 @@ class ImageSource(Knobs):
 
     @cached_property
     def train(self) -> Images:
-        return self.drawn(DRAWN)
+        return self.drawn(SEED_OF_EXAMPLES)
 
     @property
     def validation(self) -> Images:
@@ -79,3 +83,23 @@ class ImageSource(Knobs):
             return channels, side, side
         channels, height, width = self.train.pixels.shape[1:]
         return channels, height, width
+
+    def describe(self, learned: Images) -> str:
+        """How many images there are, and of how many of them is learned."""
+        fewer = len(learned) < len(self.parts.train)
+        return self.parts.in_words() + (f"; learns from {len(learned):,}" if fewer else "")
+
+    def example(self) -> str:
+        """The path of a test image, where images are files."""
+        names = self.test.names if self.data else ()
+        return str(Path(self.data, names[0])) if names else "image.png"
+
+
+def image_of(path: str, shape: Sequence[int]) -> Tensor:
+    """The image of a file, cut and scaled to what a model sees: bytes, ``(1, *shape)``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    channels, height, width = shape
+    return cut_to(read_image(path, channels), height, width)[None]

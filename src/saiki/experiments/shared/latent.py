@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.nn.latent import annealed, free_bits
 
@@ -19,6 +20,27 @@ class Divergence(Knobs):
         0.0, "share of each cycle in which the weight rises from 0 to beta", minimum=0, maximum=1
     )
     cycles: int = knob(1, "times that the weight rises", minimum=1, maximum=10_000)
+
+    def validate(self) -> None:
+        if self.cycles > 1 and not self.annealing:
+            raise InputError(f"cycles are of annealing; with cycles {self.cycles} goes annealing")
+
+    def check(self, variational: bool, samples: int) -> None:
+        """Raise :class:`InputError` where nothing of an autoencoder is weighed by it.
+
+        Args:
+            samples: codes drawn for each image.
+        """
+        if not variational and (samples > 1 or not self.is_plain):
+            raise InputError(
+                "samples, beta, free_bits and annealing are of a variational autoencoder; leave "
+                "them out, or take variational true"
+            )
+        if samples > 1 and not self.is_plain:
+            raise InputError(
+                "the importance-weighted bound has no part that could be weighed: with samples "
+                f"{samples} goes beta 1, free_bits 0 and annealing 0"
+            )
 
     @property
     def is_plain(self) -> bool:

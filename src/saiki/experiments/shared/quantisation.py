@@ -14,6 +14,14 @@ from saiki.models.vqvae import GaussianLatent, Latent, PlainLatent
 from saiki.nn.quantise import GRADIENTS, ScalarQuantizer, VectorQuantizer
 from saiki.nn.quantise.vectors import LEARNING
 
+EVERY = ("codes", "scalars", "gaussian", "plain")
+USERS = {
+    "quantiser": EVERY,
+    "code_size": ("codes", "gaussian", "plain"),
+    "levels": ("scalars",),
+}
+"""Which quantisers a knob is of; those that are not named are of codes."""
+
 
 class Quantisation(Knobs):
     """Codes of a codebook, scalars that are rounded, or no codes at all."""
@@ -22,7 +30,7 @@ class Quantisation(Knobs):
         "codes",
         "what becomes of a latent vector: the nearest of codes; each feature rounded (scalars); "
         "drawn from a Gaussian, as in a VAE; or plain, as it is",
-        choices=("codes", "scalars", "gaussian", "plain"),
+        choices=EVERY,
     )
     code_size: int = knob(32, "features of a latent vector", minimum=1, maximum=4096)
     codes: int = knob(512, "of a codebook", minimum=1, maximum=2**16)
@@ -46,6 +54,12 @@ class Quantisation(Knobs):
     levels: str = knob("8,8,8", "of each feature that is rounded, with commas between")
 
     def validate(self) -> None:
+        for name in self.to_dict():
+            users = USERS.get(name, ("codes",))
+            value, default = getattr(self, name), type(self).knob(name).default
+            if self.quantiser not in users and value != default:
+                known = " or ".join(users)
+                raise InputError(f"{name} goes with quantiser {known}, got {self.quantiser}")
         with torch.device("meta"):  # what does not go together is refused; no number is drawn
             self.build()
 
@@ -94,4 +108,5 @@ class PriorChoice(CellChoice):
         recurrent = layers[0] if len(layers) == 1 else Stack(layers)
         codes: int = latent.codes
         shape = (*places, latent.books)
-        return CodePrior(shape, codes, recurrent, classes if self.by_class else 0)
+        known = classes if self.by_class and classes > 1 else 0
+        return CodePrior(shape, codes, recurrent, known)

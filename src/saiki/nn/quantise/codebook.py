@@ -77,9 +77,9 @@ class Codebook(nn.Module):
     @property
     def codes(self) -> Tensor:
         """``(books, codes, size)`` as they are given."""
-        if self.by_gradient and self.cosine:  # of a copy, as those that are dead change in place
-            return F.normalize(self.vectors.clone(), dim=-1)
-        return self.vectors
+        # of a copy, as those that are dead change in place; averaged codes need it too, as a mean
+        # of weights over the training is shorter than 1
+        return self.normalised(self.vectors.clone()) if self.cosine else self.vectors
 
     def nearest(self, z: Tensor) -> Tensor:
         """The number of the code nearest to each vector, ``(books, vectors)``.

@@ -37,6 +37,7 @@ class ScalarQuantizer(DescribedModule, name="scalar_quantizer.v1"):
     tensor([[ 0., -1.]])
     """
 
+    half_levels: Tensor
     books = 1
     cost = ""
 
@@ -52,6 +53,8 @@ class ScalarQuantizer(DescribedModule, name="scalar_quantizer.v1"):
             )
         self.levels = levels
         self.size = self.input_size = len(levels)
+        half = torch.tensor([float(each // 2) for each in levels])
+        self.register_buffer("half_levels", half, persistent=False)  # in the type of the model
 
     def forward(self, z: Tensor) -> Quantised:
         """``z: (…, size)``."""
@@ -69,10 +72,8 @@ class ScalarQuantizer(DescribedModule, name="scalar_quantizer.v1"):
 
     def decode(self, codes: Tensor) -> Tensor:
         """The vectors, ``(…, size)``, of ``codes: (…, 1)``."""
-        like = torch.empty((), device=codes.device)
-        half = self._per_level(like, [each // 2 for each in self.levels])
         levels, places = (torch.tensor(v, device=codes.device) for v in (self.levels, self._places))
-        return (codes // places % levels - half) / half
+        return (codes // places % levels - self.half_levels) / self.half_levels
 
     @property
     def _places(self) -> list[int]:
