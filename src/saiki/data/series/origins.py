@@ -1,0 +1,148 @@
+"""Windows of series around the moments at which something is forecast."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saiki import processes
+from saiki.data.order import passes
+from saiki.errors import InputError
+
+Array = np.ndarray[Any, Any]
+
+
+class Window(NamedTuple):
+    """What is known at the origins of forecasts, and what comes after them; a row for each."""
+
+    past: Tensor
+    """``(rows, look_back)``; NaN is a gap, or before the series begins."""
+    column: Tensor
+    """The number of the column, from 1 on, ``(rows,)``."""
+    known: Tensor
+    """Features known beforehand, ``(rows, look_back + horizon, known)``."""
+    observed: Tensor
+    """Features known afterwards, ``(rows, look_back, observed)``."""
+    future: Tensor
+    """``(rows, horizon)``; NaN where nobody knows."""
+
+
+class Split(NamedTuple):
+    """Where the parts of a series end: what is learned from, what validates, what is tested."""
+
+    train: int
+    validation: int
+    test: int
+
+    @classmethod
+    def of(cls, rows: int, train: int, validation: float, test: float) -> "Split":
+        """Parts one after the other, so that nothing is learned from what comes later.
+
+        Args:
+            rows: of the series.
+            train: rows that are learned from; 0 is all that the other two leave.
+            validation, test: rows, or below 1 a share of all.
+
+        Raises:
+            InputError: there are not as many rows.
+        """
+        later = [round(part * rows) if part < 1 else int(part) for part in (validation, test)]
+        first = train or rows - sum(later)
+        ends = first, first + later[0], first + sum(later)
+        if first < 1 or ends[-1] > rows:
+            raise InputError(
+                f"a series of {rows:,} rows cannot be parted into {max(first, 0):,} to learn from, "
+                f"{later[0]:,} that validate and {later[1]:,} that are tested"
+            )
+        return cls(*ends)
+
+
+class Origins:
+    """All windows of several columns whose forecasts begin in one part of each.
+
+    The forecast from origin t is of rows t, t + 1, …, and whatever it goes by stands before t; the
+    window of what has been may reach into the part before.
+
+    Args:
+        values: of each column, ``(time,)``.
+        known: of each column, ``(time, known)``; they may reach further.
+        observed: of each column, ``(time, observed)``.
+        ranges: of each column, the first origin and the end of the part.
+        look_back: rows before an origin.
+        horizon: rows from it on; all lie within the part.
+
+    Raises:
+        InputError: there is no window.
+    """
+
+    def __init__(
+        self,
+        values: Sequence[Array],
+        known: Sequence[Array],
+        observed: Sequence[Array],
+        ranges: Sequence[tuple[int, int]],
+        look_back: int,
+        horizon: int,
+    ) -> None:
+        self.look_back, self.horizon = look_back, horizon
+        # look_back gaps before each column and horizon after it, so that no window reaches another
+        around = ((look_back, horizon),)
+        self.values = _joined(values, around, np.nan)
+        self.known = _joined(known, (*around, (0, 0)), 0.0)
+        self.observed = _joined(observed, (*around, (0, 0)), 0.0)
+        lengths = [len(column) + look_back + horizon for column in values]
+        begins = np.cumsum([0, *lengths[:-1]])
+        numbers, origins = list[Array](), list[Array]()
+        for number, (first, end) in enumerate(ranges):
+            every = np.arange(max(first, 1), end - horizon + 1)
+            numbers.append(np.full(len(every), number))
+            origins.append(every)
+        self.number, self.origin = np.concatenate(numbers), np.concatenate(origins)
+        self.place = begins[self.number] + look_back + self.origin
+        if not len(self.origin):
+            raise InputError(
+                f"no series is long enough: a forecast of {horizon} rows needs {horizon + 1} of "
+                "them in each part"
+            )
+
+    def __len__(self) -> int:
+        return len(self.origin)
+
+    def window(self, rows: Array) -> Window:
+        """The windows of these numbers."""
+        place = torch.from_numpy(self.place[rows])[:, None]
+        before = place + torch.arange(-self.look_back, 0)
+        after = place + torch.arange(self.horizon)
+        column = torch.from_numpy(self.number[rows]) + 1
+        everything = torch.cat((before, after), 1)
+        return Window(
+            self.values[before], column, self.known[everything], self.observed[before],
+            self.values[after],
+        )  # fmt: skip
+
+    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Window]:
+        """Shuffled in each epoch, without end, from number ``start`` on; the part of this process
+        of each."""
+        for rows, _ in passes(len(self), size, seed, start):
+            yield self.window(rows[processes.part(len(rows))])
+
+    def in_order(self, size: int, every: int = 1) -> Iterator[tuple[Window, Array]]:
+        """So many at a time, and their numbers; of each column only every so many origins."""
+        chosen = np.flatnonzero((self.origin - _first(self.number, self.origin)) % every == 0)
+        for at in range(0, len(chosen), size):
+            rows = chosen[at : at + size]
+            yield self.window(rows), rows
+
+
+def _joined(parts: Sequence[Array], around: Any, filler: float) -> Tensor:
+    padded = [np.pad(part, around[: part.ndim], constant_values=filler) for part in parts]
+    return torch.from_numpy(np.concatenate(padded).astype(np.float32))
+
+
+def _first(number: Array, origin: Array) -> Array:
+    """The first origin of the column of each."""
+    begins = np.full(int(number.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(begins, number, origin)
+    return begins[number]

@@ -1,0 +1,78 @@
+"""Windows around the origins of forecasts: what they hold, and that nothing later is among it."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from saiki.data.series.origins import Origins, Split
+from saiki.errors import InputError
+
+
+def make(lengths=(12, 7), look_back=4, horizon=3, begin=1):
+    """Prime-like numbers say from where each comes: 100 times the column, and the row."""
+    values = [100.0 * (n + 1) + np.arange(length) for n, length in enumerate(lengths)]
+    known = [np.stack((v, -v), 1) for v in values]
+    observed = [10 * v[:, None] for v in values]
+    ranges = [(begin, length) for length in lengths]
+    return Origins(values, known, observed, ranges, look_back, horizon), values
+
+
+def test_a_window_holds_what_is_before_its_origin_and_what_comes_after():
+    origins, values = make()
+    assert len(origins) == (12 - 3) + (7 - 3)
+    [(window, rows)] = origins.in_order(100)
+    for i, row in enumerate(rows):
+        t, column = int(origins.origin[row]), values[origins.number[row]]
+        past = np.concatenate((np.full(4, np.nan), column))[t : t + 4]
+        np.testing.assert_array_equal(window.past[i].numpy(), past)
+        np.testing.assert_array_equal(window.future[i].numpy(), column[t : t + 3])
+        assert int(window.column[i]) == origins.number[row] + 1
+        around = np.nan_to_num(np.concatenate((past, column[t : t + 3])))
+        np.testing.assert_array_equal(window.known[i].numpy(), np.stack((around, -around), 1))
+        np.testing.assert_array_equal(window.observed[i, :, 0].numpy(), 10 * around[:4])
+
+
+def test_what_changes_after_an_origin_changes_nothing_that_a_forecast_goes_by():
+    random = np.random.default_rng(0)
+    values = [random.standard_normal(n) for n in (30, 20)]
+    empty = [np.zeros((len(v), 0)) for v in values]
+    ranges = [(5, 30), (5, 20)]
+    before, _ = next(Origins(values, empty, empty, ranges, 6, 2).in_order(100))
+    for moment in (8, 15, 19):
+        changed = [np.where(np.arange(len(v)) >= moment, 1e6, v) for v in values]
+        origins = Origins(changed, empty, empty, ranges, 6, 2)
+        after, rows = next(origins.in_order(100))
+        earlier = origins.origin[rows] <= moment
+        torch.testing.assert_close(after.past[earlier], before.past[earlier], equal_nan=True)
+        assert not torch.equal(after.past[~earlier], before.past[~earlier])
+
+
+def test_an_epoch_holds_each_origin_once_and_follows_from_the_seed():
+    origins, _ = make((40, 30))
+    count = -(-len(origins) // 8)
+    epoch = [*itertools.islice(origins.batches(8, seed=3), count)]
+    seen = torch.cat([torch.stack((w.column, w.future[:, 0].long()), 1) for w in epoch])
+    assert len(seen) == len(origins) == len({*map(tuple, seen.tolist())})
+    again = next(origins.batches(8, seed=3, start=2))
+    torch.testing.assert_close(again.past, epoch[2].past, equal_nan=True)
+    other = next(origins.batches(8, seed=4))
+    assert not torch.equal(other.column, epoch[0].column) or not torch.equal(
+        other.future, epoch[0].future
+    )
+
+
+def test_every_so_many_origins_of_each_column():
+    origins, _ = make((14, 11), begin=2)
+    rows = np.concatenate([rows for _, rows in origins.in_order(2, every=4)])
+    assert origins.origin[rows].tolist() == [2, 6, 10, 2, 6]
+
+
+def test_parts_follow_each_other():
+    assert Split.of(100, 0, 0.1, 0.2) == (70, 80, 100)
+    assert Split.of(17420, 8640, 2880, 2880) == (8640, 11520, 14400)
+    with pytest.raises(InputError, match="10 rows cannot be parted into 8 to learn from, 2 that"):
+        Split.of(10, 8, 2, 2)
+    with pytest.raises(InputError, match="a forecast of 3 rows needs 4"):
+        make((3, 2))
