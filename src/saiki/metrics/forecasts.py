@@ -6,6 +6,7 @@ everywhere: what is measured of each value is NaN there, and means are over the 
 that is no number is infinitely wrong where there is a truth, and never counts as missing.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -31,7 +32,7 @@ def mse(forecast: Tensor, truth: Tensor) -> float:
 
 def rmse(forecast: Tensor, truth: Tensor) -> float:
     """Root of the mean squared error, in the units of the truth."""
-    return mse(forecast, truth) ** 0.5
+    return math.sqrt(mse(forecast, truth))
 
 
 def mase(forecast: Tensor, truth: Tensor, scale: Tensor) -> float:
