@@ -7,6 +7,7 @@ from saiki.models.decoder import Decoder
 from saiki.models.dialogue import Dialoguer
 from saiki.models.encoder import Bridge, Encoder
 from saiki.models.hred import HRED, VHRED
+from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.sequence_vae import SequenceVAE
@@ -28,6 +29,7 @@ __all__ = [
     "Decoder",
     "Dialoguer",
     "Encoder",
+    "LinearForecaster",
     "MaskedLM",
     "Seq2Seq",
     "SequenceClassifier",
