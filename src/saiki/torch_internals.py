@@ -33,8 +33,8 @@ __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
     "fx_state_kept", "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched",
     "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched", "is_written", "leaf",
-    "make_fx", "shapes", "swapped", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
-    "undisturbed", "unwatched",
+    "make_fx", "seed", "shapes", "swapped", "tree_flatten", "tree_leaves", "tree_map",
+    "tree_unflatten", "undisturbed", "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -113,14 +113,28 @@ def has_global_hooks() -> bool:
     return bool(_module._has_any_global_hook())
 
 
+def seed(number: int, everywhere: bool) -> None:
+    """Seed what PyTorch draws from on the processor, or on all devices there are: notes of that for
+    devices that nobody uses take a hundred times as long."""
+    if everywhere:
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
+SHAPES = 4096
+"""Results of operations on fake tensors that may be kept for the next trace: some MiB."""
+
+
 def forget(*modules: fx.GraphModule) -> None:
-    """Let go of what PyTorch keeps of graphs as long as the process lives: the source of each, and
-    the shapes of all that was traced with fake tensors."""
+    """Let go of what PyTorch keeps of graphs as long as the process lives: the source of each, and,
+    where they have become many, the shapes of all that was traced with fake tensors."""
     for module in modules:
         name = type(module).forward.__code__.co_filename
         _loader.eval_cache.pop(name, None)
         linecache.cache.pop(name, None)
-    FakeTensorMode.cache_clear()
+    if len(FakeTensorMode.cache) > SHAPES:
+        FakeTensorMode.cache_clear()
 
 
 @contextmanager
