@@ -5,14 +5,13 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from forked import Child, command
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
 from saiki.files import TEMPORARY
@@ -36,15 +35,9 @@ KNOBS = {
 FLAGS = [w for name, value in KNOBS.items() for w in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def command(path, *more):
-    words = [sys.executable, "-m", "saiki", "run", "adder", "--out", str(path)]
-    return [*words, "--checkpoint-seconds", "0.05", *more]
-
-
 def started(path, *more):
-    return subprocess.Popen(
-        command(path, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    words = ["run", "adder", "--out", str(path), "--checkpoint-seconds", "0.05", *more]
+    return Child(command, words)
 
 
 def points(path):
