@@ -5,6 +5,7 @@ called. Kernels take plain tensors of numbers; a subclass of tensors, a tracer o
 to see operations of PyTorch instead.
 """
 
+import copy
 import linecache
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -33,8 +34,8 @@ __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
     "fx_state_kept", "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched",
     "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched", "is_written", "leaf",
-    "make_fx", "seed", "shapes", "swapped", "tree_flatten", "tree_leaves", "tree_map",
-    "tree_unflatten", "undisturbed", "unwatched",
+    "make_fx", "seed", "shapes", "swapped", "translations_kept", "tree_flatten", "tree_leaves",
+    "tree_map", "tree_unflatten", "undisturbed", "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -135,6 +136,33 @@ def forget(*modules: fx.GraphModule) -> None:
         linecache.cache.pop(name, None)
     if len(FakeTensorMode.cache) > SHAPES:
         FakeTensorMode.cache_clear()
+
+
+_translations: dict[Any, Any] = {}
+
+
+@contextmanager
+def translations_kept() -> Iterator[None]:
+    """What PyTorch's exporter to ONNX knows to translate, read once in a process: at each export it
+    would parse the source of all its translations anew, which takes half of the time."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    kind: Any = ONNXRegistry
+    original = kind.__dict__["from_torchlib"]
+
+    def known(cls: Any, *which: Any, **named: Any) -> Any:
+        key = which, *named.items()
+        if key not in _translations:
+            _translations[key] = original.__get__(None, cls)(*which, **named)
+        found = copy.copy(_translations[key])
+        found.functions = {op: list(ways) for op, ways in found.functions.items()}
+        return found  # to which an export may add its own
+
+    kind.from_torchlib = classmethod(known)
+    try:
+        yield
+    finally:
+        kind.from_torchlib = original
 
 
 @contextmanager
