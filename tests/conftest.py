@@ -1,6 +1,7 @@
 """What every test begins with."""
 
 import gc
+import itertools
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch._inductor.config as inductor
 
 LONG = ("test_docs.py", "test_how_to_add.py", "test_export.py", "test_resume.py")
 """Files with tests that take a minute."""
+FINISHED = itertools.count(1)
+"""Tests, with which this process is done."""
 
 
 def pytest_collection_modifyitems(items):
@@ -15,12 +18,21 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONG)
 
 
-def pytest_collection_finish():
-    """What has been imported stays: the collector need not look through it again and again, and
-    seldom through what tests have made."""
+def only_what_is_new_is_collected():
+    """What is there stays: the collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_collection_finish():
+    only_what_is_new_is_collected()
     gc.set_threshold(5000, 10, 10)
+
+
+def pytest_runtest_logfinish():
+    """Tests import much of PyTorch when they first need it."""
+    if next(FINISHED) % 400 == 0:
+        only_what_is_new_is_collected()
 
 
 @pytest.fixture(autouse=True, scope="session")
