@@ -149,7 +149,7 @@ def test_a_fresh_process_finds_every_class_of_saiki(tmp_path):
     for name, model in models.items():
         model.save_pretrained(tmp_path / name)
     code = (
-        "import os, sys, torch\n"
+        "import os, sys, torch._dynamo\n"
         "for path in sys.argv[1:]:\n"
         "    if not os.fork():\n"  # which no other has been loaded in
         "        import saiki\n"
