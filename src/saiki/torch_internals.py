@@ -9,6 +9,7 @@ import copy
 import linecache
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx import traceback
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph_module import _loader
 from torch.nn.modules import module as _module
@@ -32,10 +34,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
-    "fx_state_kept", "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched",
-    "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched", "is_written", "leaf",
-    "make_fx", "seed", "shapes", "swapped", "translations_kept", "tree_flatten", "tree_leaves",
-    "tree_map", "tree_unflatten", "undisturbed", "unwatched",
+    "fx_state_kept", "get_decompositions", "graphs_alone", "has_global_hooks", "is_autocast_on",
+    "is_batched", "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched",
+    "is_written", "leaf", "make_fx", "seed", "shapes", "swapped", "translations_kept",
+    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed", "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -43,6 +45,9 @@ swapped = _reparametrize_module
 
 undisturbed: Any = getattr(torch, "_disable_dynamo")  # noqa: B009
 """Makes a function that ``torch.compile`` runs as it is, though it is called by one of its own."""
+
+graphs_alone = partial(_use_lazy_graph_module, True)
+"""``with graphs_alone():`` modules of torch.fx have their source written when somebody asks."""
 
 PLAIN = {Tensor, nn.Parameter}
 
