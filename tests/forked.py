@@ -4,6 +4,7 @@ A child is forked from a process that has done nothing but import: it has no thr
 lock. It finds its function by its name, so a closure is not possible.
 """
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -74,6 +75,7 @@ def _work(function, arguments, threads, folder, environment, streams):
         os.chdir(folder)
     if threads is not None:
         torch.set_num_threads(threads)
+    gc.freeze()  # what was there before
     function(*arguments)
 
 

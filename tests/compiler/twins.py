@@ -1,6 +1,7 @@
 """Cells written in one line, and a layer beside the same equations step by step."""
 
 import copy
+import gc
 import signal
 import traceback
 from collections.abc import Iterable
@@ -101,6 +102,7 @@ def assert_right(found, x, others=(), tolerance=TOLERANCE, **options):
 
 def _said(connection, function, arguments):
     """What a child does: as a test begins, then the function, then a message of what failed."""
+    gc.freeze()  # what was there before
     torch.set_num_threads(1)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
