@@ -1,16 +1,38 @@
 """What every test begins with."""
 
+import gc
+import itertools
+
 import pytest
 import torch
 import torch._inductor.config as inductor
 
 LONG = ("test_docs.py", "test_how_to_add.py", "test_export.py", "test_resume.py")
 """Files with tests that take a minute."""
+FINISHED = itertools.count(1)
+"""Tests, with which this process is done."""
 
 
 def pytest_collection_modifyitems(items):
     """Long tests first, so that no process waits for another at the end."""
     items.sort(key=lambda item: item.path.name not in LONG)
+
+
+def only_what_is_new_is_collected():
+    """What is there stays: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish():
+    only_what_is_new_is_collected()
+    gc.set_threshold(5000, 10, 10)
+
+
+def pytest_runtest_logfinish():
+    """Tests import much of PyTorch when they first need it."""
+    if next(FINISHED) % 400 == 0:
+        only_what_is_new_is_collected()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,7 +46,7 @@ def one_thread_and_one_seed():
     """Tests run side by side, so each keeps to one thread; and its numbers are always the same."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     yield
     torch.set_num_threads(threads)
 

@@ -79,7 +79,7 @@ def shortened(words):
         case ["try", "augment", *_]:
             return [*words, "width=4", "epochs=1", "updates=2", "examples=20", "--seeds", "1"]
         case ["try", *_]:
-            return [*words, "iterations=60"]
+            return [*words, "iterations=60", "--seeds", "2"]
     return words
 
 

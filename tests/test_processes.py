@@ -2,92 +2,48 @@
 
 import itertools
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
 
+from forked import together
 from saiki import processes
 
-PROGRAM = """
-import json
-import torch
-from saiki import processes
 
-long = bytes(i * i % 251 for i in range(100_000))
-cases = {"none": None, "empty": b"", "one": b"\\x00", "long": long}
-with processes.joined():
-    first = processes.is_first()
-    values = torch.tensor([10.0 ** processes.rank(), 1.0], dtype=torch.float64)
-    whole = torch.tensor([processes.rank() + 2**53])
-    heard = {
-        name: processes.from_first(data if first else None) for name, data in cases.items()
-    }
-    told = {
-        "count": processes.count(),
-        "rank": processes.rank(),
-        "first": first,
-        "parts": [[(p := processes.part(rows)).start, p.stop] for rows in range(20)],
-        "total": processes.total(values).tolist(),
-        "whole": processes.total(whole).tolist(),
-        "kept": values.tolist(),
-        "heard": [name for name, data in cases.items() if heard[name] == data],
-        "others": processes.from_first(b"first" if first else b"another").decode(),
-    }
-    changes = torch.zeros(4, 3)
-    changes[0] = torch.tensor([1.0, 2.0, 3.0])
-    changes[1, processes.rank()] = 2.0
-    changes[2, 0] = 5.0 if first else 0.0
-    told["combined"] = processes.combined(torch.ones(4, 3), 1 + changes).tolist()
-    print(json.dumps(told))
-assert processes.count() == 1  # left again
-"""
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+def tell():
+    long = bytes(i * i % 251 for i in range(100_000))
+    cases = {"none": None, "empty": b"", "one": b"\x00", "long": long}
+    with processes.joined():
+        first = processes.is_first()
+        values = torch.tensor([10.0 ** processes.rank(), 1.0], dtype=torch.float64)
+        whole = torch.tensor([processes.rank() + 2**53])
+        heard = {
+            name: processes.from_first(data if first else None) for name, data in cases.items()
+        }
+        told = {
+            "count": processes.count(),
+            "rank": processes.rank(),
+            "first": first,
+            "parts": [[(p := processes.part(rows)).start, p.stop] for rows in range(20)],
+            "total": processes.total(values).tolist(),
+            "whole": processes.total(whole).tolist(),
+            "kept": values.tolist(),
+            "heard": [name for name, data in cases.items() if heard[name] == data],
+            "others": processes.from_first(b"first" if first else b"another").decode(),
+        }
+        changes = torch.zeros(4, 3)
+        changes[0] = torch.tensor([1.0, 2.0, 3.0])
+        changes[1, processes.rank()] = 2.0
+        changes[2, 0] = 5.0 if first else 0.0
+        told["combined"] = processes.combined(torch.ones(4, 3), 1 + changes).tolist()
+        print(json.dumps(told))
+    assert processes.count() == 1  # left again
 
 
 @pytest.fixture(scope="module", params=[2, 3])
 def several(request):
     """What each of so many processes tells."""
-    count, port = request.param, free_port()
-    running = []
-    for rank in range(count):
-        environment = {
-            **os.environ,
-            "WORLD_SIZE": str(count),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "CUDA_VISIBLE_DEVICES": "",
-            "OMP_NUM_THREADS": "1",
-        }
-        running.append(
-            subprocess.Popen(
-                [sys.executable, "-c", PROGRAM],
-                env=environment,
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        )
-    told = []
-    try:
-        for process in running:
-            out, trouble = process.communicate(timeout=120)
-            assert process.returncode == 0, trouble
-            told.append(json.loads(out))
-    finally:
-        for process in running:
-            process.kill()
-    return told
+    return [json.loads(out) for out in together(request.param, tell)]
 
 
 def test_each_process_knows_its_place(several):

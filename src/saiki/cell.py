@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from saiki.errors import CellError
 from saiki.saving.pretrained import DescribedModule
-from saiki.torch_internals import swapped
+from saiki.torch_internals import seed, swapped
 from saiki.twin import Twin
 
 Step = Callable[..., Tensor | tuple[Tensor, ...]]
@@ -233,7 +233,7 @@ def check_contract(cell: Cell) -> None:
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         given = [tensor.clone() for tensor in tensors]
         with torch.random.fork_rng(devices), torch.no_grad():
-            torch.manual_seed(0)
+            seed(0, bool(devices))
             read = dict(zip(cell.memory_shapes, given[count:], strict=True))
             return twin.forward(*given[:count], **read)
 

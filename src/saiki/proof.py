@@ -12,6 +12,7 @@ from saiki.eager import flip
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Layer, Stack, as_layer
+from saiki.torch_internals import seed as reseed
 
 GRADIENT_BOUND = 1e-5
 EQUALITY_BOUND = 1e-10
@@ -122,9 +123,11 @@ def gradients(loss: Callable[[], Tensor], tensors: dict[str, Tensor]) -> Iterato
     |a − n| / max(|a|, |n|, 10⁻³ max(1, |loss|)) for the analytic and numerical derivatives a, n.
     """
 
+    elsewhere = any(tensor.device.type != "cpu" for tensor in tensors.values())
+
     def value() -> Tensor:
         with torch.random.fork_rng():
-            torch.manual_seed(0)
+            reseed(0, elsewhere)
             return loss()
 
     exact = derivatives(value(), list(tensors.values()))

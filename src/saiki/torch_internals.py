@@ -5,9 +5,11 @@ called. Kernels take plain tensors of numbers; a subclass of tensors, a tracer o
 to see operations of PyTorch instead.
 """
 
+import copy
 import linecache
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
 from torch.fx import traceback
+from torch.fx._lazy_graph_module import _use_lazy_graph_module
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.graph_module import _loader
 from torch.nn.modules import module as _module
@@ -31,10 +34,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 
 __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
-    "fx_state_kept", "get_decompositions", "has_global_hooks", "is_autocast_on", "is_batched",
-    "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched", "is_written", "leaf",
-    "make_fx", "shapes", "swapped", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten",
-    "undisturbed", "unwatched",
+    "fx_state_kept", "get_decompositions", "graphs_alone", "has_global_hooks", "is_autocast_on",
+    "is_batched", "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched",
+    "is_written", "leaf", "make_fx", "seed", "shapes", "swapped", "translations_kept",
+    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed", "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -42,6 +45,9 @@ swapped = _reparametrize_module
 
 undisturbed: Any = getattr(torch, "_disable_dynamo")  # noqa: B009
 """Makes a function that ``torch.compile`` runs as it is, though it is called by one of its own."""
+
+graphs_alone = partial(_use_lazy_graph_module, True)
+"""``with graphs_alone():`` modules of torch.fx have their source written when somebody asks."""
 
 PLAIN = {Tensor, nn.Parameter}
 
@@ -113,14 +119,55 @@ def has_global_hooks() -> bool:
     return bool(_module._has_any_global_hook())
 
 
+def seed(number: int, everywhere: bool) -> None:
+    """Seed what PyTorch draws from on the processor, or on all devices there are: notes of that for
+    devices that nobody uses take a hundred times as long."""
+    if everywhere:
+        torch.manual_seed(number)
+    else:
+        torch.default_generator.manual_seed(number)
+
+
+SHAPES = 4096
+"""Results of operations on fake tensors that may be kept for the next trace: some MiB."""
+
+
 def forget(*modules: fx.GraphModule) -> None:
-    """Let go of what PyTorch keeps of graphs as long as the process lives: the source of each, and
-    the shapes of all that was traced with fake tensors."""
+    """Let go of what PyTorch keeps of graphs as long as the process lives: the source of each, and,
+    where they have become many, the shapes of all that was traced with fake tensors."""
     for module in modules:
         name = type(module).forward.__code__.co_filename
         _loader.eval_cache.pop(name, None)
         linecache.cache.pop(name, None)
-    FakeTensorMode.cache_clear()
+    if len(FakeTensorMode.cache) > SHAPES:
+        FakeTensorMode.cache_clear()
+
+
+_translations: dict[Any, Any] = {}
+
+
+@contextmanager
+def translations_kept() -> Iterator[None]:
+    """What PyTorch's exporter to ONNX knows to translate, read once in a process: at each export it
+    would parse the source of all its translations anew, which takes half of the time."""
+    from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+    kind: Any = ONNXRegistry
+    original = kind.__dict__["from_torchlib"]
+
+    def known(cls: Any, *which: Any, **named: Any) -> Any:
+        key = which, *named.items()
+        if key not in _translations:
+            _translations[key] = original.__get__(None, cls)(*which, **named)
+        found = copy.copy(_translations[key])
+        found.functions = {op: list(ways) for op, ways in found.functions.items()}
+        return found  # to which an export may add its own
+
+    kind.from_torchlib = classmethod(known)
+    try:
+        yield
+    finally:
+        kind.from_torchlib = original
 
 
 @contextmanager

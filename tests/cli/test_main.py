@@ -69,10 +69,10 @@ def test_what_needs_no_tensor_does_not_import_torch(words):
 
 def test_python_m_saiki_is_the_same_program():
     script = Path(sys.executable).parent / "saiki"
-    module = process("-m", "saiki", "ls")
-    assert module.stdout.splitlines() == saiki("ls")[1]
+    module = process("-m", "saiki", "--help")
+    assert module.stdout.splitlines() == saiki("--help")[1]
     if script.exists():
-        done = subprocess.run([script, "ls"], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=120)
         assert done.stdout == module.stdout
     assert process("-m", "saiki", "lss").returncode == 2
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from commands import saiki
+from forked import CHILDREN
 from saiki.experiment import Claim
 from saiki.experiments.adder import Adder
 
@@ -21,6 +22,14 @@ GRID = [
     "--seeds",
     "2",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_need_not_import():
+    """How they begin otherwise is tested with what they do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saiki.runs.workers.CONTEXT", CHILDREN)
+        yield
 
 
 @pytest.fixture(scope="module")

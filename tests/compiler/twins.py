@@ -1,7 +1,7 @@
 """Cells written in one line, and a layer beside the same equations step by step."""
 
 import copy
-import multiprocessing
+import gc
 import signal
 import traceback
 from collections.abc import Iterable
@@ -11,11 +11,9 @@ import torch
 from torch import nn
 
 from compiler.comparison import assert_same, draw, flat, randomised
+from forked import CHILDREN
 from saiki import Cell, Recurrent
 
-IS_FORKED = "forkserver" in multiprocessing.get_all_start_methods()
-CHILDREN = multiprocessing.get_context("forkserver" if IS_FORKED else "spawn")
-CHILDREN.set_forkserver_preload(["saiki"])
 INPUT, HIDDEN, BATCH, TIME = 3, 4, 5, 6
 TOLERANCE = 1e-10
 OF_PYTORCH = (
@@ -104,6 +102,7 @@ def assert_right(found, x, others=(), tolerance=TOLERANCE, **options):
 
 def _said(connection, function, arguments):
     """What a child does: as a test begins, then the function, then a message of what failed."""
+    gc.freeze()  # what was there before
     torch.set_num_threads(1)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -120,8 +119,7 @@ def _said(connection, function, arguments):
 def in_a_child(function, *arguments, seconds=60):
     """Run it in a process of its own, which may crash or hang, and fail as it fails.
 
-    A child is forked from a process that has done nothing but import saiki: it has no thread and
-    holds no lock. It finds the function by its name, so a closure is not possible.
+    It finds the function by its name, so a closure is not possible.
     """
     receiving, sending = CHILDREN.Pipe(duplex=False)
     with receiving:

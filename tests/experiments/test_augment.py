@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from forked import CHILDREN
 from saiki import cli
 from saiki.data import store
 from saiki.data.images.augmentation import REPORT, read_policy
@@ -204,6 +205,7 @@ def test_rows_of_a_sweep_become_lines_and_gains(tmp_path):
 def test_a_table_of_try_holds_the_accuracy_of_each_setting(tmp_path, monkeypatch, capsys):
     words = ["try", "augment", f"data={squares(tmp_path)}", "shift=0,0.1", "--seeds", "2"]
     small = [f"{n}={v}" for n, v in TINY["augment"].settings.items() if n != "crop"]
+    monkeypatch.setattr("saiki.runs.workers.CONTEXT", CHILDREN)
     out = tmp_path / "table"
     assert cli.main([*words, *small, "device=cpu", "--jobs", "1", "--out", str(out)]) == 0
     rows = json.loads((out / "table.json").read_text())

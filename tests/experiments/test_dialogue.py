@@ -12,6 +12,8 @@ import torch
 from saiki import cli
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.errors import InputError
+from saiki.experiment import Trial
+from saiki.experiments.claims.dialogue import CLAIMS
 from saiki.experiments.dialogue import Conversing
 from saiki.experiments.shared.dialogue import judge
 from saiki.experiments.shared.replies import answer
@@ -261,6 +263,33 @@ def test_runs_are_laid_side_by_side(runs, tmp_path, capsys):
     assert text == 0
     assert (tmp_path / "seen.png").exists()
     assert cli.main(["predict", folders[1], "i am bob", "--picture", str(tmp_path / "x.png")]) == 2
+
+
+def trial(model, **figures):
+    seeds = range(3)
+    return Trial({"model": model}, tuple({k: v[i] for k, v in figures.items()} for i in seeds))
+
+
+def test_claims_are_decided_seed_by_seed():
+    context, alike, collapse = CLAIMS
+
+    def by_turn(model, *perplexities):
+        return trial(model, **{f"perplexity_at_{turn}": perplexities for turn in (2, 3, 5, 8)})
+
+    plain = by_turn("seq2seq", 60.0, 61.0, 62.0)
+    held, said = context.judge([plain, by_turn("hred", 58.0, 59.1, 60.0)])
+    assert held
+    assert said.startswith("lower after 2 turns by +3.2")
+    assert not context.judge([plain, by_turn("hred", 58.0, 63.0, 60.0)])[0]
+    manner = {"most_frequent": (0.1, 0.1, 0.1), "mean_length": (9.0, 9.0, 9.0)}
+    pairs = {"hred": (0.3, 0.31, 0.3), "vhred": (0.4, 0.41, 0.41)}
+    some = [trial(model, distinct_2=values, **manner) for model, values in pairs.items()]
+    assert alike.judge(some)[0]
+    assert not alike.judge(some[::-1])[0]
+    used, unused = trial("vhred", kl=(1.5, 2.0, 3.0)), trial("vhred", kl=(0.01, 0.05, 0.0))
+    assert collapse.judge([used, unused])[0]
+    assert not collapse.judge([unused, unused])[0]
+    assert not collapse.judge([used, used])[0]
 
 
 def test_one_position_may_be_looked_at(said):

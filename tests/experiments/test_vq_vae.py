@@ -1,8 +1,5 @@
 import itertools
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import onnxruntime
@@ -11,6 +8,7 @@ import torch
 from PIL import Image
 
 from commands import saiki
+from forked import command, together
 from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Images
 from saiki.errors import InputError
@@ -272,25 +270,12 @@ def test_new_images_are_always_the_same_and_follow_from_the_class(trained):
 def test_two_processes_at_batch_3_are_one_at_batch_6(tmp_path):
     words = TINY["vq-vae"].flags(tmp_path, epochs=8.0, width=8, precision="float64", log_every=4)
     for count, size in ((2, 3), (1, 6)):
-        _train(count, [*words, "--batch-size", str(size), "--out", str(tmp_path / str(count))])
+        more = ["--batch-size", str(size), "--out", str(tmp_path / str(count))]
+        together(count, command, ["run", "vq-vae", *words, *more])
     two, one = (reopen(tmp_path / name)[1].state_dict() for name in "21")
     for name, value in one.items():
         if not name.startswith("probe"):
             assert torch.allclose(two[name].double(), value.double(), atol=1e-7), name
-
-
-def _train(count, words):
-    command = [sys.executable, "-m"]
-    if count > 1:
-        command += ["torch.distributed.run", "--nproc-per-node", str(count), "-m"]
-    done = subprocess.run(
-        [*command, "saiki", "run", "vq-vae", *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def trial(**figures):

@@ -3,14 +3,15 @@
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
+from forked import Child, command
 from saiki.errors import InputError, SaikiError
 from saiki.experiments.adder import Adder
 from saiki.files import TEMPORARY
@@ -21,8 +22,8 @@ from saiki.runs.run import run
 from saiki.saving import tensors
 
 KNOBS = {
-    "iterations": 3000,
-    "log_every": 50,
+    "iterations": 1200,
+    "log_every": 20,
     "cell": "gru",
     "hidden_size": 12,
     "optimiser": "adam",
@@ -35,15 +36,9 @@ KNOBS = {
 FLAGS = [w for name, value in KNOBS.items() for w in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def command(path, *more):
-    words = [sys.executable, "-m", "saiki", "run", "adder", "--out", str(path)]
-    return [*words, "--checkpoint-seconds", "0.05", *more]
-
-
 def started(path, *more):
-    return subprocess.Popen(
-        command(path, *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    words = ["run", "adder", "--out", str(path), "--checkpoint-seconds", "0.05", *more]
+    return Child(command, words)
 
 
 def points(path):
@@ -79,9 +74,10 @@ def assert_same(path, undisturbed):
     assert all(torch.equal(value, last[1][0][name]) for name, value in last[0][0].items())
 
 
-def test_a_run_that_is_killed_three_times_ends_as_the_one_that_never_was(tmp_path, undisturbed):
+def test_a_run_that_is_killed_twice_ends_as_the_one_that_never_was(tmp_path, undisturbed):
+    """The second time when it has gone on from a checkpoint before."""
     path, dice = tmp_path / "run", random.Random(7)
-    aims = sorted(dice.sample(range(1, 58), 3))
+    aims = sorted(dice.sample(range(1, 55), 2))
     process = started(path, *FLAGS)
     for aim in aims:
         wait_for(path, aim, process)
@@ -96,24 +92,26 @@ def test_a_run_that_is_killed_three_times_ends_as_the_one_that_never_was(tmp_pat
     assert not list(path.rglob(f"{TEMPORARY}*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_saves_and_says_how_to_go_on(tmp_path, undisturbed, number):
-    path = tmp_path / "my run"
-    process = started(path, *FLAGS, "--checkpoint-seconds", "1000")
-    wait_for(path, 3, process)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    said = errors.splitlines()
-    assert len(said) == 1
-    assert f"go on with: saiki run adder --out '{path}' --resume" in said[0]
-    done = int(said[0].split("after iteration ")[1].split(",")[0])
-    assert 150 <= done < 3000
-    _, about = tensors.load(path / CHECKPOINT)
-    assert about["training"]["step"] == done
-    again = subprocess.run(command(path, "--resume"), capture_output=True, text=True, timeout=120)
-    assert again.returncode == 0, again.stderr
-    assert f"goes on from iteration {done}" in again.stdout
+def test_a_run_that_is_stopped_saves_and_says_how_to_go_on(tmp_path, undisturbed):
+    """By either signal: at first, and when it has gone on."""
+    path, seldom = tmp_path / "my run", ("--checkpoint-seconds", "1000")
+    process, done = started(path, *FLAGS, *seldom), 0
+    for number, seen in ((signal.SIGINT, 3), (signal.SIGTERM, 20)):
+        wait_for(path, seen, process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        said = errors.splitlines()
+        assert len(said) == 1
+        assert f"go on with: saiki run adder --out '{path}' --resume" in said[0]
+        before, done = done, int(said[0].split("after iteration ")[1].split(",")[0])
+        assert max(before, 20 * seen) <= done < 1200
+        _, about = tensors.load(path / CHECKPOINT)
+        assert about["training"]["step"] == done
+        process = started(path, "--resume", *seldom)
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert f"goes on from iteration {done}" in out
     assert_same(path, undisturbed)
 
 
@@ -141,28 +139,42 @@ def outcome(path, knobs, **options):
     return run(Adder.from_dict(knobs), RunFolder(path), None, Options(**options))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of SMALL that nobody stops."""
+    path = tmp_path_factory.mktemp("whole")
+    outcome(path, SMALL)
+    return path
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """The same under the lens."""
+    path = tmp_path_factory.mktemp("watched")
+    outcome(path, SMALL, watch=True)
+    return path
+
+
 @pytest.mark.parametrize("step", [1, 19, 20, 21, 299, 300])
-def test_every_place_in_the_curve_can_be_gone_on_from(tmp_path, monkeypatch, step):
-    outcome(tmp_path / "whole", SMALL, watch=True)
+def test_every_place_in_the_curve_can_be_gone_on_from(tmp_path, monkeypatch, step, watched):
     with monkeypatch.context() as patched:
         cut_after(patched, step)
         with pytest.raises(CutError):
             outcome(tmp_path / "cut", SMALL, watch=True, checkpoint_seconds=0.0)
     outcome(tmp_path / "cut", SMALL, watch=True)
-    assert_same(tmp_path / "cut", tmp_path / "whole")
-    logs = [(tmp_path / p / "lens.jsonl").read_bytes() for p in ("cut", "whole")]
+    assert_same(tmp_path / "cut", watched)
+    logs = [(p / "lens.jsonl").read_bytes() for p in (tmp_path / "cut", watched)]
     assert logs[0] == logs[1]
 
 
-def test_without_a_checkpoint_yet_the_run_begins_anew(tmp_path, monkeypatch):
-    outcome(tmp_path / "whole", SMALL)
+def test_without_a_checkpoint_yet_the_run_begins_anew(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patched:
         cut_after(patched, 70)
         with pytest.raises(CutError):
             outcome(tmp_path / "cut", SMALL)
     assert points(tmp_path / "cut") == 3
     outcome(tmp_path / "cut", SMALL)
-    assert_same(tmp_path / "cut", tmp_path / "whole")
+    assert_same(tmp_path / "cut", whole)
 
 
 def test_patience_is_remembered(tmp_path, monkeypatch):
@@ -187,8 +199,7 @@ def test_a_run_that_lost_patience_goes_on_where_it_is_to_be_longer(tmp_path):
     assert ended + 2 * 20 <= RunFolder(tmp_path).figures["iterations"] <= 400
 
 
-def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_is_whole(tmp_path, monkeypatch):
-    outcome(tmp_path / "whole", SMALL)
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_is_whole(tmp_path, monkeypatch, whole):
     sync, written = os.fsync, []
 
     def full(handle):
@@ -206,7 +217,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_is_whole(tmp_path, 
     assert about["training"]["step"] == 4  # config.json and four checkpoints were written
     assert not list((tmp_path / "full").rglob(f"{TEMPORARY}*"))
     outcome(tmp_path / "full", SMALL)
-    assert_same(tmp_path / "full", tmp_path / "whole")
+    assert_same(tmp_path / "full", whole)
 
 
 def test_a_log_on_a_full_disk_is_one_sentence_and_the_checkpoint_is_whole(tmp_path, monkeypatch):
@@ -225,41 +236,47 @@ def test_a_log_on_a_full_disk_is_one_sentence_and_the_checkpoint_is_whole(tmp_pa
     assert about["training"]["step"] == 19
 
 
-def begun(path, monkeypatch):
-    with monkeypatch.context() as patched:
+@pytest.fixture(scope="module")
+def half_done(tmp_path_factory):
+    path = tmp_path_factory.mktemp("half done")
+    with pytest.MonkeyPatch.context() as patched:
         cut_after(patched, 30)
         with pytest.raises(CutError):
             outcome(path, SMALL, checkpoint_seconds=0.0)
+    return path
 
 
-def test_a_folder_of_other_knobs_is_refused_and_keeps_its_checkpoint(tmp_path, monkeypatch):
-    begun(tmp_path, monkeypatch)
-    before = (tmp_path / CHECKPOINT).read_bytes()
+@pytest.fixture
+def begun(half_done, tmp_path):
+    """A folder of a run that was cut, with a checkpoint."""
+    return Path(shutil.copytree(half_done, tmp_path / "begun"))
+
+
+def test_a_folder_of_other_knobs_is_refused_and_keeps_its_checkpoint(begun):
+    before = (begun / CHECKPOINT).read_bytes()
     with pytest.raises(InputError, match="holds a run of other knobs"):
-        outcome(tmp_path, {**SMALL, "hidden_size": 13})
-    assert (tmp_path / CHECKPOINT).read_bytes() == before
+        outcome(begun, {**SMALL, "hidden_size": 13})
+    assert (begun / CHECKPOINT).read_bytes() == before
 
 
-def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(tmp_path, monkeypatch):
-    begun(tmp_path, monkeypatch)
-    path = tmp_path / CHECKPOINT
+def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(begun):
+    path = begun / CHECKPOINT
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:-9] + b"\0" + whole[-8:], b""):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="is damaged") as error:
-            outcome(tmp_path, SMALL)
+            outcome(begun, SMALL)
         assert "\n" not in str(error.value)
         assert path.read_bytes() == damaged
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
-    begun(tmp_path / "one", monkeypatch)
+def test_a_checkpoint_of_another_run_is_refused(begun, tmp_path):
     other = {**SMALL, "seed": 5}
     outcome(tmp_path / "two", {**other, "iterations": 20})
     there = tmp_path / "two" / CHECKPOINT
-    (tmp_path / "one" / CHECKPOINT).write_bytes(there.read_bytes())
+    (begun / CHECKPOINT).write_bytes(there.read_bytes())
     with pytest.raises(InputError, match="is of a run with other knobs"):
-        outcome(tmp_path / "one", SMALL)
+        outcome(begun, SMALL)
 
 
 @pytest.mark.parametrize(
@@ -279,24 +296,22 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, monkeypatch):
         lambda about: about.update(data={"points": 3}),
     ],
 )
-def test_a_whole_checkpoint_that_says_other_things_is_refused(tmp_path, monkeypatch, change):
-    begun(tmp_path, monkeypatch)
-    kept, about = tensors.load(tmp_path / CHECKPOINT)
+def test_a_whole_checkpoint_that_says_other_things_is_refused(begun, change):
+    kept, about = tensors.load(begun / CHECKPOINT)
     change(about)
-    tensors.save(tmp_path / CHECKPOINT, kept, about)
+    tensors.save(begun / CHECKPOINT, kept, about)
     with pytest.raises(InputError, match="does not hold what a checkpoint of this saiki holds"):
-        outcome(tmp_path, SMALL)
+        outcome(begun, SMALL)
 
 
 @pytest.mark.parametrize("part", ["model", "best", "average", "optimiser"])
-def test_a_whole_checkpoint_with_other_tensors_is_refused(tmp_path, monkeypatch, part):
-    begun(tmp_path, monkeypatch)
-    kept, about = tensors.load(tmp_path / CHECKPOINT)
+def test_a_whole_checkpoint_with_other_tensors_is_refused(begun, part):
+    kept, about = tensors.load(begun / CHECKPOINT)
     name = next(n for n, t in kept.items() if n.startswith(f"{part}/") and t.ndim == 2)
     kept[name] = torch.zeros(2, 3, 5)
-    tensors.save(tmp_path / CHECKPOINT, kept, about)
+    tensors.save(begun / CHECKPOINT, kept, about)
     with pytest.raises(InputError, match="the checkpoint is not of this model") as error:
-        outcome(tmp_path, SMALL)
+        outcome(begun, SMALL)
     assert "\n" not in str(error.value)
 
 

@@ -2,14 +2,16 @@
 
 import itertools
 import json
-import os
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from forked import command, together
+from saiki import processes
+from saiki.models.word_vectors import WordVectors
+from saiki.runs import record
 from saiki.runs.reopen import reopen
 
 KNOBS = {
@@ -22,21 +24,13 @@ KNOBS = {
 }
 
 
-def run(path, *flags, processes=1):
-    words = ["-m", "saiki", "run", "adder", "--out", str(path), *flags]
-    if processes > 1:
-        words = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=300, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+def run(path, *flags, count=1):
+    return together(count, command, ["run", "adder", "--out", str(path), *flags])
 
 
 @pytest.mark.parametrize("name", KNOBS)
 def test_two_processes_at_batch_16_are_one_at_batch_32(tmp_path, name):
-    two = run(tmp_path / "two", *KNOBS[name], "--batch-size", "16", processes=2)
+    two = run(tmp_path / "two", *KNOBS[name], "--batch-size", "16", count=2)
     run(tmp_path / "one", *KNOBS[name], "--batch-size", "32")
     ours, theirs = (load_file(tmp_path / p / "model.safetensors") for p in ("two", "one"))
     assert ours.keys() == theirs.keys()
@@ -46,38 +40,48 @@ def test_two_processes_at_batch_16_are_one_at_batch_32(tmp_path, name):
     assert len(logs[0]) == len(logs[1]) > 1  # one process alone writes
     for a, b in zip(*(map(json.loads, log) for log in logs), strict=True):
         assert a == pytest.approx(b, rel=1e-8)
-    assert two.stdout.splitlines().count(str(tmp_path / "two")) == 1  # one process alone speaks
+    first, second = two
+    assert first.splitlines().count(str(tmp_path / "two")) == 1
+    assert second == ""  # one process alone speaks
+
+
+def interrupted(words):
+    """The command, whose second process is interrupted after an iteration."""
+    keep = record.Record.keep
+
+    def stop(its):
+        keep(its)
+        if its.training.step == 37 and processes.rank() == 1:
+            its.training.interrupted = True
+
+    record.Record.keep = stop
+    command(words)
 
 
 def test_two_processes_go_on_where_they_were_stopped(tmp_path):
     flags = [*KNOBS["adder"], "--batch-size", "4", "--log-every", "10"]
-    run(tmp_path / "whole", *flags, processes=2)
-    # the second process is interrupted, and both must stop after the same iteration
-    code = (
-        "import sys\n"
-        "from saiki import cli, processes\n"
-        "from saiki.runs import record\n"
-        "keep = record.Record.keep\n"
-        "def stop(its):\n"
-        "    keep(its)\n"
-        "    if its.training.step == 37 and processes.rank() == 1:\n"
-        "        its.training.interrupted = True\n"
-        "record.Record.keep = stop\n"
-        "sys.exit(cli.main(sys.argv[1:]))\n"
-    )
-    (tmp_path / "stops.py").write_text(code)
-    words = [str(tmp_path / "stops.py"), "run", "adder", "--out", str(tmp_path / "cut"), *flags]
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words],
-        capture_output=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    run(tmp_path / "whole", *flags, count=2)
+    words = ["run", "adder", "--out", str(tmp_path / "cut"), *flags]
+    together(2, interrupted, words, code=130)  # both stop after the same iteration
     assert not (tmp_path / "cut" / "result.json").exists()
-    done = run(tmp_path / "cut", "--resume", processes=2)
-    assert "goes on from iteration 37" in done.stdout
+    done = run(tmp_path / "cut", "--resume", count=2)
+    assert "goes on from iteration 37" in done[0]
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def followed(words):
+    """The command, each of whose processes leaves what it has learnt after each piece."""
+    learn = WordVectors.learn
+
+    def shown(self, *given):
+        loss = learn(self, *given)
+        with Path(f"{processes.rank()}").open("ab") as file:
+            file.write(self.inputs.detach().numpy().tobytes() + loss.numpy().tobytes())
+        return loss
+
+    WordVectors.learn = shown
+    command(words)
 
 
 def test_two_processes_learn_the_same_word_vectors_from_parts_of_a_text(tmp_path):
@@ -88,33 +92,10 @@ def test_two_processes_learn_the_same_word_vectors_from_parts_of_a_text(tmp_path
         for who, what, thing in itertools.product(*map(str.split, (names, verbs, things)))
     ]
     (tmp_path / "text.txt").write_text("\n\n".join(lines * 8))
-    # each process leaves what it has after each piece
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from saiki import cli, processes\n"
-        "from saiki.models.word_vectors import WordVectors\n"
-        "learn = WordVectors.learn\n"
-        "def shown(self, *given):\n"
-        "    loss = learn(self, *given)\n"
-        "    with Path(f'{processes.rank()}').open('ab') as file:\n"
-        "        file.write(self.inputs.detach().numpy().tobytes() + loss.numpy().tobytes())\n"
-        "    return loss\n"
-        "WordVectors.learn = shown\n"
-        "sys.exit(cli.main(sys.argv[1:]))\n"
-    )
-    (tmp_path / "words.py").write_text(code)
     knobs = {"data": "text.txt", "size": 12, "minimum": 1, "subsample": 0, "window": 3}
     knobs |= {"epochs": 20, "batch_size": 1024, "out": "run"}
-    words = ["words.py", "run", "words", *(f"--{n}={value}" for n, value in knobs.items())]
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *words],
-        capture_output=True,
-        timeout=300,
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
+    words = ["run", "words", *(f"--{n}={value}" for n, value in knobs.items())]
+    together(2, followed, words, folder=tmp_path)
     one, other = ((tmp_path / rank).read_bytes() for rank in "01")
     assert one == other
     model = reopen(tmp_path / "run")[1]

@@ -35,6 +35,7 @@ from saiki.torch_internals import (
     FakeTensor,
     FakeTensorMode,
     forget,
+    graphs_alone,
     make_fx,
     tree_leaves,
 )
@@ -142,14 +143,15 @@ def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
     """A step and its vector-Jacobian product, made functional, and the same but for its sizes when
     run for others."""
     try:
-        found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
-        if not cell.memory_shapes:
-            _same_but_for_sizes(found, other, "recorded")
-        found.make_functional()
-        if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
-            other.make_functional()
-            _same_but_for_sizes(found, other, "module")
-            forget(other.module)
+        with graphs_alone():
+            found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
+            if not cell.memory_shapes:
+                _same_but_for_sizes(found, other, "recorded")
+            found.make_functional()
+            if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
+                other.make_functional()
+                _same_but_for_sizes(found, other, "module")
+                forget(other.module)
     except SaikiError:
         raise
     except Exception as error:

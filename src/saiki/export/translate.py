@@ -13,7 +13,7 @@ from torch import Tensor
 
 from saiki.errors import ExportError
 from saiki.export.nodes import OPSET
-from saiki.torch_internals import get_decompositions
+from saiki.torch_internals import get_decompositions, translations_kept
 
 aten = torch.ops.aten
 FOLDED = 2**28
@@ -37,16 +37,17 @@ def translate(exported: torch.export.ExportedProgram) -> Any:
     if called & set(_SPLIT) and _is_float64(exported):
         exported = exported.run_decompositions(get_decompositions(_SPLIT))
     count = len(exported.graph_signature.user_outputs)
-    program = torch.onnx.export(
-        exported,
-        (),
-        dynamo=True,
-        opset_version=OPSET,
-        custom_translation_table={aten.scalar_tensor.default: _scalar_tensor},
-        output_names=[f"output_{i}" for i in range(count)],
-        optimize=False,
-        verbose=False,
-    )
+    with translations_kept():
+        program = torch.onnx.export(
+            exported,
+            (),
+            dynamo=True,
+            opset_version=OPSET,
+            custom_translation_table={aten.scalar_tensor.default: _scalar_tensor},
+            output_names=[f"output_{i}" for i in range(count)],
+            optimize=False,
+            verbose=False,
+        )
     assert program is not None
     return program.model
 

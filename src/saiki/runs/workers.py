@@ -20,14 +20,16 @@ import torch
 from saiki.errors import OutOfMemoryError, SaikiError, memory_in_words
 from saiki.runs.sweep import Job, Runner
 
+CONTEXT = multiprocessing.get_context("spawn")
+"""How a process of its own begins: it inherits nothing."""
+
 
 class Worker:
     """A process that does one run after the other."""
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, end = context.Pipe()
-        self.process = context.Process(target=_work, args=(end, threads, sys.argv), daemon=True)
+        self.connection, end = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_work, args=(end, threads, sys.argv), daemon=True)
         self.process.start()
         end.close()
         self.job: Job | None = None

@@ -1,9 +1,9 @@
 """What is said of dialogues, and what decides it."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from saiki.experiment import Claim, Trial
+from saiki.experiments.shared.comparison import Difference, compare, in_every_seed, spread
 from saiki.knobs import Value
 
 TURNS = (2, 3, 5, 8)
@@ -16,37 +16,34 @@ FREE: Mapping[str, Value] = {
 """Nothing that keeps the latent variable in use."""
 
 
-def _said(values: Sequence[float], form: str = ".3g") -> str:
-    """Their mean and extremes."""
-    mean, low, high = statistics.fmean(values), min(values), max(values)
-    return f"{mean:{form}} ({low:{form}} to {high:{form}})"
-
-
 def _context_helps(trials: Sequence[Trial]) -> tuple[bool, str]:
-    gains = {}
+    gained = {}
     for turn in TURNS:
         plain, with_context = (trial.values(f"perplexity_at_{turn}") for trial in trials)
         pairs = zip(plain, with_context, strict=True)
-        gains[turn] = [100 * (1 - after / before) for before, after in pairs]
-    said = ", ".join(f"after {turn} turns by {_said(its)} %" for turn, its in gains.items())
-    return min(min(its) for its in gains.values()) > 0, f"lower {said}"
+        gained[turn] = Difference.of([100 * (1 - after / before) for before, after in pairs])
+    said = ", ".join(f"after {turn} turns by {difference} %" for turn, difference in gained.items())
+    return all(difference.is_more for difference in gained.values()), f"lower {said}"
 
 
 def _less_alike(trials: Sequence[Trial]) -> tuple[bool, str]:
-    hred, vhred = trials
     names = ("distinct_2", "most_frequent", "mean_length")
     said = "; ".join(
         f"{trial.knobs['model']}: "
-        + ", ".join(f"{name} {_said(trial.values(name))}" for name in names)
+        + ", ".join(f"{name} {spread(trial.values(name))}" for name in names)
         for trial in trials
     )
-    return min(vhred.values("distinct_2")) > max(hred.values("distinct_2")), said
+    hred, vhred = trials
+    difference = compare(hred, vhred, "distinct_2")
+    return difference.is_more, f"{said}; {difference} pairs"
 
 
 def _collapses(trials: Sequence[Trial]) -> tuple[bool, str]:
-    held, free = (trial.values("kl") for trial in trials)
-    said = f"KL with them {_said(held)} nats a reply, without {_said(free)}"
-    return min(held) >= USED and max(free) <= UNUSED, said
+    held, free = trials
+    nats = [spread(trial.values("kl")) for trial in trials]
+    said = f"KL with them {nats[0]} nats a reply, without {nats[1]}"
+    is_used = in_every_seed([held], "kl", lambda kl: kl >= USED)
+    return is_used and in_every_seed([free], "kl", lambda kl: kl <= UNUSED), said
 
 
 CLAIMS = (

@@ -1,0 +1,139 @@
+"""A step of the exercise dialogue beside the same model on the layers of torch.nn.
+
+    SAIKI_DATA=… python benchmarks/dialogue.py --json benchmarks/results/dialogue.json
+
+A step is forward pass, backward pass, clipping and update, from the same batches of chitchat in
+turn; the medians of interleaved repeats count. The peer has the same encoder, context and decoder
+of ``torch.nn.GRU`` or ``LSTM`` with the same sizes, in one call over the packed turns each, and the
+loss by ``cross_entropy`` of the real tokens alone: nothing that is padding costs it an output.
+"""
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from saiki.bench.harness import interleaved, machine
+from saiki.data.text.dialogue_rows import Turns
+from saiki.experiments.dialogue import Conversing
+from saiki.models.dialogue import Dialoguer
+from saiki.text import BEGIN
+from saiki.training.step import Step, clip
+
+BATCHES = 4
+"""Each repeat does all of them."""
+
+
+class Peer(nn.Module):
+    """HRED as one writes it with PyTorch."""
+
+    def __init__(self, experiment: Conversing, vocabulary: int) -> None:
+        super().__init__()
+        knobs = experiment.of_dialogue
+        layers, size = knobs.recurrent, knobs.recurrent.hidden_size
+        kind = {"gru": nn.GRU, "lstm": nn.LSTM}[layers.cell]
+        embedding = layers.embedding_size
+        self.size, self.is_lstm = size, layers.cell == "lstm"
+        self.reads = nn.Embedding(vocabulary, embedding)
+        self.writes = nn.Embedding(vocabulary, embedding)
+        self.encoder = kind(embedding, size // 2, bidirectional=True, batch_first=True)
+        self.summary = nn.Linear((2 if self.is_lstm else 1) * size, size)
+        self.context = kind(size, size, batch_first=True)
+        self.norms = nn.ModuleList([nn.LayerNorm(size), nn.LayerNorm(size)])
+        self.given = nn.Linear(size, knobs.given_size)
+        self.begin = nn.Linear(size, 2 * size) if self.is_lstm else None
+        self.decoder = kind(embedding + knobs.given_size, size, batch_first=True)
+        self.combine = nn.Linear(size, embedding, bias=False)
+        self.output = nn.Linear(embedding, vocabulary)
+        self.output.weight = self.writes.weight
+        self.dropout = nn.Dropout(layers.dropout)
+
+    def forward(self, turns: Turns) -> Tensor:
+        drop = self.dropout
+        read = drop(self.reads(turns.tokens))
+        _, end = self.encoder(pack_padded_sequence(read, turns.lengths, True, enforce_sorted=False))
+        ends = torch.cat([*end[0], *end[1]] if self.is_lstm else [*end], -1)
+        u = self.norms[0](torch.tanh(self.summary(ends)))
+        counts = torch.bincount(turns.dialogue)
+        table = u.new_zeros(len(counts), int(counts.max()), self.size)
+        table = table.index_put((turns.dialogue, turns.place), drop(u))
+        d = drop(u + self.norms[1](self.context(table)[0][turns.dialogue, turns.place]))
+        replies = turns.is_reply.nonzero()[:, 0]
+        d, lengths = d[replies - 1], turns.lengths[replies]
+        wanted = turns.tokens[replies][:, : int(lengths.max())]
+        given = F.pad(wanted[:, :-1], (1, 0), value=BEGIN)
+        g = torch.tanh(self.given(d))[:, None].expand(-1, given.shape[1], -1)
+        x = torch.cat((drop(self.writes(given)), g), -1)
+        start = d[None]
+        if self.begin is not None:
+            first, cell = torch.tanh(self.begin(d)).chunk(2, -1)
+            start = first[None].contiguous(), cell[None].contiguous()
+        packed = pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+        order = packed.sorted_indices
+        assert order is not None
+        targets = pack_padded_sequence(wanted[order], lengths[order], True).data
+        h = self.decoder(packed, start)[0].data
+        return F.cross_entropy(self.output(drop(torch.tanh(self.combine(h)))), targets)
+
+
+def step_of(loss: Callable[[], Tensor], model: nn.Module, optimiser: Any, norm: float) -> None:
+    optimiser.zero_grad()
+    loss().backward()
+    clip(list(model.parameters()), 0.0, norm)
+    optimiser.step()
+
+
+def compare(knobs: dict[str, Any], repeats: int) -> dict[str, Any]:
+    experiment = Conversing.from_dict(knobs)
+    batches = [*itertools.islice(experiment.batches(), BATCHES)]
+    torch.manual_seed(0)
+    ours = experiment.model().train()
+    assert isinstance(ours, Dialoguer)
+    peer = Peer(experiment, len(experiment.source.text.vocabulary)).train()
+    norm, step = experiment.optimisation.clip_norm, Step(experiment, ours)
+    updates = [experiment.optimisation.build(list(m.parameters())) for m in (ours, peer)]
+
+    def saiki() -> None:
+        for batch in batches:
+            step([batch])
+            updates[0].step()
+
+    def torch_nn() -> None:
+        for *parts, _ in batches:
+            step_of(partial(peer, Turns(*parts)), peer, updates[1], norm)
+
+    found = interleaved({"saiki": saiki, "torch.nn": torch_nn}, repeats)
+    seconds = {name: timing.median / BATCHES for name, timing in found.items()}
+    spread = {name: (t.fastest / BATCHES, t.slowest / BATCHES) for name, t in found.items()}
+    ratio = seconds["torch.nn"] / seconds["saiki"]
+    weights = [sum(p.numel() for p in model.parameters()) for model in (ours, peer)]
+    said = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
+    print(f"{knobs}: {said}, {ratio:.2f}×; weights {weights[0]:,} and {weights[1]:,}", flush=True)
+    return {"knobs": knobs, "seconds": seconds, "spread": spread, "ratio": ratio}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--cells", default="gru,lstm")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    about = machine()
+    rows = [compare({"cell": cell}, options.repeats) for cell in options.cells.split(",")]
+    if options.json:
+        record = {"machine": about, "steps": rows}
+        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return int(min(row["ratio"] for row in rows) < 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
