@@ -9,9 +9,11 @@ from saiki.models.encoder import Bridge, Encoder
 from saiki.models.hred import HRED, VHRED
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.masked_lm import MaskedLM
+from saiki.models.segment_forecaster import SegmentForecaster
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.sequence_vae import SequenceVAE
 from saiki.models.series import SeriesSeq2Seq
+from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.models.tagger import Tagger
 from saiki.models.translator import Translation, Translator
 from saiki.models.vqvae import VQVAE
@@ -31,10 +33,12 @@ __all__ = [
     "Encoder",
     "LinearForecaster",
     "MaskedLM",
+    "SegmentForecaster",
     "Seq2Seq",
     "SequenceClassifier",
     "SequenceVAE",
     "SeriesSeq2Seq",
+    "StepwiseForecaster",
     "Tagger",
     "Translation",
     "Translator",

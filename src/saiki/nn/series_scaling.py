@@ -8,7 +8,7 @@ from torch import Tensor
 from saiki.errors import InputError
 from saiki.saving.pretrained import DescribedModule
 
-SCALINGS = ("none", "last", "standard")
+SCALINGS = ("none", "last", "standard", "size")
 SMALLEST = 1e-5
 """Of a scale, in units of that of the column: below it a window is constant."""
 
@@ -21,10 +21,12 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
     ``none``      m = μ                                  s = σ
     ``last``      m = the last known value of the window s = σ
     ``standard``  m = the mean of the window             s = its standard deviation
+    ``size``      m = 0                                  s = 1 + the mean of abs(x) of the column
     ============= ====================================== ========================================
 
     μ and σ are mean and standard deviation of the column in what is learned from; they are part of
-    the model. A gap, NaN, becomes m, which is z = 0.
+    the model. ``size`` is for counts, which cannot be shifted (Salinas et al. 2020, §3.3). A gap,
+    NaN, becomes m, which is z = 0.
 
     Args:
         columns: for which μ and σ are kept; of others, number 0, they are those of the window.
@@ -36,6 +38,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
 
     mean: Tensor
     deviation: Tensor
+    size: Tensor
 
     def __init__(self, columns: int, kind: str = "last") -> None:
         super().__init__()
@@ -44,6 +47,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         self.kind = kind
         self.register_buffer("mean", torch.zeros(columns + 1))
         self.register_buffer("deviation", torch.ones(columns + 1))
+        self.register_buffer("size", torch.ones(columns + 1))
 
     def fit(self, columns: Sequence[Tensor]) -> None:
         """Take μ and σ from the values of each column that are learned from, NaN left out."""
@@ -54,6 +58,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             deviation = real.std(correction=0) if len(real) else real.new_ones(())
             self.mean[number] = real.mean() if len(real) else 0.0
             self.deviation[number] = deviation if deviation > 0 else 1.0
+            self.size[number] = 1 + real.abs().mean() if len(real) else 1.0
 
     def of_column(self, column: Tensor) -> tuple[Tensor, Tensor]:
         """μ and σ of these columns, ``(rows,)`` each."""
@@ -76,6 +81,10 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             steps = torch.arange(x.shape[1], device=x.device)
             last = torch.where(is_known, steps, -1).amax(1, keepdim=True).clamp(min=0)
             mean = values.gather(1, last)
+        elif self.kind == "size":
+            size = 1 + values.abs().sum(1, keepdim=True) / count
+            mean = torch.zeros_like(mean)
+            deviation = torch.where(is_new, size, self.size[column][:, None])
         elif self.kind == "standard":
             mean, deviation = of_window, torch.maximum(spread, SMALLEST * deviation)
         z = torch.where(is_known, (values - mean) / deviation, 0.0)
@@ -91,5 +100,6 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             "none": "m and s mean and deviation of the column",
             "last": "m the last value of the window, s the deviation of the column",
             "standard": "m and s mean and deviation of the window",
+            "size": "m = 0, s 1 + the mean size of the column",
         }
         return f"z = (x − m) / s, {how[self.kind]}"

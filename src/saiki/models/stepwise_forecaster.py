@@ -1,0 +1,193 @@
+"""Forecasts step by step: what comes next by all that has been, again and again."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saiki.errors import InputError
+from saiki.layers import equations
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.stack import Layer, as_layer
+from saiki.nn.series_likelihoods import LIKELIHOODS, SeriesLikelihood
+from saiki.nn.series_scaling import WindowScaling
+from saiki.saving.pretrained import DescribedModule
+
+
+class Read(NamedTuple):
+    """What a forecaster remembers of series up to now, a row for each."""
+
+    state: Any
+    """Of the layers, as they give it."""
+    last: Tensor
+    """z of the newest value, ``(rows,)``; 0 where it is a gap."""
+
+
+class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
+    """The law of the next value, given all values before it (DeepAR; Salinas et al. 2020, §3). One
+    network for all series and all their columns, each of which is a row of its own and has an
+    embedding.
+
+    ::
+
+        zᵗ = (xᵗ − m) / s,                   m and s of the column, see saiki.nn.series_scaling
+        hᵗ = layer([zᵗ⁻¹; knownᵗ; column])
+        xᵗ ∼ law(V hᵗ + c), in units of m and s
+
+    Trained by −ln p of every value. Further ahead than one step the values between are drawn from
+    their own laws, path by path. The state of the layers is all that it keeps of the past, so a
+    series can be followed without an end.
+
+    Args:
+        layer: a cell or layers of one direction; they read 1 + ``known`` + ``embedding_size``
+            features.
+        likelihood: the law: ``"gaussian"``, ``"student"`` or ``"negative_binomial"`` of counts.
+        columns: series times columns, each with an embedding; 0 is none that was learned from.
+        known: features of a step that are known beforehand.
+        embedding_size: features of a column.
+
+    Raises:
+        InputError: sizes do not fit each other, or the layers read both ways.
+    """
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        likelihood: str = "gaussian",
+        columns: int = 1,
+        known: int = 0,
+        embedding_size: int = 8,
+    ) -> None:
+        super().__init__()
+        if likelihood not in LIKELIHOODS:
+            raise InputError(
+                f"likelihood must be one of {', '.join(LIKELIHOODS)}, got {likelihood!r}"
+            )
+        self.layer: Layer = as_layer(layer)
+        if any(isinstance(module, Bidirectional) for module in self.layer.modules()):
+            raise InputError(
+                "what comes next is not there to be read backwards: take one direction"
+            )
+        size = 1 + known + embedding_size
+        if self.layer.input_size != size:
+            raise InputError(
+                f"the layer must read a value, {known} known features and {embedding_size} of the "
+                f"column, together {size}, got {self.layer.input_size}"
+            )
+        self.law = LIKELIHOODS[likelihood]
+        self.known = known
+        self.scaling = WindowScaling(columns, "size" if self.law.counts else "none")
+        self.column = nn.Embedding(columns + 1, embedding_size)
+        self.readout = nn.Linear(self.layer.output_size, self.law.parameters)
+
+    def equations(self) -> str:
+        known = "; known" if self.known else ""
+        return "\n".join(
+            (
+                self.scaling.equation(),
+                equations.of_layer(self.layer, f"[z of the step before{known}; column]", "h"),
+                f"{self.law.equation}, from V h + c",
+            )
+        )
+
+    def forward(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Tensor:
+        """What the network says of the law of each step, given those before it,
+        ``(rows, time, parameters)``; see :meth:`laws`.
+
+        Args:
+            past: ``(rows, time)``; NaN is a gap.
+            column: the number of the column of each row, from 1 on, ``(rows,)``; 0: none of those
+                that were learned from.
+            known: ``(rows, time or more, known)``.
+        """
+        z, _ = self.scaling(past, column)
+        before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
+        h, _ = self.layer(self._inputs(before, column, known))
+        said: Tensor = self.readout(h)
+        return said
+
+    def laws(self, said: Tensor, past: Tensor, column: Tensor) -> SeriesLikelihood:
+        """The law of each value in the units of ``past``; its mean is ``(rows, time, 1)``."""
+        _, (shift, scale) = self.scaling(past, column)
+        return self.law.of(said).restored(shift[..., None], scale[..., None])
+
+    def loss(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Tensor:
+        """−ln p of the values, the mean over all that are known but the first of each row, which
+        nothing foretells."""
+        laws = self.laws(self(past, column, known), past, column)
+        truth = past.clone()
+        truth[:, 0] = torch.nan
+        return laws.loss(truth[..., None])
+
+    def read(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Read:
+        """What is remembered of ``past``, all but its newest value having been read."""
+        z, _ = self.scaling(past, column)
+        before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
+        _, state = self.layer(self._inputs(before, column, known))
+        return Read(state, z[:, -1])
+
+    def follow(self, read: Read, column: Tensor, known: Tensor | None = None) -> tuple[Tensor, Any]:
+        """What the network says of the next value, ``(rows, parameters)``, and the state then.
+
+        Args:
+            known: of that step, ``(rows, known)``.
+        """
+        inputs = self._inputs(read.last[:, None], column, _step(known))
+        h, state = self.layer(inputs, read.state)
+        return self.readout(h)[:, 0], state
+
+    @torch.no_grad()
+    def paths(
+        self,
+        past: Tensor,
+        column: Tensor,
+        horizon: int,
+        count: int,
+        known: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Drawn continuations, ``(count, rows, horizon)``.
+
+        Args:
+            known: ``(rows, time + horizon, known)``.
+        """
+        rows, time = past.shape
+        _, (shift, scale) = self.scaling(past, column)
+        read = _repeated(self.read(past, column, known), count)
+        several = column.repeat(count)
+        shift, scale = (part.repeat(count, 1) for part in (shift, scale))
+        drawn = []
+        for step in range(horizon):
+            coming = None if known is None else known[:, time + step].repeat(count, 1)
+            said, state = self.follow(read, several, coming)
+            value = self.law.of(said).restored(shift, scale).sample(1, generator)[0]
+            drawn.append(value[:, 0])
+            read = Read(state, ((value - shift) / scale)[:, 0].to(read.last))
+        return torch.stack(drawn, 1).view(count, rows, horizon)
+
+    def _inputs(self, before: Tensor, column: Tensor, known: Tensor | None) -> Tensor:
+        rows, time = before.shape
+        parts = [before[..., None]]
+        if self.known:
+            shape = None if known is None else (*known.shape[:1], *known.shape[2:])
+            if known is None or shape != (rows, self.known) or known.shape[1] < time:
+                raise InputError(
+                    f"the known features of a step must be {(rows, time, self.known)}, got "
+                    f"{None if known is None else tuple(known.shape)}"
+                )
+            parts.append(known[:, :time])
+        parts.append(self.column(column)[:, None].expand(-1, time, -1))
+        return torch.cat(parts, -1)
+
+
+def _step(known: Tensor | None) -> Tensor | None:
+    return None if known is None else known[:, None]
+
+
+def _repeated(value: Any, count: int) -> Any:
+    """The same with all rows so many times, one after the other."""
+    if isinstance(value, Tensor):
+        return value.repeat(count, *[1] * (value.ndim - 1))
+    parts: Sequence[Any] = [_repeated(part, count) for part in value]
+    return Read(*parts) if isinstance(value, Read) else tuple(parts)

@@ -1,0 +1,121 @@
+"""Forecasts step by step: by hand, followed row by row, drawn from laws that are known."""
+
+import pytest
+import torch
+
+from saiki.cells import GRU, LSTM
+from saiki.errors import InputError
+from saiki.layers.bidirectional import Bidirectional
+from saiki.layers.stack import Stack
+from saiki.models.stepwise_forecaster import Read, StepwiseForecaster
+from saiki.saving.pretrained import load
+
+
+def make(likelihood="gaussian", known=2, layer=None):
+    torch.manual_seed(0)
+    model = StepwiseForecaster(layer or LSTM(1 + known + 3, 6), likelihood, 2, known, 3)
+    model.scaling.fit([torch.randn(50) + 3, 5 * torch.randn(50).abs()])
+    return model.double().eval()
+
+
+def windows(known=2, horizon=4):
+    torch.manual_seed(1)
+    past = torch.randint(0, 9, (3, 7)).double()
+    return past, torch.tensor([1, 2, 0]), torch.randn(3, 7 + horizon, known).double()
+
+
+def test_is_what_its_equations_say():
+    model = make()
+    past, column, known = windows()
+    past[1, 3] = torch.nan
+    found = model(past, column, known)
+    for row in range(3):
+        number, values = int(column[row]), past[row]
+        m, s = model.scaling.mean[number], model.scaling.deviation[number]
+        if not number:
+            m, s = values.mean(), values.std(correction=0)
+        state, before = model.layer.cell.initial_state(1), 0.0
+        for t in range(7):
+            x = torch.cat((torch.tensor([before]), known[row, t], model.column.weight[number]))
+            state = model.layer.cell(x[None].double(), *state)
+            torch.testing.assert_close(found[row, t], model.readout(state[0])[0])
+            before = 0.0 if values[t].isnan() else ((values[t] - m) / s).item()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student", "negative_binomial"])
+def test_the_loss_is_the_law_of_each_value_but_the_first(likelihood):
+    model = make(likelihood)
+    past, column, known = windows()
+    past[1, 3] = torch.nan
+    laws = model.laws(model(past, column, known), past, column)
+    each = laws.log_density(past[..., None])[..., 0][:, 1:]
+    wanted = -each[~each.isnan()].mean()
+    torch.testing.assert_close(model.loss(past, column, known), wanted)
+
+
+@pytest.mark.parametrize("layer", [None, lambda: Stack([GRU(6, 5), GRU(5, 6)])])
+def test_a_series_that_is_followed_has_the_laws_of_the_whole(layer):
+    model = make(layer=layer() if layer else None)
+    past, column, known = windows()
+    whole = model(torch.cat((past, past[:, :1]), 1)[:2], column[:2], known[:2])
+    read = model.read(past[:2, :2], column[:2], known[:2])
+    for t in range(2, 7):
+        said, state = model.follow(read, column[:2], known[:2, t])
+        torch.testing.assert_close(said, whole[:, t])
+        z, _ = model.scaling(past[:2, : t + 1], column[:2])
+        read = Read(state, z[:, -1])
+
+
+def test_what_comes_later_changes_no_law_before():
+    model = make()
+    past, column, known = windows()
+    changed = past.clone()
+    changed[:2, 5:] += 100
+    a, b = model(past, column, known), model(changed, column, known)
+    torch.testing.assert_close(a[:2, :6], b[:2, :6])
+    assert not torch.allclose(a[:2, 6], b[:2, 6])
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "student", "negative_binomial"])
+def test_paths_are_drawn_from_the_laws(likelihood):
+    """Of the first step, whose law is known; and each path goes on from what it drew."""
+    model = make(likelihood)
+    past, column, known = windows()
+    draw = torch.Generator().manual_seed(0)
+    paths = model.paths(past, column, 3, 4000, known, draw)
+    assert paths.shape == (4000, 3, 3)
+    said, _ = model.follow(model.read(past, column, known), column, known[:, 7])
+    law = model.laws(said[:, None], past, column)
+    quantiles = law.quantiles((0.1, 0.5, 0.9))[:, 0, 0]
+    for row in range(3):
+        for level, bound in zip((0.1, 0.5, 0.9), quantiles[row], strict=True):
+            share = (paths[:, row, 0] <= bound).double().mean()
+            at_most = (paths[:, row, 0] < bound).double().mean()
+            assert at_most - 0.025 <= level <= share + 0.025
+    again = model.paths(past, column, 3, 4000, known, torch.Generator().manual_seed(0))
+    assert torch.equal(paths, again)
+
+
+def test_it_comes_back_and_every_weight_learns(tmp_path):
+    model = make("negative_binomial")
+    past, column, known = windows()
+    model.loss(past, column, known).backward()
+    assert all(p.grad.abs().sum() > 0 for p in model.parameters())
+    model.save_pretrained(tmp_path / "kept")
+    again = load(tmp_path / "kept").double()
+    torch.testing.assert_close(again(past, column, known), model(past, column, known))
+    assert "NB(μ, α)" in model.equations()
+
+
+@pytest.mark.parametrize(
+    ("make_it", "sentence"),
+    [
+        (lambda: make("poisson"), "likelihood must be one of gaussian, student, negative_binomial"),
+        (lambda: make(layer=Bidirectional(GRU(6, 4))), "take one direction"),
+        (lambda: make(layer=GRU(5, 4)), "together 6, got 5"),
+        (lambda: make()(*windows()[:2]), "the known features of a step"),
+    ],
+)
+def test_what_does_not_fit_is_refused(make_it, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make_it()
