@@ -105,13 +105,20 @@ def read_rows(
     if series is not None:
         wanted.append(pl.col(str(series)).cast(pl.String).str.strip_chars().alias("s"))
     scan = table.scan
-    if at and table.word == "line":
-        used = [*numbers, at.column, *([] if series is None else [series])]
-        empty = [pl.col(str(i)).fill_null("").str.strip_chars() == "" for i in used]
-        scan = scan.filter(~pl.all_horizontal(empty))
     if at:
         scan = _with_times(table, scan, at, dates)
+        if table.word == "line":
+            used = [*numbers, at.column, *([] if series is None else [series])]
+            empty = [pl.col(str(i)).fill_null("").str.strip_chars() == "" for i in used]
+            wanted.append(pl.all_horizontal(empty).alias("blank"))
     frame = scan.select(wanted).collect(engine="streaming")
+    if len(frame) != table.rows:
+        raise InputError(
+            f"{table.path} has quotation marks that neither begin nor end a field; take them away"
+        )
+    if "blank" in frame.columns and (blank := int(frame["blank"].sum())):
+        frame = frame.filter(~pl.col("blank"))
+        notes.append(f"rows left out in which nothing stands: {blank:,}")
     lines = frame[ROW].to_numpy().astype(np.int64)
     if not len(frame):
         raise InputError(f"{table.path} holds no rows; it needs one for each time")
@@ -166,9 +173,10 @@ def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, dates: str) -> 
         ahead = ((local - there.to_physical()) // _MINUTE).cast(pl.Int32)
         return scan.with_columns(t=local, z=ahead if zone else pl.lit(None, pl.Int32))
     if at.form is None:
+        name = table.columns.name(at.column, times.NAMES)
         raise InputError(
-            f"the column {shown(table.columns.name(at.column))} of {table.path} is of the type "
-            f"{kind}, which is no date and no time"
+            f"the column {shown(name)} of {table.path} is of the type {kind}, which is no date and "
+            "no time"
         )
     cell = cell.cast(pl.String)
     day_first = False
@@ -184,8 +192,8 @@ def _day_first(table: TableFile, at: Times, cell: pl.Expr, dates: str) -> bool:
     if dates != "auto":
         return dates == "day-first"
     found = table.scan.select(times.orders(cell, at.form)).collect(engine="streaming")
-    first, second, slashes = found.row(0)
-    name = shown(table.columns.name(at.column))
+    first, second, slashes, short, firsts, lasts = found.row(0)
+    name = shown(table.columns.name(at.column, times.NAMES))
     if (first or 0) > 12 and (second or 0) > 12:
         raise InputError(
             f"the column {name} of {table.path} has dates with the day first and others with the "
@@ -197,12 +205,18 @@ def _day_first(table: TableFile, at: Times, cell: pl.Expr, dates: str) -> bool:
             f"in {shown(table.columns.cells(at.column)[0], 40)}; say which: dates day-first or "
             "month-first"
         )
+    if short and (second or 0) <= 12 and firsts <= 2 * lasts:
+        raise InputError(
+            f"the column {name} of {table.path} leaves open which number is the year, as in "
+            f"{shown(table.columns.cells(at.column)[0], 40)}; write years with four digits, or say "
+            "which comes first: dates day-first or month-first"
+        )
     return not (second or 0) > 12
 
 
 def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, str, list[str]]:
     """Times in microseconds, UTC where they say their distance to it, their zone, and notes."""
-    column, name = frame["t"], shown(table.columns.name(at.column))
+    column, name = frame["t"], shown(table.columns.name(at.column, times.NAMES))
     if column.null_count():
         row = int(frame[ROW][int(column.is_null().arg_max() or 0)])
         cell = table.cell(row, at.column)

@@ -90,8 +90,12 @@ class Columns:
             f"{self.path} has no column {shown(name)}; it has {some}{more}{near(name, names)}"
         )
 
-    def name(self, column: int) -> str:
-        """What it is called; without a header, its number."""
+    def name(self, column: int, known: Sequence[str] = ()) -> str:
+        """What it is called, by one of the names that are known if it has it; without a header, its
+        number."""
+        for line in self.headers:
+            if _folded(line[column]) in known:
+                return line[column]
         return (self._joined()[column] if self.headers else "") or str(column + 1)
 
     def cells(self, column: int) -> list[str]:
@@ -107,6 +111,8 @@ class Columns:
         ]
 
     def _joined(self) -> tuple[str, ...]:
+        if not self.headers:
+            return ("",) * self.width
         columns = zip(*self.headers, strict=True)
         return tuple(" ".join(dict.fromkeys(cell for cell in cells if cell)) for cells in columns)
 

@@ -94,8 +94,8 @@ def in_order(rows: Rows) -> Rows:
         notes = (
             "the newest row came first, so the order was turned round"
             if (gaps <= 0).all()
-            else f"rows were not in the order of their times ({back:,} times one goes back), and "
-            "were sorted",
+            else f"rows were not in the order of their times, which go back at {back:,} of them, "
+            "and were sorted",
         )
         rows = rows.take(np.lexsort((rows.times, rows.series)), notes=(*rows.notes, *notes))
     again = np.flatnonzero((np.diff(rows.times) == 0) & rows.same)
@@ -136,7 +136,7 @@ def without_gaps(rows: Rows, gaps: str) -> Rows:
     if not missing:
         return rows
     if isinstance(step, BusinessDays) and gaps == "refuse" and _are_holidays(steps, holes):
-        note = f"{missing:,} business days without a row, such as holidays, are left out"
+        note = f"business days without a row, such as holidays, which are left out: {missing:,}"
         return replace(rows, notes=(*rows.notes, note))
     if gaps == "refuse" or missing > _SPARSE * len(place) + 1000:
         raise _gap(rows, holes, steps, missing, gaps)
@@ -159,7 +159,7 @@ def _spread(rows: Rows, at: Array, count: int) -> Rows:
     behind = np.arange(count) - at[source]
     times = at_places(rows.times[source], behind, rows.step, rows.times)
     times[at] = rows.times
-    note = f"{count - len(at):,} rows that were missing were put in"
+    note = f"rows put in where they were missing: {count - len(at):,}"
     return replace(
         rows, series=rows.series[source], times=times, values=values, lines=lines,
         notes=(*rows.notes, note),
@@ -178,7 +178,7 @@ def filled(rows: Rows, gaps: str, beforehand: Array) -> Rows:
     """
     empty = np.isnan(rows.values) & ~beforehand
     if not empty.any() or gaps == "missing":
-        note = f"{int(empty.sum()):,} cells are empty"
+        note = f"empty cells: {int(empty.sum()):,}"
         return replace(rows, notes=(*rows.notes, note)) if empty.any() else rows
     if gaps == "refuse":
         row, column = (int(i) for i in np.argwhere(empty)[0])
@@ -211,7 +211,7 @@ def filled(rows: Rows, gaps: str, beforehand: Array) -> Rows:
         else:
             values[hole, column] = np.interp(number[hole], number[there], values[there, column])
     how = "the last value before" if gaps == "last" else "values on a line between their neighbours"
-    note = f"{int(empty.sum()):,} empty cells filled with {how}"
+    note = f"empty cells filled with {how}: {int(empty.sum()):,}"
     return replace(rows, values=values, notes=(*rows.notes, note))
 
 
@@ -251,9 +251,9 @@ def _repeated(rows: Rows, again: Array) -> InputError:
             if not any(rows.names)
             else "take one of them away"
         )
+    more = f", and so {len(again) - 1:,} more" if len(again) > 1 else ""
     return InputError(
-        f"{rows.path} has {clock(rows.times[row])}{of} twice, in {lines}, and so {len(again):,} "
-        f"time{'s' * (len(again) != 1)} in all; {remedy}"
+        f"{rows.path} has {clock(rows.times[row])}{of} twice, in {lines}{more}; {remedy}"
     )
 
 
@@ -268,10 +268,11 @@ def _gap(rows: Rows, holes: Array, steps: Array, missing: int, gaps: str) -> Inp
         return InputError(
             f"{what}; that is more than {_SPARSE} for each that is there, so a time may be wrong"
         )
-    wider = np.diff(rows.times)[holes] - np.diff(rows.times)[steps[1:] == 1].min(initial=0)
-    hourly = isinstance(rows.step, timedelta) and rows.step <= timedelta(hours=1)
-    clocks = hourly and bool((wider == 3_600_000_000).all())
     forward = ", or where clocks are put forward write times with their distance to UTC"
+    clocks = False
+    if isinstance(rows.step, timedelta) and rows.step <= timedelta(hours=1):
+        wider = np.diff(rows.times)[holes] - rows.step // timedelta(microseconds=1)
+        clocks = bool((wider == 3_600_000_000).all())
     return InputError(
         f"{what}; say how they are filled: gaps last, linear or missing{forward if clocks else ''}"
     )

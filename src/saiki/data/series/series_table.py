@@ -121,6 +121,7 @@ def read_series(
         ) from None
     from saiki.data.series.columns import find_times, read_rows
     from saiki.data.series.table_file import opened
+    from saiki.data.series.times import NAMES
 
     with opened(path, targets) as table:
         columns = table.columns
@@ -134,7 +135,7 @@ def read_series(
         at = find_times(table, time, [*numbers, *([] if groups is None else [groups])])
         check_memory(path, table.rows, len(numbers))
         rows, zone = read_rows(table, numbers, at, groups, dates)
-        name = columns.name(at.column) if at else ""
+        name = columns.name(at.column, NAMES) if at else ""
     if not at:
         note = "no column of times was found, so the rows are taken in their order"
         rows = replace(rows, notes=(*rows.notes, note))
@@ -142,26 +143,31 @@ def read_series(
     rows = _without_tail(rows, len(targets), len(known))
     rows = without_gaps(rows, gaps)
     ends = _ends(rows, len(targets))
-    future = np.arange(len(rows.times)) >= np.repeat(ends, _lengths(rows))
-    beforehand = np.zeros(rows.values.shape, bool)
-    beforehand[:, [*range(len(targets)), *range(len(targets) + len(known), len(numbers))]] = future[
-        :, None
-    ]
-    rows = _varying(filled(rows, gaps, beforehand), len(targets))
+    unknown = np.ones(len(numbers), bool)
+    unknown[len(targets) : len(targets) + len(known)] = False
+    rows = filled(rows, gaps, _behind(rows, ends - 1)[:, None] & unknown)
+    rows = _varying(rows, len(targets))
     return SeriesTable(
         _split(rows, ends, len(targets), len(known)), tuple(targets), tuple(known), tuple(past),
         name, rows.step, zone, "; ".join(rows.notes),
     )  # fmt: skip
 
 
-def _lengths(rows: Rows) -> NDArray[np.int64]:
-    return np.asarray(np.diff(np.r_[rows.starts, len(rows.series)]))
+def _behind(rows: Rows, last: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each row comes behind this one of its series."""
+    lengths = np.diff(np.r_[rows.starts, len(rows.series)])
+    return np.arange(len(rows.series)) > np.repeat(last, lengths)
+
+
+def _last(rows: Rows, which: NDArray[Any]) -> NDArray[np.int64]:
+    """The last of these rows in each series, or −1."""
+    numbers = np.where(which, np.arange(len(rows.series)), -1)
+    return np.asarray(np.maximum.reduceat(numbers, rows.starts))
 
 
 def _ends(rows: Rows, targets: int) -> NDArray[np.int64]:
     """Behind the last row of each series that has a target."""
-    there = ~np.isnan(rows.values[:, :targets]).all(1)
-    last = np.maximum.reduceat(np.where(there, np.arange(len(there)), -1), rows.starts)
+    last = _last(rows, np.asarray(~np.isnan(rows.values[:, :targets]).all(1)))
     ends: NDArray[np.int64] = np.where(last < 0, rows.starts, last + 1)
     return ends
 
@@ -181,15 +187,12 @@ def _without_tail(rows: Rows, targets: int, known: int) -> Rows:
             f"{rows.path} holds no number in the columns of the targets{of}; at least one is "
             "needed to forecast from"
         )
-    future = np.arange(len(rows.times)) >= np.repeat(ends, _lengths(rows))
+    future = _behind(rows, ends - 1)
     drop = future & np.isnan(rows.values[:, targets : targets + known]).all(1)
-    # only what no row with known columns comes after
-    after = np.flatnonzero(~drop)
-    last = np.maximum.reduceat(np.where(~drop, np.arange(len(drop)), -1), rows.starts)
-    drop = np.arange(len(drop)) > np.repeat(last, _lengths(rows))
-    if not drop.any() or not len(after):
+    drop = _behind(rows, _last(rows, ~drop))
+    if not drop.any():
         return rows
-    note = f"{int(drop.sum()):,} rows at the end in which all targets are empty were left out"
+    note = f"rows at the end left out because all targets are empty: {int(drop.sum()):,}"
     return rows.take(np.flatnonzero(~drop), notes=(*rows.notes, note))
 
 

@@ -21,6 +21,8 @@ _ZONES = {
     **{"pst": -480, "pdt": -420},
 }
 _DAY = 86_400_000_000
+_LATEST = 2_932_896 * _DAY
+"""The first day of the year 10,000."""
 _UNITS = {10: 1_000_000, 13: 1_000, 16: 1}
 """Microseconds of Unix times by their digits, since 2001."""
 _CLOCK = (
@@ -91,14 +93,18 @@ def tidy(text: pl.Expr) -> pl.Expr:
 
 
 def orders(text: pl.Expr, form: Form) -> list[pl.Expr]:
-    """The largest first and second number of times that have two before the year, and how often a
-    slash or a hyphen stands between them."""
+    """Of times that have two numbers before the year: the largest first and second one, how often a
+    slash or a hyphen stands between them, how often the last one could be a day, and how many
+    different first and last ones there are."""
     parts = tidy(text).str.extract_groups(form.pattern)
-    first, second = (parts.struct.field(n).cast(pl.Int32, strict=False) for n in "ac")
+    first, second, last = (parts.struct.field(n).cast(pl.Int32, strict=False) for n in "acy")
     return [
         first.max().alias("first"),
         second.max().alias("second"),
         text.str.contains(r"^\s*\d+[-/]").sum().alias("slashes"),
+        (last <= 31).all().alias("short"),
+        first.n_unique().alias("firsts"),
+        last.n_unique().alias("lasts"),
     ]
 
 
@@ -110,7 +116,8 @@ def parse(scan: pl.LazyFrame, text: pl.Expr, form: Form, day_first: bool) -> pl.
     if form.name == "Unix":
         whole = text.cast(pl.Int64, strict=False) * form.micros
         part = (text.cast(pl.Float64, strict=False) * form.micros).round()
-        moment = whole.fill_null(part.cast(pl.Int64, strict=False))
+        fits = text.cast(pl.Float64, strict=False) * form.micros < _LATEST
+        moment = pl.when(fits).then(whole.fill_null(part.cast(pl.Int64, strict=False)))
         return scan.with_columns(t=moment, z=pl.lit(0, pl.Int32))
     parts = scan.with_columns(text.str.extract_groups(form.pattern).alias("parts")).unnest("parts")
     groups = re.compile(form.pattern).groupindex
@@ -123,8 +130,8 @@ def parse(scan: pl.LazyFrame, text: pl.Expr, form: Form, day_first: bool) -> pl.
     year, month, day = _day(groups, day_first)
     hour, minute, second = (pl.col(f"n{name}").fill_null(0) for name in "HMS")
     half = pl.col("half_day").is_not_null() & (hour <= 12)
-    hour = pl.when(half).then(hour % 12 + 12 * pl.col("half_day")).otherwise(hour)
-    clock = ((hour * 60 + minute) * 60 + second) * 1_000_000 + pl.col("nF").fill_null(0)
+    of_day = pl.when(half).then(hour % 12 + 12 * pl.col("half_day")).otherwise(hour)
+    clock = ((of_day * 60 + minute) * 60 + second) * 1_000_000 + pl.col("nF").fill_null(0)
     days = pl.format("{}-{}-{}", year, month, day).str.to_date("%Y-%m-%d", strict=False)
     moment = days.cast(pl.Int32).cast(pl.Int64) * _DAY + clock
     return parts.with_columns(
@@ -145,7 +152,7 @@ def _day(groups: Mapping[str, int], day_first: bool) -> tuple[pl.Expr, pl.Expr, 
     """Year, month and day."""
     year = pl.col("ny")
     if "e" in groups:
-        year = year + pl.col("e").replace_strict(_ERAS, default=None, return_dtype=pl.Int64)
+        year = year + _looked_up(pl.col("e"), _ERAS)
     else:
         century = pl.when(year < 70).then(2000).when(year < 100).then(1900).otherwise(0)
         year = pl.when(pl.col("y").str.len_bytes() == 2).then(year + century).otherwise(year)
@@ -153,7 +160,7 @@ def _day(groups: Mapping[str, int], day_first: bool) -> tuple[pl.Expr, pl.Expr, 
         first, second = pl.col("na"), pl.col("nc")
         return year, *((second, first) if day_first else (first, second))
     month = pl.col("nq") * 3 - 2 if "q" in groups else pl.col("named") if "b" in groups else None
-    return year, pl.col("nm") if month is None else month, pl.col("nd").fill_null(1)
+    return year, pl.col("nm").fill_null(1) if month is None else month, pl.col("nd").fill_null(1)
 
 
 def _month(groups: Mapping[str, int]) -> pl.Expr:
@@ -162,21 +169,30 @@ def _month(groups: Mapping[str, int]) -> pl.Expr:
         return pl.lit(None, pl.Int64).alias("named")
     names = {name: i + 1 for i, name in enumerate(_MONTHS)}
     short = pl.col("b").str.slice(0, 3).str.to_lowercase()
-    return short.replace_strict(names, default=None, return_dtype=pl.Int64).alias("named")
+    return _looked_up(short, names).alias("named")
 
 
 def _afternoon(groups: Mapping[str, int]) -> pl.Expr:
     """1 in the afternoon and 0 in the morning, where the time says it."""
     if "ampm" not in groups:
         return pl.lit(None, pl.Int64).alias("half_day")
-    said = pl.col("ampm").str.slice(0, 1).str.to_lowercase().fill_null(pl.col("half"))
-    halves = {"a": 0, "p": 1, "午前": 0, "午後": 1}
-    return said.replace_strict(halves, default=None, return_dtype=pl.Int64).alias("half_day")
+    said = pl.col("ampm").str.slice(0, 1).fill_null(pl.col("half"))
+    halves = {"a": 0, "A": 0, "p": 1, "P": 1, "午前": 0, "午後": 1}
+    return _looked_up(said, halves).alias("half_day")
 
 
 def _offset(zone: pl.Expr) -> pl.Expr:
     hours = zone.str.slice(0, 3).cast(pl.Int32, strict=False)
     minutes = zone.str.slice(3).str.strip_chars_start(":").cast(pl.Int32, strict=False).fill_null(0)
     sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-    named = zone.str.to_lowercase().replace_strict(_ZONES, default=None, return_dtype=pl.Int32)
+    named = _looked_up(zone.str.to_lowercase(), _ZONES).cast(pl.Int32)
     return named.fill_null(hours * 60 + sign * minutes)
+
+
+def _looked_up(text: pl.Expr, numbers: Mapping[str, int]) -> pl.Expr:
+    """The number of each text, null where it has none, in bounded memory; ``replace_strict`` holds
+    the whole column."""
+    found: pl.Expr = pl.lit(None, pl.Int64)
+    for name, value in numbers.items():
+        found = pl.when(text == name).then(value).otherwise(found)
+    return found
