@@ -1,0 +1,90 @@
+"""What the calendar says of times: known beforehand, for any time to come."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from saiki.data.series.steps import DAY, BusinessDays, Months, Step, month_of
+from saiki.errors import InputError
+
+Array = np.ndarray[Any, Any]
+_MONDAY = 3
+
+
+def calendar(times: Array, step: Step | None, zone: str = "") -> tuple[Array, tuple[str, ...]]:
+    """Features of times and their names, ``(time, features)``, float64 within ±1.
+
+    The hour, the day of the week, that of the year and the month are sine and cosine of an angle,
+    so that their ends meet; the day of the month goes from −0.5 to 0.5. Only what changes from a
+    step to the next is among them. Whole numbers instead of times have none.
+
+    >>> calendar(np.array(["2024-01-01T06"], "M8[us]"), timedelta(hours=1))[1][:2]
+    ('hour of day (sine)', 'hour of day (cosine)')
+
+    Args:
+        times: datetime64; UTC if ``zone`` is given, and then it is that zone's clock that counts.
+        step: regular distance of the times; see :mod:`saiki.data.series.steps`.
+
+    Raises:
+        InputError: there is no such zone.
+    """
+    if step is None or not np.issubdtype(times.dtype, np.datetime64):
+        return np.zeros((len(times), 0)), ()
+    moments = local(times, zone).astype("M8[us]").astype(np.int64)
+    days = moments // DAY
+    months = month_of(days)
+    of_month = (days - months.astype("M8[M]").astype("M8[D]").astype(np.int64)).astype(float)
+    of_year = (days - days.astype("M8[D]").astype("M8[Y]").astype("M8[D]").astype(np.int64)) / 366
+    found = dict[str, Array]()
+    if _changes(step, 1):
+        found |= _circle("hour of day", moments % DAY / DAY)
+    if _changes(step, 7):
+        found |= _circle("day of week", (days + _MONDAY) % 7 / 7)
+    if not isinstance(step, Months):
+        if not isinstance(step, timedelta) or step < timedelta(days=28):
+            found["day of month"] = of_month / 30 - 0.5
+        found |= _circle("day of year", of_year + moments % DAY / DAY / 366)
+    elif step.count % 12:
+        found |= _circle("month", months % 12 / 12)
+    columns = list(found.values())
+    return np.stack(columns, 1) if columns else np.zeros((len(times), 0)), tuple(found)
+
+
+def local(times: Array, zone: str) -> Array:
+    """Times in UTC as the clocks of a zone show them; an empty one leaves them as they are.
+
+    Args:
+        zone: a name such as ``Asia/Tokyo``, ``UTC``, or a distance such as ``+09:00``.
+
+    Raises:
+        InputError: there is no such zone.
+    """
+    if zone in ("", "UTC"):
+        return times
+    if ahead := re.fullmatch(r"([+-])(\d\d):(\d\d)", zone):
+        minutes = int(ahead[1] + "1") * (60 * int(ahead[2]) + int(ahead[3]))
+        return times.astype("M8[us]") + np.timedelta64(minutes * 60_000_000, "us")
+    import polars as pl
+
+    try:
+        there = pl.Series(times.astype("M8[us]")).dt.replace_time_zone("UTC")
+        shown: Array = there.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
+    except pl.exceptions.PolarsError:
+        raise InputError(
+            f"there is no time zone {zone!r}; take a name such as Asia/Tokyo, or +09:00"
+        ) from None
+    return shown
+
+
+def _changes(step: Step, days: int) -> bool:
+    """Whether what comes again after so many days differs between a row and the next."""
+    if isinstance(step, BusinessDays):
+        return days == 7
+    return isinstance(step, timedelta) and step % timedelta(days=days) != timedelta(0)
+
+
+def _circle(name: str, turns: Array) -> dict[str, Array]:
+    angle = 2 * np.pi * turns
+    return {f"{name} (sine)": np.sin(angle), f"{name} (cosine)": np.cos(angle)}

@@ -1,0 +1,275 @@
+"""Columns of a table as numbers and times."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from saiki.data.series import numerals, times
+from saiki.data.series.order import Rows
+from saiki.data.series.steps import DAY
+from saiki.data.series.table_file import ROW, TableFile
+from saiki.errors import InputError, shown
+
+Array = np.ndarray[Any, Any]
+LARGEST = 1e30
+"""Of a number, as float32 can do with."""
+_CLOCKS = ("time", "hour", "時刻", "時間", "時")
+_CLOCK = r"\d{1,2}(?::\d{2}){0,2}(?: ?[AaPp][Mm])?"
+_MINUTE = 60_000_000
+
+
+@dataclass(frozen=True)
+class Times:
+    """Where the times of a table are, and how they are written."""
+
+    column: int
+    form: times.Form | None
+    """None where the table has times of its own."""
+    clock: int | None = None
+    """The column of the hours, if those are apart."""
+    named: bool = False
+
+
+def find_times(table: TableFile, name: str, used: Sequence[int]) -> Times | None:
+    """The column of times: the one that is named; else one that is called as such are; else one
+    in which nothing but times stand; None if there is no such column.
+
+    Raises:
+        InputError: it is named, and holds no times.
+    """
+    columns = table.columns
+    if name:
+        column = columns.of(name)
+        if column in used:
+            raise InputError(f"the column {shown(name)} of {table.path} is taken twice")
+        form, share = times.find_form(columns.cells(column))
+        if not table.types[column].is_temporal() and share < 0.5:
+            cells = columns.cells(column)
+            raise InputError(
+                f"the column {shown(name)} of {table.path} holds "
+                f"{shown(cells[0], 40) if cells else 'nothing'}, which is no date or time; write "
+                "times as in 2024-03-05 14:00"
+            )
+        return Times(column, form, named=True)
+    rest = [i for i in range(columns.width) if i not in used]
+    called = [i for i in columns.called(times.NAMES) if i in rest]
+    for column in [*called, *rest]:
+        if table.types[column].is_temporal():
+            return Times(column, None)
+        form, share = times.find_form(columns.cells(column))
+        if form and share >= (0.5 if column in called else 0.9):
+            if form.name in times.NUMBERS and column not in called:
+                continue
+            return Times(column, form, _clock(table, column, rest))
+    return None
+
+
+def _clock(table: TableFile, dates: int, rest: Sequence[int]) -> int | None:
+    """The column of hours beside one of dates without any."""
+    if any(":" in cell or "時" in cell for cell in table.columns.cells(dates)):
+        return None
+    for column in table.columns.called(_CLOCKS):
+        cells = table.columns.cells(column)
+        fits = all(re.fullmatch(_CLOCK, cell) for cell in cells)
+        if column in rest and column != dates and cells and fits:
+            return column
+    return None
+
+
+def read_rows(
+    table: TableFile, numbers: Mapping[int, str], at: Times | None, series: int | None, dates: str
+) -> tuple[Rows, str]:
+    """The rows of the table and its time zone, in the order of the file.
+
+    Args:
+        numbers: the columns of numbers and their names.
+        series: the column that tells series apart.
+        dates: the order of day and month where both could be either.
+
+    Raises:
+        InputError: a cell holds no finite number, or no time, or no name of a series.
+    """
+    text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
+    decimal = numerals.style(table.path, table.scan, text, table.delimiter)
+    wanted = [pl.col(ROW), *(_number(table, i, decimal) for i in numbers)]
+    notes = list(table.notes)
+    if decimal:
+        notes += ["decimals are written with a comma"] * (decimal == ",")
+        notes += numerals.signs(table.scan, text)
+    if at:
+        wanted += [pl.col("t"), pl.col("z")]
+    if series is not None:
+        wanted.append(pl.col(str(series)).cast(pl.String).str.strip_chars().alias("s"))
+    scan = table.scan
+    if at:
+        scan = _with_times(table, scan, at, dates)
+        if table.word == "line":
+            used = [*numbers, at.column, *([] if series is None else [series])]
+            empty = [pl.col(str(i)).fill_null("").str.strip_chars() == "" for i in used]
+            wanted.append(pl.all_horizontal(empty).alias("blank"))
+    frame = scan.select(wanted).collect(engine="streaming")
+    if len(frame) != table.rows:
+        raise InputError(
+            f"{table.path} has quotation marks that neither begin nor end a field; take them away"
+        )
+    if "blank" in frame.columns and (blank := int(frame["blank"].sum())):
+        frame = frame.filter(~pl.col("blank"))
+        notes.append(f"rows left out in which nothing stands: {blank:,}")
+    lines = frame[ROW].to_numpy().astype(np.int64)
+    if not len(frame):
+        raise InputError(f"{table.path} holds no rows; it needs one for each time")
+    micros, zone = lines.copy(), ""
+    if at:
+        micros, zone, note = _moments(table, at, frame)
+        notes += note
+    codes, names = _series(table, series, frame)
+    values = np.empty((len(frame), len(numbers)))
+    for place, i in enumerate(numbers):
+        values[:, place] = frame[str(i)].to_numpy()
+    rows = Rows(
+        table.path, names, codes, micros, values, tuple(numbers.values()), lines + table.skip,
+        at is not None, table.word, notes=tuple(notes),
+    )  # fmt: skip
+    bad = np.isinf(values) | (np.abs(values) > LARGEST)
+    if bad.any():
+        row, column = (int(n) for n in np.argwhere(bad)[0])
+        cell = table.cell(int(lines[row]), [*numbers][column])
+        raise InputError(
+            f"{table.path} has {shown(cell, 40)} in the column {shown(rows.columns[column])} at "
+            f"{rows.place(row)}, which is no finite number within ±1e30; correct it, or leave the "
+            "cell empty where nothing was measured"
+        )
+    return rows, zone
+
+
+def _number(table: TableFile, column: int, decimal: str) -> pl.Expr:
+    """Numbers, NaN where there is none, infinity for what is no number."""
+    name, kind = str(column), table.types[column]
+    cell = pl.col(name)
+    if kind != pl.String:
+        if not (kind.is_numeric() or kind == pl.Boolean):
+            raise InputError(
+                f"the column {shown(table.columns.name(column))} of {table.path} is of the type "
+                f"{kind}; it must hold numbers"
+            )
+        return cell.cast(pl.Float64).fill_null(float("nan")).alias(name)
+    number = numerals.people(cell, decimal) if decimal else numerals.plain(cell)
+    empty = pl.when(numerals.missing(cell)).then(float("nan")).otherwise(float("inf"))
+    return pl.when(number.is_finite()).then(number).otherwise(empty).alias(name)
+
+
+def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, dates: str) -> pl.LazyFrame:
+    """The columns with ``t``, microseconds on the clock of the table, and ``z``, minutes of that
+    clock before UTC, null where it does not say."""
+    cell, kind = pl.col(str(at.column)), table.types[at.column]
+    if isinstance(kind, pl.Datetime | pl.Date):
+        zone = getattr(kind, "time_zone", None)
+        there = cell.cast(pl.Datetime("us", zone))
+        local = there.dt.replace_time_zone(None, ambiguous="earliest").to_physical()
+        ahead = ((local - there.to_physical()) // _MINUTE).cast(pl.Int32)
+        return scan.with_columns(t=local, z=ahead if zone else pl.lit(None, pl.Int32))
+    if at.form is None:
+        name = table.columns.name(at.column, times.NAMES)
+        raise InputError(
+            f"the column {shown(name)} of {table.path} is of the type {kind}, which is no date and "
+            "no time"
+        )
+    cell = cell.cast(pl.String)
+    day_first = False
+    if at.form.name == "two numbers and a year":
+        day_first = _day_first(table, at, cell, dates)
+    if at.clock is not None:
+        cell = cell + " " + pl.col(str(at.clock)).cast(pl.String).fill_null("")
+    return times.parse(scan, cell, at.form, day_first)
+
+
+def _day_first(table: TableFile, at: Times, cell: pl.Expr, dates: str) -> bool:
+    assert at.form
+    if dates != "auto":
+        return dates == "day-first"
+    found = table.scan.select(times.orders(cell, at.form)).collect(engine="streaming")
+    first, second, slashes, short, firsts, lasts = found.row(0)
+    name = shown(table.columns.name(at.column, times.NAMES))
+    if (first or 0) > 12 and (second or 0) > 12:
+        raise InputError(
+            f"the column {name} of {table.path} has dates with the day first and others with the "
+            "month first; write them as in 2024-03-05"
+        )
+    if max(first or 0, second or 0) <= 12 and slashes:
+        raise InputError(
+            f"the column {name} of {table.path} leaves open whether days or months come first, as "
+            f"in {shown(table.columns.cells(at.column)[0], 40)}; say which: dates day-first or "
+            "month-first"
+        )
+    if short and (second or 0) <= 12 and firsts <= 2 * lasts:
+        raise InputError(
+            f"the column {name} of {table.path} leaves open which number is the year, as in "
+            f"{shown(table.columns.cells(at.column)[0], 40)}; write years with four digits, or say "
+            "which comes first: dates day-first or month-first"
+        )
+    return not (second or 0) > 12
+
+
+def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, str, list[str]]:
+    """Times in microseconds, UTC where they say their distance to it, their zone, and notes."""
+    column, name = frame["t"], shown(table.columns.name(at.column, times.NAMES))
+    if column.null_count():
+        row = int(frame[ROW][int(column.is_null().arg_max() or 0)])
+        cell = table.cell(row, at.column)
+        if at.clock is not None:
+            cell = f"{cell} {table.cell(row, at.clock)}"
+        what = f"{shown(cell, 40)}, which is no date or time as the others are"
+        raise InputError(
+            f"{table.path} has {what if cell.strip() else 'no time'} in the column {name} in "
+            f"{table.word} {row + table.skip + 1:,}; correct it, or take the {table.word} away"
+        )
+    clocks = column.to_numpy().astype(np.int64)
+    notes = [] if at.named else [f"times are those of the column {name}"]
+    if at.clock is not None:
+        notes = [f"{notes[0]} with those of {shown(table.columns.name(at.clock))}"]
+    ahead = frame["z"]
+    if ahead.null_count() == len(ahead):
+        return clocks, "", notes
+    if ahead.null_count():
+        row = int(frame[ROW][int(ahead.is_null().arg_max() or 0)])
+        raise InputError(
+            f"{table.path} has a time without its distance to UTC in the column {name} in "
+            f"{table.word} {row + table.skip + 1:,}, and others with it; write it for all or none"
+        )
+    minutes = ahead.to_numpy().astype(np.int64)
+    zone = getattr(table.types[at.column], "time_zone", None)
+    if len(np.unique(minutes)) > 1 and np.ptp(clocks % DAY) == 0:
+        note = (
+            f"rows are days apart by the clocks of their zone, so times are kept as {name} has them"
+        )
+        return clocks, "", [*notes, note]
+    return clocks - minutes * _MINUTE, zone or _zone(minutes), notes
+
+
+def _zone(minutes: Array) -> str:
+    if (minutes != minutes[0]).any() or not minutes[0]:
+        return "UTC"
+    hours, rest = divmod(abs(int(minutes[0])), 60)
+    return f"{'-' if minutes[0] < 0 else '+'}{hours:02}:{rest:02}"
+
+
+def _series(
+    table: TableFile, series: int | None, frame: pl.DataFrame
+) -> tuple[Array, tuple[str, ...]]:
+    """The number of the series of each row, and their names, in the order in which they begin."""
+    if series is None:
+        return np.zeros(len(frame), np.int64), ("",)
+    cells = frame["s"]
+    if (empty := cells.is_null() | (cells == "")).any():
+        row = int(frame[ROW][int(empty.arg_max() or 0)])
+        raise InputError(
+            f"{table.path} has nothing in the column {shown(table.columns.name(series))}, which "
+            f"tells series apart, in {table.word} {row + table.skip + 1:,}"
+        )
+    names = cells.unique(maintain_order=True)
+    codes = cells.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)
+    return codes, tuple(names.to_list())

@@ -1,0 +1,42 @@
+"""How much memory there is, asked before much is taken."""
+
+import os
+import re
+from pathlib import Path
+
+from saiki.errors import InputError
+
+_COPIES = 4
+"""As many copies of a table there are at once while it is brought into order."""
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take; None where the system does not say."""
+    found = list[int]()
+    try:
+        free = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
+        found += [int(free[1]) * 1024] if free else []
+    except OSError:
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    try:
+        most = (_CGROUP / "memory.max").read_text().strip()
+        used = int((_CGROUP / "memory.current").read_text())
+        found += [max(0, int(most) - used)] if most.isdecimal() else []
+    except (OSError, ValueError):
+        pass
+    return min(found, default=None)
+
+
+def check_memory(path: Path, rows: int, columns: int) -> None:
+    """Raise :class:`InputError` where so many rows of so many columns, and the times and series
+    beside them, take more memory than there is."""
+    free = free_memory()
+    needed = _COPIES * 8 * rows * (columns + 2)
+    if free is not None and needed > free:
+        raise InputError(
+            f"{path} has {rows:,} rows, of which {columns} columns take {needed / 2**30:,.1f} GiB "
+            f"of memory, and {free / 2**30:,.1f} GiB are free; take fewer columns or a part of the "
+            "rows"
+        )

@@ -1,0 +1,135 @@
+"""Numbers as people and programs write them, column by column, by polars."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from saiki.errors import InputError
+
+MISSING = (
+    *("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "?"),
+    *("-", "--", "—", "–", ".", "..", "...", "欠測", "欠損", "×", "///"),
+)
+"""What stands where a number is missing, in small letters."""
+_UNUSUAL = {
+    **{chr(0xFF10 + i): str(i) for i in range(10)},
+    **{"，": ",", "．": ".", "－": "-", "−": "-", "–": "-", "＋": "+", "％": "%", "（": "("},
+    **{"）": ")", "’": "'", "‘": "'", "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u3000": " "},
+}
+_CURRENCY = r"(?:\p{Sc}|US\$|R\$|USD|EUR|JPY|GBP|CHF|CNY|Fr\.|kr|円|元)"
+_CORE = (
+    rf"^\(?\s*[-+]?\s*{_CURRENCY}?\s*[-+]?\s*"
+    r"(\d[\d.,' ]*(?:[eE][-+]?\d+)?|[.,]\d+(?:[eE][-+]?\d+)?)"
+    rf"\s*(?:{_CURRENCY}|%|‰)?\s*-?\)?$"
+)
+_NEGATIVE = r"^\(|^\D*-|\d\s*-$"
+_WHOLE = {
+    ".": r"^(?:\d{1,3}(?:[,' ]\d{2,3})*[,' ]\d{3}|\d*)(?:\.\d*)?(?:[eE][-+]?\d+)?$",
+    ",": r"^(?:\d{1,3}(?:[.' ]\d{3})+|\d*)(?:,\d*)?(?:[eE][-+]?\d+)?$",
+}
+"""Numbers with this sign before their decimals, and any separator between thousands."""
+_SAYS = {
+    "decimal comma": r"^(?:\d*,(?:\d{0,2}|\d{4,})|0\d*,\d+|\d{4,},\d+|\d{1,3}(?:[.' ]\d{3})+,\d*)"
+    r"(?:[eE][-+]?\d+)?$",
+    "grouping comma": r"^\d{1,3}(?:,\d{2,3})*,\d{3}\.\d*$|^\d{1,3}(?:,\d{2,3})+,\d{3}$",
+    "decimal point": r"^(?:\d*\.(?:\d{0,2}|\d{4,})|0\d*\.\d+|\d{4,}\.\d+"
+    r"|\d{1,3}(?:[,' ]\d{3})+\.\d*)(?:[eE][-+]?\d+)?$",
+    "grouping point": r"^\d{1,3}(?:\.\d{3}){2,}$|^\d{1,3}(?:\.\d{3})+,\d*$",
+    "open comma": r"^[1-9]\d{0,2},\d{3}$",
+    "open point": r"^[1-9]\d{0,2}\.\d{3}$",
+    "small": r"^\d{1,3}$",
+    "large": r"^\d{4,}$",
+}
+"""What a number says of the signs in it: whether they stand before decimals or between thousands.
+Of 1,234 and 1.234 it is open."""
+
+
+def missing(text: pl.Expr) -> pl.Expr:
+    """Whether there is no number."""
+    return text.is_null() | text.str.strip_chars().str.to_lowercase().is_in(MISSING)
+
+
+def plain(text: pl.Expr) -> pl.Expr:
+    """Numbers of text as programs write them, and NaN and null elsewhere."""
+    return text.str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def core(text: pl.Expr) -> pl.Expr:
+    """The digits of a number with the signs between them, without currency, percent sign and the
+    sign before it; null where it is none."""
+    return _usual(text).str.extract(_CORE, 1).str.strip_chars()
+
+
+def people(text: pl.Expr, decimal: str) -> pl.Expr:
+    """Numbers of text as people write them, with this sign before decimals; null elsewhere."""
+    digits = core(text)
+    bare = digits.str.replace_all(r"[,' ]" if decimal == "." else r"[.' ]", "")
+    number = bare.str.replace_all(",", ".", literal=True).cast(pl.Float64, strict=False)
+    number = pl.when(_usual(text).str.contains(_NEGATIVE)).then(-number).otherwise(number)
+    return pl.when(digits.str.contains(_WHOLE[decimal])).then(number)
+
+
+def style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter: str) -> str:
+    """The sign before the decimals of a table, ``.`` or ``,``; nothing where all of it is written
+    as programs do.
+
+    Args:
+        columns: of text, and what they are called.
+
+    Raises:
+        InputError: signs contradict each other, or leave open which of the two it is.
+    """
+    if not columns:
+        return ""
+    odd = [(plain(pl.col(c)).is_null() & ~missing(pl.col(c))).sum().alias(c) for c in columns]
+    counts = scan.select(odd).collect(engine="streaming").row(0, named=True)
+    if not any(counts.values()) and delimiter != ";":
+        return ""
+    said = {
+        f"{kind}|{c}": core(pl.col(c)).str.contains(pattern).sum()
+        for c in columns
+        for kind, pattern in _SAYS.items()
+    }
+    row = scan.select(**said).collect(engine="streaming").row(0, named=True)
+    where = {kind: [c for c in columns if row[f"{kind}|{c}"]] for kind in _SAYS}
+    comma = where["decimal comma"] + where["grouping point"]
+    point = where["decimal point"] + where["grouping comma"]
+    if comma and point:
+        raise InputError(
+            f"{path} writes decimals with a comma in the column {columns[comma[0]]} and with a "
+            f"point in the column {columns[point[0]]}, or thousands with them; write all with a "
+            "point and no signs between thousands"
+        )
+    if comma or point:
+        return "," if comma else "." if any(counts.values()) else ""
+    unsure = where["open comma"] or (
+        where["open point"] if where["small"] and not where["large"] else []
+    )
+    if not unsure:
+        return "." if any(counts.values()) else ""
+    if where["open comma"] and where["large"] and not where["open point"]:
+        return ","
+    if where["open comma"] and delimiter == "," and not where["open point"]:
+        return "."
+    raise InputError(
+        f"{path} leaves open whether {'1,234' if where['open comma'] else '1.234'} in the column "
+        f"{columns[unsure[0]]} is more than a thousand or little more than one; write decimals "
+        "with a point and nothing between thousands"
+    )
+
+
+def signs(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Sequence[str]:
+    """What was taken away from the numbers of columns, for people."""
+    asked = {
+        f"{kind}|{c}": pl.col(c).str.contains(pattern).sum()
+        for c in columns
+        for kind, pattern in (("percent signs", "[%％]"), ("signs of currency", _CURRENCY))
+    }
+    row = scan.select(**asked).collect(engine="streaming").row(0, named=True) if asked else {}
+    found = [name.split("|") for name, count in row.items() if count]
+    return [f"{kind} of {columns[c]} left out" for kind, c in found]
+
+
+def _usual(text: pl.Expr) -> pl.Expr:
+    return text.str.strip_chars().str.replace_many([*_UNUSUAL], [*_UNUSUAL.values()])
