@@ -69,7 +69,8 @@ def test_rows_of_several_series_are_told_apart_by_a_column(tmp_path):
     assert [len(each) for each in table.series] == [5, 4, 3]
     assert table.series[1].targets[:, 0].tolist() == [12, 13, 14, 15]
     assert table.series[2].times[0] == np.datetime64("2024-01-03")
-    assert "name the column that tells series apart" in refusal(tmp_path, text)
+    said = refusal(tmp_path, text)
+    assert said.endswith("or name the column that tells series apart, such as 'shop'")
     said = refusal(tmp_path, text.replace("2024-01-04,Ginza", "2024-01-04,"), series="shop")
     assert said.startswith("FILE has nothing in the column 'shop', which tells series apart, in ")
     said = refusal(tmp_path, text.replace("2024-01-04,Ginza", "2024-01-03,Ginza"), series="shop")
@@ -197,6 +198,7 @@ def test_holidays_are_left_out_of_business_days_unless_they_are_to_be_filled(tmp
         (rows([f"{DAYS[0]} {t}" for t in ("01:00", "02:00", "02:37", "03:37")]), "is not regular"),
         (rows(DAYS) + "2024-01-05\n", "FILE has 1 column in line 6 instead of 2"),
         (rows(DAYS) + "2024-01-05,5,6\n", "FILE has 3 columns in line 6 instead of 2"),
+        (rows([*DAYS, '5"x', '6"y']), "FILE has a quotation mark inside a field; double it, and"),
         (rows(DAYS) + '2024-01-05,"5\n2024-01-06,6\n', "a quotation mark in line 6 that is not c"),
         ("", "FILE is empty"),
         ("\n\n \n", "holds no rows of numbers"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data.series.table_texts import one, refusal, rows
+from saiki.data.series import text_file
 
 DAYS = ("2024-03-05", "2024-03-06", "2024-03-07")
 HOURS = [f"2024-03-05T{hour:02}" for hour in range(24)]
@@ -33,6 +34,22 @@ def test_encodings_and_ends_of_lines_are_found(tmp_path, encoding, said, ends):
     assert table.time == "年月日"
     assert table.notes.startswith(said)
     assert ("read as" in table.notes) == bool(said)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50])
+def test_pieces_of_any_size_are_read_alike(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(text_file, "CHUNK", size)
+    noted = 'date,note,load\n2024-03-05,"a,\n""b""",1\n2024-03-06,"c,d",2\n2024-03-07,,4'
+    for text in (noted, noted.replace("\n", "\r\n"), noted + "\n\n"):
+        assert one(tmp_path, text)[1].targets[:, 0].tolist() == [1, 2, 4]
+    plain = rows(["2024年3月5日", "2024年3月6日"], header="日付,気温")
+    for ends in ("\n", "\r\n", "\r"):
+        for encoding in ("cp932", "utf-16"):
+            _, series = one(tmp_path, plain.replace("\n", ends), ["気温"], encoding)
+            assert series.targets[:, 0].tolist() == [1, 2]
+    for line, text in ((5, f"{noted}\n2024-03-08,5\n"), (5, f"{noted}\n2024-03-08,,5,")):
+        assert f"in line {line} instead of 3" in refusal(tmp_path, text)
+    assert "a quotation mark in line 6 that is not" in refusal(tmp_path, noted + '\n2024,"\n\n')
 
 
 def test_western_letters_are_the_last_resort(tmp_path):
@@ -226,6 +243,7 @@ def test_the_column_of_times_is_found_wherever_it_is(tmp_path):
         ("# a,b\n# c\ndate,load\n2024-03-05,1\n2024-03-06,2\n", ["load"], [1, 2]),
         ("date,load\n,MW\n2024-03-05,1\n2024-03-06,2\n", ["load"], [1, 2]),
         (",A,,B\ndate,min,max,min\n2024-03-05,1,5,7\n2024-03-06,2,6,8\n", ["B min"], [7, 8]),
+        (",A,,B\ndate,min,max,min\n2024-03-05,1,5,7\n2024-03-06,2,6,8\n", ["A max"], [5, 6]),
         ("Price,Close\nTicker,AAPL\nDate,\n2024-03-05,1\n2024-03-06,2\n", ["Close"], [1, 2]),
         ("date,0,1,OT\n2024-03-05,1,5,7\n2024-03-06,2,6,8\n", ["0"], [1, 2]),
         ("2024-03-05,1\n2024-03-06,2\n", ["2"], [1, 2]),

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,8 @@ def read_rows(
     frame = scan.select(wanted).collect(engine="streaming")
     if len(frame) != table.rows:
         raise InputError(
-            f"{table.path} has quotation marks that neither begin nor end a field; take them away"
+            f"{table.path} has a quotation mark inside a field; double it, and put the field into "
+            "quotation marks, or take it away"
         )
     if "blank" in frame.columns and (blank := int(frame["blank"].sum())):
         frame = frame.filter(~pl.col("blank"))
@@ -134,6 +135,9 @@ def read_rows(
         table.path, names, codes, micros, values, tuple(numbers.values()), lines + table.skip,
         at is not None, table.word, notes=tuple(notes),
     )  # fmt: skip
+    if at and series is None:
+        apart = table.columns.tell_apart(at.column, [*numbers, at.column])
+        rows = replace(rows, apart="" if apart is None else table.columns.name(apart))
     bad = np.isinf(values) | (np.abs(values) > LARGEST)
     if bad.any():
         row, column = (int(n) for n in np.argwhere(bad)[0])

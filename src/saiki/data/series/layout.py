@@ -110,6 +110,16 @@ class Columns:
             if any(_folded(line[i]) in names for line in (*self.headers, self._joined()))
         ]
 
+    def tell_apart(self, time: int, used: Sequence[int]) -> int | None:
+        """The column that tells rows of the same time apart, if one does in the sample: one of
+        values that occur again and again."""
+        for column in (i for i in range(self.width) if i not in used):
+            values = {row[column] for row in self.sample}
+            pairs = {(row[time], row[column]) for row in self.sample}
+            if len(values) <= len(self.sample) // 2 and len(pairs) == len(self.sample):
+                return column
+        return None
+
     def _joined(self) -> tuple[str, ...]:
         if not self.headers:
             return ("",) * self.width

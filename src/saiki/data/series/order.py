@@ -39,6 +39,9 @@ class Rows:
         values: ``(rows, columns)``, NaN where a cell is empty.
         columns: their names.
         lines: where in the table each row stands; −1: it is not in the table.
+        timed: whether there are times.
+        word: what a row is called in the table.
+        apart: the column that may tell series apart, where none was named.
         step: None until it is known, and where there are no times.
         notes: what was done to them.
     """
@@ -52,6 +55,7 @@ class Rows:
     lines: Array
     timed: bool
     word: str = "line"
+    apart: str = ""
     step: Step | None = None
     notes: tuple[str, ...] = field(default=())
 
@@ -248,6 +252,7 @@ def _repeated(rows: Rows, again: Array) -> InputError:
     else:
         remedy = (
             "take one of them away, or name the column that tells series apart"
+            + (f", such as {shown(rows.apart)}" if rows.apart else "")
             if not any(rows.names)
             else "take one of them away"
         )

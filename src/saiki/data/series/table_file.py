@@ -1,5 +1,6 @@
 """Tables in files of any kind as columns that polars reads: text, packed or not, and Parquet."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import polars as pl
 from saiki.data.series.layout import SAMPLE, Columns, find_layout
 from saiki.data.series.text_file import as_text, check_rows
 from saiki.data.sound.stderr import hushed
-from saiki.errors import InputError
+from saiki.errors import InputError, shown
 from saiki.files import open_bytes
 
 ROW = "row"
@@ -107,4 +108,11 @@ def _in_words(path: Path) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         said = " ".join(str(error).split("\n")[0].split())
+        if "could not parse" in said or "malformed" in said:
+            where = re.search("`(.*)`", said)
+            raise InputError(
+                f"{path} has a quotation mark inside a field"
+                f"{f', near {shown(where[1], 40)}' if where else ''}; double it, and put the field "
+                "into quotation marks, or take it away"
+            ) from None
         raise InputError(f"{path} cannot be read as a table: {said[:200]}") from None

@@ -17,6 +17,8 @@ from saiki.files import PACKED, open_bytes
 
 CHUNK = 2**20
 """Bytes that are looked at together."""
+HEAD = 2**20
+"""Bytes from which encoding and layout are found."""
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -51,8 +53,8 @@ class TextFile:
     def head(self) -> str:
         """Its first lines, whole ones."""
         with self.plain.open("rb") as file:
-            start = file.read(CHUNK)
-        if len(start) == CHUNK:
+            start = file.read(HEAD)
+        if len(start) == HEAD:
             start = start[: start.rfind(b"\n") + 1]
         return start.decode("utf-8-sig", "replace")
 
@@ -69,7 +71,7 @@ def as_text(path: Path) -> Iterator[TextFile]:
         InputError: there is no such file, it cannot be read, or it is no text.
     """
     with open_bytes(path) as file:
-        begin = file.read(CHUNK)
+        begin = file.read(HEAD)
     for mark, kind in _KINDS.items():
         if begin.startswith(mark):
             raise InputError(f"{path} is {kind}")

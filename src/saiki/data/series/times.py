@@ -133,9 +133,9 @@ def parse(scan: pl.LazyFrame, text: pl.Expr, form: Form, day_first: bool) -> pl.
     of_day = pl.when(half).then(hour % 12 + 12 * pl.col("half_day")).otherwise(hour)
     clock = ((of_day * 60 + minute) * 60 + second) * 1_000_000 + pl.col("nF").fill_null(0)
     days = pl.format("{}-{}-{}", year, month, day).str.to_date("%Y-%m-%d", strict=False)
-    moment = days.cast(pl.Int32).cast(pl.Int64) * _DAY + clock
+    since_1970 = days.cast(pl.Int32).cast(pl.Int64) * _DAY + clock
     return parts.with_columns(
-        t=pl.when((clock <= _DAY) & (minute < 60) & (second < 60)).then(moment)
+        t=pl.when((clock <= _DAY) & (minute < 60) & (second < 60)).then(since_1970)
     )
 
 
