@@ -109,9 +109,11 @@ def test_what_is_missing_in_one_is_left_out_of_both():
     assert found.loss == pytest.approx(a[known].mean().item())
     assert found.other == pytest.approx(b[known].mean().item())
     assert 0 < found.p < 1
-    # with nothing missing, rows of NaN at the end change nothing but that there are more origins
-    c, d = torch.rand(2, 100, generator=generator, dtype=torch.float64)
-    assert diebold_mariano(c * math.nan, d, 1).p == 1
+    assert diebold_mariano(a * math.nan, b, 1).p == 1
+    # the same difference in each origin is no spread, however much of it is known
+    same = torch.zeros(100, 4, dtype=torch.float64)
+    same[::3, 1:] = math.nan
+    assert diebold_mariano(same, same + 0.1, 1).precision.error == pytest.approx(0, abs=1e-12)
 
 
 def test_what_cannot_be_compared_is_not_different():
@@ -140,6 +142,7 @@ def test_the_verdict_is_a_sentence():
     assert Comparison(1.084, 1.0, p_04).verdict() == "not better than the last value (p = 0.4)"
     assert Comparison(0.805, 1.0, p_04).verdict() == "not better than the last value (p = 0.05)"
     assert Comparison(0.9, 1.0, Precision(0.0, 5)).is_better
+    assert not Comparison(0.9, 1.0, Precision(1.0, 50)).is_better
     assert Comparison(1.0, 0.0, Precision(0.1, 50)).verdict().startswith("not better")
 
 
@@ -154,6 +157,10 @@ def test_the_share_within_bounds_leaves_out_what_is_missing():
     found = coverage(lower, upper, truth)
     assert found.share == 2 / 5
     assert found.count == 5
+    # half of each origin, however much of it is known
+    half = torch.tensor([0.0, 9.0, 0.0, 9.0]).repeat(60, 1)
+    half[::3, 2:] = math.nan
+    assert coverage(half * 0 - 1, half * 0 + 1, half, 1).precision.error == 0
     empty = coverage(lower, upper, truth * math.nan)
     assert math.isnan(empty.share)
     assert empty.count == 0

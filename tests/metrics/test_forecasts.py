@@ -127,6 +127,14 @@ def test_the_score_of_quantiles_comes_near_the_closed_form(law):
     )
 
 
+def test_each_quantile_counts_for_the_levels_around_it():
+    truth, quantiles = torch.tensor([1.0]), torch.tensor([[0.0, 2.0, 4.0]])
+    # widths 0.3, 0.3 and 0.4 of levels 0.1, 0.5 and 0.7
+    wanted = 2 * (0.3 * 0.1 * 1 + 0.3 * 0.5 * 1 + 0.4 * 0.3 * 3)
+    found = forecasts.crps_of_quantiles(quantiles, [0.1, 0.5, 0.7], truth)
+    assert found.item() == pytest.approx(wanted)
+
+
 def test_the_score_of_samples_is_that_of_all_pairs():
     generator = torch.Generator().manual_seed(0)
     samples = torch.randn(7, 3, 2, generator=generator, dtype=torch.float64)

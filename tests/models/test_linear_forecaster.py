@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 import saiki
 from saiki.errors import InputError
+from saiki.metrics.forecast_comparison import diebold_mariano
 from saiki.models import linear_forecaster
 from saiki.models.linear_forecaster import LinearForecaster, moving_average
+from saiki.models.simple_forecasts import last_value
 
 
 def series(length, columns, seed=0):
@@ -153,3 +155,29 @@ def test_a_constant_series_is_forecast_as_it_is():
     x = torch.full((40, 1), 5.0)
     found = LinearForecaster(6, 2).fit_([x])(x[None])
     torch.testing.assert_close(found, torch.full((1, 2, 1), 5.0))
+
+
+def better_than_the_last_value(x):
+    """Of many series, ``(series, time)``, how many are said to be forecast better by a map that was
+    fitted on the first half than by their last value."""
+    look_back, horizon, found = 5, 3, 0
+    for row in x:
+        half = len(row) // 2
+        model = LinearForecaster(look_back, horizon, window=3, from_last=True).double()
+        model.fit_([row[:half, None]])
+        windows = row[half - look_back :].unfold(0, look_back + horizon, 1)[..., None]
+        past, truth = windows[:, :look_back], windows[:, look_back:]
+        with torch.no_grad():
+            losses = [(f(past, horizon) - truth).square() for f in (model, last_value)]
+        verdict = diebold_mariano(*losses, horizon).verdict()
+        found += verdict.startswith("better than the last value")
+    return found
+
+
+def test_on_random_walks_hardly_any_is_said_to_be_better_than_the_last_value():
+    noise = torch.randn(200, 600, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert better_than_the_last_value(noise.cumsum(1)) <= 10
+    regression = noise.clone()
+    for t in range(1, 600):
+        regression[:, t] += 0.5 * regression[:, t - 1]
+    assert better_than_the_last_value(regression) >= 195

@@ -47,6 +47,8 @@ def test_a_pure_wave_and_one_of_whole_numbers_are_found():
     assert period_of(torch.sin(2 * math.pi * t / 24)) == 24
     assert period_of((t % 7 == 0).float()) == 7
     assert period_of((t % 7 == 0).float() * 1e9 + 1e12) == 7
+    for length in (60, 61):
+        assert period_of((torch.arange(length) % 2).float()) == 2
 
 
 def test_a_day_within_a_week_is_not_taken_for_the_week():

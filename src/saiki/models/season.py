@@ -117,8 +117,7 @@ def _medians(power: Tensor) -> Tensor:
 def _waves(power: Tensor, high: Tensor, n: int, level: float) -> list[tuple[float, float]]:
     """The frequencies of the peaks that are too high for noise, and their powers."""
     bound = 1.25 * math.log(len(power) / level)
-    beyond = power[-1 - (n + 1) % 2]  # the spectrum goes on as its mirror
-    padded = torch.cat([power.new_zeros(1), power, beyond[None]])
+    padded = F.pad(power, (1, 1))
     peak = (power > padded[:-2]) & (power >= padded[2:]) & (high > bound)
     waves = []
     for i in peak.nonzero()[:, 0].tolist():

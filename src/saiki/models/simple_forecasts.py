@@ -108,6 +108,7 @@ class ErrorQuantiles:
         return forecast[..., None] + self.values[: forecast.shape[1]].to(forecast)
 
     @classmethod
+    @torch.no_grad()
     def of(
         cls, forecast: Forecast, series: Sequence[Tensor] | Tensor, look_back: int, horizon: int,
         levels: Sequence[float], origins: int = ORIGINS,
