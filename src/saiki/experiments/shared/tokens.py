@@ -24,7 +24,7 @@ class Tokens(Knobs):
         if tokens == "plain":
             words = PlainWords()
             known = words.vocabulary(texts, self.vocabulary, self.minimum)
-            if len(known) == len(SPECIAL):
+            if len(known) == len(SPECIAL) and any(text.strip() for text in texts):
                 raise InputError(
                     f"there is no vocabulary to learn: no word occurs {self.minimum} times"
                 )
