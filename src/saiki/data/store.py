@@ -147,6 +147,21 @@ DATASETS = {
             holds=("**/questions-words.txt", "**/score_*.csv"),
         ),
         Dataset(
+            name="ett",
+            summary="load and oil temperature of a transformer by the hour, two years",
+            address="https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/",
+            sha256=None,
+            licence="CC BY-ND 4.0",
+            citation="H. Zhou et al.: Informer: Beyond Efficient Transformer for Long Sequence "
+            "Time-Series Forecasting, AAAI 2021, arXiv:2012.07436",
+            files=(
+                (
+                    "ETTh1.csv",
+                    "f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+                ),
+            ),
+        ),
+        Dataset(
             name="fashion-mnist",
             summary="70,000 grey images, 28 × 28, of clothes of ten classes",
             address="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
