@@ -41,6 +41,8 @@ FORMS = {
     "named month": r"^(?:[A-Za-z]{3,9},?\s+)?(?P<d>\d{1,2})[\s.\-](?P<b>[A-Za-z]{3,9})[\s.,\-]+"
     rf"(?P<y>\d{{4}}|\d{{2}}){_APART}",
     "named month first": r"^(?P<b>[A-Za-z]{3,9})\.?\s+(?P<d>\d{1,2}),?\s+(?P<y>\d{4})" + _APART,
+    "year, month, day": rf"^(?P<y>\d{{4}}) (?P<m>\d{{1,2}}) (?P<d>\d{{1,2}}){_APART}",
+    "year, month": r"^(?P<y>\d{4}) (?P<m>\d{1,2})$",
     "month": r"^(?P<y>\d{4})(?:[-/.]|年|M)(?P<m>\d{1,2})月?$",
     "era month": rf"^(?P<e>{'|'.join(_ERAS)})(?P<y>\d{{1,2}}|元)年(?P<m>\d{{1,2}})月$",
     "month of a year": r"^(?P<m>\d{1,2})/(?P<y>\d{4})$",
