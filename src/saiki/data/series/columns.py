@@ -212,7 +212,7 @@ def _day_first(table: TableFile, at: Times, cell: pl.Expr, dates: str) -> bool:
     assert at.form
     if dates != "auto":
         return dates == "day-first"
-    found = table.scan.select(times.orders(cell, at.form)).collect(engine="streaming")
+    found = times.orders(table.scan, cell, at.form).collect(engine="streaming")
     first, second, slashes, short, firsts, lasts = found.row(0)
     name = shown(table.columns.name(at.column, times.NAMES))
     if (first or 0) > 12 and (second or 0) > 12:
