@@ -57,6 +57,34 @@ def test_a_clean_table_is_read_as_polars_reads_it(tmp_path, name):
     assert (table.time, table.step, table.zone) == ("time", timedelta(hours=1), "")
 
 
+def test_parquet_has_times_zones_and_numbers_of_its_own(tmp_path):
+    hours = clean(5)["time"]
+    path = tmp_path / "a.parquet"
+    frame = pl.DataFrame(
+        {
+            "load": pl.Series([1, 2, 3, 4, 6], dtype=pl.Decimal(10, 2)),
+            "text": ["1,5", "2,5", "3", "4", "5"],
+            "flag": [True, False, True, False, True],
+            "when": hours.dt.replace_time_zone("Asia/Tokyo").cast(pl.Datetime("ns", "Asia/Tokyo")),
+            "list": [[1]] * 5,
+            "day": hours.dt.date() + pl.Series([timedelta(days=i) for i in range(5)]),
+        }
+    )
+    frame.write_parquet(path)
+    table = read_series(path, ["load", "text"], past=["flag"])
+    (series,) = table.series
+    assert (table.time, table.zone, table.step) == ("when", "Asia/Tokyo", timedelta(hours=1))
+    assert (series.times == hours.to_numpy() - np.timedelta64(9, "h")).all()
+    assert series.targets[:, 1].tolist() == [1.5, 2.5, 3, 4, 5]
+    assert series.past[:, 0].tolist() == [1, 0, 1, 0, 1]
+    assert read_series(path, ["load"], time="day").step == DAY
+    with pytest.raises(InputError, match=r"the column 'list' of .* must hold numbers"):
+        read_series(path, ["list"])
+    frame.with_columns(load=pl.Series([1.0, None, 3, 4, 5])).write_parquet(path)
+    with pytest.raises(InputError, match=r"nothing in the column 'load' at .* \(row 2\)"):
+        read_series(path, ["load"])
+
+
 def test_rows_of_several_series_are_told_apart_by_a_column(tmp_path):
     text = "date,shop,load\n" + "".join(
         f"2024-01-{day:02},{shop},{10 * number + day}\n"
@@ -196,6 +224,7 @@ def test_holidays_are_left_out_of_business_days_unless_they_are_to_be_filled(tmp
         (rows([*DAYS, "2023-02-29"]), "'2023-02-29', which is no date or time"),
         (rows([*DAYS, ""]), "FILE has no time in the column 'date' in line 6"),
         (rows([f"{DAYS[0]} {t}" for t in ("01:00", "02:00", "02:37", "03:37")]), "is not regular"),
+        ("date,load\nyears,MW,x\n2024-01-01,5\n", "FILE has 3 columns in line 2 instead of 2"),
         (rows(DAYS) + "2024-01-05\n", "FILE has 1 column in line 6 instead of 2"),
         (rows(DAYS) + "2024-01-05,5,6\n", "FILE has 3 columns in line 6 instead of 2"),
         (rows([*DAYS, '5"x', '6"y']), "FILE has a quotation mark inside a field; double it, and"),

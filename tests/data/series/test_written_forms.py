@@ -225,6 +225,21 @@ def test_times_in_two_columns_are_put_together(tmp_path):
     assert "times are those of the column 'Date' with those of 'Time'" in table.notes
 
 
+@pytest.mark.parametrize(
+    ("header", "first", "second", "time"),
+    [
+        ("year,month,load", "2024,1,1", "2024,2,2", "2024-02-01T00"),
+        ("年,月,日,load", "2024,3,5,1", "2024,3,6,2", "2024-03-06T00"),
+        ("No,year,month,day,hour,load", "1,2010,1,1,23,1", "2,2010,1,2,0,2", "2010-01-02T00"),
+        ("month,day,year,load", "2,28,2024,1", "2,29,2024,2", "2024-02-29T00"),
+    ],
+)
+def test_times_in_columns_of_years_months_and_days(tmp_path, header, first, second, time):
+    table, series = one(tmp_path, f"{header}\n{first}\n{second}\n")
+    assert series.times[1] == np.datetime64(time)
+    assert "with those of" in table.notes
+
+
 def test_the_column_of_times_is_found_wherever_it_is(tmp_path):
     for header in ("load,when", "load,日時"):
         text = f"{header}\n1,2024-03-05\n2,2024-03-06\n"

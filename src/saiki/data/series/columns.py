@@ -18,6 +18,10 @@ Array = np.ndarray[Any, Any]
 LARGEST = 1e30
 """Of a number, as float32 can do with."""
 _CLOCKS = ("time", "hour", "時刻", "時間", "時")
+_DATES = (
+    (("month", "mon", "mo", "月"), r"0?[1-9]|1[0-2]"),
+    (("day", "dy", "日"), r"0?[1-9]|[12]\d|3[01]"),
+)
 _CLOCK = r"\d{1,2}(?::\d{2}){0,2}(?: ?[AaPp][Mm])?"
 _MINUTE = 60_000_000
 
@@ -29,8 +33,8 @@ class Times:
     column: int
     form: times.Form | None
     """None where the table has times of its own."""
-    clock: int | None = None
-    """The column of the hours, if those are apart."""
+    parts: tuple[int, ...] = ()
+    """The columns in which months, days and hours stand, if those are apart."""
     named: bool = False
 
 
@@ -64,20 +68,33 @@ def find_times(table: TableFile, name: str, used: Sequence[int]) -> Times | None
         if form and share >= (0.5 if column in called else 0.9):
             if form.name in times.NUMBERS and column not in called:
                 continue
-            return Times(column, form, _clock(table, column, rest))
+            if parts := _parts(table, column, rest):
+                cells = [" ".join(row[i] for i in (column, *parts)) for row in columns.sample]
+                form = times.find_form(cells)[0] or form
+            return Times(column, form, parts)
     return None
 
 
-def _clock(table: TableFile, dates: int, rest: Sequence[int]) -> int | None:
-    """The column of hours beside one of dates without any."""
-    if any(":" in cell or "時" in cell for cell in table.columns.cells(dates)):
-        return None
-    for column in table.columns.called(_CLOCKS):
-        cells = table.columns.cells(column)
-        fits = all(re.fullmatch(_CLOCK, cell) for cell in cells)
-        if column in rest and column != dates and cells and fits:
-            return column
-    return None
+def _parts(table: TableFile, first: int, rest: Sequence[int]) -> tuple[int, ...]:
+    """The columns that go on with a time: months, days and hours behind one of years, or hours
+    behind one of dates."""
+    cells, parts = table.columns.cells(first), list[int]()
+    years = all(re.fullmatch(r"\d{4}", cell) for cell in cells)
+    if not years and any(":" in cell or "時" in cell for cell in cells):
+        return ()
+    for names, pattern in (*(_DATES if years else ()), (_CLOCKS, _CLOCK)):
+        fitting = [
+            column
+            for column in table.columns.called(names)
+            if column in rest
+            and column not in (first, *parts)
+            and (cells := table.columns.cells(column))
+            and all(re.fullmatch(pattern, cell) for cell in cells)
+        ]
+        if not fitting:
+            break
+        parts.append(fitting[0])
+    return tuple(parts)
 
 
 def read_rows(
@@ -186,8 +203,8 @@ def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, dates: str) -> 
     day_first = False
     if at.form.name == "two numbers and a year":
         day_first = _day_first(table, at, cell, dates)
-    if at.clock is not None:
-        cell = cell + " " + pl.col(str(at.clock)).cast(pl.String).fill_null("")
+    for part in at.parts:
+        cell = cell + " " + pl.col(str(part)).cast(pl.String).fill_null("")
     return times.parse(scan, cell, at.form, day_first)
 
 
@@ -195,7 +212,7 @@ def _day_first(table: TableFile, at: Times, cell: pl.Expr, dates: str) -> bool:
     assert at.form
     if dates != "auto":
         return dates == "day-first"
-    found = table.scan.select(times.orders(cell, at.form)).collect(engine="streaming")
+    found = times.orders(table.scan, cell, at.form).collect(engine="streaming")
     first, second, slashes, short, firsts, lasts = found.row(0)
     name = shown(table.columns.name(at.column, times.NAMES))
     if (first or 0) > 12 and (second or 0) > 12:
@@ -224,8 +241,7 @@ def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, s
     if column.null_count():
         row = int(frame[ROW][int(column.is_null().arg_max() or 0)])
         cell = table.cell(row, at.column)
-        if at.clock is not None:
-            cell = f"{cell} {table.cell(row, at.clock)}"
+        cell = " ".join([cell, *(table.cell(row, part) for part in at.parts)])
         what = f"{shown(cell, 40)}, which is no date or time as the others are"
         raise InputError(
             f"{table.path} has {what if cell.strip() else 'no time'} in the column {name} in "
@@ -233,8 +249,9 @@ def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, s
         )
     clocks = column.to_numpy().astype(np.int64)
     notes = [] if at.named else [f"times are those of the column {name}"]
-    if at.clock is not None:
-        notes = [f"{notes[0]} with those of {shown(table.columns.name(at.clock))}"]
+    if at.parts:
+        parts = ", ".join(shown(table.columns.name(part)) for part in at.parts)
+        notes = [f"{notes[0]} with those of {parts}"]
     ahead = frame["z"]
     if ahead.null_count() == len(ahead):
         return clocks, "", notes

@@ -176,7 +176,8 @@ def _tried(
         while begin and _above(rows[begin - 1], width) and begin > header - 4:
             begin -= 1
         after = header + 1
-        while after < len(rows) and after < header + _MOST_HEADERS and not _data(rows[after]):
+        end = min(len(rows), header + _MOST_HEADERS)
+        while after < end and (not any(rows[after]) or _above(rows[after], width)):
             after += 1
         if after == len(rows) or not _data(rows[after]):
             after = header + 1

@@ -41,6 +41,8 @@ FORMS = {
     "named month": r"^(?:[A-Za-z]{3,9},?\s+)?(?P<d>\d{1,2})[\s.\-](?P<b>[A-Za-z]{3,9})[\s.,\-]+"
     rf"(?P<y>\d{{4}}|\d{{2}}){_APART}",
     "named month first": r"^(?P<b>[A-Za-z]{3,9})\.?\s+(?P<d>\d{1,2}),?\s+(?P<y>\d{4})" + _APART,
+    "year, month, day": rf"^(?P<y>\d{{4}}) (?P<m>\d{{1,2}}) (?P<d>\d{{1,2}}){_APART}",
+    "year, month": r"^(?P<y>\d{4}) (?P<m>\d{1,2})$",
     "month": r"^(?P<y>\d{4})(?:[-/.]|年|M)(?P<m>\d{1,2})月?$",
     "era month": rf"^(?P<e>{'|'.join(_ERAS)})(?P<y>\d{{1,2}}|元)年(?P<m>\d{{1,2}})月$",
     "month of a year": r"^(?P<m>\d{1,2})/(?P<y>\d{4})$",
@@ -92,20 +94,23 @@ def tidy(text: pl.Expr) -> pl.Expr:
     return text.str.strip_chars().str.replace_many([*wide], [*wide.values()])
 
 
-def orders(text: pl.Expr, form: Form) -> list[pl.Expr]:
-    """Of times that have two numbers before the year: the largest first and second one, how often a
-    slash or a hyphen stands between them, how often the last one could be a day, and how many
-    different first and last ones there are."""
-    parts = tidy(text).str.extract_groups(form.pattern)
-    first, second, last = (parts.struct.field(n).cast(pl.Int32, strict=False) for n in "acy")
-    return [
-        first.max().alias("first"),
-        second.max().alias("second"),
-        text.str.contains(r"^\s*\d+[-/]").sum().alias("slashes"),
-        (last <= 31).all().alias("short"),
-        first.n_unique().alias("firsts"),
-        last.n_unique().alias("lasts"),
+def orders(scan: pl.LazyFrame, text: pl.Expr, form: Form) -> pl.LazyFrame:
+    """Of times that have two numbers before the year, in one row: the largest first and second one,
+    how often a slash or a hyphen stands between them, whether all last ones could be days, and how
+    many different first and last ones there are."""
+    parts = scan.select(text, tidy(text).str.extract_groups(form.pattern).alias("parts"))
+    numbers = [
+        pl.col("parts").struct.field(part).cast(pl.Int32, strict=False).alias(name)
+        for part, name in (("a", "first"), ("c", "second"), ("y", "last"))
     ]
+    return parts.select(text, *numbers).select(
+        pl.col("first").max(),
+        pl.col("second").max(),
+        text.str.contains(r"^\s*\d+[-/]").sum().alias("slashes"),
+        (pl.col("last") <= 31).all().alias("short"),
+        pl.col("first").n_unique().alias("firsts"),
+        pl.col("last").n_unique().alias("lasts"),
+    )
 
 
 def parse(scan: pl.LazyFrame, text: pl.Expr, form: Form, day_first: bool) -> pl.LazyFrame:
