@@ -110,6 +110,13 @@ class Origins:
     def __len__(self) -> int:
         return len(self.origin)
 
+    def first(self) -> Array:
+        """The first origin of the column of each."""
+        begins = np.full(int(self.number.max()) + 1, np.iinfo(np.int64).max)
+        np.minimum.at(begins, self.number, self.origin)
+        first: Array = begins[self.number]
+        return first
+
     def window(self, rows: Array) -> Window:
         """The windows of these numbers."""
         place = torch.from_numpy(self.place[rows])[:, None]
@@ -130,7 +137,7 @@ class Origins:
 
     def in_order(self, size: int, every: int = 1) -> Iterator[tuple[Window, Array]]:
         """So many at a time, and their numbers; of each column only every so many origins."""
-        chosen = np.flatnonzero((self.origin - _first(self.number, self.origin)) % every == 0)
+        chosen = np.flatnonzero((self.origin - self.first()) % every == 0)
         for at in range(0, len(chosen), size):
             rows = chosen[at : at + size]
             yield self.window(rows), rows
@@ -139,10 +146,3 @@ class Origins:
 def _joined(parts: Sequence[Array], around: Any, filler: float) -> Tensor:
     padded = [np.pad(part, around[: part.ndim], constant_values=filler) for part in parts]
     return torch.from_numpy(np.concatenate(padded).astype(np.float32))
-
-
-def _first(number: Array, origin: Array) -> Array:
-    """The first origin of the column of each."""
-    begins = np.full(int(number.max()) + 1, np.iinfo(np.int64).max)
-    np.minimum.at(begins, number, origin)
-    return begins[number]

@@ -1,0 +1,179 @@
+"""Forecasts of a series of one's own, how sure they are, and what they are worth."""
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import torch
+
+from saiki.data.order import batches_of
+from saiki.data.series.origins import Origins, Window
+from saiki.duration import Epochs
+from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiments.shared.forecast_answers import fans_of, forecast_table, in_words
+from saiki.experiments.shared.forecasting import (
+    LEVELS,
+    ForecastModel,
+    Judgement,
+    judge,
+    seasonal_scales,
+    simple_forecasts,
+)
+from saiki.experiments.shared.series_source import SeriesSource
+from saiki.knobs import Value, knob
+from saiki.models.forecaster import Forecaster
+from saiki.optimisation import Optimisation
+from saiki.plots.forecasts import draw_fans, draw_horizon
+
+WATCHED = 2000
+"""Windows of the validation part that are looked at while it learns, about."""
+
+
+class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
+    """A recurrent network forecasts the columns of a table, with intervals, and is compared with
+    the last value, the season before and a linear map. By default the temperature of a
+    transformer's oil, by the hour.
+    """
+
+    source: SeriesSource = SeriesSource()
+    horizon: int = knob(24, "rows that are forecast", minimum=1, maximum=100_000)
+    look_back: int = knob(168, "rows that a forecast is made from", minimum=2, maximum=100_000)
+    of_model: ForecastModel = ForecastModel()
+    every: int = knob(
+        1, "rows from one forecast of what is tested to the next", minimum=1, maximum=10**6
+    )
+    paths: int = knob(
+        200, "continuations that are drawn, where steps go one by one", minimum=2, maximum=100_000
+    )
+    calibrated: bool = knob(
+        True, "whether intervals are made as wide as the validation part asks for"
+    )
+    duration: Epochs = Epochs(epochs=10.0)
+    optimisation: Optimisation = Optimisation(
+        batch_size=64, learning_rate=0.001, schedule="cosine", warmup=0.03, clip_norm=1.0,
+        keep="best",
+    )  # fmt: skip
+
+    name = "forecast"
+    summary = "forecast series of yours, with intervals, and beside doing nothing"
+    score = "skill"
+    selected_by = "validation_loss"
+    shown = ("loss", "validation_loss")
+    prefetch = 2
+    points = 20
+    predict_knobs = ("paths", "seed")
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "etth1": {
+            "target": "HUFL, HULL, MUFL, MULL, LUFL, LULL, OT", "train": 8640, "validation": 2880.0,
+            "test": 2880.0, "horizon": 96, "look_back": 720, "segment": 48, "hidden_size": 256,
+            "dropout": 0.5, "batch_size": 256, "calendar": False,
+        },
+    }  # fmt: skip
+
+    def describe_data(self) -> str:
+        return self.source.in_words()
+
+    @cached_property
+    def train(self) -> Origins:
+        ranges = [
+            (min(self.look_back, max(1, split.train - self.horizon)), split.train)
+            for split in self.source.splits
+        ]
+        return self.source.origins(ranges, self.look_back, self.horizon)
+
+    @cached_property
+    def validation(self) -> Origins:
+        ranges = [(split.train, split.validation) for split in self.source.splits]
+        return self.source.origins(ranges, self.look_back, self.horizon)
+
+    @cached_property
+    def test(self) -> Origins:
+        ranges = [(split.validation, split.test) for split in self.source.splits]
+        return self.source.origins(ranges, self.look_back, self.horizon)
+
+    @property
+    def epoch(self) -> float:
+        count = batches_of(len(self.train), self.optimisation.batch_size)
+        return count / self.optimisation.accumulate
+
+    def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        yield from self.train.batches(self.optimisation.batch_size, self.seed, start)
+
+    def model(self) -> Forecaster:
+        return self.of_model.build(self.source, self.look_back, self.horizon)
+
+    def measure(self, model: Forecaster, batch: tuple[Any, ...]) -> Measures:
+        return {"loss": model.loss(Window(*batch))}
+
+    def monitor(self, model: Forecaster) -> dict[str, float]:
+        every = max(1, len(self.validation) // WATCHED)
+        total, count = 0.0, 0
+        for window, rows in self.validation.in_order(WATCHED, every):
+            total += len(rows) * float(model.loss(Window(*placed(tuple(window), model))))
+            count += len(rows)
+        return {"validation_loss": total / count}
+
+    def settle(self, model: Forecaster) -> None:
+        """Make intervals as wide as the validation part asks for."""
+        if not self.calibrated:
+            return
+        every = max(1, len(self.validation) // WATCHED)
+        draw = torch.Generator(next(model.parameters()).device).manual_seed(self.seed)
+        found = []
+        with torch.no_grad():
+            for window, _ in self.validation.in_order(WATCHED, every):
+                its = Window(*placed(tuple(window), model))
+                forecast = model(its, self.paths, draw, is_calibrated=False)
+                found.append((forecast.quantiles, its.future, its.column))
+        model.calibrate(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def judged(self, model: Forecaster) -> Judgement:
+        simple = simple_forecasts(self.source, self.look_back, self.horizon)
+        return judge(model, self.test, self.every, simple, self.paths, self.calibrated)
+
+    def evaluate(self, model: Forecaster) -> Figures:
+        judgement = self._judgements[model] = self.judged(model)
+        figures = judgement.figures(seasonal_scales(self.source))
+        best = min(v for n, v in figures.items() if n.startswith("mse_") and v is not None)
+        skill = 1 - (figures["mse"] or math.nan) / best
+        return {"skill": skill, **figures}
+
+    @cached_property
+    def _judgements(self) -> WeakKeyDictionary[Forecaster, Judgement]:
+        """Of the test, as a model was evaluated last."""
+        return WeakKeyDictionary()
+
+    def describe_model(self, model: Forecaster) -> str:
+        judgement = self._judgements[model]
+        held = ", ".join(
+            f"{judgement.covered(share)} of what came within {share:.0%} intervals"
+            for share in (0.8, 0.95)
+        )
+        return f"{judgement.verdict()}\n{held}"
+
+    def draw(self, model: Forecaster, points: Points, folder: Path) -> list[Path]:
+        judgement = self._judgements[model]
+        fans = fans_of(model, self.source, self.test, self.paths, self.calibrated)
+        errors, covered = judgement.by_horizon()
+        return [
+            draw_fans(folder / "forecasts.png", fans, LEVELS, self.title),
+            draw_horizon(folder / "horizon.png", errors, covered, self.title),
+        ]
+
+    def input_example(self) -> str:
+        return "TABLE.csv"
+
+    def predict(self, model: Forecaster, text: str) -> dict[str, Any]:
+        rows = forecast_table(model, self.source, Path(text), self.paths, self.seed)
+        lines = [in_words(row) for row in rows]
+        return {"input": text, "rows": rows, "text": "\n".join(lines)}
+
+    def data_items(self) -> Mapping[str, Iterator[bytes]]:
+        return {"columns": (column.values.tobytes() for column in self.source.columns)}
+
+    def equations(self) -> str:
+        return untrained(lambda: self.of_model.network(1, 0, 0, self.horizon)).equations()
