@@ -61,7 +61,8 @@ def find_times(table: TableFile, name: str, used: Sequence[int]) -> Times | None
         return Times(column, form, named=True)
     rest = [i for i in range(columns.width) if i not in used]
     called = [i for i in columns.called(times.NAMES) if i in rest]
-    for column in [*called, *rest]:
+    clocks = [i for i in rest if isinstance(table.types[i], pl.Datetime)]
+    for column in [*clocks, *called, *rest]:
         if table.types[column].is_temporal():
             return Times(column, None)
         form, share = times.find_form(columns.cells(column))
