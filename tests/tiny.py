@@ -27,6 +27,7 @@ class Tiny:
         data: writes data into a folder, and returns the path; None where none is read.
         useless: of the same kind, by what is wrong with them.
         odd: settings that are allowed, and leave one example or so.
+        table: fields of the lines of an answer that is a table; none where it is one line.
     """
 
     settings: Values
@@ -35,6 +36,7 @@ class Tiny:
     data: Callable[[Path], Path] | None = None
     useless: Mapping[str, Callable[[Path], Path]] = field(default_factory=dict)
     odd: Values = field(default_factory=dict)
+    table: tuple[str, ...] = ()
 
     def flags(self, folder: Path, **changes: object) -> list[str]:
         """The settings as words of the command line, with data in ``folder``."""
@@ -47,6 +49,17 @@ class Tiny:
         """The settings as knobs."""
         data = {} if self.data is None else {"data": str(self.data(folder))}
         return {**self.settings, "device": "cpu", **data, **changes}
+
+
+def loads(folder: Path) -> Path:
+    """A load by the hour, which waves once a day."""
+    path, random = folder / "loads.csv", np.random.default_rng(0)
+    lines = ["time,load"]
+    for t in range(240):
+        time = np.datetime64("2024-01-01T00") + np.timedelta64(t, "h")
+        lines.append(f"{time},{3 + np.sin(t / 12 * np.pi) + 0.1 * random.standard_normal():.4f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
 
 
 def file(name: str, content: str | bytes) -> Callable[[Path], Path]:
@@ -239,6 +252,27 @@ TINY = {
         data=book,
         useless={name: make for name, make in TEXTS.items() if name != "one"},
         odd={"window": 1, "negatives": 1, "size": 1},
+    ),
+    "forecast": Tiny(
+        {
+            "hidden_size": 4,
+            "horizon": 4,
+            "look_back": 8,
+            "segment": 4,
+            "batch_size": 16,
+            "epochs": 2.0,
+            "target": "load",
+        },
+        given=lambda folder: str(loads(folder)),
+        refused="no-such-table.csv",
+        data=loads,
+        useless={
+            "empty": file("t.csv", ""),
+            "broken": file("t.csv", NO_TEXT),
+            "one": file("t.csv", "time,load\n2024-01-01,3\n"),
+        },
+        odd={"batch_size": 1, "horizon": 1, "look_back": 2, "segment": 1, "every": 50},
+        table=("time", "series", "target", "mean", "quantiles"),
     ),
     "spoken-digits": Tiny(
         {"hidden_size": 4, "layers": 1, "bands": 8, "epochs": 2.0, "updates": 4, "batch_size": 4},

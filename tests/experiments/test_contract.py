@@ -176,10 +176,14 @@ def test_the_trained_model_answers_and_refuses_in_one_sentence(name, finished, t
     capsys.readouterr()
     assert cli.main(["predict", folder, given, "--json"]) == 0
     out, err = capsys.readouterr()
-    answer = json.loads(one_line(out))
-    assert (answer["input"], err) == (given, "")
-    assert {"output", "label"} & answer.keys()
-    assert answer["seconds"] >= 0
+    assert err == ""
+    if tiny.table:
+        assert all({*tiny.table} <= json.loads(line).keys() for line in out.splitlines())
+    else:
+        answer = json.loads(one_line(out))
+        assert answer["input"] == given
+        assert {"output", "label"} & answer.keys()
+        assert answer["seconds"] >= 0
     assert cli.main(["predict", folder, given]) == 0
     assert capsys.readouterr().out.strip()
     if tiny.refused is not None:

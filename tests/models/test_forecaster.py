@@ -126,11 +126,11 @@ def test_it_learns_the_wave_and_goes_on_with_the_table(kind, table, tmp_path):
     model.eval()
     with torch.no_grad():
         [(window, _)] = validation.in_order(10_000, every=5)
-        found = model(window, is_calibrated=False)
+        found = model(*window, is_calibrated=False)
         model.calibrate(found.quantiles, window.future, window.column)
         [(window, _)] = test.in_order(10_000, every=5)
         draw = torch.Generator().manual_seed(0)
-        found = model(window, generator=draw)
+        found = model(*window, generator=draw)
     scale = model.network.scaling.deviation[window.column][:, None]
     waves = window.column % 2 == 1
     error, of_last = (
@@ -148,7 +148,7 @@ def test_it_learns_the_wave_and_goes_on_with_the_table(kind, table, tmp_path):
     window = window_of(_shorter(columns[2], 6), 3, 24, 6, torch.float32)
     draws = [torch.Generator().manual_seed(1) for _ in range(2)]
     with torch.no_grad():
-        a, b = model(window, generator=draws[0]), again(window, generator=draws[1])
+        a, b = model(*window, generator=draws[0]), again(*window, generator=draws[1])
     torch.testing.assert_close(a.quantiles, b.quantiles)
 
 

@@ -80,7 +80,8 @@ def main(words: list[str]) -> int:
             if unknown := answer.get("unknown"):
                 unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
                 print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
-            print(to_json(answer) if options.json else text, flush=True)
+            each = answer.pop("rows", [answer])  # of an answer that is a table
+            print("\n".join(map(to_json, each)) if options.json else text, flush=True)
     return 2 if trouble else 0
 
 

@@ -17,6 +17,7 @@ HOMES = {
     "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
     "sentences": ("saiki.experiments.sentences", "Sentences"),
     "words": ("saiki.experiments.words", "Words"),
+    "forecast": ("saiki.experiments.forecast", "Forecasting"),
     "augment": ("saiki.experiments.augment", "Augment"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),

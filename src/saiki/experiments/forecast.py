@@ -8,12 +8,18 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
 from saiki.data.order import batches_of
 from saiki.data.series.origins import Origins, Window
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.shared.forecast_answers import fans_of, forecast_table, in_words
+from saiki.experiments.shared.forecast_answers import (
+    exported_forecaster,
+    fans_of,
+    forecast_table,
+    in_words,
+)
 from saiki.experiments.shared.forecasting import (
     LEVELS,
     ForecastModel,
@@ -23,6 +29,7 @@ from saiki.experiments.shared.forecasting import (
     simple_forecasts,
 )
 from saiki.experiments.shared.series_source import SeriesSource
+from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.models.forecaster import Forecaster
 from saiki.optimisation import Optimisation
@@ -59,6 +66,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     name = "forecast"
     summary = "forecast series of yours, with intervals, and beside doing nothing"
+    minutes = 1.0
     score = "skill"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss")
@@ -109,6 +117,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     def measure(self, model: Forecaster, batch: tuple[Any, ...]) -> Measures:
         return {"loss": model.loss(Window(*batch))}
 
+    @torch.no_grad()
     def monitor(self, model: Forecaster) -> dict[str, float]:
         every = max(1, len(self.validation) // WATCHED)
         total, count = 0.0, 0
@@ -127,7 +136,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         with torch.no_grad():
             for window, _ in self.validation.in_order(WATCHED, every):
                 its = Window(*placed(tuple(window), model))
-                forecast = model(its, self.paths, draw, is_calibrated=False)
+                forecast = model(*its, self.paths, draw, is_calibrated=False)
                 found.append((forecast.quantiles, its.future, its.column))
         model.calibrate(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
@@ -165,15 +174,27 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         ]
 
     def input_example(self) -> str:
-        return "TABLE.csv"
+        return str(self.source.path)
 
     def predict(self, model: Forecaster, text: str) -> dict[str, Any]:
         rows = forecast_table(model, self.source, Path(text), self.paths, self.seed)
         lines = [in_words(row) for row in rows]
         return {"input": text, "rows": rows, "text": "\n".join(lines)}
 
+    def example(self) -> tuple[Any, ...]:
+        return next(self.batches())
+
+    def exported(self, model: Forecaster) -> Mapping[str, tuple[nn.Module, Any]]:
+        """All steps at once, scaled back and calibrated."""
+        return {"": exported_forecaster(model)}
+
+    def metadata(self, model: Forecaster) -> dict[str, str]:
+        about = ("series", "targets", "known", "observed", "levels")
+        return {name: to_json(getattr(model, name)) for name in about}
+
     def data_items(self) -> Mapping[str, Iterator[bytes]]:
         return {"columns": (column.values.tobytes() for column in self.source.columns)}
 
     def equations(self) -> str:
-        return untrained(lambda: self.of_model.network(1, 0, 0, self.horizon)).equations()
+        network = untrained(lambda: self.of_model.network(1, 0, 0, self.horizon))
+        return f"{network.equations()}\nE = {self.of_model.error()}"

@@ -113,10 +113,10 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             return 0
         return 1 + self.series.index(series) * len(self.targets) + self.targets.index(target)
 
-    def features(self, window: Window) -> tuple[Tensor | None, Tensor | None]:
+    def features(self, known: Tensor, observed: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Those known beforehand and those known afterwards, in the scale of the network."""
         found = []
-        for name, values in (("known", window.known), ("observed", window.observed)):
+        for name, values in (("known", known), ("observed", observed)):
             mean, deviation = getattr(self, f"{name}_mean"), getattr(self, f"{name}_deviation")
             scaled = ((values - mean) / deviation).nan_to_num(nan=0.0)
             found.append(scaled if len(mean) else None)
@@ -124,7 +124,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
 
     def loss(self, window: Window) -> Tensor:
         """What training lowers; see the networks."""
-        known, observed = self.features(window)
+        known, observed = self.features(window.known, window.observed)
         if isinstance(self.network, StepwiseForecaster):
             whole = torch.cat((window.past, window.future), 1)
             return self.network.loss(whole, window.column, known)
@@ -133,7 +133,11 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
 
     def forward(
         self,
-        window: Window,
+        past: Tensor,
+        column: Tensor,
+        known: Tensor,
+        observed: Tensor,
+        future: Tensor | None = None,
         paths: int = PATHS,
         generator: torch.Generator | None = None,
         is_calibrated: bool = True,
@@ -141,23 +145,22 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         """What may come after each window.
 
         Args:
-            window: whose ``future`` is not read.
+            past, column, known, observed: see :class:`saiki.data.series.origins.Window`, whose
+                ``future`` is not read.
             paths: continuations that are drawn, where the network goes step by step.
             generator: of the paths.
             is_calibrated: whether intervals are as wide as the validation part asked for.
         """
-        known, observed = self.features(window)
+        of_steps, of_past = self.features(known, observed)
         if isinstance(self.network, StepwiseForecaster):
-            drawn = self.network.paths(
-                window.past, window.column, self.horizon, paths, known, generator
-            )
+            drawn = self.network.paths(past, column, self.horizon, paths, of_steps, generator)
             levels = drawn.new_tensor(self.levels)
             quantiles, mean = drawn.quantile(levels, 0).movedim(0, -1), drawn.mean(0)
         else:
-            quantiles = self.network(window.past, window.column, known, observed)
+            quantiles = self.network(past, column, of_steps, of_past)
             mean = quantiles[..., len(self.levels) // 2]
         if is_calibrated:
-            quantiles = self.calibrated(quantiles, window.column)
+            quantiles = self.calibrated(quantiles, column)
         return Forecast(mean, quantiles)
 
     def calibrated(self, quantiles: Tensor, column: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def draw_horizon(
         left.plot(range(1, len(values) + 1), values, lw=1.4, label=name,
                   marker="o" if len(values) == 1 else None)  # fmt: skip
     left.set(xlabel="steps ahead", ylabel="mean squared error, in variances", ylim=(0, None))
-    for number, (share, values) in enumerate(coverage.items()):
+    for share, values in coverage.items():
         line = right.plot(range(1, len(values) + 1), values, lw=1.4, label=f"within {share}",
                           marker="o" if len(values) == 1 else None)  # fmt: skip
         wanted = float(share.rstrip(" %")) / 100

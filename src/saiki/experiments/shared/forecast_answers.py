@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from saiki.data.series.features import Column
-from saiki.data.series.origins import Origins, Window
+from saiki.data.series.origins import Origins
 from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.series_source import SeriesSource
 from saiki.models.forecaster import Forecast, Forecaster, window_of
+from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.plots.forecasts import Fan
 
 FANS, SHOWN = 6, 3
@@ -29,12 +32,12 @@ def forecast_table(
     """
     rows = []
     for column, found in forecast_columns(model, source, path, paths, seed):
-        times = column.times[len(column) : len(column) + model.horizon]
+        times = in_iso(column.times[len(column) : len(column) + model.horizon])
         for step, time in enumerate(times):
             levels = zip(model.levels, found.quantiles[0, step].tolist(), strict=True)
             rows.append(
                 {
-                    "time": in_iso(time),
+                    "time": time,
                     "series": column.series,
                     "target": column.target,
                     "mean": found.mean[0, step].item(),
@@ -55,16 +58,63 @@ def forecast_columns(
         number = model.number_of(column.series, column.target)
         window = window_of(column, number, model.look_back, model.horizon, like.dtype)
         draw = torch.Generator(like.device).manual_seed(seed)
-        found.append((column, model(Window(*placed(tuple(window), model)), paths, draw)))
+        found.append((column, model(*placed(tuple(window), model), paths, draw)))
     return found
 
 
-def in_iso(time: Any) -> str | int:
-    """A time as text, without a clock where there is none; a number as it is."""
-    if not np.issubdtype(time.dtype, np.datetime64):
-        return int(time)
-    text = np.datetime_as_string(time, unit="s")
-    return str(text).removesuffix("T00:00:00")
+class Ahead(nn.Module):
+    """A forecaster for other programs: plain tensors in, calibrated quantiles out."""
+
+    def __init__(self, model: Forecaster) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, past: Tensor, column: Tensor, *features: Tensor) -> Tensor:
+        """Quantiles, ``(rows, horizon, levels)``.
+
+        Args:
+            past: ``(rows, look_back)``.
+            column: the number of each, ``(rows,)``.
+            features: known beforehand, ``(rows, look_back + horizon, known)``, and afterwards,
+                ``(rows, look_back, observed)``, those of them that there are.
+        """
+        rest, none = iter(features), past.new_zeros(*past.shape, 0)
+        known = next(rest) if self.model.known else none
+        observed = next(rest) if self.model.observed else none
+        forecast: Forecast = self.model(past, column, known, observed)
+        return forecast.quantiles
+
+
+def exported_forecaster(model: Forecaster) -> tuple[nn.Module, Any]:
+    """A module that forecasts all steps at once, and an example of its arguments.
+
+    Raises:
+        InputError: the model draws step by step.
+    """
+    if isinstance(model.network, StepwiseForecaster):
+        raise InputError(
+            "a model that draws one step after another is no function of the past; export one "
+            "whose steps are forecast together"
+        )
+    like, rows = next(model.parameters()), 2
+    past = torch.arange(2.0 * model.look_back).view(rows, -1).to(like)
+    wide = model.look_back + model.horizon
+    features = [
+        like.new_zeros(rows, length, len(names))
+        for length, names in ((wide, model.known), (model.look_back, model.observed))
+        if names
+    ]
+    column = torch.tensor([1, 0], device=like.device)
+    return Ahead(model), (past, column, *features)
+
+
+def in_iso(times: NDArray[Any]) -> list[Any]:
+    """Times as text, without a clock where all are days; numbers as they are."""
+    if not np.issubdtype(times.dtype, np.datetime64):
+        found: list[Any] = times.tolist()
+        return found
+    are_days = bool((times == times.astype("M8[D]")).all())
+    return np.datetime_as_string(times, unit="D" if are_days else "s").tolist()  # type: ignore[no-any-return]
 
 
 def in_words(row: dict[str, Any]) -> str:
@@ -90,7 +140,7 @@ def fans_of(
             continue
         row = own[(2 * place + 1) * len(own) // (2 * FANS)]
         window = test.window(np.array([row]))
-        found = model(Window(*placed(tuple(window), model)), paths, draw, is_calibrated)
+        found = model(*placed(tuple(window), model), paths, draw, is_calibrated)
         fans.append(fan_of(source.columns[number], int(test.origin[row]), found, model.horizon))
     return fans
 

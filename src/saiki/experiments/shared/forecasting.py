@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki.data.series.origins import Origins, Split, Window
+from saiki.data.series.origins import Origins, Split
 from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.layers import CellChoice, bidirectional
@@ -88,6 +88,12 @@ class ForecastModel(Knobs):
             size = layers[-1].output_size
         layer = layers[0] if len(layers) == 1 else Stack(layers)
         return StepwiseForecaster(layer, self.likelihood, columns, known, self.embedding_size)
+
+    def error(self) -> str:
+        """What training lowers, as an equation."""
+        if self.steps == "together":
+            return "Σ_q max(q (y − ŷ_q), (q − 1)(y − ŷ_q)) / s, over the quantiles q and all steps"
+        return "−Σₜ ln p(xᵗ)"
 
     def build(self, source: SeriesSource, look_back: int, horizon: int) -> Forecaster:
         """A new model of these columns, with their scales."""
@@ -230,7 +236,7 @@ def judge(
     draw = torch.Generator(next(model.parameters()).device).manual_seed(0)
     for window, rows in origins.in_order(ROWS_AT_ONCE, every):
         at = torch.from_numpy(places[rows]), slice(None), torch.from_numpy(origins.number[rows])
-        found = model(Window(*placed(tuple(window), model)), paths, draw, is_calibrated)
+        found = model(*placed(tuple(window), model), paths, draw, is_calibrated)
         mean, deviation = (
             part.cpu()[:, None]
             for part in model.network.scaling.of_column(window.column.to(draw.device))

@@ -55,22 +55,27 @@ class SeriesSource(Knobs):
         maximum=1e9,
     )  # fmt: skip
 
-    def validate(self) -> None:
+    def read(self, path: Path) -> SeriesTable:
+        """A table with the columns that this one has.
+
+        Raises:
+            InputError: it cannot be read, or nothing says what is forecast.
+        """
         if self.data and not names_in(self.target):
             raise InputError("say with --target which columns of the table are forecast")
-
-    def read(self, path: Path) -> SeriesTable:
-        """A table with the columns that this one has."""
         targets = names_in(self.target) or (DEFAULT,)
         return read_series(
             path, targets, time=self.time, series=self.series, known=names_in(self.known),
             past=names_in(self.observed), gaps=self.gaps, dates=self.dates,
         )  # fmt: skip
 
+    @property
+    def path(self) -> Path:
+        return Path(self.data) if self.data else store.locate("ett", None) / "ETTh1.csv"
+
     @cached_property
     def table(self) -> SeriesTable:
-        path = Path(self.data) if self.data else store.locate("ett", None) / "ETTh1.csv"
-        return self.read(path)
+        return self.read(self.path)
 
     def columns_of(self, table: SeriesTable, ahead: int) -> list[Column]:
         return columns_of(table, ahead, self.calendar)
