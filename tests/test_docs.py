@@ -19,6 +19,7 @@ from PIL import Image
 from saiki.cli import main
 from saiki.data.sound import files
 from saiki.data.sound.voices import digit, say_all, voices
+from tiny import loads
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,7 +41,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 13
-    assert len(COMMANDS) == 77
+    assert len(COMMANDS) == 80
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -62,6 +63,7 @@ SMALL = {
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
+    "forecast": "--epochs 1 --hidden-size 8",
     "dialogue": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1",
     "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
     "--hidden-size 4 --judge 2",
@@ -175,6 +177,7 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
     pictures(tmp_path / "data")
     novels(tmp_path / "data" / "english_novels.txt")
     talks(tmp_path / "my-talks.jsonl")
+    loads(tmp_path)
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")
     monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))

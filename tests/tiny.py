@@ -55,7 +55,7 @@ def loads(folder: Path) -> Path:
     """A load by the hour, which waves once a day."""
     path, random = folder / "loads.csv", np.random.default_rng(0)
     lines = ["time,load"]
-    for t in range(240):
+    for t in range(480):
         time = np.datetime64("2024-01-01T00") + np.timedelta64(t, "h")
         lines.append(f"{time},{3 + np.sin(t / 12 * np.pi) + 0.1 * random.standard_normal():.4f}")
     path.write_text("\n".join(lines) + "\n")

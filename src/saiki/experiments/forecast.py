@@ -66,7 +66,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     name = "forecast"
     summary = "forecast series of yours, with intervals, and beside doing nothing"
-    minutes = 1.0
+    minutes = 0.5
     score = "skill"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss")

@@ -67,7 +67,7 @@ def _draw_fan(axes: Axes, fan: Fan, levels: Sequence[float]) -> None:
     axes.set_title(fan.title, fontsize=9)
     axes.grid(alpha=0.3)
     if np.issubdtype(fan.times.dtype, np.datetime64):
-        locator = AutoDateLocator(maxticks=6)
+        locator = AutoDateLocator(minticks=3, maxticks=7)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     axes.tick_params(labelsize=8)

@@ -1,0 +1,137 @@
+"""The exercise of forecasts: what it learns of waves, what it beats, and how a table goes on."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from saiki import cli
+from saiki.errors import InputError
+from saiki.experiments.forecast import Forecasting
+from saiki.runs.reopen import reopen
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Two shops by the hour; what is sold follows the hour, and a sale that is known beforehand."""
+    random = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("data") / "shops.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["when", "shop", "sold", "sale"])
+        for shop, level in (("north", 20.0), ("south", 300.0)):
+            for t in range(700):
+                sale = int(random.random() < 0.1)
+                wave = 2 + np.sin(2 * np.pi * t / 24) + 2 * sale
+                sold = level * (wave + 0.1 * random.standard_normal())
+                when = np.datetime64("2024-03-01T00") + np.timedelta64(t, "h")
+                rows.writerow([when, shop, f"{sold:.3f}", sale])
+    return path
+
+
+def words(table, **changes):
+    knobs = {
+        "data": table, "target": "sold", "series": "shop", "known": "sale", "horizon": 6,
+        "look_back": 48, "segment": 6, "hidden_size": 32, "epochs": 30.0, "learning_rate": 0.005,
+        "batch_size": 32, "device": "cpu", "dropout": 0.0, "scaling": "none", **changes,
+    }  # fmt: skip
+    return [w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+
+
+@pytest.fixture(scope="module")
+def runs(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for steps in ("together", "one-by-one"):
+        asked = words(table, steps=steps, paths=50)
+        assert cli.main(["run", "forecast", *asked, "--out", str(folder / steps)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("steps", ["together", "one-by-one"])
+def test_what_is_known_beforehand_beats_what_only_reads_the_past(steps, runs):
+    experiment, model = reopen(runs / steps)
+    figures = experiment.evaluate(model)
+    simple = [v for name, v in figures.items() if name.startswith("mse_")]
+    assert figures["mse"] < 0.6 * min(simple)
+    assert figures["skill"] == pytest.approx(1 - figures["mse"] / min(simple))
+    assert {"mse_last_value", "mse_seasonal", "mse_drift", "mse_linear"} <= figures.keys()
+    assert 0.6 < figures["coverage_80"] < 0.95
+    assert "better than" in experiment.describe_model(model)
+
+
+def longer(table, folder, sale):
+    """The table with six rows more of each shop, whose sales alone are known."""
+    path = folder / "longer.csv"
+    lines = table.read_text().splitlines()
+    for shop in ("north", "south"):
+        for t in range(700, 706):
+            when = np.datetime64("2024-03-01T00") + np.timedelta64(t, "h")
+            lines.append(f"{when},{shop},,{sale}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("steps", ["together", "one-by-one"])
+def test_a_table_goes_on(steps, runs, table, tmp_path, capsys):
+    means = []
+    for sale in (0, 1):
+        path = longer(table, tmp_path, sale)
+        capsys.readouterr()
+        assert cli.main(["predict", str(runs / steps), str(path), "--json"]) == 0
+        rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["series"] for row in rows] == ["north"] * 6 + ["south"] * 6
+        assert rows[0]["time"] == "2024-03-30T04:00:00"
+        for row in rows:
+            quantiles = [*row["quantiles"].values()]
+            assert quantiles == sorted(quantiles)
+        means.append([row["mean"] for row in rows])
+    gained = np.array(means[1]) - np.array(means[0])
+    levels = np.repeat([20.0, 300.0], 6)
+    assert (np.abs(gained / levels - 2) < 1).all()  # a sale brings two levels more
+    assert cli.main(["predict", str(runs / steps), str(table)]) == 2
+    assert "must reach 6 rows further" in capsys.readouterr().err
+
+
+def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path):
+    experiment, model = reopen(runs / "together")
+    whole = experiment.judged(model)
+    changed = tmp_path / "changed.csv"
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    for row in rows[1:]:
+        if row[0] >= "2024-03-28":
+            row[2] = str(float(row[2]) + 1000)
+    with changed.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    other = experiment.changed({"data": str(changed)}).judged(model)
+    before = 27 * 24 - experiment.source.splits[0].validation - 6
+    assert before > 20
+    np.testing.assert_array_equal(
+        whole.forecasts[""][:before].numpy(), other.forecasts[""][:before].numpy()
+    )
+    assert not np.array_equal(whole.forecasts[""].numpy(), other.forecasts[""].numpy())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"target": ""}, "say with --target"),
+        ({"target": "solt"}, "did you mean sold"),
+        ({"steps": "one-by-one", "known": "", "observed": "sale"}, "take steps together"),
+        ({"steps": "one-by-one", "bidirectional": "true"}, "leave out bidirectional"),
+        ({"horizon": 500}, "no series is long enough"),
+        ({"validation": 600.0, "test": 600.0}, "cannot be parted"),
+    ],
+)
+def test_what_cannot_be_forecast_is_refused(changes, sentence, table, tmp_path, capsys):
+    asked = words(table, **changes)
+    assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "run")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_steps_that_are_drawn_are_not_exported(runs, tmp_path, capsys):
+    assert cli.main(["export", str(runs / "one-by-one"), "--onnx", str(tmp_path / "x.onnx")]) == 2
+    assert "no function of the past" in capsys.readouterr().err
+    with pytest.raises(InputError, match="must be one of"):
+        Forecasting(steps="both")
