@@ -21,6 +21,7 @@ from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import draw_curves
 from saiki.plots.errors import draw_errors
 from saiki.plots.fonts import columns, fonts, shortened
+from saiki.plots.forecasts import Fan, draw_fans
 from saiki.plots.images import draw_rows
 from saiki.plots.influence import Moved, draw_influence
 from saiki.plots.latent import Plane, draw_plane
@@ -92,6 +93,15 @@ PICTURES = {
         path, {name: [([1], [2.0])] for name in NAMES}, ylabel="損失", kind="score", title=TITLE
     ),
     "errors": lambda path: draw_errors(path, {name: np.ones((2, 3)) for name in NAMES}, TITLE),
+    "forecasts": lambda path: draw_fans(
+        path,
+        [
+            Fan(name, np.arange(6.0), np.ones(3), None, np.ones(3), np.ones((3, 3)))
+            for name in NAMES
+        ],
+        (0.1, 0.5, 0.9),
+        TITLE,
+    ),
     "images": lambda path: draw_rows(path, {name: torch.rand(2, 1, 4, 4) for name in NAMES}, TITLE),
     "influence": lambda path: draw_influence(
         path, [Moved("言った", NAMES, [0.1 * i - 0.3 for i in range(len(NAMES))])], TITLE
