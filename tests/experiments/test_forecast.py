@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from saiki import cli
 from saiki.errors import InputError
@@ -128,6 +129,21 @@ def test_what_cannot_be_forecast_is_refused(changes, sentence, table, tmp_path, 
     assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "run")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_exported_forecasts_as_the_model_does(runs, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "shops.onnx"
+    assert cli.main(["export", str(runs / "together"), "--onnx", str(path)]) == 0
+    experiment, model = reopen(runs / "together")
+    window = experiment.test.window(np.arange(0, 300, 50))
+    session = runtime.InferenceSession(path)
+    names = [each.name for each in session.get_inputs()]
+    inputs = zip(names, (window.past, window.column, window.known), strict=True)
+    [found] = session.run(None, {name: tensor.numpy() for name, tensor in inputs})
+    with torch.no_grad():
+        wanted = model(*window).quantiles
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4, atol=1e-2)
 
 
 def test_steps_that_are_drawn_are_not_exported(runs, tmp_path, capsys):

@@ -137,8 +137,11 @@ class ConformalIntervals(DescribedModule, name="conformal_intervals.v1"):
         middle = (low + high) / 2
         low, high = torch.minimum(low, middle), torch.maximum(high, middle)
         # from the narrowest outwards, each holds those before
-        low = low.flip(-1).cummin(-1).values.flip(-1)
-        high = high.flip(-1).cummax(-1).values
+        lows, highs = [low[..., -1]], [high[..., -1]]
+        for i in reversed(range(self.pairs - 1)):
+            lows.insert(0, torch.minimum(low[..., i], lows[0]))
+            highs.append(torch.maximum(high[..., i], highs[-1]))
+        low, high = torch.stack(lows, -1), torch.stack(highs, -1)
         between = quantiles[..., self.pairs : len(self.levels) - self.pairs]
         between = torch.minimum(torch.maximum(between, low[..., -1:]), high[..., :1])
         return torch.cat([low, between, high], -1)

@@ -69,18 +69,31 @@ class Ahead(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, past: Tensor, column: Tensor, *features: Tensor) -> Tensor:
+    def forward(
+        self,
+        past: Tensor,
+        column: Tensor,
+        features: Tensor | None = None,
+        observed: Tensor | None = None,
+    ) -> Tensor:
         """Quantiles, ``(rows, horizon, levels)``.
 
         Args:
             past: ``(rows, look_back)``.
             column: the number of each, ``(rows,)``.
-            features: known beforehand, ``(rows, look_back + horizon, known)``, and afterwards,
-                ``(rows, look_back, observed)``, those of them that there are.
+            features: known beforehand, ``(rows, look_back + horizon, known)``, or, where there are
+                none, those known afterwards.
+            observed: known afterwards, ``(rows, look_back, observed)``.
         """
-        rest, none = iter(features), past.new_zeros(*past.shape, 0)
-        known = next(rest) if self.model.known else none
-        observed = next(rest) if self.model.observed else none
+        # the file is one for these sizes
+        torch._check(past.shape[1] == self.model.look_back)
+        none = past.new_zeros(*past.shape, 0)
+        known = none if features is None or not self.model.known else features
+        if not self.model.known:
+            observed = features
+        observed = none if observed is None else observed
+        torch._check(known is none or known.shape[1] == past.shape[1] + self.model.horizon)
+        torch._check(observed.shape[1] == past.shape[1])
         forecast: Forecast = self.model(past, column, known, observed)
         return forecast.quantiles
 
