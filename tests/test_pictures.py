@@ -12,7 +12,7 @@ from tools import pictures
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "README.md": {"attention.png", "gradient.png", "sounds.png", "try.png", "words.png"},
-    "docs/augment.md": {"augment.png", "techniques.png"},
+    "docs/augment.md": {"augment.png", "augment-gains.png", "techniques.png"},
     "docs/adder.md": {"gradient.png", "try.png"},
     "docs/masked-lm.md": {"perplexity.png"},
     "docs/proofread.md": {"mistakes.png"},
