@@ -11,7 +11,7 @@ ends see through groups, as if their knobs stood in the class that holds them.
 import dataclasses
 import math
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -179,6 +179,21 @@ class Knobs:
 
     def validate(self) -> None:
         """Raise :class:`InputError` where knobs that are each allowed do not fit each other."""
+
+    def refuse_unused(self, choice: str, users: Mapping[str, Sequence[str]]) -> None:
+        """Refuse a knob that was changed and has no effect.
+
+        Args:
+            choice: the knob on whose value that depends.
+            users: the values of it with which each knob has one.
+
+        Raises:
+            InputError: there is such a knob.
+        """
+        chosen = getattr(self, choice)
+        for name, values in users.items():
+            if chosen not in values and getattr(self, name) != self.knob(name).default:
+                raise InputError(f"{name} goes with {choice} {' or '.join(values)}, got {chosen}")
 
     @classmethod
     def knobs(cls) -> dict[str, Knob]:

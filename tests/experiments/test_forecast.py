@@ -10,6 +10,7 @@ import torch
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiments.forecast import Forecasting
+from saiki.experiments.shared.forecast_answers import forecast_columns
 from saiki.runs.reopen import reopen
 
 
@@ -34,9 +35,11 @@ def table(tmp_path_factory):
 def words(table, **changes):
     knobs = {
         "data": table, "target": "sold", "series": "shop", "known": "sale", "horizon": 6,
-        "look_back": 48, "segment": 6, "hidden_size": 32, "epochs": 30.0, "learning_rate": 0.005,
+        "look_back": 48, "segment": 6, "hidden_size": 32, "epochs": 60.0, "learning_rate": 0.005,
         "batch_size": 32, "device": "cpu", "dropout": 0.0, "scaling": "none", **changes,
     }  # fmt: skip
+    if knobs.get("steps") == "one-by-one":
+        knobs = {k: v for k, v in knobs.items() if k not in ("segment", "dropout", "scaling")}
     return [w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))]
 
 
@@ -94,6 +97,54 @@ def test_a_table_goes_on(steps, runs, table, tmp_path, capsys):
     assert "must reach 6 rows further" in capsys.readouterr().err
 
 
+def test_a_series_that_was_not_learned_from_is_forecast_in_its_own_units(runs, table, tmp_path):
+    """Whatever is drawn for what has no name: 50 times a series is 50 times its forecast."""
+    lines = longer(table, tmp_path, 0).read_text().splitlines()
+    for shop, factor in (("west", 1.0), ("east", 50.0)):
+        rows = [line.split(",") for line in lines if ",north," in line]
+        lines += [
+            f"{when},{shop},{float(sold) * factor if sold else ''},{sale}"
+            for when, _, sold, sale in rows
+        ]
+    path = tmp_path / "four.csv"
+    path.write_text("\n".join(lines) + "\n")
+    experiment, model = reopen(runs / "together")
+    found = {
+        column.series: forecast.quantiles
+        for column, forecast in forecast_columns(model, experiment.source, path, 50, 0)
+    }
+    torch.testing.assert_close(found["east"], 50 * found["west"], rtol=1e-3, atol=1e-2)
+
+
+def test_rows_of_another_distance_are_refused_and_too_few_are_told(runs, table, tmp_path, capsys):
+    lines = longer(table, tmp_path, 0).read_text().splitlines()
+    daily = tmp_path / "daily.csv"
+    days = [np.datetime64("2024-01-01") + np.timedelta64(day, "D") for day in range(60)]
+    rows = [f"{day},north,{20 + i % 7},0" for i, day in enumerate(days)]
+    daily.write_text("\n".join(["when,shop,sold,sale", *rows]))
+    assert cli.main(["predict", str(runs / "together"), str(daily)]) == 2
+    said = capsys.readouterr().err
+    assert "the model learned from rows 1 hour apart, and those of" in said
+    assert "are 1 day apart" in said
+    few = tmp_path / "few.csv"
+    north = [line for line in lines if ",north," in line]
+    few.write_text("\n".join([lines[0], *north[-26:]]) + "\n")
+    assert cli.main(["predict", str(runs / "together"), str(few)]) == 0
+    assert "north sold has 20 rows where the model reads 48" in capsys.readouterr().err
+
+
+def test_what_is_known_beforehand_is_data_of_the_run(table, tmp_path):
+    changed = tmp_path / "changed.csv"
+    text = table.read_text()
+    changed.write_text(text.replace(",1\r\n", ",0\r\n", 1).replace(",1\n", ",0\n", 1))
+    assert changed.read_text() != text
+    items = [
+        [*Forecasting(data=str(path), target="sold", series="shop", known="sale").data_items()[
+            "columns"]] for path in (table, changed)
+    ]  # fmt: skip
+    assert items[0] != items[1]
+
+
 def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path):
     experiment, model = reopen(runs / "together")
     whole = experiment.judged(model)
@@ -119,7 +170,15 @@ def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path)
         ({"target": ""}, "say with --target"),
         ({"target": "solt"}, "did you mean sold"),
         ({"steps": "one-by-one", "known": "", "observed": "sale"}, "take steps together"),
-        ({"steps": "one-by-one", "bidirectional": "true"}, "leave out bidirectional"),
+        (
+            {"steps": "one-by-one", "bidirectional": "true"},
+            "bidirectional goes with steps together, got one-by-one",
+        ),
+        ({"likelihood": "gaussian"}, "likelihood goes with steps one-by-one, got together"),
+        (
+            {"steps": "one-by-one", "likelihood": "negative_binomial"},
+            "negative_binomial is of counts, and sold holds other numbers",
+        ),
         ({"horizon": 500}, "no series is long enough"),
         ({"validation": 600.0, "test": 600.0}, "cannot be parted"),
     ],

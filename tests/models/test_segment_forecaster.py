@@ -41,7 +41,7 @@ def test_is_what_its_equations_say():
             inputs = torch.cat((z[steps, None], known[row, steps], observed[row, steps]), -1)
             h = model.encoder.cell(F.relu(model.embed(inputs.flatten()))[None], h)[0]
         for j in range(3):
-            query = torch.cat((model.position[j], model.column.weight[number]))
+            query = torch.cat((model.position[j], model.column(column[row : row + 1])[0]))
             coming = torch.zeros(4, 2).double()
             rest = known[row, 14 + 4 * j : 18 + 4 * j]
             coming[: len(rest)] = rest

@@ -36,7 +36,8 @@ def test_is_what_its_equations_say():
             m, s = values.mean(), values.std(correction=0)
         state, before = model.layer.cell.initial_state(1), 0.0
         for t in range(7):
-            x = torch.cat((torch.tensor([before]), known[row, t], model.column.weight[number]))
+            vector = model.column(column[row : row + 1])[0]
+            x = torch.cat((torch.tensor([before]), known[row, t], vector))
             state = model.layer.cell(x[None].double(), *state)
             torch.testing.assert_close(found[row, t], model.readout(state[0])[0])
             before = 0.0 if values[t].isnan() else ((values[t] - m) / s).item()

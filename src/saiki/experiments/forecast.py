@@ -17,8 +17,10 @@ from saiki.experiment import Experiment, Figures, Measures, Points, placed, untr
 from saiki.experiments.shared.forecast_answers import (
     exported_forecaster,
     fans_of,
-    forecast_table,
+    forecast_columns,
     in_words,
+    remark_on,
+    rows_of,
 )
 from saiki.experiments.shared.forecasting import (
     LEVELS,
@@ -157,7 +159,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return WeakKeyDictionary()
 
     def describe_model(self, model: Forecaster) -> str:
-        judgement = self._judgements[model]
+        judgement = self._judgements.get(model) or self.judged(model)
         held = ", ".join(
             f"{judgement.covered(share)} of what came within {share:.0%} intervals"
             for share in (0.8, 0.95)
@@ -165,7 +167,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return f"{judgement.verdict()}\n{held}"
 
     def draw(self, model: Forecaster, points: Points, folder: Path) -> list[Path]:
-        judgement = self._judgements[model]
+        judgement = self._judgements.get(model) or self.judged(model)
         fans = fans_of(model, self.source, self.test, self.paths, self.calibrated)
         errors, covered = judgement.by_horizon()
         return [
@@ -177,9 +179,10 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return str(self.source.path)
 
     def predict(self, model: Forecaster, text: str) -> dict[str, Any]:
-        rows = forecast_table(model, self.source, Path(text), self.paths, self.seed)
-        lines = [in_words(row) for row in rows]
-        return {"input": text, "rows": rows, "text": "\n".join(lines)}
+        found = forecast_columns(model, self.source, Path(text), self.paths, self.seed)
+        rows = [row for column, forecast in found for row in rows_of(model, column, forecast)]
+        remark = remark_on(model, [column for column, _ in found])
+        return {"rows": rows, "text": "\n".join(map(in_words, rows)), "remark": remark}
 
     def example(self) -> tuple[Any, ...]:
         return next(self.batches())
@@ -193,7 +196,9 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return {name: to_json(getattr(model, name)) for name in about}
 
     def data_items(self) -> Mapping[str, Iterator[bytes]]:
-        return {"columns": (column.values.tobytes() for column in self.source.columns)}
+        parts = ("values", "known", "observed")
+        each = (getattr(column, part) for column in self.source.columns for part in parts)
+        return {"columns": (values.tobytes() for values in each)}
 
     def equations(self) -> str:
         network = untrained(lambda: self.of_model.network(1, 0, 0, self.horizon))

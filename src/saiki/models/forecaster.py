@@ -41,6 +41,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         horizon: steps that are forecast.
         look_back: steps that are read.
         levels: of the quantiles, rising, each with its mirror.
+        step: how far rows are apart, in words; empty where there are no times.
 
     Raises:
         InputError: the network reads other features, or the levels are not in order.
@@ -56,6 +57,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         horizon: int,
         look_back: int,
         levels: Sequence[float] = (0.025, 0.1, 0.5, 0.9, 0.975),
+        step: str = "",
     ) -> None:
         super().__init__()
         check_levels(levels)
@@ -69,6 +71,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         self.series, self.targets = tuple(series), tuple(targets)
         self.known, self.observed = tuple(known), tuple(observed)
         self.horizon, self.look_back, self.levels = horizon, look_back, tuple(levels)
+        self.step = step
         self.calibration = ConformalIntervals(levels, horizon, 1)
         for name, count in (("known", len(known)), ("observed", len(observed))):
             self.register_buffer(f"{name}_mean", torch.zeros(count))
@@ -160,13 +163,12 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             quantiles = self.network(past, column, of_steps, of_past)
             mean = quantiles[..., len(self.levels) // 2]
         if is_calibrated:
-            quantiles = self.calibrated(quantiles, column)
+            quantiles = self.calibrated(quantiles, self.network.scaling.unit(past, column))
         return Forecast(mean, quantiles)
 
-    def calibrated(self, quantiles: Tensor, column: Tensor) -> Tensor:
-        """Quantiles of rows with margins that count in deviations of each column."""
-        _, deviation = self.network.scaling.of_column(column)
-        scale = deviation[:, None, None, None]
+    def calibrated(self, quantiles: Tensor, unit: Tensor) -> Tensor:
+        """Quantiles of rows with margins that count in ``unit``, ``(rows,)``."""
+        scale = unit[:, None, None, None]
         found: Tensor = self.calibration(quantiles[:, :, None] / scale) * scale
         return found[:, :, 0]
 

@@ -12,6 +12,7 @@ from saiki.layers import equations
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Layer, as_layer
 from saiki.models.encoder import Bridge, end_sizes, leaves
+from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
 
@@ -37,7 +38,8 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
             it is None.
         segment: steps of a segment.
         horizon: steps that are forecast.
-        columns: series times columns, each with an embedding; 0 is none that was learned from.
+        columns: series times columns, each with an embedding; see
+            :class:`saiki.nn.column_embedding.ColumnEmbedding`.
         known: features of a step that are known beforehand.
         observed: features of a step that are known afterwards.
         levels: of the quantiles, rising; the one in the middle is the point forecast.
@@ -86,7 +88,7 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         self.embed = nn.Linear(segment * (1 + known + observed), size)
         self.bridge = Bridge(end_sizes(self.encoder), list(decoder.state_sizes))
         self.position = nn.Parameter(torch.randn(self.segments, size // 2))
-        self.column = nn.Embedding(columns + 1, size - size // 2)
+        self.column = ColumnEmbedding(columns, size - size // 2)
         self.ahead = nn.Linear(segment * known, size, bias=False) if known else None
         self.readout = nn.Linear(decoder.state_sizes[0], segment * len(self.levels))
         self.dropout = nn.Dropout(dropout)

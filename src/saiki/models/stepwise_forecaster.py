@@ -10,6 +10,7 @@ from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.stack import Layer, as_layer
+from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_likelihoods import LIKELIHOODS, SeriesLikelihood
 from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
@@ -43,7 +44,8 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         layer: a cell or layers of one direction; they read 1 + ``known`` + ``embedding_size``
             features.
         likelihood: the law: ``"gaussian"``, ``"student"`` or ``"negative_binomial"`` of counts.
-        columns: series times columns, each with an embedding; 0 is none that was learned from.
+        columns: series times columns, each with an embedding; see
+            :class:`saiki.nn.column_embedding.ColumnEmbedding`.
         known: features of a step that are known beforehand.
         embedding_size: features of a column.
 
@@ -78,7 +80,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         self.law = LIKELIHOODS[likelihood]
         self.known = known
         self.scaling = WindowScaling(columns, "size" if self.law.counts else "none")
-        self.column = nn.Embedding(columns + 1, embedding_size)
+        self.column = ColumnEmbedding(columns, embedding_size)
         self.readout = nn.Linear(self.layer.output_size, self.law.parameters)
 
     def equations(self) -> str:

@@ -67,16 +67,13 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
     def forward(self, x: Tensor, column: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """z of windows ``(rows, time)``, and m and s, ``(rows, 1)`` each."""
         is_known = ~x.isnan()
-        mean, deviation = (part[:, None] for part in self.of_column(column))
+        mean = self.mean[column][:, None]
         count = is_known.sum(1, keepdim=True).clamp(min=1)
         values = x.nan_to_num(nan=0.0)
         of_window = values.sum(1, keepdim=True) / count
-        around = ((values - of_window) * is_known).square().sum(1, keepdim=True) / count
-        spread = around.sqrt()
         is_new = (column == 0)[:, None]
-        own = torch.where(spread > 0, spread, torch.ones_like(spread))
         mean = torch.where(is_new, of_window, mean)
-        deviation = torch.where(is_new, own, deviation)
+        deviation = self.unit(x, column)[:, None]
         if self.kind == "last":
             steps = torch.arange(x.shape[1], device=x.device)
             last = torch.where(is_known, steps, -1).amax(1, keepdim=True).clamp(min=0)
@@ -86,9 +83,17 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             mean = torch.zeros_like(mean)
             deviation = torch.where(is_new, size, self.size[column][:, None])
         elif self.kind == "standard":
+            spread = _spread(x)[:, None]
             mean, deviation = of_window, torch.maximum(spread, SMALLEST * deviation)
         z = torch.where(is_known, (values - mean) / deviation, 0.0)
         return z, (mean, deviation)
+
+    def unit(self, x: Tensor, column: Tensor) -> Tensor:
+        """σ of the column of each window, ``(rows,)``; of a column that was not learned from, that
+        of the window, or 1 where it is constant."""
+        spread = _spread(x)
+        own = torch.where(spread > 0, spread, torch.ones_like(spread))
+        return torch.where(column == 0, own, self.deviation[column])
 
     def undo(self, z: Tensor, scales: tuple[Tensor, Tensor]) -> Tensor:
         """x of ``z: (rows, time, …)``."""
@@ -103,3 +108,12 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             "size": "m = 0, s 1 + the mean size of the column",
         }
         return f"z = (x − m) / s, {how[self.kind]}"
+
+
+def _spread(x: Tensor) -> Tensor:
+    """The standard deviation of each window, over what is known."""
+    known = ~x.isnan()
+    count = known.sum(1).clamp(min=1)
+    values = x.nan_to_num(nan=0.0)
+    around = (values - (values.sum(1) / count)[:, None]) * known
+    return (around.square().sum(1) / count).sqrt()

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from saiki.data.series import steps
 from saiki.data.series.features import Column
 from saiki.data.series.origins import Origins
 from saiki.errors import InputError
@@ -22,39 +23,41 @@ FANS, SHOWN = 6, 3
 """Forecasts that are drawn, and as many horizons of the past before each."""
 
 
-def forecast_table(
-    model: Forecaster, source: SeriesSource, path: Path, paths: int, seed: int
-) -> list[dict[str, Any]]:
-    """What comes after the last rows of a table, a row for each column and time.
-
-    Raises:
-        InputError: the table cannot be read, or what is known beforehand ends too soon.
-    """
-    rows = []
-    for column, found in forecast_columns(model, source, path, paths, seed):
-        times = in_iso(column.times[len(column) : len(column) + model.horizon])
-        for step, time in enumerate(times):
-            levels = zip(model.levels, found.quantiles[0, step].tolist(), strict=True)
-            rows.append(
-                {
-                    "time": time,
-                    "series": column.series,
-                    "target": column.target,
-                    "mean": found.mean[0, step].item(),
-                    "quantiles": {f"{level:g}": value for level, value in levels},
-                }
-            )
-    return rows
+def rows_of(model: Forecaster, column: Column, found: Forecast) -> list[dict[str, Any]]:
+    """What comes after the last row of a column, a row for each time."""
+    times = in_iso(column.times[len(column) : len(column) + model.horizon])
+    levels = [f"{level:g}" for level in model.levels]
+    return [
+        {
+            "time": time,
+            "series": column.series,
+            "target": column.target,
+            "mean": found.mean[0, step].item(),
+            "quantiles": dict(zip(levels, found.quantiles[0, step].tolist(), strict=True)),
+        }
+        for step, time in enumerate(times)
+    ]
 
 
 @torch.no_grad()
 def forecast_columns(
     model: Forecaster, source: SeriesSource, path: Path, paths: int, seed: int
 ) -> list[tuple[Column, Forecast]]:
-    """The columns of a table, and what comes after each."""
-    like = next(model.parameters())
+    """The columns of a table, and what comes after each.
+
+    Raises:
+        InputError: the table cannot be read, its rows are not as far apart as those that were
+            learned from, or what is known beforehand ends too soon.
+    """
+    like, table = next(model.parameters()), source.read(path)
+    step = steps.in_words(table.step) if table.step else ""
+    if step != model.step:
+        apart = [f"{each} apart" if each else "without times" for each in (model.step, step)]
+        raise InputError(
+            f"the model learned from rows {apart[0]}, and those of {path} are {apart[1]}"
+        )
     found = []
-    for column in source.columns_of(source.read(path), model.horizon):
+    for column in source.columns_of(table, model.horizon):
         number = model.number_of(column.series, column.target)
         window = window_of(column, number, model.look_back, model.horizon, like.dtype)
         draw = torch.Generator(like.device).manual_seed(seed)
@@ -128,6 +131,19 @@ def in_iso(times: NDArray[Any]) -> list[Any]:
         return found
     are_days = bool((times == times.astype("M8[D]")).all())
     return np.datetime_as_string(times, unit="D" if are_days else "s").tolist()  # type: ignore[no-any-return]
+
+
+def remark_on(model: Forecaster, columns: Sequence[Column]) -> str:
+    """What a person should know of the table; nothing if empty."""
+    short = [column for column in columns if len(column) < model.look_back]
+    if not short:
+        return ""
+    name = " ".join(filter(None, (short[0].series, short[0].target)))
+    others = f" and {len(short) - 1} more columns" if len(short) > 1 else ""
+    return (
+        f"{name}{others} has {len(short[0])} rows where the model reads {model.look_back}; what "
+        "lacks counts as missing, and the forecast is less sure than it says"
+    )
 
 
 def in_words(row: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from saiki.data.series.origins import Origins, Split
+from saiki.data.series.steps import in_words
 from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.layers import CellChoice, bidirectional
@@ -28,6 +29,11 @@ from saiki.nn.calibration import interval
 from saiki.nn.series_likelihoods import LIKELIHOODS
 from saiki.nn.series_scaling import SCALINGS
 
+OF_STEPS = {
+    **dict.fromkeys(("segment", "scaling", "dropout", "bidirectional"), ("together",)),
+    **dict.fromkeys(("layers", "likelihood", "embedding_size"), ("one-by-one",)),
+}
+"""How steps are forecast where a knob has an effect."""
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 ROWS_AT_ONCE, COLUMNS_LOOKED_AT = 2048, 50
 RIDGES = (1e-6, 1e-4, 1e-2)
@@ -61,8 +67,7 @@ class ForecastModel(Knobs):
     embedding_size: int = knob(8, "features of a column, one by one", minimum=1, maximum=8192)
 
     def validate(self) -> None:
-        if self.steps == "one-by-one" and self.bidirectional:
-            raise InputError("what comes next cannot be read backwards; leave out bidirectional")
+        self.refuse_unused("steps", OF_STEPS)
 
     def network(
         self, columns: int, known: int, observed: int, horizon: int
@@ -89,6 +94,22 @@ class ForecastModel(Knobs):
         layer = layers[0] if len(layers) == 1 else Stack(layers)
         return StepwiseForecaster(layer, self.likelihood, columns, known, self.embedding_size)
 
+    def _check(self, source: SeriesSource) -> None:
+        """Whether the values can follow the law.
+
+        Raises:
+            InputError: they cannot.
+        """
+        if self.steps == "together" or not LIKELIHOODS[self.likelihood].counts:
+            return
+        for column in source.columns:
+            real = column.values[~np.isnan(column.values)]
+            if (real < 0).any() or (real != np.round(real)).any():
+                raise InputError(
+                    f"{self.likelihood} is of counts, and {column.target} holds other numbers; "
+                    "take student or gaussian"
+                )
+
     def error(self) -> str:
         """What training lowers, as an equation."""
         if self.steps == "together":
@@ -100,7 +121,9 @@ class ForecastModel(Knobs):
         table, known = source.table, source.features
         network = self.network(len(source.columns), len(known), len(table.past), horizon)
         series, names = [each.name for each in table.series], (table.targets, known, table.past)
-        model = Forecaster(network, series, *names, horizon, look_back, LEVELS)
+        self._check(source)
+        step = in_words(table.step) if table.step else ""
+        model = Forecaster(network, series, *names, horizon, look_back, LEVELS, step)
         model.fit_scales(source.columns, [split.train for split in source.splits])
         return model
 

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.models.autoencoder import VAE, Autoencoder
 from saiki.models.image_networks import ENCODERS, decoder, encoder
@@ -35,14 +34,12 @@ class LikelihoodChoice(Knobs):
     )
 
     def validate(self) -> None:
-        used = {
-            "binarise": ("bernoulli", self.binarise != "never"),
-            "deviation": ("gaussian", self.deviation > 0),
-            "components": ("discretised-logistic", self.components > 1),
+        users = {
+            "binarise": ("bernoulli",),
+            "deviation": ("gaussian",),
+            "components": ("discretised-logistic",),
         }
-        for name, (likelihood, is_used) in used.items():
-            if is_used and self.likelihood != likelihood:
-                raise InputError(f"{name} goes with likelihood {likelihood}, got {self.likelihood}")
+        self.refuse_unused("likelihood", users)
 
     def seen(self, pixels: Tensor, dtype: torch.dtype, key: Sequence[int]) -> Tensor:
         """Bytes as a network sees them, from 0 to 1; what is drawn follows from the key."""

@@ -54,12 +54,8 @@ class Quantisation(Knobs):
     levels: str = knob("8,8,8", "of each feature that is rounded, with commas between")
 
     def validate(self) -> None:
-        for name in self.to_dict():
-            users = USERS.get(name, ("codes",))
-            value, default = getattr(self, name), type(self).knob(name).default
-            if self.quantiser not in users and value != default:
-                known = " or ".join(users)
-                raise InputError(f"{name} goes with quantiser {known}, got {self.quantiser}")
+        of_codes = dict.fromkeys(self.to_dict(), ("codes",))
+        self.refuse_unused("quantiser", {**of_codes, **USERS})
         with torch.device("meta"):  # what does not go together is refused; no number is drawn
             self.build()
 
