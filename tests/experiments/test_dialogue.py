@@ -214,7 +214,7 @@ def test_the_most_probable_reply_comes_first_and_none_twice():
         Reply(text, (text,), p, p, True, (), None) for text, p in (("a", -1), ("b", -2), ("a", -3))
     ]
     found = answer("hello", drawn)
-    assert found["output"] == "a"
+    assert (found["output"], found["log_probability"]) == ("a", -1)
     assert [each["output"] for each in found["alternatives"]] == ["a", "b"]
 
 
