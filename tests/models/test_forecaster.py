@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saiki.cells import GRU
-from saiki.data.series.features import columns_of, feature_names, numbers_of
+from saiki.data.series.features import calendar_names, columns_of
 from saiki.data.series.origins import Origins, Split
 from saiki.data.series.series_table import read_series
 from saiki.errors import InputError
@@ -39,8 +39,12 @@ def table(tmp_path_factory):
     )
 
 
+def known_of(table):
+    return calendar_names(table, [len(each) for each in table.series])
+
+
 def parts(table, horizon=6, look_back=24):
-    columns = columns_of(table, 0)
+    columns = columns_of(table, 0, known_of(table))
     splits = [Split.of(len(column), 0, 0.2, 0.2) for column in columns]
     values, known, observed = ([getattr(c, n) for c in columns] for n in
                                ("values", "known", "observed"))  # fmt: skip
@@ -61,7 +65,7 @@ def parts(table, horizon=6, look_back=24):
 
 def make(table, kind, horizon=6, look_back=24):
     torch.manual_seed(0)
-    names = feature_names(table)
+    names = (*table.known, *known_of(table))
     observed = table.past if kind == "segments" else ()
     size = 1 + len(names) + 4
     if kind == "segments":
@@ -76,22 +80,21 @@ def make(table, kind, horizon=6, look_back=24):
 
 
 def test_columns_are_numbered_and_have_features_of_the_calendar(table):
-    columns = columns_of(table, 12)
+    names = known_of(table)
+    columns = columns_of(table, 12, names)
     assert [(c.series, c.target) for c in columns] == [
         ("north", "sales"), ("north", "visits"), ("south", "sales"), ("south", "visits"),
     ]  # fmt: skip
-    assert numbers_of(columns)["south", "sales"] == 3
     model = make(table, "segments")
     assert model.number_of("south", "sales") == 3
     assert model.number_of("west", "sales") == 0
     with pytest.raises(InputError, match="the model forecasts sales, visits, got 'sale'"):
         model.number_of("north", "sale")
-    names = feature_names(table)
-    assert names[:3] == ("promotion", "hour of day (sine)", "hour of day (cosine)")
-    assert columns[0].known.shape == (300, len(names))  # the table knows no promotion ahead
+    assert names == ("hour of day (sine)", "hour of day (cosine)")  # of twelve days
+    assert columns[0].known.shape == (300, 3)  # the table knows no promotion ahead
     bare = tuple(replace(each, known=each.known[:, :0]) for each in table.series)
-    calendar_alone = columns_of(replace(table, series=bare, known=()), 12)
-    assert calendar_alone[0].known.shape == (312, len(names) - 1)
+    calendar_alone = columns_of(replace(table, series=bare, known=()), 12, names)
+    assert calendar_alone[0].known.shape == (312, 2)
     assert calendar_alone[0].times[-1] - calendar_alone[0].times[299] == np.timedelta64(12, "h")
 
 

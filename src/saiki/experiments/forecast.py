@@ -80,7 +80,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         "etth1": {
             "target": "HUFL, HULL, MUFL, MULL, LUFL, LULL, OT", "train": 8640, "validation": 2880.0,
             "test": 2880.0, "horizon": 96, "look_back": 720, "segment": 48, "hidden_size": 256,
-            "dropout": 0.5, "batch_size": 256, "calendar": False,
+            "batch_size": 256, "calendar": False,
         },
     }  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from saiki.data.series.calendar import calendar, local
+from saiki.data.series.calendar import calendar, local, seen_often
 from saiki.data.series.steps import BusinessDays, Months, following, in_words
 from saiki.errors import InputError
 
@@ -115,3 +115,24 @@ def test_steps_are_told_in_words():
         "a year",
         "a business day",
     ]
+
+
+@pytest.mark.parametrize(
+    ("times", "known"),
+    [
+        (np.arange("2024-01-01T00", "2024-01-03T12", dtype="M8[h]"), set()),
+        (np.arange("2024-01-01T00", "2024-01-04T00", dtype="M8[h]"), {"hour of day"}),
+        (np.arange("2024-01-01", "2024-01-22", dtype="M8[D]"), {"day of week"}),
+        (
+            np.arange("2021-01-01", "2024-01-03", dtype="M8[D]"),
+            {"day of week", "day of year", "day of month"},
+        ),
+        (np.arange("2022", "2025", dtype="M8[M]"), {"month"}),
+        (np.arange(10_000), set()),
+    ],
+)  # fmt: skip
+def test_nothing_is_learned_from_a_cycle_that_hardly_comes_again(times, known):
+    steps = {"M8[h]": timedelta(hours=1), "M8[D]": timedelta(days=1), "M8[M]": Months(1)}
+    step = next((step for dtype, step in steps.items() if times.dtype == dtype), None)
+    names = calendar(times, step)[1] if step else ("month (sine)",)
+    assert {name.partition(" (")[0] for name in seen_often(names, times)} == known

@@ -1,6 +1,7 @@
 """What the calendar says of times: known beforehand, for any time to come."""
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,13 @@ from saiki.errors import InputError
 
 Array = np.ndarray[Any, Any]
 _MONDAY = 3
+CYCLES = {
+    "hour of day": (1.0, 3), "day of week": (7.0, 3), "day of month": (30.4, 36),
+    "day of year": (365.0, 3), "month": (365.0, 3),
+}  # fmt: skip
+"""How many days each takes to come again, and how often it has to have come before anything can be
+learned from it. What comes but once is no season, it is a date by which a network remembers what
+was then; and of the days of a month hardly any differs from its neighbours for a reason."""
 
 
 def calendar(times: Array, step: Step | None, zone: str = "") -> tuple[Array, tuple[str, ...]]:
@@ -50,6 +58,22 @@ def calendar(times: Array, step: Step | None, zone: str = "") -> tuple[Array, tu
         found |= _circle("month", months % 12 / 12)
     columns = list(found.values())
     return np.stack(columns, 1) if columns else np.zeros((len(times), 0)), tuple(found)
+
+
+def seen_often(names: Sequence[str], times: Array) -> tuple[str, ...]:
+    """Those of the features of :func:`calendar` whose cycle comes often enough in these times, see
+    ``CYCLES``.
+
+    >>> times = np.arange("2024-01", "2025-01", dtype="M8[D]")
+    >>> seen_often(["day of week (sine)", "day of year (sine)"], times)
+    ('day of week (sine)',)
+    """
+    if len(times) < 2 or not np.issubdtype(times.dtype, np.datetime64):
+        return ()
+    first, second, last = times[[0, 1, -1]].astype("M8[us]")
+    days = (last - first + (second - first)) / np.timedelta64(1, "D")
+    cycles = {name: CYCLES[name.partition(" (")[0]] for name in names}
+    return tuple(name for name, (length, count) in cycles.items() if days >= length * count)
 
 
 def local(times: Array, zone: str) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saiki.data.series.calendar import calendar
+from saiki.data.series.calendar import calendar, seen_often
 from saiki.data.series.series_table import SeriesTable
 from saiki.data.series.steps import following
 
@@ -38,27 +38,24 @@ class Column:
         return len(self.values)
 
 
-def columns_of(table: SeriesTable, ahead: int, by_calendar: bool = True) -> list[Column]:
+def columns_of(table: SeriesTable, ahead: int, names: Sequence[str] = ()) -> list[Column]:
     """The columns of a table, the targets of a series one after the other.
 
     Args:
         ahead: steps behind the last value of each series for which features are made of the
             calendar. What a table knows beforehand reaches as far as its own rows.
-        by_calendar: whether features of the calendar follow those of the table.
+        names: of the features of the calendar that follow those of the table; see
+            :func:`calendar_names`.
     """
     found = []
     for series in table.series:
         times = _reaching(series.times, table, len(series) + ahead)
-        known = series.known
-        if by_calendar:
-            features, _ = calendar(times, table.step, table.zone)
-            count = min(len(times), len(known)) if table.known else len(times)
-            own = known[:count] if table.known else np.zeros((count, 0))
-            known, times = np.concatenate((own, features[:count]), 1), times[:count]
-        elif table.known:
-            times = times[: len(known)]
-        else:
-            known = np.zeros((len(times), 0))
+        if table.known:
+            times = times[: len(series.known)]
+        known = series.known[: len(times)] if table.known else np.zeros((len(times), 0))
+        if names:
+            features, every = calendar(times, table.step, table.zone)
+            known = np.concatenate((known, features[:, [*map(every.index, names)]]), 1)
         found += [
             Column(series.name, target, times, series.targets[:, place], known, series.past)
             for place, target in enumerate(table.targets)
@@ -66,10 +63,16 @@ def columns_of(table: SeriesTable, ahead: int, by_calendar: bool = True) -> list
     return found
 
 
-def feature_names(table: SeriesTable, by_calendar: bool = True) -> tuple[str, ...]:
-    """Of the known features of :func:`columns_of`."""
-    times = table.series[0].times
-    return (*table.known, *(calendar(times[:1], table.step, table.zone)[1] if by_calendar else ()))
+def calendar_names(table: SeriesTable, learned: Sequence[int]) -> tuple[str, ...]:
+    """Of the features of the calendar from which something can be learned: those whose cycles come
+    often enough in the series that reaches over the longest time.
+
+    Args:
+        learned: rows of each series that are learned from, one at least.
+    """
+    parts = [series.times[:rows] for series, rows in zip(table.series, learned, strict=True)]
+    longest = max(parts, key=lambda times: times[-1] - times[0])
+    return seen_often(calendar(longest[:1], table.step, table.zone)[1], longest)
 
 
 def _reaching(times: NDArray[Any], table: SeriesTable, count: int) -> NDArray[Any]:
@@ -80,8 +83,3 @@ def _reaching(times: NDArray[Any], table: SeriesTable, count: int) -> NDArray[An
     if table.step is None:
         return np.concatenate((times, times[-1] + np.arange(1, more + 1)))
     return np.concatenate((times, following(times, table.step, more)))
-
-
-def numbers_of(columns: Sequence[Column]) -> dict[tuple[str, str], int]:
-    """The number of each column by its series and target, from 1 on."""
-    return {(column.series, column.target): n for n, column in enumerate(columns, 1)}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from saiki.data.series import steps
-from saiki.data.series.features import Column
+from saiki.data.series.features import Column, columns_of
 from saiki.data.series.origins import Origins
 from saiki.errors import InputError
 from saiki.experiment import placed
@@ -57,7 +57,8 @@ def forecast_columns(
             f"the model learned from rows {apart[0]}, and those of {path} are {apart[1]}"
         )
     found = []
-    for column in source.columns_of(table, model.horizon):
+    of_calendar = model.known[len(table.known) :]
+    for column in columns_of(table, model.horizon, of_calendar):
         number = model.number_of(column.series, column.target)
         window = window_of(column, number, model.look_back, model.horizon, like.dtype)
         draw = torch.Generator(like.device).manual_seed(seed)

@@ -60,7 +60,7 @@ class ForecastModel(Knobs):
         "deviation, or nothing", choices=tuple(name for name in SCALINGS if name != "size"),
     )  # fmt: skip
     dropout: float = knob(
-        0.2, "share of features set to 0, where steps are forecast together", minimum=0,
+        0.5, "share of features set to 0, where steps are forecast together", minimum=0,
         maximum=0.95,
     )  # fmt: skip
     likelihood: str = knob("student", "law of the next value", choices=LIKELIHOODS)

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saiki.data import store
-from saiki.data.series.features import Column, columns_of, feature_names
+from saiki.data.series.features import Column, calendar_names, columns_of
 from saiki.data.series.order import GAPS
 from saiki.data.series.origins import Origins, Split
 from saiki.data.series.series_table import DATES, SeriesTable, read_series
@@ -37,7 +37,10 @@ class SeriesSource(Knobs):
     series: str = knob("", "the column that tells series apart, where a table holds several")
     known: str = knob("", "columns known beforehand, with commas between")
     observed: str = knob("", "columns known only afterwards, with commas between")
-    calendar: bool = knob(True, "whether the hour, the day and the month are known beforehand")
+    calendar: bool = knob(
+        True, "whether the hour, the day and the month are known beforehand, as far as what is "
+        "learned from has seen them often enough",
+    )  # fmt: skip
     gaps: str = knob(
         "refuse", "what is done where rows or cells are missing: the value before is taken, what "
         "lies on a line between, or nothing", choices=GAPS,
@@ -77,24 +80,30 @@ class SeriesSource(Knobs):
     def table(self) -> SeriesTable:
         return self.read(self.path)
 
-    def columns_of(self, table: SeriesTable, ahead: int) -> list[Column]:
-        return columns_of(table, ahead, self.calendar)
-
     @cached_property
     def columns(self) -> list[Column]:
-        return self.columns_of(self.table, 0)
+        return columns_of(self.table, 0, self._of_calendar)
 
     @cached_property
+    def _of_calendar(self) -> tuple[str, ...]:
+        """Names of the features of the calendar."""
+        if not self.calendar:
+            return ()
+        series = self.table.series
+        return calendar_names(self.table, [self._split(len(each)).train for each in series])
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of what is known beforehand."""
-        return feature_names(self.table, self.calendar)
+        return (*self.table.known, *self._of_calendar)
 
     @cached_property
     def splits(self) -> list[Split]:
         """Of each column."""
-        return [
-            Split.of(len(column), self.train, self.validation, self.test) for column in self.columns
-        ]
+        return [self._split(len(column)) for column in self.columns]
+
+    def _split(self, rows: int) -> Split:
+        return Split.of(rows, self.train, self.validation, self.test)
 
     def origins(self, ranges: Sequence[tuple[int, int]], look_back: int, horizon: int) -> Origins:
         """Of the columns, each between two rows."""
