@@ -1,0 +1,3 @@
+"""What is said of sounds as codes, and what decides it."""
+
+CLAIMS = ()
