@@ -67,6 +67,8 @@ SMALL = {
     "dialogue": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1",
     "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
     "--hidden-size 4 --judge 2",
+    "sound-codes": "--epochs 0.1 --updates 0 --batch-size 8 --hidden-size 4 --code-size 4 --codes 8 "
+    "--prior-size 4 --judge 2",
     "vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --nll-images 2 --nll-samples 2",
 }
 

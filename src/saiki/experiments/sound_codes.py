@@ -13,6 +13,7 @@ from saiki import processes
 from saiki.data.order import batches_of, passes
 from saiki.data.sound.files import Sound, read, save
 from saiki.data.sound.hearing import SpectrumChoice
+from saiki.data.sound.layouts import Recording
 from saiki.data.sound.recordings import Recordings
 from saiki.data.sound.splits import Split
 from saiki.duration import EpochsAtLeast
@@ -53,10 +54,10 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
     source: RecordingSource = RecordingSource()
     spectrum: SpectrumChoice = SpectrumChoice()
     frames_per_code: int = knob(
-        4, "frames of the spectrum that become one code, or one of each", minimum=1, maximum=256
+        2, "frames of the spectrum that become one code, or one of each", minimum=1, maximum=256
     )
     recurrent: Layers = Layers(hidden_size=128)
-    quantisation: Quantisation = Quantisation(codes=256, stages=2)
+    quantisation: Quantisation = Quantisation()
     code_prior: SequencePriorChoice = SequencePriorChoice()
     judge: int = knob(
         300,
@@ -80,7 +81,7 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
     prefetch = 2
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {"epochs": 4.0, "updates": 200, "hidden_size": 64, "judge": 150},
+        "quick": {"epochs": 8.0, "updates": 200, "hidden_size": 64, "judge": 150},
     }
     claims = CLAIMS
 
@@ -161,7 +162,7 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         z, frames, _, _, found = coded(model, self.heard.batch(shown))
         sounds = [
             CodedSound(
-                self.recordings.entries[i].name,
+                _name(self.recordings.entries[i]),
                 z[row, : frames[row]],
                 found.codes[row, : found.steps[row]],
                 found.spectra[row, : frames[row]],
@@ -181,8 +182,8 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         some = self.heard.of_each_class(self.parts.test, WRITTEN)
         waves = dict[str, Tensor]()
         for i, back in zip(some, returned(model, self.heard, some), strict=True):
-            name = Path(self.recordings.entries[i].name).stem
-            waves |= {f"{i}-{name}": self.heard.waves([i])[0], f"{i}-{name}-back": back}
+            name = f"{i}-{Path(self.recordings.entries[i].name).stem}"
+            waves |= {name: self.heard.waves([i])[0], f"{name}-back": back}
         if model.prior is not None:
             by_class = model.prior.classes > 0
             names = model.classes if by_class else ("sound",)
@@ -231,3 +232,8 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         cost = f" + {model.quantiser.cost}" if model.quantiser.cost else ""
         prior = " − ln p(codes, end)" if model.prior is not None else ""
         return f"{model.equations()}\nE = |z − ẑ|²{cost}{prior}"
+
+
+def _name(recording: Recording) -> str:
+    """What it is, and who speaks."""
+    return recording.label + (f" ({recording.speaker})" if recording.speaker else "")

@@ -110,8 +110,8 @@ class SoundVQVAE(DescribedModule, name="sound_vqvae.v1"):
         """Log spectra, ``(batch, steps · frames_per_code, bins)``, of latent vectors ``(batch,
         steps, size)``, of which each row has so many ``steps: (batch,)``."""
         y, _ = self.decoder(vectors, lengths=steps)
-        frames: Tensor = self.readout(y)
-        return frames.reshape(len(frames), -1, self.spectrum.bins)
+        frames: Tensor = self.readout(y).unflatten(2, (self.frames_per_code, -1)).flatten(1, 2)
+        return frames
 
     def forward(self, waves: Tensor, lengths: Tensor) -> Tensor:
         """The log spectra of waves ``(batch, samples)`` as they come back."""

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from saiki.errors import InputError
 from saiki.nn.pooling import real_steps
@@ -12,6 +13,9 @@ from saiki.saving.pretrained import DescribedModule
 SMALLEST, LEAST_OVERLAP = 16, 3
 """Samples of a window, and windows that cover a sample: fewer do not tell a phase."""
 ITERATIONS, MOMENTUM = 32, 0.99
+QUIETEST, ROUNDING = 1e-6, 1e-3
+"""Magnitude of what counts as the loudest of a wave at least, so that silence stays silent; and
+share of the floor that is none above it."""
 PEAK = 0.5
 """Of full scale, the largest sample of a wave that comes back."""
 
@@ -69,12 +73,13 @@ class LogSpectrum(DescribedModule, name="log_spectrum.v1"):
         frames = lengths // self.hop + 1
         real = real_steps(spectrum, frames)[..., None]
         magnitudes = spectrum.clamp(min=torch.finfo(waves.dtype).tiny).sqrt() * real
-        loudest = magnitudes.amax((1, 2), keepdim=True).clamp(min=1e-12)
+        loudest = magnitudes.amax((1, 2), keepdim=True).clamp(min=QUIETEST)
         return 1 - 2 * torch.log(magnitudes / loudest + self._least) / math.log(self._least), frames
 
     def magnitudes(self, z: Tensor) -> Tensor:
-        """|X| / max |X| of z."""
-        return ((1 - z) * (math.log(self._least) / 2)).exp().sub(self._least).clamp(min=0)
+        """|X| / max |X| of z, 0 at the floor."""
+        found = ((1 - z) * (math.log(self._least) / 2)).exp() - self._least
+        return F.threshold(found, ROUNDING * self._least, 0)
 
     def wave(self, z: Tensor, samples: int | None = None) -> Tensor:
         """A wave with such a spectrum, ``(samples,)``, as loud as :data:`PEAK`, from ``z: (frames,
