@@ -105,7 +105,7 @@ def test_all_that_learns_has_a_gradient_and_the_prior_pulls_no_codes(latent):
 
 
 def test_the_divergence_is_weighed_against_the_values_of_a_step():
-    """D/2 ln(mean square error) + KL is the negative ELBO of a step with the variance at its best."""
+    """D/2 ln(mean square error) + KL is the negative ELBO of a step at the best variance."""
     gradients = []
     for bound in (False, True):
         its, x = model("gaussian").double(), waves(kind=torch.float64)
