@@ -60,7 +60,7 @@ def test_pitches_are_learned_and_known_again_after_the_way_through_codes(trained
 
 def test_sounds_of_all_kinds_are_written_as_files(trained):
     waves = {p.stem: soundfile.read(p) for p in (trained / "run" / "sounds").glob("*.wav")}
-    assert {"new-high-1", "new-high-2", "new-low-1", "new-low-2"} <= waves.keys()
+    assert {"new-high-1", "new-high-2", "new-low-3", "new-low-4"} <= waves.keys()
     backs = [name for name in waves if name.endswith("-back")]
     assert backs
     for name in backs:
@@ -68,7 +68,7 @@ def test_sounds_of_all_kinds_are_written_as_files(trained):
         assert rate == 8000
         assert len(wave) == len(waves[name.removesuffix("-back")][0])
         assert 0.1 < np.abs(wave).max() <= 1
-    for name, hertz in (("new-high-1", 1200), ("new-low-2", 300)):
+    for name, hertz in (("new-high-1", 1200), ("new-low-3", 300)):
         wave, _ = waves[name]
         pitch = np.abs(np.fft.rfft(wave)).argmax() * 8000 / len(wave)
         assert abs(pitch - hertz) < 130  # the width of a bin of 64 samples
@@ -232,6 +232,20 @@ def test_the_judge_hears_whether_what_comes_back_is_what_it_was(tmp_path, monkey
     assert found["judge_accuracy"] == 1
     assert found["judge_accuracy_reconstructions"] == 0
     assert judged(model, heard, parts.train, parts.test, 0, 5, 2) == {}
+
+
+def test_a_class_may_be_called_anything_and_a_long_sound_comes_back_whole(tmp_path):
+    folder = tones(tmp_path)
+    rows = [f"low/{n}.wav,a\n" for n in range(6)] + [f"high/{n}.wav,../../b c\n" for n in range(6)]
+    (folder / "table.csv").write_text("path,label\n" + "".join(rows))
+    experiment = setting(tmp_path, data=str(folder / "table.csv"), seconds=0.1)
+    model = experiment.model().eval()
+    experiment.draw(model, [], tmp_path / "run")
+    new = sorted(p.name for p in tmp_path.rglob("new-*"))
+    assert new == ["new-_b_c-1.wav", "new-_b_c-2.wav", "new-a-3.wav", "new-a-4.wav"]
+    assert {p.parent for p in tmp_path.rglob("new-*")} == {tmp_path / "run" / "sounds"}
+    soundfile.write(tmp_path / "long.wav", np.sin(np.arange(3000)), 8000)
+    assert len(experiment.predict(model, str(tmp_path / "long.wav"))["output"].wave) == 3000
 
 
 def trial(knobs, **figures):

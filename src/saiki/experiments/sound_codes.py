@@ -1,5 +1,6 @@
 """Sounds as codes: a recurrent autoencoder with a codebook, and new sounds from a prior over it."""
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -189,7 +190,8 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
             names = model.classes if by_class else ("sound",)
             labels = torch.arange(len(names)).repeat_interleave(NEW_OF_A_CLASS)
             for n, wave in enumerate(drawn(model, labels, self._longest(model))):
-                waves[f"new-{names[labels[n]]}-{n % NEW_OF_A_CLASS + 1}"] = wave
+                plain = re.sub(r"[^\w-]+", "_", names[labels[n]])[:40]  # a class may be any text
+                waves[f"new-{plain}-{n + 1}"] = wave
         for name, wave in waves.items():
             save(folder / f"{name}.wav", wave.numpy(), self.spectrum.rate)
         return folder
@@ -200,9 +202,9 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
     @torch.no_grad()
     def predict(self, model: SoundVQVAE, text: str) -> dict[str, Any]:
         started = time.perf_counter()
-        wave = self.spectrum.padded([read(text, self.spectrum.rate)], self.dtype)
-        lengths = placed(wave[1], model)
-        z, frames = model.spectrum(placed(wave[0], model), lengths)
+        wave = torch.from_numpy(read(text, self.spectrum.rate))[None]  # all of it
+        waves, lengths = placed((wave, torch.tensor([wave.shape[1]])), model)
+        z, frames = model.spectrum(waves, lengths)
         found = model.autoencode(z, frames)
         [back] = model.waves(found.spectra, frames, lengths)
         error, pace = found.error.item(), len(found.codes[0]) / (len(back) / self.spectrum.rate)
