@@ -73,7 +73,7 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
 
     name = "sound-codes"
     summary = "learn a codebook of which sounds are made, and draw new ones"
-    minutes = 5.0
+    minutes = 3.6
     score = "spectral_snr"
     selected_by = "validation_error"
     shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
