@@ -40,8 +40,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 13
-    assert len(COMMANDS) == 80
+    assert len(SNIPPETS) == 14
+    assert len(COMMANDS) == 86
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -67,6 +67,8 @@ SMALL = {
     "dialogue": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1",
     "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
     "--hidden-size 4 --judge 2",
+    "sound-codes": "--epochs 0.1 --updates 0 --batch-size 8 --hidden-size 4 --code-size 4 "
+    "--codes 8 --prior-size 4 --judge 2",
     "vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --nll-images 2 --nll-samples 2",
 }
 

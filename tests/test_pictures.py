@@ -28,6 +28,7 @@ PAGES = {
         "vae-plain.png",
     },
     "docs/vq-vae.md": {"vq-codes.png", "vq-samples.png"},
+    "docs/sound-codes.md": {"sound-codes.png", "sound-usage.png"},
     "docs/words.md": {"words.png"},
 }
 

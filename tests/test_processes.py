@@ -36,6 +36,8 @@ def tell():
         changes[1, processes.rank()] = 2.0
         changes[2, 0] = 5.0 if first else 0.0
         told["combined"] = processes.combined(torch.ones(4, 3), 1 + changes).tolist()
+        mine = torch.full((2 * processes.rank() + 1, 2), processes.rank())
+        told["gathered"] = processes.gathered(mine)[:, 1].tolist()
         print(json.dumps(told))
     assert processes.count() == 1  # left again
 
@@ -44,6 +46,11 @@ def tell():
 def several(request):
     """What each of so many processes tells."""
     return [json.loads(out) for out in together(request.param, tell)]
+
+
+def test_what_all_have_is_gathered_however_much_each_has(several):
+    for told in several:
+        assert told["gathered"] == [0, 1, 1, 1, *[2] * 5][: 4 if len(several) == 2 else 9]
 
 
 def test_each_process_knows_its_place(several):

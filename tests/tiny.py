@@ -347,4 +347,13 @@ TINY = {
         },
         odd={"batch_size": 1, "code_size": 1, "width": 1, "side": 1, "codes": 1, "judge": 1},
     ),
+    "sound-codes": Tiny(
+        {"hidden_size": 4, "code_size": 3, "codes": 8, "embedding_size": 4, "prior_size": 4}
+        | {"window": 64, "hop": 16, "epochs": 2.0, "updates": 4, "batch_size": 4, "judge": 2},
+        given=said,
+        refused="no-such-file.wav",
+        data=tones,
+        useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},
+        odd={"batch_size": 1, "code_size": 1, "codes": 1, "frames_per_code": 256, "judge": 1},
+    ),
 }

@@ -50,6 +50,7 @@ RUNS = {
     "vae-plane": "run vae --preset plane",
     "vae-plain": "run vae --preset plain",
     "vq-vae": "run vq-vae",
+    "sound-codes": "run sound-codes",
     "words": "run words",
     "try": "try adder --preset report activation=sigmoid,tanh,relu --seeds 5",
 }
@@ -215,6 +216,8 @@ PICTURES: Mapping[str, Picture] = {
     "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), "latent"),
     "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), "codes"),
     "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), "images"),
+    "sound-codes.png": Picture("sound-codes", _of_run("codes.png"), "sound_codes"),
+    "sound-usage.png": Picture("sound-codes", _of_run("usage.png"), "curves"),
     "words.png": Picture("words", _of_run("map.png"), "words"),
 }
 

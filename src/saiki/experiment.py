@@ -221,7 +221,8 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def predict(self, model: Model, text: str) -> dict[str, Any]:
         """What the trained model makes of a user's input, for people under ``"text"``; with what
         they should know of the model, if there is anything, under ``"remark"``. An image under
-        ``"output"``, bytes ``(channels, height, width)``, becomes a file, and its path the output.
+        ``"output"``, bytes ``(channels, height, width)``, or a
+        :class:`saiki.data.sound.files.Sound` becomes a file, and its path the output.
         """
 
     def input_example(self) -> str:

@@ -81,14 +81,18 @@ def total(values: Tensor) -> Tensor:
 
 
 def gathered(values: Tensor) -> Tensor:
-    """The ``values`` of all processes, each of the same shape, one after the other in the order of
-    their ranks."""
+    """The ``values`` of all processes, which may be more in one than in another, one after the
+    other in the order of their ranks."""
     if count() == 1:
         return values
-    values = values.contiguous()
-    parts = [torch.empty_like(values) for _ in range(count())]
-    dist.all_gather(parts, values)
-    return torch.cat(parts)
+    sizes = torch.zeros(count(), dtype=torch.long, device=values.device)
+    sizes[rank()] = len(values)
+    rows = total(sizes).tolist()
+    padded = values.new_zeros(max(rows), *values.shape[1:])
+    padded[: len(values)] = values
+    parts = [torch.empty_like(padded) for _ in rows]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, rows, strict=True)])
 
 
 def combined(before: Tensor, after: Tensor) -> Tensor:

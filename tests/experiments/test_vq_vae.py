@@ -225,7 +225,8 @@ def test_new_images_of_no_class_have_rows_of_their_own(tmp_path):
 def test_the_usage_is_a_share_of_the_codes_there_are(tmp_path, monkeypatch):
     lines = {}
     monkeypatch.setattr(
-        "saiki.experiments.vq_vae.draw_curves", lambda path, its, **_: lines.update(its) or path
+        "saiki.experiments.shared.quantisation.draw_curves",
+        lambda path, its, **_: lines.update(its) or path,
     )
     experiment = setting(tmp_path, quantiser="scalars", levels="3,4")
     experiment.draw(experiment.model().eval(), POINTS, tmp_path)

@@ -88,7 +88,7 @@ def test_it_learns_what_goes_with_a_class():
 def test_labels_are_asked_for_where_there_are_classes_and_there_alone():
     codes, labels = torch.zeros(2, 3, 2, 2, dtype=torch.long), torch.tensor([0, 1])
     for model, wrong, said in (
-        (prior(), None, "has learned 3 classes; say the label of each image"),
+        (prior(), None, "has learned 3 classes; say the label of each example"),
         (prior(classes=0), labels, "has learned no classes; leave the labels out"),
     ):
         for ask in (

@@ -27,6 +27,7 @@ from saiki.plots.influence import Moved, draw_influence
 from saiki.plots.latent import Plane, draw_plane
 from saiki.plots.lens import draw_inside
 from saiki.plots.series import draw_written
+from saiki.plots.sound_codes import CodedSound, draw_sound_codes
 from saiki.plots.sounds import draw_sounds
 from saiki.plots.spread import draw_spread
 from saiki.plots.training import draw_training
@@ -113,6 +114,19 @@ PICTURES = {
     ),
     "sounds": lambda path: draw_sounds(
         path, {name: np.sin(np.arange(999)) for name in NAMES}, 8000, TITLE
+    ),
+    "sound_codes": lambda path: draw_sound_codes(
+        path,
+        [
+            CodedSound(
+                name, torch.rand(9, 5), torch.zeros(3, 2, dtype=torch.long), torch.rand(9, 5)
+            )
+            for name in NAMES
+        ],
+        codes=8,
+        pace=(0.01, 0.03),
+        highest=4000.0,
+        title=TITLE,
     ),
     "training": lambda path: draw_training(
         path.parent, [{"step": i, "loss": 1 / i} for i in (1, 2)], TITLE

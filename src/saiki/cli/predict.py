@@ -32,7 +32,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--picture", type=Path, metavar="FILE", help=help)
     help = "figures on the dialogues of INPUT, a file, in place of replies"
     parser.add_argument("--score", action="store_true", help=help)
-    help = "folder for answers that are images; predictions in DIR without"
+    help = "folder for answers that are images or sounds; predictions in DIR without"
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=help)
     asked = [word for word in words if word not in ("-h", "--help")]
     if asked:  # which knobs there are depends on the run

@@ -23,6 +23,7 @@ HOMES = {
     "vae": ("saiki.experiments.vae", "Autoencoding"),
     "dialogue": ("saiki.experiments.dialogue", "Conversing"),
     "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
+    "sound-codes": ("saiki.experiments.sound_codes", "SoundCodes"),
 }
 
 

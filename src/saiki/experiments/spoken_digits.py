@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,18 +12,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saiki import processes
-from saiki.data import store
 from saiki.data.sound.augment import NONE, Augmentation
 from saiki.data.sound.batches import Batch, Sounds
 from saiki.data.sound.files import read
 from saiki.data.sound.hearing import Hearing
-from saiki.data.sound.recordings import Recordings, load
-from saiki.data.sound.splits import SPLITS, Split, by_default, split
+from saiki.data.sound.recordings import Recordings
+from saiki.data.sound.splits import Split
 from saiki.data.sound.utterances import DIGITS, Voices
 from saiki.duration import EpochsAtLeast
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.shared.layers import Layers
+from saiki.experiments.shared.recording_source import RecordingSource
 from saiki.experiments.shared.targets import label_smoothing
 from saiki.files import to_json
 from saiki.knobs import Value, knob
@@ -44,18 +43,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     speakers that it has never heard.
     """
 
-    data: str = knob(
-        "",
-        "folder of recordings, one subfolder a class, or a table of path and label; FSDD without",
-        is_path=True,
-    )
-    split: str = knob(
-        "auto",
-        "what is tested: takes 0 to 4 (official), 15 % at random, or speakers; auto: official "
-        "where takes are known, otherwise random",
-        choices=("auto", *SPLITS),
-    )
-    test_speakers: str = knob("", "speakers never heard in training, with commas between")
+    source: RecordingSource = RecordingSource()
     duration: EpochsAtLeast = EpochsAtLeast(epochs=10.0, updates=800)
     hearing: Hearing = Hearing()
     convolution: bool = knob(True, "two convolutions in front of the recurrent layers")
@@ -98,8 +86,6 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     }  # fmt: skip
 
     def validate(self) -> None:
-        if self.test_speakers and self.split != "speakers":
-            raise InputError("test_speakers goes with split speakers")
         odd = ["convolution"] * self.convolution + self.augmentation.on
         if self.hearing.features == "waveform" and odd:
             raise InputError(
@@ -109,18 +95,11 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     @cached_property
     def recordings(self) -> Recordings:
-        given = Path(self.data) if self.data else None
-        return load(store.locate("fsdd", given), self.hearing.rate)
+        return self.source.load(self.hearing.rate)
 
     @cached_property
     def parts(self) -> Split:
-        speakers = [name.strip() for name in self.test_speakers.split(",") if name.strip()]
-        return split(self.recordings, self.tested_by, self.seed, speakers)
-
-    @property
-    def tested_by(self) -> str:
-        """The split that is meant."""
-        return by_default(self.recordings) if self.split == "auto" else self.split
+        return self.source.parts(self.recordings, self.seed)
 
     @cached_property
     def sounds(self) -> Sounds:
@@ -135,15 +114,10 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         return max(1, math.ceil(len(self.parts.train) / heard))
 
     def data_items(self) -> dict[str, Iterable[str | bytes]]:
-        data = self.recordings
-        heard = zip(data.entries, data.waves, strict=True)
-        return {
-            "classes": data.classes,
-            "recordings": (f"{replace(e, path=Path())}".encode() + w.tobytes() for e, w in heard),
-        }
+        return self.source.items(self.recordings)
 
     def describe_data(self) -> str:
-        return self.sounds.in_words(self.tested_by)
+        return self.sounds.in_words(self.source.describe(self.recordings, self.parts))
 
     def model(self) -> SequenceClassifier:
         return self.network(self.recordings.classes)

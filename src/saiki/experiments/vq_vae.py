@@ -25,7 +25,7 @@ from saiki.experiments.shared.coded_images import (
     probe_accuracy,
 )
 from saiki.experiments.shared.images import ImageSource, image_of
-from saiki.experiments.shared.quantisation import PriorChoice, Quantisation
+from saiki.experiments.shared.quantisation import PriorChoice, Quantisation, draw_usage
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
@@ -33,7 +33,6 @@ from saiki.models.image_networks import features_shape
 from saiki.models.vqvae import VQVAE, Decoding, Encoding
 from saiki.optimisation import Optimisation
 from saiki.plots.codes import draw_codes
-from saiki.plots.curves import Curve, curves_of, draw_curves
 from saiki.plots.images import draw_rows
 
 Batch = tuple[Tensor, Tensor]
@@ -156,7 +155,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
             path = folder / "codes.png"
             pictures.append(draw_codes(path, counts, x, codes, found.images, title))
             path = folder / "usage.png"
-            pictures.append(self._draw_usage(points, model.quantiser.codes, path))
+            pictures.append(draw_usage(points, model.quantiser.codes, path, title))
         if model.can_draw:
             pictures.append(draw_rows(folder / "samples.png", self._new(model), title))
         return pictures
@@ -171,14 +170,6 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         names = model.classes if by_class else ("new 1", "new 2", "new 3")
         labels = torch.arange(len(names)).repeat_interleave(NEW_OF_A_CLASS)
         return dict(zip(names, drawn(model, labels).split(NEW_OF_A_CLASS), strict=True))
-
-    def _draw_usage(self, points: Points, codes: int, path: Path) -> Path:
-        found, lines = curves_of(points), dict[str, list[Curve]]()
-        for name in ("usage", "perplexity"):
-            if curve := found.get(f"validation_codebook_{name}"):
-                share = 1 if name == "usage" else codes
-                lines[name] = [(curve[0], [value / share for value in curve[1]])]
-        return draw_curves(path, lines, ylabel="share of the codes", kind="share", title=self.title)
 
     def input_example(self) -> str:
         return self.images.example()

@@ -11,8 +11,10 @@ from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.segment_forecaster import SegmentForecaster
 from saiki.models.seq2seq import Seq2Seq
+from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.sequence_vae import SequenceVAE
 from saiki.models.series import SeriesSeq2Seq
+from saiki.models.sound_vqvae import SoundVQVAE
 from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.models.tagger import Tagger
 from saiki.models.translator import Translation, Translator
@@ -36,8 +38,10 @@ __all__ = [
     "SegmentForecaster",
     "Seq2Seq",
     "SequenceClassifier",
+    "SequenceCodePrior",
     "SequenceVAE",
     "SeriesSeq2Seq",
+    "SoundVQVAE",
     "StepwiseForecaster",
     "Tagger",
     "Translation",

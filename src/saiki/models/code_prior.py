@@ -61,7 +61,7 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         Raises:
             InputError: there are classes and no labels, or the other way round.
         """
-        self._check(labels)
+        check_labels(self.classes, labels)
         y, _ = self.recurrent(self._inputs(codes.flatten(1), slice(None), labels))
         v: Tensor = self.readout(y)
         return v
@@ -90,7 +90,7 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         Raises:
             InputError: there are classes and no labels, or the other way round.
         """
-        self._check(labels)
+        check_labels(self.classes, labels)
         codes = torch.zeros(count, self.steps, dtype=torch.long, device=self.readout.weight.device)
         state = None
         for step in range(self.steps):
@@ -100,14 +100,6 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
             codes[:, step] = torch.multinomial(p, 1, generator=generator)[:, 0]
         return codes.view(count, *self.shape)
 
-    def _check(self, labels: Tensor | None) -> None:
-        if (labels is None) == (self.classes > 0):
-            raise InputError(
-                f"the prior has learned {self.classes} classes; say the label of each image"
-                if labels is None
-                else "the prior has learned no classes; leave the labels out"
-            )
-
     def _inputs(self, codes: Tensor, steps: slice, labels: Tensor | None) -> Tensor:
         """``(batch, steps, size)`` for some of the steps; no code of these or later is read."""
         _, columns, books = self.shape
@@ -115,7 +107,9 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         book = at % books
         numbers = codes + book * self.codes
         # the code before each, and the one in the same place of the row above
-        before, above = (self._later(numbers, by)[:, steps] for by in (1, columns * books))
+        none = self.before.num_embeddings - 1
+        lags = 1, columns * books
+        before, above = (delayed(numbers, lag, none)[:, steps] for lag in lags)
         place = (at // books)[steps]
         x = self.before(before) + self.above(above)
         x = x + self.row(place // columns) + self.column(place % columns)
@@ -126,14 +120,25 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         result: Tensor = x
         return result
 
-    def _later(self, numbers: Tensor, by: int) -> Tensor:
-        """The numbers so many steps later, and before them that of no code."""
-        none = self.before.num_embeddings - 1
-        return F.pad(numbers, (by, 0), value=none)[:, : numbers.shape[1]]
-
     def equations(self) -> str:
         label = " + Y[class]" if self.classes else ""
         book = " + B[book]" if self.book is not None else ""
         read = f"x ← P[code before] + A[code above] + R[row] + C[column]{book}{label}"
         layers = equations.of_layer(self.recurrent)
         return f"{read}\n{layers}\np(code) = softmax(W y + b)"
+
+
+def check_labels(classes: int, labels: Tensor | None) -> None:
+    """Raise :class:`InputError` where a prior has learned classes and there are no labels, or the
+    other way round."""
+    if (labels is None) == (classes > 0):
+        raise InputError(
+            f"the prior has learned {classes} classes; say the label of each example"
+            if labels is None
+            else "the prior has learned no classes; leave the labels out"
+        )
+
+
+def delayed(numbers: Tensor, lag: int, none: int) -> Tensor:
+    """Numbers ``(batch, steps)`` so many steps later, and before them ``none``, that of no code."""
+    return F.pad(numbers, (lag, 0), value=none)[:, : numbers.shape[1]]

@@ -107,22 +107,13 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
         return images
 
     def autoencode(self, x: Tensor) -> Autoencoded:
-        """Images to codes and back.
-
-        Where the latent vectors are Gaussian, their loss is the divergence in nats, and
-
-        E = |x − x̂|² + 2/D sg(|x − x̂|²) KL,
-
-        with D values in an image: its gradient is, up to a factor, that of the negative ELBO with
-        the variance of the pixels at its best (Rybkin, Daniilidis & Levine 2021, §3.2).
-        """
+        """Images to codes and back."""
         latent = self.latent(x)
         images = self.decode(latent.vectors)
         error = F.mse_loss(images, x)
-        cost = latent.loss
-        if isinstance(self.quantiser, GaussianLatent):
-            cost = 2 * error.detach() / x[0].numel() * cost
-        return Autoencoded(images, latent, error, error + cost)
+        return Autoencoded(
+            images, latent, error, with_cost(error, self.quantiser, latent.loss, x[0].numel())
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Images as they come back, from 0 to 1."""
@@ -214,12 +205,12 @@ class Decoding(nn.Module):
 class GaussianLatent(DescribedModule, name="gaussian_latent.v1"):
     """The latent vectors of a variational autoencoder in place of codes, each held to N(0, 1):
 
-    q = μ + σ ε,  (μ, ln σ²) = z,  E = KL(N(μ, σ²) ‖ N(0, 1)), summed over an image
+    q = μ + σ ε,  (μ, ln σ²) = z,  E = KL(N(μ, σ²) ‖ N(0, 1)), summed over an example
 
     In evaluation q = μ.
 
     Args:
-        size: features of each place.
+        size: features of a vector.
     """
 
     books = codes = 0
@@ -230,7 +221,7 @@ class GaussianLatent(DescribedModule, name="gaussian_latent.v1"):
         self.size, self.input_size = size, 2 * size
 
     def forward(self, z: Tensor) -> Quantised:
-        """``z: (batch, rows, columns, 2 · size)``."""
+        """``z: (batch, …, 2 · size)``."""
         posterior = Gaussian.of(z)
         vectors = posterior.draw() if self.training else posterior.mean
         return _uncoded(vectors, posterior.divergence().sum() / len(z))
@@ -250,7 +241,7 @@ class PlainLatent(DescribedModule, name="plain_latent.v1"):
     """Latent vectors as the encoder gives them: a plain autoencoder.
 
     Args:
-        size: features of each place.
+        size: features of a vector.
     """
 
     books = codes = 0
@@ -261,7 +252,7 @@ class PlainLatent(DescribedModule, name="plain_latent.v1"):
         self.size = self.input_size = size
 
     def forward(self, z: Tensor) -> Quantised:
-        """``z: (batch, rows, columns, size)``."""
+        """``z: (batch, …, size)``."""
         return _uncoded(z, z.new_zeros(()))
 
     def encode(self, z: Tensor) -> Tensor:
@@ -272,6 +263,22 @@ class PlainLatent(DescribedModule, name="plain_latent.v1"):
 
     def equations(self) -> str:
         return "q ← z"
+
+
+def with_cost(error: Tensor, quantiser: Latent, loss: Tensor, values: int) -> Tensor:
+    """What training lowers: the error, and the loss of the latent vectors.
+
+    Where these are Gaussian, their loss is the divergence in nats, and
+
+    E = |x − x̂|² + 2/D sg(|x − x̂|²) KL,
+
+    with D values for which there is one divergence: its gradient is, up to a factor, that of the
+    negative ELBO with the variance of the values at its best (Rybkin, Daniilidis & Levine 2021,
+    §3.2).
+    """
+    if isinstance(quantiser, GaussianLatent):
+        loss = 2 * error.detach() / values * loss
+    return error + loss
 
 
 def _uncoded(vectors: Tensor, loss: Tensor) -> Quantised:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from saiki.data.images.files import write_image
 from saiki.data.images.folder import images_in
+from saiki.data.sound.files import Sound, save
 from saiki.data.sound.layouts import sounds_in
 from saiki.data.text.dialogues import read_dialogues
 from saiki.data.text.plain_text import decoded_lines, lines
@@ -105,23 +106,30 @@ def answers(
     experiment can use, or one by one where a person is typing them.
 
     Args:
-        folder: for answers that are images, each called as its input; no file there is replaced.
+        folder: for answers that are images or sounds, each called as its input; no file there is
+            replaced.
 
     Raises:
-        SaikiError: such an image cannot be written.
+        SaikiError: such a file cannot be written.
     """
     given = iter(given)
     count = 1 if typed else experiment.predict_batch
     while part := list(itertools.islice(given, count)):
         for answer in experiment.predict_all(model, part):
-            if not isinstance(answer, InputError) and isinstance(answer.get("output"), Tensor):
-                path = _free(folder, Path(answer["input"]).stem)
-                answer["output"] = str(write_image(path, answer["output"]))
-                answer["text"] += f"; {path}"
+            if not isinstance(answer, InputError):
+                output, name = answer.get("output"), Path(answer["input"]).stem
+                path = None
+                if isinstance(output, Tensor):
+                    path = write_image(_free(folder, name, ".png"), output)
+                elif isinstance(output, Sound):
+                    path = save(_free(folder, name, ".wav"), output.wave, output.rate)
+                if path is not None:
+                    answer["output"] = str(path)
+                    answer["text"] += f"; {path}"
             yield answer
 
 
-def _free(folder: Path, name: str) -> Path:
-    """The path of an image of this name, or of one with a number, where a file has it already."""
+def _free(folder: Path, name: str, ending: str) -> Path:
+    """The path of a file of this name, or of one with a number, where there is one already."""
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(path for each in names if not (path := folder / f"{each}.png").exists())
+    return next(path for each in names if not (path := folder / f"{each}{ending}").exists())

@@ -54,18 +54,14 @@ class Sounds:
         """How many rows of a batch of one process are synthetic."""
         return self.voices.in_batch(self.batch_size) if self.spoken[0] else 0
 
-    def in_words(self, tested_by: str) -> str:
+    def in_words(self, sizes: str) -> str:
         """What a person should know of them.
 
         Args:
-            tested_by: the name of the split.
+            sizes: what is said of the parts.
         """
-        data, parts = self.recordings, self.parts
-        sizes = (
-            f"{data.in_words()}: {len(parts.train):,} to learn from, {len(parts.validation):,} to "
-            f"validate, {len(parts.test):,} to test (split {tested_by})"
-        )
-        return "\n".join((sizes, *self.voices.in_words(self.spoken), *data.skipped_in_words()))
+        skipped = self.recordings.skipped_in_words()
+        return "\n".join((sizes, *self.voices.in_words(self.spoken), *skipped))
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         """Of training, without end, from number ``start`` on."""

@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ SILENCE = 1e-4
 _BLOCK = 1 << 18  # samples of all channels together
 _UNKNOWN = 2**63 - 1  # the length of a stream whose header leaves it open
 _CUT_SHORT = 0.9  # of the length in the header, which for MP3 may be an estimate
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A wave, and the samples of a second."""
+
+    wave: Wave
+    rate: int
 
 
 class SoundError(InputError):

@@ -1,18 +1,23 @@
 """What stands between encoder and decoder, and the prior over it, by their knobs."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
+from saiki import cells
 from saiki.errors import InputError
+from saiki.experiment import Points
 from saiki.experiments.shared.layers import CellChoice
 from saiki.knobs import Knobs, knob
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Stack
 from saiki.models.code_prior import CodePrior
+from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.vqvae import GaussianLatent, Latent, PlainLatent
 from saiki.nn.quantise import GRADIENTS, ScalarQuantizer, VectorQuantizer
 from saiki.nn.quantise.vectors import LEARNING
+from saiki.plots.curves import Curve, curves_of, draw_curves
 
 EVERY = ("codes", "scalars", "gaussian", "plain")
 USERS = {
@@ -85,13 +90,22 @@ class Quantisation(Knobs):
         return tuple(map(int, parts))
 
 
-class PriorChoice(CellChoice):
+class PriorKnobs(Knobs):
+    """Whether there is a prior over codes, and what it reads."""
+
+    prior: bool = knob(True, "whether a prior over the codes is learned, to draw new ones from")
+    by_class: bool = knob(True, "whether it is told the class of an example")
+    embedding_size: int = knob(64, "features of a code that it reads", minimum=1, maximum=8192)
+
+    def known(self, classes: int) -> int:
+        """How many classes it is told, of those there are."""
+        return classes if self.by_class and classes > 1 else 0
+
+
+class PriorChoice(CellChoice, PriorKnobs):
     """Recurrent layers that read codes in their order."""
 
-    prior: bool = knob(True, "whether a prior over the codes is learned, to draw new images from")
-    by_class: bool = knob(True, "whether it is told the class of an image")
     layers: int = knob(1, "recurrent layers of the prior", minimum=1, maximum=16)
-    embedding_size: int = knob(64, "features of a code that it reads", minimum=1, maximum=8192)
 
     def build(self, places: Sequence[int], latent: Latent, classes: int) -> CodePrior | None:
         """The prior over rows and columns of codes; None where there are none."""
@@ -103,6 +117,27 @@ class PriorChoice(CellChoice):
             size = self.hidden_size
         recurrent = layers[0] if len(layers) == 1 else Stack(layers)
         codes: int = latent.codes
-        shape = (*places, latent.books)
-        known = classes if self.by_class and classes > 1 else 0
-        return CodePrior(shape, codes, recurrent, known)
+        return CodePrior((*places, latent.books), codes, recurrent, self.known(classes))
+
+
+class SequencePriorChoice(PriorKnobs):
+    """A recurrent layer, of the cell that an exercise has, that reads sequences of codes."""
+
+    prior_size: int = knob(128, "units of the prior", minimum=1, maximum=8192)
+
+    def build(self, cell: str, latent: Latent, classes: int) -> SequenceCodePrior | None:
+        """The prior over codes and their end; None where there are none."""
+        if not (self.prior and latent.books):
+            return None
+        recurrent = Recurrent(cells.make(cell, self.embedding_size, self.prior_size))
+        return SequenceCodePrior(latent.books, latent.codes, recurrent, self.known(classes))
+
+
+def draw_usage(points: Points, codes: int, path: Path, title: str) -> Path:
+    """How much of the codebook is used over the course of a training, from its ``points``."""
+    found, lines = curves_of(points), dict[str, list[Curve]]()
+    for name in ("usage", "perplexity"):
+        if curve := found.get(f"validation_codebook_{name}"):
+            share = 1 if name == "usage" else codes
+            lines[name] = [(curve[0], [value / share for value in curve[1]])]
+    return draw_curves(path, lines, ylabel="share of the codes", kind="share", title=title)

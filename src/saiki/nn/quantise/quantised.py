@@ -43,10 +43,20 @@ def perplexity(counts: Tensor) -> Tensor:
     >>> perplexity(torch.tensor([[3, 3, 0]])).item()
     2.0
     """
+    return entropy(counts).exp().mean()
+
+
+def entropy(counts: Tensor) -> Tensor:
+    """−Σ p ln p of each codebook, ``(books,)``, in nats, with p the share of each code, from
+    ``counts: (books, codes)``.
+
+    >>> entropy(torch.tensor([[3, 0, 1, 0], [1, 1, 1, 1]]))
+    tensor([0.5623, 1.3863], dtype=torch.float64)
+    """
     p = counts.double()
     p = p / p.sum(1, keepdim=True).clamp(min=1)
-    entropy: Tensor = torch.special.entr(p).sum(1)
-    return entropy.exp().mean()
+    found: Tensor = torch.special.entr(p).sum(1)
+    return found
 
 
 def count(codes: Tensor, size: int) -> Tensor:

@@ -1,0 +1,148 @@
+"""What sequences of codes are like, and when they end: an autoregressive network."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saiki.layers import equations
+from saiki.layers.stack import as_layer
+from saiki.models.code_prior import check_labels, delayed
+from saiki.nn.pooling import real_steps
+from saiki.saving.pretrained import DescribedModule
+
+
+class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
+    """Codes one after the other, each from all before it, until an end, of a class if wanted. Where
+    a step has several codes, those of its books come one after the other, too, and the end can
+    take the place of the first only.
+
+    x = P[the code before] + A[the code of this book in the step before] [+ B[book]] [+ Y[class]]
+    h = recurrent(x),  p(code or end) = softmax(W h + b)
+
+    A sequence has a step at least.
+
+    Args:
+        books: codes of each step.
+        codes: different ones of a codebook.
+        recurrent: layers that read forward, over ``recurrent.input_size`` features.
+        classes: how many there are; 0: none is asked for.
+    """
+
+    def __init__(self, books: int, codes: int, recurrent: nn.Module, classes: int = 0) -> None:
+        super().__init__()
+        self.books, self.codes, self.classes = books, codes, classes
+        self.recurrent = recurrent = as_layer(recurrent)
+        size: int = recurrent.input_size
+        self.before = nn.Embedding(books * codes + 1, size)  # the last is that of no code
+        self.above = nn.Embedding(books * codes + 1, size) if books > 1 else None
+        self.book = nn.Embedding(books, size) if books > 1 else None
+        self.of_class = nn.Embedding(classes, size) if classes else None
+        self.readout = nn.Linear(recurrent.output_size, codes + 1)  # the last is the end
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):  # the sum of all has a variance of about 1
+                nn.init.normal_(module.weight, std=0.5)
+
+    def forward(
+        self, codes: Tensor, labels: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """The log probabilities of each code or end, given the codes before it, ``(batch,
+        steps · books + 1, codes + 1)``; the last number is that of the end.
+
+        Args:
+            codes: ``(batch, steps, books)``.
+            labels: the number of the class of each sequence, where there are classes.
+            lengths: the steps of each row, ``(batch,)``; beyond its end a row says nothing.
+
+        Raises:
+            InputError: there are classes and no labels, or the other way round.
+        """
+        check_labels(self.classes, labels)
+        given = F.pad(codes.flatten(1), (0, 1))
+        y, _ = self.recurrent(
+            self._inputs(given, slice(None), labels),
+            lengths=None if lengths is None else lengths * self.books + 1,
+        )
+        return self._said(y, slice(None))
+
+    def nll(
+        self, codes: Tensor, labels: Tensor | None = None, lengths: Tensor | None = None
+    ) -> Tensor:
+        """−ln p of the codes and the end of each sequence, the mean over these, ``(batch,)``."""
+        if lengths is None:
+            lengths = codes.new_full((len(codes),), codes.shape[1])
+        lengths = lengths.to(codes.device)
+        log_p, last = self(codes, labels, lengths), lengths * self.books
+        real = real_steps(log_p, last + 1)
+        # beyond the end some number, of which nothing is counted
+        targets = F.pad(codes.flatten(1), (0, 1)).masked_fill(~real, 0)
+        targets = targets.scatter(1, last[:, None], self.codes)
+        each = log_p.gather(2, targets[..., None]).squeeze(2)
+        nll: Tensor = -each.masked_fill(~real, 0).sum(1) / (last + 1)
+        return nll
+
+    @torch.no_grad()
+    def sample(
+        self,
+        count: int,
+        longest: int,
+        labels: Tensor | None = None,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """New codes, ``(count, steps, books)``, 0 beyond the end of a row, and the steps of each.
+
+        Args:
+            longest: steps after which a sequence is cut, where it has not ended.
+            labels: of the classes wanted, ``(count,)``, where there are classes.
+            temperature: the log probabilities are divided by it.
+            generator: of what is drawn; that of PyTorch without.
+
+        Raises:
+            InputError: there are classes and no labels, or the other way round.
+        """
+        check_labels(self.classes, labels)
+        device = self.readout.weight.device
+        codes = torch.zeros(count, longest * self.books, dtype=torch.long, device=device)
+        lengths = torch.full((count,), longest, device=device)
+        state = None
+        for at in range(longest * self.books):
+            here = slice(at, at + 1)
+            y, state = self.recurrent(self._inputs(codes, here, labels), state)
+            p = (self._said(y, here)[:, 0] / temperature).softmax(1)
+            drawn = torch.multinomial(p, 1, generator=generator)[:, 0]
+            ends = (drawn == self.codes) & (lengths == longest)
+            lengths = lengths.masked_fill(ends, at // self.books)
+            has_ended = lengths * self.books <= at
+            codes[:, at] = drawn.masked_fill(has_ended, 0)
+            if has_ended.all():
+                break
+        return codes.view(count, longest, self.books)[:, : int(lengths.max())], lengths
+
+    def _inputs(self, codes: Tensor, at: slice, labels: Tensor | None) -> Tensor:
+        """``(batch, places, size)`` for some of the places of ``codes: (batch, steps · books)``; no
+        code of these or later is read."""
+        book = torch.arange(codes.shape[1], device=codes.device) % self.books
+        numbers, none = codes + book * self.codes, self.before.num_embeddings - 1
+        x = self.before(delayed(numbers, 1, none)[:, at])
+        if self.above is not None and self.book is not None:
+            x = x + self.above(delayed(numbers, self.books, none)[:, at]) + self.book(book[at])
+        if self.of_class is not None:
+            x = x + self.of_class(labels)[:, None]
+        result: Tensor = x
+        return result
+
+    def _said(self, y: Tensor, at: slice) -> Tensor:
+        """Log probabilities from the outputs of some of the places."""
+        v: Tensor = self.readout(y)
+        first = at.start or 0
+        place = torch.arange(first, first + y.shape[1], device=y.device)
+        cannot_end = (place % self.books > 0) | (place == 0)
+        is_end = torch.arange(self.codes + 1, device=y.device) == self.codes
+        return v.masked_fill(cannot_end[:, None] & is_end, -torch.inf).log_softmax(-1)
+
+    def equations(self) -> str:
+        above = " + A[code of this book in the step before] + B[book]" if self.books > 1 else ""
+        label = " + Y[class]" if self.classes else ""
+        layers = equations.of_layer(self.recurrent)
+        read = f"x ← P[code before]{above}{label}"
+        return f"{read}\n{layers}\np(code or end) = softmax(W y + b)"
