@@ -182,7 +182,7 @@ class SentenceStep(nn.Module):
                 code.
             code: ``(batch, latent_size)``, where there is one.
         """
-        z = self.model.readout.weight.new_zeros(len(token), 0) if code is None else code
+        z = self.model.readout.weight.new_zeros(token.shape[0], 0) if code is None else code
         before = nested(self.model.decoder, iter(state))
         p, _, after = self.model.advance(token, before, z)
         never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)

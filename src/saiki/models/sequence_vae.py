@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki.cell import as_states
 from saiki.decoding.decode import Hypothesis, Search, decode
 from saiki.errors import InputError
 from saiki.layers import equations
@@ -158,13 +159,12 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
             found = self.hypotheses(z, [steps] * len(z), search or Search("greedy"))
             rows = padded([[*best.tokens, *[END] * best.finished] for best, *_ in found])[0]
             return rows.to(z.device)
-        x = z.new_zeros(len(z), 1, self.features)
-        state, written = self.begin(z), list[Tensor]()
+        x, state, written = z.new_zeros(len(z), self.features), self.begin(z), list[Tensor]()
         for _ in range(steps):
-            y, state = self._write(x, z, state)
+            y, state = self._step(x, z, state)
             x = self.readout(y)
             written.append(x)
-        return torch.cat(written, 1)
+        return torch.stack(written, 1)
 
     def hypotheses(
         self, z: Tensor, limits: Sequence[int], search: Search, **more: Any
@@ -189,10 +189,10 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
             z: ``(batch, latent_size)``.
         """
         before = self._features(tokens).masked_fill((tokens == BEGIN)[:, None], 0)
-        if len(tokens) != len(z):
-            z = z.repeat_interleave(len(tokens) // len(z), 0)
-        y, state = self._write(before[:, None], z, state)
-        return at_least_float32(self.readout(y[:, 0])).log_softmax(-1), None, state
+        if tokens.shape[0] != z.shape[0]:
+            z = z.repeat_interleave(tokens.shape[0] // z.shape[0], 0)
+        y, state = self._step(before, z, state)
+        return at_least_float32(self.readout(y)).log_softmax(-1), None, state
 
     def sample(
         self,
@@ -242,6 +242,10 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         y, state = self.decoder(before, state, lengths)
         return self.dropout(y), state
 
+    def _step(self, before: Tensor, z: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The same of one step, ``(batch, features)``."""
+        return _one_step(self.decoder, torch.cat((before, z), -1), state)
+
     def _log_prob(self, y: Tensor, x: Tensor) -> Tensor:
         """ln p of each step, ``(steps,)``, from what the decoder makes of it, ``(steps, size)``."""
         if self.embedding is not None:
@@ -267,6 +271,19 @@ def nested(layer: nn.Module, states: Iterator[Tensor]) -> Any:
     assert isinstance(layer, Recurrent)
     its = tuple(next(states) for _ in layer.cell.state_sizes)
     return its if len(its) > 1 else its[0]
+
+
+def _one_step(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """The output of one step and the state after it."""
+    if isinstance(layer, Stack):
+        states = list[Any]()
+        for part, its in zip(layer.layers, state, strict=True):
+            x, after = _one_step(part, x, its)
+            states.append(after)
+        return x, tuple(states)
+    assert isinstance(layer, Recurrent)
+    new = layer.cell(x, *as_states(state))
+    return new[0], new if len(new) > 1 else new[0]
 
 
 def _initial(layer: nn.Module, z: Tensor) -> Any:
