@@ -10,6 +10,7 @@ from saiki.models.hred import HRED, VHRED
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.segment_forecaster import SegmentForecaster
+from saiki.models.sentence_vae import SentenceVAE
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.sequence_vae import SequenceVAE
 from saiki.models.series import SeriesSeq2Seq
@@ -34,6 +35,7 @@ __all__ = [
     "LinearForecaster",
     "MaskedLM",
     "SegmentForecaster",
+    "SentenceVAE",
     "Seq2Seq",
     "SequenceClassifier",
     "SequenceVAE",
