@@ -41,7 +41,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 14
-    assert len(COMMANDS) == 86
+    assert len(COMMANDS) == 91
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -57,6 +57,7 @@ SMALL = {
     "--batch-size 16",
     "translate": f"{TEXTS} --minimum 1",
     "date": f"{TEXTS} --pairs 200",
+    "sentence-vae": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1 --nll-samples 2",
     "sentences": "--epochs 1 --updates 0 --hidden-size 8 --embedding-size 8 --batch-size 4",
     "sin-cos": "--epochs 2",
     "augment": "--width 4 --epochs 1 --updates 2",
@@ -107,7 +108,8 @@ def two_languages(folder):
     japanese = [f"私 は {n} {thing} 。" for n in ("一", "二", "無") for thing in ("ペン", "猫")]
     for part in ("train", "dev"):
         for ending, lines in (("en", english), ("ja", japanese)):
-            text = "".join(f"{line}\n" for line in lines)
+            more = [f"{line} {i} ." for i in range(50) for line in lines] * (part == "train")
+            text = "".join(f"{line}\n" for line in [*lines, *more])
             (folder / f"{part}.{ending}").write_text(text, encoding="utf-8")
     rows = (f"{x}\t{y}\n" for x, y in zip(japanese, english, strict=True))
     Path("pairs.tsv").write_text("".join(rows), encoding="utf-8")

@@ -16,6 +16,7 @@ PAGES = {
     "docs/adder.md": {"gradient.png", "try.png"},
     "docs/masked-lm.md": {"perplexity.png"},
     "docs/proofread.md": {"mistakes.png"},
+    "docs/sentence-vae.md": {"sentence-course.png", "sentence-collapse.png"},
     "docs/sentences.md": {"influence.png"},
     "docs/sin-cos.md": {"sin-cos.png", "forcing.png"},
     "docs/spoken-digits.md": {"confusion.png", "sounds.png"},

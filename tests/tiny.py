@@ -314,6 +314,14 @@ TINY = {
         },
         odd={"batch_size": 1, "replies": 1, "before": 1, "longest": 1},
     ),
+    "sentence-vae": Tiny(
+        {**SMALL, "latent_size": 3, "minimum": 1, "epochs": 2.0, "nll_samples": 3, "longest": 12},
+        given="The quick brown fox.",
+        refused="  ",
+        data=book,
+        useless=TEXTS,
+        odd={"batch_size": 1, "latent_size": 1, "nll_samples": 1, "sentences": 1},
+    ),
     "augment": Tiny(
         {
             "width": 4,

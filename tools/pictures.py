@@ -39,6 +39,9 @@ RUNS = {
     "date": "run date",
     "masked-lm": "run masked-lm --preset quick",
     "proofread": "run proofread --preset quick",
+    "sentence-vae": "run sentence-vae --preset quick",
+    "sentence-vae-collapse": "run sentence-vae --preset quick --annealing 0 --free-bits 0 "
+    "--word-dropout 0",
     "sentences": "run sentences",
     "sin-cos": "run sin-cos",
     "sin-cos-report": "run sin-cos --preset report",
@@ -209,6 +212,8 @@ PICTURES: Mapping[str, Picture] = {
     "augment.png": Picture("augment", _variants, "augmentation"),
     "techniques.png": Picture("augment", _techniques, "augmentation"),
     "augment-gains.png": Picture("augment-try", _gains, "spread"),
+    "sentence-course.png": Picture("sentence-vae", _of_run("course.png"), "latent"),
+    "sentence-collapse.png": Picture("sentence-vae-collapse", _of_run("course.png"), "latent"),
     "vae-images.png": Picture("vae", _of_run("reconstructions.png"), "images"),
     "vae-samples.png": Picture("vae", _of_run("samples.png"), "images"),
     "vae-course.png": Picture("vae-collapse", _of_run("course.png"), "latent"),

@@ -7,9 +7,11 @@ from torch import nn
 import saiki
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM, SimpleRNN
+from saiki.decoding import Search
 from saiki.errors import InputError
 from saiki.models.sequence_vae import SequenceVAE
 from saiki.saving.pretrained import load
+from saiki.text.vocabulary import BEGIN, END, MASK, PAD, UNKNOWN
 
 LENGTHS = torch.tensor([6, 3, 1, 5])
 
@@ -33,6 +35,7 @@ MADE = {
     ),
     "tokens": lambda: SequenceVAE(Bidirectional(GRU(3, 4)), GRU(5, 6), 2, vocabulary=7),
     "mine": lambda: SequenceVAE(Leaky(3, 4), Leaky(5, 4), 2),
+    "language": lambda: SequenceVAE(None, Stack([GRU(3, 5), LSTM(5, 4)]), 0, vocabulary=7),
 }  # fmt: skip
 
 
@@ -56,13 +59,14 @@ def noise(seed=0):
 def test_what_a_step_says_follows_from_the_steps_before_and_the_code(name):
     model = made(name)
     x = sequences(model)
-    z = torch.randn(4, 2, dtype=torch.float64, generator=noise())
+    z = torch.randn(4, model.latent_size, dtype=torch.float64, generator=noise())
     found = model.log_likelihood(x, z[None])[0]
     features = x if model.embedding is None else model.embedding(x)
-    state, wanted = None, torch.zeros(4, dtype=torch.float64)
+    state, wanted = model.begin(z), torch.zeros(4, dtype=torch.float64)
     for t in range(6):
         before = torch.zeros_like(features[:, :1]) if t == 0 else features[:, t - 1 : t]
-        v, state = model._write(before, z, state)
+        y, state = model._write(before, z, state)
+        v = model.readout(y)
         if model.embedding is None:
             says = torch.distributions.Normal(v[:, 0], model.log_deviation.exp())
             wanted += says.log_prob(x[:, t]).sum(1)
@@ -75,7 +79,7 @@ def test_what_a_step_says_follows_from_the_steps_before_and_the_code(name):
 def test_a_ragged_row_counts_as_much_as_alone_and_padding_is_never_read(name):
     model = made(name)
     x = sequences(model)
-    z = torch.randn(3, 4, 2, dtype=torch.float64, generator=noise())
+    z = torch.randn(3, 4, model.latent_size, dtype=torch.float64, generator=noise())
     other = x.clone()
     for row, length in enumerate(LENGTHS):
         other[row, length:] = 0
@@ -141,17 +145,97 @@ def test_what_lies_beyond_the_end_reaches_no_gradient(name, padding):
     torch.testing.assert_close(gradients[1], gradients[0])
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", ["vectors", "deep", "mine"])
 @torch.no_grad()
 def test_what_is_written_is_what_each_step_says_of_the_next(name):
     model = made(name)
     z = torch.randn(4, 2, dtype=torch.float64, generator=noise())
     x = model.write(z, 6)
-    features = x if model.embedding is None else model.embedding(x)
-    before = nn.functional.pad(features[:, :-1], (0, 0, 1, 0))
-    v, _ = model._write(before, z, None)
-    torch.testing.assert_close(x, v if model.embedding is None else v.argmax(-1))
+    before = nn.functional.pad(x[:, :-1], (0, 0, 1, 0))
+    y, _ = model._write(before, z, model.begin(z))
+    torch.testing.assert_close(x, model.readout(y))
     assert torch.equal(model.sample(3, 2, noise()), model.sample(3, 2, noise()))
+
+
+def writer(name="tokens"):
+    """A model that ends its sequences soon, and after different numbers of steps."""
+    model = made(name)
+    model.readout.bias.data[END] += 0.5
+    model.readout.weight.data *= 4
+    return model
+
+
+@pytest.mark.parametrize("name", ["tokens", "language"])
+def test_each_token_that_is_written_is_the_most_probable_one_up_to_the_end(name):
+    model = writer(name)
+    z = torch.randn(20, model.latent_size, dtype=torch.float64, generator=noise())
+    found = [its[0] for its in model.hypotheses(z, [6] * 20, Search("greedy"))]
+    for code, best in zip(z, found, strict=True):
+        row = torch.tensor([[*best.tokens, *[END] * best.finished]])
+        v = []
+        for t in range(1, row.shape[1] + 1):  # of what it has written itself
+            part = row[:, :t].repeat(7, 1)
+            part[:, -1] = torch.arange(7)
+            all_of_them = model.log_likelihood(part, code.expand(1, 7, -1))[0]
+            rest = model.log_likelihood(row[:, : t - 1], code[None, None])[0] if t > 1 else 0
+            v.append(all_of_them - rest)
+        allowed = torch.stack(v)[:, [END, 5, 6]]
+        assert torch.tensor([END, 5, 6])[allowed.argmax(1)].tolist() == row[0].tolist()
+        whole = model.log_likelihood(row, code[None, None]).item()
+        assert best.log_probability == pytest.approx(whole)
+    if name == "tokens":
+        ends = {best.finished for best in found}
+        assert len({len(best.tokens) for best in found}) > 1
+        assert ends == {True, False} or ends == {True}
+
+
+def test_what_is_written_ends_with_its_end_and_then_there_is_padding():
+    model = writer()
+    z = torch.randn(20, 2, dtype=torch.float64, generator=noise())
+    table = model.write(z, 6)
+    for row, its in zip(
+        table.tolist(), model.hypotheses(z, [6] * 20, Search("greedy")), strict=True
+    ):
+        best = its[0]
+        wanted = [*best.tokens, *[END] * best.finished]
+        assert row == wanted + [PAD] * (len(row) - len(wanted))
+    alone = [model.write(code[None], 6)[0].tolist() for code in z]
+    assert [[t for t in row if t != PAD] for row in table.tolist()] == [
+        [t for t in row if t != PAD] for row in alone
+    ]
+
+
+def test_tokens_are_drawn_as_often_as_they_are_probable_and_beams_find_better_sequences():
+    model = writer()
+    z = torch.randn(1, 2, dtype=torch.float64, generator=noise())
+    drawn = model.hypotheses(z, [1], Search("sample", n_best=4000))[0]
+    first = torch.tensor([its.tokens[0] if its.tokens else END for its in drawn])
+    p = model.advance(torch.tensor([BEGIN]), model.begin(z), z)[0][0].exp()
+    p[[PAD, UNKNOWN, BEGIN, MASK]] = 0
+    shares = torch.bincount(first, minlength=7) / 4000
+    torch.testing.assert_close(shares.double(), p / p.sum(), atol=0.03, rtol=0)
+    greedy, beam = (
+        [its[0].log_probability for its in model.hypotheses(z.expand(3, -1), [9] * 3, search)]
+        for search in (Search("greedy"), Search("beam", beam=8))
+    )
+    assert all(b >= a - 1e-9 for a, b in zip(greedy, beam, strict=True))
+
+
+def test_without_a_code_there_is_a_language_model_whose_bound_is_exact():
+    model = made("language")
+    x = sequences(model)
+    bound = model.bound(x, LENGTHS, samples=1)
+    assert bound.divergence.shape == (4, 0)
+    assert torch.equal(bound.elbo, bound.importance_weighted)
+    rows = torch.cartesian_prod(*[torch.arange(7)] * 3)  # all that there are of three steps
+    p = model.log_likelihood(rows, rows.new_zeros(1, len(rows), 0).double())[0].exp()
+    assert p.sum().item() == pytest.approx(1)
+    for parameter, gradient in zip(
+        model.parameters(),
+        torch.autograd.grad(bound.elbo.sum(), [*model.parameters()]),
+        strict=True,
+    ):
+        assert gradient.shape == parameter.shape
 
 
 def test_the_code_learns_what_a_sequence_is_like():
@@ -179,13 +263,13 @@ def test_the_code_learns_what_a_sequence_is_like():
     assert (back - x).square().mean() < 0.1 * x.var()
 
 
-@pytest.mark.parametrize("name", ["deep", "tokens"])
+@pytest.mark.parametrize("name", ["deep", "tokens", "language"])
 def test_a_model_is_written_and_read_back(name, tmp_path):
     model = made(name).float()
     again = load(model.save_pretrained(tmp_path))
-    z = torch.randn(4, 2)
+    z = torch.randn(4, model.latent_size)
     assert torch.equal(again.write(z, 5), model.write(z, 5))
-    assert "KL = " in again.equations()
+    assert ("KL = " in again.equations()) == (model.latent_size > 0)
 
 
 def test_steps_are_hidden_from_the_decoder_in_training_alone():
@@ -201,3 +285,6 @@ def test_layers_that_do_not_fit_are_refused():
         SequenceVAE(GRU(3, 5), GRU(3, 4), 2)
     with pytest.raises(InputError, match="cannot read both ways"):
         SequenceVAE(GRU(3, 5), Bidirectional(GRU(5, 4)), 2)
+    for encoder, size in ((None, 2), (GRU(3, 5), 0)):
+        with pytest.raises(InputError, match=f"none with a latent_size of 0, got {size}"):
+            SequenceVAE(encoder, GRU(5, 4), size)

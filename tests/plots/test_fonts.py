@@ -26,6 +26,7 @@ from saiki.plots.images import draw_rows
 from saiki.plots.influence import Moved, draw_influence
 from saiki.plots.latent import Plane, draw_plane
 from saiki.plots.lens import draw_inside
+from saiki.plots.sentences import draw_by_length
 from saiki.plots.series import draw_written
 from saiki.plots.sound_codes import CodedSound, draw_sound_codes
 from saiki.plots.sounds import draw_sounds
@@ -109,6 +110,7 @@ PICTURES = {
     ),
     "latent": lambda path: draw_plane(path, PLANE, TITLE),
     "lens": lambda path: draw_inside(path, [(1, {"層": VIEW}), (9, {"層": VIEW})], TITLE),
+    "sentences": lambda path: draw_by_length(path, torch.eye(len(NAMES)), range(len(NAMES)), TITLE),
     "series": lambda path: draw_written(
         path, np.arange(9.0), {0: np.arange(9.0)}, ("気温", "$電力$"), TITLE
     ),

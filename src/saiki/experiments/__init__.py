@@ -22,6 +22,7 @@ HOMES = {
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
     "vae": ("saiki.experiments.vae", "Autoencoding"),
     "dialogue": ("saiki.experiments.dialogue", "Conversing"),
+    "sentence-vae": ("saiki.experiments.sentence_vae", "SentenceCodes"),
     "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
     "sound-codes": ("saiki.experiments.sound_codes", "SoundCodes"),
 }

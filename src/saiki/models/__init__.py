@@ -10,6 +10,7 @@ from saiki.models.hred import HRED, VHRED
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.segment_forecaster import SegmentForecaster
+from saiki.models.sentence_vae import SentenceVAE
 from saiki.models.seq2seq import Seq2Seq
 from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.sequence_vae import SequenceVAE
@@ -36,6 +37,7 @@ __all__ = [
     "LinearForecaster",
     "MaskedLM",
     "SegmentForecaster",
+    "SentenceVAE",
     "Seq2Seq",
     "SequenceClassifier",
     "SequenceCodePrior",

@@ -1,22 +1,29 @@
 """Variational autoencoders of sequences: recurrent layers that read, and others that write."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki.cell import as_states
+from saiki.decoding.decode import Hypothesis, Search, decode
 from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Layer, Stack, as_layer
 from saiki.models.encoder import Bridge, end_sizes, leaves
+from saiki.models.seq2seq import NEVER_WRITTEN
 from saiki.nn.latent import Bound, Gaussian
 from saiki.nn.pooling import real_steps
+from saiki.nn.precision import at_least_float32
+from saiki.nn.softmax import log_likelihood
 from saiki.saving.pretrained import DescribedModule
+from saiki.text.rows import padded
+from saiki.text.vocabulary import BEGIN, END, UNKNOWN
 
 
 class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
@@ -30,6 +37,10 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         vᵗ = V yᵗ + c
         p(xᵗ | x¹ … xᵗ⁻¹, z) = softmax(vᵗ) of tokens, N(vᵗ, s²) of vectors, s learned
 
+    Tokens are numbered as those of a :class:`saiki.text.Vocabulary`, and each row should end with
+    END. Without an encoder and a code, what is left is a language model of the same decoder, whose
+    ln p is exact: p(xᵗ | x¹ … xᵗ⁻¹).
+
     >>> import torch
     >>> from saiki.cells import GRU
     >>> model = SequenceVAE(GRU(3, 8), GRU(3 + 2, 8), latent_size=2)
@@ -39,12 +50,14 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
     torch.Size([4, 6, 3])
 
     Args:
-        encoder: a cell or layer that reads as many features as a step has.
+        encoder: a cell or layer that reads as many features as a step has; None without a code.
         decoder: a cell, or layers of one direction, that reads so many and ``latent_size`` more.
-        latent_size: numbers of a code.
+        latent_size: numbers of a code; 0 without one.
         vocabulary: tokens that are known; None for vectors. The features of a token are learned.
         word_dropout: share of the steps whose features are hidden from the decoder while training,
             so that it has to ask the code (Bowman et al. 2016, §3.1).
+        dropout: share of the features of tokens, and of what the decoder says, set to 0 while
+            training.
 
     Raises:
         InputError: the layers do not fit each other, or the decoder reads in both directions.
@@ -52,34 +65,49 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: nn.Module | None,
         decoder: nn.Module,
         latent_size: int,
         vocabulary: int | None = None,
         word_dropout: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encoder: Layer = as_layer(encoder)
+        self.encoder: Layer | None = None if encoder is None else as_layer(encoder)
         self.decoder: Layer = as_layer(decoder)
-        features = self.encoder.input_size
+        if (self.encoder is None) != (latent_size == 0):
+            raise InputError(
+                f"an encoder goes with a code, and none with a latent_size of 0, got {latent_size}"
+            )
         if any(isinstance(m, Bidirectional) for m in self.decoder.modules()):
             raise InputError("the decoder writes step by step, so it cannot read both ways")
-        if self.decoder.input_size != features + latent_size:
+        self.features: int = self.decoder.input_size - latent_size
+        if self.encoder is not None and self.encoder.input_size != self.features:
+            features = self.encoder.input_size
             raise InputError(
                 f"the decoder must read the {features} features of a step and {latent_size} of the "
                 f"code, together {features + latent_size}, got {self.decoder.input_size}"
             )
         self.latent_size = latent_size
         self.word_dropout = word_dropout
-        self.embedding = None if vocabulary is None else nn.Embedding(vocabulary, features)
-        self.posterior_of = nn.Linear(sum(end_sizes(self.encoder)), 2 * latent_size)
-        self.start = Bridge([latent_size], end_sizes(self.decoder))
-        self.readout = nn.Linear(self.decoder.output_size, vocabulary or features)
+        self.dropout = nn.Dropout(dropout)
+        self.embedding = None if vocabulary is None else nn.Embedding(vocabulary, self.features)
+        self.posterior_of = self.start = None
+        if self.encoder is not None:
+            self.posterior_of = nn.Linear(sum(end_sizes(self.encoder)), 2 * latent_size)
+            self.start = Bridge([latent_size], end_sizes(self.decoder))
+        self.readout = nn.Linear(self.decoder.output_size, vocabulary or self.features)
         if vocabulary is None:
-            self.log_deviation = nn.Parameter(torch.zeros(features))
+            self.log_deviation = nn.Parameter(torch.zeros(self.features))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """ln p(x | μ) of each sequence, ``(batch,)``: how well it comes back from its code."""
+        return self.log_likelihood(x, self.posterior(x, lengths).mean[None], lengths)[0]
 
     def posterior(self, x: Tensor, lengths: Tensor | None = None) -> Gaussian:
         """q(z | x) of sequences ``(batch, time)`` of tokens or ``(batch, time, features)``."""
+        if self.encoder is None or self.posterior_of is None:
+            return Gaussian.standard(self.readout.weight.new_zeros(len(x), 0))
         _, end = self.encoder(self._features(_without_padding(x, lengths)), lengths=lengths)
         return Gaussian.of(self.posterior_of(torch.cat(list(leaves(end)), 1)))
 
@@ -88,16 +116,19 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         ``(samples, batch)``. What lies beyond the end of a row is never read."""
         samples, batch = z.shape[:2]
         x = _without_padding(x, lengths)
-        features = self._features(x)
-        before = F.pad(features[:, :-1], (0, 0, 1, 0))
+        before = F.pad(self._features(x)[:, :-1], (0, 0, 1, 0))
         if self.training and self.word_dropout:
             hidden = torch.rand(before.shape[:2], device=x.device) < self.word_dropout
             before = before.masked_fill(hidden[..., None], 0)
         # each row is the same in all samples
         every = None if lengths is None else lengths.repeat(samples)
-        v, _ = self._write(before.repeat(samples, 1, 1), z.flatten(0, 1), None, every)
-        each = self._log_prob(v.unflatten(0, (samples, batch)), x)
-        return each.masked_fill(~real_steps(features, lengths), 0).sum(-1)
+        z = z.flatten(0, 1)
+        y, _ = self._write(before.repeat(samples, 1, 1), z, self.begin(z), every)
+        real = real_steps(y, every)
+        each = self._log_prob(y[real], x.repeat(samples, *[1] * (x.ndim - 1))[real])
+        steps = each.new_zeros(real.shape).masked_scatter(real, each)
+        found: Tensor = steps.sum(1).unflatten(0, (samples, batch))
+        return found
 
     def bound(
         self,
@@ -109,8 +140,7 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         """Of ``samples`` codes drawn for each sequence from its posterior.
 
         Args:
-            x: ``(batch, time)`` of tokens, of which each row should end with one that says so, or
-                ``(batch, time, features)``.
+            x: ``(batch, time)`` of tokens or ``(batch, time, features)``.
             lengths: ``(batch,)``, the steps of each row.
         """
         posterior = self.posterior(x, lengths)
@@ -118,58 +148,111 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         return Bound.of(self.log_likelihood(x, z, lengths), z, posterior)
 
     @torch.no_grad()
-    def write(self, z: Tensor, steps: int) -> Tensor:
-        """So many steps from codes ``(batch, latent_size)``: at each the most probable token,
-        ``(batch, steps)``, or the mean, ``(batch, steps, features)``, which it reads next."""
-        before = z.new_zeros(len(z), 1, self.encoder.input_size)
-        state, written = None, list[Tensor]()
-        for _ in range(steps):
-            v, state = self._write(before, z, state)
-            x = v if self.embedding is None else v.argmax(-1)
-            written.append(x)
-            before = self._features(x)
-        return torch.cat(written, 1)
+    def write(self, z: Tensor, steps: int, search: Search | None = None) -> Tensor:
+        """What codes ``(batch, latent_size)`` lead to.
 
-    def sample(self, count: int, steps: int, generator: torch.Generator | None = None) -> Tensor:
-        """New sequences, of codes drawn from N(0, 1)."""
+        Of vectors so many steps, ``(batch, steps, features)``, each the mean, which is read next.
+        Of tokens the best hypothesis, ``(batch, time)``, with its END where it came within so many
+        steps, and PAD beyond; see :meth:`hypotheses`.
+        """
+        if self.embedding is not None:
+            found = self.hypotheses(z, [steps] * len(z), search or Search("greedy"))
+            rows = padded([[*best.tokens, *[END] * best.finished] for best, *_ in found])[0]
+            return rows.to(z.device)
+        x, state, written = z.new_zeros(len(z), self.features), self.begin(z), list[Tensor]()
+        for _ in range(steps):
+            y, state = self._step(x, z, state)
+            x = self.readout(y)
+            written.append(x)
+        return torch.stack(written, 1)
+
+    def hypotheses(
+        self, z: Tensor, limits: Sequence[int], search: Search, **more: Any
+    ) -> list[list[Hypothesis]]:
+        """Tokens that codes ``(batch, latent_size)`` lead to; see
+        :func:`saiki.decoding.decode.decode`.
+
+        Args:
+            limits: tokens of each at most, the end not counted.
+            more: other arguments of it, such as ``prefixes``.
+        """
+        banned = (*NEVER_WRITTEN, UNKNOWN)
+        how = {"begin": BEGIN, "end": END, "banned": banned, **more}
+        return decode(self.advance, self.begin(z), z, limits, search, **how)
+
+    def advance(self, tokens: Tensor, state: Any, z: Tensor) -> tuple[Tensor, None, Any]:
+        """One token further: see :class:`saiki.decoding.search.Advance`. Before the first comes
+        BEGIN, of which nothing is read.
+
+        Args:
+            tokens: of hypotheses, equally many for each code, ``(hypotheses,)``.
+            z: ``(batch, latent_size)``.
+        """
+        before = self._features(tokens).masked_fill((tokens == BEGIN)[:, None], 0)
+        if tokens.shape[0] != z.shape[0]:
+            z = z.repeat_interleave(tokens.shape[0] // z.shape[0], 0)
+        y, state = self._step(before, z, state)
+        return at_least_float32(self.readout(y)).log_softmax(-1), None, state
+
+    def sample(
+        self,
+        count: int,
+        steps: int,
+        generator: torch.Generator | None = None,
+        search: Search | None = None,
+    ) -> Tensor:
+        """New sequences, of codes drawn from N(0, 1); see :meth:`write`."""
+        return self.write(self.codes(count, generator), steps, search)
+
+    def codes(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Drawn from N(0, 1), ``(count, latent_size)``."""
         like = self.readout.weight
-        z = torch.randn(
+        return torch.randn(
             count, self.latent_size, generator=generator, dtype=like.dtype, device=like.device
         )
-        return self.write(z, steps)
+
+    def begin(self, z: Tensor) -> Any:
+        """The state of the decoder before the first step, of codes ``(batch, latent_size)``."""
+        if self.start is None:
+            return _initial(self.decoder, z)
+        return nested(self.decoder, iter(self.start([z])))
 
     def equations(self) -> str:
         says = "N(v, s²)" if self.embedding is None else "softmax(v)"
-        reads, writes = (equations.of_layer(layer) for layer in (self.encoder, self.decoder))
+        writes = equations.of_layer(self.decoder)
+        if self.encoder is None:
+            return f"from 0 on, x ← the step before:\n{writes}\nv ← V y + c\np(x) = {says}"
         return (
-            f"{reads}\nμ, ln σ² ← A [the last states of y] + a\nz ← μ + σ ε,  ε from N(0, 1)\n"
-            f"then from tanh(B z + b) on, x ← (the step before, z):\n{writes}\nv ← V y + c\n"
-            f"p(x) = {says}\nKL = Σ ½ (σ² + μ² − 1 − ln σ²)"
+            f"{equations.of_layer(self.encoder)}\nμ, ln σ² ← A [the last states of y] + a\n"
+            "z ← μ + σ ε,  ε from N(0, 1)\nthen from tanh(B z + b) on, x ← (the step before, z):\n"
+            f"{writes}\nv ← V y + c\np(x) = {says}\nKL = Σ ½ (σ² + μ² − 1 − ln σ²)"
         )
 
     def _features(self, x: Tensor) -> Tensor:
-        """``(batch, time, features)`` of what is read."""
-        features: Tensor = x if self.embedding is None else self.embedding(x)
+        """``(…, features)`` of what is read."""
+        features: Tensor = x if self.embedding is None else self.dropout(self.embedding(x))
         return features
 
     def _write(
         self, before: Tensor, z: Tensor, state: Any, lengths: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        """What is said of each step, given the one before it, and the state of the decoder then;
-        from the beginning where there is no state yet."""
-        if state is None:
-            state = _nested(self.decoder, iter(self.start([z])))
-        x = torch.cat((before, z[:, None].expand(-1, before.shape[1], -1)), -1)
-        y, state = self.decoder(x, state, lengths)
-        return self.readout(y), state
+        """What the decoder makes of each step, given the one before it, and its state then."""
+        if self.latent_size:
+            before = torch.cat((before, z[:, None].expand(-1, before.shape[1], -1)), -1)
+        y, state = self.decoder(before, state, lengths)
+        return self.dropout(y), state
 
-    def _log_prob(self, v: Tensor, x: Tensor) -> Tensor:
-        """ln p of each step, ``(samples, batch, time)``."""
+    def _step(self, before: Tensor, z: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The same of one step, ``(batch, features)``."""
+        return _one_step(self.decoder, torch.cat((before, z), -1), state)
+
+    def _log_prob(self, y: Tensor, x: Tensor) -> Tensor:
+        """ln p of each step, ``(steps,)``, from what the decoder makes of it, ``(steps, size)``."""
         if self.embedding is not None:
-            at = x.expand(len(v), -1, -1)[..., None]
-            return v.log_softmax(-1).gather(-1, at).squeeze(-1)
+            return log_likelihood(y, self.readout.weight, self.readout.bias, x)
+        v = self.readout(y)
         scaled = (x - v) * (-self.log_deviation).exp()
-        each = -0.5 * scaled.square() - self.log_deviation - 0.5 * math.log(2 * math.pi)
+        each: Tensor = -0.5 * scaled.square() - self.log_deviation - 0.5 * math.log(2 * math.pi)
         return each.sum(-1)
 
 
@@ -181,10 +264,32 @@ def _without_padding(x: Tensor, lengths: Tensor | None) -> Tensor:
     return x.masked_fill(~(real if x.ndim == 2 else real[..., None]), 0)
 
 
-def _nested(layer: nn.Module, states: Iterator[Tensor]) -> Any:
+def nested(layer: nn.Module, states: Iterator[Tensor]) -> Any:
     """States one by one as ``layer`` takes them."""
     if isinstance(layer, Stack):
-        return tuple(_nested(part, states) for part in layer.layers)
+        return tuple(nested(part, states) for part in layer.layers)
     assert isinstance(layer, Recurrent)
     its = tuple(next(states) for _ in layer.cell.state_sizes)
+    return its if len(its) > 1 else its[0]
+
+
+def _one_step(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """The output of one step and the state after it."""
+    if isinstance(layer, Stack):
+        states = list[Any]()
+        for part, its in zip(layer.layers, state, strict=True):
+            x, after = _one_step(part, x, its)
+            states.append(after)
+        return x, tuple(states)
+    assert isinstance(layer, Recurrent)
+    new = layer.cell(x, *as_states(state))
+    return new[0], new if len(new) > 1 else new[0]
+
+
+def _initial(layer: nn.Module, z: Tensor) -> Any:
+    """The states that ``layer`` begins with by itself, of as many rows as ``z`` has."""
+    if isinstance(layer, Stack):
+        return tuple(_initial(part, z) for part in layer.layers)
+    assert isinstance(layer, Recurrent)
+    its = layer.start(z, None)
     return its if len(its) > 1 else its[0]

@@ -1,6 +1,5 @@
 """Dialogues: what people say to each other in turn, and the files that hold it."""
 
-import hashlib
 import json
 import unicodedata
 import zipfile
@@ -12,6 +11,7 @@ from typing import Any
 
 from saiki.data import store
 from saiki.data.text.columns import read_columns
+from saiki.data.text.digests import digest, place, plain
 from saiki.data.text.pairs import DEVELOPMENT
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError, shown
@@ -85,8 +85,7 @@ def dialogues(path: Path | None) -> Dialogues:
     if lacking:
         places: dict[str, list[Dialogue]] = defaultdict(list)
         for dialogue in train:
-            share = int(_digest(dialogue)[:15], 16) / 16**15
-            number = int(share / SHARE)
+            number = int(place(dialogue) / SHARE)
             places[lacking[number] if number < len(lacking) else "train"].append(dialogue)
         for name in lacking:
             parts[name] = places[name]
@@ -337,16 +336,6 @@ READERS = {
 }
 
 
-def _plain(turn: str) -> str:
-    """Letters and digits alone, in small letters."""
-    return "".join(c for c in turn.casefold() if c.isalnum())
-
-
-def _digest(dialogue: Dialogue) -> str:
-    """A hash of what is said, whatever its punctuation."""
-    return hashlib.sha256("\n".join(map(_plain, dialogue)).encode()).hexdigest()
-
-
 def _near_duplicates(train: Sequence[Dialogue], others: Sequence[Dialogue]) -> int:
     """How many of the others are learned from, too, or have half of their long turns, two at least,
     in one dialogue that is."""
@@ -354,16 +343,16 @@ def _near_duplicates(train: Sequence[Dialogue], others: Sequence[Dialogue]) -> i
     for number, dialogue in enumerate(train):
         for turn in _long(dialogue):
             where[turn].add(number)
-    learned, found = set(map(_digest, train)), 0
+    learned, found = set(map(digest, train)), 0
     for dialogue in others:
         long = _long(dialogue)
         shared = Counter(number for turn in long for number in where.get(turn, ()))
         most = max(shared.values(), default=0)
-        found += most >= max(2, ALIKE * len(long)) or _digest(dialogue) in learned
+        found += most >= max(2, ALIKE * len(long)) or digest(dialogue) in learned
     return found
 
 
 def _long(dialogue: Dialogue) -> set[str]:
     """Its turns that nobody says twice by chance."""
-    plain = filter(None, map(_plain, dialogue))
-    return {p for p in plain if len(p) >= (LONG_SIGNS if max(p) >= "\u2e80" else LONG)}
+    said = filter(None, map(plain, dialogue))
+    return {p for p in said if len(p) >= (LONG_SIGNS if max(p) >= "\u2e80" else LONG)}

@@ -11,6 +11,7 @@ from saiki.data.text.dialogues import Dialogue
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.shared.dialogue import ALONE, judge
+from saiki.experiments.shared.markdown import table
 from saiki.files import read_json, write_json, write_text
 from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
 from saiki.models.dialogue import Dialoguer, Reply
@@ -156,12 +157,10 @@ def side_by_side(trials: Mapping[str, Trial], path: Path) -> Path | None:
     )]  # fmt: skip
     if len(found) < 2 or not common:
         return None
-    rows = [["context", "in truth", *found]]
+    rows = list[list[str]]()
     for context in common:
         truth = next(iter(found.values()))[context]["said"]
         said = ["<br>".join(its[context]["replies"]) for its in found.values()]
         rows.append(["<br>".join(f"– {turn}" for turn in context), truth, *said])
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows]
-    lines.insert(1, " | ".join("---" for _ in rows[0]))
-    write_text(path, "".join(f"| {line} |\n" for line in lines))
+    write_text(path, table(["context", "in truth", *found], rows))
     return path
