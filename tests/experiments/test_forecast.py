@@ -10,7 +10,6 @@ import torch
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiments.forecast import Forecasting
-from saiki.experiments.shared.forecast_answers import forecast_columns
 from saiki.runs.reopen import reopen
 
 
@@ -110,8 +109,8 @@ def test_a_series_that_was_not_learned_from_is_forecast_in_its_own_units(runs, t
     path.write_text("\n".join(lines) + "\n")
     experiment, model = reopen(runs / "together")
     found = {
-        column.series: forecast.quantiles
-        for column, forecast in forecast_columns(model, experiment.source, path, 50, 0)
+        columns[0].series: forecast.quantiles
+        for columns, forecast in experiment.outlook(model).of_table(path)
     }
     torch.testing.assert_close(found["east"], 50 * found["west"], rtol=1e-3, atol=1e-2)
 

@@ -1,6 +1,5 @@
 """Forecasts step by step: what comes next by all that has been, again and again."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
-from saiki.layers.stack import Layer, as_layer
+from saiki.layers.stack import Layer, as_layer, one_step
 from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_likelihoods import LIKELIHOODS, SeriesLikelihood
 from saiki.nn.series_scaling import WindowScaling
@@ -19,10 +18,14 @@ from saiki.saving.pretrained import DescribedModule
 class Read(NamedTuple):
     """What a forecaster remembers of series up to now, a row for each."""
 
-    state: Any
-    """Of the layers, as they give it."""
     last: Tensor
     """z of the newest value, ``(rows,)``; 0 where it is a gap."""
+    state: Any
+    """Of the layers, as they give it."""
+    shift: Tensor
+    """m, ``(rows, 1)``."""
+    scale: Tensor
+    """s, ``(rows, 1)``."""
 
 
 class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
@@ -122,51 +125,74 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         truth[:, 0] = torch.nan
         return laws.loss(truth[..., None])
 
-    def read(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Read:
-        """What is remembered of ``past``, all but its newest value having been read."""
-        z, _ = self.scaling(past, column)
-        before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
-        _, state = self.layer(self._inputs(before, column, known))
-        return Read(state, z[:, -1])
+    def read(
+        self,
+        past: Tensor,
+        column: Tensor,
+        known: Tensor | None = None,
+        before: Read | None = None,
+    ) -> Read:
+        """What is remembered of ``past``, all but its newest value having been read.
 
-    def follow(self, read: Read, column: Tensor, known: Tensor | None = None) -> tuple[Tensor, Any]:
-        """What the network says of the next value, ``(rows, parameters)``, and the state then.
+        Args:
+            before: what is remembered of all that came before ``past``, whose scales stay.
+        """
+        if before is None:
+            z, (shift, scale) = self.scaling(past, column)
+            last, state = torch.zeros_like(z[:, 0]), None
+        else:
+            last, state, shift, scale = before
+            z = torch.where(past.isnan(), 0.0, (past - shift) / scale).to(last)
+        inputs = torch.cat((last[:, None], z[:, :-1]), 1)
+        _, state = self._run(self._inputs(inputs, column, known), state)
+        return Read(z[:, -1], state, shift, scale)
+
+    def follow(
+        self, read: Read, column: Tensor, known: Tensor | None = None
+    ) -> tuple[SeriesLikelihood, Any]:
+        """The law of the next value, whose mean is ``(rows, 1)``, and the state then.
 
         Args:
             known: of that step, ``(rows, known)``.
         """
-        inputs = self._inputs(read.last[:, None], column, _step(known))
-        h, state = self.layer(inputs, read.state)
-        return self.readout(h)[:, 0], state
+        h, state = self._run(self._inputs(read.last[:, None], column, _step(known)), read.state)
+        return self.law.of(self.readout(h[:, 0])).restored(read.shift, read.scale), state
 
     @torch.no_grad()
     def paths(
         self,
-        past: Tensor,
+        read: Read,
         column: Tensor,
         horizon: int,
         count: int,
         known: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Drawn continuations, ``(count, rows, horizon)``.
+    ) -> tuple[SeriesLikelihood, Tensor]:
+        """The law of the next value, and drawn continuations of what is remembered,
+        ``(count, rows, horizon)``. Fewer steps are the first of more.
 
         Args:
-            known: ``(rows, time + horizon, known)``.
+            known: of these steps, ``(rows, horizon, known)``.
         """
-        rows, time = past.shape
-        _, (shift, scale) = self.scaling(past, column)
-        read = _repeated(self.read(past, column, known), count)
-        several = column.repeat(count)
-        shift, scale = (part.repeat(count, 1) for part in (shift, scale))
-        drawn = []
-        for step in range(horizon):
-            coming = None if known is None else known[:, time + step].repeat(count, 1)
-            said, state = self.follow(read, several, coming)
-            value = self.law.of(said).restored(shift, scale).sample(1, generator)[0]
-            drawn.append(value[:, 0])
-            read = Read(state, ((value - shift) / scale)[:, 0].to(read.last))
-        return torch.stack(drawn, 1).view(count, rows, horizon)
+        coming = [None if known is None else known[:, step] for step in range(horizon)]
+        law, state = self.follow(read, column, coming[0])
+        drawn = [law.sample(count, generator).reshape(-1, 1)]
+        several, state = column.repeat(count), _repeated(state, count)
+        shift, scale = (part.repeat(count, 1) for part in (read.shift, read.scale))
+        for features in coming[1:]:
+            last = ((drawn[-1] - shift) / scale)[:, 0].to(read.last)
+            features = None if features is None else features.repeat(count, 1)
+            next_law, state = self.follow(Read(last, state, shift, scale), several, features)
+            drawn.append(next_law.sample(1, generator)[0])
+        return law, torch.cat(drawn, 1).view(count, -1, horizon)
+
+    def _run(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """The layers over these steps."""
+        if inputs.shape[1] > 1 or state is None:
+            h, state = self.layer(inputs, state)
+            return h, state
+        h, state = one_step(self.layer, inputs[:, 0], state)
+        return h[:, None], state
 
     def _inputs(self, before: Tensor, column: Tensor, known: Tensor | None) -> Tensor:
         rows, time = before.shape
@@ -191,5 +217,4 @@ def _repeated(value: Any, count: int) -> Any:
     """The same with all rows so many times, one after the other."""
     if isinstance(value, Tensor):
         return value.repeat(count, *[1] * (value.ndim - 1))
-    parts: Sequence[Any] = [_repeated(part, count) for part in value]
-    return Read(*parts) if isinstance(value, Read) else tuple(parts)
+    return tuple(_repeated(part, count) for part in value)

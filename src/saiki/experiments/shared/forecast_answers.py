@@ -1,68 +1,23 @@
-"""What a trained forecaster says of a table, and how that is drawn."""
+"""How forecasts of a trained model are drawn, and how it is exported."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saiki.data.series import steps
 from saiki.data.series.features import Column
 from saiki.data.series.origins import Origins
 from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.series_source import SeriesSource
-from saiki.models.forecaster import Forecast, Forecaster, window_of
+from saiki.models.forecaster import Forecast, Forecaster
 from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.plots.forecasts import Fan
 
 FANS, SHOWN = 6, 3
 """Forecasts that are drawn, and as many horizons of the past before each."""
-
-
-def rows_of(model: Forecaster, column: Column, found: Forecast) -> list[dict[str, Any]]:
-    """What comes after the last row of a column, a row for each time."""
-    times = in_iso(column.times[len(column) : len(column) + model.horizon])
-    levels = [f"{level:g}" for level in model.levels]
-    return [
-        {
-            "time": time,
-            "series": column.series,
-            "target": column.target,
-            "mean": found.mean[0, step].item(),
-            "quantiles": dict(zip(levels, found.quantiles[0, step].tolist(), strict=True)),
-        }
-        for step, time in enumerate(times)
-    ]
-
-
-@torch.no_grad()
-def forecast_columns(
-    model: Forecaster, source: SeriesSource, path: Path, paths: int, seed: int
-) -> list[tuple[Column, Forecast]]:
-    """The columns of a table, and what comes after each.
-
-    Raises:
-        InputError: the table cannot be read, its rows are not as far apart as those that were
-            learned from, or what is known beforehand ends too soon.
-    """
-    like, table = next(model.parameters()), source.read(path)
-    step = steps.in_words(table.step) if table.step else ""
-    if step != model.step:
-        apart = [f"{each} apart" if each else "without times" for each in (model.step, step)]
-        raise InputError(
-            f"the model learned from rows {apart[0]}, and those of {path} are {apart[1]}"
-        )
-    found = []
-    for column in source.columns_of(table, model.horizon):
-        number = model.number_of(column.series, column.target)
-        window = window_of(column, number, model.look_back, model.horizon, like.dtype)
-        draw = torch.Generator(like.device).manual_seed(seed)
-        found.append((column, model(*placed(tuple(window), model), paths, draw)))
-    return found
 
 
 class Ahead(nn.Module):
@@ -124,35 +79,6 @@ def exported_forecaster(model: Forecaster) -> tuple[nn.Module, Any]:
     return Ahead(model), (past, column, *features)
 
 
-def in_iso(times: NDArray[Any]) -> list[Any]:
-    """Times as text, without a clock where all are days; numbers as they are."""
-    if not np.issubdtype(times.dtype, np.datetime64):
-        found: list[Any] = times.tolist()
-        return found
-    are_days = bool((times == times.astype("M8[D]")).all())
-    return np.datetime_as_string(times, unit="D" if are_days else "s").tolist()  # type: ignore[no-any-return]
-
-
-def remark_on(model: Forecaster, columns: Sequence[Column]) -> str:
-    """What a person should know of the table; nothing if empty."""
-    short = [column for column in columns if len(column) < model.look_back]
-    if not short:
-        return ""
-    name = " ".join(filter(None, (short[0].series, short[0].target)))
-    others = f" and {len(short) - 1} more columns" if len(short) > 1 else ""
-    return (
-        f"{name}{others} has {len(short[0])} rows where the model reads {model.look_back}; what "
-        "lacks counts as missing, and the forecast is less sure than it says"
-    )
-
-
-def in_words(row: dict[str, Any]) -> str:
-    """A row of a forecast for people."""
-    low, high = (row["quantiles"][level] for level in ("0.1", "0.9"))
-    name = " ".join(filter(None, (row["series"], row["target"])))
-    return f"{row['time']}  {name}  {row['mean']:.6g}  (80 %: {low:.6g} to {high:.6g})"
-
-
 @torch.no_grad()
 def fans_of(
     model: Forecaster, source: SeriesSource, test: Origins, paths: int, is_calibrated: bool
@@ -186,6 +112,10 @@ def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
     )  # fmt: skip
 
 
-def fans_ahead(found: Sequence[tuple[Column, Forecast]], horizon: int) -> list[Fan]:
+def fans_ahead(found: Sequence[tuple[Sequence[Column], Forecast]], horizon: int) -> list[Fan]:
     """What comes after the last rows of columns."""
-    return [fan_of(column, len(column), forecast, horizon) for column, forecast in found]
+    return [
+        fan_of(column, len(column), Forecast(mean[None], quantiles[None]), horizon)
+        for columns, (means, many) in found
+        for column, mean, quantiles in zip(columns, means, many, strict=True)
+    ]
