@@ -182,7 +182,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             )
             read = self.network.read(past, column, before)
             steps = known.shape[1] - time
-            return self._drawn(self.network, read, column, steps, ahead, unit, paths, generator)
+            return self._drawn(self.network, read, steps, ahead, unit, paths, generator)
         quantiles = self.network(past, column, of_steps, self.features("observed", observed))
         return self._forecast(quantiles[..., len(self.levels) // 2], quantiles, unit)
 
@@ -263,7 +263,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             assert isinstance(self.network, StepwiseForecaster)
             features = self.features("known", known)
             return self._drawn(
-                self.network, memory.read, memory.column, horizon, features, memory.unit, paths,
+                self.network, memory.read, horizon, features, memory.unit, paths,
                 generator,
             )  # fmt: skip
         both = torch.cat((memory.known, known), 1)
@@ -276,7 +276,6 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         self,
         network: StepwiseForecaster,
         read: Read,
-        column: Tensor,
         horizon: int,
         known: Tensor | None,
         unit: Tensor | None,
@@ -285,9 +284,9 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
     ) -> Forecast:
         """The law of the next step, and what paths say of those behind it."""
         if horizon == 1:
-            law, _ = network.follow(read, column, None if known is None else known[:, 0])
+            law, _ = network.follow(read, None if known is None else known[:, 0])
             return self._forecast(law.mean, law.quantiles(self.levels), unit)
-        law, drawn = network.paths(read, column, horizon, paths, known, generator)
+        law, drawn = network.paths(read, horizon, paths, known, generator)
         further = drawn[..., 1:]
         levels = drawn.new_tensor(self.levels)
         mean = torch.cat((law.mean, further.mean(0)), 1)

@@ -1,6 +1,7 @@
 """Forecasts step by step: what comes next by all that has been, again and again."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,8 @@ from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
 
 
-class Read(NamedTuple):
+@dataclass(eq=False)
+class Read:
     """What a forecaster remembers of series up to now, a row for each."""
 
     last: Tensor
@@ -26,6 +28,11 @@ class Read(NamedTuple):
     """m, ``(rows, 1)``."""
     scale: Tensor
     """s, ``(rows, 1)``."""
+    vector: Tensor
+    """The embedding of the column, ``(rows, embedding_size)``."""
+    step: "tuple[Tensor | None, Tensor, Any] | None" = None
+    """Known features of the next step, what the layers make of it, and their state then: what is
+    forecast now is read next, and need not be computed again."""
 
 
 class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
@@ -108,7 +115,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         """
         z, _ = self.scaling(past, column)
         before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
-        h, _ = self.layer(self._inputs(before, column, known))
+        h, _ = self.layer(self._inputs(before, self.column(column), known))
         said: Tensor = self.readout(h)
         return said
 
@@ -139,30 +146,31 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         """
         if before is None:
             z, (shift, scale) = self.scaling(past, column)
-            last, state = torch.zeros_like(z[:, 0]), None
+            last, state, vector = torch.zeros_like(z[:, 0]), None, self.column(column)
         else:
-            last, state, shift, scale = before
+            last, state, shift, scale = before.last, before.state, before.shift, before.scale
+            vector = before.vector
             z = torch.where(past.isnan(), 0.0, (past - shift) / scale).to(last)
+            if past.shape[1] == 1:
+                _, state = self._next(before, None if known is None else known[:, 0])
+                return Read(z[:, 0], state, shift, scale, vector)
         inputs = torch.cat((last[:, None], z[:, :-1]), 1)
-        _, state = self._run(self._inputs(inputs, column, known), state)
-        return Read(z[:, -1], state, shift, scale)
+        _, state = self.layer(self._inputs(inputs, vector, known), state)
+        return Read(z[:, -1], state, shift, scale, vector)
 
-    def follow(
-        self, read: Read, column: Tensor, known: Tensor | None = None
-    ) -> tuple[SeriesLikelihood, Any]:
+    def follow(self, read: Read, known: Tensor | None = None) -> tuple[SeriesLikelihood, Any]:
         """The law of the next value, whose mean is ``(rows, 1)``, and the state then.
 
         Args:
             known: of that step, ``(rows, known)``.
         """
-        h, state = self._run(self._inputs(read.last[:, None], column, _step(known)), read.state)
-        return self.law.of(self.readout(h[:, 0])).restored(read.shift, read.scale), state
+        h, state = self._next(read, known)
+        return self.law.of(self.readout(h)).restored(read.shift, read.scale), state
 
     @torch.no_grad()
     def paths(
         self,
         read: Read,
-        column: Tensor,
         horizon: int,
         count: int,
         known: Tensor | None = None,
@@ -175,26 +183,28 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             known: of these steps, ``(rows, horizon, known)``.
         """
         coming = [None if known is None else known[:, step] for step in range(horizon)]
-        law, state = self.follow(read, column, coming[0])
+        law, state = self.follow(read, coming[0])
         drawn = [law.sample(count, generator).reshape(-1, 1)]
-        several, state = column.repeat(count), _repeated(state, count)
-        shift, scale = (part.repeat(count, 1) for part in (read.shift, read.scale))
+        shift, scale, vector, state = (
+            _repeated(part, count) for part in (read.shift, read.scale, read.vector, state)
+        )
         for features in coming[1:]:
             last = ((drawn[-1] - shift) / scale)[:, 0].to(read.last)
             features = None if features is None else features.repeat(count, 1)
-            next_law, state = self.follow(Read(last, state, shift, scale), several, features)
+            next_law, state = self.follow(Read(last, state, shift, scale, vector), features)
             drawn.append(next_law.sample(1, generator)[0])
         return law, torch.cat(drawn, 1).view(count, -1, horizon)
 
-    def _run(self, inputs: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """The layers over these steps."""
-        if inputs.shape[1] > 1 or state is None:
-            h, state = self.layer(inputs, state)
-            return h, state
-        h, state = one_step(self.layer, inputs[:, 0], state)
-        return h[:, None], state
+    def _next(self, read: Read, known: Tensor | None) -> tuple[Tensor, Any]:
+        """What the layers make of the next step, ``(rows, output_size)``, and the state then."""
+        if read.step is not None and _same(read.step[0], known):
+            return read.step[1:]
+        features = None if known is None else known[:, None]
+        inputs = self._inputs(read.last[:, None], read.vector, features)
+        read.step = (known, *one_step(self.layer, inputs[:, 0], read.state))
+        return read.step[1:]
 
-    def _inputs(self, before: Tensor, column: Tensor, known: Tensor | None) -> Tensor:
+    def _inputs(self, before: Tensor, vector: Tensor, known: Tensor | None) -> Tensor:
         rows, time = before.shape
         parts = [before[..., None]]
         if self.known:
@@ -205,12 +215,12 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
                     f"{None if known is None else tuple(known.shape)}"
                 )
             parts.append(known[:, :time])
-        parts.append(self.column(column)[:, None].expand(-1, time, -1))
+        parts.append(vector[:, None].expand(-1, time, -1))
         return torch.cat(parts, -1)
 
 
-def _step(known: Tensor | None) -> Tensor | None:
-    return None if known is None else known[:, None]
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b if a is None or b is None else torch.equal(a, b)
 
 
 def _repeated(value: Any, count: int) -> Any:

@@ -156,8 +156,9 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     writer = csv.writer(table, delimiter="\t" if path.suffix == ".tsv" else ",")
     writer.writerow(["time", "series", "target", "forecast", *names])
     for row in rows:
-        named = [row[name] for name in ("time", "series", "target", "mean")]
-        writer.writerow([*named, *(row["quantiles"][level] for level in levels)])
+        numbers = [row["mean"], *(row["quantiles"][level] for level in levels)]
+        named = [row[name] for name in ("time", "series", "target")]
+        writer.writerow([*named, *(f"{number:.9g}" for number in numbers)])
     return write_bytes(path, table.getvalue().encode())
 
 
