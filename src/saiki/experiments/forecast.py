@@ -192,7 +192,9 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
         outlook = self.outlook(model)
         found = [each for text in texts for each in outlook.of_table(Path(text))]
-        return draw_fans(path, fans_ahead(found, self.horizon), model.levels, self.title)
+        fans, count = fans_ahead(found, self.horizon), sum(len(columns) for columns, _ in found)
+        some = f"; the first {len(fans)} of {count:,} columns" if len(fans) < count else ""
+        return draw_fans(path, fans, model.levels, f"{self.title}{some}")
 
     def example(self) -> tuple[Any, ...]:
         return next(self.batches())

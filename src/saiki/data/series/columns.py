@@ -118,14 +118,16 @@ class Reading:
 
 
 def find_reading(
-    table: TableFile, names: Sequence[str], time: str, series: str, dates: str
-) -> Reading:
+    table: TableFile, names: Sequence[str], time: str, series: str, dates: str,
+    like: Reading | None = None,
+) -> Reading:  # fmt: skip
     """How the columns of these names are read, as the whole table tells.
 
     Args:
         time: the name of the column of times; found without.
         series: the name of the column that tells series apart; none without.
         dates: the order of day and month where both could be either.
+        like: in which numbers and dates are written so, too.
 
     Raises:
         InputError: a column is not there or taken twice, or the table leaves open how it is to be
@@ -140,6 +142,8 @@ def find_reading(
             raise InputError(f"the column {shown(name)} of {table.path} is taken twice")
         numbers[column] = name
     at = find_times(table, time, [*numbers, *([] if groups is None else [groups])])
+    if like is not None:
+        return Reading(numbers, at, groups, like.day_first, like.decimal)
     day_first = False
     if at and at.form and at.form.name == "two numbers and a year":
         day_first = _day_first(table, at, pl.col(str(at.column)).cast(pl.String), dates)

@@ -10,7 +10,7 @@ import polars as pl
 from saiki.data.series.columns import Reading, decimal_of, find_reading, read_rows
 from saiki.data.series.growing import NewRow
 from saiki.data.series.layout import Columns, layout_of
-from saiki.data.series.table_file import ROW, TableFile, opened
+from saiki.data.series.table_file import ROW, TableFile, in_sentences, opened
 from saiki.errors import InputError
 
 _SOURCE = Path("standard input")
@@ -25,6 +25,10 @@ class _Form:
     columns: Columns
     delimiter: str
     reading: Reading
+
+
+class _NoTableError(InputError):
+    """Of no line that follows there can be a row."""
 
 
 class RowReader:
@@ -54,7 +58,7 @@ class RowReader:
         self._like: _Form | None = None
         if like is not None:
             with opened(like, self.targets) as table:
-                reading = self._reading(table)
+                reading = find_reading(table, names, time, series, dates)
                 if table.word == "line":
                     self._like = _Form(table.columns, table.delimiter, reading)
 
@@ -74,12 +78,15 @@ class RowReader:
                 continue
             if not text.strip():
                 continue
-            if self._form is None:
-                self._begin(text)
-                if self._form is None:
-                    continue
             try:
-                rows.append((self._count - 1, self._cells(text)))
+                if self._form is None and not self._has_begun(text):
+                    continue
+                assert self._form is not None
+                form = self._form
+                cells = self._cells(text, form.delimiter, form.columns.width)
+                rows.append((self._count - 1, cells))
+            except _NoTableError as error:
+                raise InputError(str(error)) from None
             except InputError as error:
                 yield error
         if not rows:
@@ -96,42 +103,48 @@ class RowReader:
                 except InputError as of_row:
                     yield of_row
 
-    def _begin(self, text: str) -> None:
-        """Find the layout, if the lines up to this one tell it."""
+    def _has_begun(self, text: str) -> bool:
+        """Whether the lines up to this one tell the layout.
+
+        Raises:
+            InputError: this line is no row, but the next may be one.
+            _NoTableError: nothing that follows can be read.
+        """
         self._head.append(text)
         layout = layout_of(_SOURCE, "\n".join(self._head) + "\n", self.targets)
         if layout is None:
             if len(self._head) == _HEAD:
-                raise InputError(f"{_SOURCE} holds no row of numbers in its first {_HEAD} lines")
-            return
-        if self._like is not None and not layout.columns.headers:
-            self._form = self._like
-            return
+                raise _NoTableError(f"{_SOURCE} holds no row of numbers in its first {_HEAD} lines")
+            return False
         columns = layout.columns
-        body = replace(columns, sample=columns.sample[-1:])
-        cells = tuple(next(csv.reader([text], delimiter=layout.delimiter)))
-        table = _table(body, layout.delimiter, [(self._count - 1, cells)])
-        reading = self._reading(table)
-        if self._like is not None:
-            reading = replace(
-                reading, day_first=self._like.reading.day_first,
-                decimal=self._like.reading.decimal,
-            )  # fmt: skip
-        self._form = _Form(columns, layout.delimiter, reading)
-
-    def _reading(self, table: TableFile) -> Reading:
-        return find_reading(table, self.names, self.time, self.series, self.dates)
-
-    def _cells(self, text: str) -> list[str]:
-        assert self._form is not None
+        if self._like is not None and not columns.headers:
+            self._form = self._like
+            return True
         try:
-            [cells] = csv.reader([text], delimiter=self._form.delimiter, strict=True)
+            for name in filter(None, (*self.names, self.time, self.series)):
+                columns.of(name)
+        except InputError as error:
+            raise _NoTableError(str(error)) from None
+        try:
+            cells = tuple(self._cells(text, layout.delimiter, columns.width))
+            body = replace(columns, sample=(cells,))
+            table = _table(body, layout.delimiter, [(self._count - 1, cells)])
+            like = None if self._like is None else self._like.reading
+            reading = find_reading(table, self.names, self.time, self.series, self.dates, like)
+        except InputError:
+            self._head.pop()
+            raise
+        self._form = _Form(columns, layout.delimiter, reading)
+        return True
+
+    def _cells(self, text: str, delimiter: str, width: int) -> list[str]:
+        try:
+            [cells] = csv.reader([text], delimiter=delimiter, strict=True)
         except (csv.Error, ValueError):
             raise InputError(
                 f"{_SOURCE} has a quotation mark in line {self._count:,} that is not closed; a row "
                 "is one line"
             ) from None
-        width = self._form.columns.width
         if len(cells) != width:
             raise InputError(
                 f"{_SOURCE} has {len(cells)} column{'s' * (len(cells) != 1)} in line "
@@ -146,7 +159,8 @@ class RowReader:
         reading = form.reading
         if not reading.decimal:
             reading = replace(reading, decimal=decimal_of(table, reading.numbers))
-        found, zone = read_rows(table, reading)
+        with in_sentences(_SOURCE):
+            found, zone = read_rows(table, reading)
         self._form = replace(form, reading=reading)
         for place, line in enumerate(found.lines.tolist()):
             time = int(found.times[place]) if found.timed else None

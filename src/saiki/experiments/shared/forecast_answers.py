@@ -16,8 +16,10 @@ from saiki.models.forecaster import Forecast, Forecaster
 from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.plots.forecasts import Fan
 
-FANS, SHOWN = 6, 3
-"""Forecasts that are drawn, and as many horizons of the past before each."""
+FANS, SHOWN, LEAST = 6, 3, 24
+"""Forecasts that are drawn, as many horizons of the past before each, and rows of it at least."""
+AHEAD = 12
+"""Columns of which it is drawn what comes after them, at most."""
 
 
 class Ahead(nn.Module):
@@ -102,7 +104,7 @@ def fans_of(
 
 def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
     """One forecast, with some of the past before it and what came, as far as that is known."""
-    begin = max(0, origin - SHOWN * horizon)
+    begin = max(0, origin - max(SHOWN * horizon, LEAST))
     truth = column.values[origin : origin + horizon]
     title = " ".join(filter(None, (column.series, column.target)))
     return Fan(
@@ -113,9 +115,9 @@ def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
 
 
 def fans_ahead(found: Sequence[tuple[Sequence[Column], Forecast]], horizon: int) -> list[Fan]:
-    """What comes after the last rows of columns."""
+    """What comes after the last rows of columns, of the first of them where there are many."""
     return [
         fan_of(column, len(column), Forecast(mean[None], quantiles[None]), horizon)
         for columns, (means, many) in found
         for column, mean, quantiles in zip(columns, means, many, strict=True)
-    ]
+    ][:AHEAD]
