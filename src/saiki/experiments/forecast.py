@@ -1,6 +1,5 @@
 """Forecasts of a series of one's own, how sure they are, and what they are worth."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -146,7 +145,8 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         judgement = self._judgements[model] = self.judged(model)
         figures = judgement.figures(seasonal_scales(self.source))
         best = min(v for n, v in figures.items() if n.startswith("mse_") and v is not None)
-        skill = 1 - (figures["mse"] or math.nan) / best
+        mse = figures["mse"]
+        skill = None if mse is None or not best else 1 - mse / best  # a season may be without error
         return {"skill": skill, **figures}
 
     @cached_property
