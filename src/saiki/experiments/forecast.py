@@ -14,7 +14,12 @@ from saiki.data.series.origins import Origins, Window
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.shared.forecast_answers import exported_forecaster, fans_ahead, fans_of
+from saiki.experiments.shared.forecast_answers import (
+    exported_forecaster,
+    fans_ahead,
+    fans_of,
+    law_names,
+)
 from saiki.experiments.shared.forecast_follower import Follower
 from saiki.experiments.shared.forecast_outlook import Outlook
 from saiki.experiments.shared.forecasting import (
@@ -200,12 +205,14 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return next(self.batches())
 
     def exported(self, model: Forecaster) -> Mapping[str, tuple[nn.Module, Any]]:
-        """All steps at once, scaled back and calibrated."""
+        """All steps at once, scaled back and calibrated; or a step of the network, from the value,
+        what is known of the next and the state to the law of the next and the state then."""
         return {"": exported_forecaster(model)}
 
     def metadata(self, model: Forecaster) -> dict[str, str]:
         about = ("series", "targets", "known", "observed", "levels")
-        return {name: to_json(getattr(model, name)) for name in about}
+        law = {"law": to_json(law_names(model))} if law_names(model) else {}
+        return {name: to_json(getattr(model, name)) for name in about} | law
 
     def data_items(self) -> Mapping[str, Iterator[bytes]]:
         parts = ("values", "known", "observed")

@@ -165,7 +165,8 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             known: of that step, ``(rows, known)``.
         """
         h, state = self._next(read, known)
-        return self.law.of(self.readout(h)).restored(read.shift, read.scale), state
+        shift = 0.0 if self.law.counts else read.shift
+        return self.law.of(self.readout(h)).restored(shift, read.scale), state
 
     @torch.no_grad()
     def paths(

@@ -1,19 +1,22 @@
 """How forecasts of a trained model are drawn, and how it is exported."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from saiki.cell import Cell, as_states
 from saiki.data.series.features import Column
 from saiki.data.series.origins import Origins
 from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.series_source import SeriesSource
+from saiki.layers.stack import Stack
 from saiki.models.forecaster import Forecast, Forecaster
-from saiki.models.stepwise_forecaster import StepwiseForecaster
+from saiki.models.stepwise_forecaster import Read, StepwiseForecaster
 from saiki.plots.forecasts import Fan
 
 FANS, SHOWN, LEAST = 6, 3, 24
@@ -58,17 +61,48 @@ class Ahead(nn.Module):
         return forecast.quantiles
 
 
+class NextStep(nn.Module):
+    """A forecaster step by step for other programs: one row in, the law of the next out."""
+
+    def __init__(self, model: Forecaster, network: StepwiseForecaster) -> None:
+        super().__init__()
+        self.model, self.network = model, network
+
+    def forward(
+        self, value: Tensor, column: Tensor, state: Any, features: Tensor | None = None
+    ) -> tuple[Any, ...]:
+        """The numbers of the law in the units of ``value``, ``(rows,)`` each, in the order of
+        :func:`law_names` (see :mod:`saiki.nn.series_likelihoods`), not calibrated; and the state
+        then.
+
+        Args:
+            value: of the row before, ``(rows,)``; NaN where it is missing or there was none.
+            column: the number of each, from 1 on, ``(rows,)``.
+            state: as the row before left it; zeros before the first.
+            features: known beforehand of the row that is forecast, ``(rows, known)``.
+        """
+        z, (shift, scale) = self.network.scaling(value[:, None], column)
+        read = Read(z[:, 0], state, shift, scale, self.network.column(column))
+        known = None if features is None else self.model.features("known", features)
+        law, state = self.network.follow(read, known)
+        return *(getattr(law, name)[:, 0] for name in law_names(self.model)), state
+
+
+def law_names(model: Forecaster) -> tuple[str, ...]:
+    """The numbers of the law of the next value; none of a network that says quantiles."""
+    if not isinstance(model.network, StepwiseForecaster):
+        return ()
+    return tuple(number.name for number in fields(model.network.law))
+
+
 def exported_forecaster(model: Forecaster) -> tuple[nn.Module, Any]:
-    """A module that forecasts all steps at once, and an example of its arguments.
+    """A module that forecasts all steps at once, or the next one, and an example of its arguments.
 
     Raises:
-        InputError: the model draws step by step.
+        InputError: the states of its cells do not begin at 0.
     """
     if isinstance(model.network, StepwiseForecaster):
-        raise InputError(
-            "a model that draws one step after another is no function of the past; export one "
-            "whose steps are forecast together"
-        )
+        return _exported_step(model, model.network)
     like, rows = next(model.parameters()), 2
     past = torch.arange(2.0 * model.look_back).view(rows, -1).to(like)
     wide = model.look_back + model.horizon
@@ -79,6 +113,23 @@ def exported_forecaster(model: Forecaster) -> tuple[nn.Module, Any]:
     ]
     column = torch.tensor([1, 0], device=like.device)
     return Ahead(model), (past, column, *features)
+
+
+@torch.no_grad()
+def _exported_step(model: Forecaster, network: StepwiseForecaster) -> tuple[nn.Module, Any]:
+    like = next(model.parameters())
+    value, column = like.new_tensor([1.0, 2.0]), torch.tensor([1, 1], device=like.device)
+    cells = [module for module in network.layer.modules() if isinstance(module, Cell)]
+    states = [as_states(cell.initial_state(2)) for cell in cells]
+    if any(bool(state.any()) for of_cell in states for state in of_cell):
+        raise InputError(
+            "the states of this model do not begin at 0, which no file for other programs says; "
+            "take another cell"
+        )
+    several = [of_cell if len(of_cell) > 1 else of_cell[0] for of_cell in states]
+    state = tuple(several) if isinstance(network.layer, Stack) else several[0]
+    features = [like.new_zeros(2, len(model.known))] if model.known else []
+    return NextStep(model, network), (value, column, state, *features)
 
 
 @torch.no_grad()
