@@ -114,9 +114,10 @@ def test_a_series_that_was_not_learned_from_is_forecast_in_its_own_units(runs, t
     path = tmp_path / "four.csv"
     path.write_text("\n".join(lines) + "\n")
     experiment, model = reopen(runs / "together")
+    outlook = experiment.outlook(model)
     found = {
         columns[0].series: forecast.quantiles
-        for columns, forecast in experiment.outlook(model).of_table(path)
+        for columns, forecast in outlook.of_table(outlook.read(path))
     }
     torch.testing.assert_close(found["east"], 50 * found["west"], rtol=1e-3, atol=1e-2)
 

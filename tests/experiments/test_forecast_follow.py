@@ -117,6 +117,30 @@ def test_fewer_rows_are_the_first_and_more_are_gone_on_to_or_refused(steps, fold
         assert_close(more[:4], usual[:4])
 
 
+def test_what_was_done_to_a_table_is_told(folder, tmp_path, capsys):
+    """The newest row first, no number in the last one, a row that is missing."""
+    head, *rows = (folder / "past.csv").read_text().splitlines()
+    run, table = folder / "together", tmp_path / "table.csv"
+    north = [row for row in rows if ",north," in row]
+    table.write_text("\n".join([head, *north[::-1]]))
+    _, found, err = predicted(capsys, run, table)
+    _, wanted, _ = predicted(capsys, run, folder / "past.csv")
+    assert_close(found, wanted[:8])
+    assert len(err) == 1
+    assert "the newest row came first, so the order was turned round" in err[0]
+    table.write_text("\n".join([head, *north, "2024-03-05T04,north,NaN,"]))
+    _, found, err = predicted(capsys, run, table)
+    assert_close(found, wanted[:8])
+    assert "rows at the end left out because all targets are empty: 1" in err[0]
+    table.write_text("\n".join([head, *north[:50], *north[51:]]))
+    code, found, err = predicted(capsys, run, table)
+    assert (code, found) == (2, [])
+    assert "lacks 1 row" in err[0]
+    code, found, err = predicted(capsys, run, table, "--gaps", "linear")
+    assert (code, len(found)) == (0, 8)
+    assert "empty cells filled with values on a line between their neighbours: 2" in err[0]
+
+
 @pytest.mark.parametrize("name", ["forecast.csv", "forecast.tsv"])
 def test_a_table_and_a_picture_of_what_comes(name, folder, tmp_path, capsys):
     run, table, out = folder / "together", folder / "past.csv", tmp_path / "new" / name
@@ -286,11 +310,11 @@ def test_a_damaged_table_or_stream_is_answered_or_refused(
     path, opened = tmp_path / "table.csv", reopen(folder / steps)
     monkeypatch.setattr("saiki.runs.reopen.reopen", lambda folder: opened)
     for number in range(count):
-        data = mutated(text, dice)
         if number % 2:
+            data = mutated("\n".join(lines()[:40]), dice)
             code, found, err = followed(monkeypatch, capsys, data, folder / steps, "--horizon", 1)
         else:
-            path.write_bytes(data)
+            path.write_bytes(mutated(text, dice))
             code, found, err = predicted(capsys, folder / steps, path, "--horizon", 1)
         assert code in (0, 2)
         assert found or err

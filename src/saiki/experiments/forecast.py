@@ -196,7 +196,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
         outlook = self.outlook(model)
-        found = [each for text in texts for each in outlook.of_table(Path(text))]
+        found = [each for text in texts for each in outlook.of_table(outlook.read(Path(text)))]
         fans, count = fans_ahead(found, self.horizon), sum(len(columns) for columns, _ in found)
         some = f"; the first {len(fans)} of {count:,} columns" if len(fans) < count else ""
         return draw_fans(path, fans, model.levels, f"{self.title}{some}")

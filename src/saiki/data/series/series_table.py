@@ -52,6 +52,7 @@ class SeriesTable:
         zone: time zone of the table, such as ``Asia/Tokyo``, ``+09:00`` or ``UTC``; empty where it
             says none.
         notes: what a person should know of how the table was read.
+        changes: those of the notes that say what was done to its rows.
     """
 
     series: tuple[Series, ...]
@@ -62,6 +63,7 @@ class SeriesTable:
     step: Step | None
     zone: str
     notes: str
+    changes: str
 
     def in_words(self) -> str:
         """How many series and rows there are."""
@@ -127,6 +129,7 @@ def read_series(
     if not at:
         note = "no column of times was found, so the rows are taken in their order"
         rows = replace(rows, notes=(*rows.notes, note))
+    as_read = len(rows.notes)
     rows = in_order(rows)
     rows = _without_tail(rows, len(targets), len(known))
     rows = without_gaps(rows, gaps)
@@ -134,10 +137,11 @@ def read_series(
     unknown = np.ones(len(numbers), bool)
     unknown[len(targets) : len(targets) + len(known)] = False
     rows = filled(rows, gaps, _behind(rows, ends - 1)[:, None] & unknown)
+    changes = "; ".join(rows.notes[as_read:])
     rows = _varying(rows, len(targets))
     return SeriesTable(
         _split(rows, ends, len(targets), len(known)), tuple(targets), tuple(known), tuple(past),
-        name, rows.step, zone, "; ".join(rows.notes),
+        name, rows.step, zone, "; ".join(rows.notes), changes,
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What a trained forecaster says of a table."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,14 @@ class Outlook:
         features = torch.from_numpy(known[: self.reach]).expand(len(memory.past), -1, -1)
         return self.model.ahead(memory, features, self.horizon, self.paths, draw)
 
-    def of_table(self, path: Path) -> list[tuple[list[Column], Forecast]]:
+    def of_table(self, table: SeriesTable) -> list[tuple[list[Column], Forecast]]:
         """The columns of each series of a table, and what comes after them.
 
         Raises:
-            InputError: see :meth:`read` and :meth:`forecast`.
+            InputError: see :meth:`forecast`.
         """
         found = []
-        for columns in self.columns_of(self.read(path)):
+        for columns in self.columns_of(table):
             known = columns[0].known[len(columns[0]) :]
             found.append((columns, self.forecast(self.remember(columns), known)))
         return found
@@ -125,12 +125,15 @@ class Outlook:
 
     def answer(self, path: Path) -> dict[str, Any]:
         """Of a table, as :meth:`saiki.experiment.Experiment.predict` gives it."""
+        table = self.read(path)
         rows, every = list[dict[str, Any]](), list[Column]()
-        for columns, forecast in self.of_table(path):
+        for columns, forecast in self.of_table(table):
             first = columns[0]
             rows += self.rows(first.series, first.times[len(first) :], forecast)
             every += columns
-        remarks = [self.of_horizon(), self.of_new({c.series for c in every}), self.of_short(every)]
+        changes = f"{path}: {table.changes}" if table.changes else ""
+        names = dict.fromkeys(column.series for column in every)
+        remarks = [changes, self.of_horizon(), self.of_new([*names]), self.of_short(every)]
         return {
             "rows": rows, "text": in_words(rows), "remark": "; ".join(filter(None, remarks)),
         }  # fmt: skip
@@ -145,7 +148,7 @@ class Outlook:
             "well intervals hold"
         )
 
-    def of_new(self, series: Collection[str]) -> str:
+    def of_new(self, series: Sequence[str]) -> str:
         """A remark on series that were not learned from."""
         new = [name for name in series if name not in self.model.series]
         if not new:
