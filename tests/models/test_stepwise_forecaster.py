@@ -71,6 +71,19 @@ def test_a_series_that_is_followed_has_the_laws_of_the_whole(layer):
         torch.testing.assert_close(getattr(read, name), getattr(at_once, name))
 
 
+def test_what_was_thought_to_be_known_changes_nothing_that_is_read():
+    """A step that was forecast with other features than it came with is computed anew."""
+    model = make()
+    past, column, known = windows()
+    before, other = (model.read(past[:, :5], column, known) for _ in range(2))
+    model.follow(before, known[:, 6])
+    found = model.read(past[:, 5:6], column, known[:, 5:6], before)
+    wanted = model.read(past[:, 5:6], column, known[:, 5:6], other)
+    torch.testing.assert_close(found.state, wanted.state)
+    model.follow(found, known[:, 6])
+    assert found.step[1] is model._next(found, known[:, 6].clone())[0]
+
+
 def test_what_comes_later_changes_no_law_before():
     model = make()
     past, column, known = windows()
