@@ -1,6 +1,7 @@
 """Every command of the README and every snippet of the docs runs as it is written."""
 
 import gzip
+import io
 import json
 import os
 import re
@@ -41,7 +42,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 14
-    assert len(COMMANDS) == 91
+    assert len(COMMANDS) == 93
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -181,7 +182,9 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
     pictures(tmp_path / "data")
     novels(tmp_path / "data" / "english_novels.txt")
     talks(tmp_path / "my-talks.jsonl")
-    loads(tmp_path)
+    table = loads(tmp_path).read_text()
+    (tmp_path / "newer.csv").write_text("time,load\n2024-01-21T00,3.1\n2024-01-21T01,3.3\n")
+    assert table.splitlines()[-1].startswith("2024-01-20T23,")
     (tmp_path / "my-texts").mkdir()
     novels(tmp_path / "my-texts" / "mine.txt")
     monkeypatch.setenv("SAIKI_DATA", str(tmp_path / "data"))
@@ -200,6 +203,9 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
             assert subprocess.run(words, timeout=200, env=environment).returncode == 0, command
             continue
         assert program == "saiki"
+        if "<" in words:
+            *words, _, name = words
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path(name).read_bytes())))
         if {"runs/reviews", "runs/hotels"} & {*words} and not find_spec("ja_ginza"):
             continue
         assert main(shortened(words)) == 0, f"{command}: {capsys.readouterr().err}"

@@ -241,6 +241,20 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
                 answers.append(error)
         return answers
 
+    def follow(
+        self, model: Model, inputs: Sequence[str], arriving: Iterable[Sequence[bytes]]
+    ) -> Iterator[dict[str, Any] | InputError]:
+        """What the trained model makes of each line that arrives, as :meth:`predict` says it, after
+        all before it, those of ``inputs`` first; or why there is no answer.
+
+        Args:
+            arriving: lines without their ends, those together that are there together.
+
+        Raises:
+            InputError: ``inputs`` cannot be read; or this exercise does not do that.
+        """
+        raise InputError(f"{self.name} has nothing that goes on line by line, to be followed")
+
     def score_file(self, model: Model, path: Path) -> Figures:
         """The final figures of a trained model, on data of a file or folder of a user's own.
 

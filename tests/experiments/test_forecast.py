@@ -8,9 +8,14 @@ import pytest
 import torch
 
 from saiki import cli
+from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
 from saiki.experiments.forecast import Forecasting
-from saiki.experiments.shared.forecast_answers import forecast_columns
+from saiki.experiments.shared.forecast_answers import exported_forecaster, law_names
+from saiki.export import onnx
+from saiki.layers.stack import Stack
+from saiki.models.forecaster import Forecaster
+from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.runs.reopen import reopen
 
 
@@ -111,9 +116,10 @@ def test_a_series_that_was_not_learned_from_is_forecast_in_its_own_units(runs, t
     path = tmp_path / "four.csv"
     path.write_text("\n".join(lines) + "\n")
     experiment, model = reopen(runs / "together")
+    outlook = experiment.outlook(model)
     found = {
-        column.series: forecast.quantiles
-        for column, forecast in forecast_columns(model, experiment.source, path, 50, 0)
+        columns[0].series: forecast.quantiles
+        for columns, forecast in outlook.of_table(outlook.read(path))
     }
     torch.testing.assert_close(found["east"], 50 * found["west"], rtol=1e-3, atol=1e-2)
 
@@ -207,8 +213,46 @@ def test_what_is_exported_forecasts_as_the_model_does(runs, tmp_path):
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4, atol=1e-2)
 
 
-def test_steps_that_are_drawn_are_not_exported(runs, tmp_path, capsys):
-    assert cli.main(["export", str(runs / "one-by-one"), "--onnx", str(tmp_path / "x.onnx")]) == 2
-    assert "no function of the past" in capsys.readouterr().err
-    with pytest.raises(InputError, match="must be one of"):
-        Forecasting(steps="both")
+def test_an_exported_step_can_be_followed(runs, tmp_path):
+    """Row by row, by another program, with the laws of the whole."""
+    runtime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "step.onnx"
+    assert cli.main(["export", str(runs / "one-by-one"), "--onnx", str(path)]) == 0
+    experiment, model = reopen(runs / "one-by-one")
+    session = runtime.InferenceSession(path)
+    names = json.loads(session.get_modelmeta().custom_metadata_map["law"])
+    assert names == ["location", "scale", "freedom"]
+    columns, network = experiment.source.columns, model.network
+    values = torch.stack([torch.from_numpy(column.values[:30]) for column in columns]).float()
+    values[0, 11] = torch.nan
+    known = torch.from_numpy(np.stack([column.known[:30] for column in columns])).float()
+    column = torch.tensor([1, 2])
+    with torch.no_grad():
+        said = network(values, column, model.features("known", known))
+        wanted = network.laws(said, values, column)
+    value, state = torch.full((2,), torch.nan), np.zeros((2, 32), np.float32)
+    for t in range(30):
+        given = (value, column, state, known[:, t])
+        inputs = [each.name for each in session.get_inputs()]
+        *law, state = session.run(None, {n: np.asarray(v) for n, v in zip(inputs, given,
+                                         strict=True)})  # fmt: skip
+        for name, found in zip(names, law, strict=True):
+            np.testing.assert_allclose(found, getattr(wanted, name)[:, t, 0], rtol=1e-4)
+        value = values[:, t]
+
+
+def test_steps_of_counts_and_of_several_layers_are_exported_too(tmp_path):
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    layers = Stack([LSTM(3, 4), GRU(4, 5)])
+    network = StepwiseForecaster(layers, "negative_binomial", 2, embedding_size=2)
+    model = Forecaster(network, ["a", "b"], ["sold"], (), (), 4, 8).eval()
+    module, example = exported_forecaster(model)
+    path = onnx(module, example, tmp_path / "step.onnx")  # compares the file with the module
+    assert path.exists()
+    assert law_names(model) == ("rate", "dispersion")
+    assert len(module(*example)) == 3
+    with torch.no_grad():
+        network.layer.layers[1].cell.initial_state = lambda rows: torch.ones(rows, 5)
+        with pytest.raises(InputError, match="do not begin at 0"):
+            exported_forecaster(model)

@@ -11,7 +11,7 @@ from saiki.data.series.features import calendar_names, columns_of
 from saiki.data.series.origins import Origins, Split
 from saiki.data.series.series_table import read_series
 from saiki.errors import InputError
-from saiki.models.forecaster import Forecaster, window_of
+from saiki.models.forecaster import Forecaster
 from saiki.models.segment_forecaster import SegmentForecaster
 from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.saving.pretrained import load
@@ -154,16 +154,82 @@ def test_it_learns_the_wave_and_goes_on_with_the_table(kind, table, tmp_path):
     assert error < 0.3 * of_last
     model.save_pretrained(tmp_path / kind)
     again = load(tmp_path / kind).eval()
-    with pytest.raises(InputError, match="must reach 6 rows further"):
-        window_of(columns[2], 3, 24, 6, torch.float32)
-    window = window_of(_shorter(columns[2], 6), 3, 24, 6, torch.float32)
-    draws = [torch.Generator().manual_seed(1) for _ in range(2)]
-    with torch.no_grad():
-        a, b = model(*window, generator=draws[0]), again(*window, generator=draws[1])
+    a, b = (ahead(each, columns[2], 294, 6) for each in (model, again))
     torch.testing.assert_close(a.quantiles, b.quantiles)
 
 
-def _shorter(column, steps):
-    """A column without its last values, whose features reach as far as before."""
-    end = len(column) - steps
-    return replace(column, values=column.values[:end], observed=column.observed[:end])
+def kept(model, column, end, begin=0, number=3, memory=None):
+    """What is kept of a column up to a row."""
+    parts = [
+        torch.from_numpy(part[begin:end])[None]
+        for part in (column.values, column.known, column.observed[:, : len(model.observed)])
+    ]
+    if memory is not None:
+        return model.go_on(memory, *parts)
+    return model.remember(parts[0], torch.tensor([number]), *parts[1:])
+
+
+def ahead(model, column, end, horizon, memory=None, number=3):
+    """What comes after a row, by what is kept up to it."""
+    memory = memory or kept(model, column, end, number=number)
+    known = torch.from_numpy(column.known[end : end + model.reach(horizon)])[None]
+    return model.ahead(memory, known, horizon, 20, torch.Generator().manual_seed(0))
+
+
+def untrained(table, kind):
+    """A model with scales and margins, in double precision."""
+    columns, splits, _ = parts(table)
+    model = make(table, kind).double().eval()
+    model.fit_scales(columns, [split.train for split in splits])
+    model.calibration.margins.copy_(torch.rand(6, 1, 1))
+    return model, columns[2]
+
+
+@pytest.mark.parametrize("kind", ["segments", "steps"])
+@pytest.mark.parametrize("number", [3, 0])
+def test_a_series_that_is_followed_is_forecast_as_from_the_whole_table(kind, number, table):
+    """Row by row, several at once, with a gap, from more rows than are read at once or fewer."""
+    model, column = untrained(table, kind)
+    column = replace(column, values=column.values.copy())
+    column.values[[33, 60]] = np.nan
+    memory, end = kept(model, column, 10, number=number), 10
+    for further in (11, 12, 13, 20, 34, 61, 62, 100):
+        memory, end = kept(model, column, further, end, number, memory), further
+        for horizon in (1, 4):
+            found = ahead(model, column, end, horizon, memory)
+            wanted = ahead(model, column, end, horizon, number=number)
+            torch.testing.assert_close(found.mean, wanted.mean, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(found.quantiles, wanted.quantiles, rtol=1e-9, atol=1e-9)
+
+
+def test_long_series_are_read_in_pieces(table, monkeypatch):
+    model, column = untrained(table, "steps")
+    whole = ahead(model, column, 200, 3)
+    monkeypatch.setattr("saiki.models.forecaster.PIECE", 7)
+    torch.testing.assert_close(ahead(model, column, 200, 3), whole)
+
+
+@pytest.mark.parametrize("kind", ["segments", "steps"])
+def test_fewer_steps_are_the_first_of_more(kind, table):
+    model, column = untrained(table, kind)
+    more = ahead(model, column, 200, 6)
+    for horizon in (1, 2, 5):
+        fewer = ahead(model, column, 200, horizon)
+        torch.testing.assert_close(fewer.mean, more.mean[:, :horizon])
+        torch.testing.assert_close(fewer.quantiles, more.quantiles[:, :horizon])
+
+
+def test_steps_that_go_one_by_one_go_on_beyond_what_was_learned(table):
+    """With the margin of the last step that was calibrated."""
+    model, column = untrained(table, "steps")
+    found = ahead(model, column, 200, 20)
+    model.calibration.margins.zero_()
+    bare = ahead(model, column, 200, 20)
+    model.calibration.margins.copy_(torch.rand(6, 1, 1))
+    wider = (bare.quantiles - found.quantiles)[0, :, 0]
+    assert wider.shape == (20,)
+    torch.testing.assert_close(wider[6:], wider[5].expand(14))
+    assert ((wider[:5] - wider[5]).abs() > 1e-3).all()
+    model, column = untrained(table, "segments")
+    with pytest.raises(InputError, match=r"6 rows at once .* --horizon 20, .* --steps one-by-one"):
+        ahead(model, column, 200, 20)

@@ -7,7 +7,7 @@ from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.stack import Stack
-from saiki.models.stepwise_forecaster import Read, StepwiseForecaster
+from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.saving.pretrained import load
 
 
@@ -59,12 +59,29 @@ def test_a_series_that_is_followed_has_the_laws_of_the_whole(layer):
     model = make(layer=layer() if layer else None)
     past, column, known = windows()
     whole = model(torch.cat((past, past[:, :1]), 1)[:2], column[:2], known[:2])
+    wanted = model.laws(whole, past[:2], column[:2])
     read = model.read(past[:2, :2], column[:2], known[:2])
     for t in range(2, 7):
-        said, state = model.follow(read, column[:2], known[:2, t])
-        torch.testing.assert_close(said, whole[:, t])
-        z, _ = model.scaling(past[:2, : t + 1], column[:2])
-        read = Read(state, z[:, -1])
+        law, _ = model.follow(read, known[:2, t])
+        torch.testing.assert_close(law.mean, wanted.mean[:, t])
+        torch.testing.assert_close(law.scale, wanted.scale[:, t])
+        read = model.read(past[:2, t : t + 1], column[:2], known[:2, t : t + 1], read)
+    at_once = model.read(past[:2], column[:2], known[:2])
+    for name in ("last", "state", "shift", "scale", "vector"):
+        torch.testing.assert_close(getattr(read, name), getattr(at_once, name))
+
+
+def test_what_was_thought_to_be_known_changes_nothing_that_is_read():
+    """A step that was forecast with other features than it came with is computed anew."""
+    model = make()
+    past, column, known = windows()
+    before, other = (model.read(past[:, :5], column, known) for _ in range(2))
+    model.follow(before, known[:, 6])
+    found = model.read(past[:, 5:6], column, known[:, 5:6], before)
+    wanted = model.read(past[:, 5:6], column, known[:, 5:6], other)
+    torch.testing.assert_close(found.state, wanted.state)
+    model.follow(found, known[:, 6])
+    assert found.step[1] is model._next(found, known[:, 6].clone())[0]
 
 
 def test_what_comes_later_changes_no_law_before():
@@ -83,18 +100,18 @@ def test_paths_are_drawn_from_the_laws(likelihood):
     model = make(likelihood)
     past, column, known = windows()
     draw = torch.Generator().manual_seed(0)
-    paths = model.paths(past, column, 3, 4000, known, draw)
+    read = model.read(past, column, known)
+    law, paths = model.paths(read, 3, 4000, known[:, 7:], draw)
     assert paths.shape == (4000, 3, 3)
-    said, _ = model.follow(model.read(past, column, known), column, known[:, 7])
-    law = model.laws(said[:, None], past, column)
-    quantiles = law.quantiles((0.1, 0.5, 0.9))[:, 0, 0]
+    quantiles = law.quantiles((0.1, 0.5, 0.9))[:, 0]
     for row in range(3):
         for level, bound in zip((0.1, 0.5, 0.9), quantiles[row], strict=True):
             share = (paths[:, row, 0] <= bound).double().mean()
             at_most = (paths[:, row, 0] < bound).double().mean()
             assert at_most - 0.025 <= level <= share + 0.025
-    again = model.paths(past, column, 3, 4000, known, torch.Generator().manual_seed(0))
-    assert torch.equal(paths, again)
+    draw.manual_seed(0)
+    _, fewer = model.paths(read, 2, 4000, known[:, 7:], draw)
+    assert torch.equal(paths[..., :2], fewer)
 
 
 def test_it_comes_back_and_every_weight_learns(tmp_path):

@@ -3,9 +3,9 @@
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from saiki.cli.common import Parser, add_flags, seconds
+from saiki.cli.common import Parser, add_flags, cut, seconds
 from saiki.cli.result import in_words
 from saiki.errors import InputError
 from saiki.files import to_json
@@ -21,19 +21,27 @@ def main(words: list[str]) -> int:
     parser = Parser("predict", "What a trained model makes of your input.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="the run folder")
     help = (
-        "such as '37 + 58', the path of a sound, of an image or of a file of sentences, a folder "
-        "of any of them, or - for the lines of standard input"
+        "such as '37 + 58', the path of a sound, of an image, of a table or of a file of "
+        "sentences, a folder of any of them, or - for the lines of standard input"
     )
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=help)
     help = "listen to the microphone for S seconds (2); pip install 'saiki[microphone]'"
     parser.add_argument("--mic", type=seconds, nargs="?", const=2.0, metavar="S", help=help)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    help = "draw how it comes to its answers; where a model pays attention to a text or draws"
+    help = (
+        "draw its forecasts, or how it comes to its answers, where a model pays attention to a "
+        "text or draws"
+    )
     parser.add_argument("--picture", type=Path, metavar="FILE", help=help)
     help = "figures on the dialogues of INPUT, a file, in place of replies"
     parser.add_argument("--score", action="store_true", help=help)
-    help = "folder for answers that are images or sounds; predictions in DIR without"
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help=help)
+    help = (
+        "folder for answers that are images or sounds, predictions in DIR without; or file for "
+        "answers that are rows of a table, .csv or .tsv"
+    )
+    parser.add_argument("--out", type=Path, metavar="PATH", help=help)
+    help = "go on with rows of the table that come on standard input, the forecast after each"
+    parser.add_argument("--follow", action="store_true", help=help)
     asked = [word for word in words if word not in ("-h", "--help")]
     if asked:  # which knobs there are depends on the run
         from saiki.runs.reopen import setting_of
@@ -42,13 +50,16 @@ def main(words: list[str]) -> int:
         add_flags(parser, type(trained), trained.predict_knobs)
     options = parser.parse_intermixed_args(words)
     talks = trained.takes == "dialogue" and not options.score
-    if not options.inputs and (options.score or options.mic is None) and not talks:
+    needs = not (talks or options.follow)
+    if not options.inputs and (options.score or options.mic is None) and needs:
         parser.error("give an INPUT at least, or --mic")
     unused = [flag for flag in ("mic", "picture", "out") if vars(options)[flag] is not None]
-    if unused and (options.score or (talks and not options.inputs)):
-        what = "--score" if options.score else "a conversation"
+    if unused and (options.score or options.follow or (talks and not options.inputs)):
+        what = (options.score and "--score") or (options.follow and "--follow") or "a conversation"
         parser.error(f"--{unused[0]} has no use beside {what}")
-    from saiki.runs.predict import answers, inputs
+    if options.score and options.follow:
+        parser.error("--score has no use beside --follow")
+    from saiki.runs.predict import answers, inputs, write_rows
     from saiki.runs.reopen import reopen
 
     experiment, model = reopen(options.folder)
@@ -58,9 +69,11 @@ def main(words: list[str]) -> int:
     experiment = experiment.changed(used)
     if options.score:
         return _score(experiment, model, options.inputs, options.json)
+    if options.follow:
+        return _follow(experiment, model, options.inputs, options.json)
     if talks and not options.inputs:
         return _converse(experiment, model, options.json)
-    trouble, said = False, set[str]()
+    said, table = _Said(options.json), list[dict[str, Any]]()
     with inputs(experiment, options.inputs, options.mic) as given:
         folder = options.out or options.folder / "predictions"
         typed = "-" in options.inputs and sys.stdin.isatty()
@@ -69,20 +82,47 @@ def main(words: list[str]) -> int:
             experiment.draw_answers(model, drawn, options.picture)
             given = iter(drawn)
         for answer in answers(experiment, model, given, typed, folder):
-            if isinstance(answer, InputError):  # the others are answered all the same
-                print(f"saiki predict: {answer}", file=sys.stderr)
-                trouble = True
-                continue
-            text, remark = answer.pop("text"), answer.pop("remark", "")
-            if remark and remark not in said:
-                said.add(remark)
-                print(f"saiki predict: {remark}", file=sys.stderr)
-            if unknown := answer.get("unknown"):
-                unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
-                print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
-            each = answer.pop("rows", [answer])  # of an answer that is a table
-            print("\n".join(map(to_json, each)) if options.json else text, flush=True)
-    return 2 if trouble else 0
+            table += [] if isinstance(answer, InputError) else answer.get("rows", [])
+            said.say(answer)
+    if table and options.out:
+        path = write_rows(options.out, table)
+        if not options.json:
+            print(path)
+    return 2 if said.trouble else 0
+
+
+class _Said:
+    """Answers as they are printed, and whether one was none."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json, self.trouble, self.remarks = as_json, False, set[str]()
+
+    def say(self, answer: "dict[str, Any] | InputError") -> None:
+        if isinstance(answer, InputError):  # the others are answered all the same
+            print(f"saiki predict: {cut(str(answer))}", file=sys.stderr)
+            self.trouble = True
+            return
+        text, remark = answer.pop("text"), answer.pop("remark", "")
+        if remark and remark not in self.remarks:
+            self.remarks.add(remark)
+            print(f"saiki predict: {remark}", file=sys.stderr)
+        if unknown := answer.get("unknown"):
+            unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
+            print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
+        each = answer.pop("rows", [answer])  # of an answer that is a table
+        print("\n".join(map(to_json, each)) if self.as_json else text, flush=True)
+
+
+def _follow(experiment: "Experiment", model: "nn.Module", given: list[str], as_json: bool) -> int:
+    """What comes after each row of standard input."""
+    from saiki.runs.predict import arriving
+
+    if sys.stdin is None:
+        raise InputError("standard input is closed, so there are no rows to follow")
+    said = _Said(as_json)
+    for answer in experiment.follow(model, given, arriving(sys.stdin.buffer)):
+        said.say(answer)
+    return 2 if said.trouble else 0
 
 
 def _run(first: Path, words: list[str]) -> "RunFolder":

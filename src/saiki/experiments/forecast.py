@@ -1,7 +1,6 @@
 """Forecasts of a series of one's own, how sure they are, and what they are worth."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,15 +12,16 @@ from torch import nn
 from saiki.data.order import batches_of
 from saiki.data.series.origins import Origins, Window
 from saiki.duration import Epochs
+from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.shared.forecast_answers import (
     exported_forecaster,
+    fans_ahead,
     fans_of,
-    forecast_columns,
-    in_words,
-    remark_on,
-    rows_of,
+    law_names,
 )
+from saiki.experiments.shared.forecast_follower import Follower
+from saiki.experiments.shared.forecast_outlook import Outlook
 from saiki.experiments.shared.forecasting import (
     LEVELS,
     ForecastModel,
@@ -74,7 +74,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     shown = ("loss", "validation_loss")
     prefetch = 2
     points = 20
-    predict_knobs = ("paths", "seed")
+    predict_knobs = ("horizon", "gaps", "dates", "paths", "seed")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "etth1": {
@@ -150,7 +150,8 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         judgement = self._judgements[model] = self.judged(model)
         figures = judgement.figures(seasonal_scales(self.source))
         best = min(v for n, v in figures.items() if n.startswith("mse_") and v is not None)
-        skill = 1 - (figures["mse"] or math.nan) / best
+        mse = figures["mse"]
+        skill = None if mse is None or not best else 1 - mse / best  # a season may be without error
         return {"skill": skill, **figures}
 
     @cached_property
@@ -178,22 +179,40 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     def input_example(self) -> str:
         return str(self.source.path)
 
+    def outlook(self, model: Forecaster) -> Outlook:
+        return Outlook(model, self.source, self.horizon, self.paths, self.seed)
+
     def predict(self, model: Forecaster, text: str) -> dict[str, Any]:
-        found = forecast_columns(model, self.source, Path(text), self.paths, self.seed)
-        rows = [row for column, forecast in found for row in rows_of(model, column, forecast)]
-        remark = remark_on(model, [column for column, _ in found])
-        return {"rows": rows, "text": "\n".join(map(in_words, rows)), "remark": remark}
+        return self.outlook(model).answer(Path(text))
+
+    def follow(
+        self, model: Forecaster, inputs: Sequence[str], arriving: Iterable[Sequence[bytes]]
+    ) -> Iterator[dict[str, Any] | InputError]:
+        if len(inputs) > 1:
+            raise InputError(f"rows go on with one table, got {len(inputs)} of them")
+        follower = Follower(self.outlook(model), *map(Path, inputs))
+        for lines in arriving:
+            yield from follower.hear(lines)
+
+    def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
+        outlook = self.outlook(model)
+        found = [each for text in texts for each in outlook.of_table(outlook.read(Path(text)))]
+        fans, count = fans_ahead(found, self.horizon), sum(len(columns) for columns, _ in found)
+        some = f"; the first {len(fans)} of {count:,} columns" if len(fans) < count else ""
+        return draw_fans(path, fans, model.levels, f"{self.title}{some}")
 
     def example(self) -> tuple[Any, ...]:
         return next(self.batches())
 
     def exported(self, model: Forecaster) -> Mapping[str, tuple[nn.Module, Any]]:
-        """All steps at once, scaled back and calibrated."""
+        """All steps at once, scaled back and calibrated; or a step of the network, from the value,
+        what is known of the next and the state to the law of the next and the state then."""
         return {"": exported_forecaster(model)}
 
     def metadata(self, model: Forecaster) -> dict[str, str]:
         about = ("series", "targets", "known", "observed", "levels")
-        return {name: to_json(getattr(model, name)) for name in about}
+        law = {"law": to_json(law_names(model))} if law_names(model) else {}
+        return {name: to_json(getattr(model, name)) for name in about} | law
 
     def data_items(self) -> Mapping[str, Iterator[bytes]]:
         parts = ("values", "known", "observed")

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saiki.cell import Cell
+from saiki.cell import Cell, as_states
 from saiki.errors import InputError
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent, refuse_memory
@@ -69,6 +69,25 @@ class Stack(DescribedModule, name="stack.v1"):
 
 
 Layer = Recurrent | Bidirectional | Stack
+
+
+def one_step(layer: Layer, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """What ``layer`` makes of a single step, ``(batch, input_size)``, and the state then: its cells
+    as they stand, since a loop over one step costs more than it saves. Nothing is dropped.
+
+    Raises:
+        InputError: the layer reads both ways.
+    """
+    if isinstance(layer, Stack):
+        states = []
+        for part, before in zip(layer.layers, state, strict=True):
+            x, end = one_step(as_layer(part), x, before)
+            states.append(end)
+        return x, tuple(states)
+    if isinstance(layer, Bidirectional):
+        raise InputError("a layer that reads both ways cannot go step by step")
+    end = layer.cell(x, *as_states(state))
+    return end[0], end if len(end) > 1 else end[0]
 
 
 def as_layer(layer: nn.Module) -> Layer:

@@ -5,17 +5,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from saiki.data.series.features import Column
 from saiki.data.series.origins import Window
 from saiki.errors import InputError, near, shown
 from saiki.models.segment_forecaster import SegmentForecaster, check_levels
-from saiki.models.stepwise_forecaster import StepwiseForecaster
+from saiki.models.stepwise_forecaster import Read, StepwiseForecaster
 from saiki.nn.calibration import ConformalIntervals
 from saiki.saving.pretrained import DescribedModule
 
+PIECE = 4096
+"""Steps that are read at once, so that a long series needs no more memory than that."""
 PATHS = 200
 """Continuations that are drawn where steps are forecast one by one."""
 
@@ -24,9 +25,28 @@ class Forecast(NamedTuple):
     """What may come, a row for each window."""
 
     mean: Tensor
-    """The point forecast, ``(rows, horizon)``: the median of quantiles, the mean of paths."""
+    """The point forecast, ``(rows, horizon)``: the median of quantiles, the mean of laws and of
+    paths."""
     quantiles: Tensor
     """``(rows, horizon, levels)``."""
+
+
+class Memory(NamedTuple):
+    """What a forecaster keeps of series that it follows, a row for each."""
+
+    column: Tensor
+    """The number of the column, from 1 on, ``(rows,)``; 0: none of those learned from."""
+    unit: Tensor
+    """In which margins count, ``(rows,)``."""
+    read: Read | None
+    """Of a network that goes step by step over columns that it has learned from; others read their
+    newest window again."""
+    past: Tensor
+    """The newest values, ``(rows, look_back)``; NaN is a gap, or before the series begins."""
+    known: Tensor
+    """``(rows, look_back, known)``."""
+    observed: Tensor
+    """``(rows, look_back, observed)``."""
 
 
 class Forecaster(DescribedModule, name="forecaster.v1"):
@@ -116,18 +136,17 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             return 0
         return 1 + self.series.index(series) * len(self.targets) + self.targets.index(target)
 
-    def features(self, known: Tensor, observed: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Those known beforehand and those known afterwards, in the scale of the network."""
-        found = []
-        for name, values in (("known", known), ("observed", observed)):
-            mean, deviation = getattr(self, f"{name}_mean"), getattr(self, f"{name}_deviation")
-            scaled = ((values - mean) / deviation).nan_to_num(nan=0.0)
-            found.append(scaled if len(mean) else None)
-        return found[0], found[1]
+    def features(self, name: str, values: Tensor) -> Tensor | None:
+        """Those ``"known"`` beforehand or ``"observed"``, in the scale of the network; None where
+        there are none."""
+        mean, deviation = getattr(self, f"{name}_mean"), getattr(self, f"{name}_deviation")
+        scaled: Tensor = ((values - mean) / deviation).nan_to_num(nan=0.0)
+        return scaled if len(mean) else None
 
     def loss(self, window: Window) -> Tensor:
         """What training lowers; see the networks."""
-        known, observed = self.features(window.known, window.observed)
+        known = self.features("known", window.known)
+        observed = self.features("observed", window.observed)
         if isinstance(self.network, StepwiseForecaster):
             whole = torch.cat((window.past, window.future), 1)
             return self.network.loss(whole, window.column, known)
@@ -149,22 +168,136 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
 
         Args:
             past, column, known, observed: see :class:`saiki.data.series.origins.Window`, whose
-                ``future`` is not read.
+                ``future`` is not read; as many steps are forecast as ``known`` goes beyond.
             paths: continuations that are drawn, where the network goes step by step.
             generator: of the paths.
             is_calibrated: whether intervals are as wide as the validation part asked for.
         """
-        of_steps, of_past = self.features(known, observed)
+        of_steps = self.features("known", known)
+        unit = self.network.scaling.unit(past, column) if is_calibrated else None
         if isinstance(self.network, StepwiseForecaster):
-            drawn = self.network.paths(past, column, self.horizon, paths, of_steps, generator)
-            levels = drawn.new_tensor(self.levels)
-            quantiles, mean = drawn.quantile(levels, 0).movedim(0, -1), drawn.mean(0)
-        else:
-            quantiles = self.network(past, column, of_steps, of_past)
-            mean = quantiles[..., len(self.levels) // 2]
-        if is_calibrated:
-            quantiles = self.calibrated(quantiles, self.network.scaling.unit(past, column))
-        return Forecast(mean, quantiles)
+            time = past.shape[1]
+            before, ahead = (
+                (None, None) if of_steps is None else (of_steps[:, :time], of_steps[:, time:])
+            )
+            read = self.network.read(past, column, before)
+            steps = known.shape[1] - time
+            return self._drawn(self.network, read, steps, ahead, unit, paths, generator)
+        quantiles = self.network(past, column, of_steps, self.features("observed", observed))
+        return self._forecast(quantiles[..., len(self.levels) // 2], quantiles, unit)
+
+    def reach(self, horizon: int) -> int:
+        """Steps ahead of which known features are needed to forecast so many.
+
+        Raises:
+            InputError: the network forecasts fewer.
+        """
+        if isinstance(self.network, StepwiseForecaster):
+            return horizon
+        if horizon > self.horizon:
+            raise InputError(
+                f"the model forecasts {self.horizon} rows at once and no more, got the horizon "
+                f"{horizon}; train one with --horizon {horizon}, or with --steps one-by-one, which "
+                "goes on as far as you like"
+            )
+        return self.horizon
+
+    @torch.no_grad()
+    def remember(self, past: Tensor, column: Tensor, known: Tensor, observed: Tensor) -> Memory:
+        """What is kept of series from their first step on, however long they are.
+
+        Args:
+            past: ``(rows, time)``.
+            column: ``(rows,)``.
+            known: ``(rows, time, known)``.
+            observed: ``(rows, time, observed)``.
+        """
+        like = next(self.parameters())
+        column, read = column.to(like.device), None
+        if isinstance(self.network, StepwiseForecaster) and bool((column > 0).all()):
+            pieces = (part.split(PIECE, 1) for part in (past, known))
+            for values, features in zip(*pieces, strict=True):
+                scaled = self.features("known", features.to(like))
+                read = self.network.read(values.to(like), column, scaled, read)
+        newest = [
+            _padded(part, self.look_back, filler).to(like)
+            for part, filler in ((past, torch.nan), (known, 0.0), (observed, 0.0))
+        ]
+        unit = self.network.scaling.unit(newest[0], column)
+        return Memory(column, unit, read, *newest)
+
+    @torch.no_grad()
+    def go_on(self, memory: Memory, past: Tensor, known: Tensor, observed: Tensor) -> Memory:
+        """What is kept after newer steps, as if all had been read together; shapes are those of
+        :meth:`remember`."""
+        read = None
+        past, known, observed = (part.to(memory.past) for part in (past, known, observed))
+        if memory.read is not None:
+            assert isinstance(self.network, StepwiseForecaster)
+            features = self.features("known", known)
+            read = self.network.read(past, memory.column, features, memory.read)
+        newer = (memory.past, past), (memory.known, known), (memory.observed, observed)
+        newest = [torch.cat(parts, 1)[:, -self.look_back :] for parts in newer]
+        unit = memory.unit
+        if read is None:
+            unit = self.network.scaling.unit(newest[0], memory.column)
+        return Memory(memory.column, unit, read, *newest)
+
+    @torch.no_grad()
+    def ahead(
+        self,
+        memory: Memory,
+        known: Tensor,
+        horizon: int,
+        paths: int = PATHS,
+        generator: torch.Generator | None = None,
+    ) -> Forecast:
+        """What may come after all that is kept, ``horizon`` steps of it.
+
+        Args:
+            known: of as many steps as :meth:`reach` says, ``(rows, reach, known)``.
+        """
+        self.reach(horizon)
+        known = known.to(memory.known)
+        if memory.read is not None:
+            assert isinstance(self.network, StepwiseForecaster)
+            features = self.features("known", known)
+            return self._drawn(
+                self.network, memory.read, horizon, features, memory.unit, paths,
+                generator,
+            )  # fmt: skip
+        both = torch.cat((memory.known, known), 1)
+        found: Forecast = self(
+            memory.past, memory.column, both, memory.observed, None, paths, generator
+        )
+        return Forecast(found.mean[:, :horizon], found.quantiles[:, :horizon])
+
+    def _drawn(
+        self,
+        network: StepwiseForecaster,
+        read: Read,
+        horizon: int,
+        known: Tensor | None,
+        unit: Tensor | None,
+        paths: int,
+        generator: torch.Generator | None,
+    ) -> Forecast:
+        """The law of the next step, and what paths say of those behind it."""
+        if horizon == 1:
+            law, _ = network.follow(read, None if known is None else known[:, 0])
+            return self._forecast(law.mean, law.quantiles(self.levels), unit)
+        law, drawn = network.paths(read, horizon, paths, known, generator)
+        further = drawn[..., 1:]
+        levels = drawn.new_tensor(self.levels)
+        mean = torch.cat((law.mean, further.mean(0)), 1)
+        # step by step, since no more than 16 million numbers are taken at once
+        of_steps = [step.quantile(levels, 0).mT for step in further.unbind(-1)]
+        quantiles = torch.cat((law.quantiles(self.levels), torch.stack(of_steps, 1)), 1)
+        return self._forecast(mean, quantiles, unit)
+
+    def _forecast(self, mean: Tensor, quantiles: Tensor, unit: Tensor | None) -> Forecast:
+        """With intervals as wide as the validation part asked for, where there is a unit."""
+        return Forecast(mean, quantiles if unit is None else self.calibrated(quantiles, unit))
 
     def calibrated(self, quantiles: Tensor, unit: Tensor) -> Tensor:
         """Quantiles of rows with margins that count in ``unit``, ``(rows,)``."""
@@ -184,30 +317,10 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         self.calibration.fit_((quantiles / scale)[:, :, None], (truth[..., None] / scale))
 
 
-def window_of(
-    column: Column, number: int, look_back: int, horizon: int, dtype: torch.dtype
-) -> Window:
-    """The newest window of a column, behind whose end nobody knows.
-
-    Raises:
-        InputError: its known features do not reach as far as the forecast.
-    """
-    lacks = len(column) + horizon - len(column.known)
-    if column.known.shape[1] and lacks > 0:
-        raise InputError(
-            f"to forecast {horizon} steps, what is known beforehand must reach {lacks} rows further"
-        )
-    past = _newest(column.values[:, None], look_back, np.nan)[:, 0]
-    begin = len(column) + horizon
-    known = _newest(column.known[:begin], look_back + horizon, 0.0)
-    observed = _newest(column.observed, look_back, 0.0)
-    tensors = [torch.from_numpy(part)[None].to(dtype) for part in (past, known, observed)]
-    future = torch.full((1, horizon), torch.nan, dtype=dtype)
-    return Window(tensors[0], torch.tensor([number]), tensors[1], tensors[2], future)
-
-
-def _newest(values: NDArray[np.float64], count: int, filler: float) -> NDArray[np.float64]:
-    """The last so many rows, with fillers in front where there are fewer."""
-    some = values[-count:] if count else values[:0]
-    padding = np.full((count - len(some), values.shape[1]), filler)
-    return np.concatenate((padding, some))
+def _padded(part: Tensor, count: int, filler: float) -> Tensor:
+    """The newest so many steps, with fillers in front where there are fewer."""
+    newest = part[:, -count:]
+    lacks = count - newest.shape[1]
+    if not lacks:
+        return newest
+    return torch.cat((newest.new_full((len(part), lacks, *part.shape[2:]), filler), newest), 1)

@@ -1,7 +1,7 @@
 """Forecasts step by step: what comes next by all that has been, again and again."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,20 +9,30 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
-from saiki.layers.stack import Layer, as_layer
+from saiki.layers.stack import Layer, as_layer, one_step
 from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_likelihoods import LIKELIHOODS, SeriesLikelihood
 from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
 
 
-class Read(NamedTuple):
+@dataclass(eq=False)
+class Read:
     """What a forecaster remembers of series up to now, a row for each."""
 
-    state: Any
-    """Of the layers, as they give it."""
     last: Tensor
     """z of the newest value, ``(rows,)``; 0 where it is a gap."""
+    state: Any
+    """Of the layers, as they give it."""
+    shift: Tensor
+    """m, ``(rows, 1)``."""
+    scale: Tensor
+    """s, ``(rows, 1)``."""
+    vector: Tensor
+    """The embedding of the column, ``(rows, embedding_size)``."""
+    step: "tuple[Tensor | None, Tensor, Any] | None" = None
+    """Known features of the next step, what the layers make of it, and their state then: what is
+    forecast now is read next, and need not be computed again."""
 
 
 class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
@@ -105,7 +115,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         """
         z, _ = self.scaling(past, column)
         before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
-        h, _ = self.layer(self._inputs(before, column, known))
+        h, _ = self.layer(self._inputs(before, self.column(column), known))
         said: Tensor = self.readout(h)
         return said
 
@@ -122,53 +132,80 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         truth[:, 0] = torch.nan
         return laws.loss(truth[..., None])
 
-    def read(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Read:
-        """What is remembered of ``past``, all but its newest value having been read."""
-        z, _ = self.scaling(past, column)
-        before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
-        _, state = self.layer(self._inputs(before, column, known))
-        return Read(state, z[:, -1])
+    def read(
+        self,
+        past: Tensor,
+        column: Tensor,
+        known: Tensor | None = None,
+        before: Read | None = None,
+    ) -> Read:
+        """What is remembered of ``past``, all but its newest value having been read.
 
-    def follow(self, read: Read, column: Tensor, known: Tensor | None = None) -> tuple[Tensor, Any]:
-        """What the network says of the next value, ``(rows, parameters)``, and the state then.
+        Args:
+            before: what is remembered of all that came before ``past``, whose scales stay.
+        """
+        if before is None:
+            z, (shift, scale) = self.scaling(past, column)
+            last, state, vector = torch.zeros_like(z[:, 0]), None, self.column(column)
+        else:
+            last, state, shift, scale = before.last, before.state, before.shift, before.scale
+            vector = before.vector
+            z = torch.where(past.isnan(), 0.0, (past - shift) / scale).to(last)
+            if past.shape[1] == 1:
+                _, state = self._next(before, None if known is None else known[:, 0])
+                return Read(z[:, 0], state, shift, scale, vector)
+        inputs = torch.cat((last[:, None], z[:, :-1]), 1)
+        _, state = self.layer(self._inputs(inputs, vector, known), state)
+        return Read(z[:, -1], state, shift, scale, vector)
+
+    def follow(self, read: Read, known: Tensor | None = None) -> tuple[SeriesLikelihood, Any]:
+        """The law of the next value, whose mean is ``(rows, 1)``, and the state then.
 
         Args:
             known: of that step, ``(rows, known)``.
         """
-        inputs = self._inputs(read.last[:, None], column, _step(known))
-        h, state = self.layer(inputs, read.state)
-        return self.readout(h)[:, 0], state
+        h, state = self._next(read, known)
+        shift = 0.0 if self.law.counts else read.shift
+        return self.law.of(self.readout(h)).restored(shift, read.scale), state
 
     @torch.no_grad()
     def paths(
         self,
-        past: Tensor,
-        column: Tensor,
+        read: Read,
         horizon: int,
         count: int,
         known: Tensor | None = None,
         generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Drawn continuations, ``(count, rows, horizon)``.
+    ) -> tuple[SeriesLikelihood, Tensor]:
+        """The law of the next value, and drawn continuations of what is remembered,
+        ``(count, rows, horizon)``. Fewer steps are the first of more.
 
         Args:
-            known: ``(rows, time + horizon, known)``.
+            known: of these steps, ``(rows, horizon, known)``.
         """
-        rows, time = past.shape
-        _, (shift, scale) = self.scaling(past, column)
-        read = _repeated(self.read(past, column, known), count)
-        several = column.repeat(count)
-        shift, scale = (part.repeat(count, 1) for part in (shift, scale))
-        drawn = []
-        for step in range(horizon):
-            coming = None if known is None else known[:, time + step].repeat(count, 1)
-            said, state = self.follow(read, several, coming)
-            value = self.law.of(said).restored(shift, scale).sample(1, generator)[0]
-            drawn.append(value[:, 0])
-            read = Read(state, ((value - shift) / scale)[:, 0].to(read.last))
-        return torch.stack(drawn, 1).view(count, rows, horizon)
+        coming = [None if known is None else known[:, step] for step in range(horizon)]
+        law, state = self.follow(read, coming[0])
+        drawn = [law.sample(count, generator).reshape(-1, 1)]
+        shift, scale, vector, state = (
+            _repeated(part, count) for part in (read.shift, read.scale, read.vector, state)
+        )
+        for features in coming[1:]:
+            last = ((drawn[-1] - shift) / scale)[:, 0].to(read.last)
+            features = None if features is None else features.repeat(count, 1)
+            next_law, state = self.follow(Read(last, state, shift, scale, vector), features)
+            drawn.append(next_law.sample(1, generator)[0])
+        return law, torch.cat(drawn, 1).view(count, -1, horizon)
 
-    def _inputs(self, before: Tensor, column: Tensor, known: Tensor | None) -> Tensor:
+    def _next(self, read: Read, known: Tensor | None) -> tuple[Tensor, Any]:
+        """What the layers make of the next step, ``(rows, output_size)``, and the state then."""
+        if read.step is not None and _same(read.step[0], known):
+            return read.step[1:]
+        features = None if known is None else known[:, None]
+        inputs = self._inputs(read.last[:, None], read.vector, features)
+        read.step = (known, *one_step(self.layer, inputs[:, 0], read.state))
+        return read.step[1:]
+
+    def _inputs(self, before: Tensor, vector: Tensor, known: Tensor | None) -> Tensor:
         rows, time = before.shape
         parts = [before[..., None]]
         if self.known:
@@ -179,17 +216,16 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
                     f"{None if known is None else tuple(known.shape)}"
                 )
             parts.append(known[:, :time])
-        parts.append(self.column(column)[:, None].expand(-1, time, -1))
+        parts.append(vector[:, None].expand(-1, time, -1))
         return torch.cat(parts, -1)
 
 
-def _step(known: Tensor | None) -> Tensor | None:
-    return None if known is None else known[:, None]
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b if a is None or b is None else torch.equal(a, b)
 
 
 def _repeated(value: Any, count: int) -> Any:
     """The same with all rows so many times, one after the other."""
     if isinstance(value, Tensor):
         return value.repeat(count, *[1] * (value.ndim - 1))
-    parts: Sequence[Any] = [_repeated(part, count) for part in value]
-    return Read(*parts) if isinstance(value, Read) else tuple(parts)
+    return tuple(_repeated(part, count) for part in value)

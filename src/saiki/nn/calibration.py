@@ -121,9 +121,12 @@ class ConformalIntervals(DescribedModule, name="conformal_intervals.v1"):
 
     def forward(self, quantiles: Tensor) -> Tensor:
         """The quantiles ``(…, horizon, targets, levels)`` with their margins; of fewer steps, the
-        first."""
+        first; of more, those beyond the last that was fitted have its margins."""
         steps = quantiles.shape[-3]
         margins = self.margins[:steps].to(quantiles)
+        if steps > len(margins):
+            last = margins[-1:].expand(steps - len(margins), -1, -1)
+            margins = torch.cat((margins, last))
         if quantiles.shape[-3:] != (*margins.shape[:2], len(self.levels)):
             raise InputError(
                 f"quantiles of {len(self.levels)} levels were calibrated for "

@@ -55,15 +55,17 @@ def _draw_fan(axes: Axes, fan: Fan, levels: Sequence[float]) -> None:
     count = len(fan.past)
     before, after = fan.times[:count], fan.times[count:]
     axes.plot(before, fan.past, color="0.3", lw=1.0, label="known")
-    pairs = len(levels) // 2
+    is_single = len(after) == 1
+    marker, pairs = "o" if is_single else None, len(levels) // 2
     for place in range(pairs):
         share = levels[-1 - place] - levels[place]
         low, high = fan.quantiles[:, place], fan.quantiles[:, -1 - place]
-        axes.fill_between(after, low, high, color="C0", alpha=0.18, lw=0,
+        # a band of one step has no width, so that its edge has to be seen
+        axes.fill_between(after, low, high, color="C0", alpha=0.18, lw=6 if is_single else 0,
                           label=f"{share:.0%} interval")  # fmt: skip
-    axes.plot(after, fan.mean, color="C0", lw=1.4, label="forecast")
+    axes.plot(after, fan.mean, color="C0", lw=1.4, marker=marker, label="forecast")
     if fan.truth is not None:
-        axes.plot(after, fan.truth, color="C3", lw=1.0, label="what came")
+        axes.plot(after, fan.truth, color="C3", lw=1.0, marker=marker, label="what came")
     axes.set_title(fan.title, fontsize=9)
     axes.grid(alpha=0.3)
     if np.issubdtype(fan.times.dtype, np.datetime64):

@@ -1,13 +1,15 @@
 """What a trained model is given by its user: words of the command line, files, the microphone."""
 
+import csv
+import io
 import itertools
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor, nn
 
@@ -19,9 +21,11 @@ from saiki.data.text.dialogues import read_dialogues
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError
 from saiki.experiment import Experiment
+from saiki.files import write_bytes
 
 MICROPHONE_RATE = 16_000
 """Samples a second that are recorded; a model takes any rate."""
+LONGEST_LINE = 2**20
 
 
 FOLDERS: dict[str, Callable[[Path], list[Path]]] = {"sound": sounds_in, "image": images_in}
@@ -116,17 +120,69 @@ def answers(
     count = 1 if typed else experiment.predict_batch
     while part := list(itertools.islice(given, count)):
         for answer in experiment.predict_all(model, part):
-            if not isinstance(answer, InputError):
-                output, name = answer.get("output"), Path(answer["input"]).stem
-                path = None
-                if isinstance(output, Tensor):
-                    path = write_image(_free(folder, name, ".png"), output)
-                elif isinstance(output, Sound):
-                    path = save(_free(folder, name, ".wav"), output.wave, output.rate)
-                if path is not None:
-                    answer["output"] = str(path)
-                    answer["text"] += f"; {path}"
+            if not isinstance(answer, InputError) and (path := _written(answer, folder)):
+                answer["output"] = str(path)
+                answer["text"] += f"; {path}"
             yield answer
+
+
+def _written(answer: Mapping[str, Any], folder: Path) -> Path | None:
+    """The new file of an answer that is an image or a sound; None for others."""
+    output = answer.get("output")
+    if isinstance(output, Tensor):
+        return write_image(_free(folder, Path(answer["input"]).stem, ".png"), output)
+    if isinstance(output, Sound):
+        path = _free(folder, Path(answer["input"]).stem, ".wav")
+        return save(path, output.wave, output.rate)
+    return None
+
+
+def arriving(file: BinaryIO) -> Iterator[list[bytes]]:
+    """The lines of a file as they come, without their ends, those together that are there together.
+
+    Raises:
+        InputError: one of them does not end.
+    """
+    begun = b""
+    read: Callable[[int], bytes] = getattr(file, "read1", file.read)
+    while chunk := read(LONGEST_LINE):
+        *whole, begun = (begun + chunk).split(b"\n")
+        if len(begun) > LONGEST_LINE:
+            raise InputError(f"standard input has a line of more than {LONGEST_LINE:,} bytes")
+        if whole:
+            yield whole
+    if begun:
+        yield [begun]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """The rows of forecasts as a table, CSV or with tabs where the name ends in .tsv: for each time
+    the point forecast, and the ends of each interval.
+
+    Raises:
+        SaikiError: it cannot be written.
+    """
+    levels = [*rows[0]["quantiles"]] if rows else []
+    names = [*map(_bound, map(float, levels))]
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, delimiter="\t" if path.suffix == ".tsv" else ",")
+    writer.writerow(["time", "series", "target", "forecast", *names])
+    for row in rows:
+        numbers = [row["mean"], *(row["quantiles"][level] for level in levels)]
+        named = [row[name] for name in ("time", "series", "target")]
+        writer.writerow([*named, *(f"{number:.9g}" for number in numbers)])
+    return write_bytes(path, table.getvalue().encode())
+
+
+def _bound(level: float) -> str:
+    """What the quantile of a level is called: low_80 and high_80 are the ends of an interval.
+
+    >>> _bound(0.1), _bound(0.5), _bound(0.975)
+    ('low_80', 'median', 'high_95')
+    """
+    if level == 0.5:
+        return "median"
+    return f"{'low' if level < 0.5 else 'high'}_{100 * abs(1 - 2 * level):g}"
 
 
 def _free(folder: Path, name: str, ending: str) -> Path:

@@ -98,21 +98,72 @@ def _parts(table: TableFile, first: int, rest: Sequence[int]) -> tuple[int, ...]
     return tuple(parts)
 
 
-def read_rows(
-    table: TableFile, numbers: Mapping[int, str], at: Times | None, series: int | None, dates: str
-) -> tuple[Rows, str]:
-    """The rows of the table and its time zone, in the order of the file.
+@dataclass(frozen=True)
+class Reading:
+    """How the columns of a table are read.
 
     Args:
         numbers: the columns of numbers and their names.
+        at: where times are; None where there are none.
         series: the column that tells series apart.
+        day_first: whether the day stands before the month where both are numbers before the year.
+        decimal: what stands before decimals; empty where numbers are as programs write them.
+    """
+
+    numbers: Mapping[int, str]
+    at: Times | None
+    series: int | None
+    day_first: bool
+    decimal: str
+
+
+def find_reading(
+    table: TableFile, names: Sequence[str], time: str, series: str, dates: str,
+    like: Reading | None = None,
+) -> Reading:  # fmt: skip
+    """How the columns of these names are read, as the whole table tells.
+
+    Args:
+        time: the name of the column of times; found without.
+        series: the name of the column that tells series apart; none without.
         dates: the order of day and month where both could be either.
+        like: in which numbers and dates are written so, too.
+
+    Raises:
+        InputError: a column is not there or taken twice, or the table leaves open how it is to be
+            read, or contradicts itself.
+    """
+    columns = table.columns
+    groups = columns.of(series) if series else None
+    numbers = dict[int, str]()
+    for name in names:
+        column = columns.of(name)
+        if column in numbers or column == groups:
+            raise InputError(f"the column {shown(name)} of {table.path} is taken twice")
+        numbers[column] = name
+    at = find_times(table, time, [*numbers, *([] if groups is None else [groups])])
+    if like is not None:
+        return Reading(numbers, at, groups, like.day_first, like.decimal)
+    day_first = False
+    if at and at.form and at.form.name == "two numbers and a year":
+        day_first = _day_first(table, at, pl.col(str(at.column)).cast(pl.String), dates)
+    return Reading(numbers, at, groups, day_first, decimal_of(table, numbers))
+
+
+def decimal_of(table: TableFile, numbers: Mapping[int, str]) -> str:
+    """See :func:`saiki.data.series.numerals.style`."""
+    text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
+    return numerals.style(table.path, table.scan, text, table.delimiter)
+
+
+def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
+    """The rows of the table and its time zone, in the order of the file.
 
     Raises:
         InputError: a cell holds no finite number, or no time, or no name of a series.
     """
+    numbers, at, series, decimal = reading.numbers, reading.at, reading.series, reading.decimal
     text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
-    decimal = numerals.style(table.path, table.scan, text, table.delimiter)
     wanted = [pl.col(ROW), *(_number(table, i, decimal) for i in numbers)]
     notes = list(table.notes)
     if decimal:
@@ -124,7 +175,7 @@ def read_rows(
         wanted.append(pl.col(str(series)).cast(pl.String).str.strip_chars().alias("s"))
     scan = table.scan
     if at:
-        scan = _with_times(table, scan, at, dates)
+        scan = _with_times(table, scan, at, reading.day_first)
         if table.word == "line":
             used = [*numbers, at.column, *([] if series is None else [series])]
             empty = [pl.col(str(i)).fill_null("").str.strip_chars() == "" for i in used]
@@ -184,7 +235,7 @@ def _number(table: TableFile, column: int, decimal: str) -> pl.Expr:
     return pl.when(number.is_finite()).then(number).otherwise(empty).alias(name)
 
 
-def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, dates: str) -> pl.LazyFrame:
+def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, day_first: bool) -> pl.LazyFrame:
     """The columns with ``t``, microseconds on the clock of the table, and ``z``, minutes of that
     clock before UTC, null where it does not say."""
     cell, kind = pl.col(str(at.column)), table.types[at.column]
@@ -201,9 +252,6 @@ def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, dates: str) -> 
             "no time"
         )
     cell = cell.cast(pl.String)
-    day_first = False
-    if at.form.name == "two numbers and a year":
-        day_first = _day_first(table, at, cell, dates)
     for part in at.parts:
         cell = cell + " " + pl.col(str(part)).cast(pl.String).fill_null("")
     return times.parse(scan, cell, at.form, day_first)

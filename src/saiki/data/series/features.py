@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from saiki.data.series.calendar import calendar, seen_often
 from saiki.data.series.series_table import SeriesTable
-from saiki.data.series.steps import following
+from saiki.data.series.steps import Step, following
 
 Numbers = NDArray[np.float64]
 
@@ -53,14 +53,22 @@ def columns_of(table: SeriesTable, ahead: int, names: Sequence[str] = ()) -> lis
         if table.known:
             times = times[: len(series.known)]
         known = series.known[: len(times)] if table.known else np.zeros((len(times), 0))
-        if names:
-            features, every = calendar(times, table.step, table.zone)
-            known = np.concatenate((known, features[:, [*map(every.index, names)]]), 1)
+        of_calendar = calendar_features(times, table.step, table.zone, names)
+        known = np.concatenate((known, of_calendar), 1)
         found += [
             Column(series.name, target, times, series.targets[:, place], known, series.past)
             for place, target in enumerate(table.targets)
         ]
     return found
+
+
+def calendar_features(
+    times: NDArray[Any], step: Step | None, zone: str, names: Sequence[str]
+) -> Numbers:
+    """Those of the features of :func:`saiki.data.series.calendar.calendar` that have these names,
+    ``(time, names)``."""
+    features, every = calendar(times, step, zone)
+    return features[:, [*map(every.index, names)]]
 
 
 def calendar_names(table: SeriesTable, learned: Sequence[int]) -> tuple[str, ...]:

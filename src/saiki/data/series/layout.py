@@ -148,16 +148,23 @@ def find_layout(text: TextFile, targets: Sequence[str]) -> Layout:
     Raises:
         InputError: there is nothing but blank lines, or a header without rows.
     """
-    head = text.head()
-    if "\0" in head:
-        raise InputError(f"{text.path} is no text; save the table as CSV in UTF-8")
-    first = re.match(r'"?sep=(.)"?\r?\n', head, re.IGNORECASE)
-    choices = [first[1]] if first and first[1] in DELIMITERS else [*DELIMITERS]
-    best = max((_tried(text.path, head, each, targets) for each in choices), key=lambda t: t[0])
-    layout = best[1]
+    layout = layout_of(text.path, text.head(), targets)
     if layout is None:
         raise InputError(f"{text.path} holds no rows of numbers; it needs one for each time")
     return layout
+
+
+def layout_of(path: Path, head: str, targets: Sequence[str]) -> Layout | None:
+    """The same of the first lines of a table; None where no row of numbers is among them.
+
+    Raises:
+        InputError: they are no text.
+    """
+    if "\0" in head:
+        raise InputError(f"{path} is no text; save the table as CSV in UTF-8")
+    first = re.match(r'"?sep=(.)"?\r?\n', head, re.IGNORECASE)
+    choices = [first[1]] if first and first[1] in DELIMITERS else [*DELIMITERS]
+    return max((_tried(path, head, each, targets) for each in choices), key=lambda t: t[0])[1]
 
 
 def _tried(

@@ -108,8 +108,11 @@ def in_order(rows: Rows) -> Rows:
     return rows
 
 
-def without_gaps(rows: Rows, gaps: str) -> Rows:
+def without_gaps(rows: Rows, gaps: str, step: Step | None = None) -> Rows:
     """The rows with one for each time; what they hold where the table has none is NaN.
+
+    Args:
+        step: their regular distance; found without.
 
     Raises:
         InputError: the distances of the rows are not regular, or rows are missing and ``gaps`` is
@@ -118,7 +121,7 @@ def without_gaps(rows: Rows, gaps: str) -> Rows:
     if not rows.timed or not len(rows.times):
         return rows
     same, starts = rows.same, rows.starts
-    step = find_step(rows.times, same)
+    step = step or find_step(rows.times, same)
     if step is None:
         raise InputError(
             f"{rows.path} has one row for each series, or one in all, so nobody knows how far rows "

@@ -52,6 +52,7 @@ class SeriesTable:
         zone: time zone of the table, such as ``Asia/Tokyo``, ``+09:00`` or ``UTC``; empty where it
             says none.
         notes: what a person should know of how the table was read.
+        changes: those of the notes that say what was done to its rows.
     """
 
     series: tuple[Series, ...]
@@ -62,6 +63,7 @@ class SeriesTable:
     step: Step | None
     zone: str
     notes: str
+    changes: str
 
     def in_words(self) -> str:
         """How many series and rows there are."""
@@ -113,32 +115,21 @@ def read_series(
             )
     if isinstance(targets, str) or not targets:
         raise InputError("targets must be a list of the names of columns, one at least")
-    try:
-        import polars  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "to read a table of series needs polars: pip install 'saiki[series]'"
-        ) from None
-    from saiki.data.series.columns import find_times, read_rows
+    check_polars()
+    from saiki.data.series.columns import find_reading, read_rows
     from saiki.data.series.table_file import opened
     from saiki.data.series.times import NAMES
 
     with opened(path, targets) as table:
-        columns = table.columns
-        groups = columns.of(series) if series else None
-        numbers = dict[int, str]()
-        for name in (*targets, *known, *past):
-            column = columns.of(name)
-            if column in numbers or column == groups:
-                raise InputError(f"the column {shown(name)} of {path} is taken twice")
-            numbers[column] = name
-        at = find_times(table, time, [*numbers, *([] if groups is None else [groups])])
-        check_memory(path, table.rows, len(numbers))
-        rows, zone = read_rows(table, numbers, at, groups, dates)
-        name = columns.name(at.column, NAMES) if at else ""
+        check_memory(path, table.rows, len(targets) + len(known) + len(past))
+        reading = find_reading(table, (*targets, *known, *past), time, series, dates)
+        at, numbers = reading.at, reading.numbers
+        rows, zone = read_rows(table, reading)
+        name = table.columns.name(at.column, NAMES) if at else ""
     if not at:
         note = "no column of times was found, so the rows are taken in their order"
         rows = replace(rows, notes=(*rows.notes, note))
+    as_read = len(rows.notes)
     rows = in_order(rows)
     rows = _without_tail(rows, len(targets), len(known))
     rows = without_gaps(rows, gaps)
@@ -146,11 +137,26 @@ def read_series(
     unknown = np.ones(len(numbers), bool)
     unknown[len(targets) : len(targets) + len(known)] = False
     rows = filled(rows, gaps, _behind(rows, ends - 1)[:, None] & unknown)
+    changes = "; ".join(rows.notes[as_read:])
     rows = _varying(rows, len(targets))
     return SeriesTable(
         _split(rows, ends, len(targets), len(known)), tuple(targets), tuple(known), tuple(past),
-        name, rows.step, zone, "; ".join(rows.notes),
+        name, rows.step, zone, "; ".join(rows.notes), changes,
     )  # fmt: skip
+
+
+def check_polars() -> None:
+    """Raise unless tables can be read.
+
+    Raises:
+        InputError: polars is not installed.
+    """
+    try:
+        import polars  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "to read a table of series needs polars: pip install 'saiki[series]'"
+        ) from None
 
 
 def _behind(rows: Rows, last: NDArray[np.int64]) -> NDArray[np.bool_]:

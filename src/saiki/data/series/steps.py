@@ -52,6 +52,24 @@ def in_words(step: Step) -> str:
     return f"{seconds:,g} second{'s' * (seconds != 1)}"
 
 
+def of_words(words: str) -> Step | None:
+    """The step of which :func:`in_words` says that; None for an empty text.
+
+    >>> of_words("1 hour"), of_words("a quarter"), of_words("")
+    (datetime.timedelta(seconds=3600), Months(count=3), None)
+    """
+    if not words:
+        return None
+    every: list[Step] = [BusinessDays(), *map(Months, (1, 3, 12))]
+    named = next((step for step in every if str(step) == words), None)
+    if named is not None:
+        return named
+    number, unit = words.split()
+    count = float(number.replace(",", ""))
+    unit = unit.removesuffix("s")
+    return Months(int(count)) if unit == "month" else timedelta(**{f"{unit}s": count})
+
+
 def find_step(times: Array, same: Array) -> Step | None:
     """The most frequent distance of neighbouring times; None where there are no neighbours.
 

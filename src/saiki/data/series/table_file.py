@@ -55,7 +55,7 @@ def opened(path: Path, targets: Sequence[str]) -> Iterator[TableFile]:
     with open_bytes(path) as file:
         parquet = file.read(4) == _PARQUET
     if parquet:
-        with hushed(), _in_words(path):
+        with hushed(), in_sentences(path):
             yield _parquet(path)
         return
     with as_text(path) as text:
@@ -68,7 +68,7 @@ def opened(path: Path, targets: Sequence[str]) -> Iterator[TableFile]:
         if layout.preamble:
             notes.append(f"the first {layout.preamble} lines, before the header, were passed over")
         names = [str(i) for i in range(columns.width)]
-        with _in_words(path):
+        with in_sentences(path):
             scan = pl.scan_csv(
                 text.plain,
                 has_header=False,
@@ -103,7 +103,8 @@ def _parquet(path: Path) -> TableFile:
 
 
 @contextmanager
-def _in_words(path: Path) -> Iterator[None]:
+def in_sentences(path: Path) -> Iterator[None]:
+    """What polars raises of a table, for people."""
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:

@@ -1,69 +1,28 @@
-"""What a trained forecaster says of a table, and how that is drawn."""
+"""How forecasts of a trained model are drawn, and how it is exported."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from saiki.data.series import steps
-from saiki.data.series.features import Column, columns_of
+from saiki.cell import Cell, as_states
+from saiki.data.series.features import Column
 from saiki.data.series.origins import Origins
 from saiki.errors import InputError
 from saiki.experiment import placed
 from saiki.experiments.shared.series_source import SeriesSource
-from saiki.models.forecaster import Forecast, Forecaster, window_of
-from saiki.models.stepwise_forecaster import StepwiseForecaster
+from saiki.layers.stack import Stack
+from saiki.models.forecaster import Forecast, Forecaster
+from saiki.models.stepwise_forecaster import Read, StepwiseForecaster
 from saiki.plots.forecasts import Fan
 
-FANS, SHOWN = 6, 3
-"""Forecasts that are drawn, and as many horizons of the past before each."""
-
-
-def rows_of(model: Forecaster, column: Column, found: Forecast) -> list[dict[str, Any]]:
-    """What comes after the last row of a column, a row for each time."""
-    times = in_iso(column.times[len(column) : len(column) + model.horizon])
-    levels = [f"{level:g}" for level in model.levels]
-    return [
-        {
-            "time": time,
-            "series": column.series,
-            "target": column.target,
-            "mean": found.mean[0, step].item(),
-            "quantiles": dict(zip(levels, found.quantiles[0, step].tolist(), strict=True)),
-        }
-        for step, time in enumerate(times)
-    ]
-
-
-@torch.no_grad()
-def forecast_columns(
-    model: Forecaster, source: SeriesSource, path: Path, paths: int, seed: int
-) -> list[tuple[Column, Forecast]]:
-    """The columns of a table, and what comes after each.
-
-    Raises:
-        InputError: the table cannot be read, its rows are not as far apart as those that were
-            learned from, or what is known beforehand ends too soon.
-    """
-    like, table = next(model.parameters()), source.read(path)
-    step = steps.in_words(table.step) if table.step else ""
-    if step != model.step:
-        apart = [f"{each} apart" if each else "without times" for each in (model.step, step)]
-        raise InputError(
-            f"the model learned from rows {apart[0]}, and those of {path} are {apart[1]}"
-        )
-    found = []
-    of_calendar = model.known[len(table.known) :]
-    for column in columns_of(table, model.horizon, of_calendar):
-        number = model.number_of(column.series, column.target)
-        window = window_of(column, number, model.look_back, model.horizon, like.dtype)
-        draw = torch.Generator(like.device).manual_seed(seed)
-        found.append((column, model(*placed(tuple(window), model), paths, draw)))
-    return found
+FANS, SHOWN, LEAST = 6, 3, 24
+"""Forecasts that are drawn, as many horizons of the past before each, and rows of it at least."""
+AHEAD = 12
+"""Columns of which it is drawn what comes after them, at most."""
 
 
 class Ahead(nn.Module):
@@ -102,17 +61,48 @@ class Ahead(nn.Module):
         return forecast.quantiles
 
 
+class NextStep(nn.Module):
+    """A forecaster step by step for other programs: one row in, the law of the next out."""
+
+    def __init__(self, model: Forecaster, network: StepwiseForecaster) -> None:
+        super().__init__()
+        self.model, self.network = model, network
+
+    def forward(
+        self, value: Tensor, column: Tensor, state: Any, features: Tensor | None = None
+    ) -> tuple[Any, ...]:
+        """The numbers of the law in the units of ``value``, ``(rows,)`` each, in the order of
+        :func:`law_names` (see :mod:`saiki.nn.series_likelihoods`), not calibrated; and the state
+        then.
+
+        Args:
+            value: of the row before, ``(rows,)``; NaN where it is missing or there was none.
+            column: the number of each, from 1 on, ``(rows,)``.
+            state: as the row before left it; zeros before the first.
+            features: known beforehand of the row that is forecast, ``(rows, known)``.
+        """
+        z, (shift, scale) = self.network.scaling(value[:, None], column)
+        read = Read(z[:, 0], state, shift, scale, self.network.column(column))
+        known = None if features is None else self.model.features("known", features)
+        law, state = self.network.follow(read, known)
+        return *(getattr(law, name)[:, 0] for name in law_names(self.model)), state
+
+
+def law_names(model: Forecaster) -> tuple[str, ...]:
+    """The numbers of the law of the next value; none of a network that says quantiles."""
+    if not isinstance(model.network, StepwiseForecaster):
+        return ()
+    return tuple(number.name for number in fields(model.network.law))
+
+
 def exported_forecaster(model: Forecaster) -> tuple[nn.Module, Any]:
-    """A module that forecasts all steps at once, and an example of its arguments.
+    """A module that forecasts all steps at once, or the next one, and an example of its arguments.
 
     Raises:
-        InputError: the model draws step by step.
+        InputError: the states of its cells do not begin at 0.
     """
     if isinstance(model.network, StepwiseForecaster):
-        raise InputError(
-            "a model that draws one step after another is no function of the past; export one "
-            "whose steps are forecast together"
-        )
+        return _exported_step(model, model.network)
     like, rows = next(model.parameters()), 2
     past = torch.arange(2.0 * model.look_back).view(rows, -1).to(like)
     wide = model.look_back + model.horizon
@@ -125,33 +115,21 @@ def exported_forecaster(model: Forecaster) -> tuple[nn.Module, Any]:
     return Ahead(model), (past, column, *features)
 
 
-def in_iso(times: NDArray[Any]) -> list[Any]:
-    """Times as text, without a clock where all are days; numbers as they are."""
-    if not np.issubdtype(times.dtype, np.datetime64):
-        found: list[Any] = times.tolist()
-        return found
-    are_days = bool((times == times.astype("M8[D]")).all())
-    return np.datetime_as_string(times, unit="D" if are_days else "s").tolist()  # type: ignore[no-any-return]
-
-
-def remark_on(model: Forecaster, columns: Sequence[Column]) -> str:
-    """What a person should know of the table; nothing if empty."""
-    short = [column for column in columns if len(column) < model.look_back]
-    if not short:
-        return ""
-    name = " ".join(filter(None, (short[0].series, short[0].target)))
-    others = f" and {len(short) - 1} more columns" if len(short) > 1 else ""
-    return (
-        f"{name}{others} has {len(short[0])} rows where the model reads {model.look_back}; what "
-        "lacks counts as missing, and the forecast is less sure than it says"
-    )
-
-
-def in_words(row: dict[str, Any]) -> str:
-    """A row of a forecast for people."""
-    low, high = (row["quantiles"][level] for level in ("0.1", "0.9"))
-    name = " ".join(filter(None, (row["series"], row["target"])))
-    return f"{row['time']}  {name}  {row['mean']:.6g}  (80 %: {low:.6g} to {high:.6g})"
+@torch.no_grad()
+def _exported_step(model: Forecaster, network: StepwiseForecaster) -> tuple[nn.Module, Any]:
+    like = next(model.parameters())
+    value, column = like.new_tensor([1.0, 2.0]), torch.tensor([1, 1], device=like.device)
+    cells = [module for module in network.layer.modules() if isinstance(module, Cell)]
+    states = [as_states(cell.initial_state(2)) for cell in cells]
+    if any(bool(state.any()) for of_cell in states for state in of_cell):
+        raise InputError(
+            "the states of this model do not begin at 0, which no file for other programs says; "
+            "take another cell"
+        )
+    several = [of_cell if len(of_cell) > 1 else of_cell[0] for of_cell in states]
+    state = tuple(several) if isinstance(network.layer, Stack) else several[0]
+    features = [like.new_zeros(2, len(model.known))] if model.known else []
+    return NextStep(model, network), (value, column, state, *features)
 
 
 @torch.no_grad()
@@ -177,7 +155,7 @@ def fans_of(
 
 def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
     """One forecast, with some of the past before it and what came, as far as that is known."""
-    begin = max(0, origin - SHOWN * horizon)
+    begin = max(0, origin - max(SHOWN * horizon, LEAST))
     truth = column.values[origin : origin + horizon]
     title = " ".join(filter(None, (column.series, column.target)))
     return Fan(
@@ -187,6 +165,10 @@ def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
     )  # fmt: skip
 
 
-def fans_ahead(found: Sequence[tuple[Column, Forecast]], horizon: int) -> list[Fan]:
-    """What comes after the last rows of columns."""
-    return [fan_of(column, len(column), forecast, horizon) for column, forecast in found]
+def fans_ahead(found: Sequence[tuple[Sequence[Column], Forecast]], horizon: int) -> list[Fan]:
+    """What comes after the last rows of columns, of the first of them where there are many."""
+    return [
+        fan_of(column, len(column), Forecast(mean[None], quantiles[None]), horizon)
+        for columns, (means, many) in found
+        for column, mean, quantiles in zip(columns, means, many, strict=True)
+    ][:AHEAD]

@@ -64,13 +64,23 @@ class SeriesSource(Knobs):
         Raises:
             InputError: it cannot be read, or nothing says what is forecast.
         """
+        targets, known, past = self.column_names
+        return read_series(
+            path, targets, time=self.time, series=self.series, known=known, past=past,
+            gaps=self.gaps, dates=self.dates,
+        )  # fmt: skip
+
+    @property
+    def column_names(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Of the columns that are forecast, those known beforehand, and those known afterwards.
+
+        Raises:
+            InputError: nothing says what is forecast.
+        """
         if self.data and not names_in(self.target):
             raise InputError("say with --target which columns of the table are forecast")
         targets = names_in(self.target) or (DEFAULT,)
-        return read_series(
-            path, targets, time=self.time, series=self.series, known=names_in(self.known),
-            past=names_in(self.observed), gaps=self.gaps, dates=self.dates,
-        )  # fmt: skip
+        return targets, names_in(self.known), names_in(self.observed)
 
     @property
     def path(self) -> Path:
