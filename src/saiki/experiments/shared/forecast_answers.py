@@ -59,6 +59,7 @@ def forecast_columns(
     found = []
     for column in source.columns_of(table, model.horizon):
         number = model.number_of(column.series, column.target)
+        model.network.scaling.check(torch.from_numpy(column.values), column.target)
         window = window_of(column, number, model.look_back, model.horizon, like.dtype)
         draw = torch.Generator(like.device).manual_seed(seed)
         found.append((column, model(*placed(tuple(window), model), paths, draw)))

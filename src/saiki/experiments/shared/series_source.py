@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saiki.data import store
+from saiki.data.series import made
 from saiki.data.series.features import Column, columns_of, feature_names
 from saiki.data.series.order import GAPS
 from saiki.data.series.origins import Origins, Split
@@ -14,6 +15,7 @@ from saiki.knobs import Knobs, knob
 
 DEFAULT = "OT"
 """The column that is forecast where no table is given: the temperature of the oil."""
+NOTHING = "nothing"
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -32,6 +34,11 @@ class SeriesSource(Knobs):
         "", "a table of series: CSV of any kind or Parquet; a transformer's temperature without",
         is_path=True,
     )  # fmt: skip
+    made: str = knob(
+        NOTHING, "what is made up in the place of a table: prices, the demand for many things, a "
+        "random walk, a series of a known law, or nothing", choices=(NOTHING, *made.MADE),
+    )  # fmt: skip
+    made_seed: int = knob(0, "of what is made up", minimum=0, maximum=2**31)
     target: str = knob("", "the columns that are forecast, with commas between")
     time: str = knob("", "the column of times; found without")
     series: str = knob("", "the column that tells series apart, where a table holds several")
@@ -55,6 +62,17 @@ class SeriesSource(Knobs):
         maximum=1e9,
     )  # fmt: skip
 
+    def validate(self) -> None:
+        if not self.is_made:
+            self.refuse_unused("made", {"made_seed": tuple(made.MADE)})
+        elif self.data:
+            raise InputError(f"the table is either made up or read, got made {self.made} and data")
+        elif self.target or self.time or self.series or self.known or self.observed:
+            raise InputError(
+                f"{self.made} that are made up have their own columns; leave out target, time, "
+                "series, known and observed"
+            )
+
     def read(self, path: Path) -> SeriesTable:
         """A table with the columns that this one has.
 
@@ -63,11 +81,18 @@ class SeriesSource(Knobs):
         """
         if self.data and not names_in(self.target):
             raise InputError("say with --target which columns of the table are forecast")
-        targets = names_in(self.target) or (DEFAULT,)
+        like = made.MADE.get(self.made)
+        targets = names_in(self.target) or ((like.target if like else DEFAULT),)
+        series = self.series or (like.series if like else "")
         return read_series(
-            path, targets, time=self.time, series=self.series, known=names_in(self.known),
+            path, targets, time=self.time, series=series, known=names_in(self.known),
             past=names_in(self.observed), gaps=self.gaps, dates=self.dates,
         )  # fmt: skip
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the table is made up."""
+        return self.made != NOTHING
 
     @property
     def path(self) -> Path:
@@ -75,6 +100,8 @@ class SeriesSource(Knobs):
 
     @cached_property
     def table(self) -> SeriesTable:
+        if self.is_made:
+            return made.MADE[self.made].make(self.made_seed)
         return self.read(self.path)
 
     def columns_of(self, table: SeriesTable, ahead: int) -> list[Column]:
