@@ -41,7 +41,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 13
-    assert len(COMMANDS) == 80
+    assert len(COMMANDS) == 83
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -63,7 +63,7 @@ SMALL = {
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
-    "forecast": "--epochs 1 --hidden-size 8",
+    "forecast": "--epochs 1 --hidden-size 8 --paths 5",
     "dialogue": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1",
     "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
     "--hidden-size 4 --judge 2",
