@@ -74,7 +74,8 @@ def test_what_is_made_up_is_forecast_and_drawn(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"data": "x.csv"}, "either made up or read, got made prices and data"),
+        ({"data": "x.csv"}, "say with --target which columns"),
+        ({"data": "x.csv", "made_seed": 1}, "made_seed is of what is made up"),
         ({"target": "close"}, "prices that are made up have their own columns"),
         ({"made": "nothing", "made_seed": 3}, "made_seed goes with made prices or demand or"),
         ({"made": "random-walk"}, "a log-return is of values above 0, and x holds -"),
@@ -85,6 +86,15 @@ def test_what_cannot_be_made_up_is_refused(changes, sentence, tmp_path, capsys):
     assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "run")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_price_of_ones_own_takes_the_place_of_the_made_one(tmp_path):
+    table = tmp_path / "x.csv"
+    table.write_text("close\n" + "".join(f"{50 + i % 7}\n" for i in range(900)))
+    preset = Forecasting.preset("prices")
+    source = Forecasting(**preset, data=str(table), target="close").source
+    assert [column.target for column in source.columns] == ["close"]
+    assert len(source.columns[0]) == 900
 
 
 def test_other_seeds_make_other_prices():

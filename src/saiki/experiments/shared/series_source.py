@@ -35,7 +35,7 @@ class SeriesSource(Knobs):
         is_path=True,
     )  # fmt: skip
     made: str = knob(
-        NOTHING, "what is made up in the place of a table: prices, the demand for many things, a "
+        NOTHING, "what is made up where no table is given: prices, the demand for many things, a "
         "random walk, a series of a known law, or nothing", choices=(NOTHING, *made.MADE),
     )  # fmt: skip
     made_seed: int = knob(0, "of what is made up", minimum=0, maximum=2**31)
@@ -63,14 +63,15 @@ class SeriesSource(Knobs):
     )  # fmt: skip
 
     def validate(self) -> None:
-        if not self.is_made:
-            self.refuse_unused("made", {"made_seed": tuple(made.MADE)})
-        elif self.data:
-            raise InputError(f"the table is either made up or read, got made {self.made} and data")
-        elif self.target or self.time or self.series or self.known or self.observed:
+        self.refuse_unused("made", {"made_seed": tuple(made.MADE)})
+        if self.data and self.made_seed:
+            raise InputError("made_seed is of what is made up; leave it out where data are given")
+        if self.is_made and (
+            self.target or self.time or self.series or self.known or self.observed
+        ):
             raise InputError(
-                f"{self.made} that are made up have their own columns; leave out target, time, "
-                "series, known and observed"
+                f"{self.made} that are made up have their own columns; give data, or leave out "
+                "target, time, series, known and observed"
             )
 
     def read(self, path: Path) -> SeriesTable:
@@ -81,7 +82,7 @@ class SeriesSource(Knobs):
         """
         if self.data and not names_in(self.target):
             raise InputError("say with --target which columns of the table are forecast")
-        like = made.MADE.get(self.made)
+        like = made.MADE[self.made] if self.is_made else None
         targets = names_in(self.target) or ((like.target if like else DEFAULT),)
         series = self.series or (like.series if like else "")
         return read_series(
@@ -91,8 +92,8 @@ class SeriesSource(Knobs):
 
     @property
     def is_made(self) -> bool:
-        """Whether the table is made up."""
-        return self.made != NOTHING
+        """Whether the table is made up, which it is where none is given."""
+        return self.made != NOTHING and not self.data
 
     @property
     def path(self) -> Path:
