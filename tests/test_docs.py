@@ -42,7 +42,7 @@ COMMANDS = [
 
 def test_all_of_them_are_found():
     assert len(SNIPPETS) == 14
-    assert len(COMMANDS) == 93
+    assert len(COMMANDS) == 96
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -65,7 +65,7 @@ SMALL = {
     "proofread": "--iterations 4 --hidden-size 8 --layers 1",
     "masked-lm": "--iterations 4 --hidden-size 8 --embedding-size 8 --minimum 1",
     "words": "--epochs 1 --size 8",
-    "forecast": "--epochs 1 --hidden-size 8",
+    "forecast": "--epochs 1 --hidden-size 8 --paths 5",
     "dialogue": "--epochs 1 --hidden-size 8 --embedding-size 8 --minimum 1",
     "vq-vae": "--epochs 1 --examples 40 --batch-size 8 --width 4 --code-size 4 --codes 8 "
     "--hidden-size 4 --judge 2",

@@ -146,6 +146,31 @@ def test_the_verdict_is_a_sentence():
     assert Comparison(1.0, 0.0, Precision(0.1, 50)).verdict().startswith("not better")
 
 
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+def test_a_shift_is_found_in_3_to_7_percent_where_there_is_none(ratio):
+    """Where bounds are quantiles of another part, their own error counts."""
+    draw = torch.Generator().manual_seed(7)
+    tested, horizon, found = 400, 4, 0
+    for _ in range(PAIRS):
+        errors = moving_averages(1, tested + int(ratio * tested), horizon, draw)[0].abs()
+        bound = errors[tested:].quantile(0.8)
+        inside = errors[:tested, None]
+        share = coverage(-bound.expand_as(inside), bound.expand_as(inside), inside, horizon)
+        found += share.differs_from(0.8, ratio)
+    assert 0.03 <= found / PAIRS <= 0.07
+
+
+def test_that_all_lie_within_is_no_proof_where_there_are_few():
+    truth = torch.zeros(5, 2)
+    share = coverage(truth - 1, truth + 1, truth, 1)
+    assert share.share == 1
+    assert not share.differs_from(0.8)
+    many = torch.zeros(500, 2)
+    assert coverage(many - 1, many + 1, many, 1).differs_from(0.8)
+    assert not coverage(many * math.nan, many, many * math.nan, 1).differs_from(0.8)
+    assert str(coverage(truth[:2] - 1, truth[:2] + 1, truth[:2], 1)) == "100.0 %"
+
+
 def test_critical_values_are_those_of_student():
     for freedom in (1, 2, 7, 100, 3001):
         assert critical_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-6)

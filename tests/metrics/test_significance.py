@@ -2,7 +2,7 @@
 
 import pytest
 
-from saiki.metrics.significance import holm, paired_t_test, two_sided
+from saiki.metrics.significance import clopper_pearson, holm, paired_t_test, two_sided
 
 stats = pytest.importorskip("scipy.stats")
 
@@ -30,3 +30,9 @@ def test_many_comparisons_need_more_of_each():
     assert holm([0.03, 0.01, 0.05, 0.013]) == pytest.approx([0.06, 0.04, 0.06, 0.04])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 200), (1, 7), (10, 200), (199, 200), (5, 5)])
+def test_the_interval_of_a_share_is_that_of_scipy(count, total):
+    wanted = stats.binomtest(count, total).proportion_ci()
+    assert clopper_pearson(count, total) == pytest.approx((wanted.low, wanted.high), abs=1e-9)

@@ -136,7 +136,8 @@ def test_it_learns_the_wave_and_goes_on_with_the_table(kind, table, tmp_path):
     with torch.no_grad():
         [(window, _)] = validation.in_order(10_000, every=5)
         found = model(*window, is_calibrated=False)
-        model.calibrate(found.quantiles, window.future, window.column)
+        unit = model.network.scaling.unit(window.past, window.column)
+        model.calibrate(found.quantiles, window.future, unit)
         wider = model(*window, generator=torch.Generator().manual_seed(0))
         again = model(*window, generator=torch.Generator().manual_seed(0), is_calibrated=False)
         assert within(again, window) < within(wider, window)

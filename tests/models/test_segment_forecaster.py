@@ -74,18 +74,19 @@ def test_a_gap_is_no_number_that_anything_follows_from():
     assert model(past, column).isfinite().all()
     torch.testing.assert_close(model(past, column)[2:], model(windows()[0], column)[2:])
     truth = torch.randn(5, 10).double()
-    wanted = model.loss(model(past, column)[:, :7], truth[:, :7], column)
+    unit = model.scaling.unit(past, column)
+    wanted = model.loss(model(past, column)[:, :7], truth[:, :7], unit)
     truth[:, 7:] = torch.nan
-    torch.testing.assert_close(model.loss(model(past, column), truth, column), wanted)
+    torch.testing.assert_close(model.loss(model(past, column), truth, unit), wanted)
 
 
 def test_the_loss_is_least_at_the_quantiles():
     model = make(levels=(0.1, 0.5, 0.9), horizon=1, segment=1, columns=1)
     truth = torch.linspace(0, 1, 1001).double()[:, None]
-    column = torch.ones(1001, dtype=torch.long)
+    unit = torch.ones(1001)
 
     def loss(values):
-        return model.loss(torch.tensor(values).double().expand(1001, 1, 3), truth, column)
+        return model.loss(torch.tensor(values).double().expand(1001, 1, 3), truth, unit)
 
     best = loss([0.1, 0.5, 0.9])
     assert all(loss([0.1 + a, 0.5 + b, 0.9 + c]) > best
@@ -103,7 +104,8 @@ def test_the_loss_is_least_at_the_quantiles():
 def test_any_cells_read_and_write_and_every_weight_learns(encoder, decoder):
     model = make(encoder(), decoder(), known=1)
     past, column, known, _ = windows(known=1)
-    model.loss(model(past, column, known), torch.randn(5, 10).double(), column).backward()
+    unit = model.scaling.unit(past, column)
+    model.loss(model(past, column, known), torch.randn(5, 10).double(), unit).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
     assert type(model.decoder).__name__ in model.equations()
 

@@ -20,6 +20,7 @@ from saiki.plots.confusion import draw_confusion
 from saiki.plots.corrections import draw_marks
 from saiki.plots.curves import draw_curves
 from saiki.plots.errors import draw_errors
+from saiki.plots.first_step import FirstStep, draw_first_step
 from saiki.plots.fonts import columns, fonts, shortened
 from saiki.plots.forecasts import Fan, draw_fans
 from saiki.plots.images import draw_rows
@@ -102,6 +103,11 @@ PICTURES = {
             for name in NAMES
         ],
         (0.1, 0.5, 0.9),
+        TITLE,
+    ),
+    "first_step": lambda path: draw_first_step(
+        path,
+        FirstStep(NAMES[0], np.arange(6.0), *np.ones((3, 6)), True, NAMES[1]),
         TITLE,
     ),
     "images": lambda path: draw_rows(path, {name: torch.rand(2, 1, 4, 4) for name in NAMES}, TITLE),

@@ -14,6 +14,7 @@ from saiki.data.series.origins import Origins, Window
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiments.claims.forecast import CLAIMS
 from saiki.experiments.shared.forecast_answers import (
     exported_forecaster,
     fans_ahead,
@@ -21,20 +22,21 @@ from saiki.experiments.shared.forecast_answers import (
     law_names,
 )
 from saiki.experiments.shared.forecast_follower import Follower
-from saiki.experiments.shared.forecast_outlook import Outlook
-from saiki.experiments.shared.forecasting import (
-    LEVELS,
-    ForecastModel,
+from saiki.experiments.shared.forecast_judgement import (
+    SHARES,
     Judgement,
+    first_step,
     judge,
     seasonal_scales,
-    simple_forecasts,
 )
+from saiki.experiments.shared.forecast_outlook import Outlook
+from saiki.experiments.shared.forecasting import LEVELS, ForecastModel, simple_forecasts
 from saiki.experiments.shared.series_source import SeriesSource
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.models.forecaster import Forecaster
 from saiki.optimisation import Optimisation
+from saiki.plots.first_step import draw_first_step
 from saiki.plots.forecasts import draw_fans, draw_horizon
 
 WATCHED = 2000
@@ -82,7 +84,17 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
             "test": 2880.0, "horizon": 96, "look_back": 720, "segment": 48, "hidden_size": 256,
             "batch_size": 256, "calendar": False,
         },
+        "prices": {
+            "made": "prices", "scaling": "log-return", "horizon": 5, "look_back": 60, "segment": 5,
+            "hidden_size": 32, "calendar": False,
+        },
+        "demand": {
+            "made": "demand", "steps": "one-by-one", "likelihood": "negative_binomial",
+            "horizon": 14, "look_back": 56, "hidden_size": 48, "learning_rate": 0.005,
+            "calendar": False, "paths": 100,
+        },
     }  # fmt: skip
+    claims = CLAIMS
 
     def describe_data(self) -> str:
         return self.source.in_words()
@@ -139,12 +151,14 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
             for window, _ in self.validation.in_order(WATCHED, every):
                 its = Window(*placed(tuple(window), model))
                 forecast = model(*its, self.paths, draw, is_calibrated=False)
-                found.append((forecast.quantiles, its.future, its.column))
+                unit = model.network.scaling.unit(its.past, its.column)
+                found.append((forecast.quantiles, its.future, unit))
         model.calibrate(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
     def judged(self, model: Forecaster) -> Judgement:
         simple = simple_forecasts(self.source, self.look_back, self.horizon)
-        return judge(model, self.test, self.every, simple, self.paths, self.calibrated)
+        calibrated_on = len(self.validation) / len(self.test) if self.calibrated else 0.0
+        return judge(model, self.test, self.every, simple, self.paths, calibrated_on)
 
     def evaluate(self, model: Forecaster) -> Figures:
         judgement = self._judgements[model] = self.judged(model)
@@ -161,23 +175,21 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     def describe_model(self, model: Forecaster) -> str:
         judgement = self._judgements.get(model) or self.judged(model)
-        held = ", ".join(
-            f"{judgement.covered(share)} of what came within {share:.0%} intervals"
-            for share in (0.8, 0.95)
-        )
-        return f"{judgement.verdict()}\n{held}"
+        return "\n".join((judgement.verdict(), *map(judgement.coverage_verdict, SHARES)))
 
     def draw(self, model: Forecaster, points: Points, folder: Path) -> list[Path]:
         judgement = self._judgements.get(model) or self.judged(model)
         fans = fans_of(model, self.source, self.test, self.paths, self.calibrated)
         errors, covered = judgement.by_horizon()
+        step = first_step(judgement, self.source.columns[0], self.test, self.every)
         return [
             draw_fans(folder / "forecasts.png", fans, LEVELS, self.title),
             draw_horizon(folder / "horizon.png", errors, covered, self.title),
+            draw_first_step(folder / "first_step.png", step, self.title),
         ]
 
     def input_example(self) -> str:
-        return str(self.source.path)
+        return "TABLE.csv" if self.source.is_made else str(self.source.path)
 
     def outlook(self, model: Forecaster) -> Outlook:
         return Outlook(model, self.source, self.horizon, self.paths, self.seed)

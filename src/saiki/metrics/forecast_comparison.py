@@ -115,8 +115,27 @@ class Coverage:
             return float(self.count)
         return self.share * (1 - self.share) / self.precision.error**2
 
+    def differs_from(self, share: float, calibrated_on: float = 0.0) -> bool:
+        """Whether the share is another than this one by more than chance.
+
+        Args:
+            calibrated_on: where intervals were made to hold that share of other values, how many
+                origins those had for each one here. What chance did to them is in the intervals:
+                were both alike, the difference would have the variance of the share here times
+                1 + 1 / ``calibrated_on``.
+        """
+        if not self.count:
+            return False
+        # where all values lie within, their spread says nothing
+        least = math.sqrt(share * (1 - share) / self.count)
+        both = 1 + (1 / calibrated_on if calibrated_on else 0.0)
+        error = max(self.precision.error, least) * math.sqrt(both)
+        return Precision(error, self.precision.freedom).p(self.share - share) < LEVEL
+
     def __str__(self) -> str:
-        """As in ``81.2 ± 2.1 %``."""
+        """As in ``81.2 ± 2.1 %``, without the latter where too little is known."""
+        if not math.isfinite(self.precision.half_width):
+            return f"{100 * self.share:.1f} %"
         return f"{100 * self.share:.1f} ± {100 * self.precision.half_width:.1f} %"
 
 

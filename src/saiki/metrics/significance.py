@@ -1,7 +1,7 @@
-"""Whether differences between pairs are more than chance."""
+"""Whether differences between pairs are more than chance, and how sure a share of them is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 def paired_t_test(differences: Sequence[float]) -> float:
@@ -39,6 +39,32 @@ def two_sided(t: float, freedom: int) -> float:
         term *= k / (k + 1) * cosine**2
     inside = 2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total
     return max(0.0, 1 - inside)
+
+
+def clopper_pearson(count: int, total: int, level: float = 0.05) -> tuple[float, float]:
+    """The interval of a share of which ``count`` of ``total`` were seen: all shares with which so
+    few, or so many, would be seen in more than half of ``level`` of all cases (Clopper & Pearson
+    1934).
+
+    >>> low, high = clopper_pearson(3, 200)
+    >>> round(low, 4), round(high, 4)
+    (0.0031, 0.0432)
+    """
+
+    def at_most(seen: int, share: float) -> float:
+        shares = (share**k * (1 - share) ** (total - k) for k in range(seen + 1))
+        return math.fsum(math.comb(total, k) * each for k, each in enumerate(shares))
+
+    def where(is_beyond: Callable[[float], bool]) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (low, middle) if is_beyond(middle) else (middle, high)
+        return low
+
+    lowest = where(lambda share: 1 - at_most(count - 1, share) > level / 2) if count else 0.0
+    highest = where(lambda share: at_most(count, share) < level / 2) if count < total else 1.0
+    return lowest, highest
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -151,7 +151,8 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             whole = torch.cat((window.past, window.future), 1)
             return self.network.loss(whole, window.column, known)
         quantiles = self.network(window.past, window.column, known, observed)
-        return self.network.loss(quantiles, window.future, window.column)
+        unit = self.network.scaling.unit(window.past, window.column)
+        return self.network.loss(quantiles, window.future, unit)
 
     def forward(
         self,
@@ -297,7 +298,11 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
 
     def _forecast(self, mean: Tensor, quantiles: Tensor, unit: Tensor | None) -> Forecast:
         """With intervals as wide as the validation part asked for, where there is a unit."""
-        return Forecast(mean, quantiles if unit is None else self.calibrated(quantiles, unit))
+        if unit is not None:
+            quantiles = self.calibrated(quantiles, unit)
+            if self.network.scaling.kind == "size":  # of counts
+                quantiles = quantiles.clamp(min=0)
+        return Forecast(mean, quantiles)
 
     def calibrated(self, quantiles: Tensor, unit: Tensor) -> Tensor:
         """Quantiles of rows with margins that count in ``unit``, ``(rows,)``."""
@@ -305,16 +310,16 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         found: Tensor = self.calibration(quantiles[:, :, None] / scale) * scale
         return found[:, :, 0]
 
-    def calibrate(self, quantiles: Tensor, truth: Tensor, column: Tensor) -> None:
+    def calibrate(self, quantiles: Tensor, truth: Tensor, unit: Tensor) -> None:
         """Make intervals as wide as these forecasts of a part that was not learned from ask for.
 
         Args:
             quantiles: ``(rows, horizon, levels)``, not calibrated.
             truth: ``(rows, horizon)``.
+            unit: see :meth:`saiki.nn.series_scaling.WindowScaling.unit`, ``(rows,)``.
         """
-        _, deviation = self.network.scaling.of_column(column)
-        scale = deviation[:, None, None]
-        self.calibration.fit_((quantiles / scale)[:, :, None], (truth[..., None] / scale))
+        scale = unit[:, None, None]
+        self.calibration.fit_((quantiles / scale)[:, :, None], truth[..., None] / scale)
 
 
 def _padded(part: Tensor, count: int, filler: float) -> Tensor:

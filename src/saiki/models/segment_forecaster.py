@@ -28,7 +28,8 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         eᵏ = ReLU(W [zᵏ; known; observed] + b)       of segment k, ``segment`` steps
         h = the last states of encoder(e¹, e², …)
         oʲ = decoder([position j; column] + K known, h),   one step for each segment j to come
-        ŷʲ = m + s (V dropout(oʲ) + c),              of each step one number for each quantile
+        ŷʲ = m + s (V dropout(oʲ) + c),              of each step one number for each quantile;
+                                                     with log-returns m exp(s (…))
 
     Trained by the quantile loss (Koenker & Bassett 1978): Σ_q max(q (y − ŷ_q), (q − 1)(y − ŷ_q)).
 
@@ -103,6 +104,7 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
             ["zᵏ", *["known"] * bool(self.known), *["observed"] * bool(self.observed)]
         )
         ahead = " + K known" if self.ahead is not None else ""
+        y, levels = self.scaling.inverse("(V oʲ + c)"), ", ".join(f"{q:g}" for q in self.levels)
         return "\n".join(
             (
                 self.scaling.equation(),
@@ -110,7 +112,7 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
                 equations.of_layer(self.encoder, "e", "r"),
                 f"oʲ = {equations.name_of(self.decoder)} over [position j; column]{ahead}, one "
                 "step from the end of r, for each segment j",
-                f"ŷʲ = m + s (V oʲ + c), quantiles {', '.join(f'{q:g}' for q in self.levels)}",
+                f"ŷʲ = {y}, quantiles {levels}",
             )
         )
 
@@ -173,16 +175,17 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         y = self.readout(self.dropout(o)).view(rows, -1, len(self.levels))
         return self.scaling.undo(y[:, : self.horizon], scales)
 
-    def loss(self, forecast: Tensor, truth: Tensor, column: Tensor) -> Tensor:
-        """The quantile loss in units of the scale of each column, the mean over all steps that are
-        known.
+    def loss(self, forecast: Tensor, truth: Tensor, unit: Tensor) -> Tensor:
+        """The quantile loss, the mean over all steps that are known.
 
         Args:
             forecast: as :meth:`forward` gives it.
             truth: ``(rows, horizon)``; NaN is not known.
+            unit: of the errors of each row, ``(rows,)``; see
+                :meth:`saiki.nn.series_scaling.WindowScaling.unit`.
         """
         levels = forecast.new_tensor(self.levels)
-        error = (truth[..., None] - forecast) / self.scaling.of_column(column)[1][:, None, None]
+        error = (truth[..., None] - forecast) / unit[:, None, None]
         each = torch.maximum(levels * error, (levels - 1) * error)
         is_known = ~truth.isnan()
         return each[is_known].mean()

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from saiki.errors import InputError
 from saiki.saving.pretrained import DescribedModule
 
-SCALINGS = ("none", "last", "standard", "size")
+SCALINGS = ("none", "last", "standard", "difference", "log-return", "size")
 SMALLEST = 1e-5
 """Of a scale, in units of that of the column: below it a window is constant."""
 
@@ -17,16 +18,23 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
     """Takes the level of a window away before a network reads it, and adds it to what it forecasts,
     so that a series that wanders is the same to it at every level (Kim et al. 2022).
 
-    ============= ====================================== ========================================
-    ``none``      m = μ                                  s = σ
-    ``last``      m = the last known value of the window s = σ
-    ``standard``  m = the mean of the window             s = its standard deviation
-    ``size``      m = 0                                  s = 1 + the mean of abs(x) of the column
-    ============= ====================================== ========================================
+    ============== ====================================== =======================================
+    ``none``       m = μ                                  s = σ
+    ``last``       m = the last known value of the window s = σ
+    ``standard``   m = the mean of the window             s = its standard deviation
+    ``size``       m = 0                                  s = 1 + the mean of abs(x) of the column
+    ``difference`` m = the last known value               s = σ of xᵗ − xᵗ⁻¹
+    ``log-return`` m = the last known value               s = σ of ln xᵗ − ln xᵗ⁻¹
+    ============== ====================================== =======================================
 
     μ and σ are mean and standard deviation of the column in what is learned from; they are part of
     the model. ``size`` is for counts, which cannot be shifted (Salinas et al. 2020, §3.3). A gap,
     NaN, becomes m, which is z = 0.
+
+    With ``difference`` z is the change at each step, (xᵗ − xᵗ⁻¹) / s, and what is forecast is the
+    change since m, x = m + s z, whatever the level. With ``log-return`` the same is done to ln x:
+    zᵗ = (ln xᵗ − ln xᵗ⁻¹) / s and x = m exp(s z), so that prices of 10 and of 1,000 are alike, and
+    a quantile of the return is one of the price. The first step, and one beside a gap, is z = 0.
 
     Args:
         columns: for which μ and σ are kept; of others, number 0, they are those of the window.
@@ -55,17 +63,37 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             raise InputError(f"there are {len(self.mean) - 1} columns, got {len(columns)}")
         for number, values in enumerate(columns, 1):
             real = values[~values.isnan()].double()
-            deviation = real.std(correction=0) if len(real) else real.new_ones(())
+            steps = self._steps(values.double()) if self.is_of_changes else real
+            steps = steps[~steps.isnan()]
+            deviation = steps.std(correction=0) if len(steps) else real.new_ones(())
             self.mean[number] = real.mean() if len(real) else 0.0
             self.deviation[number] = deviation if deviation > 0 else 1.0
             self.size[number] = 1 + real.abs().mean() if len(real) else 1.0
 
-    def of_column(self, column: Tensor) -> tuple[Tensor, Tensor]:
-        """μ and σ of these columns, ``(rows,)`` each."""
-        return self.mean[column], self.deviation[column]
+    @property
+    def is_of_changes(self) -> bool:
+        """Whether a network reads how a series changes, and not how high it is."""
+        return self.kind in ("difference", "log-return")
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """xᵗ − xᵗ⁻¹ along the last dimension, or the same of ln x; NaN beside a gap."""
+        return (x.log() if self.kind == "log-return" else x).diff()
+
+    def check(self, values: Tensor, name: str) -> None:
+        """Whether a series can be scaled so.
+
+        Raises:
+            InputError: a logarithm is asked for, and there are values that have none.
+        """
+        if self.kind == "log-return" and bool((values <= 0).any()):
+            lowest = float(values[values <= 0].min())
+            raise InputError(
+                f"a log-return is of values above 0, and {name} holds {lowest:g}; take the scaling "
+                "difference"
+            )
 
     def forward(self, x: Tensor, column: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """z of windows ``(rows, time)``, and m and s, ``(rows, 1)`` each."""
+        """z of windows ``(rows, time)``, and m and s, ``(rows, 1)`` each; see :meth:`undo`."""
         is_known = ~x.isnan()
         mean = self.mean[column][:, None]
         count = is_known.sum(1, keepdim=True).clamp(min=1)
@@ -73,11 +101,12 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         of_window = values.sum(1, keepdim=True) / count
         is_new = (column == 0)[:, None]
         mean = torch.where(is_new, of_window, mean)
-        deviation = self.unit(x, column)[:, None]
+        deviation = self._deviation(x, column)[:, None]
+        if self.is_of_changes:
+            change = F.pad(self._steps(x), (1, 0)).nan_to_num(nan=0.0)
+            return change / deviation, (_last(x), deviation)
         if self.kind == "last":
-            steps = torch.arange(x.shape[1], device=x.device)
-            last = torch.where(is_known, steps, -1).amax(1, keepdim=True).clamp(min=0)
-            mean = values.gather(1, last)
+            mean = _last(x)
         elif self.kind == "size":
             size = 1 + values.abs().sum(1, keepdim=True) / count
             mean = torch.zeros_like(mean)
@@ -89,16 +118,22 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         return z, (mean, deviation)
 
     def unit(self, x: Tensor, column: Tensor) -> Tensor:
-        """σ of the column of each window, ``(rows,)``; of a column that was not learned from, that
-        of the window, or 1 where it is constant."""
-        spread = _spread(x)
+        """What errors of forecasts from each window are measured in, ``(rows,)``: σ of its column,
+        for a log-return times the last known value. Of a column that was not learned from it is
+        that of the window, or 1 where that is constant."""
+        deviation = self._deviation(x, column)
+        return deviation * _last(x)[:, 0] if self.kind == "log-return" else deviation
+
+    def _deviation(self, x: Tensor, column: Tensor) -> Tensor:
+        """σ of the column of each window, or of the window; see :meth:`unit`."""
+        spread = _spread(self._steps(x) if self.is_of_changes else x)
         own = torch.where(spread > 0, spread, torch.ones_like(spread))
         return torch.where(column == 0, own, self.deviation[column])
 
     def undo(self, z: Tensor, scales: tuple[Tensor, Tensor]) -> Tensor:
-        """x of ``z: (rows, time, …)``."""
+        """x of ``z: (rows, time, …)``: m + s z, or for a log-return m exp(s z)."""
         mean, deviation = (part.view(-1, *[1] * (z.ndim - 1)) for part in scales)
-        return mean + deviation * z
+        return mean * (deviation * z).exp() if self.kind == "log-return" else mean + deviation * z
 
     def equation(self) -> str:
         how = {
@@ -106,8 +141,22 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             "last": "m the last value of the window, s the deviation of the column",
             "standard": "m and s mean and deviation of the window",
             "size": "m = 0, s 1 + the mean size of the column",
+            "difference": "m the last value of the window, s the deviation of all such changes",
+            "log-return": "m the last value of the window, s the deviation of all such changes",
         }
-        return f"z = (x − m) / s, {how[self.kind]}"
+        z = {"difference": "zᵗ = (xᵗ − xᵗ⁻¹) / s", "log-return": "zᵗ = (ln xᵗ − ln xᵗ⁻¹) / s"}
+        return f"{z.get(self.kind, 'z = (x − m) / s')}, {how[self.kind]}"
+
+    def inverse(self, z: str) -> str:
+        """How :meth:`undo` makes x of it, as an equation."""
+        return f"m exp(s {z})" if self.kind == "log-return" else f"m + s {z}"
+
+
+def _last(x: Tensor) -> Tensor:
+    """The last known value of each window, ``(rows, 1)``; 0 where there is none."""
+    steps = torch.arange(x.shape[1], device=x.device)
+    last = torch.where(x.isnan(), -1, steps).amax(1, keepdim=True).clamp(min=0)
+    return x.nan_to_num(nan=0.0).gather(1, last)
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -68,11 +68,16 @@ def _draw_fan(axes: Axes, fan: Fan, levels: Sequence[float]) -> None:
         axes.plot(after, fan.truth, color="C3", lw=1.0, marker=marker, label="what came")
     axes.set_title(fan.title, fontsize=9)
     axes.grid(alpha=0.3)
-    if np.issubdtype(fan.times.dtype, np.datetime64):
+    dates_below(axes, fan.times)
+    axes.tick_params(labelsize=8)
+
+
+def dates_below(axes: Axes, times: Array) -> None:
+    """Few and short dates below, where times are dates."""
+    if np.issubdtype(times.dtype, np.datetime64):
         locator = AutoDateLocator(minticks=3, maxticks=7)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes.tick_params(labelsize=8)
 
 
 def draw_horizon(

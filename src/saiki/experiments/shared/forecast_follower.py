@@ -53,7 +53,7 @@ class Follower:
             self._begin(table)
         self.reader = RowReader(
             [name for names in self.names for name in names], len(self.names[0]),
-            self.source.time, self.source.series, self.source.dates, table,
+            self.source.time, self.source.series_column, self.source.dates, table,
         )  # fmt: skip
 
     def _begin(self, path: Path) -> None:
@@ -124,6 +124,7 @@ class Follower:
         model, (targets, known, _) = self.outlook.model, map(len, self.names)
         features = self._features(times, values[:, targets : targets + known])
         past = torch.from_numpy(values[:, :targets].T.copy())
+        self.outlook.check(past)
         of_rows = (
             torch.from_numpy(part).expand(targets, -1, -1)
             for part in (features, values[:, targets + known :])

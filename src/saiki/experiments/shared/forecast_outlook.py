@@ -72,11 +72,21 @@ class Outlook:
         """What the model keeps of the columns of a series."""
         first, count = columns[0], len(columns[0])
         past = torch.stack([torch.from_numpy(column.values) for column in columns])
+        self.check(past)
         known, observed = (
             torch.from_numpy(part[:count]).expand(len(columns), -1, -1)
             for part in (first.known, first.observed)
         )
         return self.model.remember(past, self.numbers(first.series), known, observed)
+
+    def check(self, past: Tensor) -> None:
+        """Whether the model can read values, a row for each target.
+
+        Raises:
+            InputError: they have to have a logarithm, and have none.
+        """
+        for values, name in zip(past, self.model.targets, strict=True):
+            self.model.network.scaling.check(values, name)
 
     def numbers(self, series: str) -> Tensor:
         """Those of the columns of a series."""

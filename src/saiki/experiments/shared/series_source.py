@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saiki.data import store
+from saiki.data.series import made
 from saiki.data.series.features import Column, calendar_names, columns_of
 from saiki.data.series.order import GAPS
 from saiki.data.series.origins import Origins, Split
@@ -14,6 +15,7 @@ from saiki.knobs import Knobs, knob
 
 DEFAULT = "OT"
 """The column that is forecast where no table is given: the temperature of the oil."""
+NOTHING = "nothing"
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -32,6 +34,11 @@ class SeriesSource(Knobs):
         "", "a table of series: CSV of any kind or Parquet; a transformer's temperature without",
         is_path=True,
     )  # fmt: skip
+    made: str = knob(
+        NOTHING, "what is made up where no table is given: prices, the demand for many things, a "
+        "random walk, a series of a known law, or nothing", choices=(NOTHING, *made.MADE),
+    )  # fmt: skip
+    made_seed: int = knob(0, "of what is made up", minimum=0, maximum=2**31)
     target: str = knob("", "the columns that are forecast, with commas between")
     time: str = knob("", "the column of times; found without")
     series: str = knob("", "the column that tells series apart, where a table holds several")
@@ -58,6 +65,18 @@ class SeriesSource(Knobs):
         maximum=1e9,
     )  # fmt: skip
 
+    def validate(self) -> None:
+        self.refuse_unused("made", {"made_seed": tuple(made.MADE)})
+        if self.data and self.made_seed:
+            raise InputError("made_seed is of what is made up; leave it out where data are given")
+        if self.is_made and (
+            self.target or self.time or self.series or self.known or self.observed
+        ):
+            raise InputError(
+                f"{self.made} that are made up have their own columns; give data, or leave out "
+                "target, time, series, known and observed"
+            )
+
     def read(self, path: Path) -> SeriesTable:
         """A table with the columns that this one has.
 
@@ -66,7 +85,7 @@ class SeriesSource(Knobs):
         """
         targets, known, past = self.column_names
         return read_series(
-            path, targets, time=self.time, series=self.series, known=known, past=past,
+            path, targets, time=self.time, series=self.series_column, known=known, past=past,
             gaps=self.gaps, dates=self.dates,
         )  # fmt: skip
 
@@ -79,8 +98,19 @@ class SeriesSource(Knobs):
         """
         if self.data and not names_in(self.target):
             raise InputError("say with --target which columns of the table are forecast")
-        targets = names_in(self.target) or (DEFAULT,)
+        like = made.MADE[self.made] if self.is_made else None
+        targets = names_in(self.target) or ((like.target if like else DEFAULT),)
         return targets, names_in(self.known), names_in(self.observed)
+
+    @property
+    def series_column(self) -> str:
+        """The one that tells series apart; empty where there is one series."""
+        return self.series or (made.MADE[self.made].series if self.is_made else "")
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the table is made up, which it is where none is given."""
+        return self.made != NOTHING and not self.data
 
     @property
     def path(self) -> Path:
@@ -88,6 +118,8 @@ class SeriesSource(Knobs):
 
     @cached_property
     def table(self) -> SeriesTable:
+        if self.is_made:
+            return made.MADE[self.made].make(self.made_seed)
         return self.read(self.path)
 
     @cached_property

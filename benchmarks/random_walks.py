@@ -1,0 +1,130 @@
+"""How often a forecaster is said to be better than the last value where nothing is, and where much
+is: on random walks, and on autoregressive series whose law is known.
+
+    python benchmarks/random_walks.py --json benchmarks/results/random_walks.json
+
+A network of its own is trained on each of so many series, forecasts its last fifth, and is compared
+with the last value by the test that ``saiki run forecast`` makes. On random walks "better" may be
+said in 5 % at most; the interval is that of Clopper & Pearson (1934), of 95 %. On autoregressive
+series the mean squared error is also divided by that of the conditional expectation, which knows
+the law. "Better" on more than 5 % of the walks or on less than 95 % of the others, or an error more
+than 5 % above that of the law on average, is a failure.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saiki.data.series.made import coefficients
+from saiki.experiments.forecast import Forecasting
+from saiki.experiments.shared.forecast_judgement import judge
+from saiki.experiments.shared.forecasting import Simple
+from saiki.metrics.forecasts import mean_of_known
+from saiki.metrics.significance import clopper_pearson
+from saiki.training.loop import Training
+
+HORIZONS = (1, 6)
+SMALL = {
+    "look_back": 12, "segment": 4, "hidden_size": 16, "epochs": 12.0, "batch_size": 64,
+    "learning_rate": 0.01, "dropout": 0.0, "device": "cpu",
+}  # fmt: skip
+SCALING = {"random-walk": "last", "autoregressive": "none"}
+"""A walk is read from its last value, which makes the network's forecasts close to that; a series
+that returns to its mean as it stands."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one series.
+
+    Args:
+        is_better: whether it is said to be better than the last value.
+        error: mean squared, in squared units of the last value's error.
+        of_law: the same of the conditional expectation; 1 of a random walk, whose last value it is.
+    """
+
+    is_better: bool
+    error: float
+    of_law: float
+
+
+def law(seed: int, horizon: int) -> Simple:
+    """E(xᵗ⁺ʰ | xᵗ, xᵗ⁻¹) of :func:`saiki.data.series.made.autoregressive`."""
+    first, second = coefficients(seed)
+
+    def forecast(past: Tensor, column: Tensor) -> Tensor:
+        steps = [past[:, -2], past[:, -1]]
+        for _ in range(horizon):
+            steps.append(first * steps[-1] + second * steps[-2])
+        return torch.stack(steps[2:], 1)
+
+    return forecast
+
+
+def outcome(made: str, seed: int, horizon: int) -> Outcome:
+    """A network trained on one series and judged."""
+    knobs = {**SMALL, "scaling": SCALING[made], "horizon": horizon}
+    experiment = Forecasting(made=made, made_seed=seed, seed=seed, **knobs)
+    torch.manual_seed(seed)
+    model = experiment.model()
+    Training(experiment, model).run(lambda point: None)
+    simple: dict[str, Simple] = {
+        "last_value": lambda past, column: past[:, -1:].expand(-1, horizon)
+    }
+    if made == "autoregressive":
+        simple["law"] = law(seed, horizon)
+    judgement = judge(model, experiment.test, 1, simple, experiment.paths)
+    ours, of_last, of_law = (
+        mean_of_known(judgement.errors(name)) for name in ("", "last_value", [*simple][-1])
+    )
+    is_better = judgement.compared("last_value").is_better
+    return Outcome(is_better, ours / of_last, of_law / of_last)
+
+
+def row_of(made: str, horizon: int, outcomes: list[Outcome]) -> dict[str, object]:
+    """What is said of all series of a kind."""
+    better = sum(each.is_better for each in outcomes)
+    low, high = clopper_pearson(better, len(outcomes))
+    ratios = sorted(each.error / each.of_law for each in outcomes)
+    return {
+        "series": made,
+        "horizon": horizon,
+        "count": len(outcomes),
+        "better": better,
+        "share": round(better / len(outcomes), 3),
+        "interval": [round(low, 3), round(high, 3)],
+        "error beside the law's": round(sum(ratios) / len(ratios), 4),
+        "its 95th percentile": round(ratios[int(0.95 * (len(ratios) - 1))], 4),
+    }
+
+
+def is_missed(row: dict[str, object]) -> bool:
+    share, ratio = float(str(row["share"])), float(str(row["error beside the law's"]))
+    wrong = share > 0.05 if row["series"] == "random-walk" else share < 0.95
+    return wrong or ratio > 1.05
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
+    parser.add_argument("--count", type=int, default=200, help="series of each kind")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for horizon in HORIZONS:
+        for made in SCALING:
+            outcomes = [outcome(made, seed, horizon) for seed in range(asked.count)]
+            rows.append(row_of(made, horizon, outcomes))
+            print(json.dumps(rows[-1]), flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(rows, indent=2) + "\n")
+    return int(any(map(is_missed, rows)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
