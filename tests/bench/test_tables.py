@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from saiki import cli
-from saiki.bench import cells, digits, layers, peers, translation
+from saiki.bench import cells, digits, grid, layers, peers, translation
 from saiki.errors import InputError
 from saiki.experiments.translate import Translate
 from tiny import PAIRS, TINY, tones
@@ -25,6 +25,9 @@ def small(monkeypatch):
         monkeypatch.setattr(module, "SHORT", (2, 5, 1, 3))
         monkeypatch.setattr(module, "LONG", (1, 6, 2, 3))
         monkeypatch.setattr(module, "WIDE", ((2, 4, 3, 5),))
+    monkeypatch.setattr(grid, "SHAPES", ((1, 2, 3, 4),))
+    monkeypatch.setattr(grid, "TIMED", 1e-6)
+    monkeypatch.setattr(grid, "LIMIT_SIZE", 8)
     monkeypatch.setattr(layers, "SPEECH", (4, 6, 2, 3))
     monkeypatch.setattr(cells, "VARIANTS", {"peephole": cells.VARIANTS["peephole"]})
     monkeypatch.setattr(cells, "ITERATIONS", 3)
@@ -73,6 +76,31 @@ def test_drop_ins_are_timed_beside_recurrent_and_ragged_batches_beside_full_ones
             "full", "with lengths", "saiki.nn, full", "saiki.nn, packed"
         ],
     }  # fmt: skip
+
+
+def test_the_grid_times_every_cell_and_mode_beside_torch():
+    found = list(grid.rows(1))
+    names = [f"{c}, {m}, 1 thread" for c in ("lstm", "gru", "rnn") for m in ("train", "infer")]
+    assert timed(found) == {name: ["saiki.nn", "torch.nn"] for name in names}
+    assert all(row["limit"] > 0 for row in found)
+
+
+def test_what_loses_in_the_grid_is_said():
+    ratios = {("lstm", 8): 0.5, ("lstm", 2): 2.0, ("gru", 8): 0.98}
+    found = [
+        {"workload": name, "family": name, "mode": "train", "threads": 2, "size": (size,),
+         "ratio": {"torch.nn": ratio}} for (name, size), ratio in ratios.items()
+    ]  # fmt: skip
+    lines = grid.summary(found).splitlines()
+    assert lines[0].startswith("lstm, train, threads 2: 1.00× on the geometric mean of 2 shapes")
+    assert lines[2:] == [
+        "1 of 3 take longer than torch.nn by more than 3 %", "  0.50×  lstm  (8,)",
+    ]  # fmt: skip
+
+
+def test_the_limit_counts_products_of_both_weights_and_of_gradients():
+    assert grid.operations((2, 3, 4, 5), "gru", "infer") == 2 * 2 * 3 * 9 * 15
+    assert grid.operations((2, 3, 4, 5), "gru", "train") == 3 * 2 * 2 * 3 * 9 * 15
 
 
 def test_an_epoch_of_spoken_digits_is_timed(tmp_path, monkeypatch):

@@ -23,6 +23,10 @@ class Timing:
     fastest: float
     slowest: float
 
+    def divided(self, calls: int) -> "Timing":
+        """Of one of so many calls that were timed together."""
+        return Timing(self.median / calls, self.fastest / calls, self.slowest / calls)
+
 
 def interleaved(steps: Mapping[str, Step], repeats: int) -> dict[str, Timing]:
     """Run each step once to warm up, then all of them in turn, ``repeats`` times."""

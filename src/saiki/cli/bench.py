@@ -15,11 +15,11 @@ def main(words: list[str]) -> int:
         "name",
         nargs="?",
         default="cells",
-        choices=("cells", "layers", "spoken-digits", "translate", "decoding"),
+        choices=("cells", "layers", "grid", "spoken-digits", "translate", "decoding"),
         metavar="NAME",
-        help="cells, against other libraries; layers: saiki.nn and ragged batches; spoken-digits: "
-        "an epoch of it; translate: training steps of it; decoding: sentences of --run together "
-        "and one by one",
+        help="cells, against other libraries; layers: saiki.nn and ragged batches; grid: saiki.nn "
+        "beside torch.nn at many shapes; spoken-digits: an epoch of it; translate: training steps "
+        "of it; decoding: sentences of --run together and one by one",
     )
     parser.add_argument("--run", type=Path, metavar="DIR", help="a run of translate, for decoding")
     parser.add_argument("--repeats", type=count, default=15, help="timings of each (15)")
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
     options = parser.parse_args(words)
     if (options.name == "decoding") != (options.run is not None):
         parser.error("decoding, and nothing else, needs --run DIR")
-    from saiki.bench import cells, digits, layers, translation
+    from saiki.bench import cells, digits, grid, layers, translation
     from saiki.bench.harness import machine
     from saiki.files import write_json
 
@@ -37,6 +37,7 @@ def main(words: list[str]) -> int:
     homes: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
         "cells": cells.rows,
         "layers": layers.rows,
+        "grid": grid.rows,
         "spoken-digits": digits.rows,
         "translate": lambda repeats: itertools.chain(
             translation.training(repeats), translation.input_feeding(repeats)
@@ -51,6 +52,8 @@ def main(words: list[str]) -> int:
             print(f"  {peer:<28} {row['milliseconds'][peer]:10.2f} ms  {ratio:8.2f}×", flush=True)
         for name, speed in row.get("sentences a second", {}).items():
             print(f"  {name:<28} {speed:10.1f} sentences a second", flush=True)
+    if options.name == "grid":
+        print(grid.summary(rows))
     if options.json:
         print(write_json(options.json, {"machine": about, "rows": rows}))
     return 0
