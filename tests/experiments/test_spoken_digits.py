@@ -576,9 +576,9 @@ def test_speakers_are_held_out_one_after_another(spoken, tones):
 
 def test_a_folder_is_written_down_in_full(tones, monkeypatch):
     monkeypatch.chdir(tones.parent)
-    assert setting(tones.name).data == str(tones)
-    assert setting("~/sounds").data.endswith("/sounds")
-    assert "~" not in setting("~/sounds").data
+    assert setting(tones.name).source.data == str(tones)
+    assert setting("~/sounds").source.data.endswith("/sounds")
+    assert "~" not in setting("~/sounds").source.data
 
 
 # From the command line.

@@ -45,7 +45,7 @@ def rows(repeats: int) -> Iterator[Row]:
                 found = _entry(shape, family, mode, repeats)
                 least = 1000 * operations(shape, family, mode) / speed
                 found["threads"], found["family"], found["mode"] = threads, family, mode
-                found["limit"] = round(least / found["milliseconds"]["saiki.nn"], 3)
+                found["limit"] = float(f"{least / found['milliseconds']['saiki.nn']:.3g}")
                 yield found
     finally:
         torch.set_num_threads(every)
