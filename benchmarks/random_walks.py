@@ -33,6 +33,8 @@ SMALL = {
     "look_back": 12, "segment": 4, "hidden_size": 16, "epochs": 12.0, "batch_size": 64,
     "learning_rate": 0.01, "dropout": 0.0, "device": "cpu",
 }  # fmt: skip
+FIRST = 1000
+"""The seed of the first series: the settings above were chosen on others."""
 SCALING = {"random-walk": "last", "autoregressive": "none"}
 """A walk is read from its last value, which makes the network's forecasts close to that; a series
 that returns to its mean as it stands."""
@@ -118,7 +120,7 @@ def main() -> int:
     rows = []
     for horizon in HORIZONS:
         for made in SCALING:
-            outcomes = [outcome(made, seed, horizon) for seed in range(asked.count)]
+            outcomes = [outcome(made, seed, horizon) for seed in range(FIRST, FIRST + asked.count)]
             rows.append(row_of(made, horizon, outcomes))
             print(json.dumps(rows[-1]), flush=True)
     if asked.json:
