@@ -1,9 +1,10 @@
 """Marks: what they change, by hand."""
 
 import pytest
+import torch
 
-from saiki.data.text.corrections import Mark, change, mended
-from saiki.data.text.typos import Mistake
+from saiki.data.text.corrections import Mark, change, marked, mended
+from saiki.data.text.typos import KINDS, Mistake
 
 
 def mark(place, kind, missing="", probability=0.75):
@@ -41,3 +42,21 @@ def test_a_text_may_end_in_a_line_feed():
     assert mended("teh\n", [mark(2, "swapped")]) == "the\n"
     assert mended("fo\n", [mark(2, "dropped", "x")]) == "fox\n"
     assert mended("", []) == ""
+
+
+@pytest.mark.parametrize(
+    "address", ["https://ab.org/ccd?q=1", "http://x.org", "www.abb.org", "me.too+1@abb.co.uk"]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_within_an_address_is_a_mistake(address, kind):
+    text = f"so see {address} ab"
+    kinds = torch.zeros(len(text) + 1, 1 + len(KINDS))
+    kinds[:, 1 + KINDS.index(kind)] = 0.9  # everywhere
+    found = marked(text, kinds, ["x"] * (len(text) + 1), 0.5)
+    first, after = text.index(address), text.index(address) + len(address)
+    assert found
+    for one in found:
+        left = mended(text, [one])
+        assert address in left, (one, left)
+    if kind == "dropped":
+        assert {first, after} <= {one.mistake.place for one in found}  # a space may lack there

@@ -17,6 +17,10 @@ LINE = re.compile(r"\S.*\S|\S")
 """What is read of a line: neither its ends nor how far it is moved in."""
 
 
+ADDRESS = re.compile(r"(?:https?://|www\.)\S+|[\w.+-]+@[\w-]+\.[\w.-]+", re.ASCII)
+"""What is copied and not typed: pages and mail boxes. Nothing within one is a mistake."""
+
+
 class Example(NamedTuple):
     """A text, and what became of it."""
 
@@ -61,7 +65,8 @@ def change(line: str, mark: Mark) -> dict[str, Any]:
 
 
 def marked(text: str, kinds: Tensor, missing: Sequence[str], threshold: float) -> list[Mark]:
-    """The mistakes of which a model is sure enough, but for those that cannot be.
+    """The mistakes of which a model is sure enough, but for those that cannot be and those within
+    an address.
 
     Args:
         kinds: the probability of no mistake and of each kind, ``(characters + 1, 1 + kinds)``.
@@ -70,9 +75,12 @@ def marked(text: str, kinds: Tensor, missing: Sequence[str], threshold: float) -
     """
     p, best = kinds[:, 1:].max(1)
     marks = []
+    copied = {place for found in ADDRESS.finditer(text) for place in range(*found.span())}
     for place in (p >= threshold).nonzero().squeeze(1).tolist():
         kind = KINDS[int(best[place])]
-        if possible(text, place, kind):
+        changed = {place} if kind == "doubled" else {place - 1, place}
+        is_copied = changed <= copied if kind == "dropped" else changed & copied
+        if possible(text, place, kind) and not is_copied:
             lost = missing[place] if kind == "dropped" else ""
             marks.append(Mark(Mistake(place, kind, lost), p[place].item()))
     return marks
