@@ -163,6 +163,25 @@ def test_a_table_and_a_picture_of_what_comes(name, folder, tmp_path, capsys):
     assert sorted(path.name for path in out.parent.iterdir()) == [name]
 
 
+@pytest.mark.parametrize(
+    ("flag", "name", "sentence"),
+    [
+        ("--out", "past.csv", "past.csv is what is read; have the answer written to another file"),
+        ("--picture", "past.csv", "past.csv is what is read"),
+        ("--out", "new.parquet", "a table of forecasts is written as .csv or .tsv, got"),
+        ("--out", ".", "a table of forecasts is written as .csv or .tsv, got"),
+    ],
+)
+def test_what_is_read_is_not_written_over(flag, name, sentence, folder, tmp_path, capsys):
+    table = tmp_path / "past.csv"
+    table.write_bytes((folder / "past.csv").read_bytes())
+    asked = [str(table), flag, str(tmp_path / name)]
+    assert cli.main(["predict", str(folder / "together"), *asked]) == 2
+    assert sentence in capsys.readouterr().err
+    assert table.read_bytes() == (folder / "past.csv").read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["past.csv"]
+
+
 def test_rows_that_do_not_fit_get_a_sentence_and_the_others_an_answer(folder, monkeypatch, capsys):
     rows, run = lines()[1 + 2 * PAST :], folder / "one-by-one"
     north = [row for row in rows if ",north," in row]

@@ -59,9 +59,10 @@ def main(words: list[str]) -> int:
         parser.error(f"--{unused[0]} has no use beside {what}")
     if options.score and options.follow:
         parser.error("--score has no use beside --follow")
-    from saiki.runs.predict import answers, inputs, write_rows
+    from saiki.runs.predict import answers, check_outputs, inputs, write_rows
     from saiki.runs.reopen import reopen
 
+    check_outputs((options.out, options.picture), options.inputs)
     experiment, model = reopen(options.folder)
     used = {
         name: value for name, value in vars(options).items() if name in experiment.predict_knobs

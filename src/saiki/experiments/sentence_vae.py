@@ -154,20 +154,11 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
     def measure(self, model: SentenceVAE, batch: Batch) -> Measures:
         tokens, lengths, weight = batch
         found = model.model.bound(tokens, lengths)
-        error, kl = -found.log_likelihood.mean(), found.divergence.sum(1).mean()
-        loss = error
-        if self.latent_size:
-            loss = error + weight * self.divergence.cost(found.divergence)
-        return {"loss": loss, "reconstruction": error.detach(), "kl": kl.detach()}
+        return self.divergence.measures(found, weight)
 
     def monitor(self, model: SentenceVAE) -> dict[str, float]:
         found = measure_sentences(model, self.source.rows.development)
-        return {
-            "validation_loss": found.reconstruction + self.divergence.beta * found.kl,
-            "validation_reconstruction": found.reconstruction,
-            "validation_kl": found.kl,
-            "active_units": float(active_units(found.codes)),
-        }
+        return found.validation(self.divergence.beta)
 
     @cached_property
     def _measured(self) -> WeakKeyDictionary[SentenceVAE, SentenceMeasures]:

@@ -130,24 +130,17 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     def measure(self, model: Autoencoder, batch: Batch) -> Measures:
         x, weight = batch
         found = model.bound(x, self.samples)
-        error, kl = -found.log_likelihood.mean(), found.divergence.sum(1).mean()
-        loss = error + weight * self.divergence.cost(found.divergence)
+        measures = self.divergence.measures(found, weight)
         if self.samples > 1:
-            loss = -found.importance_weighted.mean()
-        return {"loss": loss, "reconstruction": error.detach(), "kl": kl.detach()}
+            measures["loss"] = -found.importance_weighted.mean()
+        return measures
 
     @cached_property
     def _validation(self) -> Tensor:
         return self.seen(self.images.validation.some(VALIDATED, 0).pixels)
 
     def monitor(self, model: Autoencoder) -> dict[str, float]:
-        found = measure_images(model, self._validation)
-        return {
-            "validation_loss": found.reconstruction + self.divergence.beta * found.kl,
-            "validation_reconstruction": found.reconstruction,
-            "validation_kl": found.kl,
-            "active_units": float(active_units(found.codes)),
-        }
+        return measure_images(model, self._validation).validation(self.divergence.beta)
 
     @cached_property
     def tested(self) -> Tensor:

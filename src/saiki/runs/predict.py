@@ -37,6 +37,22 @@ NAMED = re.compile(
 """Words that nobody means as a text: the names of files, and paths from a root or to a folder."""
 
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""Of a table by the ending of its name."""
+
+
+def check_outputs(outputs: Iterable[Path | None], given: Sequence[str]) -> None:
+    """Whether nothing that is read would be written over.
+
+    Raises:
+        InputError: one of the outputs is a file among what is given.
+    """
+    read = [Path(word) for word in given if _exists(word)]
+    for path in outputs:
+        if path is not None and path.is_file() and any(map(path.samefile, read)):
+            raise InputError(f"{path} is what is read; have the answer written to another file")
+
+
 @contextmanager
 def inputs(
     experiment: Experiment, given: Sequence[str], seconds: float | None
@@ -160,12 +176,15 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     the point forecast, and the ends of each interval.
 
     Raises:
+        InputError: the name ends in anything else.
         SaikiError: it cannot be written.
     """
+    if path.suffix not in DELIMITERS:
+        raise InputError(f"a table of forecasts is written as .csv or .tsv, got {path}")
     levels = [*rows[0]["quantiles"]] if rows else []
     names = [*map(_bound, map(float, levels))]
     table = io.StringIO(newline="")
-    writer = csv.writer(table, delimiter="\t" if path.suffix == ".tsv" else ",")
+    writer = csv.writer(table, delimiter=DELIMITERS[path.suffix])
     writer.writerow(["time", "series", "target", "forecast", *names])
     for row in rows:
         numbers = [row["mean"], *(row["quantiles"][level] for level in levels)]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from saiki.data.images.labelled import balanced
 from saiki.experiment import placed
+from saiki.experiments.shared.latent import LatentMeasures
 from saiki.metrics.images import share_as_near
 from saiki.metrics.latent import variances
 from saiki.models.autoencoder import VAE, Autoencoder
@@ -28,30 +29,14 @@ goes where codes are held to N(0, 1)."""
 
 
 @dataclass(frozen=True, eq=False)
-class ImageMeasures:
-    """Of each image, in float64.
+class ImageMeasures(LatentMeasures):
+    """Of each image, in float64, of one code drawn.
 
     Args:
-        log_likelihoods: ln p(x | z) of one code drawn, ``(images,)``.
-        divergences: of each unit, ``(images, latent_size)``.
-        codes: ``(images, latent_size)``.
         errors: mean squared error of a pixel, ``(images,)``.
     """
 
-    log_likelihoods: Tensor
-    divergences: Tensor
-    codes: Tensor
     errors: Tensor
-
-    @property
-    def reconstruction(self) -> float:
-        """−ln p(x | z) of an image, in the mean."""
-        return -self.log_likelihoods.mean().item()
-
-    @property
-    def kl(self) -> float:
-        """The divergence of an image, in the mean."""
-        return self.divergences.sum(1).mean().item()
 
 
 @torch.no_grad()

@@ -1,10 +1,48 @@
-"""How strongly latent vectors are held to their prior, by its knobs."""
+"""How strongly latent vectors are held to their prior, by its knobs, and what becomes of them."""
+
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from saiki.errors import InputError
+from saiki.experiment import Measures
 from saiki.knobs import Knobs, knob
-from saiki.nn.latent import annealed, free_bits
+from saiki.metrics.latent import active_units
+from saiki.nn.latent import Bound, annealed, free_bits
+
+
+@dataclass(frozen=True, eq=False)
+class LatentMeasures:
+    """What a variational autoencoder makes of each example, in float64.
+
+    Args:
+        log_likelihoods: ln p(x | z), ``(examples,)``.
+        divergences: of each unit, ``(examples, latent_size)``.
+        codes: ``(examples, latent_size)``.
+    """
+
+    log_likelihoods: Tensor
+    divergences: Tensor
+    codes: Tensor
+
+    @property
+    def reconstruction(self) -> float:
+        """−ln p(x | z) of an example, in the mean."""
+        return -self.log_likelihoods.mean().item()
+
+    @property
+    def kl(self) -> float:
+        """The divergence of an example, in the mean."""
+        return self.divergences.sum(1).mean().item()
+
+    def validation(self, beta: float) -> dict[str, float]:
+        """The curves of what validates, with the divergence weighed in full."""
+        return {
+            "validation_loss": self.reconstruction + beta * self.kl,
+            "validation_reconstruction": self.reconstruction,
+            "validation_kl": self.kl,
+            "active_units": float(active_units(self.codes)),
+        }
 
 
 class Divergence(Knobs):
@@ -54,6 +92,12 @@ class Divergence(Knobs):
     def cost(self, divergence: Tensor) -> Tensor:
         """What training lowers of the divergence of each unit, ``(batch, size)``; one number."""
         return free_bits(divergence, self.free_bits)
+
+    def measures(self, found: Bound, weight: Tensor) -> Measures:
+        """What training lowers, −ln p(x | z) and so much of the divergence, and both parts."""
+        error, kl = -found.log_likelihood.mean(), found.divergence.sum(1).mean()
+        loss = error + weight * self.cost(found.divergence)
+        return {"loss": loss, "reconstruction": error.detach(), "kl": kl.detach()}
 
     def equation(self) -> str:
         kl = f"Σⱼ max({self.free_bits:g}, KLⱼ)" if self.free_bits else "KL"

@@ -12,6 +12,7 @@ from saiki.data.text.sentence_rows import by_length, spread
 from saiki.decoding.decode import Search
 from saiki.experiment import placed
 from saiki.experiments.shared.autoencoders import between
+from saiki.experiments.shared.latent import LatentMeasures
 from saiki.experiments.shared.markdown import table
 from saiki.files import write_text
 from saiki.models.sentence_vae import Sentence, SentenceVAE
@@ -27,32 +28,16 @@ SHORT = 10
 
 
 @dataclass(frozen=True, eq=False)
-class SentenceMeasures:
-    """Of each sentence, in float64.
+class SentenceMeasures(LatentMeasures):
+    """Of each sentence, in float64; of ln p(x | z) the mean over the codes drawn.
 
     Args:
-        log_likelihoods: ln p(x | z), the mean over the codes drawn, ``(sentences,)``.
-        divergences: of each unit, ``(sentences, latent_size)``.
         bounds: of ln p(x), importance-weighted, ``(sentences,)``.
-        codes: ``(sentences, latent_size)``.
         tokens: of all of them, their ends among these.
     """
 
-    log_likelihoods: Tensor
-    divergences: Tensor
     bounds: Tensor
-    codes: Tensor
     tokens: int
-
-    @property
-    def reconstruction(self) -> float:
-        """−ln p(x | z) of a sentence, in the mean."""
-        return -self.log_likelihoods.mean().item()
-
-    @property
-    def kl(self) -> float:
-        """The divergence of a sentence, in the mean."""
-        return self.divergences.sum(1).mean().item()
 
     @property
     def nll(self) -> float:
@@ -70,7 +55,7 @@ def measure_sentences(model: SentenceVAE, rows: TokenRows, samples: int = 1) -> 
     for at, batch in by_length(rows):
         tokens, lengths = placed(tuple(batch), model)
         found = model.judge(tokens, lengths, samples, noise)
-        its = found.log_likelihood.mean(0), found.divergence, found.importance_weighted, found.code
+        its = found.log_likelihood.mean(0), found.divergence, found.code, found.importance_weighted
         parts.append(tuple(tensor.to("cpu", torch.float64) for tensor in its))
         places.append(at)
     order = torch.from_numpy(np.concatenate(places).argsort())
