@@ -256,3 +256,47 @@ def test_steps_of_counts_and_of_several_layers_are_exported_too(tmp_path):
         network.layer.layers[1].cell.initial_state = lambda rows: torch.ones(rows, 5)
         with pytest.raises(InputError, match="do not begin at 0"):
             exported_forecaster(model)
+
+
+def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
+    table, tmp_path, capsys
+):
+    asked = [*words(table, epochs=0.1, origins=3), "--out", str(tmp_path / "once")]
+    assert cli.main(["run", "forecast", *asked]) == 0
+    once = json.loads((tmp_path / "once" / "result.json").read_text())
+    assert {f"skill_origin_{part}" for part in (1, 2, 3)} <= once.keys()
+    asked = [*words(table, epochs=0.1, origins=3), "--cross-validate", "origins"]
+    assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "anew")]) == 0
+    anew = [reopen(tmp_path / "anew" / f"origin={part}") for part in (1, 2, 3)]
+    # the first part is forecast by a network that learned from the same rows, once and anew
+    first = anew[0][0].evaluate(anew[0][1])["skill"]
+    assert first == pytest.approx(once["skill_origin_1"], rel=1e-4)
+    # parts follow each other, and hold all origins of what is tested together
+    whole = reopen(tmp_path / "once")[0]
+    found = np.concatenate([e.test.origin[e.test.number == 0] for e, _ in anew])
+    np.testing.assert_array_equal(found, whole.test.origin[whole.test.number == 0])
+    for experiment, _ in anew:
+        split = experiment.source.splits[0]
+        assert int(experiment.test.origin.min()) == split.validation
+        assert split.validation - split.train == len(experiment.source.columns[0].values) // 10
+    learned = [experiment.source.splits[0].train for experiment, _ in anew]
+    assert learned == sorted({*learned})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"origin": 4, "origins": 3}, "there are 3 origins, got origin 4"),
+        ({"origins": 500}, "no series is long enough"),
+    ],
+)
+def test_origins_that_are_not_there_are_refused(changes, sentence, table, tmp_path, capsys):
+    run = ["run", "forecast", *words(table, epochs=0.1, **changes), "--out", str(tmp_path / "run")]
+    assert cli.main([*run, "--cross-validate", "origins"]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_one_origin_is_no_cross_validation(table, tmp_path, capsys):
+    run = ["run", "forecast", *words(table), "--out", str(tmp_path / "run")]
+    assert cli.main([*run, "--cross-validate", "origins"]) == 2
+    assert "--origins 5 --cross-validate origins" in capsys.readouterr().err

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from saiki.data.order import batches_of
-from saiki.data.series.origins import Origins, Window
+from saiki.data.series.origins import Origins, Split, Window
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.claims.forecast import CLAIMS
 from saiki.experiments.shared.forecast_answers import (
+    draw_ahead,
     exported_forecaster,
-    fans_ahead,
     fans_of,
     law_names,
 )
@@ -25,13 +25,15 @@ from saiki.experiments.shared.forecast_follower import Follower
 from saiki.experiments.shared.forecast_judgement import (
     SHARES,
     Judgement,
+    calibrate,
     first_step,
     judge,
     seasonal_scales,
 )
 from saiki.experiments.shared.forecast_outlook import Outlook
-from saiki.experiments.shared.forecasting import LEVELS, ForecastModel, simple_forecasts
+from saiki.experiments.shared.forecasting import LEVELS, ForecastModel, Simple, simple_forecasts
 from saiki.experiments.shared.series_source import SeriesSource
+from saiki.experiments.shared.statistical_peers import Judgements, StatisticalPeers
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.models.forecaster import Forecaster
@@ -59,6 +61,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     paths: int = knob(
         200, "continuations that are drawn, where steps go one by one", minimum=2, maximum=100_000
     )
+    beside: StatisticalPeers = StatisticalPeers()
     calibrated: bool = knob(
         True, "whether intervals are made as wide as the validation part asks for"
     )
@@ -105,17 +108,20 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
             (min(self.look_back, max(1, split.train - self.horizon)), split.train)
             for split in self.source.splits
         ]
-        return self.source.origins(ranges, self.look_back, self.horizon)
+        return self.source.windows(ranges, self.look_back, self.horizon)
 
     @cached_property
     def validation(self) -> Origins:
         ranges = [(split.train, split.validation) for split in self.source.splits]
-        return self.source.origins(ranges, self.look_back, self.horizon)
+        return self.source.windows(ranges, self.look_back, self.horizon)
 
     @cached_property
     def test(self) -> Origins:
-        ranges = [(split.validation, split.test) for split in self.source.splits]
-        return self.source.origins(ranges, self.look_back, self.horizon)
+        return self._tested(self.source.splits)
+
+    def _tested(self, splits: Sequence[Split]) -> Origins:
+        ranges = [split.tested(self.horizon) for split in splits]
+        return self.source.windows(ranges, self.look_back, self.horizon)
 
     @property
     def epoch(self) -> float:
@@ -123,6 +129,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return count / self.optimisation.accumulate
 
     def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        self.beside.check()
         yield from self.train.batches(self.optimisation.batch_size, self.seed, start)
 
     def model(self) -> Forecaster:
@@ -142,43 +149,43 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     def settle(self, model: Forecaster) -> None:
         """Make intervals as wide as the validation part asks for."""
-        if not self.calibrated:
-            return
-        every = max(1, len(self.validation) // WATCHED)
-        draw = torch.Generator(next(model.parameters()).device).manual_seed(self.seed)
-        found = []
-        with torch.no_grad():
-            for window, _ in self.validation.in_order(WATCHED, every):
-                its = Window(*placed(tuple(window), model))
-                forecast = model(*its, self.paths, draw, is_calibrated=False)
-                unit = model.network.scaling.unit(its.past, its.column)
-                found.append((forecast.quantiles, its.future, unit))
-        model.calibrate(*(torch.cat(parts) for parts in zip(*found, strict=True)))
-
-    def judged(self, model: Forecaster) -> Judgement:
-        simple = simple_forecasts(self.source, self.look_back, self.horizon)
-        calibrated_on = len(self.validation) / len(self.test) if self.calibrated else 0.0
-        return judge(model, self.test, self.every, simple, self.paths, calibrated_on)
-
-    def evaluate(self, model: Forecaster) -> Figures:
-        judgement = self._judgements[model] = self.judged(model)
-        figures = judgement.figures(seasonal_scales(self.source))
-        best = min(v for n, v in figures.items() if n.startswith("mse_") and v is not None)
-        mse = figures["mse"]
-        skill = None if mse is None or not best else 1 - mse / best  # a season may be without error
-        return {"skill": skill, **figures}
+        if self.calibrated:
+            every = max(1, len(self.validation) // WATCHED)
+            calibrate(model, self.validation, every, self.paths, self.seed)
 
     @cached_property
-    def _judgements(self) -> WeakKeyDictionary[Forecaster, Judgement]:
+    def simple(self) -> dict[str, Simple]:
+        return simple_forecasts(self.source, self.look_back, self.horizon)
+
+    def judged(self, model: Forecaster, test: Origins | None = None) -> Judgement:
+        test = test or self.test
+        return judge(model, test, self.every, self.simple, self.paths, self._calibrated_on(test))
+
+    def _calibrated_on(self, test: Origins) -> float:
+        return len(self.validation) / len(test) if self.calibrated else 0.0
+
+    def evaluate(self, model: Forecaster) -> Figures:
+        judgement = self.judged(model)
+        figures = {"skill": judgement.skill(), **judgement.figures(seasonal_scales(self.source))}
+        for part, splits in self.source.parts_tested():
+            figures[f"skill_origin_{part}"] = self.judged(model, self._tested(splits)).skill()
+        calibrated_on = self._calibrated_on(self.test)
+        beside = self.beside.judged(model, self.source, self.test, self.paths, calibrated_on)
+        self._judgements[model] = judgement, beside
+        return figures | (beside.figures() if beside else {})
+
+    @cached_property
+    def _judgements(self) -> WeakKeyDictionary[Forecaster, Judgements]:
         """Of the test, as a model was evaluated last."""
         return WeakKeyDictionary()
 
     def describe_model(self, model: Forecaster) -> str:
-        judgement = self._judgements.get(model) or self.judged(model)
-        return "\n".join((judgement.verdict(), *map(judgement.coverage_verdict, SHARES)))
+        judgement, beside = self._judgements.get(model) or (self.judged(model), None)
+        verdicts = [judgement.verdict(), *(beside.verdicts() if beside else ())]
+        return "\n".join((*verdicts, *map(judgement.coverage_verdict, SHARES)))
 
     def draw(self, model: Forecaster, points: Points, folder: Path) -> list[Path]:
-        judgement = self._judgements.get(model) or self.judged(model)
+        judgement, _ = self._judgements.get(model) or (self.judged(model), None)
         fans = fans_of(model, self.source, self.test, self.paths, self.calibrated)
         errors, covered = judgement.by_horizon()
         step = first_step(judgement, self.source.columns[0], self.test, self.every)
@@ -207,11 +214,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
             yield from follower.hear(lines)
 
     def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
-        outlook = self.outlook(model)
-        found = [each for text in texts for each in outlook.of_table(outlook.read(Path(text)))]
-        fans, count = fans_ahead(found, self.horizon), sum(len(columns) for columns, _ in found)
-        some = f"; the first {len(fans)} of {count:,} columns" if len(fans) < count else ""
-        return draw_fans(path, fans, model.levels, f"{self.title}{some}")
+        return draw_ahead(self.outlook(model), texts, path, self.title)
 
     def example(self) -> tuple[Any, ...]:
         return next(self.batches())
@@ -230,6 +233,14 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         parts = ("values", "known", "observed")
         each = (getattr(column, part) for column in self.source.columns for part in parts)
         return {"columns": (values.tobytes() for values in each)}
+
+    def folds(self, by: str) -> list[dict[str, Value]]:
+        if by != "origins" or self.source.origins < 2:
+            raise InputError(
+                f"{self.name} is cross-validated by origins, 2 at least, as in "
+                f"--origins 5 --cross-validate origins"
+            )
+        return [{"origin": part} for part in range(1, self.source.origins + 1)]
 
     def equations(self) -> str:
         network = untrained(lambda: self.of_model.network(1, 0, 0, self.horizon))

@@ -10,7 +10,7 @@ from torch import Tensor
 from saiki.errors import InputError
 
 Method = Literal["exponential_smoothing", "arima"]
-CLASSES = {"exponential_smoothing": "AutoETS", "arima": "AutoARIMA"}
+CLASSES: dict[Method, str] = {"exponential_smoothing": "AutoETS", "arima": "AutoARIMA"}
 
 
 class StatisticalForecast:

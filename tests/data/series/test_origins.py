@@ -70,8 +70,8 @@ def test_every_so_many_origins_of_each_column():
 
 
 def test_parts_follow_each_other():
-    assert Split.of(100, 0, 0.1, 0.2) == (70, 80, 100)
-    assert Split.of(17420, 8640, 2880, 2880) == (8640, 11520, 14400)
+    assert Split.of(100, 0, 0.1, 0.2) == (70, 80, 100, 100)
+    assert Split.of(17420, 8640, 2880, 2880) == (8640, 11520, 14400, 14400)
     with pytest.raises(InputError, match="10 rows cannot be parted into 8 to learn from, 2 that"):
         Split.of(10, 8, 2, 2)
     with pytest.raises(InputError, match="a forecast of 3 rows needs 4"):

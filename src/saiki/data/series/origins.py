@@ -35,6 +35,8 @@ class Split(NamedTuple):
     train: int
     validation: int
     test: int
+    reach: int
+    """Where what came is known to the end of, to judge forecasts that reach beyond ``test``."""
 
     @classmethod
     def of(cls, rows: int, train: int, validation: float, test: float) -> "Split":
@@ -56,7 +58,18 @@ class Split(NamedTuple):
                 f"a series of {rows:,} rows cannot be parted into {max(first, 0):,} to learn from, "
                 f"{later[0]:,} that validate and {later[1]:,} that are tested"
             )
-        return cls(*ends)
+        return cls(*ends, ends[-1])
+
+    def part(self, number: int, count: int) -> "Split":
+        """As many parts of what is tested follow each other; the one of this number, from 1 on,
+        with as many rows before it that validate, and all before those to learn from."""
+        tested, validated = self.test - self.validation, self.validation - self.train
+        begin, end = (self.validation + tested * at // count for at in (number - 1, number))
+        return Split(begin - validated, begin, end, self.reach)
+
+    def tested(self, horizon: int) -> tuple[int, int]:
+        """The first origin of what is tested, and the end of what is forecast from all of them."""
+        return self.validation, min(self.test + horizon - 1, self.reach)
 
 
 class Origins:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from saiki.data.series.features import Column
 from saiki.data.series.origins import Origins
 from saiki.errors import InputError
 from saiki.experiment import placed
+from saiki.experiments.shared.forecast_outlook import Outlook
 from saiki.experiments.shared.series_source import SeriesSource
 from saiki.layers.stack import Stack
 from saiki.models.forecaster import Forecast, Forecaster
 from saiki.models.stepwise_forecaster import Read, StepwiseForecaster
-from saiki.plots.forecasts import Fan
+from saiki.plots.forecasts import Fan, draw_fans
 
 FANS, SHOWN, LEAST = 6, 3, 24
 """Forecasts that are drawn, as many horizons of the past before each, and rows of it at least."""
@@ -163,6 +165,14 @@ def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
         truth if len(truth) == horizon else None, found.mean[0].cpu().numpy(),
         found.quantiles[0].cpu().numpy(),
     )  # fmt: skip
+
+
+def draw_ahead(outlook: Outlook, tables: Sequence[str], path: Path, title: str) -> Path:
+    """What comes after the last rows of tables."""
+    found = [each for table in tables for each in outlook.of_table(outlook.read(Path(table)))]
+    fans, count = fans_ahead(found, outlook.horizon), sum(len(columns) for columns, _ in found)
+    some = f"; the first {len(fans)} of {count:,} columns" if len(fans) < count else ""
+    return draw_fans(path, fans, outlook.model.levels, f"{title}{some}")
 
 
 def fans_ahead(found: Sequence[tuple[Sequence[Column], Forecast]], horizon: int) -> list[Fan]:

@@ -18,7 +18,7 @@ from saiki.models.forecaster import Forecaster
 from saiki.nn.calibration import interval
 from saiki.plots.first_step import FirstStep
 
-ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 2000
 SHARES = (0.8, 0.95)
 """Of what comes, that intervals are to hold."""
 TOUCHING = 1e-4
@@ -26,6 +26,7 @@ TOUCHING = 1e-4
 IN_WORDS = {
     "last_value": "the last value", "seasonal": "the value a season before",
     "drift": "a line through the first and the last value", "linear": "a linear map",
+    "exponential_smoothing": "exponential smoothing", "arima": "ARIMA",
 }  # fmt: skip
 
 
@@ -56,6 +57,12 @@ class Judgement:
     def errors(self, name: str = "") -> Tensor:
         """Squared, of one of the forecasts, in units of each."""
         return ((self.forecasts[name] - self.truth) / self.unit).square()
+
+    def skill(self) -> float | None:
+        """The share of the error of the best simple forecast that the model does without; None
+        where that is without error."""
+        best = min(mean_of_known(self.errors(name)) for name in self.forecasts if name)
+        return 1 - mean_of_known(self.errors()) / best if best else None
 
     def figures(self, scales: Tensor) -> dict[str, float | None]:
         """Those of a result.
@@ -183,6 +190,19 @@ def judge(
     overlap = -(-origins.horizon // every)
     of_returns = model.network.scaling.kind == "log-return"
     return Judgement(truth, quantiles, forecasts, unit, overlap, calibrated_on, of_returns)
+
+
+@torch.no_grad()
+def calibrate(model: Forecaster, origins: Origins, every: int, paths: int, seed: int) -> None:
+    """Make intervals as wide as every so many origins of a part ask for."""
+    draw = torch.Generator(next(model.parameters()).device).manual_seed(seed)
+    found = []
+    for window, _ in origins.in_order(ROWS_AT_ONCE, every):
+        its = Window(*placed(tuple(window), model))
+        forecast = model(*its, paths, draw, is_calibrated=False)
+        unit = model.network.scaling.unit(its.past, its.column)
+        found.append((forecast.quantiles, its.future, unit))
+    model.calibrate(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
 def first_step(judgement: Judgement, column: Column, origins: Origins, every: int) -> FirstStep:

@@ -1,6 +1,6 @@
 """Where series come from, by their knobs: a table, its columns, and the parts of time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -65,8 +65,21 @@ class SeriesSource(Knobs):
         maximum=1e9,
     )  # fmt: skip
 
+    origins: int = knob(
+        1, "parts of what is tested, one after the other; each is judged by itself, and "
+        "--cross-validate origins learns anew before each", minimum=1, maximum=1000,
+    )  # fmt: skip
+    origin: int = knob(
+        0, "of these parts, the only one that is tested, by what has learned from all before it; "
+        "0: all of them", minimum=0, maximum=1000,
+    )  # fmt: skip
+
     def validate(self) -> None:
         self.refuse_unused("made", {"made_seed": tuple(made.MADE)})
+        if self.origin > self.origins:
+            raise InputError(
+                f"there are {self.origins} origins, got origin {self.origin}; give more --origins"
+            )
         if self.data and self.made_seed:
             raise InputError("made_seed is of what is made up; leave it out where data are given")
         if self.is_made and (
@@ -144,10 +157,18 @@ class SeriesSource(Knobs):
         """Of each column."""
         return [self._split(len(column)) for column in self.columns]
 
-    def _split(self, rows: int) -> Split:
-        return Split.of(rows, self.train, self.validation, self.test)
+    def parts_tested(self) -> Iterator[tuple[int, list[Split]]]:
+        """Where several parts of what is tested are judged by themselves, their numbers and where
+        they lie in each column."""
+        if self.origins > 1 and not self.origin:
+            for part in range(1, self.origins + 1):
+                yield part, [split.part(part, self.origins) for split in self.splits]
 
-    def origins(self, ranges: Sequence[tuple[int, int]], look_back: int, horizon: int) -> Origins:
+    def _split(self, rows: int) -> Split:
+        whole = Split.of(rows, self.train, self.validation, self.test)
+        return whole.part(self.origin, self.origins) if self.origin else whole
+
+    def windows(self, ranges: Sequence[tuple[int, int]], look_back: int, horizon: int) -> Origins:
         """Of the columns, each between two rows."""
         values, known, observed = (
             [getattr(column, name) for column in self.columns]
