@@ -10,10 +10,12 @@ from saiki.layers.stack import Stack
 from saiki.models.stepwise_forecaster import StepwiseForecaster
 from saiki.saving.pretrained import load
 
+SCALINGS = ("none", "difference")
 
-def make(likelihood="gaussian", known=2, layer=None):
+
+def make(likelihood="gaussian", known=2, layer=None, scaling="none"):
     torch.manual_seed(0)
-    model = StepwiseForecaster(layer or LSTM(1 + known + 3, 6), likelihood, 2, known, 3)
+    model = StepwiseForecaster(layer or LSTM(1 + known + 3, 6), likelihood, 2, known, 3, scaling)
     model.scaling.fit([torch.randn(50) + 3, 5 * torch.randn(50).abs()])
     return model.double().eval()
 
@@ -24,40 +26,55 @@ def windows(known=2, horizon=4):
     return past, torch.tensor([1, 2, 0]), torch.randn(3, 7 + horizon, known).double()
 
 
-def test_is_what_its_equations_say():
-    model = make()
+@pytest.mark.parametrize("scaling", SCALINGS)
+def test_is_what_its_equations_say(scaling):
+    model = make(scaling=scaling)
     past, column, known = windows()
-    past[1, 3] = torch.nan
+    past[1, 3] = past[0, 0] = torch.nan
     found = model(past, column, known)
+    laws = model.laws(found, past, column)
     for row in range(3):
         number, values = int(column[row]), past[row]
         m, s = model.scaling.mean[number], model.scaling.deviation[number]
         if not number:
             m, s = values.mean(), values.std(correction=0)
+        if scaling == "difference":
+            m = values[~values.isnan()][0]
+            s = s if number else values.diff().std(correction=0)
         state, before = model.layer.cell.initial_state(1), 0.0
         for t in range(7):
             vector = model.column(column[row : row + 1])[0]
             x = torch.cat((torch.tensor([before]), known[row, t], vector))
             state = model.layer.cell(x[None].double(), *state)
-            torch.testing.assert_close(found[row, t], model.readout(state[0])[0])
+            said = model.readout(state[0])[0]
+            torch.testing.assert_close(found[row, t], said)
+            torch.testing.assert_close(laws.location[row, t, 0], m + s * said[0])
             before = 0.0 if values[t].isnan() else ((values[t] - m) / s).item()
+            if scaling == "difference" and not values[t].isnan():
+                m = values[t]
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "student", "negative_binomial"])
-def test_the_loss_is_the_law_of_each_value_but_the_first(likelihood):
-    model = make(likelihood)
+@pytest.mark.parametrize(
+    ("likelihood", "scaling"),
+    [("gaussian", "none"), ("student", "difference"), ("negative_binomial", "none")],
+)
+def test_the_loss_is_the_law_of_each_value_but_the_first(likelihood, scaling):
+    model = make(likelihood, scaling=scaling)
     past, column, known = windows()
-    past[1, 3] = torch.nan
+    past[1, 3] = past[0, 0] = torch.nan
     laws = model.laws(model(past, column, known), past, column)
-    each = laws.log_density(past[..., None])[..., 0][:, 1:]
+    each = laws.log_density(past[..., None])[..., 0]
+    each[:, 0] = each[0, 1] = torch.nan
     wanted = -each[~each.isnan()].mean()
     torch.testing.assert_close(model.loss(past, column, known), wanted)
 
 
+@pytest.mark.parametrize("scaling", SCALINGS)
 @pytest.mark.parametrize("layer", [None, lambda: Stack([GRU(6, 5), GRU(5, 6)])])
-def test_a_series_that_is_followed_has_the_laws_of_the_whole(layer):
-    model = make(layer=layer() if layer else None)
+def test_a_series_that_is_followed_has_the_laws_of_the_whole(layer, scaling):
+    model = make(layer=layer() if layer else None, scaling=scaling)
     past, column, known = windows()
+    past[1, 3] = past[0, 5] = torch.nan
     whole = model(torch.cat((past, past[:, :1]), 1)[:2], column[:2], known[:2])
     wanted = model.laws(whole, past[:2], column[:2])
     read = model.read(past[:2, :2], column[:2], known[:2])
@@ -92,6 +109,31 @@ def test_what_comes_later_changes_no_law_before():
     a, b = model(past, column, known), model(changed, column, known)
     torch.testing.assert_close(a[:2, :6], b[:2, :6])
     assert not torch.allclose(a[:2, 6], b[:2, 6])
+
+
+def test_changes_are_the_same_at_every_level():
+    model = make(scaling="difference")
+    past, column, known = windows()
+    low, high = (model.laws(model(p, column, known), p, column) for p in (past, past + 1000))
+    torch.testing.assert_close(low.location + 1000, high.location)
+    torch.testing.assert_close(low.scale, high.scale)
+    drawn = []
+    for each in (past, past + 1000):
+        read, draw = model.read(each, column, known), torch.Generator().manual_seed(0)
+        drawn.append(model.paths(read, 4, 50, known[:, 7:], draw)[1])
+    torch.testing.assert_close(drawn[0] + 1000, drawn[1])
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "scaling", "sentence"),
+    [
+        ("gaussian", "last", "must be none or difference, got 'last'"),
+        ("negative_binomial", "difference", "of counts .negative_binomial. .* must be none, got"),
+    ],
+)
+def test_scalings_of_windows_are_refused(likelihood, scaling, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make(likelihood, scaling=scaling)
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "student", "negative_binomial"])

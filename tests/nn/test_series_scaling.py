@@ -33,6 +33,11 @@ def test_changes_add_up_to_what_they_are_changes_of(kind, prices):
     torch.testing.assert_close(restored, prices[:, 50:60])
     errors = deviation * (prices[:, 49] if kind == "log-return" else 1)
     torch.testing.assert_close(scaling.unit(prices[:, :50], number), errors)
+    told = errors if kind == "log-return" else prices.std(1, correction=0)
+    torch.testing.assert_close(scaling.error_unit(prices[:, :50], number), told)
+    if kind == "difference":
+        new = scaling.error_unit(prices[:, :50], torch.zeros(2, dtype=torch.long))
+        torch.testing.assert_close(new, prices[:, :50].std(1, correction=0))
 
 
 def test_a_return_knows_no_level(prices):

@@ -15,6 +15,9 @@ from saiki.nn.series_likelihoods import LIKELIHOODS, SeriesLikelihood
 from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
 
+STEPWISE = ("none", "difference")
+"""Kinds of scaling that need nothing of a window but what has been read."""
+
 
 @dataclass(eq=False)
 class Read:
@@ -25,7 +28,7 @@ class Read:
     state: Any
     """Of the layers, as they give it."""
     shift: Tensor
-    """m, ``(rows, 1)``."""
+    """m of the next value, ``(rows, 1)``."""
     scale: Tensor
     """s, ``(rows, 1)``."""
     vector: Tensor
@@ -44,7 +47,10 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
 
         zᵗ = (xᵗ − m) / s,                   m and s of the column, see saiki.nn.series_scaling
         hᵗ = layer([zᵗ⁻¹; knownᵗ; column])
-        xᵗ ∼ law(V hᵗ + c), in units of m and s
+        xᵗ ∼ m + s law(V hᵗ + c)
+
+    Where changes are forecast, m is the last known value before xᵗ, and s the deviation of all such
+    changes: a series that has never been so high or low is read as those before it.
 
     Trained by −ln p of every value. Further ahead than one step the values between are drawn from
     their own laws, path by path. The state of the layers is all that it keeps of the past, so a
@@ -58,9 +64,12 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             :class:`saiki.nn.column_embedding.ColumnEmbedding`.
         known: features of a step that are known beforehand.
         embedding_size: features of a column.
+        scaling: ``"none"``, or ``"difference"``, by which changes are read and forecast, though not
+            of counts.
 
     Raises:
-        InputError: sizes do not fit each other, or the layers read both ways.
+        InputError: sizes do not fit each other, the layers read both ways, or there is no such
+            scaling.
     """
 
     def __init__(
@@ -70,6 +79,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         columns: int = 1,
         known: int = 0,
         embedding_size: int = 8,
+        scaling: str = "none",
     ) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
@@ -88,8 +98,14 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
                 f"column, together {size}, got {self.layer.input_size}"
             )
         self.law = LIKELIHOODS[likelihood]
+        if scaling not in STEPWISE or (self.law.counts and scaling != "none"):
+            of = f" of counts ({likelihood})" if self.law.counts else ""
+            raise InputError(
+                f"the scaling of steps{of} that are forecast one by one must be "
+                f"{'none' if self.law.counts else ' or '.join(STEPWISE)}, got {scaling!r}"
+            )
         self.known = known
-        self.scaling = WindowScaling(columns, "size" if self.law.counts else "none")
+        self.scaling = WindowScaling(columns, "size" if self.law.counts else scaling)
         self.column = ColumnEmbedding(columns, embedding_size)
         self.readout = nn.Linear(self.layer.output_size, self.law.parameters)
 
@@ -99,7 +115,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             (
                 self.scaling.equation(),
                 equations.of_layer(self.layer, f"[z of the step before{known}; column]", "h"),
-                f"{self.law.equation}, from V h + c",
+                f"{self.law.equation}, from V h + c, of z",
             )
         )
 
@@ -113,24 +129,40 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
                 that were learned from.
             known: ``(rows, time or more, known)``.
         """
-        z, _ = self.scaling(past, column)
+        z, _, _ = self._scaled(past, column)
         before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
         h, _ = self.layer(self._inputs(before, self.column(column), known))
         said: Tensor = self.readout(h)
         return said
 
     def laws(self, said: Tensor, past: Tensor, column: Tensor) -> SeriesLikelihood:
-        """The law of each value in the units of ``past``; its mean is ``(rows, time, 1)``."""
-        _, (shift, scale) = self.scaling(past, column)
-        return self.law.of(said).restored(shift[..., None], scale[..., None])
+        """The law of each value in the units of ``past``; its mean is ``(rows, time, 1)``. Of the
+        first value, which nothing foretells, the m of changes is that value."""
+        _, shift, scale = self._scaled(past, column)
+        return self.law.of(said).restored(shift[:, : said.shape[1], None], scale[..., None])
+
+    def _scaled(
+        self, past: Tensor, column: Tensor, before: Read | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """z of values, ``(rows, time)``; the m of each and of the next one, ``(rows, time + 1)``;
+        and s, ``(rows, 1)``; or what they are after what was read before."""
+        if before is None:
+            z, (shift, scale) = self.scaling(past, column)
+        else:
+            shift, scale = before.shift, before.scale
+            z = torch.where(past.isnan(), 0.0, (past - shift) / scale)
+        if not self.scaling.is_of_changes:
+            return z, shift.expand(-1, past.shape[1] + 1), scale
+        first = _newest(past.flip(1))[:, -1:] if before is None else shift
+        levels = _newest(torch.cat((first, past), 1))
+        return ((past - levels[:, :-1]) / scale).nan_to_num(nan=0.0), levels, scale
 
     def loss(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Tensor:
         """−ln p of the values, the mean over all that are known but the first of each row, which
         nothing foretells."""
         laws = self.laws(self(past, column, known), past, column)
-        truth = past.clone()
-        truth[:, 0] = torch.nan
-        return laws.loss(truth[..., None])
+        is_first = (~past.isnan()).cumsum(1) == 1
+        return laws.loss(torch.where(is_first, torch.nan, past)[..., None])
 
     def read(
         self,
@@ -144,19 +176,16 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         Args:
             before: what is remembered of all that came before ``past``, whose scales stay.
         """
-        if before is None:
-            z, (shift, scale) = self.scaling(past, column)
-            last, state, vector = torch.zeros_like(z[:, 0]), None, self.column(column)
+        z, shifts, scale = self._scaled(past, column, before)
+        last, state, vector = torch.zeros_like(z[:, 0]), None, self.column(column)
+        if before is not None:
+            z, last, state, vector = z.to(before.last), before.last, before.state, before.vector
+        if before is not None and past.shape[1] == 1:
+            _, state = self._next(before, None if known is None else known[:, 0])
         else:
-            last, state, shift, scale = before.last, before.state, before.shift, before.scale
-            vector = before.vector
-            z = torch.where(past.isnan(), 0.0, (past - shift) / scale).to(last)
-            if past.shape[1] == 1:
-                _, state = self._next(before, None if known is None else known[:, 0])
-                return Read(z[:, 0], state, shift, scale, vector)
-        inputs = torch.cat((last[:, None], z[:, :-1]), 1)
-        _, state = self.layer(self._inputs(inputs, vector, known), state)
-        return Read(z[:, -1], state, shift, scale, vector)
+            inputs = torch.cat((last[:, None], z[:, :-1]), 1)
+            _, state = self.layer(self._inputs(inputs, vector, known), state)
+        return Read(z[:, -1], state, shifts[:, -1:], scale, vector)
 
     def follow(self, read: Read, known: Tensor | None = None) -> tuple[SeriesLikelihood, Any]:
         """The law of the next value, whose mean is ``(rows, 1)``, and the state then.
@@ -191,6 +220,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         )
         for features in coming[1:]:
             last = ((drawn[-1] - shift) / scale)[:, 0].to(read.last)
+            shift = drawn[-1] if self.scaling.is_of_changes else shift
             features = None if features is None else features.repeat(count, 1)
             next_law, state = self.follow(Read(last, state, shift, scale, vector), features)
             drawn.append(next_law.sample(1, generator)[0])
@@ -218,6 +248,15 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             parts.append(known[:, :time])
         parts.append(vector[:, None].expand(-1, time, -1))
         return torch.cat(parts, -1)
+
+
+def _newest(values: Tensor) -> Tensor:
+    """At each step the newest known value of each row, ``(rows, time)``; 0 before the first."""
+    is_known = ~values.isnan()
+    steps = torch.arange(values.shape[1], device=values.device)
+    place = torch.where(is_known, steps, -1).cummax(1).values
+    newest = values.nan_to_num(nan=0.0).gather(1, place.clamp(min=0))
+    return torch.where(place < 0, 0.0, newest)
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

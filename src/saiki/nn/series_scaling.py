@@ -46,6 +46,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
 
     mean: Tensor
     deviation: Tensor
+    level_deviation: Tensor
     size: Tensor
 
     def __init__(self, columns: int, kind: str = "last") -> None:
@@ -55,6 +56,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         self.kind = kind
         self.register_buffer("mean", torch.zeros(columns + 1))
         self.register_buffer("deviation", torch.ones(columns + 1))
+        self.register_buffer("level_deviation", torch.ones(columns + 1))
         self.register_buffer("size", torch.ones(columns + 1))
 
     def fit(self, columns: Sequence[Tensor]) -> None:
@@ -64,10 +66,9 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         for number, values in enumerate(columns, 1):
             real = values[~values.isnan()].double()
             steps = self._steps(values.double()) if self.is_of_changes else real
-            steps = steps[~steps.isnan()]
-            deviation = steps.std(correction=0) if len(steps) else real.new_ones(())
             self.mean[number] = real.mean() if len(real) else 0.0
-            self.deviation[number] = deviation if deviation > 0 else 1.0
+            self.deviation[number] = _deviation_of(steps[~steps.isnan()])
+            self.level_deviation[number] = _deviation_of(real)
             self.size[number] = 1 + real.abs().mean() if len(real) else 1.0
 
     @property
@@ -118,16 +119,22 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         return z, (mean, deviation)
 
     def unit(self, x: Tensor, column: Tensor) -> Tensor:
-        """What errors of forecasts from each window are measured in, ``(rows,)``: σ of its column,
-        for a log-return times the last known value. Of a column that was not learned from it is
-        that of the window, or 1 where that is constant."""
+        """What errors count in while a network learns from windows, ``(rows,)``: σ of its column,
+        of changes where those are forecast, for a log-return times the last known value. Of a
+        column that was not learned from it is that of the window, or 1 where that is constant."""
         deviation = self._deviation(x, column)
         return deviation * _last(x)[:, 0] if self.kind == "log-return" else deviation
 
+    def error_unit(self, x: Tensor, column: Tensor) -> Tensor:
+        """What errors are told in, ``(rows,)``: the same whether changes are read or not, σ of the
+        values of the column; but for log-returns, see :meth:`unit`."""
+        if self.kind != "difference":
+            return self.unit(x, column)
+        return torch.where(column == 0, _positive(_spread(x)), self.level_deviation[column])
+
     def _deviation(self, x: Tensor, column: Tensor) -> Tensor:
         """σ of the column of each window, or of the window; see :meth:`unit`."""
-        spread = _spread(self._steps(x) if self.is_of_changes else x)
-        own = torch.where(spread > 0, spread, torch.ones_like(spread))
+        own = _positive(_spread(self._steps(x) if self.is_of_changes else x))
         return torch.where(column == 0, own, self.deviation[column])
 
     def undo(self, z: Tensor, scales: tuple[Tensor, Tensor]) -> Tensor:
@@ -150,6 +157,16 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
     def inverse(self, z: str) -> str:
         """How :meth:`undo` makes x of it, as an equation."""
         return f"m exp(s {z})" if self.kind == "log-return" else f"m + s {z}"
+
+
+def _deviation_of(values: Tensor) -> Tensor | float:
+    """That of all of them; 1 where there is none."""
+    deviation = values.std(correction=0) if len(values) else torch.zeros(())
+    return deviation if deviation > 0 else 1.0
+
+
+def _positive(spread: Tensor) -> Tensor:
+    return torch.where(spread > 0, spread, torch.ones_like(spread))
 
 
 def _last(x: Tensor) -> Tensor:

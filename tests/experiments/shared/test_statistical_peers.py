@@ -48,7 +48,8 @@ def test_statistical_models_stand_beside_the_network_on_the_same_origins(
 ):
     assert cli.main(asked(tmp_path)) == 0
     said = capsys.readouterr().out
-    assert "than ARIMA" in said and "than exponential smoothing" in said
+    assert "than ARIMA" in said
+    assert "than exponential smoothing" in said
     assert "from 9 origins" in said
     figures = json.loads((tmp_path / "run" / "result.json").read_text())
     experiment, model = reopen(tmp_path / "run")

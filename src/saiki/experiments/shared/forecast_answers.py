@@ -80,13 +80,21 @@ class NextStep(nn.Module):
         Args:
             value: of the row before, ``(rows,)``; NaN where it is missing or there was none.
             column: the number of each, from 1 on, ``(rows,)``.
-            state: as the row before left it; zeros before the first.
+            state: as the row before left it; zeros before the first. Where changes are forecast
+                its last part is the newest known value, ``(rows,)``, and NaN before the first.
             features: known beforehand of the row that is forecast, ``(rows, known)``.
         """
         z, (shift, scale) = self.network.scaling(value[:, None], column)
-        read = Read(z[:, 0], state, shift, scale, self.network.column(column))
+        last, newest = z[:, 0], None
+        if self.network.scaling.is_of_changes:
+            state, before = state
+            last = ((value - before) / scale[:, 0]).nan_to_num(nan=0.0)
+            newest = torch.where(value.isnan(), before, value)
+            shift = newest[:, None]
+        read = Read(last, state, shift, scale, self.network.column(column))
         known = None if features is None else self.model.features("known", features)
         law, state = self.network.follow(read, known)
+        state = state if newest is None else (state, newest)
         return *(getattr(law, name)[:, 0] for name in law_names(self.model)), state
 
 
@@ -129,7 +137,9 @@ def _exported_step(model: Forecaster, network: StepwiseForecaster) -> tuple[nn.M
             "take another cell"
         )
     several = [of_cell if len(of_cell) > 1 else of_cell[0] for of_cell in states]
-    state = tuple(several) if isinstance(network.layer, Stack) else several[0]
+    state: Any = tuple(several) if isinstance(network.layer, Stack) else several[0]
+    if network.scaling.is_of_changes:
+        state = state, value - 1
     features = [like.new_zeros(2, len(model.known))] if model.known else []
     return NextStep(model, network), (value, column, state, *features)
 

@@ -39,7 +39,7 @@ class Judgement:
         quantiles: of the model, ``(origins, horizon, columns, levels)``.
         forecasts: of the model, under an empty name, and of simple ones: as ``truth``.
         unit: of the errors of each forecast, ``(origins, 1, columns)``; see
-            :meth:`saiki.nn.series_scaling.WindowScaling.unit`.
+            :meth:`saiki.nn.series_scaling.WindowScaling.error_unit`.
         overlap: origins whose forecasts share a step.
         calibrated_on: of so many origins for each of these were intervals made as wide as they are;
             0 where they were not.
@@ -183,7 +183,7 @@ def judge(
         its = Window(*placed(tuple(window), model))
         found = model(*its, paths, draw, bool(calibrated_on))
         truth[at] = window.future
-        unit[at] = model.network.scaling.unit(its.past, its.column).cpu()[:, None]
+        unit[at] = model.network.scaling.error_unit(its.past, its.column).cpu()[:, None]
         forecasts[""][at], quantiles[at] = found.mean.cpu(), found.quantiles.cpu()
         for name, forecast in simple.items():
             forecasts[name][at] = forecast(window.past.double(), window.column).float()

@@ -21,15 +21,16 @@ from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.season import period_of
 from saiki.models.segment_forecaster import SegmentForecaster
 from saiki.models.simple_forecasts import Forecast, drift, last_value, seasonal_last_value
-from saiki.models.stepwise_forecaster import StepwiseForecaster
+from saiki.models.stepwise_forecaster import STEPWISE, StepwiseForecaster
 from saiki.nn.series_likelihoods import LIKELIHOODS
 from saiki.nn.series_scaling import SCALINGS
 
 OF_STEPS = {
-    **dict.fromkeys(("segment", "scaling", "dropout", "bidirectional"), ("together",)),
+    **dict.fromkeys(("segment", "dropout", "bidirectional"), ("together",)),
     **dict.fromkeys(("layers", "likelihood", "embedding_size"), ("one-by-one",)),
 }
 """How steps are forecast where a knob has an effect."""
+AUTO = "auto"
 LEVELS = (0.025, 0.1, 0.5, 0.9, 0.975)
 COLUMNS_LOOKED_AT = 50
 RIDGES = (1e-6, 1e-4, 1e-2)
@@ -48,9 +49,10 @@ class ForecastModel(Knobs):
     bidirectional: bool = bidirectional(False)
     segment: int = knob(24, "rows of a segment", minimum=1, maximum=100_000)
     scaling: str = knob(
-        "last", "what of a window is taken away before it is read: its last value, mean and "
-        "deviation, or nothing; or its changes or log-returns are read, and forecast",
-        choices=tuple(name for name in SCALINGS if name != "size"),
+        AUTO, "what of a window is taken away before it is read: its last value, mean and "
+        "deviation, or nothing; or its changes or log-returns are read, and forecast. By itself: "
+        "the last value together, changes one by one, nothing of counts",
+        choices=(AUTO, *(name for name in SCALINGS if name != "size")),
     )  # fmt: skip
     dropout: float = knob(
         0.5, "share of features set to 0, where steps are forecast together", minimum=0,
@@ -61,6 +63,28 @@ class ForecastModel(Knobs):
 
     def validate(self) -> None:
         self.refuse_unused("steps", OF_STEPS)
+        if self.steps == "one-by-one" and self.scaling not in (AUTO, *STEPWISE):
+            raise InputError(
+                f"scaling {self.scaling} is of a window, and steps one by one know none; take "
+                f"{' or '.join(STEPWISE)}"
+            )
+        if self.counts and self.scaling not in (AUTO, "none"):
+            raise InputError(
+                f"counts ({self.likelihood}) have no scaling but none, got {self.scaling}"
+            )
+
+    @property
+    def counts(self) -> bool:
+        """Whether a law of counts is asked for."""
+        return self.steps == "one-by-one" and LIKELIHOODS[self.likelihood].counts
+
+    @property
+    def _scaling(self) -> str:
+        if self.scaling != AUTO:
+            return self.scaling
+        if self.steps == "together":
+            return "last"
+        return "none" if self.counts else "difference"
 
     def network(
         self, columns: int, known: int, observed: int, horizon: int
@@ -73,7 +97,7 @@ class ForecastModel(Knobs):
             decoder = self.recurrent.build_cell(size) if self.bidirectional else None
             return SegmentForecaster(
                 encoder, decoder, self.segment, horizon, columns, known, observed, LEVELS,
-                self.scaling, self.dropout,
+                self._scaling, self.dropout,
             )  # fmt: skip
         if observed:
             raise InputError(
@@ -85,7 +109,9 @@ class ForecastModel(Knobs):
             layers.append(Recurrent(self.recurrent.build_cell(size)))
             size = layers[-1].output_size
         layer = layers[0] if len(layers) == 1 else Stack(layers)
-        return StepwiseForecaster(layer, self.likelihood, columns, known, self.embedding_size)
+        return StepwiseForecaster(
+            layer, self.likelihood, columns, known, self.embedding_size, self._scaling
+        )
 
     def _check(self, source: SeriesSource) -> None:
         """Whether the values can follow the law.
@@ -93,7 +119,7 @@ class ForecastModel(Knobs):
         Raises:
             InputError: they cannot.
         """
-        if self.steps == "together" or not LIKELIHOODS[self.likelihood].counts:
+        if not self.counts:
             return
         for column in source.columns:
             real = column.values[~np.isnan(column.values)]
