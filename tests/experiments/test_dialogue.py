@@ -101,6 +101,11 @@ def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, cap
     assert "no dialogue of two turns" in capsys.readouterr().err
 
 
+def test_the_plain_model_looks_at_the_last_turn_alone(said):
+    models = (setting(said, model=name, attention="dot").model() for name in ("seq2seq", "hred"))
+    assert [model.model.reach for model in models] == [1, 3]
+
+
 def test_flags_without_use_are_refused(runs, capsys):
     for words, sentence in (
         (["--score"], "give an INPUT"),
@@ -133,7 +138,9 @@ def test_figures_are_those_by_hand(runs):
 
 
 def test_the_latent_variable_costs_what_its_weight_says(said):
-    experiment = setting(said, model="vhred", annealing=0.5, bag_of_words=0.0, epochs=2.0)
+    experiment = setting(
+        said, model="vhred", annealing=0.5, free_bits=0.0, bag_of_words=0.0, epochs=2.0
+    )
     batches = experiment.batches()
     first = next(batches)
     assert first[-1] == 0
@@ -198,6 +205,7 @@ def test_no_draw_repeats_another_in_an_answer(runs):
         ({"attention": "dot", "choice": "reinforce"}, "cannot choose .* by reinforce"),
         ({"attention": "dot", "coverage": True}, "leave out coverage"),
         ({"attention": "location"}, "another score than location"),
+        ({"model": "seq2seq", "seen_turns": 2}, "seen_turns goes with model hred or vhred"),
         ({"copy_unknown": True}, "leave out copy_unknown"),
         ({"coverage_penalty": 0.1}, "leave out .* coverage_penalty"),
         ({"latent_size": 8}, "latent_size, .* are of the model vhred"),

@@ -37,7 +37,7 @@ class Latent(Knobs):
     """The latent variable of vhred, and how it is kept in use."""
 
     latent_size: int = knob(64, "units of the latent variable of vhred", minimum=1, maximum=8192)
-    divergence: Divergence = Divergence(annealing=0.3)
+    divergence: Divergence = Divergence(annealing=0.3, free_bits=0.03)
     bag_of_words: float = knob(
         0.3, "weight of telling the words of a reply from what was said and the latent variable "
         "alone", minimum=0, maximum=1e6,
@@ -58,7 +58,10 @@ class DialogueModel(Knobs):
         cell="gru", hidden_size=384, embedding_size=192, dropout=0.2
     )
     attending: Attending = Attending(attention="none")
-    seen_turns: int = knob(3, "turns before that attention looks at", minimum=1, maximum=100)
+    seen_turns: int = knob(
+        3, "turns before that attention looks at; seq2seq has the last alone", minimum=1,
+        maximum=100,
+    )  # fmt: skip
     given_size: int = knob(
         96, "features of what is known before a reply, at each of its steps", minimum=1,
         maximum=8192,
@@ -72,6 +75,7 @@ class DialogueModel(Knobs):
     latent: Latent = Latent()
 
     def validate(self) -> None:
+        self.refuse_unused("model", {"seen_turns": ("hred", "vhred")})
         if not self.is_latent and self.latent != Latent():
             names = ", ".join(Latent.knobs())
             raise InputError(f"{names} are of the model vhred; leave them out, or take it")
@@ -110,7 +114,8 @@ class DialogueModel(Knobs):
             known, embedding, cells, attention, embedding if self.tied else size, layers.dropout,
             tied=self.tied, given_size=self.given_size,
         )  # fmt: skip
-        parts, last = (encoder, decoder, context, size), (self.seen_turns, layers.dropout)
+        reach = 1 if context is None else self.seen_turns
+        parts, last = (encoder, decoder, context, size), (reach, layers.dropout)
         if self.is_latent:
             return Dialoguer(VHRED(*parts, self.latent.latent_size, size, *last), text, longest)
         return Dialoguer(HRED(*parts, *last), text, longest)
