@@ -80,13 +80,13 @@ class CompiledLoop:
         sizes: Mapping[int, int],
     ) -> "Job":
         """See :class:`saiki.compiler.backend.Loop`."""
-        size, count, index = self.dtype.itemsize, len(self.index), self.index
+        count, index = len(self.index), self.index
         layout = self.layout(sizes)
         scratch = torch.empty(walk.rows, layout.width, dtype=self.dtype)
         table = self.table()
         for array, (tensor, column) in rows.items():
             i = index[array]
-            table[i] = tensor.data_ptr() + column * size
+            table[i] = tensor.data_ptr() + column * self.dtype.itemsize
             table[count + i] = tensor.stride(0)
         start = scratch.data_ptr()
         for i, at in layout.temporaries:
