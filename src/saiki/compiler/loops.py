@@ -92,7 +92,7 @@ def forward(call: Call, training: bool) -> list[Tensor]:
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(call.x)
     steps = [part.step for part in call.parts]
-    outputs = rows.new_empty(len(rows), sum(step.output_size for step in steps))
+    outputs = rows.new_empty(rows.shape[0], sum(step.output_size for step in steps))
     column = 0
     loops = []
     for part, step in zip(call.parts, steps, strict=True):
