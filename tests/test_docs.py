@@ -41,7 +41,7 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 14
+    assert len(SNIPPETS) == 15
     assert len(COMMANDS) == 98
 
 

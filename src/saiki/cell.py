@@ -191,7 +191,11 @@ def replacing(cell: Cell, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
 
 def of_numbers(module: nn.Module) -> Tensor:
     """The first parameter of real numbers, whose type and device are those of the module."""
-    return next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
+    for part in module.modules():  # as ``parameters()`` has them, and soon found
+        for parameter in part._parameters.values():
+            if parameter is not None and parameter.is_floating_point():
+                return parameter
+    return torch.empty(0)
 
 
 def as_states(state: Any) -> tuple[Any, ...]:

@@ -35,8 +35,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
     "fx_state_kept", "get_decompositions", "graphs_alone", "has_global_hooks", "is_autocast_on",
-    "is_batched", "is_expanded", "is_followed", "is_plain", "is_transformed", "is_watched",
-    "is_written", "leaf", "make_fx", "seed", "shapes", "swapped", "translations_kept",
+    "is_batched", "is_expanded", "is_followed", "is_plain", "is_transformed", "is_unseen",
+    "is_watched", "is_written", "leaf", "make_fx", "seed", "shapes", "swapped", "translations_kept",
     "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed", "unwatched",
 ]  # fmt: skip
 
@@ -84,13 +84,24 @@ def is_watched() -> bool:
 
 def is_followed() -> bool:
     """Whether a mode of the user's sees each operation, and may change it."""
-    depth = range(torch._C._len_torch_function_stack())
-    functions = (type(torch._C._get_function_stack_at(i)).__module__ for i in depth)
-    if any(not module.startswith("torch.") for module in functions):
-        return True  # those of PyTorch say on which device, or for whom, and change nothing
+    for i in range(torch._C._len_torch_function_stack()):
+        # those of PyTorch say on which device, or for whom, and change nothing
+        if not type(torch._C._get_function_stack_at(i)).__module__.startswith("torch."):
+            return True
     if not torch._C._len_torch_dispatch_stack():
         return False
     return any(not mode.is_infra_mode() for mode in _get_current_dispatch_mode_stack())
+
+
+def is_unseen(tensor: Tensor) -> bool:
+    """Whether nobody is there to see an operator called with that tensor first, so that the
+    function behind it does as well."""
+    return not (
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_function_stack()
+        or torch._C._len_torch_dispatch_stack()
+        or type(tensor) not in PLAIN
+    )
 
 
 def is_written() -> bool:

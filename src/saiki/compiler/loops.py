@@ -61,10 +61,6 @@ class Path:
             counts = real.sum(1)
         self.walk = Walk(counts.cumsum(0) - counts, counts, 1, tuple(ordered.tolist()))
 
-    def empty(self, x: Tensor, size: int) -> Tensor:
-        """Room for ``size`` features at each step."""
-        return x.new_empty(*(self.shape if self.index is None else self.index.shape), size)
-
     def rows(self, x: Tensor) -> Tensor:
         """The real steps of ``x`` as ``(total, features)``."""
         flat = x.reshape(-1, x.shape[-1])
@@ -92,12 +88,12 @@ class Path:
 def forward(call: Call, training: bool) -> list[Tensor]:
     """y, the last states, then what the backward pass needs."""
     path = Path(call)
-    if any(len(state) != path.walk.rows for part in call.parts for state in part.states):
+    if any(state.shape[0] != path.walk.rows for part in call.parts for state in part.states):
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(call.x)
     steps = [part.step for part in call.parts]
-    y = path.empty(call.x, sum(step.output_size for step in steps))
-    outputs, column = y.flatten(0, -2), 0
+    outputs = rows.new_empty(rows.shape[0], sum(step.output_size for step in steps))
+    column = 0
     loops = []
     for part, step in zip(call.parts, steps, strict=True):
         loop = step.forward(
@@ -111,7 +107,7 @@ def forward(call: Call, training: bool) -> list[Tensor]:
         column += step.output_size
     steps[0].backend.run([loop.job for loop in loops])
     return [
-        y if path.index is None else path.padded(y),
+        path.padded(outputs),
         *(path.unsorted(end) for loop in loops for end in loop.states),
         *(tensor for loop in loops for tensor in loop.residuals),
     ]

@@ -99,7 +99,7 @@ class Before:
 
     def __call__(self, operands: Operands) -> Hoisted:
         x = operands.x
-        found = self.function(len(x), x, *operands.parameters, *self.constants)
+        found = self.function(x.shape[0], x, *operands.parameters, *self.constants)
         return Hoisted(found[: self.streams], found[self.streams : self.end], found[self.end :])
 
 

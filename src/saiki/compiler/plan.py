@@ -31,6 +31,11 @@ class ForwardPlan:
     """Of each step."""
     y: Array
 
+    @cached_property
+    def given(self) -> tuple[Array, ...]:
+        """What is there before it runs, but for parameters: streams, states and memory."""
+        return *self.streams.values(), *self.states, *self.memory.values()
+
     @property
     def program(self) -> Program:
         return self.scheduler.program

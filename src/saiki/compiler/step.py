@@ -118,14 +118,13 @@ class CompiledStep:
         before = self.before[kind](operands)
         streams = [self._rows(stream) for stream in before.streams]
         ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
-        arrays: dict[Array, Place] = {plan.y: y}
-        _put(arrays, plan.streams.values(), streams)
-        _put(arrays, plan.states, ends)
-        _put(arrays, plan.memory.values(), map(_flat, memory))
+        given = (*streams, *ends, *map(_flat, memory))
+        arrays = dict(zip(plan.given, map(Place, given), strict=True))
+        arrays[plan.y] = y
         residuals: list[Tensor] = []
         if training:
             widths = self.residuals.step_widths(sizes)
-            residuals = [self.backend.empty(len(x), size, like=x) for size in widths]
+            residuals = [self.backend.empty(x.shape[0], size, like=x) for size in widths]
             self.residuals.put(arrays, plan.residuals, residuals)
             if before.residuals:
                 residuals += self._apart(x, before.residuals)
@@ -167,10 +166,10 @@ class CompiledStep:
         """
         x, memory = operands.x, operands.memory
         plan, sizes = self.plan.backward, self.sizes(memory)
-        outside = self.before_backward(len(x), x, *operands.parameters, *self.constants)
+        outside = self.before_backward(x.shape[0], x, *operands.parameters, *self.constants)
         starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
         passed = {
-            array: self.backend.empty(len(x), sizes.get(array.width, array.width), like=x)
+            array: self.backend.empty(x.shape[0], sizes.get(array.width, array.width), like=x)
             for array in plan.passed_arrays
         }
         summed = x.new_zeros(walk.rows, plan.summed_width)
@@ -192,7 +191,7 @@ class CompiledStep:
         def gradients(operands: Operands = operands) -> Gradients:
             inputs = (operands.x, *operands.parameters, *self.constants)
             finished = Finished(inputs, residuals, passed, summed.sum(0))
-            found, pairs = after(len(x), finished)
+            found, pairs = after(x.shape[0], finished)
             of_memory = [
                 self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)
                 if name in pairs

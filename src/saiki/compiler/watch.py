@@ -19,6 +19,9 @@ from saiki.compiler.code import ASKED
 from saiki.compiler.fingerprint import Fingerprint, Place
 from saiki.compiler.identity import are_same, contents
 
+_SIZES = operator.attrgetter("shape", "dtype")
+_OWN = operator.attrgetter("__dict__")
+
 
 class Watch:
     """All that a step depends on, as it is now.
@@ -77,15 +80,17 @@ class Watch:
         return found
 
     def _now_pattern(self) -> list[Any]:
-        """Which of the tensors in modules are the same, how large they are, and the names of their
-        attributes."""
-        tensors = [*chain.from_iterable(self._tensors)]
-        found = list(map(id, tensors))
-        shapes = [None if t is None else (t.shape, t.dtype, *t.__dict__) for t in tensors]
-        if len(set(found)) == len(found):
-            return shapes
-        first: dict[int, int] = {}
-        return [*shapes, *(first.setdefault(n, i) for i, n in enumerate(found))]
+        """Which of the tensors in modules are there and the same, how large they are, and the names
+        of their attributes."""
+        places = [*chain.from_iterable(self._tensors)]
+        tensors = [tensor for tensor in places if tensor is not None]
+        found = [*(tensor is None for tensor in places), *map(_SIZES, tensors)]
+        if any(map(_OWN, tensors)):
+            found += map(tuple, map(_OWN, tensors))
+        if len(set(map(id, tensors))) < len(tensors):
+            first: dict[int, int] = {}
+            found += (first.setdefault(id(t), i) for i, t in enumerate(tensors))
+        return found
 
     def remember(self) -> Callable[[], str]:
         """Note what all containers hold; the function returned puts it back, and returns the

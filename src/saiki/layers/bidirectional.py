@@ -13,6 +13,10 @@ from saiki.layers.run import hooked, run_layers
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import leaf
 
+BOTH_WAYS = (
+    "a layer that reads both ways needs the last step first, so it cannot go step by step; call it "
+    "with the whole sequence"
+)
 MERGES = ("concat", "sum", "mean", "mul")
 
 
@@ -101,6 +105,14 @@ class Bidirectional(DescribedModule, name="bidirectional.v1"):
             b, future = layers[1](x, given[1], lengths)
             y = torch.cat((a, b), -1)
         return merged(y, self.merge, layers[0].output_size), (past, future)
+
+    def step(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """There is none.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(BOTH_WAYS)
 
     def explain(self) -> str:
         """The plan of each direction in words; see :meth:`Recurrent.explain`."""

@@ -15,7 +15,7 @@ from saiki.eager import run as run_eagerly
 from saiki.errors import CompileError, InputError
 from saiki.layers.run import exporter, run_layers
 from saiki.saving.pretrained import DescribedModule
-from saiki.torch_internals import is_expanded, leaf
+from saiki.torch_internals import is_autocast_on, is_expanded, leaf
 
 BACKENDS = ("auto", "eager", "cpu")
 _OF_TYPES = re.compile("dtype|scalar type")
@@ -103,6 +103,58 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         y, (end,) = run_layers([self], x, [self.start(x, state)], lengths, memory=[read])
         return y, end if len(end) > 1 else end[0]
 
+    def step(
+        self, x: Tensor, state: Any = None, memory: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, Any]:
+        """One step of a stream, without autograd, as under ``torch.no_grad()``.
+
+        >>> from saiki.cells import GRU
+        >>> layer, x, state = Recurrent(GRU(3, 5)), torch.randn(2, 7, 3), None
+        >>> for t in range(7):
+        ...     y, state = layer.step(x[:, t], state)
+        >>> torch.allclose(y, layer(x)[0][:, -1], atol=1e-6)
+        True
+
+        Args:
+            x: ``(batch, input_size)``.
+            state: the one before, as :meth:`forward` takes and returns it.
+            memory: as for :meth:`forward`.
+
+        Returns:
+            The output, ``(batch, output_size)``, and the state then.
+
+        Raises:
+            InputError: the layer reads from the last step on, or a shape does not fit.
+        """
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                return self.step(x, state, memory)
+        if self.reverse:
+            raise InputError(
+                "a reversed layer reads the last step first, so it cannot go step by "
+                "step; call it with the whole sequence"
+            )
+        cell = self.cell
+        if not isinstance(x, Tensor) or x.ndim != 2:
+            shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"a step takes x as (batch, {cell.input_size}), got {shape}")
+        if x.shape[1] != cell.input_size or not x.shape[0] or not x.is_floating_point():
+            self.check_input(x.unsqueeze(1), None)  # which says what does not fit
+        start, read = self.start(x, state), memory or {}
+        if read or cell.memory_shapes:
+            self.check_memory(x, read)
+        if is_autocast_on():  # a state that is rounded at each step drifts
+            dtype = of_numbers(cell).dtype
+            with torch.autocast(x.device.type, enabled=False):
+                read = {name: tensor.to(dtype) for name, tensor in read.items()}
+                return self.step(x.to(dtype), tuple(s.to(dtype) for s in start), read)
+        try:
+            end = cell(x, *start, **read)
+        except RuntimeError as error:
+            self._explain(error, x)
+            raise
+        return end[0], end if len(end) > 1 else end[0]
+
     def check_input(self, x: Any, lengths: Tensor | None) -> Tensor | None:
         """``lengths`` in order, if there are any; what does not fit is refused."""
         if not isinstance(x, Tensor):
@@ -122,6 +174,8 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
     def check_memory(self, x: Tensor, memory: Mapping[str, Tensor] | None) -> tuple[Tensor, ...]:
         """The memory in the order of ``memory_shapes``; what does not fit is refused."""
         memory, shapes = memory or {}, self.cell.memory_shapes
+        if not memory and not shapes:
+            return ()
         if set(memory) != set(shapes):
             raise InputError(
                 f"{type(self.cell).__name__} reads the memory {', '.join(shapes) or 'of no name'}, "
@@ -170,10 +224,15 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
                 return self.eager(x, start, lengths, time_first=time_first, memory=memory)
         try:
             return run_eagerly(self.cell, x, start, lengths, self.reverse, time_first, memory)
-        except RuntimeError as error:  # a step may convert x by itself, so that nobody knows before
-            like = of_numbers(self.cell)
-            if x.dtype == like.dtype or not _OF_TYPES.search(str(error)):
-                raise
+        except RuntimeError as error:
+            self._explain(error, x)
+            raise
+
+    def _explain(self, error: RuntimeError, x: Tensor) -> None:
+        """Say in a sentence what PyTorch says of types that differ. A step may convert x by itself,
+        so that nobody knows before."""
+        like = of_numbers(self.cell)
+        if x.dtype != like.dtype and _OF_TYPES.search(str(error)):
             raise InputError(
                 f"x is of {x.dtype} and the weights are of {like.dtype}; convert one of them"
             ) from None
@@ -236,9 +295,10 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
                 raise
         given = as_states(state)
         wanted = [(batch, size) for size in self.cell.state_sizes]
-        shapes = [tuple(s.shape) if isinstance(s, Tensor) else type(s).__name__ for s in given]
+        shapes = [s.shape if isinstance(s, Tensor) else type(s).__name__ for s in given]
         if shapes != wanted:
-            raise InputError(f"the state must have the shapes {wanted}, got {shapes}")
+            got = [s if isinstance(s, str) else tuple(s) for s in shapes]
+            raise InputError(f"the state must have the shapes {wanted}, got {got}")
         return given
 
     def explain(self) -> str:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -93,35 +94,52 @@ def run_layers(
         layer.kernel(x, (*start, *read), own)
         for layer, start, own, read in zip(layers, starts, given, memory, strict=True)
     ]
-
-    def eager(x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        rest = iter(tensors)
-        states = [tuple(itertools.islice(rest, len(start))) for start in starts]
-        given = [tuple(itertools.islice(rest, len(own))) for _, own in served]
-        parts = []
-        for layer, start, own, read, (key, _) in zip(
-            layers, states, given, memory, served, strict=True
-        ):
-            real = compiled_cell(key).real_tensors()
-            cell = Twin(zip(real, own, strict=True)).of(layer.cell)
-            reads = tuple(itertools.islice(rest, len(read)))
-            parts.append(run_eagerly(cell, x, start, lengths, layer.reverse, time_first, reads))
-        return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
-
-    if all(key >= 0 for key, _ in served):
-        calls = [
-            Part(key, layer.reverse, start, own, read)
-            for layer, start, (key, own), read in zip(layers, starts, served, memory, strict=True)
+    parts = [
+        Part(key, layer.reverse, start, own, read)
+        for layer, start, (key, own), read in zip(layers, starts, served, memory, strict=True)
+        if key >= 0
+    ]
+    if len(parts) == len(layers):
+        counts = [
+            (part.key, len(part.states), len(part.parameters), len(part.memory)) for part in parts
         ]
-        return scan(Call(x, lengths, time_first, calls), eager)
+        eagerly = partial(_eagerly, layers, counts, lengths, time_first)
+        return scan(Call(x, lengths, time_first, parts), eagerly)
     if len(layers) == 1:
         y, end = layers[0].eager(x, starts[0], lengths, given[0], time_first, memory[0])
         return y, [end]
-    parts = [
+    alone = [
         run_layers([layer], x, [start], lengths, None if own is None else [own], time_first, [read])
         for layer, start, own, read in zip(layers, starts, given, memory, strict=True)
     ]
-    return torch.cat([y for y, _ in parts], -1), [end for _, (end,) in parts]
+    return torch.cat([y for y, _ in alone], -1), [end for _, (end,) in alone]
+
+
+def _eagerly(
+    layers: Sequence[Loop],
+    counts: Sequence[tuple[int, int, int, int]],
+    lengths: Tensor | None,
+    time_first: bool,
+    x: Tensor,
+    *tensors: Tensor,
+) -> tuple[Tensor, ...]:
+    """The outputs side by side, and the last states, by the plain loop.
+
+    Args:
+        counts: of each layer the number of its kernel, and of its states, parameters and memory.
+        tensors: the states of all layers, then the parameters, then the memory.
+    """
+    rest = iter(tensors)
+    states, given, reads = (
+        [tuple(itertools.islice(rest, count[i])) for count in counts] for i in (1, 2, 3)
+    )
+    parts = []
+    for layer, (key, *_), start, own, read in zip(
+        layers, counts, states, given, reads, strict=True
+    ):
+        cell = Twin(zip(compiled_cell(key).real_tensors(), own, strict=True)).of(layer.cell)
+        parts.append(run_eagerly(cell, x, start, lengths, layer.reverse, time_first, read))
+    return torch.cat([y for y, _ in parts], -1), *(s for _, end in parts for s in end)
 
 
 def _in_own_precision(

@@ -1,12 +1,12 @@
 """Layers on top of each other."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from saiki.cell import Cell, as_states
+from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent, refuse_memory
@@ -53,15 +53,33 @@ class Stack(DescribedModule, name="stack.v1"):
         self, x: Tensor, state: tuple[Any, ...] | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, tuple[Any, ...]]:
         """Shapes as in :class:`Recurrent`; the state holds one entry for each layer."""
-        if state is not None and len(state) != len(self.layers):
-            raise InputError(f"the state must hold {len(self.layers)} entries, got {len(state)}")
         states = []
-        for i, layer in enumerate(self.layers):
-            x, end = layer(
-                x if i == 0 else self.dropout(x), None if state is None else state[i], lengths
-            )
+        for i, (layer, before) in enumerate(zip(self.layers, self._states(state), strict=True)):
+            x, end = layer(x if i == 0 else self.dropout(x), before, lengths)
             states.append(end)
         return x, tuple(states)
+
+    def step(
+        self, x: Tensor, state: tuple[Any, ...] | None = None
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """One step of a stream through all layers, as :meth:`Recurrent.step`; nothing is dropped.
+
+        Raises:
+            InputError: a layer reads both ways or from the last step on, or a shape does not fit.
+        """
+        states = []
+        for layer, before in zip(self.layers, self._states(state), strict=True):
+            x, end = as_layer(layer).step(x, before)
+            states.append(end)
+        return x, tuple(states)
+
+    def _states(self, state: tuple[Any, ...] | None) -> Sequence[Any]:
+        """One entry for each layer."""
+        if state is None:
+            return [None] * len(self.layers)
+        if len(state) != len(self.layers):
+            raise InputError(f"the state must hold {len(self.layers)} entries, got {len(state)}")
+        return state
 
     def explain(self) -> str:
         """The plan of each layer in words, the lowest first; see :meth:`Recurrent.explain`."""
@@ -69,25 +87,6 @@ class Stack(DescribedModule, name="stack.v1"):
 
 
 Layer = Recurrent | Bidirectional | Stack
-
-
-def one_step(layer: Layer, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """What ``layer`` makes of a single step, ``(batch, input_size)``, and the state then: its cells
-    as they stand, since a loop over one step costs more than it saves. Nothing is dropped.
-
-    Raises:
-        InputError: the layer reads both ways.
-    """
-    if isinstance(layer, Stack):
-        states = []
-        for part, before in zip(layer.layers, state, strict=True):
-            x, end = one_step(as_layer(part), x, before)
-            states.append(end)
-        return x, tuple(states)
-    if isinstance(layer, Bidirectional):
-        raise InputError("a layer that reads both ways cannot go step by step")
-    end = layer.cell(x, *as_states(state))
-    return end[0], end if len(end) > 1 else end[0]
 
 
 def as_layer(layer: nn.Module) -> Layer:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.cell import as_states
 from saiki.decoding.decode import Hypothesis, Search, decode
 from saiki.errors import InputError
 from saiki.layers import equations
@@ -244,7 +243,8 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
 
     def _step(self, before: Tensor, z: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The same of one step, ``(batch, features)``."""
-        return _one_step(self.decoder, torch.cat((before, z), -1), state)
+        found: tuple[Tensor, Any] = self.decoder.step(torch.cat((before, z), -1), state)
+        return found
 
     def _log_prob(self, y: Tensor, x: Tensor) -> Tensor:
         """ln p of each step, ``(steps,)``, from what the decoder makes of it, ``(steps, size)``."""
@@ -271,19 +271,6 @@ def nested(layer: nn.Module, states: Iterator[Tensor]) -> Any:
     assert isinstance(layer, Recurrent)
     its = tuple(next(states) for _ in layer.cell.state_sizes)
     return its if len(its) > 1 else its[0]
-
-
-def _one_step(layer: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    """The output of one step and the state after it."""
-    if isinstance(layer, Stack):
-        states = list[Any]()
-        for part, its in zip(layer.layers, state, strict=True):
-            x, after = _one_step(part, x, its)
-            states.append(after)
-        return x, tuple(states)
-    assert isinstance(layer, Recurrent)
-    new = layer.cell(x, *as_states(state))
-    return new[0], new if len(new) > 1 else new[0]
 
 
 def _initial(layer: nn.Module, z: Tensor) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
-from saiki.layers.stack import Layer, as_layer, one_step
+from saiki.layers.stack import Layer, as_layer
 from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_likelihoods import LIKELIHOODS, SeriesLikelihood
 from saiki.nn.series_scaling import WindowScaling
@@ -232,7 +232,7 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             return read.step[1:]
         features = None if known is None else known[:, None]
         inputs = self._inputs(read.last[:, None], read.vector, features)
-        read.step = (known, *one_step(self.layer, inputs[:, 0], read.state))
+        read.step = (known, *self.layer.step(inputs[:, 0], read.state))
         return read.step[1:]
 
     def _inputs(self, before: Tensor, vector: Tensor, known: Tensor | None) -> Tensor:

@@ -69,6 +69,10 @@ class Builder:
         """The largest multiple of ``by``, a power of 2, that is not above ``size``."""
         return self.b.and_(size, INT(-by))
 
+    def least(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """The smaller of two whole numbers."""
+        return self.b.select(self.b.icmp_signed("<", a, b), a, b)
+
     def chunks(self, features: int, first: int | None = None) -> Iterator[tuple[ir.Value, int]]:
         """Columns from ``first`` to ``features`` in runs of one vector, and the rest in ever
         shorter ones; one by one where their number is not known now."""

@@ -13,6 +13,7 @@ from llvmlite import ir
 
 from saiki.compiler.cpu.builder import BLOCK, INT, POINTER, Builder
 from saiki.compiler.cpu.machine import Machine
+from saiki.compiler.cpu.packing import panel_name
 from saiki.compiler.cpu.product import Products
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
 from saiki.compiler.cpu.vector import Vector
@@ -39,7 +40,7 @@ def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
 class _Emitter(Builder):
     def __init__(self, program: Program, dtype: torch.dtype, machine: Machine) -> None:
         super().__init__(program, dtype, machine)
-        self.products = Products(self)
+        self.products = Products(self, panel_name(dtype, machine))
         function = ir.Function(self.module, SIGNATURE, "run")
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
         self._run(function)

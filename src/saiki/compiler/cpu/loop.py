@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.jit import Compiled, compile_text
 from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.product import packing
+from saiki.compiler.cpu.packing import pack, packing
 from saiki.compiler.program import Array, Program
 
 
@@ -48,6 +49,7 @@ class CompiledLoop:
 
     @cached_property
     def compiled(self) -> Compiled:
+        packing(self.dtype, self.machine)  # of which the text knows the name alone
         return compile_text(self.text)
 
     def compile(self) -> None:
@@ -78,13 +80,13 @@ class CompiledLoop:
         sizes: Mapping[int, int],
     ) -> "Job":
         """See :class:`saiki.compiler.backend.Loop`."""
-        size, count, index = self.dtype.itemsize, len(self.index), self.index
+        count, index = len(self.index), self.index
         layout = self.layout(sizes)
         scratch = torch.empty(walk.rows, layout.width, dtype=self.dtype)
         table = self.table()
         for array, (tensor, column) in rows.items():
             i = index[array]
-            table[i] = tensor.data_ptr() + column * size
+            table[i] = tensor.data_ptr() + column * self.dtype.itemsize
             table[count + i] = tensor.stride(0)
         start = scratch.data_ptr()
         for i, at in layout.temporaries:
@@ -92,13 +94,9 @@ class CompiledLoop:
             table[count + i] = layout.width
         for i, extent in enumerate(self.program.extents, 2 * count):
             table[i] = sizes[extent]
-        ready = []
-        for array, tensor in zip(self.parameters, parameters, strict=True):
-            ready.append(self.ready(array, tensor))
-            table[index[array]] = ready[-1].data_ptr()
         address = ctypes.addressof(table)
         tile = self.machine.tile[0]
-        return Job(
+        job = Job(
             self.compiled,
             (
                 address,
@@ -112,16 +110,13 @@ class CompiledLoop:
             walk.lengths[::tile],
             tile,
             layout.cost,
-            (rows, scratch, walk, table),
+            (rows, scratch, walk),
             self,
-            ready,
+            table,
+            [None] * len(self.parameters),
         )
-
-    def ready(self, array: Array, tensor: Tensor) -> Tensor:
-        """A parameter as the kernel reads it."""
-        if tensor.dtype != self.dtype:
-            tensor = tensor.to(self.dtype)
-        return packing(tensor, self.machine) if array.kind == "weight" else tensor.contiguous()
+        job.rebind(parameters)
+        return job
 
 
 @dataclass(slots=True)
@@ -129,13 +124,29 @@ class Job(threads.Job):
     """A loop bound to arrays."""
 
     loop: CompiledLoop
-    parameters: Sequence[Tensor]
-    """As the kernel reads them."""
+    table: Any
+    """Where its arrays lie, and their strides, as the kernel reads them."""
+    ready: list[Tensor | None]
+    """The parameters as the kernel reads them."""
 
     def rebind(self, parameters: Sequence[Tensor]) -> None:
         """See :class:`saiki.compiler.backend.Job`."""
-        for array, buffer, tensor in zip(
-            self.loop.parameters, self.parameters, parameters, strict=True
-        ):
-            same = buffer.shape == tensor.shape
-            buffer.copy_(tensor if same else self.loop.ready(array, tensor))
+        loop, count = self.loop, len(self.loop.index)
+        is_once = self.arguments[4] == 1
+        for n, (array, tensor) in enumerate(zip(loop.parameters, parameters, strict=True)):
+            if tensor.dtype != loop.dtype:
+                tensor = tensor.to(loop.dtype)
+            stride = 0
+            if array.kind == "weight":
+                along, across = tensor.stride()
+                if is_once and across == 1 and along > 0:
+                    stride = along
+                elif is_once and along == 1 and across > 0:
+                    stride = -across
+                else:
+                    tensor = pack(tensor, loop.machine, into=self.ready[n])
+            else:
+                tensor = tensor.contiguous()
+            self.ready[n] = tensor
+            i = loop.index[array]
+            self.table[i], self.table[count + i] = tensor.data_ptr(), stride

@@ -2,33 +2,15 @@
 
 from typing import NamedTuple
 
-import torch
 from llvmlite import ir
 
-from saiki.compiler.cpu.builder import INT, POINTER, Builder
-from saiki.compiler.cpu.machine import Machine
-from saiki.compiler.cpu.vector import Vector
+from saiki.compiler.cpu.builder import FLAG, INT, POINTER, Builder
+from saiki.compiler.cpu.packing import PANEL
+from saiki.compiler.cpu.vector import Vector, declared
 from saiki.compiler.program import Product
 
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""
-
-
-def packing(weight: torch.Tensor, machine: Machine) -> torch.Tensor:
-    """``weight``, ``(inner, outer)``, in the order a product reads it: blocks of some vectors."""
-    outer = weight.shape[1]
-    lanes = machine.lanes(weight.dtype)
-    block = machine.tile[1] * lanes
-    padded = -(-outer // lanes) * lanes
-    if padded != outer:
-        weight = torch.cat((weight, weight.new_zeros(len(weight), padded - outer)), 1)
-    if padded <= block:
-        return weight.contiguous()
-    whole = padded - padded % block
-    blocks: torch.Tensor = weight[:, :whole].unflatten(1, (-1, block)).transpose(0, 1).reshape(-1)
-    if whole == padded:
-        return blocks
-    return torch.cat((blocks, weight[:, whole:].reshape(-1)))
 
 
 class Rows(NamedTuple):
@@ -38,20 +20,46 @@ class Rows(NamedTuple):
     step: ir.Value
 
 
-class Products:
-    """Writes the products of a program, each size once."""
+class Weight(NamedTuple):
+    """Where a block of columns of a weight lies: packed, or as PyTorch has it."""
 
-    def __init__(self, builder: Builder) -> None:
+    start: ir.Value
+    is_packed: ir.Value
+    along: ir.Value
+    """From one inner place to the next, of one that is not packed."""
+    across: ir.Value
+    """From one column to the next, of one that is not packed."""
+    columns: ir.Value
+    """Of the weight, from the first one of the block on."""
+
+
+class Products:
+    """Writes the products of a program, each size once.
+
+    Args:
+        panel: the name of the function that packs a slice of a weight.
+    """
+
+    def __init__(self, builder: Builder, panel: str) -> None:
         self.e = builder
+        self.panel = panel
         self.known: dict[tuple[int, int], ir.Function] = {}
 
     def emit(self, product: Product, first: ir.Value, rows: ir.Value) -> None:
-        """target ← source · weight for some rows, the weight packed by :func:`packing`.
+        """target ← source · weight for some rows.
 
         Columns go in blocks of some vectors, so that a block of the weight stays in the nearest
-        cache while all rows pass; the target has room for whole vectors.
+        cache while all rows pass; the target has room for whole vectors. The stride of a weight is
+        0 where it is packed (:mod:`saiki.compiler.cpu.packing`). Where its rows lie in one piece,
+        it is the way from one to the next; where its columns do, as much below 0.
         """
         inner = product.weight.inner
+        b, stride = self.e.b, self.e.row_step(product.weight)
+        by_rows = b.icmp_signed(">", stride, INT(0))
+        across = b.select(by_rows, INT(1), b.neg(stride))
+        along = b.select(by_rows, stride, INT(1))
+        is_packed = b.icmp_signed("==", stride, INT(0))
+        column = b.select(is_packed, INT(inner), across)
         most = self.e.machine.tile[1]
         whole, rest = divmod(-(-product.weight.width // self.e.lanes), most)
         for vectors, begin, end in ((most, 0, whole), (rest, whole, whole + 1)):
@@ -60,7 +68,11 @@ class Products:
                 arguments = [
                     self.e.at(self.e.row(product.source, first), INT(product.column)),
                     self.e.row_step(product.source),
-                    self.e.at(self.e.row(product.weight, first), INT(start * inner)),
+                    self.e.at(self.e.row(product.weight, first), b.mul(INT(start), column)),
+                    is_packed,
+                    along,
+                    across,
+                    INT(product.weight.width - start),
                     self.e.at(self.e.row(product.target, first), INT(start)),
                     self.e.row_step(product.target),
                     rows,
@@ -69,41 +81,60 @@ class Products:
                 self.e.b.call(self._blocks(inner, vectors), arguments)
 
     def _blocks(self, inner: int, vectors: int) -> ir.Function:
-        """``blocks(a, a_step, w, c, c_step, rows, count)``: ``count`` blocks of columns of
+        """``blocks(a, a_step, *weight, c, c_step, rows, count)``: ``count`` blocks of columns of
         c ← a · w, one after the other."""
         if (inner, vectors) in self.known:
             return self.known[inner, vectors]
-        kinds = [POINTER, INT, POINTER, POINTER, INT, INT, INT]
+        kinds = [POINTER, INT, POINTER, FLAG, INT, INT, INT, POINTER, INT, INT, INT]
         function = ir.Function(
             self.e.module, ir.FunctionType(ir.VoidType(), kinds), f"blocks_{inner}_{vectors}"
         )
         function.linkage = "internal"
         function.attributes.add("noinline")
-        for i in (0, 2, 3):
+        for i in (0, 2, 7):
             function.args[i].add_attribute("noalias")
         self.known[inner, vectors] = function
         outside, self.e.b = self.e.b, ir.IRBuilder(function.append_basic_block("entry"))
-        a, a_step, w, c, c_step, rows, count = function.args
-        block = vectors * self.e.lanes
+        a, a_step, w, is_packed, along, across, columns, c, c_step, rows, count = function.args
+        block, b = vectors * self.e.lanes, self.e.b
+        room = b.alloca(self.e.element, INT(block * min(inner, self._depth(vectors))))
+        room.align = self.e.machine.vector_bytes
+        apart = b.select(is_packed, INT(inner * block), b.mul(across, INT(block)))
         with self.e.loop(INT(0), count) as i:
-            at_w = self.e.at(w, self.e.b.mul(i, INT(inner * block)))
-            at_c = self.e.at(c, self.e.b.mul(i, INT(block)))
-            self._block(Rows(a, a_step), at_w, Rows(at_c, c_step), rows, inner, vectors)
+            at_w = self.e.at(w, b.mul(i, apart))
+            left = b.sub(columns, b.mul(i, INT(block)))
+            weight = Weight(at_w, is_packed, along, across, left)
+            at_c = self.e.at(c, b.mul(i, INT(block)))
+            self._block(Rows(a, a_step), weight, room, Rows(at_c, c_step), rows, inner, vectors)
         self.e.b.ret_void()
         self.e.b = outside
         return function
 
+    def _depth(self, vectors: int) -> int:
+        """Inner places of a slice."""
+        return max(16, CACHED // (vectors * self.e.lanes * self.e.size))
+
     def _block(
-        self, a: "Rows", w: ir.Value, c: "Rows", rows: ir.Value, inner: int, vectors: int
+        self,
+        a: "Rows",
+        w: Weight,
+        room: ir.Value,
+        c: "Rows",
+        rows: ir.Value,
+        inner: int,
+        vectors: int,
     ) -> None:
         """One block of columns for all rows, a slice of the inner size at a time: the first, others
-        of its size in a loop, so that the code does not grow with the size, and the rest."""
-        depth = max(16, CACHED // (vectors * self.e.lanes * self.e.size))
+        of its size in a loop, so that the code does not grow with the size, and the rest.
+
+        A slice that is not packed is, into ``room``, before the rows pass by it.
+        """
+        depth = self._depth(vectors)
         whole = max(inner - inner % depth, min(inner, depth))
 
         def slice_at(start: ir.Value, size: int, add: bool) -> None:
             at_a = self.e.at(a.start, start)
-            at_w = self.e.at(w, self.e.b.mul(start, INT(vectors * self.e.lanes)))
+            at_w = self._slice(w, room, start, size, vectors)
             height = self.e.machine.tile[0]
             tiled = self.e.b.mul(self.e.b.sdiv(rows, INT(height)), INT(height))
             for begin, end, step in ((INT(0), tiled, height), (tiled, rows, 1)):
@@ -120,6 +151,18 @@ class Products:
                 slice_at(start, depth, True)
         if whole < inner:
             slice_at(INT(whole), inner - whole, True)
+
+    def _slice(
+        self, w: Weight, room: ir.Value, start: ir.Value, size: int, vectors: int
+    ) -> ir.Value:
+        """Where a slice of the weight lies, packed."""
+        b, block = self.e.b, INT(vectors * self.e.lanes)
+        with b.if_then(b.not_(w.is_packed)):
+            panel = declared(self.e.module, self.panel, PANEL)
+            columns = self.e.least(w.columns, block)
+            at = self.e.at(w.start, b.mul(start, w.along))
+            b.call(panel, [at, w.along, w.across, room, INT(size), columns, block])
+        return b.select(w.is_packed, self.e.at(w.start, b.mul(start, block)), room)
 
     def _tile(
         self, a: "Rows", w: ir.Value, c: "Rows", inner: int, vectors: int, height: int, add: bool

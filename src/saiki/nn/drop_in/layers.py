@@ -24,6 +24,7 @@ from saiki.nn.drop_in.layout import (
     parameter_shapes,
 )
 from saiki.nn.drop_in.noise import Noisy, dropout_mask, dropped, zoneout_mask
+from saiki.nn.drop_in.streamed import Streamed
 from saiki.nn.drop_in.unscripted import Unscripted
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import (
@@ -49,7 +50,7 @@ class Built(NamedTuple):
     shapes: list[torch.Size]
 
 
-class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
+class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.v1"):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -228,7 +229,7 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
         )
         if order is not None and hx is not None:
             states = tuple(state.index_select(1, order) for state in states)
-        y, ends = self._run(x, states, batch_sizes)
+        y, ends = self._run(x, states, batch_sizes, self.training)
         if isinstance(input, PackedSequence):
             y = PackedSequence(y, batch_sizes, order, back)
             if back is not None:
@@ -278,17 +279,21 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
         )
 
     def _run(
-        self: Any, x: Tensor, states: Sequence[Tensor], batch_sizes: Tensor | None
+        self: Any,
+        x: Tensor,
+        states: Sequence[Tensor],
+        batch_sizes: Tensor | None,
+        training: bool,
     ) -> tuple[Tensor, list[Tensor]]:
         """All layers on top of each other; x is batched or packed."""
         if is_autocast_on():  # the noise, too, is of the type of the weights
             x, *states = (t.to(self._flat_weights[0].dtype) for t in (x, *states))
         ends: list[tuple[Tensor, ...]] = []
         directions = self._directions
-        noisy = self.training and self.recurrent_dropout > 0
+        noisy = training and self.recurrent_dropout > 0
         for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
-                x = dropped(x, self.dropout, self.training, not self.batch_first)
+                x = dropped(x, self.dropout, training, not self.batch_first)
             built = self._layers(layer, x.dtype, noisy, self.zoneout > 0)
             layers = built.layers
             first = layer * len(directions)
@@ -299,7 +304,7 @@ class DropIn(Unscripted, Family, DescribedModule, name="drop_in.layer.v1"):
             if self.zoneout > 0:
                 features = sum(s.shape[-1] for s in states)
                 given = [
-                    torch.cat((x, zoneout_mask(x, features, self.zoneout, self.training)), -1)
+                    torch.cat((x, zoneout_mask(x, features, self.zoneout, training)), -1)
                     for _ in layers
                 ]
             tensors = self._weights(built, layer)
