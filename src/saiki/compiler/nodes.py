@@ -41,7 +41,29 @@ SECOND = Sizes(720_720, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
 cannot be divided, this one can be by all numbers up to 16."""
 ROWS = FIRST.rows
 PRODUCTS = {aten.mm.default}
+
+
+def fold_sum(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
+    """Of a vector seen as outer times inner features: the sum over the outer ones (0), or over the
+    inner ones (1)."""
+    return x.unflatten(1, (outer, inner)).sum(1 + dim)
+
+
+def fold_amax(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
+    """The largest, as :func:`fold_sum`."""
+    return x.unflatten(1, (outer, inner)).amax(1 + dim)
+
+
+def fold_amin(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
+    """The smallest, as :func:`fold_sum`."""
+    return x.unflatten(1, (outer, inner)).amin(1 + dim)
+
+
 SUMS = {aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
+FOLDS: dict[Any, Any] = {
+    aten.sum.dim_IntList: fold_sum, aten.amax.default: fold_amax, aten.amin.default: fold_amin,
+}  # fmt: skip
+"""Reductions over some of the features of each row, by what they do."""
 CONSTANTS = {aten.full.default, aten.full_like.default, aten.scalar_tensor.default}
 SLICES = {aten.slice.Tensor, operator.getitem}
 RESHAPES = {aten.view.default, aten.unsqueeze.default, aten.squeeze.dims, aten.expand.default}
@@ -118,6 +140,13 @@ def width(node: fx.Node) -> int:
     """Features of a row tensor ``(rows, width)``, ``(rows, 1)`` or ``(rows,)``."""
     shape = node.meta["val"].shape
     return int(shape[1]) if len(shape) == 2 else 1
+
+
+def flat(values: Any) -> list[Any]:
+    """What nested lists hold, one after the other."""
+    if isinstance(values, list | tuple):
+        return [leaf for value in values for leaf in flat(value)]
+    return [values]
 
 
 def label(node: fx.Node) -> str:
@@ -205,6 +234,21 @@ def sliced(node: Node) -> tuple[Node, int]:
     return source, min(max(0, start + size if start < 0 else start), size)
 
 
+def is_take(node: Node) -> bool:
+    """Whether the value is features of another in an order known now, ``meta["places"]``."""
+    return node.target is aten.index_select.default and "places" in node.meta
+
+
+def is_fold(node: Node) -> bool:
+    """Whether the value is a reduction over parts of a vector."""
+    return node.target in FOLDS.values()
+
+
+def reduction(node: Node) -> Any:
+    """What a reduction over features does, as an operation of PyTorch."""
+    return next((target for target, fold in FOLDS.items() if fold is node.target), node.target)
+
+
 def is_cat(node: Node) -> bool:
     return node.target is aten.cat.default and is_row(node)
 
@@ -225,6 +269,8 @@ def is_supported(node: Node, dtype: torch.dtype) -> bool:
 
 def supported(node: Node, dtype: torch.dtype) -> None:
     """Raise unless ``node`` is pointwise work of that type that an emitter knows."""
+    if is_take(node):
+        return
     if node.target not in POINTWISE or (node.target is operator.getitem and not is_slice(node)):
         raise unsupported(node, "there is no kernel for it")
     value = node.meta["val"]

@@ -16,11 +16,13 @@ from saiki.compiler.nodes import (
     is_cat,
     is_extent,
     is_feature_sum,
+    is_fold,
     is_grid,
     is_inline,
     is_row,
     is_slice,
     is_supported,
+    is_take,
     is_value,
     must_be_value,
     operand,
@@ -118,6 +120,8 @@ class Parts:
         if any(source not in self.evaluable for source in node.all_input_nodes):
             return False
         if node.target is aten.cat.default:
+            return True
+        if is_take(node) or is_fold(node):
             return True
         if node.target not in POINTWISE | SUMS:
             return False
@@ -230,6 +234,7 @@ def _is_cheap(node: Node, parts: Parts) -> bool:
         or by_number
         or _is_flag(node)
         or is_inline(node, parts.inline_below)
+        or is_take(node)
         or is_grid(node)
     )
 

@@ -21,7 +21,7 @@ from saiki.compiler.nodes import (
     vector_of,
     width,
 )
-from saiki.compiler.program import Grid
+from saiki.compiler.program import Array, Grid
 
 _Key = tuple[Node, int, bool]
 """A node, how far behind the column it is read, and whether it has one feature only."""
@@ -107,7 +107,8 @@ class Values:
     def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
         value = self.e.program.values.get(node)
         if value is None or value.stage > self.stage:
-            return None
+            taken = self.e.program.takes.get(node)
+            return None if taken is None else self._take(node, *taken, shift, single)
         lanes = 1 if single else self.lanes
         column = INT(0) if single else self.column
         total = None
@@ -116,6 +117,15 @@ class Values:
             part = self.e.load(self.e.at(self.e.row(array, self.r), at), lanes)
             total = part if total is None else self.b.fadd(total, part)
         return total
+
+    def _take(
+        self, node: Node, array: Array, first: int, shift: int, single: bool
+    ) -> ir.Value:
+        """Features of what begins at a column of an array, in the order of their places."""
+        lanes = 1 if single else self.lanes
+        column = self.b.add(INT(0) if single else self.column, INT(shift))
+        begin = self.e.at(self.e.row(array, self.r), INT(first))
+        return self.e.take(begin, node.meta["places"], column, shift, lanes)
 
     def _compute(self, node: Node, shift: int, single: bool) -> ir.Value:
         target: Any = node.target
@@ -190,6 +200,9 @@ class GridValues(Values):
         array, first = self.grid.leaves[node]
         vector = vector_of(node)
         at, lanes = INT(first), 1
+        if vector is node and is_row(node):
+            at = b.add(at, b.add(b.mul(self.place, INT(self.grid.inner)), self.column))
+            return e.load(e.at(e.row(array, self.r), at), self.lanes)
         features = width(vector) if is_row(vector) else vector.meta["val"].numel()
         if features > 1:
             shape = node.meta["val"].shape
