@@ -14,6 +14,7 @@ from saiki.compiler.nodes import (
     ROWS,
     Node,
     aten,
+    is_inline,
     is_row,
     is_slice,
     is_take,
@@ -115,8 +116,9 @@ class Features:
     def __init__(self, trace: Trace) -> None:
         self.graph = trace.graph
         self.constants = dict(trace.constants)
-        self.inside = {*trace.states, *trace.cotangents}
-        """What depends on the state or on the gradient by it."""
+        inline = (n for n in trace.graph.nodes if is_inline(n, trace.inline_below))
+        self.inside = {*trace.states, *trace.cotangents, *inline}
+        """What depends on the state or the gradient by it, or may be done in the loop anyway."""
         self.seen: dict[Node, Seen] = {}
         self.here: Node
         self._known: dict[str, Node] = {}
@@ -178,7 +180,7 @@ class Features:
             raise unsupported(node, "an index that may be another in the next call")
         known = {source: self.constant(source) for source in node.all_input_nodes}
         args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
-        target: Any = node.target
+        target: Any = torch.reshape if node.target is aten.view.default else node.target
         found: Tensor = target(*args, **kwargs)
         return found
 

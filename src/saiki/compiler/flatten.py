@@ -56,6 +56,8 @@ class _Flattening:
 
     def result(self) -> Trace:
         f, t = self.features, self.trace
+        output = next(node for node in t.graph.nodes if node.op == "output")
+        results = flat(output.args[0])
         for node in list(t.graph.nodes):
             if node.op != "call_function" or not f.inside.intersection(node.all_input_nodes):
                 continue
@@ -67,16 +69,15 @@ class _Flattening:
                 except CompileError:
                     continue
                 self._settle(node, found)
-        output = next(node for node in t.graph.nodes if node.op == "output")
-        results, k = flat(output.args[0]), len(t.states)
+        became = dict(zip(results, flat(output.args[0]), strict=True))
         t.graph.eliminate_dead_code()
         return dataclasses.replace(
             t,
             constants=f.constants,
-            new_states=tuple(results[:k]),
-            d_x=results[k],
-            d_states=tuple(results[k + 1 : k + 1 + k]),
-            d_parameters=dict(zip(t.d_parameters, results[k + 1 + k :], strict=True)),
+            new_states=tuple(map(became.__getitem__, t.new_states)),
+            d_x=became.get(t.d_x),
+            d_states=tuple(map(became.get, t.d_states)),
+            d_parameters={name: became.get(d) for name, d in t.d_parameters.items()},
         )
 
     def _concerns(self, node: Node) -> bool:
@@ -156,19 +157,23 @@ class _Flattening:
         return seen.at(target(seen.index, *rest), shape)
 
     def _joined(self, node: Node) -> Seen:
-        """Parts one after the other, along a dimension that is not of the rows."""
+        """Parts one after the other."""
         args: Any = node.args
         shape = tuple(node.meta["val"].shape)
         dim = (args[1] if len(args) > 1 else 0) % len(shape)
         parts = [self.features.view(part) for part in args[0]]
-        row = common_row(node, parts)
-        row.keep_rows(node, [dim])
+        row = common_row(node, [part for part in parts if part.row is not None])
+        ahead = row.ahead
+        if row.row == dim:  # all rows of one part, then all rows of the next
+            if any(part.shape[dim] != ROWS for part in parts):
+                raise unsupported(node, "rows meet other rows")
+            ahead = len(parts)
         core, starts = self.features.side_by_side(parts)
-        ends = [
-            torch.arange(start, start + p.index.numel()).view(p.index.shape)
-            for start, p in zip(starts, parts, strict=True)
+        places = [
+            torch.arange(start, start + part.index.numel()).view(part.index.shape)
+            for start, part in zip(starts, parts, strict=True)
         ]
-        return row.at(torch.cat(ends, dim), shape, core)
+        return Seen(core, torch.cat(places, dim), shape, ahead)
 
     def _put(self, node: Node) -> Seen:
         """Some entries of one tensor in places of another."""
@@ -344,6 +349,6 @@ class _Flattening:
 
 _OF_VECTORS = PUTS | {
     aten.flip.default, aten.repeat.default, aten.index_select.default, aten.index.Tensor,
-    aten.unfold.default, aten.diagonal.default,
+    aten.unfold.default, aten.diagonal.default, aten.permute.default,
 }  # fmt: skip
 """What moves the features of a vector about, beside slices with a step."""

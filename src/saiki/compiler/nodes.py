@@ -67,6 +67,11 @@ FOLDS: dict[Any, Any] = {
 CONSTANTS = {aten.full.default, aten.full_like.default, aten.scalar_tensor.default}
 SLICES = {aten.slice.Tensor, operator.getitem}
 RESHAPES = {aten.view.default, aten.unsqueeze.default, aten.squeeze.dims, aten.expand.default}
+LIBM = (
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "erfc", "exp2", "hypot",
+    "log10", "log2", "sinh", "tan",
+)  # fmt: skip
+"""Functions that the C library does, number by number."""
 CHEAP = {
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.neg.default, aten.abs.default,
     aten.relu.default, aten.clamp.default, aten.where.self, aten.maximum.default,
@@ -85,7 +90,9 @@ POINTWISE: set[Any] = CHEAP | {
     aten.tanh.default, aten.sigmoid.default, aten.erf.default, aten.sin.default, aten.cos.default,
     aten.sqrt.default, aten.rsqrt.default, aten.reciprocal.default, aten.pow.Tensor_Scalar,
     aten.pow.Tensor_Tensor, aten.pow.Scalar, aten.floor.default, aten.ceil.default,
-    aten.round.default, aten.trunc.default, aten.div.Scalar,
+    aten.round.default, aten.trunc.default, aten.div.Scalar, aten.copysign.Tensor,
+    aten.fmod.Scalar, aten.fmod.Tensor, aten.remainder.Scalar, aten.remainder.Tensor,
+    *(getattr(aten, name).default for name in LIBM),
 }  # fmt: skip
 
 
@@ -187,7 +194,7 @@ def is_value(node: fx.Node, dtype: torch.dtype) -> bool:
 def is_count(node: fx.Node) -> bool:
     """Whether it says how many flags of a row are set."""
     return (
-        node.target is aten.sum.dim_IntList
+        node.target in (aten.sum.dim_IntList, fold_sum)
         and operand(node).meta["val"].dtype == torch.bool
         and node.meta["val"].dtype == torch.int64
     )
@@ -296,4 +303,6 @@ def unsupported(node: fx.Node, why: str) -> CompileError:
     if maker.op == "placeholder":
         return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
     name = str(maker.target).removeprefix("aten.").split(".")[0]
+    if is_fold(maker):
+        name = maker.target.__name__
     return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")

@@ -26,6 +26,7 @@ from saiki.compiler.nodes import (
     is_value,
     must_be_value,
     operand,
+    unsupported,
     whole_numbers,
     width,
 )
@@ -271,6 +272,8 @@ def _leaves_to_save(root: Node, parts: Parts, saved: dict[Node, None]) -> None:
         if node in seen or node in saved or node not in parts.forward or node in parts.memory:
             continue
         seen.add(node)
+        if not isinstance(node.meta["val"], torch.Tensor | list):
+            raise unsupported(node, "there is no kernel for it")
         if node.op == "placeholder" or not _is_cheap(node, parts):
             saved[node] = None
         else:

@@ -20,13 +20,13 @@ from torch.fx import traceback as fx_traceback
 from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
+from saiki.compiler.inside import write_out
 from saiki.compiler.nodes import FIRST, SECOND, Sizes, aten, core, name_of, unsupported, where
 from saiki.compiler.rewrites import (
     decompositions,
     lift,
     simplify,
     split_addmm,
-    split_norms,
     without_detach,
 )
 from saiki.compiler.watch import Watch
@@ -109,7 +109,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Tr
     graph, nodes = found.module.graph, found.inputs
     simplify(graph)
     states, memory = nodes.states, list(nodes.memory.values())
-    split_norms(graph, [*states, *memory], inline_below)
+    write_out(graph, [*states, *memory], nodes.cotangents, inline_below)
     split_addmm(graph, [*states, *memory], inline_below)
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, len(states))
@@ -380,8 +380,14 @@ def _numbers(node: fx.Node, sizes: "Sizes") -> str:
             return sizes.name(value)
         return repr(value)
 
-    is_size = node.target is aten.slice.Tensor
+    is_size = node.target in _SIZED
     return repr([seen(arg, is_size) for arg in (*node.args, *node.kwargs.items())])
+
+
+_SIZED = {
+    aten.slice.Tensor, aten.native_group_norm.default, aten.native_group_norm_backward.default,
+}  # fmt: skip
+"""Operations that take sizes as plain numbers."""
 
 
 def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:

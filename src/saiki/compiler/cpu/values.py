@@ -11,6 +11,7 @@ from saiki.compiler.cpu.builder import FLAG, INT, Builder
 from saiki.compiler.cpu.vector import Vector
 from saiki.compiler.nodes import (
     CONSTANTS,
+    LIBM,
     RESHAPES,
     Node,
     aten,
@@ -171,6 +172,9 @@ class Values:
             return compare(_COMPARISONS[name], *operands)
         if name in ARITHMETIC:
             return ARITHMETIC[name](self.b, *operands)
+        if name in LIBM:
+            first, *others = (Vector(self.b, value) for value in operands)
+            return vmath.libm_lanewise(first, name, *others).value
         if name in vmath.__all__:
             return self.e.elementary(name, operands)
         raise unsupported(node, "there is no kernel for it")
@@ -240,6 +244,18 @@ def _sign(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.fsub(above, b.uitofp(b.fcmp_ordered("<", x, zero), x.type))
 
 
+def _copysign(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return Vector(b, x).intrinsic("copysign", Vector(b, y)).value
+
+
+def _remainder(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """What is left of a division, with the sign of ``y``."""
+    rest, zero = b.frem(x, y), ir.Constant(x.type, None)
+    other = b.xor(b.fcmp_ordered("<", y, zero), b.fcmp_ordered("<", rest, zero))
+    moved = b.and_(other, b.fcmp_unordered("!=", rest, zero))
+    return b.select(moved, b.fadd(rest, y), rest)
+
+
 def _rounded(name: str) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
     def emit(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
         return Vector(b, x).intrinsic(name).value
@@ -263,6 +279,9 @@ ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
     "ceil": _rounded("ceil"),
     "trunc": _rounded("trunc"),
     "round": _rounded("roundeven"),
+    "copysign": _copysign,
+    "fmod": lambda b, x, y: b.frem(x, y),
+    "remainder": _remainder,
     "isnan": lambda b, x: b.fcmp_unordered("uno", x, x),
 }
 _LOGIC: dict[str, Callable[..., ir.Value]] = {
