@@ -260,9 +260,7 @@ class Features:
         for s, index in zip(seen, indices, strict=True):
             if s.of_rows and len(plain) == width(s.core) and index.sort().values.equal(plain):
                 orders.append(index.argsort())
-        moved = [
-            sum(not is_run(index[order].tolist()) for index in indices) for order in orders
-        ]
+        moved = [sum(not is_run(index[order].tolist()) for index in indices) for order in orders]
         order = orders[moved.index(min(moved))]
         cores = [self.some(s, index[order]) for s, index in zip(seen, indices, strict=True)]
         return cores, order.argsort().view(*shape)

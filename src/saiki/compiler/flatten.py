@@ -94,7 +94,7 @@ class _Flattening:
         if any(len(shape) > 2 or shape[0] != ROWS for shape in shapes):
             return True
         steps = node.target is aten.slice.Tensor and len(node.args) > 4 and node.args[4] != 1
-        return bool(shapes) and (steps or node.target in _OF_VECTORS)
+        return bool(shapes) and bool(steps or node.target in _OF_VECTORS)
 
     def _settle(self, node: Node, found: Seen | Node) -> None:
         """Let ``found`` take the place of ``node``."""
@@ -147,7 +147,9 @@ class _Flattening:
             return seen.permuted(args[1])
         if target is aten.expand.default:
             return seen.at(seen.index.expand(without_rows(shape)), shape)
-        if target is aten.unsqueeze.default or (target is aten.slice.Tensor and shape == seen.shape):
+        if target is aten.unsqueeze.default or (
+            target is aten.slice.Tensor and shape == seen.shape
+        ):
             return seen.at(seen.index, shape)
         seen.keep_rows(node, touched(node))
         rest = [self.features.constant(arg) if isinstance(arg, Node) else arg for arg in args[1:]]
@@ -183,7 +185,9 @@ class _Flattening:
         base, part = f.view(args[0]), f.view(args[2 if is_index else 1])
         zero = Seen(self._zero(node), torch.zeros(1, dtype=torch.int64), (1,))
         if not is_index:
-            base = common_row(node, [s for s in (base, part) if not s.is_number]).at(base.index, shape, base.core)
+            base = common_row(node, [s for s in (base, part) if not s.is_number]).at(
+                base.index, shape, base.core
+            )
         base.keep_rows(node, touched(node))
         core, starts = f.side_by_side([base, part, zero])
         places = [
@@ -191,12 +195,12 @@ class _Flattening:
             for start, s in zip(starts, (base, part), strict=False)
         ]
         if not is_index:
-            return base.at(put(node, *places), shape, core)
+            return base.at(put(node, places[0], places[1]), shape, core)
         indices = [None if index is None else f.constant(index) for index in args[1]]
         met = by_index(node, torch.empty(shape, device="meta"), indices).shape
         if part.row is not None:
             common_row(node, [part, base.at(part.index, met)])
-        first, *rest = put_by_index(node, *places, starts[2], indices)
+        first, *rest = put_by_index(node, places[0], places[1], starts[2], indices)
         total = base.at(first, shape, core)
         for index in rest:
             pair = [f.each(total, total.index), f.each(base.at(index, shape, core), index)]
@@ -334,12 +338,16 @@ class _Flattening:
             raise unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
         found = []
         for i in range(count):
-            total = None
+            total: Node | None = None
             for j in range(each):
-                left, right = self.features.each(a, a.index[i, :, j]), self.features.each(b, b.index[i, j])
+                left = self.features.each(a, a.index[i, :, j])
+                right = self.features.each(b, b.index[i, j])
                 turned = self.emit(aten.permute.default, (left, [1, 0]), (n, ROWS))
                 product = self.emit(aten.mm.default, (turned, right), (n, m))
-                total = product if total is None else self.emit(aten.add.Tensor, (total, product), (n, m))
+                if total is not None:
+                    product = self.emit(aten.add.Tensor, (total, product), (n, m))
+                total = product
+            assert total is not None
             found.append(total)
         if node.target is aten.mm.default:
             return found[0]

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from saiki.compiler.nodes import Node, aten, flat, is_inline, operand
+from saiki.compiler.nodes import Node, argument, aten, flat, is_inline, operand
 from saiki.compiler.rewrites import decompositions
 from saiki.torch_internals import make_fx
 
 
-def mean(x: Tensor, dims: Sequence[int]) -> Tensor:
+def mean(x: Tensor, dims: list[int]) -> Tensor:
     return x.sum(dims, True) / math.prod(x.shape[d] for d in dims)
 
 
-def _normalised(x: Tensor, dims: Sequence[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
+def _normalised(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     centre = mean(x, dims)
     deviation = x - centre
     scale = torch.rsqrt(mean(deviation * deviation, dims) + eps)
@@ -116,7 +116,7 @@ def _prod(x: Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | No
 def _pad(x: Tensor, pad: list[int], value: float = 0) -> Tensor:
     for i in range(0, len(pad), 2):
         d = x.ndim - 1 - i // 2
-        before, after = pad[i : i + 2]
+        before, after = pad[i], pad[i + 1]
         x = x.narrow(d, max(0, -before), x.shape[d] + min(0, before) + min(0, after))
         for size, first in ((before, True), (after, False)):
             if size > 0:
@@ -157,14 +157,12 @@ def _convolution(
     return _scaled(y, None, _by_channel(bias, y))
 
 
-def _convolution_backward(
-    d: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *how: Any
-) -> Any:
+def _convolution_backward(d: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any, *how: Any) -> Any:
     *settings, wanted = how
     if settings[3]:
         return NotImplemented
-    _, pull = torch.func.vjp(lambda a, b: _convolution(a, b, None, *settings), x, weight)
-    d_x, d_weight = pull(d)
+    vjp: Any = torch.func.vjp(lambda a, b: _convolution(a, b, None, *settings), x, weight)
+    d_x, d_weight = vjp[1](d)
     over = [i for i in range(d.ndim) if i != 1]
     found = d_x, d_weight, d.sum(over) if wanted[2] else None
     return tuple(g if want else None for g, want in zip(found, wanted, strict=True))
@@ -198,7 +196,6 @@ _TABLE: dict[Any, Callable[..., Any]] = {
     aten.convolution.default: _convolution,
     aten.convolution_backward.default: _convolution_backward,
 }
-_AT_PLACES = {aten.scatter.src, aten.scatter.value, aten.gather.default}
 Parts = tuple[set[Node], set[Node]]
 """What depends on the state, and on the gradient by it."""
 _CHOICES: dict[Any, Any] = {aten.max.dim: aten.amax.default, aten.min.dim: aten.amin.default}
@@ -233,7 +230,8 @@ def write_out(
                 known = dict(zip(node.all_input_nodes, values, strict=True))
                 args = fx.node.map_arg(node.args, known.__getitem__)
                 found = how(*args, **node.kwargs)
-                return node.target(*args, **node.kwargs) if found is NotImplemented else found
+                target: Any = node.target
+                return target(*args, **node.kwargs) if found is NotImplemented else found
 
             _replace(graph, node, whole, node.all_input_nodes, (inside, backward))
 
@@ -277,38 +275,23 @@ def _sort(node: Node, parts_of: Parts) -> None:
 def _write_choice(graph: fx.Graph, node: Node, parts_of: Parts) -> None:
     """The largest or smallest, and where it is: a place that is only used to put something there,
     or to read what is there, is a comparison with all places."""
-    x, dim = operand(node), (*node.args[1:], 0)[0]
+    x, dim = operand(node), _dim(node)
     extreme = _CHOICES[node.target]
-    ends: list[Node] = []
-    for user in node.users:
-        if user.args[1] == 1:
-            ends += _ends(user)
-    shape = list(x.meta["val"].shape)
-    wide = len(shape)
-    shape[dim] = 1
-    for end in ends:
-        index = end.args[2] if end.target in _AT_PLACES else None
-        fits = (
-            isinstance(index, Node)
-            and list(index.meta["val"].shape) == shape
-            and end.args[1] % wide == dim % wide
-            and operand(end).meta["val"].shape == x.meta["val"].shape
-            and index not in (end.args[0], *end.args[3:])
-        )
-        if not fits:
-            return
+    ends = [end for user in node.users if user.args[1] == 1 for end in _ends(user)]
+    if not all(_is_at_place(end, x, dim) for end in ends):
+        return
     for end in ends:
         others = [arg for arg in (end.args[0], *end.args[3:]) if isinstance(arg, Node)]
 
         def at_place(x: Tensor, base: Tensor, *part: Tensor, end: Node = end) -> Tensor:
             size = x.shape[dim]
-            places = torch.arange(size, dtype=x.dtype)
-            places = places.view(-1, *[1] * (x.ndim - 1 - dim % x.ndim))
+            places = torch.arange(size, dtype=x.dtype).view(-1, *[1] * (x.ndim - 1 - dim))
             hit = (x == extreme(x, [dim], True)) | x.isnan()
             first = torch.where(hit, places, float(size)).amin(dim, True) == places
             if end.target is aten.gather.default:
                 return torch.where(first, base, 0.0).sum(dim, True)
-            return torch.where(first, part[0] if part else end.args[3], base)
+            number: Any = end.args[3]
+            return torch.where(first, part[0] if part else number, base)
 
         _replace(graph, end, at_place, [x, *others], parts_of)
     keep = bool((*node.args[2:], False)[0])
@@ -319,6 +302,28 @@ def _write_choice(graph: fx.Graph, node: Node, parts_of: Parts) -> None:
             value.meta, value.stack_trace = dict(user.meta), node.stack_trace
             user.replace_all_uses_with(value)
             _sort(value, parts_of)
+
+
+def _dim(node: Node) -> int:
+    """Along which dimension a node chooses, counted from the first."""
+    count = operand(node).meta["val"].ndim
+    return argument(node, 1, int) % count if len(node.args) > 1 else 0
+
+
+def _is_at_place(end: Node, x: Node, dim: int) -> bool:
+    """Whether a node puts something into ``x`` or its like at one place, or reads it there."""
+    if end.target not in (aten.scatter.src, aten.scatter.value, aten.gather.default):
+        return False
+    index, shape = operand(end, 2), list(x.meta["val"].shape)
+    shape[dim] = 1
+    parts = [arg for arg in end.args[3:] if isinstance(arg, Node)]
+    return (
+        _dim(end) == dim
+        and list(index.meta["val"].shape) == shape
+        and operand(end).meta["val"].shape == x.meta["val"].shape
+        and all(list(part.meta["val"].shape) == shape for part in parts)
+        and index not in (end.args[0], *parts)
+    )
 
 
 def _ends(node: Node) -> list[Node]:

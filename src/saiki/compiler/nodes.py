@@ -46,17 +46,17 @@ PRODUCTS = {aten.mm.default}
 def fold_sum(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
     """Of a vector seen as outer times inner features: the sum over the outer ones (0), or over the
     inner ones (1)."""
-    return x.unflatten(1, (outer, inner)).sum(1 + dim)
+    return x.view(-1, outer, inner).sum(1 + dim)
 
 
 def fold_amax(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
     """The largest, as :func:`fold_sum`."""
-    return x.unflatten(1, (outer, inner)).amax(1 + dim)
+    return x.view(-1, outer, inner).amax(1 + dim)
 
 
 def fold_amin(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
     """The smallest, as :func:`fold_sum`."""
-    return x.unflatten(1, (outer, inner)).amin(1 + dim)
+    return x.view(-1, outer, inner).amin(1 + dim)
 
 
 SUMS = {aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
@@ -72,6 +72,10 @@ LIBM = (
     "log10", "log2", "sinh", "tan",
 )  # fmt: skip
 """Functions that the C library does, number by number."""
+SIZED = {
+    aten.slice.Tensor, aten.native_group_norm.default, aten.native_group_norm_backward.default,
+}  # fmt: skip
+"""What takes sizes as plain numbers."""
 CHEAP = {
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.neg.default, aten.abs.default,
     aten.relu.default, aten.clamp.default, aten.where.self, aten.maximum.default,
@@ -303,6 +307,5 @@ def unsupported(node: fx.Node, why: str) -> CompileError:
     if maker.op == "placeholder":
         return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
     name = str(maker.target).removeprefix("aten.").split(".")[0]
-    if is_fold(maker):
-        name = maker.target.__name__
+    name = name_of(maker) if is_fold(maker) else name
     return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")

@@ -63,7 +63,9 @@ def put_by_index(
     adds = bool((*node.args[3:], False)[0])
     where = by_index(node, torch.arange(base.numel()).view(base.shape), indices)
     entries: dict[int, list[int]] = {}
-    for to, of in zip(where.flatten().tolist(), part.expand(where.shape).flatten().tolist(), strict=True):
+    for to, of in zip(
+        where.flatten().tolist(), part.expand(where.shape).flatten().tolist(), strict=True
+    ):
         entries.setdefault(to, []).append(of)
     most = max(map(len, entries.values()), default=0)
     if most > (ADDED_AT_MOST if adds else 1):

@@ -11,7 +11,6 @@ from saiki.compiler.nodes import aten, is_inline, whole_numbers
 from saiki.torch_internals import (
     core_aten_decompositions,
     get_decompositions,
-    make_fx,
 )
 
 _DECOMPOSED = (

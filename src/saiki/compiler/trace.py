@@ -21,14 +21,8 @@ from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
 from saiki.compiler.inside import write_out
-from saiki.compiler.nodes import FIRST, SECOND, Sizes, aten, core, name_of, unsupported, where
-from saiki.compiler.rewrites import (
-    decompositions,
-    lift,
-    simplify,
-    split_addmm,
-    without_detach,
-)
+from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, name_of, unsupported, where
+from saiki.compiler.rewrites import decompositions, lift, simplify, split_addmm, without_detach
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError, SaikiError, TraceError
 from saiki.torch_internals import (
@@ -333,7 +327,8 @@ def _refuse_chance(cell: Cell, graph: fx.Graph) -> None:
         if torch.Tag.nondeterministic_seeded in tags:
             name, place = name_of(node), where(node)
             raise CompileError(
-                f"{name} draws random numbers in step of {type(cell).__name__}{place}"
+                f"{name} draws random numbers in step of {type(cell).__name__}{place}; draw them "
+                "for all steps before the layer runs, and give them as further features of x"
             )
 
 
@@ -380,14 +375,8 @@ def _numbers(node: fx.Node, sizes: "Sizes") -> str:
             return sizes.name(value)
         return repr(value)
 
-    is_size = node.target in _SIZED
+    is_size = node.target in SIZED
     return repr([seen(arg, is_size) for arg in (*node.args, *node.kwargs.items())])
-
-
-_SIZED = {
-    aten.slice.Tensor, aten.native_group_norm.default, aten.native_group_norm_backward.default,
-}  # fmt: skip
-"""Operations that take sizes as plain numbers."""
 
 
 def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:

@@ -203,10 +203,7 @@ class _Emitter(Builder):
         """Each lane to a sum of its own; a product and its addition are one operation."""
         source = operand(node)
         before = self.b.load(total, typ=self.vector(lanes))
-        if (
-            node.target is aten.sum.dim_IntList
-            and source.target is aten.mul.Tensor
-        ):
+        if node.target is aten.sum.dim_IntList and source.target is aten.mul.Tensor:
             a, b = (Vector(self.b, values.number(source, arg, 0, False)) for arg in source.args)
             after = a.fma(b, Vector(self.b, before)).value
         else:

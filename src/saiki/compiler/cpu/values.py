@@ -119,9 +119,7 @@ class Values:
             total = part if total is None else self.b.fadd(total, part)
         return total
 
-    def _take(
-        self, node: Node, array: Array, first: int, shift: int, single: bool
-    ) -> ir.Value:
+    def _take(self, node: Node, array: Array, first: int, shift: int, single: bool) -> ir.Value:
         """Features of what begins at a column of an array, in the order of their places."""
         lanes = 1 if single else self.lanes
         column = self.b.add(INT(0) if single else self.column, INT(shift))
