@@ -366,3 +366,10 @@ def test_the_program_says_all_that_is_done(name, monkeypatch):
     layer = compiled(CELLS[name])
     start = 0.5 * draw(4, CELLS[name].hidden_size)
     assert_agrees(layer, draw(4, 5, INPUT).requires_grad_(), start, LENGTHS)
+
+
+def test_what_is_done_before_the_loop_may_lie_in_any_way():
+    layer = compiled(Written(lambda c, x, h: h + F.group_norm(x[:, :1].expand(-1, HIDDEN), 3)))
+    x = draw(3, 4, INPUT)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x)[0], eager(layer)(x)[0], rtol=1e-10, atol=1e-10)
