@@ -1,13 +1,15 @@
-"""Attack the compiler with cells that were not written for it.
+"""Attack the compiler with cells that were not written for it, and tell how fast they are.
 
 python tools/attack.py corpus
 python tools/attack.py random --count 1000 --seed 0
+python tools/attack.py speed
 """
 
 import argparse
 
 import attack_corpus
 import attack_random
+import attack_speed
 
 
 def main() -> int:
@@ -17,6 +19,7 @@ def main() -> int:
     attacks = parser.add_subparsers(dest="attack", required=True)
     attack_corpus.add(attacks)
     attack_random.add(attacks)
+    attack_speed.add(attacks)
     arguments = parser.parse_args()
     return arguments.run(arguments)
 

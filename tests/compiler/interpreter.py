@@ -182,8 +182,8 @@ class Values:
 
     def reduced(self, node, axis):
         """A sum, or the largest or smallest, over one axis."""
-        over = {"sum": np.sum, "amax": np.max, "amin": np.min}
-        return over[node.target._schema.name.removeprefix("aten::")](
+        name = getattr(node.target, "__name__", "").removeprefix("fold_").split(".")[0]
+        return {"sum": np.sum, "amax": np.max, "amin": np.min}[name](
             self.whole(node.args[0]), axis=axis
         )
 
@@ -204,7 +204,10 @@ class Loops(Values):
     def read(self, node):
         value = self.step.program.values.get(node)
         if value is None or value.stage > self.stage:
-            return None
+            if node not in self.step.program.takes:
+                return None
+            array, column = self.step.program.takes[node]
+            return self.step.read(array)[:, [column + place for place in node.meta["places"]]]
         size = width(node) if is_row(node) else node.meta["val"].numel()
         columns = slice(value.column, value.column + self.step.job.size(size))
         return sum(self.step.read(array)[:, columns] for array in value.arrays)
@@ -246,6 +249,8 @@ class Grids(Values):
         vector = node.args[0] if node.target is aten.unsqueeze.default else node
         size = width(vector) if is_row(vector) else vector.meta["val"].numel()
         numbers = self.step.read(array)[:, column : column + self.step.job.size(size)]
+        if vector is node and is_row(node):
+            return numbers.reshape(len(numbers), self.work.outer, self.work.inner)
         beside_inner = vector is not node and node.meta["val"].shape[-1] == 1
         return numbers[:, :, None] if beside_inner else numbers[:, None]
 
@@ -297,6 +302,26 @@ NUMBERS = {
     "rsqrt": lambda x: 1 / np.sqrt(x),
     "reciprocal": np.reciprocal,
     "pow": np.power,
+    "copysign": np.copysign,
+    "fmod": np.fmod,
+    "remainder": np.mod,
+    **{
+        "acos": np.arccos,
+        "acosh": np.arccosh,
+        "asin": np.arcsin,
+        "asinh": np.arcsinh,
+        "atan": np.arctan,
+        "atan2": np.arctan2,
+        "atanh": np.arctanh,
+        "cosh": np.cosh,
+        "erfc": np.vectorize(math.erfc, otypes=[np.float64]),
+        "exp2": np.exp2,
+        "hypot": np.hypot,
+        "log10": np.log10,
+        "log2": np.log2,
+        "sinh": np.sinh,
+        "tan": np.tan,
+    },
     "floor": np.floor,
     "ceil": np.ceil,
     "round": np.round,

@@ -10,6 +10,8 @@ SMOOTH = (
     "torch.reciprocal(1.5 + torch.sin({v}))", "torch.log1p(torch.sigmoid({v}))",
     "torch.sigmoid({v}).pow(1.5)",
     "{v}.contiguous().clone()", "F.gelu({v}, approximate='tanh')", "2.0 ** torch.tanh({v})",
+    "torch.log2(1.5 + {v} * {v})", "torch.exp2(torch.tanh({v}))", "torch.asinh({v})",
+    "torch.sinh(torch.tanh({v}))", "torch.erfc({v})", "torch.tan(torch.tanh({v}))",
 )  # fmt: skip
 KINKED = (
     "torch.relu({v})", "{v}.abs()", "{v}.clamp(-0.6, 0.8)", "{v}.clamp(min=-0.3)",
@@ -25,14 +27,15 @@ PAIRS = (
     "torch.addcmul({a}, torch.tanh({a}), {b}, value=0.5)",
     "torch.sqrt({a} * {a} + {b} * {b} + 0.2)",
     "torch.add({a}, {b}, alpha=0.3)", "torch.exp(-({a} - {b}).square())",
-    "torch.logaddexp({a}, {b})",
+    "torch.logaddexp({a}, {b})", "torch.hypot(1 + {a} * {a}, {b})",
+    "torch.atan2({a}, 1.5 + torch.sin({b}))",
 )  # fmt: skip
 CHOICES = (
     "torch.where({a} > {b}, 0.5 * {a}, {b})", "torch.maximum({a}, {b})",
     "torch.minimum({a}, 0.3 + {b})",
     "torch.where({a} < 0, {b}, torch.tanh({b}))", "{a} * ({b} > 0)",
     "({a} >= {b}).to({a}.dtype) * {b}",
-    "torch.where(({a} > 0) | ({b} > 0), {a}, {b})",
+    "torch.where(({a} > 0) | ({b} > 0), {a}, {b})", "{a}.clamp(max={b})",
 )  # fmt: skip
 MATRICES = (
     "{W}", "torch.tanh({W})", "({W} / {W}.norm())", "torch.softmax({W}, 0)",
@@ -211,8 +214,43 @@ def product_of_cat(b):
         b.emit(f"{made.name}[:, 1:3]", (2,))
 
 
+def moved(b):
+    """A value seen in another shape, moved about there, and seen as it was."""
+    v = b.vector(4)
+    n = v.width // 2 * 2
+    v = b.fitted(v, n)
+    k = b.pick(*(k for k in range(2, n + 1) if n % k == 0))
+    seen = f"{v.name}.view(-1, {k}, {n // k})"
+    text, width = b.pick(
+        (f"{seen}.transpose(1, 2).flatten(1)", n), (f"{seen}.flip(1).flatten(1)", n),
+        (f"{seen}.sum(1)", n // k), (f"{seen}.mean(2)", k), (f"{seen}.softmax(1).flatten(1)", n),
+        (f"({seen} - {seen}.mean(2, keepdim=True)).flatten(1)", n),
+        (f"F.layer_norm({seen}, [{n // k}]).flatten(1)", n), (f"F.group_norm({v.name}, {k})", n),
+        (f"({seen} * {b.parameter(k)}[:, None]).flatten(1)", n),
+        (f"({seen} @ {b.parameter(n // k, 3)}).flatten(1)", 3 * k),
+        (f"torch.einsum('bgi,gij->bgj', {seen}, {b.parameter(k, n // k, 2)}).flatten(1)", 2 * k),
+        (f"torch.bmm({seen}, {seen}.mT).tanh().flatten(1)[:, :9]", min(9, k * k)),
+        (f"{seen}.mT.unbind(2)[-1]", n // k), (f"torch.stack({seen}.unbind(1)).sum(0)", n // k),
+        (f"{v.name}.cumsum(1)", n), (f"F.pad({v.name}, (1, 2))[:, 1:-1]", n + 1),
+        (f"{v.name}[:, :2].repeat(1, 3)", 6),
+    )  # fmt: skip
+    b.emit(text, (width,), False)
+
+
+def extreme(b):
+    v = b.apart(b.vector(3))
+    text = b.pick(
+        "{v} - {v}.max(1, keepdim=True).values",
+        "{v} * {v}.min(-1).values[:, None]",
+        "torch.var_mean({v}, 1, keepdim=True)[0] * {v}",
+        "torch.where(({v} > 0.3).any(1, keepdim=True), {v}, {v}.tanh())",
+    )
+    b.emit(text.format(v=v.name), v.shape, False)
+
+
 SHARES = {
     smooth: 0.9, kinked: 0.6, pair: 0.9, choice: 0.35, linear: 0.9, product: 0.4, glu: 0.4,
     scaled: 0.4, cut: 0.6, parts: 0.4, cat: 0.6, product_of_cat: 0.5,
+    moved: 0.5, extreme: 0.3,
 }  # fmt: skip
 """Each with the share of cells that draw on it."""

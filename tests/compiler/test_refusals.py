@@ -50,20 +50,10 @@ class Sorts(Base):
         return torch.tanh(self.W(x) + h)
 
 
-class CumulativelySums(Base):
+class Solves(Base):
     def step(self, x, h):
-        h = h.cumsum(-1)  # here
-        return torch.tanh(self.W(x) + h)
-
-
-class Convolves(Base):
-    def __init__(self):
-        super().__init__()
-        self.kernel = nn.Conv1d(1, 1, 3, padding=1)
-
-    def step(self, x, h):
-        h = self.kernel(h.unsqueeze(1)).squeeze(1)  # here
-        return torch.tanh(self.W(x) + h)
+        A = torch.eye(5, dtype=h.dtype) + h.unsqueeze(2) * h.unsqueeze(1)
+        return torch.tanh(torch.linalg.solve(A, self.W(x)))  # here
 
 
 class ChangesX(Base):
@@ -78,15 +68,14 @@ class ChangesTheState(Base):
         return torch.tanh(self.W(x) + h)
 
 
-class MultipliesRows(Base):
-    def step(self, x, h):
-        u = torch.tanh(self.W(x) + h)
-        return torch.bmm(u.unsqueeze(2), h.unsqueeze(1))[:, 0]  # here
+class IndexesByWhatMayChange(Base):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("order", torch.tensor([4, 3, 2, 1, 0]))
 
-
-class ThreeDimensions(Base):
     def step(self, x, h):
-        return torch.tanh(self.W(x) + (h.unsqueeze(2) * h.unsqueeze(1)).sum(2))  # here
+        h = h[:, self.order]  # here
+        return torch.tanh(self.W(x) + h)
 
 
 REFUSED = {
@@ -95,12 +84,10 @@ REFUSED = {
     Random: "rand",
     DropsOut: "bernoulli|rand|dropout",
     Sorts: "sort",
-    CumulativelySums: "cumsum",
-    Convolves: "convolution|unsqueeze",
+    Solves: "solve",
     ChangesX: "mul_|in.?place",
     ChangesTheState: "copy_|fill_|in.?place",
-    MultipliesRows: "bmm|unsqueeze",
-    ThreeDimensions: "unsqueeze|mul|tanh|sum",
+    IndexesByWhatMayChange: "index",
 }
 
 
@@ -123,7 +110,7 @@ def test_names_the_operation_and_the_line(cell):
     assert text in message
 
 
-@pytest.mark.parametrize("cell", [Branches, Sorts, Convolves, MultipliesRows])
+@pytest.mark.parametrize("cell", [Branches, Sorts, Solves, IndexesByWhatMayChange])
 def test_auto_says_so_once_and_is_right(cell):
     layer = randomised(Recurrent(cell()))
     x = draw(2, 4, 3)
@@ -187,7 +174,7 @@ def test_parameters_of_another_type_are_refused_as_by_the_eager_loop():
 @pytest.mark.parametrize(
     "function",
     [
-        lambda u: u - u.max(-1, keepdim=True).values,
+        lambda u: u - u.median(-1, keepdim=True).values,
         lambda u: torch.tanh(u) + (3 * u).long(),
         lambda u: torch.tanh(u) + ((u > 0) + (u > -1)),
         lambda u: torch.tanh(u) + torch.div(u, 0.3, rounding_mode="floor"),

@@ -14,7 +14,7 @@ OFTEN = [name for name in sorted(CELLS) if name not in SELDOM]
 TYPES = {name: torch.float32 if turn % 4 == 3 else torch.float64 for turn, name in enumerate(OFTEN)}
 """Each cell in one type by turns, for time; ``tools/attack.py corpus`` takes both."""
 
-AT_LEAST, COMPILED_AT_LEAST = 180, 48
+AT_LEAST, COMPILED_AT_LEAST = 180, 97
 
 
 @pytest.fixture(scope="module")

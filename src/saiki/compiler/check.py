@@ -18,6 +18,7 @@ from saiki.compiler.nodes import (
     is_cat,
     is_row,
     is_slice,
+    is_take,
     label,
     operand,
     parts,
@@ -163,6 +164,8 @@ class _Checker:
             elif is_slice(node):
                 source, first = sliced(node)
                 stack.append((source, start + first, count))
+            elif is_take(node):
+                self._taken(node, start, count)
             else:
                 stack += self._operands(node, start, count)
 
@@ -178,6 +181,14 @@ class _Checker:
                 raise self._error(node, "is read as a sum of other arrays")
             return
         self._expect(value.arrays[0], value.column + start, node, start, count)
+
+    def _taken(self, node: Node, start: int, count: int) -> None:
+        source, places = operand(node), node.meta["places"]
+        if start + count > len(places) or not all(0 <= p < width(source) for p in places):
+            raise self._error(node, "takes features that there are not")
+        if node not in self.program.takes:
+            raise self._error(node, "takes features of what lies nowhere")
+        self._expect(*self.program.takes[node], source, 0, width(source))
 
     def _operands(self, node: Node, start: int, count: int) -> Iterator[tuple[Node, int, int]]:
         if node.target not in POINTWISE or not is_row(node):
@@ -202,6 +213,9 @@ class _Checker:
     def _grid(self, grid: Grid) -> Iterator[tuple[Array, int, Node, int]]:
         for node, (array, column) in grid.leaves.items():
             vector = vector_of(node)
+            flat = grid.outer * grid.inner if vector is node else None
+            if is_row(vector) and flat not in (None, width(vector)):
+                raise self._error(vector, f"is seen as {grid.outer} times {grid.inner} features")
             if is_row(vector):
                 self._expect(array, column, vector, 0, width(vector))
         roots = [operand(node) for node, _ in (*grid.over_inner, *grid.over_outer)]

@@ -13,7 +13,9 @@ from saiki.compiler.nodes import ROWS, Node, aten, operand, unsupported
 
 STRIDED = {aten.as_strided.default, aten.as_strided_scatter.default}
 """Operations whose result depends on how a tensor lies in memory."""
-PLAIN = {*STRIDED, aten.view_as_complex.default, aten.view.dtype}
+PLAIN = {
+    *STRIDED, aten.view_as_complex.default, aten.view.dtype, aten.native_group_norm.default,
+}  # fmt: skip
 """Operations that take contiguous tensors only, or depend on it."""
 
 QUICK: dict[Any, Any] = {

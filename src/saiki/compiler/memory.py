@@ -21,6 +21,7 @@ from saiki.compiler.nodes import (
     SUMS,
     Node,
     aten,
+    flat,
     is_extent,
     unsupported,
 )
@@ -82,7 +83,7 @@ class _Lowering:
         self.cores.here = output
         t = self.trace
         k, count = len(t.states), len(t.memory)
-        results = _flat(output.args[0])
+        results = flat(output.args[0])
         gradients = results[k + 1 + k : k + 1 + k + count]
         pairs = [memory_gradient(self.cores, gradient) for gradient in gradients]
         kept = [node for rest, outer in pairs for node in (rest, *(n for p in outer for n in p))]
@@ -343,12 +344,6 @@ class _Lowering:
         )
         dims.insert(dim, (1,))
         return Seen(core, tuple(dims), shape)
-
-
-def _flat(values: Any) -> list[Any]:
-    if isinstance(values, list | tuple):
-        return [leaf for value in values for leaf in _flat(value)]
-    return [values]
 
 
 def _check_sizes(node: Node) -> None:

@@ -41,10 +41,41 @@ SECOND = Sizes(720_720, (1_000_099, 1_000_117, 1_000_121, 1_000_133))
 cannot be divided, this one can be by all numbers up to 16."""
 ROWS = FIRST.rows
 PRODUCTS = {aten.mm.default}
+
+
+def fold_sum(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
+    """Of a vector seen as outer times inner features: the sum over the outer ones (0), or over the
+    inner ones (1)."""
+    return x.view(-1, outer, inner).sum(1 + dim)
+
+
+def fold_amax(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
+    """The largest, as :func:`fold_sum`."""
+    return x.view(-1, outer, inner).amax(1 + dim)
+
+
+def fold_amin(x: Tensor, outer: int, inner: int, dim: int) -> Tensor:
+    """The smallest, as :func:`fold_sum`."""
+    return x.view(-1, outer, inner).amin(1 + dim)
+
+
 SUMS = {aten.sum.dim_IntList, aten.amax.default, aten.amin.default}
+FOLDS: dict[Any, Any] = {
+    aten.sum.dim_IntList: fold_sum, aten.amax.default: fold_amax, aten.amin.default: fold_amin,
+}  # fmt: skip
+"""Reductions over some of the features of each row, by what they do."""
 CONSTANTS = {aten.full.default, aten.full_like.default, aten.scalar_tensor.default}
 SLICES = {aten.slice.Tensor, operator.getitem}
 RESHAPES = {aten.view.default, aten.unsqueeze.default, aten.squeeze.dims, aten.expand.default}
+LIBM = (
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cosh", "erfc", "exp2", "hypot",
+    "log10", "log2", "sinh", "tan",
+)  # fmt: skip
+"""Functions that the C library does, number by number."""
+SIZED = {
+    aten.slice.Tensor, aten.native_group_norm.default, aten.native_group_norm_backward.default,
+}  # fmt: skip
+"""What takes sizes as plain numbers."""
 CHEAP = {
     aten.add.Tensor, aten.sub.Tensor, aten.mul.Tensor, aten.neg.default, aten.abs.default,
     aten.relu.default, aten.clamp.default, aten.where.self, aten.maximum.default,
@@ -63,7 +94,9 @@ POINTWISE: set[Any] = CHEAP | {
     aten.tanh.default, aten.sigmoid.default, aten.erf.default, aten.sin.default, aten.cos.default,
     aten.sqrt.default, aten.rsqrt.default, aten.reciprocal.default, aten.pow.Tensor_Scalar,
     aten.pow.Tensor_Tensor, aten.pow.Scalar, aten.floor.default, aten.ceil.default,
-    aten.round.default, aten.trunc.default, aten.div.Scalar,
+    aten.round.default, aten.trunc.default, aten.div.Scalar, aten.copysign.Tensor,
+    aten.fmod.Scalar, aten.fmod.Tensor, aten.remainder.Scalar, aten.remainder.Tensor,
+    *(getattr(aten, name).default for name in LIBM),
 }  # fmt: skip
 
 
@@ -120,6 +153,13 @@ def width(node: fx.Node) -> int:
     return int(shape[1]) if len(shape) == 2 else 1
 
 
+def flat(values: Any) -> list[Any]:
+    """What nested lists hold, one after the other."""
+    if isinstance(values, list | tuple):
+        return [leaf for value in values for leaf in flat(value)]
+    return [values]
+
+
 def label(node: fx.Node) -> str:
     """What a person calls the value: the name of a state or parameter, or how it comes from it."""
     known = node.meta.get("label")
@@ -158,7 +198,7 @@ def is_value(node: fx.Node, dtype: torch.dtype) -> bool:
 def is_count(node: fx.Node) -> bool:
     """Whether it says how many flags of a row are set."""
     return (
-        node.target is aten.sum.dim_IntList
+        node.target in (aten.sum.dim_IntList, fold_sum)
         and operand(node).meta["val"].dtype == torch.bool
         and node.meta["val"].dtype == torch.int64
     )
@@ -205,6 +245,21 @@ def sliced(node: Node) -> tuple[Node, int]:
     return source, min(max(0, start + size if start < 0 else start), size)
 
 
+def is_take(node: Node) -> bool:
+    """Whether the value is features of another in an order known now, ``meta["places"]``."""
+    return node.target is aten.index_select.default and "places" in node.meta
+
+
+def is_fold(node: Node) -> bool:
+    """Whether the value is a reduction over parts of a vector."""
+    return node.target in FOLDS.values()
+
+
+def reduction(node: Node) -> Any:
+    """What a reduction over features does, as an operation of PyTorch."""
+    return next((target for target, fold in FOLDS.items() if fold is node.target), node.target)
+
+
 def is_cat(node: Node) -> bool:
     return node.target is aten.cat.default and is_row(node)
 
@@ -225,6 +280,8 @@ def is_supported(node: Node, dtype: torch.dtype) -> bool:
 
 def supported(node: Node, dtype: torch.dtype) -> None:
     """Raise unless ``node`` is pointwise work of that type that an emitter knows."""
+    if is_take(node):
+        return
     if node.target not in POINTWISE or (node.target is operator.getitem and not is_slice(node)):
         raise unsupported(node, "there is no kernel for it")
     value = node.meta["val"]
@@ -250,4 +307,5 @@ def unsupported(node: fx.Node, why: str) -> CompileError:
     if maker.op == "placeholder":
         return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
     name = str(maker.target).removeprefix("aten.").split(".")[0]
+    name = name_of(maker) if is_fold(maker) else name
     return CompileError(f"{name} cannot be compiled in step{where(node)}: {why}")

@@ -16,14 +16,17 @@ from saiki.compiler.nodes import (
     is_cat,
     is_extent,
     is_feature_sum,
+    is_fold,
     is_grid,
     is_inline,
     is_row,
     is_slice,
     is_supported,
+    is_take,
     is_value,
     must_be_value,
     operand,
+    unsupported,
     whole_numbers,
     width,
 )
@@ -118,6 +121,8 @@ class Parts:
         if any(source not in self.evaluable for source in node.all_input_nodes):
             return False
         if node.target is aten.cat.default:
+            return True
+        if is_take(node) or is_fold(node):
             return True
         if node.target not in POINTWISE | SUMS:
             return False
@@ -230,6 +235,7 @@ def _is_cheap(node: Node, parts: Parts) -> bool:
         or by_number
         or _is_flag(node)
         or is_inline(node, parts.inline_below)
+        or is_take(node)
         or is_grid(node)
     )
 
@@ -266,6 +272,8 @@ def _leaves_to_save(root: Node, parts: Parts, saved: dict[Node, None]) -> None:
         if node in seen or node in saved or node not in parts.forward or node in parts.memory:
             continue
         seen.add(node)
+        if not isinstance(node.meta["val"], torch.Tensor | list):
+            raise unsupported(node, "there is no kernel for it")
         if node.op == "placeholder" or not _is_cheap(node, parts):
             saved[node] = None
         else:

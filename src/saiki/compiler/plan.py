@@ -11,11 +11,13 @@ from functools import cached_property
 from itertools import accumulate
 
 from saiki.compiler.check import check
+from saiki.compiler.flatten import flatten
 from saiki.compiler.nodes import Node, is_extent, label, width
 from saiki.compiler.partition import Partition, Parts, partition, streams
 from saiki.compiler.program import Array, Program
 from saiki.compiler.schedule import Scheduler
 from saiki.compiler.trace import Trace
+from saiki.errors import CompileError
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,21 @@ def formula(node: Node) -> str:
 
 
 def plan(trace: Trace) -> Plan:
-    """Split the trace into what comes before, in and after the loop.
+    """Split the trace into what comes before, in and after the loop; where that cannot be done with
+    the shapes as they are, with vectors of features in their place.
 
     Raises:
         CompileError: the loop would hold an operation that no kernel can do.
     """
+    try:
+        return _plan(trace)
+    except CompileError:
+        if trace.memory:
+            raise
+        return _plan(flatten(trace))
+
+
+def _plan(trace: Trace) -> Plan:
     parts = Parts(trace)
     of_x = streams(trace, parts)
     inference = _forward(trace, parts, of_x, ())

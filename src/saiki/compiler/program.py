@@ -111,6 +111,8 @@ class Program:
     stages: list[Stage] = field(default_factory=list)
     values: dict[Node, Value] = field(default_factory=dict)
     copies: list[tuple[Array | None, Array]] = field(default_factory=list)
+    takes: dict[Node, tuple[Array, int]] = field(default_factory=dict)
+    """Of each value that is features of another in some order, where that other begins."""
     memory: dict[Node, Array] = field(default_factory=dict)
     """Memory of two sizes, row by row."""
     parameters: dict[Node, Array] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 import math
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -11,7 +11,6 @@ from saiki.compiler.nodes import aten, is_inline, whole_numbers
 from saiki.torch_internals import (
     core_aten_decompositions,
     get_decompositions,
-    make_fx,
 )
 
 _DECOMPOSED = (
@@ -36,19 +35,6 @@ def _variance(x: Tensor, dim: list[int], correction: Any = None, keepdim: bool =
     return (deviation * deviation).sum(dim, keepdim) / (
         count - (1 if correction is None else correction)
     )
-
-
-def _layer_norm(
-    x: Tensor, shape: list[int], weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    dims = list(range(x.ndim - len(shape), x.ndim))
-    mean = _mean(x, dims, True)
-    deviation = x - mean
-    scale = torch.rsqrt(_mean(deviation * deviation, dims, True) + eps)
-    y = deviation * scale
-    if weight is not None:
-        y = y * weight
-    return (y if bias is None else y + bias), mean, scale
 
 
 def _slice_scatter(
@@ -76,69 +62,45 @@ def _vector_norm(
     return torch.sqrt((x * x).sum(dims, keepdim))
 
 
+def _empty(size: list[int], dtype: torch.dtype | None) -> Tensor:
+    """What nothing has been written to."""
+    is_float = dtype is None or dtype.is_floating_point
+    return torch.full(size, math.nan if is_float else 0, dtype=dtype)
+
+
+def _product_of_flags(x: Any, y: Any) -> Any:
+    """Both of two flags."""
+    are_flags = all(isinstance(v, Tensor) and v.dtype == torch.bool for v in (x, y))
+    return torch.logical_and(x, y) if are_flags else NotImplemented
+
+
 _DECOMPOSITIONS = {
     aten.linalg_vector_norm.default: _vector_norm,
     aten.slice_scatter.default: _slice_scatter,
     aten.mean.dim: _mean,
     aten.var.correction: _variance,
-    aten.native_layer_norm.default: _layer_norm,
     aten.mish.default: lambda x: x * torch.tanh(torch.nn.functional.softplus(x)),
     aten.select.int: lambda x, dim, i: x.narrow(dim, i % x.shape[dim], 1).squeeze(dim),
     aten.silu.default: lambda x: x * torch.sigmoid(x),
+    aten.mul.Tensor: _product_of_flags,
+    aten.copy.default: lambda to, of, non_blocking=False: of.to(to.dtype).expand(to.shape),
+    aten.empty.memory_format: lambda size, dtype=None, **_: _empty(size, dtype),
+    aten.new_empty_strided.default: lambda x, size, stride, dtype=None, **_: _empty(
+        size, dtype or x.dtype
+    ),
 }
 """Those that PyTorch keeps whole, or decomposes into something less plain."""
 
 
 @cache
-def decompositions(norms: bool = False) -> dict[Any, Any]:
-    """How operations are decomposed; layer normalisations, too, if ``norms``."""
+def decompositions() -> dict[Any, Any]:
+    """How operations are decomposed, wherever they are."""
     table = {**core_aten_decompositions(), **get_decompositions(_DECOMPOSED), **_DECOMPOSITIONS}
-    return {op: how for op, how in table.items() if norms or op not in _WHOLE}
+    return {op: how for op, how in table.items() if op not in _WHOLE}
 
 
 _WHOLE = (aten.native_layer_norm.default,)
 """Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
-
-
-def split_norms(graph: fx.Graph, states: list[fx.Node], inline_below: int) -> None:
-    """Inside the loop a layer normalisation is made of plain operations."""
-    of_state = set(states)
-    for node in list(graph.nodes):
-        inside = is_inline(node, inline_below) or any(
-            source in of_state for source in node.all_input_nodes
-        )
-        if not inside:
-            continue
-        of_state.add(node)
-        if node.target not in _WHOLE:
-            continue
-        inputs, norm = node.all_input_nodes, cast(Any, node.target)
-
-        def whole(
-            *values: Tensor, node: fx.Node = node, inputs: Any = inputs, norm: Any = norm
-        ) -> Any:
-            known = dict(zip(inputs, values, strict=True))
-            return norm(*fx.node.map_arg(node.args, known.__getitem__))
-
-        values = (n.meta["val"] for n in inputs)
-        parts = make_fx(whole, decomposition_table=decompositions(norms=True))(*values).graph
-        copies: dict[fx.Node, Any] = {}
-        given = iter(inputs)
-        with graph.inserting_before(node):
-            for part in parts.nodes:
-                if part.op == "placeholder":
-                    copies[part] = next(given)
-                elif part.op == "call_function":
-                    copies[part] = graph.node_copy(part, copies.__getitem__)
-                    copies[part].stack_trace = node.stack_trace
-                    if any(source in of_state for source in copies[part].all_input_nodes):
-                        of_state.add(copies[part])
-                else:
-                    results = part.args[0]
-        for user in list(node.users):
-            user.replace_all_uses_with(copies[results[user.args[1]]])
-            graph.erase_node(user)
-        graph.erase_node(node)
 
 
 def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_below: int) -> None:

@@ -12,12 +12,15 @@ from saiki.compiler.nodes import (
     PRODUCTS,
     SUMS,
     Node,
+    argument,
     aten,
     is_cat,
     is_feature_sum,
+    is_fold,
     is_grid,
     is_row,
     is_slice,
+    is_take,
     label,
     operand,
     parts,
@@ -167,7 +170,8 @@ class Scheduler:
         elif node.target is operator.getitem:
             return []  # of several results, which no kernel has
         else:
-            sources = node.all_input_nodes[: 1 if node.target in PRODUCTS else None]
+            first_alone = node.target in PRODUCTS or is_take(node)
+            sources = node.all_input_nodes[: 1 if first_alone else None]
         return [n for n in sources if n not in self.levels]
 
     def _level(self, node: Node) -> int:
@@ -186,6 +190,12 @@ class Scheduler:
             return self._product(node)
         if node.target in SUMS:
             return self._sum(node)
+        if is_fold(node):
+            return self._fold(node)
+        if is_take(node):
+            array, column, level = self.place(operand(node))
+            self.program.takes[node] = array, column
+            return level
         if is_cat(node):
             array, column, level = self.place(node)
             self.program.values[node] = Value((array,), column, level)
@@ -236,6 +246,16 @@ class Scheduler:
         array = self.temporary(1)
         self.stage(level).loop(width(source)).sums.append((node, array))
         self.program.values[node] = Value((array,), 0, level + 1)
+        return level + 1
+
+    def _fold(self, node: Node) -> int:
+        source = operand(node)
+        array, column, level = self.place(source)
+        grid = self.stage(level).grid(argument(node, 1, int), argument(node, 2, int))
+        grid.leaves[source] = array, column
+        target = self.temporary(width(node))
+        (grid.over_inner if argument(node, 3, int) else grid.over_outer).append((node, target))
+        self.program.values[node] = Value((target,), 0, level + 1)
         return level + 1
 
     def _grid_sum(self, node: Node) -> int:

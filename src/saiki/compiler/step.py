@@ -64,8 +64,8 @@ class CompiledStep:
     """
 
     def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
-        self.trace = lower_memory(trace(cell, watch, dtype, backend.inline_below))
-        self.plan = plan(self.trace)
+        self.plan = plan(lower_memory(trace(cell, watch, dtype, backend.inline_below)))
+        self.trace = self.plan.trace
         self.dtype = dtype
         self.eps = self.trace.eps
         self.backend = backend

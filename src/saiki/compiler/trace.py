@@ -20,15 +20,9 @@ from torch.fx import traceback as fx_traceback
 from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
-from saiki.compiler.nodes import FIRST, SECOND, Sizes, aten, core, name_of, unsupported, where
-from saiki.compiler.rewrites import (
-    decompositions,
-    lift,
-    simplify,
-    split_addmm,
-    split_norms,
-    without_detach,
-)
+from saiki.compiler.inside import write_out
+from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, name_of, unsupported, where
+from saiki.compiler.rewrites import decompositions, lift, simplify, split_addmm, without_detach
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError, SaikiError, TraceError
 from saiki.torch_internals import (
@@ -109,7 +103,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Tr
     graph, nodes = found.module.graph, found.inputs
     simplify(graph)
     states, memory = nodes.states, list(nodes.memory.values())
-    split_norms(graph, [*states, *memory], inline_below)
+    write_out(graph, [*states, *memory], nodes.cotangents, inline_below)
     split_addmm(graph, [*states, *memory], inline_below)
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, len(states))
@@ -333,7 +327,8 @@ def _refuse_chance(cell: Cell, graph: fx.Graph) -> None:
         if torch.Tag.nondeterministic_seeded in tags:
             name, place = name_of(node), where(node)
             raise CompileError(
-                f"{name} draws random numbers in step of {type(cell).__name__}{place}"
+                f"{name} draws random numbers in step of {type(cell).__name__}{place}; draw them "
+                "for all steps before the layer runs, and give them as further features of x"
             )
 
 
@@ -380,7 +375,7 @@ def _numbers(node: fx.Node, sizes: "Sizes") -> str:
             return sizes.name(value)
         return repr(value)
 
-    is_size = node.target is aten.slice.Tensor
+    is_size = node.target in SIZED
     return repr([seen(arg, is_size) for arg in (*node.args, *node.kwargs.items())])
 
 

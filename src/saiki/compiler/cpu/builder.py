@@ -1,7 +1,7 @@
 """The words of the code: loops, chunks of columns, vectors, and where the rows of arrays lie."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -16,6 +16,7 @@ from saiki.compiler.program import Array, Program
 INT = ir.IntType(64)
 POINTER = ir.PointerType()
 FLAG = ir.IntType(1)
+PLACE = ir.IntType(32)
 BLOCK = 4
 """Sums of a grid that go on side by side, since one would wait for itself."""
 INLINED = 16
@@ -44,6 +45,7 @@ class Builder:
         self.size = dtype.itemsize
         self.module = ir.Module("saiki")
         self.uses: Counter[str] = Counter()
+        self._tables: dict[tuple[int, ...], ir.GlobalVariable] = {}
 
     @contextmanager
     def loop(self, start: ir.Value, stop: ir.Value, by: int = 1) -> Iterator[ir.Value]:
@@ -119,6 +121,62 @@ class Builder:
 
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         self.b.store(value, pointer, align=self.size)
+
+    def take(
+        self, begin: ir.Value, places: Sequence[int], column: ir.Value, shift: int, lanes: int
+    ) -> ir.Value:
+        """The numbers at ``places[column]`` and on behind ``begin``; ``column`` is ``shift`` more
+        than a multiple of the lanes, or than the first column of a rest."""
+        table = self._table(places)
+        at = self.b.gep(table, [column], source_etype=PLACE)
+        first = self.b.sext(self.b.load(at, typ=PLACE), INT)
+        if lanes == 1:
+            return self.load(self.at(begin, first), 1)
+        runs = [places[i : i + lanes] for i in self._starts(len(places), shift, lanes)]
+        if all(list(run) == list(range(run[0], run[0] + lanes)) for run in runs):
+            return self.load(self.at(begin, first), lanes)
+        if all(len(set(run)) == 1 for run in runs):
+            return self.splat(self.load(self.at(begin, first), 1), lanes)
+        return self.b.call(self._gather(lanes), [begin, at])
+
+    def _starts(self, features: int, shift: int, lanes: int) -> Iterator[int]:
+        """Where vectors of that many lanes may begin."""
+        if lanes == self.lanes:
+            yield from range(shift, features - lanes + 1, lanes)
+        else:
+            yield from range(max(0, features - lanes + 1))
+
+    def _table(self, places: Sequence[int]) -> ir.GlobalVariable:
+        """A constant of the module."""
+        key = tuple(places)
+        if key not in self._tables:
+            kind = ir.ArrayType(PLACE, len(key))
+            table = ir.GlobalVariable(self.module, kind, f"places.{len(self._tables)}")
+            table.initializer = ir.Constant(kind, list(key))
+            table.linkage, table.global_constant = "internal", True
+            self._tables[key] = table
+        return self._tables[key]
+
+    def _gather(self, lanes: int) -> ir.Function:
+        """A function of where numbers begin and of a table of places: those numbers as a vector."""
+        name = f"gather.{lanes}"
+        known = self.module.globals.get(name)
+        if known is not None:
+            return known
+        kind = self.vector(lanes)
+        function = ir.Function(self.module, ir.FunctionType(kind, [POINTER, POINTER]), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        begin, table = function.args
+        vector = ir.Constant(kind, ir.Undefined)
+        for lane in range(lanes):
+            at = b.load(b.gep(table, [INT(lane)], source_etype=PLACE), typ=PLACE, align=4)
+            number = b.gep(begin, [b.sext(at, INT)], source_etype=self.element)
+            value = b.load(number, typ=self.element, align=self.size)
+            vector = b.insert_element(vector, value, INT(lane))
+        b.ret(vector)
+        return function
 
     def splat(self, scalar: ir.Value, lanes: int) -> ir.Value:
         if lanes == 1:

@@ -17,7 +17,7 @@ from saiki.compiler.cpu.packing import panel_name
 from saiki.compiler.cpu.product import Products
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
 from saiki.compiler.cpu.vector import Vector
-from saiki.compiler.nodes import Node, aten, operand
+from saiki.compiler.nodes import Node, aten, operand, reduction
 from saiki.compiler.program import Array, Grid, Loop, Program, Store
 
 SIGNATURE = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT])
@@ -218,14 +218,14 @@ class _Emitter(Builder):
 
     def _start(self, node: Node, lanes: int) -> ir.Value:
         starts: dict[Any, float] = {aten.amax.default: -math.inf, aten.amin.default: math.inf}
-        start = starts.get(node.target, 0.0)
+        start = starts.get(reduction(node), 0.0)
         with self.b.goto_entry_block():
             total = self.b.alloca(self.vector(lanes))
         self.b.store(self.number(start, lanes), total)
         return total
 
     def _combine(self, node: Node, a: ir.Value, b: ir.Value) -> ir.Value:
-        match node.target:
+        match reduction(node):
             case aten.amax.default:
                 return maximum(self.b, a, b)
             case aten.amin.default:

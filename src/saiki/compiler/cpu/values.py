@@ -11,6 +11,7 @@ from saiki.compiler.cpu.builder import FLAG, INT, Builder
 from saiki.compiler.cpu.vector import Vector
 from saiki.compiler.nodes import (
     CONSTANTS,
+    LIBM,
     RESHAPES,
     Node,
     aten,
@@ -21,7 +22,7 @@ from saiki.compiler.nodes import (
     vector_of,
     width,
 )
-from saiki.compiler.program import Grid
+from saiki.compiler.program import Array, Grid
 
 _Key = tuple[Node, int, bool]
 """A node, how far behind the column it is read, and whether it has one feature only."""
@@ -107,7 +108,8 @@ class Values:
     def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
         value = self.e.program.values.get(node)
         if value is None or value.stage > self.stage:
-            return None
+            taken = self.e.program.takes.get(node)
+            return None if taken is None else self._take(node, *taken, shift, single)
         lanes = 1 if single else self.lanes
         column = INT(0) if single else self.column
         total = None
@@ -116,6 +118,13 @@ class Values:
             part = self.e.load(self.e.at(self.e.row(array, self.r), at), lanes)
             total = part if total is None else self.b.fadd(total, part)
         return total
+
+    def _take(self, node: Node, array: Array, first: int, shift: int, single: bool) -> ir.Value:
+        """Features of what begins at a column of an array, in the order of their places."""
+        lanes = 1 if single else self.lanes
+        column = self.b.add(INT(0) if single else self.column, INT(shift))
+        begin = self.e.at(self.e.row(array, self.r), INT(first))
+        return self.e.take(begin, node.meta["places"], column, shift, lanes)
 
     def _compute(self, node: Node, shift: int, single: bool) -> ir.Value:
         target: Any = node.target
@@ -161,6 +170,9 @@ class Values:
             return compare(_COMPARISONS[name], *operands)
         if name in ARITHMETIC:
             return ARITHMETIC[name](self.b, *operands)
+        if name in LIBM:
+            first, *others = (Vector(self.b, value) for value in operands)
+            return vmath.libm_lanewise(first, name, *others).value
         if name in vmath.__all__:
             return self.e.elementary(name, operands)
         raise unsupported(node, "there is no kernel for it")
@@ -190,6 +202,9 @@ class GridValues(Values):
         array, first = self.grid.leaves[node]
         vector = vector_of(node)
         at, lanes = INT(first), 1
+        if vector is node and is_row(node):
+            at = b.add(at, b.add(b.mul(self.place, INT(self.grid.inner)), self.column))
+            return e.load(e.at(e.row(array, self.r), at), self.lanes)
         features = width(vector) if is_row(vector) else vector.meta["val"].numel()
         if features > 1:
             shape = node.meta["val"].shape
@@ -227,6 +242,18 @@ def _sign(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.fsub(above, b.uitofp(b.fcmp_ordered("<", x, zero), x.type))
 
 
+def _copysign(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return Vector(b, x).intrinsic("copysign", Vector(b, y)).value
+
+
+def _remainder(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    """What is left of a division, with the sign of ``y``."""
+    rest, zero = b.frem(x, y), ir.Constant(x.type, None)
+    other = b.xor(b.fcmp_ordered("<", y, zero), b.fcmp_ordered("<", rest, zero))
+    moved = b.and_(other, b.fcmp_unordered("!=", rest, zero))
+    return b.select(moved, b.fadd(rest, y), rest)
+
+
 def _rounded(name: str) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
     def emit(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
         return Vector(b, x).intrinsic(name).value
@@ -250,6 +277,9 @@ ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
     "ceil": _rounded("ceil"),
     "trunc": _rounded("trunc"),
     "round": _rounded("roundeven"),
+    "copysign": _copysign,
+    "fmod": lambda b, x, y: b.frem(x, y),
+    "remainder": _remainder,
     "isnan": lambda b, x: b.fcmp_unordered("uno", x, x),
 }
 _LOGIC: dict[str, Callable[..., ir.Value]] = {

@@ -155,14 +155,15 @@ def short_power_magnitude(x: Vector, y: Vector) -> Vector:
     return x.as_float(shifted.as_bits() << x.mantissa) * r.polynomial(POW_EXP2[x.bits])
 
 
-def libm_lanewise(x: Vector, name: str) -> Vector:
+def libm_lanewise(x: Vector, name: str, *others: Vector) -> Vector:
     """Call libm's function of that name on every lane, from a cold function of its own."""
     symbol = name + ("f" if x.bits == 32 else "")
     module = x.builder.module
-    scalar = declared(module, symbol, ir.FunctionType(x.element, [x.element]))
+    operands = [x.value, *(other.value for other in others)]
+    scalar = declared(module, symbol, ir.FunctionType(x.element, [x.element] * len(operands)))
     if x.lanes is None:
-        return x.like(x.builder.call(scalar, [x.value]))
-    signature = ir.FunctionType(x.value.type, [x.value.type])
+        return x.like(x.builder.call(scalar, operands))
+    signature = ir.FunctionType(x.value.type, [x.value.type] * len(operands))
     function = declared(module, f"vmath.{symbol}.v{x.lanes}", signature)
     if function.is_declaration:
         function.linkage = "internal"
@@ -171,10 +172,10 @@ def libm_lanewise(x: Vector, name: str) -> Vector:
         b = ir.IRBuilder(function.append_basic_block())
         result = function.args[0]
         for lane in map(ir.IntType(32), range(x.lanes)):
-            value = b.call(scalar, [b.extract_element(function.args[0], lane)])
+            value = b.call(scalar, [b.extract_element(arg, lane) for arg in function.args])
             result = b.insert_element(result, value, lane)
         b.ret(result)
-    return x.like(x.builder.call(function, [x.value]))
+    return x.like(x.builder.call(function, operands))
 
 
 def sine_of_quadrant(x: Vector, advance: int, name: str) -> Vector:
