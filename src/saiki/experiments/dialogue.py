@@ -61,7 +61,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     decoding: Decoding = Decoding(method="sample", n_best=3, top_p=0.9, length_penalty=0.0)
     duration: Epochs = Epochs(epochs=5.0)
     optimisation: Optimisation = Optimisation(
-        batch_size=8, learning_rate=0.001, schedule="cosine", warmup=0.03, clip_norm=1.0,
+        batch_size=8, learning_rate=0.004, schedule="cosine", warmup=0.03, clip_norm=1.0,
         keep="best",
     )  # fmt: skip
 
