@@ -182,6 +182,16 @@ CELLS = {
     "max(-1).values": Written(lambda c, x, h: torch.tanh(x + h - h.max(-1, keepdim=True).values)),
     "min(-1).values": Written(lambda c, x, h: torch.tanh(x + h - h.min(-1).values[:, None])),
     "maxout": Written(maxout, U=(HIDDEN, 2 * HIDDEN)),
+    "turned around twice": Written(
+        lambda c, x, h: torch.tanh(x + (_turned(_turned(h.view(-1, 2, 2, 2))) * c.s).flatten(1)),
+        8,
+        s=(2, 2, 2),
+    ),
+    "a parameter turned around twice": Written(
+        lambda c, x, h: torch.tanh(x + h @ (c.U.permute(1, 2, 0).permute(1, 2, 0) * c.V).sum(0)),
+        U=(HIDDEN, HIDDEN, HIDDEN),
+        V=(HIDDEN, HIDDEN, HIDDEN),
+    ),
     "sum of a stack": Written(lambda c, x, h: torch.tanh(torch.stack([x, h, x * h]).sum(0))),
     "mean of a stack": Written(lambda c, x, h: torch.tanh(torch.stack([x, h, x * h], 1).mean(1))),
     "max of a stack": Written(lambda c, x, h: torch.tanh(torch.stack([x, h, x * h], -1).amax(-1))),
@@ -310,6 +320,10 @@ def _assigned(h):
     h[:, 1:3] = 0.5
     h[:, 4] = h[:, 0] * 2
     return h
+
+
+def _turned(A):
+    return A.permute(0, 2, 3, 1)
 
 
 def _normal(h):
