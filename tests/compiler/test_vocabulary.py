@@ -366,6 +366,19 @@ def test_nothing_spills_over_from_where_it_is_moved():
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_of_the_c_library_take_subnormals_for_zeros(dtype):
+    """As the rest of the loop does; seen by their bits alone, they would be neither."""
+    functions = (torch.atan2, torch.hypot, lambda h, x: 1 + torch.atan2(h, -x))
+    small = torch.finfo(dtype).smallest_normal / 8
+    h = torch.tensor([[small] * 6, [-small] * 6], dtype=dtype)
+    for function in functions:
+        layer = compiled(Written(lambda c, x, h, f=function: f(h, -1 - x * x)), dtype)
+        x = draw(2, 1, INPUT, dtype=dtype)
+        found, expected = layer(x, h)[0], eager(layer)(x, h * 0)[0]
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("largest", [torch.max, torch.min])
 def test_the_first_of_several_that_are_largest_gets_the_gradient(largest):
     layer = compiled(Written(lambda c, x, h: torch.tanh(x) * 0 + h * largest(h, -1)[0][:, None]))
