@@ -182,6 +182,16 @@ CELLS = {
     "max(-1).values": Written(lambda c, x, h: torch.tanh(x + h - h.max(-1, keepdim=True).values)),
     "min(-1).values": Written(lambda c, x, h: torch.tanh(x + h - h.min(-1).values[:, None])),
     "maxout": Written(maxout, U=(HIDDEN, 2 * HIDDEN)),
+    "turned around twice": Written(
+        lambda c, x, h: torch.tanh(x + (_turned(_turned(h.view(-1, 2, 2, 2))) * c.s).flatten(1)),
+        8,
+        s=(2, 2, 2),
+    ),
+    "a parameter turned around twice": Written(
+        lambda c, x, h: torch.tanh(x + h @ (c.U.permute(1, 2, 0).permute(1, 2, 0) * c.V).sum(0)),
+        U=(HIDDEN, HIDDEN, HIDDEN),
+        V=(HIDDEN, HIDDEN, HIDDEN),
+    ),
     "sum of a stack": Written(lambda c, x, h: torch.tanh(torch.stack([x, h, x * h]).sum(0))),
     "mean of a stack": Written(lambda c, x, h: torch.tanh(torch.stack([x, h, x * h], 1).mean(1))),
     "max of a stack": Written(lambda c, x, h: torch.tanh(torch.stack([x, h, x * h], -1).amax(-1))),
@@ -312,6 +322,10 @@ def _assigned(h):
     return h
 
 
+def _turned(A):
+    return A.permute(0, 2, 3, 1)
+
+
 def _normal(h):
     var, mean = torch.var_mean(h, -1, keepdim=True)
     return (h - mean) * torch.rsqrt(var + 0.1)
@@ -350,6 +364,19 @@ def test_nothing_spills_over_from_where_it_is_moved():
         x = draw(3, 1, INPUT)
         found, expected = (part(x, start)[0] for part in (layer, eager(layer)))
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_functions_of_the_c_library_take_subnormals_for_zeros(dtype):
+    """As the rest of the loop does; seen by their bits alone, they would be neither."""
+    functions = (torch.atan2, torch.hypot, lambda h, x: 1 + torch.atan2(h, -x))
+    small = torch.finfo(dtype).smallest_normal / 8
+    h = torch.tensor([[small] * 6, [-small] * 6], dtype=dtype)
+    for function in functions:
+        layer = compiled(Written(lambda c, x, h, f=function: f(h, -1 - x * x)), dtype)
+        x = draw(2, 1, INPUT, dtype=dtype)
+        found, expected = layer(x, h)[0], eager(layer)(x, h * 0)[0]
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("largest", [torch.max, torch.min])

@@ -158,12 +158,13 @@ def simplify(graph: fx.Graph) -> None:
         )
         if node.target is aten.permute.default and first is not None:
             inner = first
-            if inner.target is aten.permute.default and whole_numbers(node, 1) == whole_numbers(
-                inner, 1
-            ):
-                node.replace_all_uses_with(inner.args[0])  # two transpositions of a matrix
-                graph.erase_node(node)
-                continue
+            if inner.target is aten.permute.default:
+                before = whole_numbers(inner, 1)
+                order = [before[d] % len(before) for d in whole_numbers(node, 1)]
+                if order == list(range(len(order))):
+                    node.replace_all_uses_with(inner.args[0])  # back to where it was
+                    graph.erase_node(node)
+                    continue
         if same and first is not None:
             node.replace_all_uses_with(first)
             graph.erase_node(node)

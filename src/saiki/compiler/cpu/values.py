@@ -171,7 +171,7 @@ class Values:
         if name in ARITHMETIC:
             return ARITHMETIC[name](self.b, *operands)
         if name in LIBM:
-            first, *others = (Vector(self.b, value) for value in operands)
+            first, *others = (vmath.flushed(Vector(self.b, value)) for value in operands)
             return vmath.libm_lanewise(first, name, *others).value
         if name in vmath.__all__:
             return self.e.elementary(name, operands)

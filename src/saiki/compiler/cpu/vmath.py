@@ -178,6 +178,12 @@ def libm_lanewise(x: Vector, name: str, *others: Vector) -> Vector:
     return x.like(x.builder.call(function, operands))
 
 
+def flushed(x: Vector) -> Vector:
+    """x with zeros in place of subnormals, as a loop takes them for; libm would see their bits."""
+    zero = x.constant(0).intrinsic("copysign", x)
+    return (abs(x) < 2.0 ** (1 - x.bias)).select(zero, x)
+
+
 def sine_of_quadrant(x: Vector, advance: int, name: str) -> Vector:
     """sin(|x| + advance pi / 2), by polynomials of the remainder of |x| by pi / 2.
 
