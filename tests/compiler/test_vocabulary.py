@@ -11,6 +11,7 @@ from compiler.comparison import assert_agrees, compiled, draw, eager
 from compiler.interpreter import Interpreter
 from saiki import Cell, Recurrent
 from saiki.compiler.kernels import BACKENDS
+from saiki.errors import CompileError
 
 INPUT, HIDDEN = 4, 6
 LENGTHS = torch.tensor([3, 5, 1, 5])
@@ -404,3 +405,10 @@ def test_what_is_done_before_the_loop_may_lie_in_any_way():
     layer = Recurrent(OfOneFeature(7, 4).double(), backend="cpu")
     x = draw(3, 4, 7).requires_grad_()
     torch.testing.assert_close(layer(x)[0], eager(layer)(x)[0], rtol=1e-10, atol=1e-10)
+
+
+def test_a_step_that_raises_for_a_batch_of_one_is_no_fault_of_the_kernel():
+    """As a group norm does whose groups have one entry: it is refused by that name."""
+    layer = compiled(Written(lambda c, x, h: torch.tanh(x + h + F.group_norm(h, HIDDEN))))
+    with pytest.raises(CompileError, match="for a batch of one it raises ValueError"):
+        layer(draw(3, 2, INPUT))

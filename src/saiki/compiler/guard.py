@@ -169,7 +169,12 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     if whole:
         return whole
     # a step may do something else for a batch of one
-    alone = sample.difference(trial.outcome(sample.call, [t[:1] for t in outputs]), rows=1)
+    try:
+        alone = sample.difference(trial.outcome(sample.call, [t[:1] for t in outputs]), rows=1)
+    except Exception as error:
+        raise CompileError(
+            f"for a batch of one it raises {type(error).__name__}: {error}"
+        ) from error
     if alone:
         raise CompileError(f"it computes something else for a batch of one ({alone})")
     return ""
