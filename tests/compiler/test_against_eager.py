@@ -577,12 +577,13 @@ class TestMemory:
         start = draw(5, 5).T, draw(1, 5).expand(5, 5)
         assert_agrees(lstm, x, start)
 
-    def test_outputs_may_be_changed_in_place(self):
+    @pytest.mark.parametrize("lengths", [None, torch.tensor([2, 5, 1, 5])], ids=["all", "ragged"])
+    def test_outputs_may_be_changed_in_place(self, lengths):
         layer = compiled(LSTM(3, 5))
         x = draw(4, 5, 3)
         gradients = []
         for part in (layer, eager(layer)):
-            y, (_, c) = part(x)
+            y, (_, c) = part(x, lengths=lengths)
             c.mul_(3)
             loss = y.mul_(2).square().sum() + c.sum()
             gradients.append(torch.autograd.grad(loss, list(part.parameters())))

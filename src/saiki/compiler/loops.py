@@ -1,6 +1,5 @@
 """Compiled cells over sequences: dense, ragged or packed input, forward and backward."""
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -61,6 +60,10 @@ class Path:
             counts = real.sum(1)
         self.walk = Walk(counts.cumsum(0) - counts, counts, 1, tuple(ordered.tolist()))
 
+    def empty(self, x: Tensor, size: int) -> Tensor:
+        """Room for ``size`` features at each step."""
+        return x.new_empty(*(self.shape if self.index is None else self.index.shape), size)
+
     def rows(self, x: Tensor) -> Tensor:
         """The real steps of ``x`` as ``(total, features)``."""
         flat = x.reshape(-1, x.shape[-1])
@@ -68,10 +71,11 @@ class Path:
 
     def padded(self, rows: Tensor) -> Tensor:
         """``rows`` in the shape of the input, 0 in the padding."""
-        if self.index is not None:
-            flat = rows.new_zeros(math.prod(self.shape), rows.shape[-1])
-            rows = flat.index_copy_(0, self.index, rows)
-        return rows.view(*self.shape, rows.shape[-1])
+        if self.index is None:
+            return rows.view(*self.shape, rows.shape[-1])
+        y = rows.new_zeros(*self.shape, rows.shape[-1])  # not a view, so that it may be changed
+        y.flatten(0, -2).index_copy_(0, self.index, rows)
+        return y
 
     def operands(self, rows: Tensor, part: Part) -> Operands:
         """What the loop of a part reads, with the rows of x."""
@@ -92,8 +96,8 @@ def forward(call: Call, training: bool) -> list[Tensor]:
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(call.x)
     steps = [part.step for part in call.parts]
-    outputs = rows.new_empty(rows.shape[0], sum(step.output_size for step in steps))
-    column = 0
+    y = path.empty(call.x, sum(step.output_size for step in steps))
+    outputs, column = y.flatten(0, -2), 0
     loops = []
     for part, step in zip(call.parts, steps, strict=True):
         loop = step.forward(
@@ -107,7 +111,7 @@ def forward(call: Call, training: bool) -> list[Tensor]:
         column += step.output_size
     steps[0].backend.run([loop.job for loop in loops])
     return [
-        path.padded(outputs),
+        y if path.index is None else path.padded(y),
         *(path.unsorted(end) for loop in loops for end in loop.states),
         *(tensor for loop in loops for tensor in loop.residuals),
     ]
