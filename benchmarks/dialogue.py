@@ -12,8 +12,6 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from saiki.bench.harness import interleaved, machine
+from saiki.bench.harness import machine
+from saiki.bench.updates import in_words, updates
 from saiki.data.text.dialogue_rows import Turns
 from saiki.experiments.dialogue import Conversing
-from saiki.models.dialogue import Dialoguer
 from saiki.text import BEGIN
-from saiki.training.step import Step, clip
 
 BATCHES = 4
 """Each repeat does all of them."""
@@ -85,40 +82,17 @@ class Peer(nn.Module):
         return F.cross_entropy(self.output(drop(torch.tanh(self.combine(h)))), targets)
 
 
-def step_of(loss: Callable[[], Tensor], model: nn.Module, optimiser: Any, norm: float) -> None:
-    optimiser.zero_grad()
-    loss().backward()
-    clip(list(model.parameters()), 0.0, norm)
-    optimiser.step()
-
-
 def compare(knobs: dict[str, Any], repeats: int) -> dict[str, Any]:
     experiment = Conversing.from_dict(knobs)
     batches = [*itertools.islice(experiment.batches(), BATCHES)]
     torch.manual_seed(0)
-    ours = experiment.model().train()
-    assert isinstance(ours, Dialoguer)
-    peer = Peer(experiment, len(experiment.source.text.vocabulary)).train()
-    norm, step = experiment.optimisation.clip_norm, Step(experiment, ours)
-    updates = [experiment.optimisation.build(list(m.parameters())) for m in (ours, peer)]
-
-    def saiki() -> None:
-        for batch in batches:
-            step([batch])
-            updates[0].step()
-
-    def torch_nn() -> None:
-        for *parts, _ in batches:
-            step_of(partial(peer, Turns(*parts)), peer, updates[1], norm)
-
-    found = interleaved({"saiki": saiki, "torch.nn": torch_nn}, repeats)
-    seconds = {name: timing.median / BATCHES for name, timing in found.items()}
-    spread = {name: (t.fastest / BATCHES, t.slowest / BATCHES) for name, t in found.items()}
-    ratio = seconds["torch.nn"] / seconds["saiki"]
-    weights = [sum(p.numel() for p in model.parameters()) for model in (ours, peer)]
-    said = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
-    print(f"{knobs}: {said}, {ratio:.2f}×; weights {weights[0]:,} and {weights[1]:,}", flush=True)
-    return {"knobs": knobs, "seconds": seconds, "spread": spread, "ratio": ratio}
+    ours = experiment.model()
+    peer = Peer(experiment, len(experiment.source.text.vocabulary))
+    found = updates(
+        experiment, ours, peer, lambda batch: peer(Turns(*batch[:-1])), batches, repeats
+    )
+    print(f"{knobs}: {in_words(found)}", flush=True)
+    return {"knobs": knobs, **found}
 
 
 def main() -> int:

@@ -31,13 +31,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.bench.harness import interleaved, machine
+from saiki.bench.harness import machine
+from saiki.bench.updates import in_words, updates
 from saiki.data.series.origins import Window
 from saiki.experiments.forecast import Forecasting
 from saiki.experiments.shared.forecasting import LEVELS
 from saiki.metrics.forecasts import crps_of_quantiles, mean_of_known
 from saiki.training.loop import Training
-from saiki.training.step import Step, clip
 
 BATCHES = 4
 """Each repeat does all of them."""
@@ -86,37 +86,14 @@ class Peer(nn.Module):
 
 
 def together(horizon: int, repeats: int) -> dict[str, Any]:
-    experiment = Forecasting(
-        **(Forecasting.preset("etth1") | {"horizon": horizon, "device": "cpu"})
-    )
+    preset = Forecasting.preset("etth1")
+    experiment = Forecasting(**(preset | {"horizon": horizon, "device": "cpu"}))
     batches = [*itertools.islice(experiment.batches(), BATCHES)]
     torch.manual_seed(0)
-    ours, peer = experiment.model().train(), Peer(experiment).train()
-    norm, step = experiment.optimisation.clip_norm, Step(experiment, ours)
-    updates = [experiment.optimisation.build(list(m.parameters())) for m in (ours, peer)]
-
-    def saiki() -> None:
-        for batch in batches:
-            step([batch])
-            updates[0].step()
-
-    def torch_nn() -> None:
-        for batch in batches:
-            updates[1].zero_grad()
-            peer(Window(*batch)).backward()
-            clip(list(peer.parameters()), 0.0, norm)
-            updates[1].step()
-
-    found = interleaved({"saiki": saiki, "torch.nn": torch_nn}, repeats)
-    seconds = {name: timing.median / BATCHES for name, timing in found.items()}
-    weights = [sum(p.numel() for p in model.parameters()) for model in (ours, peer)]
-    ratio = seconds["torch.nn"] / seconds["saiki"]
-    said = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in seconds.items())
-    print(f"horizon {horizon}: {said}, {ratio:.2f}×; weights {weights}", flush=True)
-    return {
-        "horizon": horizon, "seconds an update": seconds, "ratio": ratio, "weights": weights,
-        "spread": {n: (t.fastest / BATCHES, t.slowest / BATCHES) for n, t in found.items()},
-    }  # fmt: skip
+    ours, peer = experiment.model(), Peer(experiment)
+    found = updates(experiment, ours, peer, lambda batch: peer(Window(*batch)), batches, repeats)
+    print(f"horizon {horizon}: {in_words(found)}", flush=True)
+    return {"horizon": horizon, **found}
 
 
 def by_saiki(seed: int) -> tuple[float, float]:

@@ -87,7 +87,7 @@ REFUSED = {
     Solves: "solve",
     ChangesX: "mul_|in.?place",
     ChangesTheState: "copy_|fill_|in.?place",
-    IndexesByWhatMayChange: "index",
+    IndexesByWhatMayChange: "index.* an index that may be another in the next call",
 }
 
 

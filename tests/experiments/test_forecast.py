@@ -299,7 +299,7 @@ def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"origin": 4, "origins": 3}, "there are 3 origins, got origin 4"),
+        ({"origin": 4, "origins": 3}, "origin counts from 1 to the number of origins, 3, got 4"),
         ({"origins": 500}, "no series is long enough"),
     ],
 )

@@ -124,6 +124,18 @@ def test_changes_are_the_same_at_every_level():
     torch.testing.assert_close(drawn[0] + 1000, drawn[1])
 
 
+def test_changes_that_are_drawn_add_up():
+    """Where each is half a deviation, and nearly sure."""
+    model = make(scaling="difference")
+    torch.nn.init.zeros_(model.readout.weight)
+    model.readout.bias.data = torch.tensor([0.5, -20.0]).double()
+    past, column, known = windows()
+    _, paths = model.paths(model.read(past, column, known), 4, 3, known[:, 7:])
+    scale = model.read(past, column, known).scale
+    wanted = past[:, -1:] + 0.5 * scale * torch.arange(1, 5)
+    torch.testing.assert_close(paths, wanted.expand(3, -1, -1), rtol=0, atol=0.02)
+
+
 @pytest.mark.parametrize(
     ("likelihood", "scaling", "sentence"),
     [

@@ -72,3 +72,16 @@ def test_what_has_no_logarithm_is_refused():
     with pytest.raises(InputError, match="above 0, and profit holds -2; take the scaling diff"):
         WindowScaling(1, "log-return").check(torch.tensor([1.0, -2.0, torch.nan]), "profit")
     WindowScaling(1, "difference").check(torch.tensor([1.0, -2.0]), "profit")
+
+
+@pytest.mark.parametrize("kind", ["none", "difference"])
+def test_what_single_precision_cannot_tell_apart_is_refused(kind, prices):
+    scaling = WindowScaling(1, kind)
+    scaling.check(prices[1] + 1e5, "price")
+    scaling.check(torch.full((9,), 1e12), "price")  # nothing changes
+    scaling.check(torch.tensor([1e12, torch.nan]), "price")
+    scaling.check(torch.tensor([torch.nan, torch.nan]), "price")
+    with pytest.raises(
+        InputError, match=r"price holds numbers as large as 1e\+09, which change by"
+    ):
+        scaling.check(prices[1] + 1e9, "price")

@@ -14,6 +14,7 @@ import torch
 from torch import fx
 
 from saiki.compiler.nodes import CONSTANTS, POINTWISE, RESHAPES, ROWS, Node, aten, unsupported
+from saiki.compiler.writer import Writer
 
 Group = tuple[int, ...]
 Axis = tuple[int, int]
@@ -41,37 +42,13 @@ class Seen:
         return sum(axis > 0 for group in self.dims for axis in group)
 
 
-class Cores:
-    """Writes cores into a graph, in front of the node that is being taken."""
+class Cores(Writer):
+    """Writes cores into a graph; ``inside`` is what depends on memory."""
 
     def __init__(self, graph: fx.Graph) -> None:
-        self.graph = graph
+        super().__init__(graph)
         self.seen: dict[Node, Seen] = {}
         """What has another shape than a vector of features, through its core."""
-        self.of_memory: set[Node] = set()
-        self.here: Node
-        self._known: dict[str, Node] = {}
-
-    def emit(
-        self,
-        target: Any,
-        args: tuple[Any, ...],
-        shape: Sequence[int],
-        dtype: torch.dtype | None = None,
-        kwargs: dict[str, Any] | None = None,
-    ) -> Node:
-        key = repr((target, args, kwargs))
-        if key not in self._known:
-            with self.graph.inserting_before(self.here):
-                node = self.graph.call_function(target, args, kwargs)
-            if dtype is None:
-                dtype = args[0].meta["val"].dtype
-            node.meta["val"] = torch.empty(tuple(shape), dtype=dtype, device="meta")
-            node.stack_trace = self.here.stack_trace
-            if any(source in self.of_memory for source in node.all_input_nodes):
-                self.of_memory.add(node)
-            self._known[key] = node
-        return self._known[key]
 
     def two(self, core: Node) -> Node:
         """``(rows, n)`` of a core that may be ``(rows,)``."""

@@ -24,6 +24,7 @@ from saiki.compiler.nodes import (
     width,
 )
 from saiki.compiler.trace import Trace
+from saiki.compiler.writer import Writer
 
 
 def has_rows(shape: Iterable[int]) -> bool:
@@ -110,40 +111,17 @@ def common_row(node: Node, seen: Sequence[Seen]) -> Seen:
     return seen[0]
 
 
-class Features:
-    """Writes features into the graph of a trace, in front of the node that is being taken."""
+class Features(Writer):
+    """Writes features into the graph of a trace; ``inside`` is what depends on the state or the
+    gradient by it, or may be done in the loop anyway."""
 
     def __init__(self, trace: Trace) -> None:
-        self.graph = trace.graph
+        super().__init__(trace.graph)
         self.constants = dict(trace.constants)
         inline = (n for n in trace.graph.nodes if is_inline(n, trace.inline_below))
-        self.inside = {*trace.states, *trace.cotangents, *inline}
-        """What depends on the state or the gradient by it, or may be done in the loop anyway."""
+        self.inside |= {*trace.states, *trace.cotangents, *inline}
         self.seen: dict[Node, Seen] = {}
-        self.here: Node
-        self._known: dict[str, Node] = {}
         self._places: dict[tuple[int, ...], Node] = {}
-
-    def emit(
-        self,
-        target: Any,
-        args: tuple[Any, ...],
-        shape: Sequence[int],
-        dtype: torch.dtype | None = None,
-        kwargs: dict[str, Any] | None = None,
-    ) -> Node:
-        key = repr((target, args, kwargs))
-        if key not in self._known:
-            with self.graph.inserting_before(self.here):
-                node = self.graph.call_function(target, args, kwargs)
-            if dtype is None:
-                dtype = node.all_input_nodes[0].meta["val"].dtype
-            node.meta["val"] = torch.empty(tuple(shape), dtype=dtype, device="meta")
-            node.stack_trace = self.here.stack_trace
-            if self.inside.intersection(node.all_input_nodes):
-                self.inside.add(node)
-            self._known[key] = node
-        return self._known[key]
 
     def view(self, node: Node) -> Seen:
         """Any tensor through features."""
@@ -177,7 +155,7 @@ class Features:
         if node in self.constants:
             return self.constants[node]
         if node.op != "call_function" or has_rows(node.meta["val"].shape):
-            raise unsupported(node, "an index that may be another in the next call")
+            raise unsupported(self.here, "an index that may be another in the next call")
         known = {source: self.constant(source) for source in node.all_input_nodes}
         args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
         target: Any = torch.reshape if node.target is aten.view.default else node.target
@@ -231,7 +209,7 @@ class Features:
                 core, start = sliced(core)
                 places = [start + place for place in places]
         first = places[0]
-        if is_run(places):
+        if _is_run(places):
             if count == core.meta["val"].shape[dim]:
                 return core
             return self.emit(aten.slice.Tensor, (core, dim, first, first + count), shape)
@@ -260,7 +238,7 @@ class Features:
         for s, index in zip(seen, indices, strict=True):
             if s.of_rows and len(plain) == width(s.core) and index.sort().values.equal(plain):
                 orders.append(index.argsort())
-        moved = [sum(not is_run(index[order].tolist()) for index in indices) for order in orders]
+        moved = [sum(map(_is_moved, (index[order] for index in indices))) for order in orders]
         order = orders[moved.index(min(moved))]
         cores = [self.some(s, index[order]) for s, index in zip(seen, indices, strict=True)]
         return cores, order.argsort().view(*shape)
@@ -278,7 +256,12 @@ class Features:
         return self.joined(cores), starts
 
 
-def is_run(places: Sequence[int]) -> bool:
-    """Whether each place follows the one before, or all are the same."""
-    first = places[0]
-    return len(set(places)) == 1 or list(places) == list(range(first, first + len(places)))
+def _is_run(places: Sequence[int]) -> bool:
+    """Whether each place follows the one before."""
+    return list(places) == list(range(places[0], places[0] + len(places)))
+
+
+def _is_moved(places: Tensor) -> bool:
+    """Whether features have to be put into another order, and are not one for all either."""
+    listed = places.tolist()
+    return len({*listed}) > 1 and not _is_run(listed)

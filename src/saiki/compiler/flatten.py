@@ -66,7 +66,8 @@ class _Flattening:
             if self._concerns(node):
                 try:
                     found = self._taken(node)
-                except CompileError:
+                except CompileError as error:
+                    node.meta["refused"] = str(error)
                     continue
                 self._settle(node, found)
         became = dict(zip(results, flat(output.args[0]), strict=True))

@@ -46,7 +46,7 @@ class _Lowering:
         self.trace = trace
         self.graph = trace.graph
         self.cores = Cores(trace.graph)
-        self.cores.of_memory |= set(trace.memory.values())
+        self.cores.inside |= set(trace.memory.values())
 
     def result(self) -> Trace:
         self._see_memory()
@@ -67,14 +67,14 @@ class _Lowering:
         for node in list(self.graph.nodes):
             if node.op != "call_function":
                 continue
-            if any(source in self.cores.of_memory for source in node.all_input_nodes):
-                self.cores.of_memory.add(node)
+            if any(source in self.cores.inside for source in node.all_input_nodes):
+                self.cores.inside.add(node)
             if self._concerns(node):
                 self.cores.here = node
                 try:
                     self._take(node)
                 except CompileError:
-                    if node in self.cores.of_memory:
+                    if node in self.cores.inside:
                         raise
 
     def _lowered(self) -> Trace:

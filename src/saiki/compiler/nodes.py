@@ -302,8 +302,11 @@ def supported(node: Node, dtype: torch.dtype) -> None:
 
 
 def unsupported(node: fx.Node, why: str) -> CompileError:
-    """What to raise at an operation that cannot be compiled."""
+    """What to raise at an operation that cannot be compiled; if it could not be seen through
+    features, ``meta["refused"]`` says why."""
     maker = operand(node) if node.target is operator.getitem else node
+    if "refused" in maker.meta:
+        return CompileError(maker.meta["refused"])
     if maker.op == "placeholder":
         return CompileError(f"{label(maker)} cannot be compiled in step: {why}")
     name = str(maker.target).removeprefix("aten.").split(".")[0]

@@ -153,8 +153,12 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
             z = torch.where(past.isnan(), 0.0, (past - shift) / scale)
         if not self.scaling.is_of_changes:
             return z, shift.expand(-1, past.shape[1] + 1), scale
-        first = _newest(past.flip(1))[:, -1:] if before is None else shift
-        levels = _newest(torch.cat((first, past), 1))
+        if before is None:
+            levels = _newest(torch.cat((_newest(past.flip(1))[:, -1:], past), 1))
+        elif past.shape[1] == 1:  # as a series is followed
+            levels = torch.cat((shift, torch.where(past.isnan(), shift, past)), 1)
+        else:
+            levels = _newest(torch.cat((shift, past), 1))
         return ((past - levels[:, :-1]) / scale).nan_to_num(nan=0.0), levels, scale
 
     def loss(self, past: Tensor, column: Tensor, known: Tensor | None = None) -> Tensor:

@@ -10,6 +10,8 @@ from saiki.errors import InputError
 from saiki.saving.pretrained import DescribedModule
 
 SCALINGS = ("none", "last", "standard", "difference", "log-return", "size")
+COARSE = 0.1
+"""Of a change from row to row: by more than that values may not be rounded."""
 SMALLEST = 1e-5
 """Of a scale, in units of that of the column: below it a window is constant."""
 
@@ -84,8 +86,17 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         """Whether a series can be scaled so.
 
         Raises:
-            InputError: a logarithm is asked for, and there are values that have none.
+            InputError: a logarithm is asked for, and there are values that have none; or values are
+                so far from 0 that single precision does not tell one from the next.
         """
+        real = values[~values.isnan()].double()
+        change, size = real.diff().square().mean().sqrt(), real.abs().amax() if len(real) else 0.0
+        if change > 0 and size * torch.finfo(torch.float32).eps > COARSE * change:
+            raise InputError(
+                f"{name} holds numbers as large as {float(size):.6g}, which change by "
+                f"{float(change):.3g} from row to row: too little for single precision, in which "
+                "they are read; subtract what they have in common"
+            )
         if self.kind == "log-return" and bool((values <= 0).any()):
             lowest = float(values[values <= 0].min())
             raise InputError(

@@ -78,7 +78,7 @@ class SeriesSource(Knobs):
         self.refuse_unused("made", {"made_seed": tuple(made.MADE)})
         if self.origin > self.origins:
             raise InputError(
-                f"there are {self.origins} origins, got origin {self.origin}; give more --origins"
+                f"origin counts from 1 to the number of origins, {self.origins}, got {self.origin}"
             )
         if self.data and self.made_seed:
             raise InputError("made_seed is of what is made up; leave it out where data are given")
