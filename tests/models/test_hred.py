@@ -89,7 +89,7 @@ def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
             u = torch.cat(ends, -1) if linear is None else torch.tanh(linear(torch.cat(ends, -1)))
             u = F.layer_norm(u, [SIZE])
             y, state = model.context(u[:, None], state)
-            d = u + F.layer_norm(y[:, 0], [SIZE])
+            d = u + 0.1 * F.layer_norm(y[:, 0], [SIZE])
             h, total = d, 0.0  # where the sizes are the same, it begins from d itself
             if model.bridge.linear is not None:
                 h = torch.tanh(model.bridge.linear(d))
@@ -98,7 +98,7 @@ def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
                 g = torch.tanh(model.given(d))
                 x = torch.cat((model.decoder.embedding(torch.tensor([before])), g), -1)
                 h = model.decoder.cells[0](x, h)[0]
-                r = torch.tanh(model.decoder.combine(h))
+                r = torch.tanh(model.decoder.combine(torch.cat((h, g), -1)))
                 total += F.log_softmax(model.decoder.output(r), -1)[0, token]
                 before = token
             by_hand.append(total)

@@ -25,8 +25,9 @@ class Attending(Cell, name="attending.v1"):
         rᵗ = tanh(W [cᵗ; hᵗ])
 
     The states are those of the top cell, then those of the others from the lowest, then r; so the
-    layer returns hᵗ. Nothing is drawn inside: with ``dropout`` x brings what r and the outputs of
-    the lower cells are multiplied by, behind eᵗ, in this order.
+    layer returns hᵗ. Where the last features of eᵗ are a g that is given at every step, r reads it,
+    too: tanh(W [cᵗ; hᵗ; g]). Nothing is drawn inside: with ``dropout`` x brings what r and the
+    outputs of the lower cells are multiplied by, behind eᵗ, in this order.
 
     Args:
         cells: the lowest first; the first reads [e; r], each other the one below it.
@@ -34,6 +35,7 @@ class Attending(Cell, name="attending.v1"):
         combine: W, from [c; h] to r.
         key_size: features of a key.
         dropout: whether x brings factors.
+        given_size: features of g; 0 is without.
 
     Raises:
         InputError: sizes do not fit each other.
@@ -46,10 +48,11 @@ class Attending(Cell, name="attending.v1"):
         combine: nn.Linear,
         key_size: int,
         dropout: bool = False,
+        given_size: int = 0,
     ) -> None:
         top, readout_size = cells[-1].state_sizes[0], combine.out_features
         embedding_size = cells[0].input_size - readout_size
-        value_size = combine.in_features - top
+        value_size = combine.in_features - top - given_size
         for name, size in (("an embedding", embedding_size), ("a value", value_size)):
             if size < 1:
                 raise InputError(f"there are {size} features left for {name}, beside those of r")
@@ -64,6 +67,7 @@ class Attending(Cell, name="attending.v1"):
         self.score = score
         self.combine = combine
         self.dropout = dropout
+        self.given_size = given_size
         self.splits = [embedding_size, *factors]
         self.sizes = {"key": key_size, "value": value_size, "readout": readout_size}
 
@@ -110,7 +114,8 @@ class Attending(Cell, name="attending.v1"):
         h = news[-1][0]
         p = torch.softmax(self.score(h[:, None], keys)[:, 0, 0] + mask, -1)
         c = (p[:, None] @ values)[:, 0]
-        r = torch.tanh(self.combine(torch.cat((c, h), -1)))
+        g = [e[:, -self.given_size :]] if self.given_size else []
+        r = torch.tanh(self.combine(torch.cat((c, h, *g), -1)))
         if self.dropout:
             r = r * factors[0]
         return *news[-1], *(s for new in news[:-1] for s in new), r

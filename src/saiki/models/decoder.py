@@ -41,13 +41,13 @@ class Decoder(DescribedModule, name="decoder.v1"):
     With the embedding eᵗ of the token before, the top state hᵗ and what the attention reads, cᵗ::
 
         hᵗ = layers(eᵗ),   or layers([eᵗ; rᵗ⁻¹]) with input feeding (§3.3)
-                           or layers([eᵗ; g]) with a g that is given at every step
+                           g stands behind eᵗ where one is given at every step
         cᵗ = attention(hᵗ, memory)
-        rᵗ = tanh(W [cᵗ; hᵗ])
+        rᵗ = tanh(W [cᵗ; hᵗ]),   or tanh(W [cᵗ; hᵗ; g]) (Cho et al. 2014, appendix A.1.2)
         p(yᵗ) = softmax(E rᵗ + b)
 
     Without attention rᵗ = tanh(W hᵗ), and all that the decoder knows of the source came over the
-    bridge. E is the table of embeddings itself where ``tied`` (Press & Wolf 2017).
+    bridge and with g. E is the table of embeddings itself where ``tied`` (Press & Wolf 2017).
 
     Args:
         vocabulary: tokens it writes.
@@ -103,7 +103,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         self.embedding = nn.Embedding(vocabulary, embedding_size)
         nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
         context_size = 0 if attention is None else attention.memory_size
-        self.combine = nn.Linear(context_size + size, readout_size, bias=False)
+        self.combine = nn.Linear(context_size + size + given_size, readout_size, bias=False)
         self.output = nn.Linear(readout_size, vocabulary)
         if tied:
             self.output.weight = self.embedding.weight
@@ -111,13 +111,12 @@ class Decoder(DescribedModule, name="decoder.v1"):
 
     def equations(self) -> str:
         """From the token before to the probabilities of the next one; m is the memory."""
-        parts = ["E yᵗ⁻¹", *["g"] * bool(self.given_size), *["rᵗ⁻¹"] * self.input_feeding]
-        sees = f"[{'; '.join(parts)}]" if parts[1:] else parts[0]
+        g, c = ["g"] * bool(self.given_size), ["c"] * (self.attention is not None)
+        sees = _together("E yᵗ⁻¹", *g, *["rᵗ⁻¹"] * self.input_feeding)
         lines = [equations.of_layers(list(self.layers), sees, "h")]
-        if self.attention is None:
-            lines.append("r = tanh(W h)")
-        else:
-            lines += [self.attention.equations(), "r = tanh(W [c; h])"]
+        if self.attention is not None:
+            lines.append(self.attention.equations())
+        lines.append(f"r = tanh(W {_together(*c, 'h', *g)})")
         tied = self.output.weight is self.embedding.weight
         lines.append(f"p(y) = softmax({'E' if tied else 'U'} r + b)")
         return "\n".join(lines)
@@ -186,7 +185,8 @@ class Decoder(DescribedModule, name="decoder.v1"):
     def step(
         self, tokens: Tensor, state: DecoderState, memory: Memory | None, best: bool = False
     ) -> tuple[Tensor, Attended | None, DecoderState]:
-        """One token further: the top state ``(hypotheses, size)``, what was read, the new state.
+        """One token further: what :meth:`readout` takes, the top state and g, ``(hypotheses,
+        size)``, what was read, and the new state.
 
         Args:
             tokens: ``(hypotheses,)``, the last ones; those of a row of the memory, equally many
@@ -200,6 +200,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         for i, (cell, its) in enumerate(zip(self.cells, state.states, strict=True)):
             states.append(cell(self.dropout(x) if i else x, *its))
             x = states[-1][0]
+        top = _beside(x, state.given)
         attended, covered, fed = None, state.covered, None
         if self.attention is not None:
             assert memory is not None
@@ -213,9 +214,9 @@ class Decoder(DescribedModule, name="decoder.v1"):
             if covered is not None:
                 covered = covered + attended.weights
         if self.input_feeding:
-            fed = self.readout(x, None if attended is None else attended.context)
+            fed = self.readout(top, None if attended is None else attended.context)
         new = DecoderState(tuple(states), fed, covered, state.given, state.position + 1)
-        return x, attended, new
+        return top, attended, new
 
     def run(
         self,
@@ -233,21 +234,24 @@ class Decoder(DescribedModule, name="decoder.v1"):
             best: as for :meth:`step`.
 
         Returns:
-            The top states ``(batch, time, size)``, and what was read at each.
+            What :meth:`readout` takes, the top states and g, ``(batch, time, size)``, and what was
+            read at each.
         """
         given = (
             None if state.given is None else state.given[:, None].expand(-1, tokens.shape[1], -1)
         )
         x = _beside(self.embed(tokens), given)
+        attended = None
         if state.fed is not None:
             assert memory is not None
-            return self._run_fed(x, lengths, state, state.fed, memory)
+            x, attended = self._run_fed(x, lengths, state, state.fed, memory)
+            return _beside(x, given), attended
         for i, (layer, its) in enumerate(zip(self.layers, state.states, strict=True)):
             x, _ = layer(self.dropout(x) if i else x, its, lengths)
-        if self.attention is None:
-            return x, None
-        assert memory is not None
-        return x, self.attention(x, memory, best=best)
+        if self.attention is not None:
+            assert memory is not None
+            attended = self.attention(x, memory, best=best)
+        return _beside(x, given), attended
 
     def _run_fed(
         self,
@@ -268,7 +272,8 @@ class Decoder(DescribedModule, name="decoder.v1"):
         if drops not in layers:
             size = memory.keys.shape[-1]
             with torch.autocast(x.device.type, enabled=False):  # its first step is in float32
-                cell = Attending(self.cells, self.attention.score, self.combine, size, drops)
+                parts = self.cells, self.attention.score, self.combine
+                cell = Attending(*parts, size, drops, self.given_size)
                 layers[drops] = Recurrent(cell)
         *lower, top = state.states
         bias = torch.where(memory.mask, 0.0, -torch.inf).to(memory.keys)
@@ -281,7 +286,8 @@ class Decoder(DescribedModule, name="decoder.v1"):
         return h, self.attention(h, memory)
 
     def readout(self, h: Tensor, context: Tensor | None) -> Tensor:
-        """r of top states and what was read there, ``(…, size)`` each."""
+        """r of top states, with g where it is given, and of what was read there, ``(…, size)``
+        each."""
         both = h if context is None else torch.cat((context, h), -1)
         r: Tensor = self.dropout(torch.tanh(self.combine(both)))
         return r
@@ -308,5 +314,9 @@ class Decoder(DescribedModule, name="decoder.v1"):
         return marginal_log_likelihood(log_weights[:, None], given.transpose(1, 2))
 
 
-def _beside(embedded: Tensor, given: Tensor | None) -> Tensor:
-    return embedded if given is None else torch.cat((embedded, given), -1)
+def _beside(features: Tensor, given: Tensor | None) -> Tensor:
+    return features if given is None else torch.cat((features, given), -1)
+
+
+def _together(*names: str) -> str:
+    return f"[{'; '.join(names)}]" if names[1:] else names[0]

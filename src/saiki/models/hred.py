@@ -18,6 +18,11 @@ from saiki.saving.pretrained import DescribedModule
 from saiki.text.vocabulary import BEGIN, UNKNOWN
 
 
+GAIN = 0.1
+"""Of what the context adds to a turn, at first: as loud as the turn it would be noise, beside which
+a decoder learns late what to do with either."""
+
+
 class Context(NamedTuple):
     """What is known before a reply, a row for each."""
 
@@ -53,7 +58,7 @@ class HRED(DescribedModule, name="hred.v1"):
 
     In the papers dₙ is the state of the context alone. The sum with uₙ and the norms (Ba, Kiros &
     Hinton 2016) are not theirs; without them little of what was said some turns before comes
-    through at first, and is learned late. d, or tanh(W d + b) where the sizes differ, is the first
+    through at first, and is learned late; the gain of the second norm begins at 0.1. d, or tanh(W d + b) where the sizes differ, is the first
     state of the decoder, and g is given to it at every step. Without ``context``, d = u, it is an
     encoder-decoder that has forgotten all but the turn before.
 
@@ -96,7 +101,10 @@ class HRED(DescribedModule, name="hred.v1"):
         self.size, self.reach = size, reach
         self.summary = Bridge(end_sizes(encoder.recurrent), [size])
         self.norm_of_turn = nn.LayerNorm(size)
-        self.norm_of_context = None if context is None else nn.LayerNorm(size)
+        self.norm_of_context = None
+        if context is not None:
+            self.norm_of_context = nn.LayerNorm(size)
+            nn.init.constant_(self.norm_of_context.weight, GAIN)
         known = size + self.latent_size
         self.bridge = Bridge([known], decoder.state_sizes)
         self.given = nn.Linear(known, decoder.given_size)

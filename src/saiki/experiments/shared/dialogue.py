@@ -63,7 +63,7 @@ class DialogueModel(Knobs):
         maximum=100,
     )  # fmt: skip
     given_size: int = knob(
-        96, "features of what is known before a reply, at each of its steps", minimum=1,
+        192, "features of what is known before a reply, at each of its steps", minimum=1,
         maximum=8192,
     )  # fmt: skip
     tied: bool = tied()
