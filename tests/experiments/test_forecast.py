@@ -40,7 +40,7 @@ def table(tmp_path_factory):
 def words(table, **changes):
     knobs = {
         "data": table, "target": "sold", "series": "shop", "known": "sale", "horizon": 6,
-        "look_back": 48, "segment": 6, "hidden_size": 32, "epochs": 60.0, "learning_rate": 0.005,
+        "look_back": 48, "segment": 6, "hidden_size": 32, "epochs": 10.0, "learning_rate": 0.01,
         "batch_size": 32, "device": "cpu", "dropout": 0.0, "scaling": "none", **changes,
     }  # fmt: skip
     if knobs.get("steps") == "one-by-one":
