@@ -7,6 +7,7 @@ says so. Afterwards the layer is compiled and right, as if the mode had never be
 import contextlib
 import copy
 import io
+import itertools
 import subprocess
 import sys
 import warnings
@@ -438,8 +439,13 @@ def check(mode, kind):
     assert not failures, "\n" + "\n".join(failures)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", MODES)
+def by_turns(modes):
+    """Each mode with a layer of a cell, and with one of the other kinds by turns, for time."""
+    others = itertools.cycle([kind for kind in KINDS if kind != "Recurrent"])
+    return [(mode, kind) for mode in modes for kind in ("Recurrent", next(others))]
+
+
+@pytest.mark.parametrize(("mode", "kind"), by_turns(MODES))
 def test_in_a_mode(mode, kind):
     check(MODES[mode], kind)
 
@@ -448,8 +454,7 @@ def check_script(mode, kind):
     check(SCRIPTS[mode], kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", SCRIPTS)
+@pytest.mark.parametrize(("mode", "kind"), by_turns(SCRIPTS))
 def test_in_torchscript(mode, kind):
     in_a_child(check_script, mode, kind)
 

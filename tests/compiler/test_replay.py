@@ -1,5 +1,7 @@
 """A call on buffers of its own beside the operator, for one batch after another."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -11,8 +13,10 @@ from saiki.compiler.replay import replayable
 SCAN, BACKWARD = torch.ops.saiki.scan.default, torch.ops.saiki.scan_backward.default
 
 
-@pytest.mark.parametrize("input_size", [3, 9], ids=["in the loop", "hoisted"])
-@pytest.mark.parametrize("name", [n for n in ALL if n not in ("Constants", "Blind", "Unlearnt")])
+NAMES = [name for name in ALL if name not in ("Constants", "Blind", "Unlearnt")]
+
+
+@pytest.mark.parametrize(("name", "input_size"), list(zip(NAMES, itertools.cycle([3, 9]))))
 def test_does_what_the_operator_does_for_one_batch_after_another(name, input_size):
     layer = compiled(ALL[name](input_size, 5), torch.float32)
     sizes, reverse, time_first = layer.cell.state_sizes, [input_size == 9], input_size == 9

@@ -56,7 +56,9 @@ def runs(said, tmp_path_factory):
     torch.set_num_threads(1)
     latent = {"latent_size": 4, "draws": 8, "attention": "dot"}
     for model, changes in {
-        "seq2seq": {"epochs": 8.0}, "hred": {}, "vhred": {"epochs": 3.0, **latent}
+        "seq2seq": {"epochs": 8.0},
+        "hred": {"epochs": 90.0, "given_size": 32},
+        "vhred": {"epochs": 3.0, **latent},
     }.items():  # fmt: skip
         knobs = setting(said, model=model, **changes).to_dict()
         changed = {k: v for k, v in knobs.items() if v != Conversing().to_dict()[k]}

@@ -106,6 +106,20 @@ def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
     assert told.tokens.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
 
 
+@pytest.mark.parametrize(("score", "feeding"), [(None, False), ("dot", False), ("dot", True)])
+def test_a_reply_is_as_probable_token_by_token_as_all_at_once(score, feeding):
+    model, said = make("hred", score, input_feeding=feeding), turns(SAID)
+    replies = said.is_reply.nonzero()[:, 0]
+    tokens, lengths = said.tokens[replies], said.lengths[replies]
+    state, memory = model.begin(model.contexts(said, replies - 1)[0])
+    before, total = torch.full_like(lengths, BEGIN), 0.0
+    for t in range(int(lengths.max())):
+        p, _, state = model.advance(before, state, memory)
+        before = tokens[:, t]
+        total += p.gather(1, before[:, None])[:, 0].where(t < lengths, 0.0)
+    torch.testing.assert_close(model(said).bound.log_likelihood[0], total)
+
+
 @pytest.mark.parametrize(("score", "reach"), READS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_said_later_changes_nothing_before(kind, score, reach, draws_its_mean):
@@ -235,12 +249,12 @@ def test_the_estimate_is_that_of_draws_from_the_prior():
     with torch.no_grad():
         context, _ = model.contexts(said, replies - 1)
         torch.manual_seed(1)
-        v = model.prior_of(context).draw(4000)
+        v = model.prior_of(context).draw(1500)
         its = said._replace(tokens=said.tokens[replies], lengths=said.lengths[replies])
         p = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
-        wanted = p.logsumexp(0) - torch.tensor(4000.0).log()
+        wanted = p.logsumexp(0) - torch.tensor(1500.0).log()
         found = model(said, 4000).bound.importance_weighted
-    torch.testing.assert_close(found, wanted, rtol=0, atol=0.02)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0.05)  # 0.07 without its ratio
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():

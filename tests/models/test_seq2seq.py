@@ -121,8 +121,9 @@ def test_all_steps_at_once_are_the_steps_one_by_one(cell, way, layers):
             assert (weights[torch.arange(6) >= lengths[:, None]] == 0).all()
 
 
-@pytest.mark.parametrize("cell", FAMILIES)
-@pytest.mark.parametrize(("score", "layers"), [("dot", 2), ("additive", 1), ("general", 1)])
+@pytest.mark.parametrize(("cell", "score", "layers"), [
+    ("lstm", "dot", 2), ("gru", "additive", 1), ("rnn", "general", 1), ("peephole", "dot", 1),
+])  # fmt: skip
 def test_with_input_feeding_the_whole_target_is_one_compiled_loop(cell, score, layers):
     model = make(cell, score, layers=layers, feeding=True, dropout=0.3).float().train()
     assert model.decoder.whole

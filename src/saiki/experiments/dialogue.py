@@ -59,15 +59,15 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         0, "turns before a reply that count when it is judged and when used; 0: all", minimum=0
     )
     decoding: Decoding = Decoding(method="sample", n_best=3, top_p=0.9, length_penalty=0.0)
-    duration: Epochs = Epochs(epochs=5.0)
+    duration: Epochs = Epochs(epochs=3.0)
     optimisation: Optimisation = Optimisation(
-        batch_size=8, learning_rate=0.004, schedule="cosine", warmup=0.03, clip_norm=1.0,
+        batch_size=8, learning_rate=0.004, schedule="cosine", warmup=0.1, clip_norm=1.0,
         keep="best",
     )  # fmt: skip
 
     name = "dialogue"
     summary = "say what comes next in a conversation: HRED, VHRED"
-    minutes = 60
+    minutes = 25
     score = "neg_perplexity"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "perplexity_turn_3", "kl")
@@ -78,8 +78,11 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {"hidden_size": 128, "embedding_size": 96, "vocabulary": 3000, "epochs": 2.0},
-    }
+        "quick": {
+            "hidden_size": 128, "embedding_size": 96, "vocabulary": 3000, "epochs": 2.0,
+            "learning_rate": 0.008,
+        },
+    }  # fmt: skip
     claims = CLAIMS
 
     def validate(self) -> None:

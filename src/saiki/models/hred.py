@@ -17,10 +17,9 @@ from saiki.nn.latent import Bound, Gaussian
 from saiki.saving.pretrained import DescribedModule
 from saiki.text.vocabulary import BEGIN, UNKNOWN
 
-
 GAIN = 0.1
-"""Of what the context adds to a turn, at first: as loud as the turn it would be noise, beside which
-a decoder learns late what to do with either."""
+"""Of what the context adds to a turn, at first: as loud as the turn, it would be noise to a decoder
+that has learned nothing yet."""
 
 
 class Context(NamedTuple):
@@ -58,9 +57,10 @@ class HRED(DescribedModule, name="hred.v1"):
 
     In the papers dₙ is the state of the context alone. The sum with uₙ and the norms (Ba, Kiros &
     Hinton 2016) are not theirs; without them little of what was said some turns before comes
-    through at first, and is learned late; the gain of the second norm begins at 0.1. d, or tanh(W d + b) where the sizes differ, is the first
-    state of the decoder, and g is given to it at every step. Without ``context``, d = u, it is an
-    encoder-decoder that has forgotten all but the turn before.
+    through at first, and is learned late. The gain of the second norm begins at 0.1. d, or
+    tanh(W d + b) where the sizes differ, is the first state of the decoder, which g is given to at
+    every step. Without ``context``, d = u, it is an encoder-decoder that has forgotten all but the
+    turn before.
 
     Args:
         encoder: reads a turn.

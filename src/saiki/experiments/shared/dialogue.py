@@ -55,7 +55,7 @@ class DialogueModel(Knobs):
         choices=MODELS,
     )  # fmt: skip
     recurrent: TokenLayers = TokenLayers(
-        cell="gru", hidden_size=384, embedding_size=192, dropout=0.2
+        cell="gru", hidden_size=256, embedding_size=128, dropout=0.2
     )
     attending: Attending = Attending(attention="none")
     seen_turns: int = knob(
@@ -63,7 +63,7 @@ class DialogueModel(Knobs):
         maximum=100,
     )  # fmt: skip
     given_size: int = knob(
-        192, "features of what is known before a reply, at each of its steps", minimum=1,
+        128, "features of what is known before a reply, at each of its steps", minimum=1,
         maximum=8192,
     )  # fmt: skip
     tied: bool = tied()
