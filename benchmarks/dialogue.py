@@ -24,6 +24,7 @@ from saiki.bench.harness import machine
 from saiki.bench.updates import in_words, updates
 from saiki.data.text.dialogue_rows import Turns
 from saiki.experiments.dialogue import Conversing
+from saiki.models.hred import GAIN
 from saiki.text import BEGIN
 
 BATCHES = 4
@@ -46,10 +47,11 @@ class Peer(nn.Module):
         self.summary = nn.Linear((2 if self.is_lstm else 1) * size, size)
         self.context = kind(size, size, batch_first=True)
         self.norms = nn.ModuleList([nn.LayerNorm(size), nn.LayerNorm(size)])
+        nn.init.constant_(self.norms[1].weight, GAIN)
         self.given = nn.Linear(size, knobs.given_size)
         self.begin = nn.Linear(size, 2 * size) if self.is_lstm else None
         self.decoder = kind(embedding + knobs.given_size, size, batch_first=True)
-        self.combine = nn.Linear(size, embedding, bias=False)
+        self.combine = nn.Linear(size + knobs.given_size, embedding, bias=False)
         self.output = nn.Linear(embedding, vocabulary)
         self.output.weight = self.writes.weight
         self.dropout = nn.Dropout(layers.dropout)
@@ -79,7 +81,8 @@ class Peer(nn.Module):
         assert order is not None
         targets = pack_padded_sequence(wanted[order], lengths[order], True).data
         h = self.decoder(packed, start)[0].data
-        return F.cross_entropy(self.output(drop(torch.tanh(self.combine(h)))), targets)
+        known = torch.cat((h, packed.data[:, self.writes.embedding_dim :]), -1)
+        return F.cross_entropy(self.output(drop(torch.tanh(self.combine(known)))), targets)
 
 
 def compare(knobs: dict[str, Any], repeats: int) -> dict[str, Any]:
