@@ -242,19 +242,24 @@ def test_units_that_say_nothing_of_a_reply_are_not_active():
     assert bound.code.abs().max() < 1e-12
 
 
-def test_the_estimate_is_that_of_draws_from_the_prior():
-    """ln E p(reply | v) over v from the prior, which knows nothing of the posterior."""
-    model, said = make("vhred"), turns(SAID[:1])
+def test_the_estimate_is_that_of_its_draws_by_hand():
+    """ln of the mean of p(reply | v) p(v) / q(v) over draws v from q (Burda et al. 2016, eq. 8)."""
+    model, said, draws = make("vhred"), turns(SAID[:1]), 50
     replies = said.is_reply.nonzero()[:, 0]
     with torch.no_grad():
-        context, _ = model.contexts(said, replies - 1)
-        torch.manual_seed(1)
-        v = model.prior_of(context).draw(1500)
+        found = model(said, draws, generator=torch.Generator().manual_seed(1)).bound
+        context, u = model.contexts(said, replies - 1)
+        prior = model.prior_of(context)
+        posterior = Gaussian.of(model.posterior(torch.cat((context.vector, u[replies]), -1)))
+        v = posterior.draw(draws, generator=torch.Generator().manual_seed(1))
+        p, q = (
+            torch.distributions.Normal(law.mean, law.log_variance.exp().sqrt()).log_prob(v).sum(-1)
+            for law in (prior, posterior)
+        )
         its = said._replace(tokens=said.tokens[replies], lengths=said.lengths[replies])
-        p = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
-        wanted = p.logsumexp(0) - torch.tensor(1500.0).log()
-        found = model(said, 4000).bound.importance_weighted
-    torch.testing.assert_close(found, wanted, rtol=0, atol=0.05)  # 0.07 without its ratio
+        told = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
+        wanted = (told + p - q).logsumexp(0) - torch.tensor(draws).double().log()
+    torch.testing.assert_close(found.importance_weighted, wanted)
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():

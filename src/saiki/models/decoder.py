@@ -245,12 +245,12 @@ class Decoder(DescribedModule, name="decoder.v1"):
         if state.fed is not None:
             assert memory is not None
             x, attended = self._run_fed(x, lengths, state, state.fed, memory)
-            return _beside(x, given), attended
-        for i, (layer, its) in enumerate(zip(self.layers, state.states, strict=True)):
-            x, _ = layer(self.dropout(x) if i else x, its, lengths)
-        if self.attention is not None:
-            assert memory is not None
-            attended = self.attention(x, memory, best=best)
+        else:
+            for i, (layer, its) in enumerate(zip(self.layers, state.states, strict=True)):
+                x, _ = layer(self.dropout(x) if i else x, its, lengths)
+            if self.attention is not None:
+                assert memory is not None
+                attended = self.attention(x, memory, best=best)
         return _beside(x, given), attended
 
     def _run_fed(
