@@ -157,30 +157,31 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
             forced=[held] * rows if held else None,
             keys=[zlib.crc32(f"{key} {i}".encode()) for key in keys for i in range(copies)],
         )
-        places = [self._places(turns, int(row)) for row in last]
+        seen = [self._seen(turns, int(row)) for row in last]
         each = [
-            [self._reply(hypothesis, *places[row // copies]) for hypothesis in hypotheses]
+            [self._reply(hypothesis, seen[row // copies]) for hypothesis in hypotheses]
             for row, hypotheses in enumerate(found)
         ]
         parts = (itertools.chain(*each[at : at + copies]) for at in range(0, rows, copies))
         return [sorted(replies, key=lambda reply: -reply.score) for replies in parts]
 
-    def _places(self, turns: Turns, last: int) -> tuple[tuple[str, ...], list[int]]:
-        """The tokens that attention sees from a turn on back, in the order in which they were said,
-        and their positions in what it looks at, where the last turn comes first."""
-        steps, seen, positions = turns.tokens.shape[1], list[str](), list[int]()
-        for back in reversed(range(min(self.model.reach, int(turns.place[last]) + 1))):
-            length = int(turns.lengths[last - back])
-            seen += self.text.vocabulary.tokens(turns.tokens[last - back, :length].tolist())
-            positions += range(back * steps, back * steps + length)
-        return tuple(seen), positions
+    def _seen(self, turns: Turns, last: int) -> tuple[str, ...]:
+        """The tokens that attention sees from a turn on back, in the order in which they were
+        said."""
+        first = last - min(self.model.reach - 1, int(turns.place[last]))
+        tokens = [
+            token
+            for row in range(first, last + 1)
+            for token in turns.tokens[row, : turns.lengths[row]].tolist()
+        ]
+        return tuple(self.text.vocabulary.tokens(tokens))
 
     def _read(self, dialogues: Sequence[Sequence[str]]) -> Turns:
         return batch(DialogueRows.read(dialogues, self.text, self.longest).pieces)
 
-    def _reply(self, found: Hypothesis, seen: tuple[str, ...], positions: list[int]) -> Reply:
+    def _reply(self, found: Hypothesis, seen: tuple[str, ...]) -> Reply:
         tokens = self.text.vocabulary.tokens(found.tokens)
-        weights = None if found.weights is None else found.weights[:, positions].float().cpu()
+        weights = None if found.weights is None else found.weights[:, : len(seen)].float().cpu()
         text = self.text.tokeniser.join(tokens)
         chance, score = found.log_probability, found.score
         return Reply(text, tuple(tokens), chance, score, found.finished, seen, weights)

@@ -154,13 +154,19 @@ class HRED(DescribedModule, name="hred.v1"):
         """
         memory, u = self.read(turns.tokens, turns.lengths)
         vectors = self.dropout(self.follow(u, turns.dialogue, turns.place))
-        reach = self.reach if self.decoder.attention is not None else 1
-        back = torch.arange(reach, device=last.device)
-        rows = (last[:, None] - back).clamp(min=0)
-        steps = torch.arange(memory.shape[1], device=last.device)
-        is_there = back <= turns.place[last][:, None]
-        mask = (steps < turns.lengths.to(last.device)[rows][..., None]) & is_there[..., None]
-        return Context(vectors[last], memory[rows].flatten(1, 2), mask.flatten(1)), u
+        return Context(vectors[last], *self._seen(memory, turns, last)), u
+
+    def _seen(self, memory: Tensor, turns: Turns, last: Tensor) -> tuple[Tensor, Tensor]:
+        """What attention can look at once turns have been said, the tokens of the last ``reach`` of
+        them in their order, and where there are some: nothing, if there is no attention."""
+        reach = self.reach if self.decoder.attention is not None else 0
+        begins = F.pad(turns.lengths.cumsum(0), (1, 0)).to(last.device)
+        first = begins[last + 1 - (turns.place[last] + 1).clamp(max=reach)]
+        count = begins[last + 1] - first
+        steps = torch.arange(int(count.max()), device=last.device)
+        tokens = memory[_is_token(turns)]
+        rows = (first[:, None] + steps).clamp(max=len(tokens) - 1)
+        return F.embedding(rows, tokens), steps < count[:, None]
 
     def begin(
         self, context: Context, latent: Tensor | None = None
@@ -310,7 +316,7 @@ class VHRED(HRED, name="vhred.v1"):
 def _is_token(turns: Turns) -> Tensor:
     """Where there is a token and no padding, ``(turns, time)``."""
     steps = torch.arange(turns.tokens.shape[1], device=turns.tokens.device)
-    return steps < turns.lengths[:, None]
+    return steps < turns.lengths.to(steps.device)[:, None]
 
 
 def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

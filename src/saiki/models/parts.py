@@ -60,7 +60,7 @@ class Hearing(nn.Module):
             y, _ = model.context(u, lengths=counts)
             vector = vector + model.norm_of_context(y[rows, counts - 1])
         reach = model.reach if model.decoder.attention is not None else 1
-        seen = counts[:, None] - 1 - torch.arange(reach, device=turns.device)
+        seen = counts[:, None] - reach + torch.arange(reach, device=turns.device)
         at = rows[:, None], seen.clamp(min=0)
         real = torch.arange(memory.shape[2], device=turns.device) < lengths[at][..., None]
         mask = real & (seen >= 0)[..., None]
