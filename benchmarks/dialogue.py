@@ -4,8 +4,9 @@
 
 A step is forward pass, backward pass, clipping and update, from the same batches of chitchat in
 turn; the medians of interleaved repeats count. The peer has the same encoder, context and decoder
-of ``torch.nn.GRU`` or ``LSTM`` with the same sizes, in one call over the packed turns each, and the
-loss by ``cross_entropy`` of the real tokens alone: nothing that is padding costs it an output.
+of ``torch.nn.GRU`` or ``LSTM`` with the same sizes, in one call over the packed turns each. It
+looks at the same tokens with no gaps between turns, and its loss is ``cross_entropy`` of the real
+tokens alone: nothing that is padding costs it an output.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from saiki.bench.harness import machine
 from saiki.bench.updates import in_words, updates
@@ -41,6 +42,7 @@ class Peer(nn.Module):
         kind = {"gru": nn.GRU, "lstm": nn.LSTM}[layers.cell]
         embedding = layers.embedding_size
         self.size, self.is_lstm = size, layers.cell == "lstm"
+        self.reach = knobs.seen_turns
         self.reads = nn.Embedding(vocabulary, embedding)
         self.writes = nn.Embedding(vocabulary, embedding)
         self.encoder = kind(embedding, size // 2, bidirectional=True, batch_first=True)
@@ -51,7 +53,7 @@ class Peer(nn.Module):
         self.given = nn.Linear(size, knobs.given_size)
         self.begin = nn.Linear(size, 2 * size) if self.is_lstm else None
         self.decoder = kind(embedding + knobs.given_size, size, batch_first=True)
-        self.combine = nn.Linear(size + knobs.given_size, embedding, bias=False)
+        self.combine = nn.Linear(2 * size + knobs.given_size, embedding, bias=False)
         self.output = nn.Linear(embedding, vocabulary)
         self.output.weight = self.writes.weight
         self.dropout = nn.Dropout(layers.dropout)
@@ -59,7 +61,8 @@ class Peer(nn.Module):
     def forward(self, turns: Turns) -> Tensor:
         drop = self.dropout
         read = drop(self.reads(turns.tokens))
-        _, end = self.encoder(pack_padded_sequence(read, turns.lengths, True, enforce_sorted=False))
+        packed = pack_padded_sequence(read, turns.lengths, True, enforce_sorted=False)
+        memory, end = self.encoder(packed)
         ends = torch.cat([*end[0], *end[1]] if self.is_lstm else [*end], -1)
         u = self.norms[0](torch.tanh(self.summary(ends)))
         counts = torch.bincount(turns.dialogue)
@@ -77,12 +80,29 @@ class Peer(nn.Module):
             first, cell = torch.tanh(self.begin(d)).chunk(2, -1)
             start = first[None].contiguous(), cell[None].contiguous()
         packed = pack_padded_sequence(x, lengths, True, enforce_sorted=False)
-        order = packed.sorted_indices
-        assert order is not None
-        targets = pack_padded_sequence(wanted[order], lengths[order], True).data
-        h = self.decoder(packed, start)[0].data
-        known = torch.cat((h, packed.data[:, self.writes.embedding_dim :]), -1)
-        return F.cross_entropy(self.output(drop(torch.tanh(self.combine(known)))), targets)
+        h, _ = pad_packed_sequence(self.decoder(packed, start)[0], True)
+        seen, bias = self.seen(drop(pad_packed_sequence(memory, True)[0]), turns, replies)
+        c = torch.softmax(h @ seen.transpose(1, 2) + bias, -1) @ seen
+        real = torch.arange(wanted.shape[1]) < lengths[:, None]
+        known = torch.cat((c, h, g), -1)[real]
+        return F.cross_entropy(self.output(drop(torch.tanh(self.combine(known)))), wanted[real])
+
+    def seen(self, memory: Tensor, turns: Turns, replies: Tensor) -> tuple[Tensor, Tensor]:
+        """The tokens of the turns before each reply, and −∞ where there is none."""
+        real = torch.arange(memory.shape[1]) < turns.lengths[:, None]
+        tokens = memory[real]
+        ends = turns.lengths.cumsum(0)
+        first = replies - turns.place[replies].clamp(max=self.reach)
+        rows = pad_sequence(
+            [
+                torch.arange(ends[a] - turns.lengths[a], ends[b - 1])
+                for a, b in zip(first.tolist(), replies.tolist(), strict=True)
+            ],
+            True, -1,
+        )  # fmt: skip
+        return F.embedding(rows.clamp(min=0), tokens), torch.where(
+            rows[:, None] < 0, -torch.inf, 0.0
+        )
 
 
 def compare(knobs: dict[str, Any], repeats: int) -> dict[str, Any]:
