@@ -120,6 +120,20 @@ def test_a_reply_is_as_probable_token_by_token_as_all_at_once(score, feeding):
     torch.testing.assert_close(model(said).bound.log_likelihood[0], total)
 
 
+def test_attention_looks_at_the_tokens_of_the_last_turns_and_at_no_gaps_between_them():
+    model, said = make("hred", "dot", 2), turns(SAID)
+    last = torch.arange(len(said.place))
+    memory, _ = model.read(said.tokens, said.lengths)
+    context, _ = model.contexts(said, last)
+    for row in last.tolist():
+        wanted = torch.cat(
+            [memory[i, : said.lengths[i]] for i in range(row - min(1, said.place[row]), row + 1)]
+        )
+        assert context.mask[row].tolist() == [i < len(wanted) for i in range(context.mask.shape[1])]
+        torch.testing.assert_close(context.memory[row, : len(wanted)], wanted, rtol=0, atol=0)
+    assert context.mask.any(0).all()
+
+
 @pytest.mark.parametrize(("score", "reach"), READS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_said_later_changes_nothing_before(kind, score, reach, draws_its_mean):
