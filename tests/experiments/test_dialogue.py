@@ -54,10 +54,10 @@ def runs(said, tmp_path_factory):
     """A run of each model."""
     folder = tmp_path_factory.mktemp("runs")
     torch.set_num_threads(1)
-    latent = {"latent_size": 4, "draws": 8, "attention": "dot"}
+    latent = {"latent_size": 4, "draws": 8}
     for model, changes in {
         "seq2seq": {"epochs": 8.0},
-        "hred": {"epochs": 90.0, "given_size": 32},
+        "hred": {"epochs": 90.0, "given_size": 32, "attention": "none"},
         "vhred": {"epochs": 3.0, **latent},
     }.items():  # fmt: skip
         knobs = setting(said, model=model, **changes).to_dict()
@@ -104,8 +104,8 @@ def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, cap
 
 
 def test_the_plain_model_looks_at_the_last_turn_alone(said):
-    models = (setting(said, model=name, attention="dot").model() for name in ("seq2seq", "hred"))
-    assert [model.model.reach for model in models] == [1, 3]
+    models = (setting(said, model=name).model() for name in ("seq2seq", "hred"))
+    assert [model.model.reach for model in models] == [1, 6]
 
 
 def test_flags_without_use_are_refused(runs, capsys):

@@ -36,10 +36,10 @@ ALONE = (1, 2, 3, 5, 8, 13)
 class Latent(Knobs):
     """The latent variable of vhred, and how it is kept in use."""
 
-    latent_size: int = knob(64, "units of the latent variable of vhred", minimum=1, maximum=8192)
-    divergence: Divergence = Divergence(annealing=0.3, free_bits=0.03)
+    latent_size: int = knob(16, "units of the latent variable of vhred", minimum=1, maximum=8192)
+    divergence: Divergence = Divergence(annealing=0.3, free_bits=0.08)
     bag_of_words: float = knob(
-        0.3, "weight of telling the words of a reply from what was said and the latent variable "
+        0.0, "weight of telling the words of a reply from what was said and the latent variable "
         "alone", minimum=0, maximum=1e6,
     )  # fmt: skip
     draws: int = knob(
@@ -57,9 +57,9 @@ class DialogueModel(Knobs):
     recurrent: TokenLayers = TokenLayers(
         cell="gru", hidden_size=256, embedding_size=128, dropout=0.2
     )
-    attending: Attending = Attending(attention="none")
+    attending: Attending = Attending()
     seen_turns: int = knob(
-        3, "turns before that attention looks at; seq2seq has the last alone", minimum=1,
+        6, "turns before that attention looks at; seq2seq has the last alone", minimum=1,
         maximum=100,
     )  # fmt: skip
     given_size: int = knob(
