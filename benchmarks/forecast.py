@@ -37,6 +37,7 @@ from saiki.data.series.origins import Window
 from saiki.experiments.forecast import Forecasting
 from saiki.experiments.shared.forecasting import LEVELS
 from saiki.metrics.forecasts import crps_of_quantiles, mean_of_known
+from saiki.models.segment_forecaster import BESIDE
 from saiki.training.loop import Training
 
 BATCHES = 4
@@ -82,7 +83,9 @@ class Peer(nn.Module):
         y = self.readout(self.drop(o[:, 0])).view(rows, -1, len(LEVELS))[:, : self.horizon]
         error = ((window.future - last) / deviation)[..., None] - y
         levels = y.new_tensor(LEVELS)
-        return torch.maximum(levels * error, (levels - 1) * error).mean()
+        weights = torch.where(levels == 0.5, 1.0, BESIDE)
+        each = torch.maximum(levels * error, (levels - 1) * error)
+        return (each @ (weights / weights.sum())).mean()
 
 
 def together(horizon: int, repeats: int) -> dict[str, Any]:

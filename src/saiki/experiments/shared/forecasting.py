@@ -19,7 +19,7 @@ from saiki.layers.stack import Stack
 from saiki.models.forecaster import Forecaster
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.season import period_of
-from saiki.models.segment_forecaster import SegmentForecaster
+from saiki.models.segment_forecaster import BESIDE, SegmentForecaster
 from saiki.models.simple_forecasts import Forecast, drift, last_value, seasonal_last_value
 from saiki.models.stepwise_forecaster import STEPWISE, StepwiseForecaster
 from saiki.nn.series_likelihoods import LIKELIHOODS
@@ -132,7 +132,10 @@ class ForecastModel(Knobs):
     def error(self) -> str:
         """What training lowers, as an equation."""
         if self.steps == "together":
-            return "Σ_q max(q (y − ŷ_q), (q − 1)(y − ŷ_q)) / s, over the quantiles q and all steps"
+            return (
+                "Σ_q w_q max(q (y − ŷ_q), (q − 1)(y − ŷ_q)) / s, over all steps and quantiles q, w "
+                f"1 in the middle, {BESIDE:g} beside it"
+            )
         return "−Σₜ ln p(xᵗ)"
 
     def build(self, source: SeriesSource, look_back: int, horizon: int) -> Forecaster:
