@@ -7,7 +7,7 @@ help:
 	@echo "make demo   set up, then train a recurrent network to add binary numbers (minutes)"
 	@echo "make test   set up, then formatter, linter, type checker and all tests"
 	@echo "make test-versions  the tests of compiler and layers on the oldest and newest PyTorch"
-	@echo "make pictures  train what README.md and docs/ show, and draw it (two hours)"
+	@echo "make pictures  train what README.md and docs/ show, and draw it (three hours)"
 	@echo "make clean  remove the virtual environment"
 
 .venv/ready: pyproject.toml

@@ -1,6 +1,6 @@
 """Make the pictures of README.md and docs/ from real runs: ``make pictures``.
 
-Trains what is not there yet, two hours on one core, and keeps it in ``runs/pictures``, so that a
+Trains what is not there yet, three hours on one core, and keeps it in ``runs/pictures``, so that a
 second time takes a minute. ``--runs DIR`` takes finished runs from elsewhere. The data come from
 where ``SAIKI_DATA`` points, or are downloaded.
 
@@ -37,6 +37,7 @@ RUNS = {
     "augment-try": "try augment --seeds 5",
     "adder": "run adder --preset report --lens",
     "date": "run date",
+    "dialogue": "run dialogue",
     "forecast": "run forecast",
     "forecast-prices": "run forecast --preset prices",
     "masked-lm": "run masked-lm --preset quick",
@@ -223,6 +224,7 @@ PICTURES: Mapping[str, Picture] = {
     "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), "latent"),
     "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), "codes"),
     "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), "images"),
+    "dialogue-turns.png": Picture("dialogue", _of_run("turns.png"), "spread"),
     "forecasts.png": Picture("forecast", _of_run("forecasts.png"), "forecasts"),
     "prices.png": Picture("forecast-prices", _of_run("first_step.png"), "first_step"),
     "sound-codes.png": Picture("sound-codes", _of_run("codes.png"), "sound_codes"),
