@@ -7,6 +7,7 @@ import torch
 
 from saiki import cli
 from saiki.bench import cells, digits, grid, layers, peers, translation
+from saiki.bench.harness import peak_memory
 from saiki.errors import InputError
 from saiki.experiments.translate import Translate
 from tiny import PAIRS, TINY, tones
@@ -83,6 +84,16 @@ def test_the_grid_times_every_cell_and_mode_beside_torch():
     names = [f"{c}, {m}, 1 thread" for c in ("lstm", "gru", "rnn") for m in ("train", "infer")]
     assert timed(found) == {name: ["saiki.nn", "torch.nn"] for name in names}
     assert all(row["limit"] > 0 for row in found)
+    assert ["memory" in row for row in found] == [row["mode"] == "train" for row in found]
+
+
+def test_what_a_step_has_in_memory_at_its_peak_is_counted():
+    megabytes = [64, 32]
+    # what it holds at once, however small that is at its end
+    found = [peak_memory(lambda n=n: torch.ones(n << 18).sum()) for n in megabytes]
+    if found[0] is None:
+        pytest.skip("only Linux with glibc tells")
+    assert [round(n / 2**20) for n in found] == pytest.approx(megabytes, abs=1)
 
 
 def test_what_loses_in_the_grid_is_said():
@@ -91,10 +102,15 @@ def test_what_loses_in_the_grid_is_said():
         {"workload": name, "family": name, "mode": "train", "threads": 2, "size": (size,),
          "ratio": {"torch.nn": ratio}} for (name, size), ratio in ratios.items()
     ]  # fmt: skip
+    found[0]["memory"] = {"saiki.nn": 9 << 20, "torch.nn": 6 << 20}
+    found[1]["memory"] = {"saiki.nn": 5 << 20, "torch.nn": 6 << 20}
+    found[2]["memory"] = {"saiki.nn": 3 << 20, "torch.nn": 1 << 20}
     lines = grid.summary(found).splitlines()
     assert lines[0].startswith("lstm, train, threads 2: 1.00× on the geometric mean of 2 shapes")
     assert lines[2:] == [
         "1 of 3 take longer than torch.nn by more than 3 %", "  0.50×  lstm  (8,)",
+        "1 of 2 training steps of 4 MiB or more have more in memory at their peak",
+        "  1.50×  lstm  (8,)",
     ]  # fmt: skip
 
 

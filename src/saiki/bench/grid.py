@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from saiki import nn as ours
 from saiki.bench import peers
 from saiki.bench.cells import Row, row
-from saiki.bench.harness import Step, interleaved
+from saiki.bench.harness import Step, interleaved, peak_memory
 
 OURS: dict[str, Callable[..., nn.Module]] = {"lstm": ours.LSTM, "gru": ours.GRU, "rnn": ours.RNN}
 PRODUCTS = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -29,6 +29,8 @@ SHAPES = (
 MODES = ("train", "infer")
 TIMED = 0.02
 """Seconds that one timing takes at least; what is faster is done again and again."""
+SMALL = 4 << 20
+"""Bytes below which the allocator's own habits decide what a peak is."""
 LIMIT_SIZE = 1024
 """Rows, columns and depth of the product that says how fast products can be."""
 
@@ -68,7 +70,10 @@ def _entry(shape: tuple[int, int, int, int], family: str, mode: str, repeats: in
     each = {name: timing.divided(calls) for name, timing in timings.items()}
     threads = torch.get_num_threads()
     name = f"{family}, {mode}, {threads} thread{'s' * (threads > 1)}"
-    return row(name, shape, each, "saiki.nn")
+    found = row(name, shape, each, "saiki.nn")
+    if mode == "train":
+        found["memory"] = {name: peak_memory(step) for name, step in once.items()}
+    return found
 
 
 def _inference(layer: nn.Module, x: Tensor) -> Step:
@@ -132,4 +137,17 @@ def summary(found: Sequence[Row]) -> str:
     slower = [each for each in lost if each[0] < 0.97]
     lines.append(f"{len(slower)} of {len(found)} take longer than torch.nn by more than 3 %")
     lines += [f"  {ratio:.2f}×  {name}  {size}" for ratio, name, size in slower]
+    measured = [
+        (ours / theirs, each["workload"], each["size"])
+        for each in found
+        if (memory := each.get("memory")) and all(memory.values())
+        for ours, theirs in [memory.values()]
+        if theirs >= SMALL
+    ]
+    larger = sorted((each for each in measured if each[0] > 1.03), reverse=True)
+    lines.append(
+        f"{len(larger)} of {len(measured)} training steps of {SMALL >> 20} MiB or more have more "
+        "in memory at their peak"
+    )
+    lines += [f"  {ratio:.2f}×  {name}  {size}" for ratio, name, size in larger]
     return "\n".join(lines)

@@ -1,5 +1,7 @@
-"""Honest timing: interleaved repeats, medians, the spread, and ratios."""
+"""Honest timing: interleaved repeats, medians, the spread, and ratios; and memory."""
 
+import ctypes
+import gc
 import os
 import platform
 import statistics
@@ -39,6 +41,31 @@ def interleaved(steps: Mapping[str, Step], repeats: int) -> dict[str, Timing]:
             step()
             seconds[name].append(time.perf_counter() - started)
     return {n: Timing(statistics.median(s), min(s), max(s)) for n, s in seconds.items()}
+
+
+def peak_memory(step: Step) -> int | None:
+    """Bytes of memory that a step has in use at its peak beyond what is in use before it, once it
+    has been done; the least of three times. None where the system does not tell (it is Linux that
+    does). Small blocks are kept by the allocator, so below a megabyte it says little."""
+    process, trim = Path("/proc/self"), getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is None or not (process / "clear_refs").exists():
+        return None
+
+    def once() -> int:
+        gc.collect()
+        trim(0)
+        (process / "clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
+        before = _in_use("VmRSS")
+        step()
+        return _in_use("VmHWM") - before
+
+    step()
+    return min(once() for _ in range(3))
+
+
+def _in_use(name: str) -> int:
+    fields = dict(_fields(Path("/proc/self/status").read_text(encoding="ascii").splitlines()))
+    return 1024 * int(fields[name].split()[0])
 
 
 def machine() -> dict[str, Any]:
