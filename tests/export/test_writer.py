@@ -460,7 +460,7 @@ def test_what_onnxruntime_lacks_is_named(tmp_path):
 
 def test_an_argument_that_does_not_fit_is_told_in_the_layers_words(gru, tmp_path):
     line = refused(gru, torch.randn(2, 3, 5), tmp_path / "model.onnx", saiki.InputError)
-    assert line == "x must be (batch, time, 3) and not empty, got (2, 3, 5)"
+    assert line == "x must be (batch, time, 3) with a step at least, got (2, 3, 5)"
 
 
 def test_a_path_that_cannot_be_written(gru, tmp_path):

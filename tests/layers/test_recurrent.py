@@ -364,9 +364,9 @@ class TestCopies:
 
 
 class TestErrors:
-    @pytest.mark.parametrize("shape", [(5, 7, 4), (7, 3), (2, 5, 7, 3), (0, 7, 3), (5, 0, 3)])
+    @pytest.mark.parametrize("shape", [(5, 7, 4), (7, 3), (2, 5, 7, 3), (5, 0, 3), (0, 0, 3)])
     def test_x_of_a_wrong_shape(self, shape):
-        with pytest.raises(InputError, match=r"^x must be \(batch, time, 3\) and not empty, got "):
+        with pytest.raises(InputError, match=r"^x must be \(batch, time, 3\) with a step at least"):
             Recurrent(GRU(3, 4))(torch.zeros(shape))
 
     @pytest.mark.parametrize(
@@ -527,3 +527,25 @@ def test_layers_of_several_parts_explain_each_of_them():
     assert both.explain() == f"forward, {alone.explain()}\nbackward, {alone.explain()}"
     stack = Stack([both, GRU(8, 2)])
     assert stack.explain().startswith(f"layer 0, {both.explain()}\nlayer 1, ")
+
+
+@pytest.mark.parametrize("backend", ["eager", "cpu"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_an_empty_batch_has_outputs_and_gradients(backend, ragged):
+    one = lambda cell, **how: Recurrent(cell, backend=backend, **how)  # noqa: E731
+    layers = [
+        one(LSTM(3, 4), reverse=True),
+        Bidirectional(one(GRU(3, 4))),
+        Stack([one(SimpleRNN(3, 4)), one(GRU(4, 4))]),
+    ]
+    for layer in layers:
+        x = torch.zeros(0, 5, 3, requires_grad=True)
+        lengths = torch.zeros(0, dtype=torch.long) if ragged else None
+        y, end = layer(x, lengths=lengths)
+        assert y.shape == (0, 5, layer.output_size)
+        assert all(len(state) == 0 for state in torch.utils._pytree.tree_leaves(end))
+        y.sum().backward()
+        assert x.grad.shape == x.shape
+        assert not any(p.grad.any() for p in layer.parameters())
+        again, _ = layer(torch.randn(2, 5, 3))
+        assert again.shape == (2, 5, layer.output_size)

@@ -160,16 +160,19 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         if not isinstance(x, Tensor):
             how = "; unpack it, and pass lengths" if isinstance(x, PackedSequence) else ""
             raise InputError(f"x must be a tensor, got {type(x).__name__}{how}")
-        if x.ndim != 3 or x.shape[-1] != self.input_size or 0 in x.shape:
+        if x.ndim != 3 or x.shape[-1] != self.input_size or x.shape[1] == 0:
             raise InputError(
-                f"x must be (batch, time, {self.input_size}) and not empty, got {tuple(x.shape)}"
+                f"x must be (batch, time, {self.input_size}) with a step at least, got "
+                f"{tuple(x.shape)}"
             )
         if not (x.is_floating_point() or x.is_complex()):
             raise InputError(
                 f"x must hold floating-point numbers, got {x.dtype}; "
                 f"x.to({of_numbers(self.cell).dtype}) makes them"
             )
-        return None if lengths is None else check_lengths(lengths, x)
+        if lengths is None or x.shape[0] == 0:
+            return None
+        return check_lengths(lengths, x)
 
     def check_memory(self, x: Tensor, memory: Mapping[str, Tensor] | None) -> tuple[Tensor, ...]:
         """The memory in the order of ``memory_shapes``; what does not fit is refused."""
@@ -246,7 +249,7 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         Raises:
             CompileError: the backend asked for by name cannot serve.
         """
-        if self.backend == "eager":
+        if self.backend == "eager" or x.shape[0] == 0:
             return -1, tensors or ()
         kernels = self.kernels
         why, kind = kernels.obstacle(x), (x.dtype, x.device.type)
