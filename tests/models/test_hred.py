@@ -43,7 +43,11 @@ def make(kind, score=None, reach=1, cell=GRU, input_feeding=False):
     cells = [cell(6 + 5 + 6 * input_feeding, SIZE)]
     decoder = Decoder(known, 6, cells, attention, given_size=5, input_feeding=input_feeding)
     if latent:
-        return VHRED(encoder, decoder, context, SIZE, latent, 10, reach).double().eval()
+        return (
+            VHRED(encoder, decoder, context, SIZE, latent, 10, reach, bag_of_words=True)
+            .double()
+            .eval()
+        )
     return HRED(encoder, decoder, context, SIZE, reach).double().eval()
 
 
@@ -278,6 +282,13 @@ def test_the_estimate_is_that_of_its_draws_by_hand():
         told = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
         wanted = (told + p - q).logsumexp(0) - torch.tensor(draws).double().log()
     torch.testing.assert_close(found.importance_weighted, wanted)
+
+
+def test_words_are_told_by_a_model_that_was_made_for_it_alone():
+    model = make("vhred")
+    model.words = None
+    with pytest.raises(InputError, match="made with bag_of_words"):
+        model(turns(SAID), words=True)
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():

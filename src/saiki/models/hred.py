@@ -260,6 +260,7 @@ class VHRED(HRED, name="vhred.v1"):
         encoder, decoder, context, size, reach, dropout: see :class:`HRED`.
         latent_size: units of v.
         hidden_size: units between d and what is said of v.
+        bag_of_words: whether words are told from d and v alone, too.
     """
 
     def __init__(
@@ -272,12 +273,15 @@ class VHRED(HRED, name="vhred.v1"):
         hidden_size: int,
         reach: int = 1,
         dropout: float = 0.0,
+        bag_of_words: bool = False,
     ) -> None:
         self.latent_size = latent_size
         super().__init__(encoder, decoder, context, size, reach, dropout)
         self.prior = _two_layers(size, hidden_size, 2 * latent_size)
         self.posterior = _two_layers(2 * size, hidden_size, 2 * latent_size)
-        self.words = _two_layers(size + latent_size, hidden_size, decoder.readout_size)
+        self.words = None
+        if bag_of_words:
+            self.words = _two_layers(size + latent_size, hidden_size, decoder.readout_size)
 
     def _of_latent(self) -> list[str]:
         return [
@@ -307,6 +311,8 @@ class VHRED(HRED, name="vhred.v1"):
         return Likelihoods(Bound.of(p, v, posterior, prior), replies.lengths, of_words)
 
     def _of_words(self, replies: Turns, context: Context, v: Tensor) -> Tensor:
+        if self.words is None:
+            raise InputError("words are told by a VHRED that was made with bag_of_words")
         readout = torch.tanh(self.words(torch.cat((context.vector, v), -1)))
         p = F.log_softmax(self.decoder.output(readout), -1)
         each = p.gather(1, replies.tokens)

@@ -117,7 +117,9 @@ class DialogueModel(Knobs):
         reach = 1 if context is None else self.seen_turns
         parts, last = (encoder, decoder, context, size), (reach, layers.dropout)
         if self.is_latent:
-            return Dialoguer(VHRED(*parts, self.latent.latent_size, size, *last), text, longest)
+            tells_words = self.latent.bag_of_words > 0
+            model = VHRED(*parts, self.latent.latent_size, size, *last, bag_of_words=tells_words)
+            return Dialoguer(model, text, longest)
         return Dialoguer(HRED(*parts, *last), text, longest)
 
 
