@@ -22,6 +22,8 @@ Say = Callable[[str], None]
 CHECKPOINT = Path("checkpoint", "training.safetensors")
 REDRAW_SECONDS = 30.0
 """From one picture of the curves to the next, at least."""
+REDRAW_TIMES = 50
+"""How many times as long as a picture takes, at least, until the next."""
 METRICS, LENS = "metrics.jsonl", "lens.jsonl"
 
 
@@ -139,7 +141,7 @@ class Record:
         if now - self.drawn > self.redraw_seconds:
             draw_training(self.folder.path, self.curve)
             self.drawn = time.monotonic()
-            self.redraw_seconds = max(REDRAW_SECONDS, 50 * (self.drawn - now))
+            self.redraw_seconds = max(REDRAW_SECONDS, REDRAW_TIMES * (self.drawn - now))
 
     def show(self, record: Mapping[str, float | None]) -> None:
         """Put a line of the curves on the board, if there is one."""
