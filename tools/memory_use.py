@@ -4,25 +4,15 @@ python tools/memory_use.py shapes 2000
 python tools/memory_use.py layers 500
 """
 
-import ctypes
 import gc
 import random
 import sys
 import tracemalloc
-from pathlib import Path
 
 import torch
 
 import saiki
-
-
-def resident() -> float:
-    """MiB of this process in memory, without what malloc keeps for itself."""
-    gc.collect()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
+from saiki.bench.harness import resident
 
 
 def step(layer: saiki.Recurrent, batch: int, time: int, lengths: list[int] | None = None) -> None:
@@ -58,7 +48,7 @@ def main() -> None:
         before = tracemalloc.take_snapshot()
     start = resident()
     what(count)
-    print(f"{what.__name__}: {resident() - start:.1f} MiB more after {count} than before")
+    print(f"{what.__name__}: {(resident() - start) / 2**20:.1f} MiB more after {count} than before")
     if traced:
         gc.collect()
         for line in tracemalloc.take_snapshot().compare_to(before, "lineno")[:25]:

@@ -109,7 +109,7 @@ def test_what_loses_in_the_grid_is_said():
     assert lines[0].startswith("lstm, train, threads 2: 1.00× on the geometric mean of 2 shapes")
     assert lines[2:] == [
         "1 of 3 take longer than torch.nn by more than 3 %", "  0.50×  lstm  (8,)",
-        "1 of 2 training steps of 4 MiB or more have more in memory at their peak",
+        "1 of 2 training steps that take torch.nn 4 MiB or more take more memory by more than 3 %",
         "  1.50×  lstm  (8,)",
     ]  # fmt: skip
 

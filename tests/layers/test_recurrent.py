@@ -547,5 +547,5 @@ def test_an_empty_batch_has_outputs_and_gradients(backend, ragged):
         y.sum().backward()
         assert x.grad.shape == x.shape
         assert not any(p.grad.any() for p in layer.parameters())
-        again, _ = layer(torch.randn(2, 5, 3))
-        assert again.shape == (2, 5, layer.output_size)
+        x = torch.randn(2, 5, 3)
+        close(layer(x)[0], copy.deepcopy(layer)(x)[0])

@@ -42,13 +42,10 @@ def make(kind, score=None, reach=1, cell=GRU, input_feeding=False):
     attention = Attention(SIZE, SIZE, score=score) if score else None
     cells = [cell(6 + 5 + 6 * input_feeding, SIZE)]
     decoder = Decoder(known, 6, cells, attention, given_size=5, input_feeding=input_feeding)
+    model = HRED(encoder, decoder, context, SIZE, reach)
     if latent:
-        return (
-            VHRED(encoder, decoder, context, SIZE, latent, 10, reach, bag_of_words=True)
-            .double()
-            .eval()
-        )
-    return HRED(encoder, decoder, context, SIZE, reach).double().eval()
+        model = VHRED(encoder, decoder, context, SIZE, latent, 10, reach, bag_of_words=True)
+    return model.double().eval()
 
 
 def turns(dialogues, **cuts):

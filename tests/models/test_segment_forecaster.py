@@ -96,12 +96,8 @@ def test_the_loss_is_least_at_the_quantiles():
 def test_the_quantile_in_the_middle_counts_most():
     model = make(levels=(0.1, 0.5, 0.9), horizon=1, segment=1, columns=1)
     y, unit = torch.tensor([[[1.0, 3.0, 4.0]]]).double(), torch.tensor([2.0]).double()
-    each = (
-        0.1 * 1.0 / 2,
-        0.5 * 1.0 / 2,
-        0.1 * 2.0 / 2,
-    )  # of 0.1 it was too low, of the others high
-    wanted = (0.1 * each[0] + each[1] + 0.1 * each[2]) / 1.2
+    low, middle, high = 0.1 * 1 / 2, 0.5 * 1 / 2, 0.1 * 2 / 2  # the first forecast was too low
+    wanted = (0.1 * low + middle + 0.1 * high) / 1.2
     assert float(model.loss(y, torch.tensor([[2.0]]).double(), unit)) == pytest.approx(wanted)
 
 

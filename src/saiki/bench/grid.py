@@ -138,16 +138,14 @@ def summary(found: Sequence[Row]) -> str:
     lines.append(f"{len(slower)} of {len(found)} take longer than torch.nn by more than 3 %")
     lines += [f"  {ratio:.2f}×  {name}  {size}" for ratio, name, size in slower]
     measured = [
-        (ours / theirs, each["workload"], each["size"])
-        for each in found
-        if (memory := each.get("memory")) and all(memory.values())
-        for ours, theirs in [memory.values()]
-        if theirs >= SMALL
+        (r["memory"]["saiki.nn"] / r["memory"]["torch.nn"], r["workload"], r["size"])
+        for r in found
+        if (r.get("memory", {}).get("torch.nn") or 0) >= SMALL
     ]
     larger = sorted((each for each in measured if each[0] > 1.03), reverse=True)
     lines.append(
-        f"{len(larger)} of {len(measured)} training steps of {SMALL >> 20} MiB or more have more "
-        "in memory at their peak"
+        f"{len(larger)} of {len(measured)} training steps that take torch.nn {SMALL >> 20} MiB or "
+        "more take more memory by more than 3 %"
     )
     lines += [f"  {ratio:.2f}×  {name}  {size}" for ratio, name, size in larger]
     return "\n".join(lines)

@@ -45,22 +45,29 @@ def interleaved(steps: Mapping[str, Step], repeats: int) -> dict[str, Timing]:
 
 def peak_memory(step: Step) -> int | None:
     """Bytes of memory that a step has in use at its peak beyond what is in use before it, once it
-    has been done; the least of three times. None where the system does not tell (it is Linux that
-    does). Small blocks are kept by the allocator, so below a megabyte it says little."""
-    process, trim = Path("/proc/self"), getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is None or not (process / "clear_refs").exists():
+    has been done; the least of three times. None where the system does not tell: only Linux does.
+    Small blocks are kept by the allocator, so below a few megabytes it says little."""
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
         return None
 
     def once() -> int:
-        gc.collect()
-        trim(0)
-        (process / "clear_refs").write_text("5", encoding="ascii")  # the peak begins anew
-        before = _in_use("VmRSS")
+        before = resident()
+        reset.write_text("5", encoding="ascii")  # the peak begins anew
         step()
         return _in_use("VmHWM") - before
 
     step()
     return min(once() for _ in range(3))
+
+
+def resident() -> int:
+    """Bytes of this process in memory, on Linux, without what is garbage or malloc keeps for
+    itself."""
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
+    return _in_use("VmRSS")
 
 
 def _in_use(name: str) -> int:

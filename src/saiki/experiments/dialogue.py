@@ -67,7 +67,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
 
     name = "dialogue"
     summary = "say what comes next in a conversation: HRED, VHRED"
-    minutes = 18
+    minutes = 20
     score = "neg_perplexity"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "perplexity_turn_3", "kl")

@@ -244,7 +244,8 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
     ) -> tuple[int, Sequence[Tensor]]:
         """The number of the kernel that serves x, the states and memory ``given`` and these
-        tensors, -1 for the eager loop; and ``tensors``, or those of the cell in their place.
+        tensors, -1 for the eager loop, as for an empty batch; and ``tensors``, or those of the cell
+        in their place.
 
         Raises:
             CompileError: the backend asked for by name cannot serve.
