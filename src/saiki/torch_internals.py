@@ -7,13 +7,14 @@ to see operations of PyTorch instead.
 
 import copy
 import linecache
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch._C._dynamo.eval_frame import get_eval_frame_callback
 from torch._decomp import core_aten_decompositions, get_decompositions
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -35,9 +36,10 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflat
 __all__ = [
     "FakeTensor", "FakeTensorMode", "are_plain", "core_aten_decompositions", "forget",
     "fx_state_kept", "get_decompositions", "graphs_alone", "has_global_hooks", "is_autocast_on",
-    "is_batched", "is_expanded", "is_followed", "is_plain", "is_transformed", "is_unseen",
-    "is_watched", "is_written", "leaf", "make_fx", "seed", "shapes", "swapped", "translations_kept",
-    "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed", "unwatched",
+    "is_batched", "is_disturbed", "is_expanded", "is_followed", "is_plain", "is_transformed",
+    "is_unseen", "is_watched", "is_written", "leaf", "make_fx", "seed", "shapes", "swapped",
+    "translations_kept", "tree_flatten", "tree_leaves", "tree_map", "tree_unflatten", "undisturbed",
+    "unwatched",
 ]  # fmt: skip
 
 swapped = _reparametrize_module
@@ -45,6 +47,13 @@ swapped = _reparametrize_module
 
 undisturbed: Any = getattr(torch, "_disable_dynamo")  # noqa: B009
 """Makes a function that ``torch.compile`` runs as it is, though it is called by one of its own."""
+
+
+def is_disturbed() -> bool:
+    """Whether a function that is called now would be compiled were it not :data:`undisturbed`, of
+    which the wrapper alone takes several microseconds."""
+    return get_eval_frame_callback() is not None
+
 
 graphs_alone = partial(_use_lazy_graph_module, True)
 """``with graphs_alone():`` modules of torch.fx have their source written when somebody asks."""
@@ -57,9 +66,23 @@ def is_plain(tensor: Tensor) -> bool:
     return type(tensor) in PLAIN or isinstance(tensor, FakeTensor | nn.Buffer)
 
 
-def are_plain(tensors: Iterable[Any]) -> bool:
-    """Whether all are strided tensors of PyTorch's own class, without anything behind them."""
-    return all(type(t) in PLAIN and t.layout is torch.strided and not t.is_nested for t in tensors)
+def are_plain(tensors: Sequence[Any]) -> bool:
+    """Whether all are strided tensors of PyTorch's own class, without anything behind them, of one
+    type and on one device."""
+    first = tensors[0]
+    if type(first) not in PLAIN:
+        return False
+    kind, device = first.dtype, first.device
+    for t in tensors:  # all that a layer has, at each of its calls
+        if (
+            type(t) not in PLAIN
+            or t.dtype is not kind
+            or t.layout is not torch.strided
+            or t.device != device
+            or t.is_nested
+        ):
+            return False
+    return True
 
 
 def is_autocast_on() -> bool:

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import saiki.nn
+from nn.pairs import KINDS as PAIRS
+from nn.pairs import outcome, pair, states, without_onednn_warning
 from saiki import InputError
 
 KINDS = {
@@ -97,3 +99,42 @@ def test_what_does_not_fit_is_refused():
         layer.step(torch.randn(2, 3), (torch.zeros(1, 2, 8), torch.zeros(3, 2, 8)))
     with pytest.raises(InputError, match="the state must have the shapes"):
         layer.step(torch.randn(2, 3), torch.zeros(3, 2, 8))
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", [*PAIRS, "two layers", "no bias"])
+def test_a_call_of_one_step_as_in_torch_nn(kind, batch_first):
+    more = {"two layers": ("GRU", {"num_layers": 2}), "no bias": ("LSTM", {"bias": False})}
+    family, options = (PAIRS | more)[kind]
+    theirs, ours = pair(family, 3, 5, **options, batch_first=batch_first, dtype=torch.float64)
+    x = torch.randn(4, 1, 3, dtype=torch.float64)
+    x = x if batch_first else x.transpose(0, 1)
+    for given, state in [(x, None), (x, states(theirs, 4)), (x[:1, :1].squeeze(1), None)]:
+        expected = without_onednn_warning(lambda g=given, s=state: outcome(theirs, g, s))
+        torch.testing.assert_close(outcome(ours, given, state), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "three layers"])
+def test_an_output_of_one_step_may_be_changed_in_place(name):
+    layer = made(name)
+    x = torch.randn(2, 1, 3)
+    for call in (layer, lambda x: layer.step(x[:, 0])):
+        y, state = call(x)
+        h = state[0] if isinstance(state, tuple) else state
+        before = h.detach().clone()
+        y.mul_(3).sub_(1)
+        assert torch.equal(h, before)
+        if y.requires_grad:
+            y.sum().backward()
+
+
+def test_a_call_of_one_step_has_no_kernel_unless_it_is_asked_for():
+    layer = made("GRU")
+    layer(torch.randn(2, 1, 3))
+    assert not layer._saiki_built
+    layer.backend = "cpu"
+    layer(torch.randn(2, 1, 3))
+    assert layer._saiki_built
+    dropping = made("three layers")
+    dropping(torch.randn(2, 1, 3))
+    assert dropping._saiki_built

@@ -30,6 +30,7 @@ from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import (
     are_plain,
     is_autocast_on,
+    is_disturbed,
     is_watched,
     is_written,
     leaf,
@@ -182,7 +183,9 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             if self.is_plain and self.backend == "auto":
                 return super().forward(input, hx)
             return self._forward.__wrapped__(self, input, hx)
-        return self._forward(input, hx)
+        if torch.compiler.is_dynamo_compiling() or is_disturbed():
+            return self._forward(input, hx)
+        return self._forward.__wrapped__(self, input, hx)
 
     @undisturbed  # type: ignore[untyped-decorator]
     def _forward(self: Any, input: Any, hx: Any) -> Any:
@@ -192,7 +195,8 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
                 return node
         if not self._weights_are_attributes():
             self._update_flat_weights()
-        ours = self._serves(input, hx) or watcher() is not None
+        is_once = self._is_one_step(input)
+        ours = is_once or self._serves(input, hx) or watcher() is not None
         if not ours and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
@@ -223,13 +227,18 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
                 self._check_dimensions(states, batched)
             if not batched:
                 states = tuple(state.unsqueeze(1) for state in states)
-        given = states if self._states > 1 else states[0]
-        self.check_forward_args(
-            x, given if order is None else self.permute_hidden(given, order), batch_sizes
-        )
+        if hx is None:
+            self.check_input(x, batch_sizes)
+        else:
+            given = states if self._states > 1 else states[0]
+            sorted_ = given if order is None else self.permute_hidden(given, order)
+            self.check_forward_args(x, sorted_, batch_sizes)
         if order is not None and hx is not None:
             states = tuple(state.index_select(1, order) for state in states)
-        y, ends = self._run(x, states, batch_sizes, self.training)
+        if is_once:
+            y, ends = self._once(x, states)
+        else:
+            y, ends = self._run(x, states, batch_sizes, self.training)
         if isinstance(input, PackedSequence):
             y = PackedSequence(y, batch_sizes, order, back)
             if back is not None:
@@ -253,8 +262,8 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         return (
             are_plain((x, *states, *weights))
             and x.dtype in (torch.float32, torch.float64)
+            and x.is_cpu
             and 0 not in x.shape
-            and all(t.is_cpu and t.dtype == x.dtype for t in (x, *states, *weights))
             and len(states) in (0, self._states)
             and len(weights) == len(self._flat_weights_names)
             and not is_watched()

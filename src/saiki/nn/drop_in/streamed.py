@@ -8,6 +8,8 @@ from torch import Tensor
 
 from saiki.errors import InputError
 from saiki.layers.bidirectional import BOTH_WAYS
+from saiki.layers.run import exporter, watcher
+from saiki.torch_internals import are_plain, is_watched
 
 CELLS: dict[str, Any] = {
     "LSTM": torch.lstm_cell, "GRU": torch.gru_cell, "RNN_TANH": torch.rnn_tanh_cell,
@@ -52,7 +54,7 @@ class Streamed:
                 raise InputError(f"the state must have the shapes {wanted}, got {got}")
         if not self._weights_are_attributes():
             self._update_flat_weights()
-        if self.is_plain and not self.proj_size:
+        if self.is_by_cells:
             y, ends = self._by_cells(input, states)
         else:
             time = 1 if self.batch_first else 0
@@ -60,10 +62,40 @@ class Streamed:
             y = y.squeeze(time)
         return y, ends[0] if self._states == 1 else tuple(ends)
 
+    @property
+    def is_by_cells(self: Any) -> bool:
+        """Whether the cells of PyTorch compute a step of it."""
+        return self.is_plain and not self.proj_size
+
+    def _is_one_step(self: Any, x: Any) -> bool:
+        """Whether a call with x has no loop that could be made faster: then the cells of PyTorch
+        are its layers, but for what those spend on being layers."""
+        return (
+            isinstance(x, Tensor)
+            and are_plain((x,))
+            and x.is_cpu
+            and x.ndim > 1
+            and x.shape[x.ndim == 3 and self.batch_first] == 1
+            and self.backend == "auto"
+            and self.is_by_cells
+            and not self.bidirectional
+            and not (self.dropout > 0 and self.training and self.num_layers > 1)
+            and not is_watched()
+            and watcher() is None
+            and exporter() is None
+        )
+
+    def _once(self: Any, x: Tensor, states: Sequence[Tensor]) -> tuple[Tensor, Sequence[Tensor]]:
+        """What :meth:`forward` does with one step."""
+        time = 1 if self.batch_first else 0
+        y, ends = self._by_cells(x.squeeze(time), states)
+        return y.unsqueeze(time), ends
+
     def _by_cells(
         self: Any, x: Tensor, states: Sequence[Tensor]
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        """One step of all layers, by the cell of PyTorch."""
+        """One step of all layers, by the cell of PyTorch: the output, and the states in memory of
+        their own."""
         cell, weights, news = CELLS[self.mode], self._flat_weights, []
         count = len(weights) // self.num_layers
         for i in range(self.num_layers):
@@ -71,6 +103,7 @@ class Streamed:
             new = cell(x, own if len(own) > 1 else own[0], *weights[count * i : count * (i + 1)])
             news.append(new if len(own) > 1 else (new,))
             x = news[-1][0]
+        y = x.clone()  # which may be changed, and the state is as it was
         if len(news) == 1:
-            return x, [state.unsqueeze(0) for state in news[0]]
-        return x, [torch.stack(of_layers) for of_layers in zip(*news, strict=True)]
+            return y, [state.unsqueeze(0) for state in news[0]]
+        return y, [torch.stack(of_layers) for of_layers in zip(*news, strict=True)]
