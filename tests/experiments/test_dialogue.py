@@ -208,6 +208,7 @@ def test_no_draw_repeats_another_in_an_answer(runs):
         ({"attention": "dot", "coverage": True}, "leave out coverage"),
         ({"attention": "location"}, "another score than location"),
         ({"model": "seq2seq", "seen_turns": 2}, "seen_turns goes with model hred or vhred"),
+        ({"attention": "none", "seen_turns": 2}, "seen_turns are those that attention looks at"),
         ({"copy_unknown": True}, "leave out copy_unknown"),
         ({"coverage_penalty": 0.1}, "leave out .* coverage_penalty"),
         ({"latent_size": 8}, "latent_size, .* are of the model vhred"),

@@ -80,6 +80,11 @@ class DialogueModel(Knobs):
             names = ", ".join(Latent.knobs())
             raise InputError(f"{names} are of the model vhred; leave them out, or take it")
         looks = self.attending
+        if looks.attention == "none" and self.seen_turns != self.knob("seen_turns").default:
+            raise InputError(
+                "seen_turns are those that attention looks at, and there is none; leave it out, or "
+                "take an attention"
+            )
         if looks.attention != "none" and looks.choice in ("reinforce", "marginal"):
             raise InputError(
                 f"a dialogue cannot choose what it looks at by {looks.choice}; take soft or gumbel"
