@@ -68,7 +68,7 @@ class DialogueModel(Knobs):
     )  # fmt: skip
     tied: bool = tied()
     word_drop: float = knob(
-        0.1, "share of words that the decoder is not shown of what it has to write", minimum=0,
+        0.0, "share of words that the decoder is not shown of what it has to write", minimum=0,
         maximum=1,
     )  # fmt: skip
 
