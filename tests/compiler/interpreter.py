@@ -19,7 +19,7 @@ class Interpreter(Backend):
     """NumPy on the memory of PyTorch's tensors."""
 
     name = "numpy"
-    inline_below = 9
+    inline_weights = 1 << 16
 
     def __init__(self):
         self.runs = 0

@@ -31,7 +31,7 @@ class Joined(Cell):
 
 def planned(cell):
     cell.double()
-    return plan.plan(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
+    return plan.plan(trace(cell, Watch(cell), torch.float64, CPU.inline_weights))
 
 
 CELLS = {

@@ -271,7 +271,7 @@ def test_only_what_is_asked_for_has_a_gradient():
 
 def lowered_memory(cell):
     cell = cell.double()
-    return lower_memory(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
+    return lower_memory(trace(cell, Watch(cell), torch.float64, CPU.inline_weights))
 
 
 def test_the_gradient_of_memory_is_one_product_after_the_loop():

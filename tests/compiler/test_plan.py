@@ -6,6 +6,7 @@ import torch
 from saiki import Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.nodes import width
 from saiki.compiler.plan import plan
 from saiki.compiler.trace import trace
 from saiki.compiler.watch import Watch
@@ -14,9 +15,9 @@ from test_examples import CELLS
 aten = torch.ops.aten
 
 
-def planned(cell):
+def planned(cell, inline_weights=0):
     cell = cell.double()
-    return plan(trace(cell, Watch(cell), torch.float64, CPU.inline_below))
+    return plan(trace(cell, Watch(cell), torch.float64, inline_weights))
 
 
 def stages(program):
@@ -70,12 +71,26 @@ def test_the_product_of_x_is_done_for_all_steps_at_once(cell):
     assert not hoisted & set(p.trace.states)
 
 
-@pytest.mark.parametrize("cell", [LSTM, GRU, SimpleRNN])
-def test_the_product_of_few_features_is_done_in_the_loop(cell):
-    p = planned(cell(2, 5))
+@pytest.mark.parametrize(("cell", "gates"), [(LSTM, 4), (GRU, 3), (SimpleRNN, 1)])
+def test_the_product_of_x_with_few_weights_is_done_in_the_loop(cell, gates):
+    most = 11 * gates * 5
+    p = planned(cell(11, 5), most)
     assert p.partition.streams == (p.trace.x,)
-    assert weights(p.inference)[0][0] == 2
+    assert weights(p.inference)[0] == (11, gates * 5)
     assert stages(p.inference.program) == 1
+    assert planned(cell(11, 5), most - 1).partition.streams != (p.trace.x,)
+    assert p.trace.x not in p.partition.hoisted_residuals
+
+
+def test_the_way_back_reads_a_product_with_x_unless_it_has_few_features():
+    """m = V x · U h, so that the gradient of U h has V x in it."""
+    cell = CELLS["MultiplicativeLSTM"]
+    few, many = (planned(cell(size, 5), CPU.inline_weights) for size in (8, 9))
+    again = {a.inner for a in few.backward.program.arrays if a.kind == "weight"}
+    assert 8 in again
+    assert 9 not in {a.inner for a in many.backward.program.arrays if a.kind == "weight"}
+    saved = [sum(map(width, p.partition.step_residuals)) for p in (few, many)]
+    assert saved[1] == saved[0] + 5
 
 
 def test_what_the_loop_cannot_do_is_hoisted_however_few_features_it_has():
@@ -83,7 +98,7 @@ def test_what_the_loop_cannot_do_is_hoisted_however_few_features_it_has():
         def step(self, x, h):
             return torch.tanh(self.W(x).sort(-1).values + self.U(h))
 
-    p = planned(Sorted(2, 5))
+    p = planned(Sorted(2, 5), CPU.inline_weights)
     assert weights(p.inference) == [(5, 5)]
 
 

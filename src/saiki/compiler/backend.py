@@ -97,9 +97,9 @@ class Backend(ABC):
 
     name: str
     """As people call it."""
-    inline_below: int
-    """Features of x below which a loop multiplies by weights rather than read what is made of them:
-    it would take longer to write the product for all steps and to read it."""
+    inline_weights: int
+    """Of a product with x, up to which a loop makes it rather than read it: it would take longer to
+    write it for all steps."""
 
     @abstractmethod
     def obstacle(self, x: Tensor) -> str:

@@ -118,7 +118,7 @@ class Features(Writer):
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace.graph)
         self.constants = dict(trace.constants)
-        inline = (n for n in trace.graph.nodes if is_inline(n, trace.inline_below))
+        inline = (n for n in trace.graph.nodes if is_inline(n, trace.inline_weights))
         self.inside |= {*trace.states, *trace.cotangents, *inline}
         self.seen: dict[Node, Seen] = {}
         self._places: dict[tuple[int, ...], Node] = {}

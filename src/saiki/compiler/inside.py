@@ -202,7 +202,7 @@ _CHOICES: dict[Any, Any] = {aten.max.dim: aten.amax.default, aten.min.dim: aten.
 
 
 def write_out(
-    graph: fx.Graph, states: Sequence[Node], cotangents: Sequence[Node], inline_below: int
+    graph: fx.Graph, states: Sequence[Node], cotangents: Sequence[Node], inline_weights: int
 ) -> None:
     """Write out what depends on states or memory, what their gradients are made of, and what is
     done inside though it depends on x alone."""
@@ -216,7 +216,7 @@ def write_out(
     for node in list(graph.nodes):
         if backward.intersection(node.all_input_nodes):
             backward.add(node)
-        of_state = inside.intersection(node.all_input_nodes) or is_inline(node, inline_below)
+        of_state = inside.intersection(node.all_input_nodes) or is_inline(node, inline_weights)
         if not (of_state or (node in backward and node in recursion)):
             continue
         if of_state:

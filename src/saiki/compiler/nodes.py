@@ -204,13 +204,16 @@ def is_count(node: fx.Node) -> bool:
     )
 
 
-def is_inline(node: fx.Node, below: int) -> bool:
-    """Whether it is a product of fewer than so many features of x with weights, which takes longer
-    to write for all steps, and to read in the loop, than to do there."""
+def is_inline(node: fx.Node, most: int) -> bool:
+    """Whether it is a product of x with weights, so many of them at most: few enough to stay near
+    while rows pass, so that it takes less time to do in the loop than to write for all steps and
+    to read there."""
     if node.target not in (aten.mm.default, aten.addmm.default):
         return False
     left, right = operand(node, -2), operand(node, -1)
-    return left.op == "placeholder" and not is_row(right) and 0 < width(left) < below
+    if left.op != "placeholder" or is_row(right):
+        return False
+    return 0 < width(left) * width(right) <= most
 
 
 def is_grid(node: Any) -> bool:

@@ -32,6 +32,10 @@ from saiki.compiler.nodes import (
 )
 from saiki.compiler.trace import Trace
 
+FEW = 9
+"""Features of x below which the backward loop would rather multiply by weights again than read
+what the loop forward has written."""
+
 
 @dataclass(frozen=True)
 class Partition:
@@ -65,13 +69,13 @@ class Parts:
         memory = set(trace.memory.values())
         grids = [n for n in nodes if memory and is_grid(n)]
         self.dtype = trace.dtype
-        self.inline_below = trace.inline_below
+        self.inline_weights = trace.inline_weights
         self.order = {node: i for i, node in enumerate(nodes)}
         self.memory = memory
         self.of_state = _descendants(nodes, [*trace.states, *memory, *grids])
         fitting = self._fitting(nodes)
         self.of_state |= _descendants(
-            nodes, [n for n in nodes if is_inline(n, trace.inline_below) and n in fitting]
+            nodes, [n for n in nodes if is_inline(n, trace.inline_weights) and n in fitting]
         )
         self.of_cotangent = _descendants(nodes, trace.cotangents)
         self.of_rows = _descendants(nodes, [trace.x, *trace.states, *memory, *trace.cotangents])
@@ -234,7 +238,7 @@ def _is_cheap(node: Node, parts: Parts) -> bool:
         node.target in CHEAP
         or by_number
         or _is_flag(node)
-        or is_inline(node, parts.inline_below)
+        or (is_inline(node, parts.inline_weights) and width(operand(node, -2)) < FEW)
         or is_take(node)
         or is_grid(node)
     )

@@ -103,13 +103,13 @@ _WHOLE = (aten.native_layer_norm.default,)
 """Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
 
 
-def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_below: int) -> None:
+def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_weights: int) -> None:
     """Inside the recursion a product and the bias added to it are two things."""
     of_state = set(states)
     for node in list(graph.nodes):
         if any(source in of_state for source in node.all_input_nodes):
             of_state.add(node)
-        elif not is_inline(node, inline_below):
+        elif not is_inline(node, inline_weights):
             continue
         if node.target is aten.addmm.default:
             bias, left, right = node.args

@@ -64,7 +64,7 @@ class CompiledStep:
     """
 
     def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
-        self.plan = plan(lower_memory(trace(cell, watch, dtype, backend.inline_below)))
+        self.plan = plan(lower_memory(trace(cell, watch, dtype, backend.inline_weights)))
         self.trace = self.plan.trace
         self.dtype = dtype
         self.eps = self.trace.eps

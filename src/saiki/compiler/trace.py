@@ -45,7 +45,7 @@ class Trace:
 
     graph: fx.Graph
     dtype: torch.dtype
-    inline_below: int
+    inline_weights: int
     """Features of x below which its products stay in the loop."""
     x: fx.Node
     states: tuple[fx.Node, ...]
@@ -83,14 +83,14 @@ class Trace:
         return str(self.graph)
 
 
-def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Trace:
+def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> Trace:
     """The graph of ``cell`` for inputs of that type.
 
     It is traced twice, with other sizes of batch and memory; what comes out must differ in sizes
     alone.
 
     Args:
-        inline_below: of :class:`saiki.compiler.backend.Backend`.
+        inline_weights: of :class:`saiki.compiler.backend.Backend`.
 
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
@@ -103,8 +103,8 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Tr
     graph, nodes = found.module.graph, found.inputs
     simplify(graph)
     states, memory = nodes.states, list(nodes.memory.values())
-    write_out(graph, [*states, *memory], nodes.cotangents, inline_below)
-    split_addmm(graph, [*states, *memory], inline_below)
+    write_out(graph, [*states, *memory], nodes.cotangents, inline_weights)
+    split_addmm(graph, [*states, *memory], inline_weights)
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, len(states))
     k, m = 1 + len(states), 1 + len(states) + len(memory)
@@ -117,7 +117,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_below: int) -> Tr
     return Trace(
         graph=graph,
         dtype=dtype,
-        inline_below=inline_below,
+        inline_weights=inline_weights,
         x=nodes.x,
         states=tuple(states),
         memory=nodes.memory,

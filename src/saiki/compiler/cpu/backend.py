@@ -16,7 +16,7 @@ class CPU(Backend):
     """Loops are written as LLVM IR and share PyTorch's threads; large products are PyTorch's."""
 
     name = "cpu"
-    inline_below = 9
+    inline_weights = 1 << 16
 
     def obstacle(self, x: Tensor) -> str:
         if x.dtype not in (torch.float32, torch.float64):
