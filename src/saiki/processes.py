@@ -4,6 +4,7 @@ Alone, a process is the first of one, and every function here returns what it is
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +13,9 @@ from torch import Tensor
 from torch import distributed as dist
 
 from saiki.errors import InputError
+
+SETTLES = 0.2
+"""Seconds in which threads that move tensors between processes are done with the last of them."""
 
 
 @contextmanager
@@ -38,6 +42,9 @@ def joined() -> Iterator[None]:
     try:
         yield
     finally:
+        # a thread of gloo that still lets go of the tensors of the last operation needs Python's
+        # lock, and the group waits for it with the lock held when it is taken down: for ever
+        time.sleep(SETTLES)
         dist.destroy_process_group()
 
 
