@@ -98,8 +98,8 @@ class Backend(ABC):
     name: str
     """As people call it."""
     inline_weights: int
-    """Of a product with x, up to which a loop makes it rather than read it: it would take longer to
-    write it for all steps."""
+    """Numbers in the weights of a product with x, up to which a loop multiplies by them itself: it
+    would take longer to write the product for all steps, and to read it."""
 
     @abstractmethod
     def obstacle(self, x: Tensor) -> str:

@@ -46,7 +46,7 @@ class Trace:
     graph: fx.Graph
     dtype: torch.dtype
     inline_weights: int
-    """Features of x below which its products stay in the loop."""
+    """Of a product with x, up to which it stays in the loop."""
     x: fx.Node
     states: tuple[fx.Node, ...]
     parameters: dict[str, fx.Node]

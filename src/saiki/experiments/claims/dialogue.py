@@ -13,7 +13,7 @@ USED, UNUSED = 1.0, 0.1
 HELD: Mapping[str, Value] = {"model": "vhred", "word_drop": 0.1}
 """All that keeps the latent variable in use."""
 FREE: Mapping[str, Value] = {"model": "vhred", "annealing": 0.0, "free_bits": 0.0}
-"""Nothing of it."""
+"""Nothing that does."""
 
 
 def _context_helps(trials: Sequence[Trial]) -> tuple[bool, str]:
