@@ -138,3 +138,16 @@ def test_a_call_of_one_step_has_no_kernel_unless_it_is_asked_for():
     dropping = made("three layers")
     dropping(torch.randn(2, 1, 3))
     assert dropping._saiki_built
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_what_torch_nn_refuses_is_refused_in_a_call_of_one_step(steps):
+    """Its cells would add numbers of two types, and do without a bias that is gone."""
+    theirs, ours = pair("LSTM", 3, 5)
+    x, (h, c) = torch.randn(steps, 2, 3), states(theirs, 2, torch.float32)
+    for layer in (theirs, ours):
+        with pytest.raises((RuntimeError, InputError)):
+            layer(x, (h, c.double()))
+        layer.bias_hh_l0 = None
+        with pytest.raises((RuntimeError, TypeError)):
+            layer(x)

@@ -9,7 +9,6 @@ from torch import Tensor
 from saiki.errors import InputError
 from saiki.layers.bidirectional import BOTH_WAYS
 from saiki.layers.run import exporter, watcher
-from saiki.torch_internals import are_plain, is_watched
 
 CELLS: dict[str, Any] = {
     "LSTM": torch.lstm_cell, "GRU": torch.gru_cell, "RNN_TANH": torch.rnn_tanh_cell,
@@ -67,20 +66,15 @@ class Streamed:
         """Whether the cells of PyTorch compute a step of it."""
         return self.is_plain and not self.proj_size
 
-    def _is_one_step(self: Any, x: Any) -> bool:
-        """Whether a call with x has no loop that could be made faster: then the cells of PyTorch
-        are its layers, but for what those spend on being layers."""
+    def _has_no_loop(self: Any, x: Tensor) -> bool:
+        """Whether x, as a batch, is one step, with no loop that could be made faster: then the
+        cells of PyTorch are its layers, but for what those spend on being layers."""
         return (
-            isinstance(x, Tensor)
-            and are_plain((x,))
-            and x.is_cpu
-            and x.ndim > 1
-            and x.shape[x.ndim == 3 and self.batch_first] == 1
+            x.shape[self.batch_first] == 1
             and self.backend == "auto"
             and self.is_by_cells
             and not self.bidirectional
             and not (self.dropout > 0 and self.training and self.num_layers > 1)
-            and not is_watched()
             and watcher() is None
             and exporter() is None
         )
