@@ -195,8 +195,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
                 return node
         if not self._weights_are_attributes():
             self._update_flat_weights()
-        is_served = self._serves(input, hx)
-        ours = is_served or watcher() is not None
+        ours = self._serves(input, hx) or watcher() is not None
         if not ours and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)
         sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
@@ -235,7 +234,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             self.check_forward_args(x, sorted_, batch_sizes)
         if order is not None and hx is not None:
             states = tuple(state.index_select(1, order) for state in states)
-        if is_served and batch_sizes is None and self._has_no_loop(x):
+        if batch_sizes is None and self._has_no_loop(x):
             y, ends = self._once(x, states)
         else:
             y, ends = self._run(x, states, batch_sizes, self.training)
