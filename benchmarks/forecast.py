@@ -62,7 +62,9 @@ class Peer(nn.Module):
         self.position = nn.Parameter(torch.randn(self.segments, size // 2))
         self.column = nn.Embedding(1 + len(experiment.source.columns), size - size // 2)
         self.drop = nn.Dropout(knobs.dropout)
-        self.readout = nn.Linear(size, knobs.segment * len(LEVELS))
+        self.readout = nn.Linear(size, knobs.segment)
+        others = knobs.segment * (len(LEVELS) - 1)
+        self.beside = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, others))
         deviations = [
             np.nanstd(column.values[: split.train])
             for column, split in zip(
@@ -80,7 +82,11 @@ class Peer(nn.Module):
         queries = torch.cat((self.position.expand(rows, -1, -1), column), -1)
         start = h.repeat_interleave(self.segments, 1)
         o, _ = self.rnn(queries.flatten(0, 1)[:, None], start)
-        y = self.readout(self.drop(o[:, 0])).view(rows, -1, len(LEVELS))[:, : self.horizon]
+        o = self.drop(o[:, 0])
+        middle = self.readout(o).view(rows, -1, 1)
+        beside = middle.detach() + self.beside(o).view(*middle.shape[:2], -1)
+        low, high = beside.chunk(2, -1)
+        y = torch.cat((low, middle, high), -1)[:, : self.horizon]
         error = ((window.future - last) / deviation)[..., None] - y
         levels = y.new_tensor(LEVELS)
         weights = torch.where(levels == 0.5, 1.0, BESIDE)

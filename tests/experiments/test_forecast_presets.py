@@ -43,7 +43,7 @@ def test_what_is_made_up_is_forecast_and_drawn(run, tmp_path, capsys):
     assert {"mse", "mse_last_value", "coverage_80", "better_than_last_value"} <= figures.keys()
     if preset == "prices":
         assert re.search("(worse|not better) than the last", experiment.describe_model(model))
-        assert "ŷʲ = m exp(s (V oʲ + c))" in experiment.equations()
+        assert "ŷʲ = m exp(s y)" in experiment.equations()
     # a table of one's own with the same columns goes on, too
     table = tmp_path / "mine.csv"
     days = np.arange(80).astype("M8[D]") + np.timedelta64(15_000, "D")

@@ -46,9 +46,22 @@ def test_is_what_its_equations_say():
             rest = known[row, 14 + 4 * j : 18 + 4 * j]
             coming[: len(rest)] = rest
             o = model.decoder((query + model.ahead(coming.flatten()))[None], h)[0]
-            y = x[-1] + s * model.readout(o).view(4, 3)
+            y = model.readout(o).view(4, 1)
+            first, _, second = model.beside
+            low, high = second(F.relu(first(o))).view(4, 2).split(1, 1)
+            y = x[-1] + s * torch.cat((y + low, y, y + high), 1)
             wanted = found[row, 4 * j : 4 * j + 4]
             torch.testing.assert_close(wanted, y[: len(wanted)])
+
+
+def test_how_sure_it_is_does_not_make_it_another_forecast():
+    model = make()
+    past, column, *_ = windows()
+    forecast = model(past, column)
+    (forecast[..., 0].sum() + forecast[..., 2].sum()).backward()
+    assert not model.readout.weight.grad.any()
+    assert model.beside[0].weight.grad.any()
+    assert model.position.grad.any()
 
 
 @pytest.mark.parametrize("scaling", ["last", "standard"])
@@ -97,7 +110,7 @@ def test_the_quantile_in_the_middle_counts_most():
     model = make(levels=(0.1, 0.5, 0.9), horizon=1, segment=1, columns=1)
     y, unit = torch.tensor([[[1.0, 3.0, 4.0]]]).double(), torch.tensor([2.0]).double()
     low, middle, high = 0.1 * 1 / 2, 0.5 * 1 / 2, 0.1 * 2 / 2  # the first forecast was too low
-    wanted = (0.1 * low + middle + 0.1 * high) / 1.2
+    wanted = (0.01 * low + middle + 0.01 * high) / 1.02
     assert float(model.loss(y, torch.tensor([[2.0]]).double(), unit)) == pytest.approx(wanted)
 
 
@@ -135,6 +148,7 @@ def test_it_comes_back_with_its_scales(tmp_path):
         (lambda: make(segment=0), "segment and horizon must be at least 1"),
         (lambda: make(levels=(0.5, 0.1, 0.9)), "levels of quantiles"),
         (lambda: make(levels=(0.1, 0.9)), "odd in number"),
+        (lambda: make(levels=(0.5,)), "three or more"),
         (lambda: make(Bidirectional(GRU(6, 4))), "needs an encoder of one cell"),
         (lambda: make(GRU(6, 8), GRU(5, 8)), "read the same features"),
         (lambda: make(scaling="first"), "scaling must be one of"),

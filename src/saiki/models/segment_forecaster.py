@@ -16,9 +16,9 @@ from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
 
-BESIDE = 0.1
+BESIDE = 0.01
 """Weight of the errors of quantiles beside the one in the middle, so that what the network looks
-for is decided by the forecast and not by how sure it is."""
+for, and which weights are kept, is decided by the forecast and not by how sure it is."""
 
 
 class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
@@ -31,12 +31,14 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         z = (x − m) / s                              see saiki.nn.WindowScaling
         eᵏ = ReLU(W [zᵏ; known; observed] + b)       of segment k, ``segment`` steps
         h = the last states of encoder(e¹, e², …)
-        oʲ = decoder([position j; column] + K known, h),   one step for each segment j to come
-        ŷʲ = m + s (V dropout(oʲ) + c),              of each step one number for each quantile;
-                                                     with log-returns m exp(s (…))
+        oʲ = dropout(decoder([position j; column] + K known, h)),   one step for each segment j
+        yʲ = V oʲ + c                                of each step the forecast
+        y_qʲ = yʲ + (V_q ReLU(W_q oʲ + b_q) + c_q)   and beside it one number for each quantile
+        ŷʲ = m + s y                                 with log-returns m exp(s y)
 
     Trained by the quantile loss (Koenker & Bassett 1978): Σ_q w_q max(q (y − ŷ_q), (q − 1)(y −
-    ŷ_q)), w 1 in the middle, where SegRNN has the absolute error alone, and 0.1 beside it.
+    ŷ_q)), w 1 in the middle, where SegRNN has the absolute error alone, and 0.01 beside it, where
+    the gradient ends at yʲ: how sure a forecast is does not make it another.
 
     Args:
         encoder: a cell or layer, of any direction; its inputs are the embeddings of segments.
@@ -96,7 +98,11 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         self.position = nn.Parameter(torch.randn(self.segments, size // 2))
         self.column = ColumnEmbedding(columns, size - size // 2)
         self.ahead = nn.Linear(segment * known, size, bias=False) if known else None
-        self.readout = nn.Linear(decoder.state_sizes[0], segment * len(self.levels))
+        read = decoder.state_sizes[0]
+        self.readout = nn.Linear(read, segment)
+        self.beside = nn.Sequential(
+            nn.Linear(read, read), nn.ReLU(), nn.Linear(read, segment * (len(self.levels) - 1))
+        )
         self.dropout = nn.Dropout(dropout)
 
     @property
@@ -109,7 +115,7 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
             ["zᵏ", *["known"] * bool(self.known), *["observed"] * bool(self.observed)]
         )
         ahead = " + K known" if self.ahead is not None else ""
-        y, levels = self.scaling.inverse("(V oʲ + c)"), ", ".join(f"{q:g}" for q in self.levels)
+        levels = ", ".join(f"{q:g}" for q in self.levels)
         return "\n".join(
             (
                 self.scaling.equation(),
@@ -117,7 +123,8 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
                 equations.of_layer(self.encoder, "e", "r"),
                 f"oʲ = {equations.name_of(self.decoder)} over [position j; column]{ahead}, one "
                 "step from the end of r, for each segment j",
-                f"ŷʲ = {y}, quantiles {levels}",
+                "yʲ = V oʲ + c, the forecast; y_qʲ = yʲ + V_q ReLU(W_q oʲ + b_q) + c_q beside it",
+                f"ŷʲ = {self.scaling.inverse('y')}, quantiles {levels}",
             )
         )
 
@@ -176,9 +183,11 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
             segments = coming.unflatten(1, (self.segments, self.segment)).flatten(2)
             queries = queries + self.ahead(segments)
         several = [state.repeat_interleave(self.segments, 0) for state in states]
-        o = as_states(self.decoder(queries.flatten(0, 1), *several))[0]
-        y = self.readout(self.dropout(o)).view(rows, -1, len(self.levels))
-        return self.scaling.undo(y[:, : self.horizon], scales)
+        o = self.dropout(as_states(self.decoder(queries.flatten(0, 1), *several))[0])
+        middle = self.readout(o).view(rows, -1, 1)
+        beside = middle.detach() + self.beside(o).view(*middle.shape[:2], -1)
+        low, high = beside.chunk(2, -1)
+        return self.scaling.undo(torch.cat((low, middle, high), -1)[:, : self.horizon], scales)
 
     def loss(self, forecast: Tensor, truth: Tensor, unit: Tensor) -> Tensor:
         """The quantile loss, the weighted mean over quantiles and all steps that are known.
@@ -201,11 +210,12 @@ def check_levels(levels: Sequence[float]) -> None:
     """Raise unless these are levels of quantiles.
 
     Raises:
-        InputError: they are not between 0 and 1, in order, and odd in number.
+        InputError: they are not between 0 and 1, in order, odd in number and three at least.
     """
     ordered = sorted(set(levels)) == list(levels)
-    if not (levels and ordered and len(levels) % 2 and levels[0] > 0 and levels[-1] < 1):
+    is_odd = len(levels) >= 3 and len(levels) % 2
+    if not (ordered and is_odd and levels[0] > 0 and levels[-1] < 1):
         raise InputError(
-            "levels of quantiles lie between 0 and 1, rise, and are odd in number, so that one is "
-            f"in the middle, got {list(levels)}"
+            "levels of quantiles lie between 0 and 1, rise, and are three or more and odd in "
+            f"number, so that one is in the middle, got {list(levels)}"
         )

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saiki.data.series.origins import Split
 from saiki.data.series.steps import in_words
@@ -15,7 +15,7 @@ from saiki.experiments.shared.series_source import SeriesSource
 from saiki.knobs import Knobs, knob
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
-from saiki.layers.stack import Stack
+from saiki.layers.stack import Layer, Stack
 from saiki.models.forecaster import Forecaster
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.season import period_of
@@ -45,6 +45,10 @@ class ForecastModel(Knobs):
         "before", choices=("together", "one-by-one"),
     )  # fmt: skip
     recurrent: CellChoice = CellChoice(cell="gru", hidden_size=128)
+    initial_scale: float = knob(
+        1.0, "of the first weights of recurrent cells, beside those that their family begins with",
+        minimum=0.001, maximum=10,
+    )  # fmt: skip
     layers: int = knob(1, "recurrent layers, where steps go one by one", minimum=1, maximum=16)
     bidirectional: bool = bidirectional(False)
     segment: int = knob(24, "rows of a segment", minimum=1, maximum=100_000)
@@ -86,15 +90,25 @@ class ForecastModel(Knobs):
             return "last"
         return "none" if self.counts else "difference"
 
+    @torch.no_grad()
+    def _begin(self, cells: nn.Module) -> None:
+        """Scale their first weights, but no biases."""
+        for weight in cells.parameters():
+            if weight.ndim > 1:
+                weight.mul_(self.initial_scale)
+
     def network(
         self, columns: int, known: int, observed: int, horizon: int
     ) -> SegmentForecaster | StepwiseForecaster:
         """A new network of so many columns and features."""
         if self.steps == "together":
             size = self.recurrent.hidden_size
-            cell = self.recurrent.build_cell(size)
-            encoder = Bidirectional(cell) if self.bidirectional else Recurrent(cell)
-            decoder = self.recurrent.build_cell(size) if self.bidirectional else None
+            cell, decoder = self.recurrent.build_cell(size), None
+            encoder: Layer = Recurrent(cell)
+            if self.bidirectional:
+                encoder, decoder = Bidirectional(cell), self.recurrent.build_cell(size)
+                self._begin(decoder)
+            self._begin(encoder)
             return SegmentForecaster(
                 encoder, decoder, self.segment, horizon, columns, known, observed, LEVELS,
                 self._scaling, self.dropout,
@@ -107,6 +121,7 @@ class ForecastModel(Knobs):
         size, layers = 1 + known + self.embedding_size, list[Recurrent]()
         for _ in range(self.layers):
             layers.append(Recurrent(self.recurrent.build_cell(size)))
+            self._begin(layers[-1])
             size = layers[-1].output_size
         layer = layers[0] if len(layers) == 1 else Stack(layers)
         return StepwiseForecaster(
