@@ -5,11 +5,13 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from saiki import cli
 from saiki.experiment import Trial
 from saiki.experiments.claims.forecast import CELLS, HORIZONS
 from saiki.experiments.forecast import Forecasting
+from saiki.experiments.shared.forecasting import ForecastModel
 from saiki.runs.reopen import reopen
 
 TINY = {
@@ -168,3 +170,21 @@ def test_coverage_may_miss_by_three_points(number):
     assert of(0.775, 0.96)[0]
     assert not of(0.84, 0.95)[0]
     assert not of(0.8, 0.92)[0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"bidirectional": True}, {"steps": "one-by-one", "layers": 2}]
+)
+def test_recurrent_weights_begin_smaller_and_nothing_else_does(changes):
+    parts = {}
+    for scale in (1.0, 0.25):
+        torch.manual_seed(0)
+        network = ForecastModel(hidden_size=6, initial_scale=scale, **changes).network(2, 1, 0, 4)
+        parts[scale] = dict(network.named_parameters(remove_duplicate=False))
+    scaled = 0
+    for name, weight in parts[1.0].items():
+        is_recurrent = ".cell." in name or name.startswith("decoder")
+        shrinks = is_recurrent and weight.ndim > 1
+        torch.testing.assert_close(parts[0.25][name], weight * 0.25 if shrinks else weight)
+        scaled += shrinks
+    assert scaled >= 4
