@@ -85,7 +85,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         "etth1": {
             "target": "HUFL, HULL, MUFL, MULL, LUFL, LULL, OT", "train": 8640, "validation": 2880.0,
             "test": 2880.0, "horizon": 96, "look_back": 720, "segment": 48, "hidden_size": 256,
-            "batch_size": 256, "calendar": False, "initial_scale": 0.1, "average": 0.998,
+            "batch_size": 256, "calendar": False, "initial_scale": 0.03, "average": 0.998,
             "schedule": "constant", "epochs": 6.0, "log_every": 54, "patience": 6,
         },
         "prices": {

@@ -12,6 +12,9 @@ from saiki.data.series.series_table import SeriesTable
 from saiki.data.series.steps import Step, following
 
 Numbers = NDArray[np.float64]
+PIECE = 65_536
+"""Times of which the calendar is looked up at once, so that a long series needs no more memory than
+what is kept of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +70,12 @@ def calendar_features(
 ) -> Numbers:
     """Those of the features of :func:`saiki.data.series.calendar.calendar` that have these names,
     ``(time, names)``."""
-    features, every = calendar(times, step, zone)
-    return features[:, [*map(every.index, names)]]
+    found = np.empty((len(times), len(names)))
+    for begin in range(0, len(times), PIECE):
+        part = slice(begin, begin + PIECE)
+        features, every = calendar(times[part], step, zone)
+        found[part] = features[:, [*map(every.index, names)]]
+    return found
 
 
 def calendar_names(table: SeriesTable, learned: Sequence[int]) -> tuple[str, ...]:
