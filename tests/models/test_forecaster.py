@@ -8,7 +8,7 @@ import torch
 
 from saiki.cells import GRU
 from saiki.data.series.features import calendar_names, columns_of
-from saiki.data.series.origins import Origins, Split
+from saiki.data.series.origins import Origins, Split, Timelines
 from saiki.data.series.series_table import read_series
 from saiki.errors import InputError
 from saiki.models.forecaster import Forecaster
@@ -49,8 +49,10 @@ def parts(table, horizon=6, look_back=24):
     values, known, observed = ([getattr(c, n) for c in columns] for n in
                                ("values", "known", "observed"))  # fmt: skip
 
+    timelines = Timelines(values, known, observed, look_back, horizon)
+
     def of(ranges):
-        return Origins(values, known, observed, ranges, look_back, horizon)
+        return Origins(timelines, ranges)
 
     return (
         columns,

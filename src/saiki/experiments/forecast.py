@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from saiki.data.order import batches_of
-from saiki.data.series.origins import Origins, Split, Window
+from saiki.data.series.origins import Origins, Split, Timelines, Window
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
@@ -104,25 +104,27 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return self.source.in_words()
 
     @cached_property
+    def timelines(self) -> Timelines:
+        return self.source.timelines(self.look_back, self.horizon)
+
+    @cached_property
     def train(self) -> Origins:
         ranges = [
             (min(self.look_back, max(1, split.train - self.horizon)), split.train)
             for split in self.source.splits
         ]
-        return self.source.windows(ranges, self.look_back, self.horizon)
+        return Origins(self.timelines, ranges)
 
     @cached_property
     def validation(self) -> Origins:
-        ranges = [(split.train, split.validation) for split in self.source.splits]
-        return self.source.windows(ranges, self.look_back, self.horizon)
+        return Origins(self.timelines, [(s.train, s.validation) for s in self.source.splits])
 
     @cached_property
     def test(self) -> Origins:
         return self._tested(self.source.splits)
 
     def _tested(self, splits: Sequence[Split]) -> Origins:
-        ranges = [split.tested(self.horizon) for split in splits]
-        return self.source.windows(ranges, self.look_back, self.horizon)
+        return Origins(self.timelines, [split.tested(self.horizon) for split in splits])
 
     @property
     def epoch(self) -> float:
@@ -221,8 +223,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return next(self.batches())
 
     def exported(self, model: Forecaster) -> Mapping[str, tuple[nn.Module, Any]]:
-        """All steps at once, scaled back and calibrated; or a step of the network, from the value,
-        what is known of the next and the state to the law of the next and the state then."""
+        """All steps at once, scaled back and calibrated; or a step to the law of the next."""
         return {"": exported_forecaster(model)}
 
     def metadata(self, model: Forecaster) -> dict[str, str]:

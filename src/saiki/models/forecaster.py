@@ -113,13 +113,10 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         self.network.scaling.fit(parts)
         for name in ("known", "observed"):
             rows = [getattr(column, name)[:end] for column, end in zip(columns, ends, strict=True)]
-            values = np.concatenate(rows)
-            if not values.shape[1]:
-                continue
-            deviation = np.nanstd(values, 0)
-            getattr(self, f"{name}_mean").copy_(torch.from_numpy(np.nanmean(values, 0)))
-            deviation = np.where(deviation > 0, deviation, 1.0)
-            getattr(self, f"{name}_deviation").copy_(torch.from_numpy(deviation))
+            for feature in range(len(getattr(self, name))):
+                values = np.concatenate([part[:, feature] for part in rows]).astype(np.float64)
+                getattr(self, f"{name}_mean")[feature] = np.nanmean(values)
+                getattr(self, f"{name}_deviation")[feature] = np.nanstd(values) or 1.0
 
     def number_of(self, series: str, target: str) -> int:
         """That of a column, from 1 on; 0 for a series that was not learned from.

@@ -20,7 +20,8 @@ def test_a_long_series_has_the_features_of_its_parts_and_takes_their_memory():
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     every, known = calendar(times, HOUR, "Asia/Tokyo")
-    np.testing.assert_array_equal(found, every[:, [*map(known.index, names)]])
+    wanted = every[:, [*map(known.index, names)]].astype(np.float32)
+    np.testing.assert_array_equal(found, wanted)
     assert most < found.nbytes + 40 * 8 * PIECE
 
 

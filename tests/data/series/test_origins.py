@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saiki.data.series.origins import Origins, Split
+from saiki.data.series.origins import Origins, Split, Timelines
 from saiki.errors import InputError
 
 
@@ -16,7 +16,7 @@ def make(lengths=(12, 7), look_back=4, horizon=3, begin=1):
     known = [np.stack((v, -v), 1) for v in values]
     observed = [10 * v[:, None] for v in values]
     ranges = [(begin, length) for length in lengths]
-    return Origins(values, known, observed, ranges, look_back, horizon), values
+    return Origins(Timelines(values, known, observed, look_back, horizon), ranges), values
 
 
 def test_a_window_holds_what_is_before_its_origin_and_what_comes_after():
@@ -39,10 +39,10 @@ def test_what_changes_after_an_origin_changes_nothing_that_a_forecast_goes_by():
     values = [random.standard_normal(n) for n in (30, 20)]
     empty = [np.zeros((len(v), 0)) for v in values]
     ranges = [(5, 30), (5, 20)]
-    before, _ = next(Origins(values, empty, empty, ranges, 6, 2).in_order(100))
+    before, _ = next(Origins(Timelines(values, empty, empty, 6, 2), ranges).in_order(100))
     for moment in (8, 15, 19):
         changed = [np.where(np.arange(len(v)) >= moment, 1e6, v) for v in values]
-        origins = Origins(changed, empty, empty, ranges, 6, 2)
+        origins = Origins(Timelines(changed, empty, empty, 6, 2), ranges)
         after, rows = next(origins.in_order(100))
         earlier = origins.origin[rows] <= moment
         torch.testing.assert_close(after.past[earlier], before.past[earlier], equal_nan=True)

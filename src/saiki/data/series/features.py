@@ -12,6 +12,7 @@ from saiki.data.series.series_table import SeriesTable
 from saiki.data.series.steps import Step, following
 
 Numbers = NDArray[np.float64]
+Features = NDArray[np.float32]
 PIECE = 65_536
 """Times of which the calendar is looked up at once, so that a long series needs no more memory than
 what is kept of it."""
@@ -26,7 +27,7 @@ class Column:
         target: the name of the column.
         times: of its values, and of as many steps ahead as there are features of.
         values: ``(time,)``; NaN is a gap.
-        known: what is known beforehand, ``(time and ahead, features)``.
+        known: what is known beforehand, ``(time and ahead, features)``, float32.
         observed: what is known afterwards, ``(time, features)``.
     """
 
@@ -34,7 +35,7 @@ class Column:
     target: str
     times: NDArray[Any]
     values: Numbers
-    known: Numbers
+    known: Features
     observed: Numbers
 
     def __len__(self) -> int:
@@ -55,9 +56,9 @@ def columns_of(table: SeriesTable, ahead: int, names: Sequence[str] = ()) -> lis
         times = _reaching(series.times, table, len(series) + ahead)
         if table.known:
             times = times[: len(series.known)]
-        known = series.known[: len(times)] if table.known else np.zeros((len(times), 0))
-        of_calendar = calendar_features(times, table.step, table.zone, names)
-        known = np.concatenate((known, of_calendar), 1)
+        known = calendar_features(times, table.step, table.zone, names)
+        if table.known:
+            known = np.concatenate((series.known[: len(times)].astype(np.float32), known), 1)
         found += [
             Column(series.name, target, times, series.targets[:, place], known, series.past)
             for place, target in enumerate(table.targets)
@@ -67,10 +68,10 @@ def columns_of(table: SeriesTable, ahead: int, names: Sequence[str] = ()) -> lis
 
 def calendar_features(
     times: NDArray[Any], step: Step | None, zone: str, names: Sequence[str]
-) -> Numbers:
+) -> Features:
     """Those of the features of :func:`saiki.data.series.calendar.calendar` that have these names,
-    ``(time, names)``."""
-    found = np.empty((len(times), len(names)))
+    ``(time, names)``, float32."""
+    found: Features = np.empty((len(times), len(names)), np.float32)
     for begin in range(0, len(times), PIECE):
         part = slice(begin, begin + PIECE)
         features, every = calendar(times[part], step, zone)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from saiki.errors import InputError
 
-_COPIES = 4
-"""As many copies of a table there are at once while it is brought into order."""
+_COPIES = 6
+"""As many copies of a table there are at once while it is brought into order and learned from, of
+which some hold what the calendar says."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 

@@ -72,22 +72,42 @@ class Split(NamedTuple):
         return self.validation, min(self.test + horizon - 1, self.reach)
 
 
-class Origins:
-    """All windows of several columns whose forecasts begin in one part of each.
+class Strip(NamedTuple):
+    """Arrays of several columns one behind another, as far apart as windows reach, so that none
+    reaches another."""
 
-    The forecast from origin t is of rows t, t + 1, …, and whatever it goes by stands before t; the
-    window of what has been may reach into the part before.
+    rows: Tensor
+    """``(all, …)``, float32."""
+    begins: Array
+    """Where the first row of each column is, ``(columns,)``."""
+
+    @classmethod
+    def of(cls, parts: Sequence[Array], before: int, after: int, filler: float) -> "Strip":
+        """What several columns have in common is held once.
+
+        Args:
+            parts: of each column, ``(time, …)``.
+            before, after: how many rows of ``filler`` are around each.
+        """
+        different = {id(part): part for part in parts}
+        lengths = [before + len(part) + after for part in different.values()]
+        begins = np.cumsum([0, *lengths[:-1]]) + before
+        rows = torch.full((sum(lengths), *parts[0].shape[1:]), filler)
+        for begin, part in zip(begins, different.values(), strict=True):
+            rows.numpy()[begin : begin + len(part)] = part
+        place = dict(zip(different, begins, strict=True))
+        return cls(rows, np.array([place[id(part)] for part in parts]))
+
+
+class Timelines:
+    """Columns, as windows are cut out of them.
 
     Args:
         values: of each column, ``(time,)``.
         known: of each column, ``(time, known)``; they may reach further.
         observed: of each column, ``(time, observed)``.
-        ranges: of each column, the first origin and the end of the part.
-        look_back: rows before an origin.
-        horizon: rows from it on; all lie within the part.
-
-    Raises:
-        InputError: there is no window.
+        look_back: rows of a window before the origin of a forecast.
+        horizon: rows from it on.
     """
 
     def __init__(
@@ -95,29 +115,42 @@ class Origins:
         values: Sequence[Array],
         known: Sequence[Array],
         observed: Sequence[Array],
-        ranges: Sequence[tuple[int, int]],
         look_back: int,
         horizon: int,
     ) -> None:
         self.look_back, self.horizon = look_back, horizon
-        # look_back gaps before each column and horizon after it, so that no window reaches another
-        around = ((look_back, horizon),)
-        self.values = _joined(values, around, np.nan)
-        self.known = _joined(known, (*around, (0, 0)), 0.0)
-        self.observed = _joined(observed, (*around, (0, 0)), 0.0)
-        lengths = [len(column) + look_back + horizon for column in values]
-        begins = np.cumsum([0, *lengths[:-1]])
+        self.values = Strip.of(values, look_back, horizon, torch.nan)
+        self.known = Strip.of(known, look_back, horizon, 0.0)
+        self.observed = Strip.of(observed, look_back, horizon, 0.0)
+
+
+class Origins:
+    """All windows of several columns whose forecasts begin in one part of each.
+
+    The forecast from origin t is of rows t, t + 1, …, and whatever it goes by stands before t; the
+    window of what has been may reach into the part before.
+
+    Args:
+        of: the columns.
+        ranges: of each column, the first origin and the end of the part, in which all rows lie that
+            are forecast.
+
+    Raises:
+        InputError: there is no window.
+    """
+
+    def __init__(self, of: Timelines, ranges: Sequence[tuple[int, int]]) -> None:
+        self.of, self.look_back, self.horizon = of, of.look_back, of.horizon
         numbers, origins = list[Array](), list[Array]()
         for number, (first, end) in enumerate(ranges):
-            every = np.arange(max(first, 1), end - horizon + 1)
-            numbers.append(np.full(len(every), number))
+            every = np.arange(max(first, 1), end - self.horizon + 1)
+            numbers.append(np.full(len(every), number, np.int32))
             origins.append(every)
         self.number, self.origin = np.concatenate(numbers), np.concatenate(origins)
-        self.place = begins[self.number] + look_back + self.origin
         if not len(self.origin):
             raise InputError(
-                f"no series is long enough: a forecast of {horizon} rows needs {horizon + 1} of "
-                "them in each part"
+                f"no series is long enough: a forecast of {self.horizon} rows needs "
+                f"{self.horizon + 1} of them in each part"
             )
 
     def __len__(self) -> int:
@@ -132,15 +165,19 @@ class Origins:
 
     def window(self, rows: Array) -> Window:
         """The windows of these numbers."""
-        place = torch.from_numpy(self.place[rows])[:, None]
-        before = place + torch.arange(-self.look_back, 0)
-        after = place + torch.arange(self.horizon)
-        column = torch.from_numpy(self.number[rows]) + 1
-        everything = torch.cat((before, after), 1)
+        number, origin = self.number[rows], self.origin[rows]
+
+        def cut(strip: Strip, begin: int, end: int) -> Tensor:
+            place = torch.from_numpy(strip.begins[number] + origin)
+            return strip.rows[place[:, None] + torch.arange(begin, end)]
+
         return Window(
-            self.values[before], column, self.known[everything], self.observed[before],
-            self.values[after],
-        )  # fmt: skip
+            cut(self.of.values, -self.look_back, 0),
+            torch.from_numpy(number).long() + 1,
+            cut(self.of.known, -self.look_back, self.horizon),
+            cut(self.of.observed, -self.look_back, 0),
+            cut(self.of.values, 0, self.horizon),
+        )
 
     def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Window]:
         """Shuffled in each epoch, without end, from number ``start`` on; the part of this process
@@ -154,8 +191,3 @@ class Origins:
         for at in range(0, len(chosen), size):
             rows = chosen[at : at + size]
             yield self.window(rows), rows
-
-
-def _joined(parts: Sequence[Array], around: Any, filler: float) -> Tensor:
-    padded = [np.pad(part, around[: part.ndim], constant_values=filler) for part in parts]
-    return torch.from_numpy(np.concatenate(padded).astype(np.float32))

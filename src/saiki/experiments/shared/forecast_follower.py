@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from saiki.data.series import steps
-from saiki.data.series.features import calendar_features
+from saiki.data.series.features import Features, calendar_features
 from saiki.data.series.growing import GrowingSeries, NewRow
 from saiki.data.series.order import clock
 from saiki.data.series.series_table import check_polars
@@ -133,7 +133,7 @@ class Follower:
             return model.remember(past, self.outlook.numbers(followed.series.name), *of_rows)
         return model.go_on(followed.memory, past, *of_rows)
 
-    def _features(self, times: NDArray[Any], known: Numbers) -> Numbers:
+    def _features(self, times: NDArray[Any], known: Numbers) -> Features:
         """What is known beforehand of rows, what the calendar says behind it; of fewer rows, where
         there is less of ``known`` than of times."""
         if not self.names[1]:
@@ -141,7 +141,7 @@ class Follower:
         of_calendar = calendar_features(
             times[: len(known)], self.step, self.zone, self.outlook.of_calendar
         )
-        return np.concatenate((known, of_calendar), 1)
+        return np.concatenate((known.astype(np.float32), of_calendar), 1)
 
     def _of_first(self, name: str) -> Iterator[str]:
         """What a person should know of a series that begins."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from saiki.data.series import steps
-from saiki.data.series.features import Column, columns_of
+from saiki.data.series.features import Column, Features, columns_of
 from saiki.data.series.series_table import SeriesTable
 from saiki.errors import InputError, shown
 from saiki.experiments.shared.series_source import SeriesSource
@@ -92,7 +92,7 @@ class Outlook:
         """Those of the columns of a series."""
         return torch.tensor([self.model.number_of(series, name) for name in self.model.targets])
 
-    def forecast(self, memory: Memory, known: NDArray[np.float64]) -> Forecast:
+    def forecast(self, memory: Memory, known: Features) -> Forecast:
         """What comes after what is kept, a row for each target.
 
         Args:

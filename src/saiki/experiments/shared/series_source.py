@@ -1,6 +1,6 @@
 """Where series come from, by their knobs: a table, its columns, and the parts of time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from saiki.data import store
 from saiki.data.series import made
 from saiki.data.series.features import Column, calendar_names, columns_of
 from saiki.data.series.order import GAPS
-from saiki.data.series.origins import Origins, Split
+from saiki.data.series.origins import Split, Timelines
 from saiki.data.series.series_table import DATES, SeriesTable, read_series
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
@@ -168,13 +168,13 @@ class SeriesSource(Knobs):
         whole = Split.of(rows, self.train, self.validation, self.test)
         return whole.part(self.origin, self.origins) if self.origin else whole
 
-    def windows(self, ranges: Sequence[tuple[int, int]], look_back: int, horizon: int) -> Origins:
-        """Of the columns, each between two rows."""
+    def timelines(self, look_back: int, horizon: int) -> Timelines:
+        """The columns, to cut windows out of them."""
         values, known, observed = (
             [getattr(column, name) for column in self.columns]
             for name in ("values", "known", "observed")
         )
-        return Origins(values, known, observed, ranges, look_back, horizon)
+        return Timelines(values, known, observed, look_back, horizon)
 
     def in_words(self) -> str:
         first = self.splits[0]
