@@ -69,6 +69,15 @@ def shown(value: object, room: int = 80) -> str:
     return text if len(text) <= room else f"{text[:room]}…"
 
 
+def printable(text: str) -> str:
+    """A name as it is; quoted and escaped where it holds what a terminal would act on.
+
+    >>> printable("north"), printable("no\\x1brth")
+    ('north', "'no\\\\x1brth'")
+    """
+    return text if text.isprintable() else shown(text)
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """The question whether one of ``known`` was meant, to be put behind an error; or nothing.
 

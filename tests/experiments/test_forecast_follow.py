@@ -281,6 +281,21 @@ def test_what_is_known_beforehand_is_given_before(tmp_path, monkeypatch, capsys)
     assert_close(found, wanted)
 
 
+def test_lines_among_which_no_row_ever_comes_are_told(folder, monkeypatch, capsys):
+    for text in (lines()[0], "\n".join(lines()[:9]).replace("\n", " ")):
+        code, found, err = followed(monkeypatch, capsys, text, folder / "one-by-one")
+        assert (code, found) == (2, [])
+        assert err == ["saiki predict: standard input ended before a row of numbers came"]
+
+
+def test_a_name_is_told_without_what_a_terminal_would_act_on(folder, monkeypatch, capsys):
+    text = "\n".join([lines()[0], lines()[1].replace("north", "no\x1brth")])
+    words = folder / "one-by-one", "--horizon", 1
+    _, answers, [said] = followed(monkeypatch, capsys, text, *words)
+    assert {each["series"] for each in answers} == {"no\x1brth"}
+    assert said.startswith("saiki predict: 'no\\x1brth' begins")
+
+
 def mutated(text, dice):
     """The text with some bytes, cells, rows or columns changed."""
     data = bytearray(text, "utf-8")

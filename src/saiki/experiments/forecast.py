@@ -215,6 +215,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         follower = Follower(self.outlook(model), *map(Path, inputs))
         for lines in arriving:
             yield from follower.hear(lines)
+        yield from follower.end()
 
     def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
         return draw_ahead(self.outlook(model), texts, path, self.title)

@@ -62,6 +62,11 @@ class RowReader:
                 if table.word == "line":
                     self._like = _Form(table.columns, table.delimiter, reading)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether lines came, and no row among them."""
+        return bool(self._head) and self._form is None
+
     def read(self, lines: Sequence[bytes]) -> Iterator[NewRow | InputError]:
         """The rows in these lines, or for each that is none why.
 
@@ -79,7 +84,7 @@ class RowReader:
             if not text.strip():
                 continue
             try:
-                if self._form is None and not self._has_begun(text):
+                if self._form is None and not self._begins(text):
                     continue
                 assert self._form is not None
                 form = self._form
@@ -103,7 +108,7 @@ class RowReader:
                 except InputError as of_row:
                     yield of_row
 
-    def _has_begun(self, text: str) -> bool:
+    def _begins(self, text: str) -> bool:
         """Whether the lines up to this one tell the layout.
 
         Raises:

@@ -14,7 +14,7 @@ from saiki.data.series.features import Features, calendar_features
 from saiki.data.series.growing import GrowingSeries, NewRow
 from saiki.data.series.order import clock
 from saiki.data.series.series_table import check_polars
-from saiki.errors import InputError
+from saiki.errors import InputError, printable
 from saiki.experiments.shared.forecast_outlook import Outlook, in_words
 from saiki.models.forecaster import Memory
 
@@ -83,6 +83,11 @@ class Follower:
             if answer is not None:
                 yield answer
 
+    def end(self) -> Iterator[InputError]:
+        """What is wrong where nothing more comes."""
+        if self.reader.is_waiting:
+            yield InputError("standard input ended before a row of numbers came")
+
     def _answer(self, row: NewRow) -> dict[str, Any] | None:
         self._check(row)
         followed = self.followed.get(row.series)
@@ -102,7 +107,8 @@ class Follower:
         remarks = [*self._of_first(series.name)] if is_new else []
         if notes:
             at = clock(int(times[-1].astype(np.int64))) if self.step else f"row {times[-1]}"
-            remarks.append(f"{' '.join(filter(None, (series.name, at)))}: {'; '.join(notes)}")
+            of = " ".join(filter(None, (printable(series.name), at)))
+            remarks.append(f"{of}: {'; '.join(notes)}")
         return {"rows": rows, "text": in_words(rows), "remark": "; ".join(remarks)}
 
     def _check(self, row: NewRow) -> None:
@@ -145,7 +151,7 @@ class Follower:
 
     def _of_first(self, name: str) -> Iterator[str]:
         """What a person should know of a series that begins."""
-        of = f"{name} begins" if name else "what is read begins"
+        of = f"{printable(name)} begins" if name else "what is read begins"
         yield (
             f"{of} with this row, and the model learned from {self.outlook.model.look_back} rows "
             "before each forecast: until as many have come, forecasts are less sure than they say"

@@ -13,7 +13,7 @@ from torch import Tensor
 from saiki.data.series import steps
 from saiki.data.series.features import Column, Features, columns_of
 from saiki.data.series.series_table import SeriesTable
-from saiki.errors import InputError, shown
+from saiki.errors import InputError, printable, shown
 from saiki.experiments.shared.series_source import SeriesSource
 from saiki.models.forecaster import Forecast, Forecaster, Memory
 
@@ -176,7 +176,7 @@ class Outlook:
         short = [column for column in columns if len(column) < self.model.look_back]
         if not short:
             return ""
-        name = " ".join(filter(None, (short[0].series, short[0].target)))
+        name = printable(" ".join(filter(None, (short[0].series, short[0].target))))
         others = f" and {len(short) - 1} more columns" if len(short) > 1 else ""
         return (
             f"{name}{others} has {len(short[0])} rows where the model reads "
@@ -199,6 +199,6 @@ def in_words(rows: Sequence[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         low, high = (row["quantiles"][level] for level in ("0.1", "0.9"))
-        name = " ".join(filter(None, (row["series"], row["target"])))
+        name = printable(" ".join(filter(None, (row["series"], row["target"]))))
         lines.append(f"{row['time']}  {name}  {row['mean']:.6g}  (80 %: {low:.6g} to {high:.6g})")
     return "\n".join(lines)
