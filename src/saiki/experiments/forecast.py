@@ -95,7 +95,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         "demand": {
             "made": "demand", "steps": "one-by-one", "likelihood": "negative_binomial",
             "horizon": 14, "look_back": 56, "hidden_size": 48, "learning_rate": 0.005,
-            "calendar": False, "paths": 100,
+            "paths": 100,
         },
     }  # fmt: skip
     claims = CLAIMS
