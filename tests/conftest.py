@@ -7,15 +7,18 @@ import pytest
 import torch
 import torch._inductor.config as inductor
 
-LONG = ("test_docs.py", "test_how_to_add.py", "test_export.py", "test_resume.py")
-"""Files with tests that take a minute."""
+LONG = (
+    "test_docs.py", "test_contract.py", "test_against_eager.py", "test_dialogue.py",
+    "test_how_to_add.py", "test_corpus.py", "test_export.py", "test_resume.py",
+)  # fmt: skip
+"""Files that take a minute; each is one process's, so that what its tests share is made once."""
 FINISHED = itertools.count(1)
 """Tests, with which this process is done."""
 
 
 def pytest_collection_modifyitems(items):
-    """Long tests first, so that no process waits for another at the end."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Long files first, so that no process waits for another at the end."""
+    items.sort(key=lambda item: LONG.index(n) if (n := item.path.name) in LONG else len(LONG))
 
 
 def only_what_is_new_is_collected():
