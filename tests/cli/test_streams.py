@@ -20,10 +20,10 @@ LONG = [*SMALL, "--iterations", "2000"]
 def saiki(*words, closed=(), environment=(), **options):
     """A command in a process of its own, some of whose standard streams are closed."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    closing = " ".join(f"{number}>&-" for number in closed)
     return subprocess.run(
-        [sys.executable, "-m", "saiki", *map(str, words)],
+        ["sh", "-c", f'exec "$@" {closing}', "sh", sys.executable, "-m", "saiki", *map(str, words)],
         env={**os.environ, **dict(environment)},
-        preexec_fn=(lambda: [os.close(number) for number in closed]) if closed else None,
         timeout=120,
         **pipes,
     )
