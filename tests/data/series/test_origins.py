@@ -34,6 +34,21 @@ def test_a_window_holds_what_is_before_its_origin_and_what_comes_after():
         np.testing.assert_array_equal(window.observed[i, :, 0].numpy(), 10 * around[:4])
 
 
+def test_what_columns_have_in_common_is_held_once_and_may_reach_further():
+    values = [100.0 * n + np.arange(9) for n in (1, 2, 3)]
+    known = np.arange(12)[:, None] * 1.0
+    other = known + 50
+    columns = Timelines(values, [known, known, other], [np.zeros((9, 0))] * 3, 4, 3)
+    assert len(columns.known.rows) == 2 * (4 + 12 + 3)
+    origins = Origins(columns, [(5, 12)] * 3)
+    [(window, rows)] = origins.in_order(100)
+    for i, row in enumerate(rows):
+        t, n = int(origins.origin[row]), int(origins.number[row])
+        np.testing.assert_array_equal(window.past[i], values[n][t - 4 : t])
+        wanted = (other if n == 2 else known)[t - 4 : t + 3]
+        np.testing.assert_array_equal(window.known[i], wanted)
+
+
 def test_what_changes_after_an_origin_changes_nothing_that_a_forecast_goes_by():
     random = np.random.default_rng(0)
     values = [random.standard_normal(n) for n in (30, 20)]
