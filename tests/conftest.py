@@ -2,11 +2,13 @@
 
 import gc
 import itertools
+import os
 
 import pytest
 import torch
 import torch._inductor.config as inductor
 
+os.environ["SAIKI_KERNELS"] = ""  # each test compiles for itself
 LONG = (
     "test_docs.py", "test_contract.py", "test_against_eager.py", "test_dialogue.py",
     "test_how_to_add.py", "test_corpus.py", "test_export.py", "test_resume.py",

@@ -38,7 +38,7 @@ class Interpreter(Backend):
     def empty(self, *shape, like):
         return torch.full(shape, math.nan, dtype=like.dtype)
 
-    def loop(self, program, dtype):
+    def loop(self, program, dtype, key=None):
         return Loop(program, dtype)
 
     def run(self, jobs):

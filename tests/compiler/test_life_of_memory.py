@@ -18,6 +18,7 @@ from saiki.compiler import kernels
 from saiki.compiler.compiled import _CELLS
 from saiki.compiler.cpu import buffers, jit, threads
 from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
+from saiki.compiler.cpu.machine import machine
 from saiki.compiler.function import function
 from saiki.compiler.identity import Itself
 
@@ -233,14 +234,14 @@ def test_no_table_for_unwinding_is_registered(monkeypatch):
     """The unwinder of C++ would read it at the next exception of PyTorch, long after the code."""
     written = []
 
-    def create(module, target):
-        written.append(target.emit_object(module))
-        return mcjit(module, target)
+    def translate(text, machine):
+        written.append(translated(text, machine))
+        return written[-1]
 
-    mcjit = jit.binding.create_mcjit_compiler
-    monkeypatch.setattr(jit.binding, "create_mcjit_compiler", create)
+    translated = jit.translate
+    monkeypatch.setattr(jit, "translate", translate)
     trained(25)
-    jit._compile(threads.SHARE, "share")
+    jit.translate(threads.SHARE, machine())
     assert len(written) > 2
     assert not [code for code in written if b".eh_frame" in code]
 

@@ -7,9 +7,9 @@ from compiler.comparison import compiled, draw
 from compiler.test_against_eager import ALL, LENGTHS, assert_agrees, learning
 from saiki.compiler.cpu import backend, loop
 from saiki.compiler.cpu import machine as processor
-from saiki.compiler.cpu.machine import Machine
+from saiki.compiler.cpu.machine import AVX2, SSE2
 
-NARROWER = [Machine("AVX2", 32, 16, "mxcsr"), Machine("SSE", 16, 16, "mxcsr")]
+NARROWER = [AVX2, SSE2]
 
 
 @pytest.mark.skipif(processor.machine().control != "mxcsr", reason="the code is for x86")

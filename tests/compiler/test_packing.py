@@ -8,12 +8,12 @@ from compiler.comparison import compiled, draw
 from saiki import cells
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.cpu.loop import CompiledLoop
-from saiki.compiler.cpu.machine import Machine, machine
+from saiki.compiler.cpu.machine import AVX2, SSE2, machine
 from saiki.compiler.cpu.packing import pack, padded
 from saiki.compiler.cpu.threads import run
 from saiki.compiler.program import Array, Product, Program, Stage
 
-MACHINES = [machine(), Machine("AVX2", 32, 16, "mxcsr"), Machine("SSE", 16, 16, "mxcsr")]
+MACHINES = [machine(), AVX2, SSE2]
 LAYOUTS = {
     "rows": lambda inner, columns: torch.randn(inner, columns),
     "columns": lambda inner, columns: torch.randn(columns, inner).t(),

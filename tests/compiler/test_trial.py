@@ -16,7 +16,7 @@ from compiler.twins import assert_right, results, step_by_step
 from saiki import Cell, CompileError, Recurrent
 from saiki.cells import LSTM
 from saiki.compiler import kernels, spot_checks, trial
-from saiki.compiler.cpu import values
+from saiki.compiler.cpu import jit, values
 
 
 class Leaky(Cell):
@@ -29,9 +29,8 @@ class Leaky(Cell):
 
 
 def wrong_forward(monkeypatch):
-    monkeypatch.setattr(
-        kernels, "_STEPS", WeakValueDictionary()
-    )  # right ones, and wrong ones after
+    for module, known in ((kernels, "_STEPS"), (jit, "_COMPILED")):  # right ones, and wrong after
+        monkeypatch.setattr(module, known, WeakValueDictionary())
     monkeypatch.setitem(values.ARITHMETIC, "sub", lambda b, x, y: b.fadd(x, y))
 
 

@@ -120,8 +120,12 @@ class Backend(ABC):
         or from a forward pass to its backward pass."""
 
     @abstractmethod
-    def loop(self, program: Program, dtype: torch.dtype) -> Loop:
-        """The program as a loop over numbers of that type."""
+    def loop(self, program: Program, dtype: torch.dtype, key: str | None = None) -> Loop:
+        """The program as a loop over numbers of that type.
+
+        Args:
+            key: what names the program in any process; None where nothing does.
+        """
 
     @abstractmethod
     def run(self, jobs: Sequence[Any]) -> None:

@@ -10,12 +10,12 @@ from torch import Tensor
 from saiki.cell import Cell
 from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
 from saiki.compiler.function import extract, function
+from saiki.compiler.kept_trace import kept_trace, lasting_key
 from saiki.compiler.memory import lower_memory
 from saiki.compiler.nodes import width
 from saiki.compiler.outside import After, Before, Finished, Needs, Operands, Residuals
 from saiki.compiler.plan import plan
-from saiki.compiler.program import Array
-from saiki.compiler.trace import trace
+from saiki.compiler.program import Array, Program
 from saiki.compiler.watch import Watch
 
 LoopKind = Literal["inference", "training", "backward"]
@@ -64,16 +64,21 @@ class CompiledStep:
     """
 
     def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
-        self.plan = plan(lower_memory(trace(cell, watch, dtype, backend.inline_weights)))
+        key = lasting_key(watch, dtype, backend.inline_weights)
+        self.plan = plan(lower_memory(kept_trace(key, cell, watch, dtype, backend.inline_weights)))
         self.trace = self.plan.trace
         self.dtype = dtype
         self.eps = self.trace.eps
         self.backend = backend
         t, p = self.trace, self.plan
+        programs: dict[LoopKind, Program] = {
+            "inference": p.inference.program,
+            "training": p.training.program,
+            "backward": p.backward.program,
+        }
         self.loops: dict[LoopKind, Loop] = {
-            "inference": backend.loop(p.inference.program, dtype),
-            "training": backend.loop(p.training.program, dtype),
-            "backward": backend.loop(p.backward.program, dtype),
+            kind: backend.loop(program, dtype, key and f"{key} {kind}")
+            for kind, program in programs.items()
         }
         self.names = list(t.parameters)
         self.memory = dict(cell.memory_shapes)

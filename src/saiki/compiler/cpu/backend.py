@@ -28,15 +28,20 @@ class CPU(Backend):
         return f"in vectors of {wide.lanes(dtype)} ({wide.name})"
 
     def product(self, left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
-        if left.ndim == 2:
-            return torch.mm(left, right) if added is None else torch.addmm(added, left, right)
-        return torch.bmm(left, right) if added is None else torch.baddbmm(added, left, right)
+        if left.ndim == 3:
+            return torch.bmm(left, right) if added is None else torch.baddbmm(added, left, right)
+        out = None
+        if left.shape[0] * right.shape[1] > buffers.SMALLEST:  # memory that is new costs a third
+            out = self.empty(left.shape[0], right.shape[1], like=left)
+        if added is None:
+            return torch.mm(left, right, out=out)
+        return torch.addmm(added, left, right, out=out)
 
     def empty(self, *shape: int, like: Tensor) -> Tensor:
         return buffers.empty(*shape, dtype=like.dtype)
 
-    def loop(self, program: Program, dtype: torch.dtype) -> CompiledLoop:
-        return CompiledLoop(program, dtype)
+    def loop(self, program: Program, dtype: torch.dtype, key: str | None = None) -> CompiledLoop:
+        return CompiledLoop(program, dtype, key)
 
     def run(self, jobs: Sequence[threads.Job]) -> None:
         threads.run(jobs)

@@ -1,15 +1,18 @@
 """From LLVM IR to a function of this process, compiled for the processor it runs on."""
 
 import ctypes
-import hashlib
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from llvmlite import binding
+
+from saiki.compiler import shelf
+from saiki.compiler.cpu.machine import Machine
 
 _LOCK = threading.RLock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -39,30 +42,46 @@ class Compiled:
 RECENT = 4
 """Functions that stay though nobody holds them, for the next layer of the same kind."""
 _recent: deque["Compiled"] = deque(maxlen=RECENT)
-_COMPILED: weakref.WeakValueDictionary[tuple[bytes, str], Compiled] = weakref.WeakValueDictionary()
+_COMPILED: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
 
 
-def compile_text(text: str, name: str = "run") -> Compiled:
-    """A function of an LLVM module; the same text is compiled once, as long as somebody holds the
-    result or it is among the last."""
-    key = hashlib.sha256(text.encode()).digest(), name
+def compile_text(text: str, machine: Machine, name: str = "run") -> Compiled:
+    """A function of an LLVM module."""
+    return compiled(f"text {text}", lambda: text, machine, name)
+
+
+def compiled(what: str, text: Callable[[], str], machine: Machine, name: str = "run") -> Compiled:
+    """A function of the module that ``what`` stands for in any process: compiled once, as long as
+    somebody holds the result or it is among the last, and on disk for other processes."""
+    key = shelf.key(what, str(machine))
     with _LOCK:
-        compiled = _COMPILED.get(key)
-        if compiled is None:
-            compiled = _COMPILED[key] = _compile(text, name)
-            _recent.append(compiled)
-        return compiled
+        found = _COMPILED.get((key, name))
+        if found is None:
+            _initialise()
+            code = shelf.get(key)
+            if code is None:
+                code = translate(text(), machine)
+                shelf.put(key, code)
+            found = _COMPILED[key, name] = _load(code, machine, name)
+            _recent.append(found)
+        return found
 
 
-def _compile(text: str, name: str) -> Compiled:
+@cache
+def _initialise() -> None:
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    # an engine owns the target machine it is given, so each needs one of its own
-    target = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=3,
+
+
+def _target(machine: Machine) -> binding.TargetMachine:
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=3
     )
+
+
+def translate(text: str, machine: Machine) -> bytes:
+    """An LLVM module as an object file."""
+    target = _target(machine)
     context = binding.create_context()  # the global one would keep all constants and types
     module = binding.parse_assembly(text, context)
     module.verify()
@@ -74,7 +93,17 @@ def _compile(text: str, name: str) -> Compiled:
     for each in PASSES:
         getattr(passes, f"add_{each}_pass")()
     passes.run(module, builder)
-    engine = binding.create_mcjit_compiler(module, target)
+    code: bytes = target.emit_object(module)
+    for owned in (passes, builder, module, target, context):
+        owned.close()
+    return code
+
+
+def _load(code: bytes, machine: Machine, name: str) -> Compiled:
+    context = binding.create_context()
+    # an engine owns the target machine it is given, so each needs one of its own
+    engine = binding.create_mcjit_compiler(binding.parse_assembly("", context), _target(machine))
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address = engine.get_function_address(name)
     compiled = Compiled(_FUNCTION(address), address)

@@ -1,6 +1,7 @@
 """An emitted program and the arrays it runs on."""
 
 import ctypes
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +14,16 @@ from torch import Tensor
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit
-from saiki.compiler.cpu.jit import Compiled, compile_text
+from saiki.compiler.cpu.jit import Compiled, compile_text, compiled
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.cpu.packing import pack, packing
+from saiki.compiler.cpu.product import PAIR
 from saiki.compiler.program import Array, Program
+
+BLOCK = 32
+"""Rows of a block."""
+NEAR = 1 << 20
+"""Bytes of weights that lie in the second cache while blocks of rows pass."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,22 @@ class Layout:
 class CompiledLoop:
     """A program of the plan, compiled for one floating-point type when it first runs."""
 
-    def __init__(self, program: Program, dtype: torch.dtype) -> None:
+    def __init__(self, program: Program, dtype: torch.dtype, key: str | None = None) -> None:
         self.program = program
+        self.key = key
         self.dtype = dtype
         self.index = {array: i for i, array in enumerate(program.arrays)}
         self.parameters = list(program.parameters.values())
         self.machine = machine()
         self.table = ctypes.c_int64 * (2 * len(self.index) + len(program.extents))
+
+    @cached_property
+    def block(self) -> int:
+        """Pairs of rows that go through all steps before others do; all of them where the weights,
+        which each block reads at each step, are too large to be near."""
+        products = (p for stage in self.program.stages for p in stage.products)
+        size = sum(p.weight.inner * p.weight.width for p in products) * self.dtype.itemsize
+        return BLOCK // PAIR if size <= NEAR else sys.maxsize
 
     @cached_property
     def text(self) -> str:
@@ -50,7 +66,9 @@ class CompiledLoop:
     @cached_property
     def compiled(self) -> Compiled:
         packing(self.dtype, self.machine)  # of which the text knows the name alone
-        return compile_text(self.text)
+        if self.key is None:
+            return compile_text(self.text, self.machine)
+        return compiled(f"loop {self.key}", lambda: self.text, self.machine)
 
     def compile(self) -> None:
         _ = self.compiled
@@ -95,7 +113,6 @@ class CompiledLoop:
         for i, extent in enumerate(self.program.extents, 2 * count):
             table[i] = sizes[extent]
         address = ctypes.addressof(table)
-        tile = self.machine.tile[0]
         job = Job(
             self.compiled,
             (
@@ -107,9 +124,10 @@ class CompiledLoop:
             ),
             walk.rows,
             walk.row_stride,
-            walk.lengths[::tile],
-            tile,
+            walk.lengths[::PAIR],
+            PAIR,
             layout.cost,
+            max(1, len(walk.lengths)) if len(walk.offsets) == 1 else self.block,
             (rows, scratch, walk),
             self,
             table,

@@ -42,9 +42,9 @@ class Packing(NamedTuple):
 @cache
 def packing(dtype: torch.dtype, machine: Machine) -> Packing:
     """The functions, compiled once; programs find the first by its name from then on."""
-    panel = compile_text(_panel(dtype, machine), "panel")
+    panel = compile_text(_panel(dtype, machine), machine, "panel")
     binding.add_symbol(panel_name(dtype, machine), panel.address)
-    pack = compile_text(_pack(dtype, machine), "pack")
+    pack = compile_text(_pack(dtype, machine), machine, "pack")
     return Packing(panel, pack, _PACK(pack.address))
 
 

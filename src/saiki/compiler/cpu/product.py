@@ -11,6 +11,9 @@ from saiki.compiler.program import Product
 
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""
+PAIR = 2
+"""Rows that are left over go by so many. A row among others has the same bits wherever it is, so
+threads may share rows at any multiple of it."""
 
 
 class Rows(NamedTuple):
@@ -135,15 +138,16 @@ class Products:
         def slice_at(start: ir.Value, size: int, add: bool) -> None:
             at_a = self.e.at(a.start, start)
             at_w = self._slice(w, room, start, size, vectors)
-            height = self.e.machine.tile[0]
-            tiled = self.e.b.mul(self.e.b.sdiv(rows, INT(height)), INT(height))
-            for begin, end, step in ((INT(0), tiled, height), (tiled, rows, 1)):
+            begin, b = INT(0), self.e.b
+            for step in (self.e.machine.tile[0], PAIR, 1):
+                end = b.mul(b.sdiv(rows, INT(step)), INT(step))
                 with self.e.loop(begin, end, step) as r:
                     row_a = self.e.at(at_a, self.e.b.mul(r, a.step))
                     row_c = self.e.at(c.start, self.e.b.mul(r, c.step))
                     self._tile(
                         Rows(row_a, a.step), at_w, Rows(row_c, c.step), size, vectors, step, add
                     )
+                begin = end
 
         slice_at(INT(0), min(inner, depth), False)
         if whole > depth:

@@ -5,12 +5,14 @@ they stay awake for a while after each operation.
 """
 
 import ctypes
+import operator
 import os
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, groupby
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +20,7 @@ import torch
 from llvmlite import binding
 
 from saiki.compiler.cpu.jit import Compiled, compile_text
+from saiki.compiler.cpu.machine import machine
 
 FIELDS = 9
 """8-byte fields of a piece: the function ``run`` of a program and its eight arguments."""
@@ -101,13 +104,18 @@ class Job:
     """Rows of a tile."""
     cost: int
     """Of one row at one step, in multiplications or so."""
+    block: int
+    """Tiles that go through all steps before others begin, so that what they write at one step is
+    in a near cache when it is read."""
     alive: Any
     """What the addresses point to."""
 
-    def piece(self, first: int, last: int) -> tuple[int, ...]:
-        """The arguments of ``run`` for the tiles from ``first`` to before ``last``."""
-        rows = first * self.tile, min(last * self.tile, self.rows)
-        return *self.arguments, *rows, self.row_stride
+    def pieces(self, first: int, last: int) -> Iterator[tuple[int, ...]]:
+        """The arguments of ``run`` for each block of the tiles from ``first`` to ``last``."""
+        for begin in range(first, last, self.block):
+            end = min(begin + self.block, last)
+            rows = begin * self.tile, min(end * self.tile, self.rows)
+            yield *self.arguments, *rows, self.row_stride
 
 
 def run(jobs: Sequence[Job]) -> None:
@@ -117,8 +125,7 @@ def run(jobs: Sequence[Job]) -> None:
         work = sum(job.cost * job.tile * sum(job.tiles) for job in jobs)
         threads = min(threads, 1 + work // SHARED, sum(len(job.tiles) for job in jobs))
     if threads == 1:
-        for job in jobs:
-            job.compiled.run(*job.piece(0, len(job.tiles)))
+        _run_share([(job, 0, len(job.tiles)) for job in jobs])
         return
     shares = _shares(jobs, threads)
     parallel = _parallel()
@@ -126,12 +133,13 @@ def run(jobs: Sequence[Job]) -> None:
         for done in [_pool().submit(_run_share, share) for share in shares]:
             done.result()
         return
-    flat = [
-        value for share in shares for job, *tiles in share
-        for value in (job.compiled.address, *job.piece(*tiles))
-    ]  # fmt: skip
+    each = [
+        [(job.compiled.address, *piece) for job, *tiles in share for piece in job.pieces(*tiles)]
+        for share in shares
+    ]
+    flat = [*chain.from_iterable(chain.from_iterable(each))]
     pieces = (ctypes.c_int64 * len(flat))(*flat)
-    edges = [0, *accumulate(map(len, shares))]
+    edges = [0, *accumulate(map(len, each))]
     starts = (ctypes.c_int64 * len(edges))(*edges)
     data = (ctypes.c_int64 * 3)(ctypes.addressof(pieces), ctypes.addressof(starts), len(shares))
     share_all, gomp = parallel
@@ -143,23 +151,24 @@ Share = list[tuple[Job, int, int]]
 
 def _shares(jobs: Sequence[Job], threads: int) -> list[Share]:
     """Runs of tiles of about the same cost, in the order of the jobs."""
-    total = sum(sum(job.tiles) for job in jobs)
-    before = 0
-    places = []  # of each tile: its share, its job and its number in it
-    for j, job in enumerate(jobs):
-        for i, cost in enumerate(job.tiles):
-            places.append((min(threads - 1, (2 * before + cost) * threads // (2 * total)), j, i))
-            before += cost
-    shares: list[Share] = [[] for _ in range(threads)]
-    for (share, j), tiles in groupby(places, lambda place: place[:2]):
-        numbers = [i for _, _, i in tiles]
-        shares[share].append((jobs[j], numbers[0], numbers[-1] + 1))
-    return shares
+    ends = [*accumulate(chain.from_iterable(job.tiles for job in jobs))]
+    middles = [*map(operator.add, ends, [0, *ends])]  # of each tile twice the cost up to its middle
+    edges = [bisect_left(middles, -(-2 * ends[-1] * i // threads)) for i in range(threads + 1)]
+    starts = [*accumulate((len(job.tiles) for job in jobs), initial=0)]
+    return [
+        [
+            (job, max(first, start) - start, min(last, start + len(job.tiles)) - start)
+            for job, start in zip(jobs, starts, strict=False)
+            if max(first, start) < min(last, start + len(job.tiles))
+        ]
+        for first, last in pairwise(edges)
+    ]
 
 
 def _run_share(share: Share) -> None:
-    for job, first, last in share:
-        job.compiled.run(*job.piece(first, last))
+    for job, *tiles in share:
+        for piece in job.pieces(*tiles):
+            job.compiled.run(*piece)
 
 
 @cache
@@ -190,4 +199,4 @@ def _parallel() -> tuple[Compiled, Callable[[int, int, int, int], None]] | None:
     gomp = addresses["GOMP_parallel"]
     gomp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     gomp.restype = None
-    return compile_text(SHARE, "share"), cast(Callable[[int, int, int, int], None], gomp)
+    return compile_text(SHARE, machine(), "share"), cast(Callable[[int, int, int, int], None], gomp)

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 from saiki.errors import InputError
 from saiki.layers.bidirectional import MERGES, merged
 from saiki.layers.recurrent import BACKENDS, Recurrent
-from saiki.layers.run import run_layers, watcher
+from saiki.layers.run import exporter, run_layers, watcher
 from saiki.nn.drop_in.layout import (
     Family,
     GRUFamily,
@@ -24,6 +24,7 @@ from saiki.nn.drop_in.layout import (
     parameter_shapes,
 )
 from saiki.nn.drop_in.noise import Noisy, dropout_mask, dropped, zoneout_mask
+from saiki.nn.drop_in.short import is_short
 from saiki.nn.drop_in.streamed import Streamed
 from saiki.nn.drop_in.unscripted import Unscripted
 from saiki.saving.pretrained import DescribedModule
@@ -189,6 +190,8 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
 
     @undisturbed  # type: ignore[untyped-decorator]
     def _forward(self: Any, input: Any, hx: Any) -> Any:
+        if self._is_short(input):
+            return super().forward(input, hx)
         if not isinstance(input, Tensor | PackedSequence):
             node = leaf(self, input, hx)
             if node is not None:
@@ -266,6 +269,23 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             and len(states) in (0, self._states)
             and len(weights) == len(self._flat_weights_names)
             and not is_watched()
+        )
+
+    def _is_short(self: Any, input: Any) -> bool:
+        """Whether PyTorch's own loop over a sequence is as fast."""
+        if type(input) is not Tensor or input.dim() != 3 or input.dtype != torch.float32:
+            return False
+        rows, steps, _ = input.shape if self.batch_first else input.transpose(0, 1).shape
+        grad = torch.is_grad_enabled() and self.weight_hh_l0.requires_grad
+        return (
+            steps > 1
+            and is_short(self.mode, rows, steps, self.hidden_size, 1 + self.bidirectional, grad)
+            and self.is_plain
+            and self.backend == "auto"
+            and not self.proj_size
+            and not (self.dropout > 0 and self.training)
+            and watcher() is None
+            and exporter() is None
         )
 
     @property

@@ -1,0 +1,37 @@
+"""A trace that another process may have left."""
+
+import torch
+
+from saiki.cell import Cell
+from saiki.compiler import shelf
+from saiki.compiler.graph_file import UnwrittenError, from_text, to_text
+from saiki.compiler.lasting import PassingError, lasting
+from saiki.compiler.trace import Trace, trace
+from saiki.compiler.watch import Watch
+
+
+def lasting_key(watch: Watch, dtype: torch.dtype, inline_weights: int) -> str | None:
+    """What names the trace in any process; None where nothing does."""
+    try:
+        depends = lasting(watch.fingerprint)
+    except PassingError:
+        return None
+    return shelf.key("trace", depends, str(dtype), str(inline_weights))
+
+
+def kept_trace(
+    key: str | None, cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int
+) -> Trace:
+    """:func:`~saiki.compiler.trace.trace`, or what it found when it was last called with all that a
+    step depends on as it is now."""
+    kept = None if key is None else shelf.get(key)
+    if kept is not None:
+        return from_text(kept.decode())
+    found = trace(cell, watch, dtype, inline_weights)
+    if key is not None:
+        try:
+            text = to_text(found)
+        except UnwrittenError:
+            return found
+        shelf.put(key, text.encode())
+    return found

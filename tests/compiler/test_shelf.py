@@ -1,0 +1,296 @@
+"""What is compiled is found on disk by another process, and what is not sound there is not used."""
+
+import functools
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from compiler.comparison import draw
+from compiler.test_against_eager import ALL
+from corpus.outcomes import build, cells
+from saiki import Cell, Recurrent
+from saiki.activations import CATALOGUE
+from saiki.compiler import kept_trace, kernels, shelf
+from saiki.compiler.cpu import jit
+from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.cpu.emit import emit
+from saiki.compiler.cpu.machine import AVX2, machine
+from saiki.compiler.cpu.packing import packing
+from saiki.compiler.graph_file import UnwrittenError, from_text, to_text
+from saiki.compiler.identity import Itself
+from saiki.compiler.kept_trace import lasting_key
+from saiki.compiler.lasting import PassingError, lasting
+from saiki.compiler.memory import lower_memory
+from saiki.compiler.plan import plan
+from saiki.compiler.trace import trace
+from saiki.compiler.watch import Watch
+from saiki.torch_internals import tree_leaves
+
+HERE = Path(__file__)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty shelf."""
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path / "kernels"))
+    forget()
+    yield tmp_path / "kernels"
+    forget()
+
+
+def forget():
+    """Begin as another process does."""
+    kernels._STEPS.clear()
+    jit._COMPILED.clear()
+    packing.cache_clear()
+
+
+def trained(cell):
+    """What a layer computes, and the gradients."""
+    torch.manual_seed(0)
+    for parameter in cell.parameters():
+        nn.init.normal_(parameter, 0.0, 0.3)
+    x = draw(3, 4, cell.input_size, dtype=torch.float32).requires_grad_()
+    layer = Recurrent(cell, backend="cpu")
+    y, _ = layer(x)
+    y.square().sum().backward()
+    return [y.detach(), x.grad, *(p.grad for p in cell.parameters())]
+
+
+def assert_equal(one, other):
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def refuse(*arguments):
+    raise AssertionError("it was there already")
+
+
+@pytest.mark.parametrize("name", ["lstm", "lstm peephole", "gru", "rnn", "LayerNormGRU"])
+def test_another_process_neither_traces_nor_compiles(name, folder, monkeypatch):
+    first = trained(ALL[name](3, 5))
+    forget()
+    monkeypatch.setattr(kept_trace, "trace", refuse)
+    monkeypatch.setattr(jit, "translate", refuse)
+    assert_equal(trained(ALL[name](3, 5)), first)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_process_of_its_own_finds_what_another_left(folder):
+    code = (
+        "import torch, saiki; from saiki.compiler import kept_trace; from saiki.cells import GRU\n"
+        "if {again}: kept_trace.trace = None\n"
+        "torch.manual_seed(0); y = saiki.Recurrent(GRU(3, 5), backend='cpu')(torch.ones(2, 4, 3))\n"
+        "print(y[0].tolist())"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code.format(again=again)],
+            check=True, capture_output=True, text=True,
+            env={**os.environ, "PYTHONHASHSEED": str(int(again))},
+        ).stdout
+        for again in (False, True)
+    ]  # fmt: skip
+    assert said[0] == said[1] != ""
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+        lambda data: data[:100] + bytes([data[100] ^ 64]) + data[101:],
+        lambda data: b"saiki kernel 0\n" + data[15:],
+        lambda data: b"\x7fELF",
+    ],
+)
+def test_a_damaged_file_is_as_good_as_none(damage, folder):
+    first = trained(ALL["lstm"](3, 5))
+    files = sorted(folder.iterdir())
+    whole = [file.read_bytes() for file in files]
+    for file, data in zip(files, whole, strict=True):
+        file.write_bytes(damage(data))
+    forget()
+    assert_equal(trained(ALL["lstm"](3, 5)), first)
+    assert [file.read_bytes() for file in files] == whole
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a cache folder there is one user's")
+def test_what_another_user_may_have_written_is_not_read(folder, monkeypatch):
+    shelf.put("name", b"content")
+    assert shelf.get("name") == b"content"
+    (folder / "name").chmod(0o646)
+    assert shelf.get("name") is None
+    (folder / "name").chmod(0o644)
+    folder.chmod(0o777)
+    assert shelf.get("name") is None
+    shelf.put("other", b"content")
+    assert not (folder / "other").exists()
+    folder.chmod(0o700)
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    assert (shelf.get("name") is None) == (folder.stat().st_uid != 0)
+
+
+def test_without_a_folder_all_is_as_ever(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for place in ("", str(tmp_path / "file" / "kernels")):
+        monkeypatch.setenv(shelf.VARIABLE, place)
+        forget()
+        trained(ALL["gru"](3, 5))
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
+
+
+def test_what_was_used_longest_ago_goes_first(folder, monkeypatch):
+    monkeypatch.setattr(shelf, "MOST", 3000)
+    for number, name in enumerate("abc"):
+        shelf.put(name, bytes(700))
+        os.utime(folder / name, (number, number))
+    assert shelf.get("a") is not None  # used just now
+    shelf.put("d", bytes(1200))
+    assert sorted(file.name for file in folder.iterdir()) == ["a", "c", "d"]
+
+
+class Scaled(Cell):
+    """h ← f(s · (W x + U h))"""
+
+    def __init__(self, f=torch.tanh, scale=0.5, size=5):
+        super().__init__(3, size)
+        self.W, self.U = nn.Linear(3, size), nn.Linear(size, size)
+        self.f, self.scale = f, scale
+
+    def step(self, x, h):
+        return self.f(self.scale * (self.W(x) + self.U(h)))
+
+
+def times(factor):
+    return lambda u: torch.tanh(factor * u)
+
+
+def keys(*cells, dtype=torch.float32):
+    return [lasting_key(Watch(cell), dtype, 1 << 16) for cell in cells]
+
+
+def test_whatever_a_step_depends_on_is_in_the_key():
+    same = keys(Scaled(), Scaled())
+    assert same[0] == same[1] is not None
+    other = keys(
+        Scaled(), Scaled(scale=0.25), Scaled(size=6), Scaled(torch.sigmoid), Scaled(times(0.5)),
+        Scaled(times(0.25)), Scaled(lambda u: torch.tanh(u)), Scaled().eval(),
+        Scaled(CATALOGUE["gelu"]), Scaled(CATALOGUE["silu"]), Scaled(nn.LeakyReLU(0.1)),
+        Scaled(nn.LeakyReLU(0.2)), Scaled(torch.tanh, 0.5).requires_grad_(False).double(),
+    )  # fmt: skip
+    other += keys(Scaled(), dtype=torch.float64)
+    assert None not in other
+    assert len(set(other)) == len(other)
+
+
+def test_the_same_name_with_another_step_is_another_key():
+    def written(body):
+        space = {"Cell": Cell, "nn": nn, "torch": torch, "__name__": "a_module"}
+        exec(
+            "class Own(Cell):\n"
+            "  def __init__(self):\n"
+            "    super().__init__(3, 5); self.W = nn.Linear(3, 5)\n"
+            f"  def step(self, x, h): return torch.tanh(self.W(x) + {body})",
+            space,
+        )
+        return space["Own"]()
+
+    others = written("h"), written("h * h"), written("h * 0.5"), written("h * 0.7")
+    assert len(set(keys(*others))) == len(others)
+    assert len(set(keys(written("h"), written("h")))) == 1
+
+
+def test_the_key_names_versions_source_and_processor(monkeypatch):
+    surroundings = shelf._surroundings()
+    for fact in (torch.__version__, sys.version, jit.binding.get_host_cpu_name()):
+        assert fact in surroundings
+    source = [fact for fact in surroundings if f"{HERE.stem.removeprefix('test_')}.py " in fact]
+    assert len(source) == 1
+    assert source[0].split()[1] == str(Path(shelf.__file__).stat().st_size)
+    one = shelf.key("a", "b")
+    assert one != shelf.key("ab", "") != shelf.key("a", "b", "")
+    monkeypatch.setattr(shelf, "_surroundings", lambda: (*surroundings, "more"))
+    assert shelf.key("a", "b") != one
+
+
+def test_code_for_another_processor_is_another_file(folder):
+    text = "define void @run(ptr %a, ptr %b, ptr %c, ptr %d, i64 %e, i64 %f, i64 %g, i64 %h) {\n"
+    for target in {machine(), AVX2}:
+        jit.compile_text(text + "ret void\n}", target)
+    assert len([*folder.iterdir()]) == len({machine(), AVX2})
+
+
+def test_functions_of_a_package_are_told_apart_by_what_they_hold():
+    def made(value, default=1):
+        def inner(u, more=default):
+            return value * u + more
+
+        inner.__module__ = "torch.somewhere"
+        return lasting(Itself(inner))
+
+    assert made(1) == made(1)
+    assert len({made(1), made(2), made(1.0), made(1, 2), made(torch.tanh)}) == 5
+    with pytest.raises(PassingError):
+        made(object())
+
+
+def test_what_has_no_name_that_lasts_is_not_kept():
+    cell = Scaled()
+    cell.f = functools.partial(torch.add, torch.Generator())
+    assert keys(cell) == [None]
+    for passing in (object(), torch.Generator(), types.SimpleNamespace()):
+        with pytest.raises(PassingError):
+            lasting(passing)
+    assert lasting((1, 1.0, True, None, "1", b"1")) != lasting((1, 1, 1, None, "1", b"1"))
+    assert lasting((("a",), "b")) != lasting(("a", ("b",)))
+    assert lasting(frozenset("ab")) == lasting(frozenset("ba"))
+
+
+def some_cells():
+    for name, make in [*ALL.items()][::3]:
+        yield pytest.param(lambda make=make: make(3, 5), id=name)
+    for name, cls in [*cells().items()][::12]:
+        yield pytest.param(lambda cls=cls: build(cls, torch.float64).cell, id=name)
+
+
+def layouts(node):
+    values = tree_leaves(node.meta.get("val"))
+    return [(v.shape, v.stride(), v.dtype) for v in values if v is not None]
+
+
+@pytest.mark.parametrize("make", [*some_cells()])
+def test_a_graph_that_was_read_is_planned_like_the_one_that_was_traced(make):
+    cell = make()
+    try:
+        found = trace(cell, Watch(cell), torch.float64, CPU.inline_weights)
+    except Exception:
+        pytest.skip("there is no graph")
+    try:
+        text = to_text(found)
+    except UnwrittenError:
+        assert found.constants
+        return
+    read = from_text(text)
+    assert str(read) == str(found)
+    for one, other in zip(found.graph.nodes, read.graph.nodes, strict=True):
+        assert (one.stack_trace, one.meta.get("label"), layouts(one)) == (
+            other.stack_trace, other.meta.get("label"), layouts(other)
+        )  # fmt: skip
+    try:
+        traced = plan(lower_memory(found))
+    except Exception:
+        return
+    read = plan(lower_memory(read))
+    assert str(read) == str(traced)
+    for part in ("inference", "training", "backward"):
+        one, other = (
+            emit(getattr(each, part).program, torch.float64, machine()) for each in (traced, read)
+        )
+        assert one == other

@@ -1,0 +1,88 @@
+"""Sequences so short that PyTorch's own loop is as fast: who runs them."""
+
+import pytest
+import torch
+
+import saiki.nn
+from nn.pairs import packed, pair
+from saiki import lens
+from saiki.nn.drop_in import layers
+from saiki.nn.drop_in.short import is_short
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often a kernel of ours was asked for."""
+    found = []
+
+    def run(*arguments, **named):
+        found.append(arguments)
+        return own(*arguments, **named)
+
+    own = layers.run_layers
+    monkeypatch.setattr(layers, "run_layers", run)
+    return found
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("family", ["RNN", "LSTM", "GRU"])
+def test_a_short_sequence_has_the_bits_of_torch(family, bidirectional, calls):
+    options = {"num_layers": 2, "bidirectional": bidirectional, "batch_first": True}
+    theirs, ours = pair(family, 3, 5, **options)
+    x = torch.randn(2, 3, 3)
+    found = []
+    for layer in (theirs, ours):
+        given = x.clone().requires_grad_()
+        y, state = layer(given)
+        y.square().sum().backward()
+        found.append([y, *(state if family == "LSTM" else [state]), given.grad])
+        found[-1] += [p.grad for p in layer.parameters()]
+        with torch.no_grad():
+            found[-1].append(layer(x)[0])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert not calls
+
+
+LONG = {"RNN": 20, "GRU": 8, "LSTM": 500}
+
+
+@pytest.mark.parametrize("family", LONG)
+def test_a_longer_one_goes_through_a_kernel(family, calls):
+    layer = getattr(saiki.nn, family)(3, 5)
+    layer(torch.randn(LONG[family], 1, 3))
+    assert len(calls) == 1
+    with torch.no_grad():  # where a call spends less around its arithmetic
+        layer(torch.randn(LONG[family], 1, 3))
+    assert len(calls) == 1 + (family == "LSTM")
+
+
+@pytest.mark.parametrize("family", LONG)
+def test_what_torch_does_not_have_or_is_asked_for_goes_through_a_kernel(family, calls):
+    x, make = torch.randn(2, 3, 3), getattr(saiki.nn, family)
+    make(3, 5, backend="cpu")(x)
+    make(3, 5).double()(x.double())
+    make(3, 5, recurrent_dropout=0.5)(x)
+    make(3, 5, num_layers=2, dropout=0.5)(x)
+    make(3, 5)(packed(x.transpose(0, 1), torch.tensor([2, 1, 1])))
+    assert len(calls) == 6
+
+
+def test_the_lens_sees_every_step_of_it():
+    layer = saiki.nn.LSTM(3, 5)
+    with lens.watch(layer) as recording:
+        layer(torch.randn(2, 1, 3))
+    (seen,) = recording.values()
+    assert {"f", "c"} <= seen.values.keys()
+
+
+def test_the_bounds():
+    assert is_short("GRU", 1, 6, 64, 1, True)
+    assert not is_short("GRU", 1, 7, 64, 1, True)
+    assert is_short("GRU", 1, 13, 64, 1, False)
+    assert not is_short("GRU", 1, 7, 64, 2, False)
+    assert is_short("RNN_TANH", 16, 27, 64, 1, False)
+    assert not is_short("RNN_RELU", 512, 10, 32, 1, False)
+    assert is_short("LSTM", 32, 20, 64, 1, False)
+    assert not is_short("LSTM", 32, 30, 64, 1, False)
+    assert not is_short("LSTM", 1, 2, 256, 1, False)
+    assert not is_short("LSTM", 1, 500, 16, 1, False)
