@@ -186,9 +186,9 @@ FITS = [
 
 
 SPLITS = [
-    Split("LN2", log(2), {32: (24, 24), 64: (53, 53)}),
+    # any exponent times the first part is exact
+    Split("LN2", log(2), {32: (16, 24), 64: (41, 53)}),
     Split("HALF_PI", pi / 2, {32: (24, 24, 24), 64: (53, 53, 53)}),
-    Split("POW_LN2", log(2), {64: (41, 53)}),  # any exponent times the first part is exact
     Split("POW_TWELFTH", mpf(1) / 12, {64: (53, 53)}),
 ]
 

@@ -7,19 +7,19 @@ from functools import cache
 import numpy as np
 from llvmlite import binding, ir
 
+from saiki.compiler.cpu import machine as processor
 from saiki.compiler.cpu import vmath
+from saiki.compiler.cpu.machine import Machine
 
 ELEMENTS = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}
 
 
-def host() -> binding.TargetMachine:
+def target(machine: Machine) -> binding.TargetMachine:
     """A new target machine each time, since an execution engine owns the one it is given."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     return binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=3,
+        cpu=machine.cpu, features=machine.features, opt=3
     )
 
 
@@ -60,11 +60,14 @@ def optimized(text: str, machine: binding.TargetMachine) -> binding.ModuleRef:
 
 
 @cache
-def compiled(name: str, dtype: np.dtype, lanes: int | None) -> Callable[..., np.ndarray]:
-    """The named function over arrays of that type, computed with that many lanes at a time."""
-    machine = host()
-    module = optimized(str(loop(name, ELEMENTS[dtype], lanes)), machine)
-    engine = binding.create_mcjit_compiler(module, machine)
+def compiled(
+    name: str, dtype: np.dtype, lanes: int | None, machine: Machine | None = None
+) -> Callable[..., np.ndarray]:
+    """The named function over arrays of that type, computed with that many lanes at a time, for
+    this processor or another that it can do for."""
+    by = target(machine or processor.machine())
+    module = optimized(str(loop(name, ELEMENTS[dtype], lanes)), by)
+    engine = binding.create_mcjit_compiler(module, by)
     engine.finalize_object()
     pointers = 3 if name == "pow" else 2
     kernel_type = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * pointers)

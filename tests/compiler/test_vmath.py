@@ -13,6 +13,7 @@ from llvmlite import binding
 
 from compiler import kernels
 from saiki.compiler.cpu import coefficients, vmath
+from saiki.compiler.cpu.machine import SSE2, machine
 
 mpmath = pytest.importorskip("mpmath")  # comes with sympy, on which torch depends
 mp, mpf = mpmath.mp, mpmath.mpf
@@ -279,3 +280,23 @@ def test_tables(capsys: pytest.CaptureFixture[str]) -> None:
     finally:
         del sys.modules[path.stem]
     assert capsys.readouterr().out in Path(coefficients.__file__).read_text()
+
+
+@pytest.mark.skipif(machine().control != "mxcsr", reason="the code is for x86")
+@pytest.mark.parametrize("name", NUMPY)
+def test_errors_are_within_the_bounds_where_sums_of_products_are_rounded_twice(name: str) -> None:
+    """As on a processor without fused operations."""
+    generator = np.random.default_rng(6)
+    spread = generator.uniform(-90, 90, 50_000).astype(np.float32)
+    x = np.concatenate([stratified(FLOAT32, 100_000, generator), spread, spread / 8])
+    results = kernels.compiled(name, FLOAT32, 4, SSE2)(x)
+    expected = NUMPY[name](x.astype(np.float64))
+    assert_within(name, float32_errors(results, expected), results, x)
+    if name not in ("sqrt", "rsqrt"):
+        y = np.abs(generator.uniform(0, 20, 300))
+        doubles = kernels.compiled(name, FLOAT64, 2, SSE2)(y)
+        errors = [
+            float64_error(result, MPMATH[name](mpf(point)))
+            for result, point in zip(doubles, y, strict=True)
+        ]
+        assert_within(name, np.array(errors), doubles, y)

@@ -206,7 +206,7 @@ class _Emitter(Builder):
         before = self.b.load(total, typ=self.vector(lanes))
         if node.target is aten.sum.dim_IntList and source.target is aten.mul.Tensor:
             a, b = (Vector(self.b, values.number(source, arg, 0, False)) for arg in source.args)
-            after = a.fma(b, Vector(self.b, before)).value
+            after = a.muladd(b, Vector(self.b, before)).value
         else:
             after = self._combine(node, before, values.number(source, source, 0, False))
         self.b.store(after, total)

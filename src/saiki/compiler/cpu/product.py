@@ -202,7 +202,7 @@ class Products:
                 for v, weight in enumerate(weights):
                     product = Vector(b, factor)
                     addend = Vector(b, sums[way][i][v])
-                    sums[way][i][v] = product.fma(Vector(b, weight), addend).value
+                    sums[way][i][v] = product.muladd(Vector(b, weight), addend).value
 
         main = inner - inner % ways
         body, end = b.append_basic_block("inner"), b.append_basic_block("finish")

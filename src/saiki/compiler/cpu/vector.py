@@ -108,6 +108,10 @@ class Vector:
         """self * factor + addend, rounded once."""
         return self.intrinsic("fma", factor, addend)
 
+    def muladd(self, factor: Operand, addend: Operand) -> "Vector":
+        """self * factor + addend, rounded once or twice, whichever takes less time."""
+        return self.intrinsic("fmuladd", factor, addend)
+
     def clamped(self, smallest: float, largest: float) -> "Vector":
         """The value limited to an interval; NaN where it is NaN."""
         risen = (self < smallest).select(self.constant(smallest), self)
@@ -121,11 +125,11 @@ class Vector:
         if len(coefficients) > 8:
             square = self * self
             odd, even = (square.polynomial(coefficients[start::2]) for start in (1, 0))
-            return odd.fma(self, even)
+            return odd.muladd(self, even)
         *rest, last = coefficients
         result = self.constant(last)
         for coefficient in reversed(rest):
-            result = result.fma(self, coefficient)
+            result = result.muladd(self, coefficient)
         return result
 
 

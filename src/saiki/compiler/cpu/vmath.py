@@ -22,7 +22,6 @@ from saiki.compiler.cpu.coefficients import (
     LN2,
     LOG1P,
     POW_EXP2,
-    POW_LN2,
     POW_LOG,
     POW_LOG2,
     POW_TWELFTH,
@@ -44,10 +43,10 @@ def reduced_exp(x: Vector, bias: int, tail: Vector | None = None) -> tuple[Vecto
     Adding 1.5 * 2**mantissa leaves a number rounded to an integer in the low bits of the sum.
     """
     shifter = 1.5 * 2.0**x.mantissa + bias
-    shifted = x.fma(1 / math.log(2), shifter)
+    shifted = x.muladd(1 / math.log(2), shifter)
     n = shifted - shifter
     high, low = LN2[x.bits]
-    r = n.fma(-low, n.fma(-high, x))
+    r = n.muladd(-low, n.muladd(-high, x))  # the first product is exact
     if tail is not None:
         r = r + tail
     return shifted.as_bits(), r, r.polynomial(EXPM1[x.bits])
@@ -62,15 +61,15 @@ def clamped_exp(x: Vector, tail: Vector | None = None) -> Vector:
     half = n >> 1
     first = x.as_float(half << x.mantissa)
     second = x.as_float((n - half) << x.mantissa)
-    return first.fma((r * r).fma(q, r), first) * second
+    return first.muladd((r * r).muladd(q, r), first) * second
 
 
 def expm1_and_expp1(x: Vector) -> tuple[Vector, Vector]:
     """Return exp(x) - 1, relatively accurate, and exp(x) + 1; x <= 0, its exp not subnormal."""
     n, r, q = reduced_exp(x, x.bias)
     power = x.as_float(n << x.mantissa)
-    p = (r * r).fma(q, r)
-    return power.fma(p, power - 1), power.fma(p, power + 1)
+    p = (r * r).muladd(q, r)
+    return power.muladd(p, power - 1), power.muladd(p, power + 1)
 
 
 def split(x: Vector) -> tuple[Vector, Vector, Vector]:
@@ -96,8 +95,8 @@ def split_scaled(x: Vector) -> tuple[Vector, Vector]:
 def log_sum(k: Vector, f: Vector) -> Vector:
     """k ln 2 + log1p(f) for 1 + f in [sqrt(1/2), sqrt(2))."""
     high, low = LN2[f.bits]
-    half = f.fma(f.polynomial(LOG1P[f.bits]), -0.5)
-    return k.fma(high, f + (f * f).fma(half, k * low))
+    half = f.muladd(f.polynomial(LOG1P[f.bits]), -0.5)
+    return k.muladd(high, f + (f * f).muladd(half, k * low))
 
 
 def finished_log(x: Vector, result: Vector) -> Vector:
@@ -124,7 +123,7 @@ def precise_log(x: Vector) -> Pair:
     z = s * s
     twelfth = Pair(*map(x.constant, POW_TWELFTH[x.bits]))
     tail = Pair(z.high * z.high.polynomial(POW_LOG[x.bits]), x.constant(0))
-    whole, part = POW_LN2[x.bits]
+    whole, part = LN2[x.bits]
     result = Pair(k * whole, k * part) + (s + s * (z * (twelfth + tail)))
     return Pair(finished_log(x, result.high), result.low)
 
@@ -197,8 +196,8 @@ def sine_of_quadrant(x: Vector, advance: int, name: str) -> Vector:
     for part in HALF_PI[x.bits]:
         r = n.fma(-part, r)
     z = r * r
-    sine = (r * z).fma(z.polynomial(SIN[x.bits]), r)
-    cosine = z.fma(z.fma(z.polynomial(COS[x.bits]), -0.5), 1)
+    sine = (r * z).muladd(z.polynomial(SIN[x.bits]), r)
+    cosine = z.muladd(z.muladd(z.polynomial(COS[x.bits]), -0.5), 1)
     quadrant = shifted.as_bits()
     result = (quadrant & 1).differs(0).select(cosine, sine)
     result = x.as_float(result.as_bits() ^ ((quadrant & 2) << (x.bits - 2)))
@@ -239,7 +238,7 @@ def expm1(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     v = Vector(b, x)
     n, r, q = reduced_exp(v.clamped(EXPM1_LOWEST[v.bits], EXP_RANGE[v.bits][1]), v.bias - 1)
     half = v.as_float(n << v.mantissa)
-    result = half.fma(r * r * q, half.fma(r, half - 0.5)) * 2
+    result = half.muladd(r * r * q, half.muladd(r, half - 0.5)) * 2
     return (abs(v) < 2.0**-v.mantissa / 2).select(v, result).value
 
 
@@ -297,7 +296,7 @@ def erf(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     v = Vector(b, x)
     magnitude = abs(v).clamped(-math.inf, ERF_LARGEST[v.bits])
     rest = magnitude * magnitude.polynomial(ERF[v.bits])
-    difference, _ = expm1_and_expp1(-magnitude.fma(1.125, rest))
+    difference, _ = expm1_and_expp1(-magnitude.muladd(1.125, rest))
     return difference.intrinsic("copysign", v).value
 
 
