@@ -27,6 +27,7 @@ def small(monkeypatch):
         monkeypatch.setattr(module, "LONG", (1, 6, 2, 3))
         monkeypatch.setattr(module, "WIDE", ((2, 4, 3, 5),))
     monkeypatch.setattr(grid, "SHAPES", ((1, 2, 3, 4),))
+    monkeypatch.setattr(grid, "OTHER", ((1, 2, 3, 4),))
     monkeypatch.setattr(grid, "TIMED", 1e-6)
     monkeypatch.setattr(grid, "LIMIT_SIZE", 8)
     monkeypatch.setattr(layers, "SPEECH", (4, 6, 2, 3))
@@ -81,9 +82,11 @@ def test_drop_ins_are_timed_beside_recurrent_and_ragged_batches_beside_full_ones
 
 def test_the_grid_times_every_cell_and_mode_beside_torch():
     found = list(grid.rows(1))
-    names = [f"{c}, {m}, 1 thread" for c in ("lstm", "gru", "rnn") for m in ("train", "infer")]
+    modes = [(m, c) for c in ("lstm", "gru", "rnn") for m in ("train", "infer")]
+    modes += [(f"train, {n}", c) for c in grid.OURS for n in ("float64", "bfloat16", "autocast")]
+    names = [f"{c}, {m}, 1 thread" for m, c in modes]
     assert timed(found) == {name: ["saiki.nn", "torch.nn"] for name in names}
-    assert all(row["limit"] > 0 for row in found)
+    assert all(row["limit"] > 0 for row in found[:6])
     assert ["memory" in row for row in found] == [row["mode"] == "train" for row in found]
 
 

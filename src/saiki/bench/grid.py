@@ -27,6 +27,10 @@ SHAPES = (
 )  # fmt: skip
 """batch, steps, input size, hidden size."""
 MODES = ("train", "infer")
+OTHER = ((8, 200, 32, 64), (64, 50, 128, 128), (64, 100, 256, 256))
+"""Shapes that are trained in other types of numbers, too."""
+TYPES = {"float64": torch.float64, "bfloat16": torch.bfloat16, "autocast": torch.float32}
+"""Of x and the weights."""
 TIMED = 0.02
 """Seconds that one timing takes at least; what is faster is done again and again."""
 SMALL = 4 << 20
@@ -36,8 +40,9 @@ LIMIT_SIZE = 1024
 
 
 def rows(repeats: int) -> Iterator[Row]:
-    """Each shape, cell and mode, with one thread and with all there are; ratios above 1 say how
-    many times as long ``torch.nn`` takes."""
+    """Each shape, cell and mode, with one thread and with all there are; then a few shapes with all
+    threads and other types of numbers. Ratios above 1 say how many times as long ``torch.nn``
+    takes."""
     every = torch.get_num_threads()
     try:
         for threads in sorted({1, every}):
@@ -46,31 +51,37 @@ def rows(repeats: int) -> Iterator[Row]:
             for shape, family, mode in itertools.product(SHAPES, OURS, MODES):
                 found = _entry(shape, family, mode, repeats)
                 least = 1000 * operations(shape, family, mode) / speed
-                found["threads"], found["family"], found["mode"] = threads, family, mode
                 found["limit"] = float(f"{least / found['milliseconds']['saiki.nn']:.3g}")
                 yield found
+        for shape, family, name in itertools.product(OTHER, OURS, TYPES):
+            yield _entry(shape, family, f"train, {name}", repeats)
     finally:
         torch.set_num_threads(every)
 
 
 def _entry(shape: tuple[int, int, int, int], family: str, mode: str, repeats: int) -> Row:
     batch, steps, inputs, hidden = shape
-    x = torch.randn(batch, steps, inputs)
+    kind = mode.partition(", ")[2]
+    dtype = TYPES.get(kind, torch.float32)
+    x = torch.randn(batch, steps, inputs, dtype=dtype)
     layers = {
-        "saiki.nn": OURS[family](inputs, hidden, batch_first=True),
-        "torch.nn": peers.TORCH[family](inputs, hidden, batch_first=True),
+        "saiki.nn": OURS[family](inputs, hidden, batch_first=True, dtype=dtype),
+        "torch.nn": peers.TORCH[family](inputs, hidden, batch_first=True, dtype=dtype),
     }
     layers["saiki.nn"].load_state_dict(layers["torch.nn"].state_dict())
     once = {
-        name: peers.training_step(layer, x) if mode == "train" else _inference(layer, x)
+        name: _inference(layer, x) if mode == "infer" else peers.training_step(layer, x)
         for name, layer in layers.items()
     }
+    if kind == "autocast":
+        once = {name: _under_autocast(step) for name, step in once.items()}
     calls = _calls(once["torch.nn"])
     timings = interleaved({name: _several(step, calls) for name, step in once.items()}, repeats)
     each = {name: timing.divided(calls) for name, timing in timings.items()}
     threads = torch.get_num_threads()
     name = f"{family}, {mode}, {threads} thread{'s' * (threads > 1)}"
     found = row(name, shape, each, "saiki.nn")
+    found["threads"], found["family"], found["mode"] = threads, family, mode
     if mode == "train":
         found["memory"] = {name: peak_memory(step) for name, step in once.items()}
     return found
@@ -82,6 +93,14 @@ def _inference(layer: nn.Module, x: Tensor) -> Step:
             layer(x)
 
     return step
+
+
+def _under_autocast(step: Step) -> Step:
+    def inside() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            step()
+
+    return inside
 
 
 def _calls(step: Step) -> int:

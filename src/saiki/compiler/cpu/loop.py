@@ -21,7 +21,7 @@ from saiki.compiler.cpu.product import PAIR
 from saiki.compiler.program import Array, Program
 
 BLOCK = 32
-"""Rows of a block."""
+"""Rows of a block, at least."""
 NEAR = 1 << 20
 """Bytes of weights that lie in the second cache while blocks of rows pass."""
 
@@ -51,12 +51,16 @@ class CompiledLoop:
         self.table = ctypes.c_int64 * (2 * len(self.index) + len(program.extents))
 
     @cached_property
-    def block(self) -> int:
-        """Pairs of rows that go through all steps before others do; all of them where the weights,
-        which each block reads at each step, are too large to be near."""
+    def is_near(self) -> bool:
+        """Whether the weights, which a block of rows reads at each step, stay in a near cache."""
         products = (p for stage in self.program.stages for p in stage.products)
-        size = sum(p.weight.inner * p.weight.width for p in products) * self.dtype.itemsize
-        return BLOCK // PAIR if size <= NEAR else sys.maxsize
+        return self.dtype.itemsize * sum(p.weight.inner * p.weight.width for p in products) <= NEAR
+
+    def block(self, steps: int, cost: int) -> int:
+        """Pairs of rows that go through all steps before others do."""
+        if steps == 1 or not self.is_near:
+            return sys.maxsize
+        return max(BLOCK, threads.SHARED // (steps * cost)) // PAIR
 
     @cached_property
     def text(self) -> str:
@@ -127,7 +131,7 @@ class CompiledLoop:
             walk.lengths[::PAIR],
             PAIR,
             layout.cost,
-            max(1, len(walk.lengths)) if len(walk.offsets) == 1 else self.block,
+            self.block(len(walk.offsets), layout.cost),
             (rows, scratch, walk),
             self,
             table,
