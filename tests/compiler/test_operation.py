@@ -6,6 +6,7 @@ import pickle
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -29,7 +30,8 @@ from compiler.comparison import (
 )
 from saiki import Bidirectional, Cell, Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
-from saiki.compiler.cpu import threads
+from saiki.compiler import kernels
+from saiki.compiler.cpu import loop, threads
 from saiki.errors import CompileError
 
 LENGTHS = torch.tensor([3, 1, 4])
@@ -444,6 +446,32 @@ class TestBits:
                 assert torch.equal(value, found[key]), key
         assert len(shared) == 2 * 3  # forward and backward, whenever there was more than one
 
+    @pytest.mark.skipif(threads._parallel() is None, reason="PyTorch has another OpenMP")
+    @pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
+    @pytest.mark.parametrize("batch", [1, 2, 3, 9])
+    @pytest.mark.parametrize("name", ["lstm", "layer norm", "gru"])
+    def test_are_the_same_where_all_threads_do_all_rows(self, name, batch, ragged, monkeypatch):
+        for constant in ("SHARED", "TOGETHER"):
+            monkeypatch.setattr(threads, constant, 1)
+        monkeypatch.setattr(threads, "_cores", lambda: 8)
+        monkeypatch.setattr(loop, "NEAR", 0)
+        monkeypatch.setattr(kernels, "_STEPS", WeakValueDictionary())
+        met = []
+        run = threads._run_together
+        monkeypatch.setattr(threads, "_run_together", lambda *given: met.append(1) or run(*given))
+        cells = {"lstm": LSTM(3, 19), "layer norm": LSTM(3, 19, layer_norm=True), "gru": GRU(3, 19)}
+        layer = compiled(cells[name], torch.float32)
+        x = draw(batch, 6, 3, dtype=torch.float32).requires_grad_()
+        lengths = 1 + torch.arange(batch) * 5 % 6 if ragged else None
+        wanted = None
+        for count in (1, 2, 3, 5):
+            torch.set_num_threads(count)
+            found = outcome(layer, x, None, lengths)
+            wanted = wanted or found
+            assert_same_loops(found, wanted)
+        has_steps = batch > 1 or not ragged  # one step reads weights once, wherever they lie
+        assert len(met) == 2 * 3 * has_steps
+
     @pytest.mark.parametrize("count", [2, 5])
     def test_are_the_same_without_the_threads_of_torch(self, wide, count, monkeypatch):
         x = draw(13, 6, 3, dtype=torch.float32).requires_grad_()
@@ -456,7 +484,7 @@ class TestBits:
 
     def test_each_tile_is_in_one_share_and_shares_cost_about_the_same(self):
         def job(costs):
-            return threads.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, 8, None)
+            return threads.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, 8, True, None)
 
         jobs = [job((100, 90, 40, 10, 5, 5)), job((100, 90, 40, 10, 5, 5))]
         shares = threads._shares(jobs, 2)

@@ -36,6 +36,9 @@ class Builder:
     extents: dict[int, ir.Value]
     row_stride: ir.Value
     offset: ir.Value
+    member: ir.Value
+    team: ir.Value
+    meeting: ir.Value
 
     def __init__(self, program: Program, dtype: torch.dtype, machine: Machine) -> None:
         self.program = program

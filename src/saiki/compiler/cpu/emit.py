@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from llvmlite import ir
 
+from saiki.compiler.cpu import meeting
 from saiki.compiler.cpu.builder import BLOCK, INT, POINTER, Builder
 from saiki.compiler.cpu.machine import Machine
 from saiki.compiler.cpu.packing import panel_name
 from saiki.compiler.cpu.product import Products
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
-from saiki.compiler.cpu.vector import Vector
+from saiki.compiler.cpu.vector import Vector, declared
 from saiki.compiler.nodes import Node, aten, operand, reduction
 from saiki.compiler.program import Array, Grid, Loop, Program, Store
 
-SIGNATURE = ir.FunctionType(ir.VoidType(), [POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT])
-"""pointers, strides, offsets, counts, steps, first row, row after the last, row stride."""
+SIGNATURE = ir.FunctionType(ir.VoidType(), [*[POINTER] * 4, *[INT] * 6, POINTER])
+"""pointers, strides, offsets, counts, steps, first row, row after the last, row stride; of threads
+that do the same rows which this is, how many there are, and what they meet by."""
 
 
 def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
@@ -33,6 +35,9 @@ def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
 
     Results below the smallest normal number, 1.2e-38 or 2.2e-308, become 0 inside: gradients that
     fade away would otherwise take the processor a hundred times as long as others.
+
+    Where several threads do the same rows, each computes a part of the columns of a product, and
+    the pointwise work of a part of the rows; they meet before and after products.
     """
     return str(_Emitter(program, dtype, machine).module)
 
@@ -46,30 +51,49 @@ class _Emitter(Builder):
         self._run(function)
 
     def _run(self, function: ir.Function) -> None:
-        pointers, strides, offsets, counts, steps, first, last, self.row_stride = function.args
+        pointers, strides, offsets, counts, steps, first, last, self.row_stride = function.args[:8]
+        self.member, self.team, self.meeting = function.args[8:]
         b = self.b
+        rows_of_all = b.sub(last, first)
+        own = self.share(rows_of_all, self.member)
+        own_first = b.add(first, own)
+        own_last = b.add(first, self.share(rows_of_all, b.add(self.member, INT(1))))
         kept = self._flush()
         self._unpack(pointers, strides)
         with self.loop(INT(0), steps) as s:
             self.offset = b.load(b.gep(offsets, [s], source_etype=INT), typ=INT)
             count = b.load(b.gep(counts, [s], source_etype=INT), typ=INT)
-            end = b.select(b.icmp_signed("<", count, last), count, last)
-            rows = b.sub(end, first)
+            rows = b.sub(self.least(count, last), first)
+            end = self.least(count, own_last)
             for number, stage in enumerate(self.program.stages):
+                if stage.products:
+                    self._meet()
                 for product in stage.products:
-                    self.products.emit(product, first, rows)
+                    self.products.emit(product, first, rows, self.share)
+                if stage.products:
+                    self._meet()
                 for loop in stage.loops:
-                    with self.loop(first, end) as r:
+                    with self.loop(own_first, end) as r:
                         self._pointwise(loop, r, number)
                 for grid in stage.grids:
-                    with self.loop(first, end) as r:
+                    with self.loop(own_first, end) as r:
                         self._over_inner(grid, r)
                         self._over_outer(grid, r)
             for source, target in self.program.copies:
-                with self.loop(first, end) as r:
+                with self.loop(own_first, end) as r:
                     self._copy(source, target, r)
         self._control(kept)
         b.ret_void()
+
+    def share(self, count: ir.Value, member: ir.Value) -> ir.Value:
+        """Where the share of a thread begins among so many."""
+        return self.b.sdiv(self.b.mul(count, member), self.team)
+
+    def _meet(self) -> None:
+        """Wait until all threads that do the same rows are here."""
+        with self.b.if_then(self.b.icmp_signed(">", self.team, INT(1)), likely=False):
+            meet = declared(self.module, meeting.NAME, meeting.SIGNATURE)
+            self.b.call(meet, [self.team, self.meeting])
 
     def _unpack(self, pointers: ir.Value, strides: ir.Value) -> None:
         """Where the arrays lie, and the sizes of memory."""

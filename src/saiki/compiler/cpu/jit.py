@@ -16,9 +16,9 @@ from saiki.compiler.cpu.machine import Machine
 
 _LOCK = threading.RLock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
-_FUNCTION = ctypes.CFUNCTYPE(None, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _INT)
+_FUNCTION = ctypes.CFUNCTYPE(None, *[_POINTER] * 4, *[_INT] * 6, _POINTER)
 
-Run = Callable[[int, int, int, int, int, int, int, int], None]
+Run = Callable[..., None]
 
 
 PASSES = (

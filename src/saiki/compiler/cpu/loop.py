@@ -16,6 +16,7 @@ from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.jit import Compiled, compile_text, compiled
 from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import pack, packing
 from saiki.compiler.cpu.product import PAIR
 from saiki.compiler.program import Array, Program
@@ -69,7 +70,8 @@ class CompiledLoop:
 
     @cached_property
     def compiled(self) -> Compiled:
-        packing(self.dtype, self.machine)  # of which the text knows the name alone
+        packing(self.dtype, self.machine)  # of which the text knows the name alone, as of this one
+        meeting(self.machine)
         if self.key is None:
             return compile_text(self.text, self.machine)
         return compiled(f"loop {self.key}", lambda: self.text, self.machine)
@@ -132,6 +134,7 @@ class CompiledLoop:
             PAIR,
             layout.cost,
             self.block(len(walk.offsets), layout.cost),
+            self.is_near,
             (rows, scratch, walk),
             self,
             table,

@@ -1,5 +1,6 @@
 """Products of matrices, blocked in registers over packed weights."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -48,8 +49,15 @@ class Products:
         self.panel = panel
         self.known: dict[tuple[int, int], ir.Function] = {}
 
-    def emit(self, product: Product, first: ir.Value, rows: ir.Value) -> None:
-        """target ← source · weight for some rows.
+    def emit(
+        self,
+        product: Product,
+        first: ir.Value,
+        rows: ir.Value,
+        share: Callable[[ir.Value, ir.Value], ir.Value],
+    ) -> None:
+        """target ← source · weight for some rows, and of the blocks of columns those of this
+        thread's share.
 
         Columns go in blocks of some vectors, so that a block of the weight stays in the nearest
         cache while all rows pass; the target has room for whole vectors. The stride of a weight is
@@ -64,22 +72,24 @@ class Products:
         is_packed = b.icmp_signed("==", stride, INT(0))
         column = b.select(is_packed, INT(inner), across)
         most = self.e.machine.tile[1]
+        after = b.add(self.e.member, INT(1))
         whole, rest = divmod(-(-product.weight.width // self.e.lanes), most)
-        for vectors, begin, end in ((most, 0, whole), (rest, whole, whole + 1)):
-            if vectors and begin < end:
-                start = begin * most * self.e.lanes
+        for vectors, blocks, before in ((most, whole, 0), (rest, 1, whole)):
+            if vectors and blocks:
+                own, end = (share(INT(blocks), m) for m in (self.e.member, after))
+                start = b.mul(b.add(own, INT(before)), INT(most * self.e.lanes))
                 arguments = [
                     self.e.at(self.e.row(product.source, first), INT(product.column)),
                     self.e.row_step(product.source),
-                    self.e.at(self.e.row(product.weight, first), b.mul(INT(start), column)),
+                    self.e.at(self.e.row(product.weight, first), b.mul(start, column)),
                     is_packed,
                     along,
                     across,
-                    INT(product.weight.width - start),
-                    self.e.at(self.e.row(product.target, first), INT(start)),
+                    b.sub(INT(product.weight.width), start),
+                    self.e.at(self.e.row(product.target, first), start),
                     self.e.row_step(product.target),
                     rows,
-                    INT(end - begin),
+                    b.sub(end, own),
                 ]
                 self.e.b.call(self._blocks(inner, vectors), arguments)
 

@@ -23,10 +23,31 @@ from saiki.compiler.cpu.jit import Compiled, compile_text
 from saiki.compiler.cpu.machine import machine
 
 FIELDS = 9
-"""8-byte fields of a piece: the function ``run`` of a program and its eight arguments."""
+"""8-byte fields of a piece: the function ``run`` of a program and the first eight arguments."""
 SHARED = 1 << 20
 """Multiplications that are worth another thread: some 50 microseconds."""
+TOGETHER = 1 << 17
+"""Multiplications of a step that are worth two meetings of all threads."""
+FEW = 32
+"""Rows for each thread, up to which all threads read a part of large weights each, rather than all
+of them for a part of the rows."""
 ASK = ("omp_get_num_threads", "omp_get_thread_num")
+LINES = 16
+"""8-byte fields of what threads meet by: two, each in a cache line of its own."""
+_POINTERS = 5
+"""Fields of a piece that are addresses."""
+
+
+def _call(of_thread: str) -> str:
+    """Calls the function of a piece with its fields, and with what each thread adds."""
+    kinds = ["ptr" if k < _POINTERS else "i64" for k in range(FIELDS)]
+    lines = ["  %run = load ptr, ptr %piece"]
+    for k in range(1, FIELDS):
+        lines.append(f"  %at.{k} = getelementptr i64, ptr %piece, i64 {k}")
+        lines.append(f"  %a.{k} = load {kinds[k]}, ptr %at.{k}")
+    arguments = ", ".join(f"{kinds[k]} %a.{k}" for k in range(1, FIELDS))
+    return "\n".join([*lines, f"  call void %run({arguments}, {of_thread})"])
+
 
 SHARE = f"""
 declare i32 @{ASK[0]}()
@@ -66,16 +87,7 @@ each.piece:
 call:
   %index = mul i64 %i, {FIELDS}
   %piece = getelementptr i64, ptr %pieces, i64 %index
-  %run = load ptr, ptr %piece
-{
-    "".join(
-        f'''  %at.{k} = getelementptr i64, ptr %piece, i64 {k}
-  %a.{k} = load {"ptr" if k < 5 else "i64"}, ptr %at.{k}
-'''
-        for k in range(1, FIELDS)
-    )
-}\
-  call void %run({", ".join(f"{'ptr' if k < 5 else 'i64'} %a.{k}" for k in range(1, FIELDS))})
+{_call("i64 0, i64 1, ptr null")}
   %next.i = add i64 %i, 1
   br label %each.piece
 
@@ -84,6 +96,23 @@ next:
   br label %each.share
 
 end:
+  ret void
+}}
+"""
+TOGETHER_TEXT = f"""
+declare i32 @{ASK[0]}()
+declare i32 @{ASK[1]}()
+
+; data: one piece, then what its threads meet by
+define void @together(ptr %data) {{
+  %piece = load ptr, ptr %data
+  %at.meeting = getelementptr i64, ptr %data, i64 1
+  %meeting = load ptr, ptr %at.meeting
+  %team.32 = call i32 @{ASK[0]}()
+  %team = zext i32 %team.32 to i64
+  %number.32 = call i32 @{ASK[1]}()
+  %number = zext i32 %number.32 to i64
+{_call("i64 %number, i64 %team, ptr %meeting")}
   ret void
 }}
 """
@@ -107,13 +136,16 @@ class Job:
     block: int
     """Tiles that go through all steps before others begin, so that what they write at one step is
     in a near cache when it is read."""
+    is_near: bool
+    """Whether the weights stay in a near cache."""
     alive: Any
     """What the addresses point to."""
 
-    def pieces(self, first: int, last: int) -> Iterator[tuple[int, ...]]:
+    def pieces(self, first: int, last: int, block: int = 0) -> Iterator[tuple[int, ...]]:
         """The arguments of ``run`` for each block of the tiles from ``first`` to ``last``."""
-        for begin in range(first, last, self.block):
-            end = min(begin + self.block, last)
+        block = block or self.block
+        for begin in range(first, last, block):
+            end = min(begin + block, last)
             rows = begin * self.tile, min(end * self.tile, self.rows)
             yield *self.arguments, *rows, self.row_stride
 
@@ -123,12 +155,17 @@ def run(jobs: Sequence[Job]) -> None:
     threads = torch.get_num_threads()
     if threads > 1:
         work = sum(job.cost * job.tile * sum(job.tiles) for job in jobs)
-        threads = min(threads, 1 + work // SHARED, sum(len(job.tiles) for job in jobs))
+        threads = min(threads, 1 + work // SHARED)
+    parallel = _parallel() if threads > 1 else None
+    meeting = min(threads, _cores())  # who waits for a thread that has no core waits long
+    if parallel is not None and meeting > 1 and _is_for_all(jobs, meeting):
+        _run_together(jobs[0], meeting)
+        return
+    threads = min(threads, sum(len(job.tiles) for job in jobs))
     if threads == 1:
         _run_share([(job, 0, len(job.tiles)) for job in jobs])
         return
     shares = _shares(jobs, threads)
-    parallel = _parallel()
     if parallel is None:
         for done in [_pool().submit(_run_share, share) for share in shares]:
             done.result()
@@ -142,8 +179,37 @@ def run(jobs: Sequence[Job]) -> None:
     edges = [0, *accumulate(map(len, each))]
     starts = (ctypes.c_int64 * len(edges))(*edges)
     data = (ctypes.c_int64 * 3)(ctypes.addressof(pieces), ctypes.addressof(starts), len(shares))
-    share_all, gomp = parallel
+    share_all, _, gomp = parallel
     gomp(share_all.address, ctypes.addressof(data), threads, 0)
+
+
+def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:
+    """Whether all threads shall do all rows, and each a part of the columns of products: where
+    there are fewer rows than threads, or weights so large that to read them takes the time."""
+    job, *others = jobs
+    rows = len(job.tiles) * job.tile
+    if others or job.cost * rows < TOGETHER or job.arguments[4] == 1:
+        return False
+    return len(job.tiles) < threads or (not job.is_near and rows <= FEW * threads)
+
+
+@cache
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _run_together(job: Job, threads: int) -> None:
+    (arguments,) = job.pieces(0, len(job.tiles), len(job.tiles))
+    piece = (ctypes.c_int64 * FIELDS)(job.compiled.address, *arguments)
+    meeting = (ctypes.c_int64 * LINES)()
+    data = (ctypes.c_int64 * 2)(ctypes.addressof(piece), ctypes.addressof(meeting))
+    parallel = _parallel()
+    assert parallel is not None
+    _, together, gomp = parallel
+    gomp(together.address, ctypes.addressof(data), threads, 0)
 
 
 Share = list[tuple[Job, int, int]]
@@ -168,7 +234,7 @@ def _shares(jobs: Sequence[Job], threads: int) -> list[Share]:
 def _run_share(share: Share) -> None:
     for job, *tiles in share:
         for piece in job.pieces(*tiles):
-            job.compiled.run(*piece)
+            job.compiled.run(*piece, 0, 1, None)
 
 
 @cache
@@ -182,9 +248,9 @@ if hasattr(os, "register_at_fork"):
 
 
 @cache
-def _parallel() -> tuple[Compiled, Callable[[int, int, int, int], None]] | None:
-    """``share`` compiled, and ``GOMP_parallel(function, data, threads, 0)`` of the OpenMP that
-    PyTorch runs on; None where it has another OpenMP or lies elsewhere."""
+def _parallel() -> tuple[Compiled, Compiled, Callable[[int, int, int, int], None]] | None:
+    """``share`` and ``together`` compiled, and ``GOMP_parallel(function, data, threads, 0)`` of the
+    OpenMP that PyTorch runs on; None where it has another OpenMP or lies elsewhere."""
     files = Path(torch.__file__).parent.glob("lib/*torch_cpu.*")
     path = next((path for path in files if path.suffix != ".lib"), None)
     if path is None:
@@ -199,4 +265,8 @@ def _parallel() -> tuple[Compiled, Callable[[int, int, int, int], None]] | None:
     gomp = addresses["GOMP_parallel"]
     gomp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
     gomp.restype = None
-    return compile_text(SHARE, machine(), "share"), cast(Callable[[int, int, int, int], None], gomp)
+    return (
+        compile_text(SHARE, machine(), "share"),
+        compile_text(TOGETHER_TEXT, machine(), "together"),
+        cast(Callable[[int, int, int, int], None], gomp),
+    )
