@@ -3,8 +3,9 @@
     python tools/scaling.py benchmarks/results/grid.json
 
 A training step is taken apart into what one thread does, the loops, whose rows are shared in
-pairs, and the large products before and after them, which PyTorch shares evenly. From the figures
-for one thread follow those for any number; for two they are measured too.
+pairs, or the columns of their products in blocks, and the large products before and after them,
+which PyTorch shares evenly. From the figures for one thread follow those for any number; for two
+they are measured too.
 """
 
 import json
@@ -15,12 +16,17 @@ from pathlib import Path
 
 from saiki.bench.grid import PRODUCTS
 from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.cpu.loop import NEAR
 from saiki.compiler.cpu.product import PAIR
-from saiki.compiler.cpu.threads import SHARED
+from saiki.compiler.cpu.threads import FEW, SHARED, TOGETHER
 from saiki.nn.drop_in.short import is_short
 
 ALONE = {"train": 0.4, "infer": 0.15}
 """Milliseconds of a call that one thread spends, whatever there is to do."""
+MEETING = 0.0005
+"""Milliseconds that threads take to meet."""
+COLUMNS = 64
+"""Of a block of columns: four vectors."""
 MODES = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN_TANH"}
 CORES = (4, 8, 16, 64)
 
@@ -41,13 +47,22 @@ def parts(size: list[int], family: str, mode: str) -> tuple[float, float]:
 
 def speedup(size: list[int], family: str, mode: str, milliseconds: float, cores: int) -> float:
     """By so many cores, of what takes one so many milliseconds."""
+    batch, steps, inputs, hidden = size
     loops, around = parts(size, family, mode)
-    pairs = math.ceil(size[0] / PAIR)
-    threads = min(cores, pairs, 1 + loops // SHARED)
+    threads = min(cores, 1 + loops // SHARED)
     alone = min(ALONE[mode], milliseconds)
     rest = (milliseconds - alone) / (loops + around)
-    largest = math.ceil(pairs / threads) / pairs
-    return milliseconds / (alone + rest * (loops * largest + around / cores))
+    pairs = math.ceil(batch / PAIR)
+    largest, meetings = math.ceil(pairs / min(threads, pairs)) / pairs, 0
+    of_x = PRODUCTS[family] * hidden * inputs
+    weights = PRODUCTS[family] * hidden * hidden + of_x * (of_x <= CPU.inline_weights)
+    few = pairs < threads or (4 * weights > NEAR and batch <= FEW * threads)
+    if threads > 1 and few and loops / steps >= TOGETHER:
+        blocks = math.ceil(PRODUCTS[family] * hidden / COLUMNS)
+        largest = math.ceil(blocks / threads) / blocks
+        meetings = 2 * steps * (1 + (mode == "train"))
+    around *= math.ceil(batch * steps / cores) / (batch * steps)
+    return milliseconds / (alone + rest * (loops * largest + around) + MEETING * meetings)
 
 
 def main() -> None:

@@ -82,6 +82,8 @@ def test_the_bounds():
     assert not is_short("GRU", 1, 7, 64, 2, False)
     assert is_short("RNN_TANH", 16, 27, 64, 1, False)
     assert not is_short("RNN_RELU", 512, 10, 32, 1, False)
+    assert is_short("GRU", 64, 1, 512, 2, False)
+    assert not is_short("LSTM", 1, 1, 64, 1, False)
     assert is_short("LSTM", 32, 20, 64, 1, False)
     assert not is_short("LSTM", 32, 30, 64, 1, False)
     assert not is_short("LSTM", 1, 2, 256, 1, False)

@@ -278,8 +278,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         rows, steps, _ = input.shape if self.batch_first else input.transpose(0, 1).shape
         grad = torch.is_grad_enabled() and self.weight_hh_l0.requires_grad
         return (
-            steps > 1
-            and is_short(self.mode, rows, steps, self.hidden_size, 1 + self.bidirectional, grad)
+            is_short(self.mode, rows, steps, self.hidden_size, 1 + self.bidirectional, grad)
             and self.is_plain
             and self.backend == "auto"
             and not self.proj_size

@@ -21,8 +21,8 @@ def is_short(
     mode: str, rows: int, steps: int, units: int, directions: int, has_gradient: bool
 ) -> bool:
     """Whether PyTorch's own layer of that mode is as fast, in float32."""
-    if mode == "LSTM":
+    if mode == "LSTM":  # of whose single steps the cell of PyTorch is faster than its layer
         work = rows * steps * units
-        return units < LSTM_UNITS and steps < LSTM_STEPS and work < LSTM_WORK
+        return steps > 1 and units < LSTM_UNITS and steps < LSTM_STEPS and work < LSTM_WORK
     least = STEPS[mode][not has_gradient]
-    return steps * directions < least and rows * units < ROW_WORK
+    return steps == 1 or (steps * directions < least and rows * units < ROW_WORK)
