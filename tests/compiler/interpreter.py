@@ -57,6 +57,9 @@ class Loop:
     def compile(self):
         pass
 
+    def forget(self):
+        pass
+
     def bind(self, rows, parameters, walk, sizes):
         return Job(self.program, self.dtype, rows, parameters, walk, sizes)
 

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 import types
+from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
+import packaging.version
 import pytest
 import torch
 from torch import nn
@@ -16,11 +19,12 @@ from compiler.test_against_eager import ALL
 from corpus.outcomes import build, cells
 from saiki import Cell, Recurrent
 from saiki.activations import CATALOGUE
-from saiki.compiler import kept_trace, kernels, shelf
+from saiki.compiler import kept_trace, kernels, shelf, trial
 from saiki.compiler.cpu import jit
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.machine import AVX2, machine
+from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import packing
 from saiki.compiler.graph_file import UnwrittenError, from_text, to_text
 from saiki.compiler.identity import Itself
@@ -49,6 +53,7 @@ def forget():
     kernels._STEPS.clear()
     jit._COMPILED.clear()
     packing.cache_clear()
+    meeting.cache_clear()
 
 
 def trained(cell):
@@ -125,13 +130,16 @@ def test_a_damaged_file_is_as_good_as_none(damage, folder):
 def test_what_another_user_may_have_written_is_not_read(folder, monkeypatch):
     shelf.put("name", b"content")
     assert shelf.get("name") == b"content"
-    (folder / "name").chmod(0o646)
-    assert shelf.get("name") is None
+    assert (folder / "name").stat().st_mode & 0o777 == 0o600
+    for mode in (0o646, 0o664):
+        (folder / "name").chmod(mode)
+        assert shelf.get("name") is None
     (folder / "name").chmod(0o644)
-    folder.chmod(0o777)
-    assert shelf.get("name") is None
-    shelf.put("other", b"content")
-    assert not (folder / "other").exists()
+    for mode in (0o777, 0o770):
+        folder.chmod(mode)
+        assert shelf.get("name") is None
+        shelf.put("other", b"content")
+        assert not (folder / "other").exists()
     folder.chmod(0o700)
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
     assert (shelf.get("name") is None) == (folder.stat().st_uid != 0)
@@ -146,14 +154,56 @@ def test_without_a_folder_all_is_as_ever(tmp_path, monkeypatch):
     assert [*tmp_path.iterdir()] == [tmp_path / "file"]
 
 
-def test_what_was_used_longest_ago_goes_first(folder, monkeypatch):
+def test_what_was_used_longest_ago_goes_first_and_nothing_of_others(folder, monkeypatch):
     monkeypatch.setattr(shelf, "MOST", 3000)
-    for number, name in enumerate("abc"):
-        shelf.put(name, bytes(700))
-        os.utime(folder / name, (number, number))
-    assert shelf.get("a") is not None  # used just now
-    shelf.put("d", bytes(1200))
-    assert sorted(file.name for file in folder.iterdir()) == ["a", "c", "d"]
+    names = {letter: 64 * letter for letter in "abcd"}
+    for number, letter in enumerate("abc"):
+        shelf.put(names[letter], bytes(700))
+        os.utime(folder / names[letter], (number, number))
+    (folder / "thesis.txt").write_bytes(bytes(5000))
+    (folder / "chapters").mkdir()
+    for other in ("thesis.txt", "chapters"):
+        os.utime(folder / other, (0, 0))
+    assert shelf.get(names["a"]) is not None  # used just now
+    shelf.put(names["d"], bytes(1200))
+    kept = {names["a"], names["c"], names["d"], "thesis.txt", "chapters"}
+    assert {file.name for file in folder.iterdir()} == kept
+
+
+def test_a_folder_that_may_only_be_read_is_read(folder, monkeypatch):
+    shelf.put("name", b"content")
+
+    def refuse(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert shelf.get("name") == b"content"
+
+
+def test_without_a_home_or_files_of_the_source_nothing_is_kept(monkeypatch):
+    def homeless(name):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv(shelf.VARIABLE, raising=False)
+    monkeypatch.setattr(shelf.platformdirs, "user_cache_dir", homeless)
+    forget()
+    trained(ALL["gru"](3, 5))
+    monkeypatch.setattr(shelf.saiki, "__file__", str(HERE / "saiki.zip" / "__init__.py"))
+    assert shelf._sources() != shelf._sources()
+
+
+def test_a_kernel_that_proves_wrong_is_not_kept(folder, monkeypatch):
+    monkeypatch.setattr(trial, "difference", lambda *given: "y is off by 1")
+    with pytest.warns(UserWarning, match="does not compute what its step does"):
+        Recurrent(ALL["gru"](3, 5))(torch.ones(2, 4, 3))
+    monkeypatch.undo()
+    monkeypatch.setenv(shelf.VARIABLE, str(folder))
+    forget()
+    traced = []
+    own = kept_trace.trace
+    monkeypatch.setattr(kept_trace, "trace", lambda *given: traced.append(1) or own(*given))
+    Recurrent(ALL["gru"](3, 5), backend="cpu")(torch.ones(2, 4, 3))
+    assert traced
 
 
 class Scaled(Cell):
@@ -227,6 +277,28 @@ def test_code_for_another_processor_is_another_file(folder):
     assert len([*folder.iterdir()]) == len({machine(), AVX2})
 
 
+class Limit(Enum):
+    """With a method, which reads its value."""
+
+    STANDARD = 0.5
+
+    def clamped(self, u):
+        return u.clamp(-self.value, self.value)
+
+
+class Numbers(NamedTuple):
+    factor: float
+
+    def scaled(self, u):
+        return 2 * self.factor * u
+
+
+def imports(u):
+    from .comparison import TOLERANCE
+
+    return u * TOLERANCE
+
+
 def test_functions_of_a_package_are_told_apart_by_what_they_hold():
     def made(value, default=1):
         def inner(u, more=default):
@@ -243,9 +315,23 @@ def test_functions_of_a_package_are_told_apart_by_what_they_hold():
 
 def test_what_has_no_name_that_lasts_is_not_kept():
     cell = Scaled()
-    cell.f = functools.partial(torch.add, torch.Generator())
-    assert keys(cell) == [None]
-    for passing in (object(), torch.Generator(), types.SimpleNamespace()):
+    for cell.f in (
+        functools.partial(torch.add, torch.Generator()),
+        (lambda u: torch.tanh(u)).__call__,
+        packaging.version.parse,  # of a package whose state nobody knows
+        Numbers(0.5).scaled,
+        Limit.STANDARD.clamped,
+        imports,
+    ):
+        assert keys(cell) == [None], cell.f
+    for passing in (
+        object(),
+        Numbers(0.5),
+        Limit.STANDARD,
+        Limit,
+        torch.Generator(),
+        types.SimpleNamespace(),
+    ):
         with pytest.raises(PassingError):
             lasting(passing)
     assert lasting((1, 1.0, True, None, "1", b"1")) != lasting((1, 1, 1, None, "1", b"1"))

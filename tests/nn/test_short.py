@@ -1,7 +1,10 @@
 """Sequences so short that PyTorch's own loop is as fast: who runs them."""
 
+import functools
+
 import pytest
 import torch
+from torch.nn.utils import parametrize
 
 import saiki.nn
 from nn.pairs import packed, pair
@@ -65,6 +68,26 @@ def test_what_torch_does_not_have_or_is_asked_for_goes_through_a_kernel(family, 
     make(3, 5, num_layers=2, dropout=0.5)(x)
     make(3, 5)(packed(x.transpose(0, 1), torch.tensor([2, 1, 1])))
     assert len(calls) == 6
+
+
+def test_a_parametrisation_is_asked_as_often_as_in_torch():
+    layer = saiki.nn.LSTM(3, 5)
+    asked = []
+
+    class Counted(torch.nn.Module):
+        def forward(self, weight):
+            asked.append(1)
+            return weight
+
+    parametrize.register_parametrization(layer, "weight_hh_l0", Counted())
+    expected = []
+    for run in (layer, functools.partial(torch.nn.LSTM.forward, layer)):
+        for steps in (1, 3, 600):
+            asked.clear()
+            run(torch.randn(steps, 1, 3))
+            expected.append(len(asked))
+    assert expected[0] == expected[3]
+    assert expected[1] == expected[4]
 
 
 def test_the_lens_sees_every_step_of_it():

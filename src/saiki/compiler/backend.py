@@ -75,6 +75,9 @@ class Loop(Protocol):
     def compile(self) -> None:
         """Do now what would be done when the loop is first bound."""
 
+    def forget(self) -> None:
+        """Keep nothing of it for other processes."""
+
     def bind(
         self,
         rows: Mapping[Array, Place],

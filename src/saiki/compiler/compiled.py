@@ -53,12 +53,13 @@ class CompiledCell:
         return bool(self.why_refused)
 
     def refuse(self, why: str) -> None:
-        """Never run it again.
+        """Never run it again, here or in another process.
 
         Raises:
             CompileError: its layer asks for it by name.
         """
         self.why_refused = why
+        self.step.forget()
         if self.is_strict:
             raise CompileError(why)
         warnings.warn(f"running step by step: {why}", stacklevel=2)

@@ -5,7 +5,7 @@ import torch
 from saiki.cell import Cell
 from saiki.compiler import shelf
 from saiki.compiler.graph_file import UnwrittenError, from_text, to_text
-from saiki.compiler.lasting import PassingError, lasting
+from saiki.compiler.lasting import PassingError, lasting_tokens
 from saiki.compiler.trace import Trace, trace
 from saiki.compiler.watch import Watch
 
@@ -13,7 +13,7 @@ from saiki.compiler.watch import Watch
 def lasting_key(watch: Watch, dtype: torch.dtype, inline_weights: int) -> str | None:
     """What names the trace in any process; None where nothing does."""
     try:
-        depends = lasting(watch.fingerprint)
+        depends = lasting_tokens(watch.fingerprint)
     except PassingError:
         return None
     return shelf.key("trace", depends, str(dtype), str(inline_weights))

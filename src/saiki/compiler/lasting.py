@@ -1,13 +1,16 @@
 """What a step depends on, in words that mean the same in another process.
 
 A fingerprint holds objects, which are told apart by who they are. Here each is written by what it
-is: numbers and strings as they are, code as its instructions, classes and functions of installed
-packages by their names. What cannot be written so has no name that lasts.
+is: numbers and strings as they are, code as its instructions, classes and functions of Python,
+PyTorch and NumPy by their names. What cannot be written so has no name that lasts.
 """
 
+import dis
 import sys
 import types
+from collections.abc import Iterable
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -30,7 +33,7 @@ _BUILT_IN = (
 )  # fmt: skip
 _OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _VERSIONED = {"torch", "numpy", "saiki", "builtins"} | sys.stdlib_module_names
-"""Packages whose versions are part of every key."""
+"""Packages whose versions are part of every key. Of others nobody knows what state they hold."""
 
 
 class PassingError(Exception):
@@ -44,18 +47,20 @@ def lasting(value: Any) -> str:
         PassingError: there are none.
     """
     if isinstance(value, Enum):
-        return f"{lasting(type(value))}.{value.name}"
+        return f"{_of_package(type(value))}.{value.name} {lasting(value.value)}"
     if type(value) in _EXACT:
         return repr(value)
     if isinstance(value, _NAMED):
         return str(value)
-    if isinstance(value, tuple | list):
+    if type(value) in (tuple, list, torch.Size):
         return f"({','.join(map(lasting, value))})"
-    if isinstance(value, frozenset):
+    if type(value) is frozenset:
         return f"{{{','.join(sorted(map(lasting, value)))}}}"
     if isinstance(value, type):
-        return _named(value)
+        return _of_package(value)
     if isinstance(value, types.CodeType):
+        if _imports(value):
+            raise PassingError("what code imports is found when it runs")
         own = (getattr(value, name, None) for name in _CODE)
         return lasting(("code", *own, value.co_consts))
     if isinstance(value, Itself):
@@ -63,15 +68,32 @@ def lasting(value: Any) -> str:
     raise PassingError(type(value).__name__)
 
 
+def lasting_tokens(fingerprint: Iterable[tuple[Any, ...]]) -> str:
+    """A fingerprint of :class:`~saiki.compiler.watch.Watch` in words.
+
+    Raises:
+        PassingError: it holds what has none.
+    """
+    words = []
+    for token in fingerprint:
+        match token:
+            case (_, "module", str(name)) if is_library(name):
+                _must_be_versioned(name)
+        words.append(lasting(token))
+    return "\n".join(words)
+
+
 def _object(value: Any) -> str:
     """What is told apart by who it is."""
     match value:
+        case type() if not is_library(value.__module__):  # whose code is followed
+            return f"{value.__module__}.{value.__qualname__}"
         case type():
-            return _named(value)
+            return _of_package(value)
         case types.FunctionType():
             more = value.__defaults__, tuple((value.__kwdefaults__ or {}).items())
-            around = tuple(_captured(cell) for cell in value.__closure__ or ())
-            return f"{_named(value)}{lasting((value.__code__, *more, around))}"
+            around = tuple(map(_captured, value.__closure__ or ()))
+            return f"{_of_package(value)}{lasting((value.__code__, *more, around))}"
         case _ if isinstance(value, _OPERATORS):
             return f"operator {value}"
         case _ if isinstance(value, _BUILT_IN):
@@ -79,9 +101,12 @@ def _object(value: Any) -> str:
             if owner is None:
                 owner = getattr(value, "__objclass__", None)
             if owner is None:
-                return _named(value)
-            whose = owner.__name__ if isinstance(owner, types.ModuleType) else _named(owner)
-            return f"{whose}.{value.__qualname__}"
+                return _of_package(value)
+            if isinstance(owner, types.ModuleType):
+                _must_be_versioned(owner.__name__)
+                return f"{owner.__name__}.{value.__qualname__}"
+            if isinstance(owner, type):
+                return f"{_of_package(owner)}.{value.__qualname__}"
     raise PassingError(type(value).__name__)
 
 
@@ -93,19 +118,27 @@ def _captured(cell: types.CellType) -> str:
     try:
         return lasting(value)
     except PassingError:
-        return _object(value)
+        if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+            return _object(value)
+        raise
 
 
-def _named(value: Any) -> str:
-    """A class or function by its name, and by the version of its package where that is none of
-    those that every key names."""
+@lru_cache(maxsize=4096)
+def _imports(code: types.CodeType) -> bool:
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    found = any(each.opname == "IMPORT_NAME" for each in dis.get_instructions(code))
+    return found or any(map(_imports, inner))
+
+
+def _of_package(value: Any) -> str:
+    """A class or function of a package whose version is part of every key, by its name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str):
         raise PassingError(type(value).__name__)
-    root = module.partition(".")[0]
-    if root in _VERSIONED or not is_library(module):
-        return f"{module}.{name}"
-    version = getattr(sys.modules.get(root), "__version__", None)
-    if not isinstance(version, str):
-        raise PassingError(f"{root}, which tells no version")
-    return f"{module}.{name} of {version}"
+    _must_be_versioned(module)
+    return f"{module}.{name}"
+
+
+def _must_be_versioned(module: str) -> None:
+    if module.partition(".")[0] not in _VERSIONED or not is_library(module):
+        raise PassingError(f"something of {module}")

@@ -10,7 +10,10 @@ from here is compared with the eager loop on its first batch like any other.
 import hashlib
 import os
 import platform
+import re
 import sys
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -24,12 +27,12 @@ from llvmlite import binding
 
 import saiki
 from saiki import files
-from saiki.errors import SaikiError
 
 VARIABLE = "SAIKI_KERNELS"
 """The variable of the environment that names another folder; empty, nothing is kept."""
 MOST = 128 << 20
 """Bytes of all files; those that were used longest ago go first."""
+_NAME = re.compile("[0-9a-f]{64}")
 _MARK = b"saiki kernel 1\n"
 _HEAD = len(_MARK) + hashlib.sha256().digest_size
 
@@ -39,7 +42,10 @@ def folder() -> Path | None:
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None
-    return Path(platformdirs.user_cache_dir("saiki")) / "kernels"
+    try:
+        return Path(platformdirs.user_cache_dir("saiki")) / "kernels"
+    except RuntimeError:  # nobody is at home here
+        return None
 
 
 def key(*facts: str) -> str:
@@ -57,9 +63,10 @@ def get(name: str) -> bytes | None:
         if not (_is_own(place) and _is_own(path)):
             return None
         data = path.read_bytes()
-        os.utime(path)
     except OSError:
         return None
+    with suppress(OSError):  # where it may be read and not written
+        os.utime(path)
     whole = data[_HEAD:]
     return whole if data[:_HEAD] == _head(whole) else None
 
@@ -69,11 +76,26 @@ def put(name: str, data: bytes) -> None:
     place = folder()
     if place is None:
         return
-    with suppress(OSError, SaikiError):
+    with suppress(OSError):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if _is_own(place):
-            files.write_bytes(place / name, _head(data) + data)
-            _make_room(place)
+        if not _is_own(place):
+            return
+        handle, temporary = tempfile.mkstemp(dir=place, prefix=files.TEMPORARY)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_head(data) + data)
+            Path(temporary).replace(place / name)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        _make_room(place)
+
+
+def drop(name: str) -> None:
+    """Keep what is kept under that name no longer."""
+    place = folder()
+    if place is not None:
+        with suppress(OSError):
+            (place / name).unlink(missing_ok=True)
 
 
 def _head(data: bytes) -> bytes:
@@ -85,28 +107,18 @@ def _is_own(path: Path) -> bool:
     if os.name == "nt":  # whose cache folders are those of one user
         return True
     found = path.stat()
-    return found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o002
+    return found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022
 
 
 def _make_room(place: Path) -> None:
-    found = [(path.stat(), path) for path in place.iterdir()]
+    """Only files of this module go, in whatever folder it is."""
+    found = [(path.stat(), path) for path in place.iterdir() if _NAME.fullmatch(path.name)]
     size = sum(stat.st_size for stat, _ in found)
     for stat, path in sorted(found, key=lambda each: each[0].st_mtime):
         if size <= MOST:
             break
-        path.unlink()
+        path.unlink(missing_ok=True)
         size -= stat.st_size
-
-
-@cache
-def _surroundings() -> tuple[str, ...]:
-    """All that compiled code depends on beside the step."""
-    return (
-        sys.version, platform.platform(), torch.__version__, str(torch.version.git_version),
-        np.__version__, llvmlite.__version__, str(binding.llvm_version_info),
-        binding.get_process_triple(), binding.get_host_cpu_name(),
-        binding.get_host_cpu_features().flatten(), *_source(Path(saiki.__file__).parent),
-    )  # fmt: skip
 
 
 def _source(place: Path) -> Iterator[str]:
@@ -118,3 +130,25 @@ def _source(place: Path) -> Iterator[str]:
         elif entry.name.endswith(".py"):
             stat = entry.stat()
             yield f"{entry.path} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def _sources() -> tuple[str, ...]:
+    try:
+        return tuple(_source(Path(saiki.__file__).parent))
+    except OSError:  # not in files that could be told apart
+        return (uuid.uuid4().hex,)
+
+
+_SOURCES = _sources()
+"""As they are when they are imported, or soon after."""
+
+
+@cache
+def _surroundings() -> tuple[str, ...]:
+    """All that compiled code depends on beside the step."""
+    return (
+        sys.version, platform.platform(), torch.__version__, str(torch.version.git_version),
+        np.__version__, llvmlite.__version__, str(binding.llvm_version_info),
+        binding.get_process_triple(), binding.get_host_cpu_name(),
+        binding.get_host_cpu_features().flatten(), *_SOURCES,
+    )  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from saiki.cell import Cell
+from saiki.compiler import shelf
 from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
 from saiki.compiler.function import extract, function
 from saiki.compiler.kept_trace import kept_trace, lasting_key
@@ -64,7 +65,7 @@ class CompiledStep:
     """
 
     def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
-        key = lasting_key(watch, dtype, backend.inline_weights)
+        self.key = key = lasting_key(watch, dtype, backend.inline_weights)
         self.plan = plan(lower_memory(kept_trace(key, cell, watch, dtype, backend.inline_weights)))
         self.trace = self.plan.trace
         self.dtype = dtype
@@ -94,6 +95,13 @@ class CompiledStep:
         self.after: dict[Needs, After] = {}
         self.states = len(t.states)
         self.output_size = width(t.new_states[0])
+
+    def forget(self) -> None:
+        """Keep nothing of it for other processes."""
+        if self.key is not None:
+            shelf.drop(self.key)
+        for loop in self.loops.values():
+            loop.forget()
 
     def sizes(self, memory: Sequence[Tensor]) -> dict[int, int]:
         """How large the memory is, by the numbers that stand for it."""

@@ -30,8 +30,8 @@ class CPU(Backend):
     def product(self, left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
         if left.ndim == 3:
             return torch.bmm(left, right) if added is None else torch.baddbmm(added, left, right)
-        out = None
-        if left.shape[0] * right.shape[1] > buffers.SMALLEST:  # memory that is new costs a third
+        out, size = None, left.shape[0] * right.shape[1] * left.itemsize
+        if size >= buffers.SMALLEST and not torch.is_grad_enabled():  # new memory costs a third
             out = self.empty(left.shape[0], right.shape[1], like=left)
         if added is None:
             return torch.mm(left, right, out=out)

@@ -53,7 +53,7 @@ def compile_text(text: str, machine: Machine, name: str = "run") -> Compiled:
 def compiled(what: str, text: Callable[[], str], machine: Machine, name: str = "run") -> Compiled:
     """A function of the module that ``what`` stands for in any process: compiled once, as long as
     somebody holds the result or it is among the last, and on disk for other processes."""
-    key = shelf.key(what, str(machine))
+    key = _key(what, machine)
     with _LOCK:
         found = _COMPILED.get((key, name))
         if found is None:
@@ -65,6 +65,15 @@ def compiled(what: str, text: Callable[[], str], machine: Machine, name: str = "
             found = _COMPILED[key, name] = _load(code, machine, name)
             _recent.append(found)
         return found
+
+
+def forget(what: str, machine: Machine) -> None:
+    """Keep what :func:`compiled` would find on disk no longer."""
+    shelf.drop(_key(what, machine))
+
+
+def _key(what: str, machine: Machine) -> str:
+    return shelf.key(what, str(machine))
 
 
 @cache

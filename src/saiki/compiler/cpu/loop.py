@@ -14,7 +14,7 @@ from torch import Tensor
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit
-from saiki.compiler.cpu.jit import Compiled, compile_text, compiled
+from saiki.compiler.cpu.jit import Compiled, compile_text, compiled, forget
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import pack, packing
@@ -78,6 +78,11 @@ class CompiledLoop:
 
     def compile(self) -> None:
         _ = self.compiled
+
+    def forget(self) -> None:
+        """See :class:`saiki.compiler.backend.Loop`."""
+        if self.key is not None:
+            forget(f"loop {self.key}", self.machine)
 
     @cached_property
     def fixed(self) -> "Layout | None":

@@ -66,7 +66,8 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         zoneout: probability that a feature of the state keeps its old value at a step while
             training; otherwise old and new are mixed in that proportion (Krueger et al. 2017).
         backend: as in :class:`saiki.Recurrent`. With ``"auto"``, a layer without options runs on
-            PyTorch's own kernels where there is none for the device or type of its input.
+            PyTorch's own kernels where there is none for the device or type of its input, and for
+            short sequences, where PyTorch's are as fast.
     """
 
     torch_class: ClassVar[type[nn.RNNBase]]
@@ -276,7 +277,9 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         if type(input) is not Tensor or input.dim() != 3 or input.dtype != torch.float32:
             return False
         rows, steps, _ = input.shape if self.batch_first else input.transpose(0, 1).shape
-        grad = torch.is_grad_enabled() and self.weight_hh_l0.requires_grad
+        grad = torch.is_grad_enabled() and any(
+            w.requires_grad for w in self._flat_weights if w is not None
+        )
         return (
             is_short(self.mode, rows, steps, self.hidden_size, 1 + self.bidirectional, grad)
             and self.is_plain
