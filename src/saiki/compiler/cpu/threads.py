@@ -163,7 +163,7 @@ def run(jobs: Sequence[Job]) -> None:
         _run_together(jobs[0], meeting)
         return
     threads = min(threads, sum(len(job.tiles) for job in jobs))
-    if threads == 1:
+    if threads < 2:
         _run_share([(job, 0, len(job.tiles)) for job in jobs])
         return
     shares = _shares(jobs, threads)

@@ -274,7 +274,9 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
 
     def _is_short(self: Any, input: Any) -> bool:
         """Whether PyTorch's own loop over a sequence is as fast."""
-        if type(input) is not Tensor or input.dim() != 3 or input.dtype != torch.float32:
+        if type(input) is not Tensor or input.dtype != torch.float32:
+            return False
+        if input.is_nested or input.dim() != 3:
             return False
         rows, steps, _ = input.shape if self.batch_first else input.transpose(0, 1).shape
         grad = torch.is_grad_enabled() and any(
