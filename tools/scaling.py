@@ -56,9 +56,10 @@ def speedup(size: list[int], family: str, mode: str, milliseconds: float, cores:
     largest, meetings = math.ceil(pairs / min(threads, pairs)) / pairs, 0
     of_x = PRODUCTS[family] * hidden * inputs
     weights = PRODUCTS[family] * hidden * hidden + of_x * (of_x <= CPU.inline_weights)
-    few = pairs < threads or (4 * weights > NEAR and batch <= FEW * threads)
-    if threads > 1 and few and loops / steps >= TOGETHER:
-        blocks = math.ceil(PRODUCTS[family] * hidden / COLUMNS)
+    blocks = math.ceil(PRODUCTS[family] * hidden / COLUMNS)
+    few = 2 * pairs <= min(threads, blocks)
+    few = few or (4 * weights > NEAR and batch <= FEW * threads)
+    if threads > 1 and few and loops / steps >= TOGETHER * threads:
         largest = math.ceil(blocks / threads) / blocks
         meetings = 2 * steps * (1 + (mode == "train"))
     around *= math.ceil(batch * steps / cores) / (batch * steps)

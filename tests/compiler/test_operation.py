@@ -484,7 +484,7 @@ class TestBits:
 
     def test_each_tile_is_in_one_share_and_shares_cost_about_the_same(self):
         def job(costs):
-            return threads.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, 8, True, None)
+            return threads.Job(None, (0,) * 5, 4 * len(costs), 1, costs, 4, 1, 8, True, 4, None)
 
         jobs = [job((100, 90, 40, 10, 5, 5)), job((100, 90, 40, 10, 5, 5))]
         shares = threads._shares(jobs, 2)

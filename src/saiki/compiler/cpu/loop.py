@@ -57,6 +57,13 @@ class CompiledLoop:
         products = (p for stage in self.program.stages for p in stage.products)
         return self.dtype.itemsize * sum(p.weight.inner * p.weight.width for p in products) <= NEAR
 
+    @cached_property
+    def columns(self) -> int:
+        """Blocks of columns of the widest product."""
+        products = (p for stage in self.program.stages for p in stage.products)
+        widest = max((p.weight.width for p in products), default=0)
+        return -(-widest // (self.machine.tile[1] * self.machine.lanes(self.dtype)))
+
     def block(self, steps: int, cost: int) -> int:
         """Pairs of rows that go through all steps before others do."""
         if steps == 1 or not self.is_near:
@@ -140,6 +147,7 @@ class CompiledLoop:
             layout.cost,
             self.block(len(walk.offsets), layout.cost),
             self.is_near,
+            self.columns,
             (rows, scratch, walk),
             self,
             table,

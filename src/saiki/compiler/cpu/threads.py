@@ -27,8 +27,8 @@ FIELDS = 9
 """8-byte fields of a piece: the function ``run`` of a program and the first eight arguments."""
 SHARED = 1 << 20
 """Multiplications that are worth another thread: some 50 microseconds."""
-TOGETHER = 1 << 17
-"""Multiplications of a step that are worth two meetings of all threads."""
+TOGETHER = 1 << 16
+"""Multiplications of a step by each thread that are worth two meetings of all."""
 FEW = 32
 """Rows for each thread, up to which all threads read a part of large weights each, rather than all
 of them for a part of the rows."""
@@ -139,6 +139,8 @@ class Job:
     in a near cache when it is read."""
     is_near: bool
     """Whether the weights stay in a near cache."""
+    columns: int
+    """Blocks of columns of its widest product."""
     alive: Any
     """What the addresses point to."""
 
@@ -188,10 +190,11 @@ def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:
     """Whether all threads shall do all rows, and each a part of the columns of products: where
     there are fewer rows than threads, or weights so large that to read them takes the time."""
     job, *others = jobs
-    rows = len(job.tiles) * job.tile
-    if others or job.cost * rows < TOGETHER or job.arguments[4] == 1:
+    pairs, rows = len(job.tiles), len(job.tiles) * job.tile
+    if others or job.cost * rows < TOGETHER * threads or job.arguments[4] == 1:
         return False
-    return len(job.tiles) < threads or (not job.is_near and rows <= FEW * threads)
+    has_fewer = 2 * pairs <= min(threads, job.columns)
+    return has_fewer or (not job.is_near and rows <= FEW * threads)
 
 
 @cache
