@@ -54,10 +54,12 @@ class _Emitter(Builder):
         pointers, strides, offsets, counts, steps, first, last, self.row_stride = function.args[:8]
         self.member, self.team, self.meeting = function.args[8:]
         b = self.b
+        widths = (p.weight.width for stage in self.program.stages for p in stage.products)
+        blocks = {number for width in widths for number in self.products.blocks(width)}
+        shares = {number: self._share(INT(number)) for number in sorted(blocks)}
         rows_of_all = b.sub(last, first)
-        own = self.share(rows_of_all, self.member)
-        own_first = b.add(first, own)
-        own_last = b.add(first, self.share(rows_of_all, b.add(self.member, INT(1))))
+        own, end = self._share(rows_of_all)
+        own_first, own_last = b.add(first, own), b.add(first, end)
         kept = self._flush()
         self._unpack(pointers, strides)
         with self.loop(INT(0), steps) as s:
@@ -69,7 +71,7 @@ class _Emitter(Builder):
                 if stage.products:
                     self._meet()
                 for product in stage.products:
-                    self.products.emit(product, first, rows, self.share)
+                    self.products.emit(product, first, rows, shares)
                 if stage.products:
                     self._meet()
                 for loop in stage.loops:
@@ -85,9 +87,14 @@ class _Emitter(Builder):
         self._control(kept)
         b.ret_void()
 
-    def share(self, count: ir.Value, member: ir.Value) -> ir.Value:
-        """Where the share of a thread begins among so many."""
-        return self.b.sdiv(self.b.mul(count, member), self.team)
+    def _share(self, count: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Where the share of this thread begins among so many, and where that of the next."""
+        b = self.b
+        begin, end = (
+            b.sdiv(b.mul(count, member), self.team)
+            for member in (self.member, b.add(self.member, INT(1)))
+        )
+        return begin, end
 
     def _meet(self) -> None:
         """Wait until all threads that do the same rows are here."""

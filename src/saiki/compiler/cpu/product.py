@@ -1,6 +1,6 @@
 """Products of matrices, blocked in registers over packed weights."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -54,10 +54,10 @@ class Products:
         product: Product,
         first: ir.Value,
         rows: ir.Value,
-        share: Callable[[ir.Value, ir.Value], ir.Value],
+        shares: Mapping[int, tuple[ir.Value, ir.Value]],
     ) -> None:
         """target ← source · weight for some rows, and of the blocks of columns those of this
-        thread's share.
+        thread: ``shares`` holds the first and the one after the last, of so many.
 
         Columns go in blocks of some vectors, so that a block of the weight stays in the nearest
         cache while all rows pass; the target has room for whole vectors. The stride of a weight is
@@ -72,11 +72,11 @@ class Products:
         is_packed = b.icmp_signed("==", stride, INT(0))
         column = b.select(is_packed, INT(inner), across)
         most = self.e.machine.tile[1]
-        after = b.add(self.e.member, INT(1))
-        whole, rest = divmod(-(-product.weight.width // self.e.lanes), most)
+        whole, _ = self.blocks(product.weight.width)
+        rest = -(-product.weight.width // self.e.lanes) - whole * most
         for vectors, blocks, before in ((most, whole, 0), (rest, 1, whole)):
             if vectors and blocks:
-                own, end = (share(INT(blocks), m) for m in (self.e.member, after))
+                own, end = shares[blocks]
                 start = b.mul(b.add(own, INT(before)), INT(most * self.e.lanes))
                 arguments = [
                     self.e.at(self.e.row(product.source, first), INT(product.column)),
@@ -92,6 +92,11 @@ class Products:
                     b.sub(end, own),
                 ]
                 self.e.b.call(self._blocks(inner, vectors), arguments)
+
+    def blocks(self, width: int) -> tuple[int, int]:
+        """Of so many columns: blocks of as many vectors as a tile has, and of fewer."""
+        whole, rest = divmod(-(-width // self.e.lanes), self.e.machine.tile[1])
+        return whole, int(rest > 0)
 
     def _blocks(self, inner: int, vectors: int) -> ir.Function:
         """``blocks(a, a_step, *weight, c, c_step, rows, count)``: ``count`` blocks of columns of
