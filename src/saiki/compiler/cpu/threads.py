@@ -50,6 +50,12 @@ def _call(of_thread: str) -> str:
     return "\n".join([*lines, f"  call void %run({arguments}, {of_thread})"])
 
 
+WHO = f"""\
+  %team.32 = call i32 @{ASK[0]}()
+  %team = zext i32 %team.32 to i64
+  %number.32 = call i32 @{ASK[1]}()
+  %number = zext i32 %number.32 to i64"""
+"""How many threads there are, and which this one is."""
 SHARE = f"""
 declare i32 @{ASK[0]}()
 declare i32 @{ASK[1]}()
@@ -62,10 +68,7 @@ entry:
   %starts = load ptr, ptr %at.starts
   %at.shares = getelementptr i64, ptr %data, i64 2
   %shares = load i64, ptr %at.shares
-  %team.32 = call i32 @{ASK[0]}()
-  %team = zext i32 %team.32 to i64
-  %number.32 = call i32 @{ASK[1]}()
-  %number = zext i32 %number.32 to i64
+{WHO}
   br label %each.share
 
 each.share: ; of a team smaller than was asked for, some threads take several
@@ -109,10 +112,7 @@ define void @together(ptr %data) {{
   %piece = load ptr, ptr %data
   %at.meeting = getelementptr i64, ptr %data, i64 1
   %meeting = load ptr, ptr %at.meeting
-  %team.32 = call i32 @{ASK[0]}()
-  %team = zext i32 %team.32 to i64
-  %number.32 = call i32 @{ASK[1]}()
-  %number = zext i32 %number.32 to i64
+{WHO}
 {_call("i64 %number, i64 %team, ptr %meeting")}
   ret void
 }}
