@@ -16,8 +16,6 @@ from compiler.test_memory import READS, SCORES, Reads, agrees
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM
 from saiki.compiler.kernels import BACKENDS
-from saiki.compiler.operators import DIRECT
-from saiki.compiler.replay import replayable
 
 COMPILER = Path(saiki.compiler.backend.__file__).parent
 DEVICES = {folder.name for folder in COMPILER.iterdir() if any(folder.glob("*.py"))}
@@ -107,21 +105,6 @@ def test_without_gradients(interpreter):
     x = draw(4, 5, 3)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), eager(layer)(x), rtol=1e-10, atol=1e-12)
-
-
-def test_the_same_call_again_and_again(interpreter):
-    layer = compiled(LSTM(9, 5))
-    known = layer.kernels.find(torch.float64)
-    tensors = [owner[name].detach() for owner, name in known.inputs]
-    scan = torch.ops.saiki.scan.default
-    function = replayable(scan, [known.key], None)
-    for _ in range(3):
-        for tensor in tensors:
-            tensor.mul_(0.9)
-        states = [draw(4, 5), draw(4, 5)]
-        call = draw(4, 6, 9), states, tensors, None, [known.key], [False], False, True
-        for found, wanted in zip(function(*call), DIRECT[scan](*call), strict=True):
-            assert torch.equal(found, wanted)
 
 
 def test_says_what_runs(interpreter):

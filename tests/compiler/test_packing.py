@@ -57,7 +57,7 @@ def test_one_step_reads_a_weight_where_it_lies_and_has_the_same_bits(inner, colu
         c = torch.full((6, padded(columns, torch.float32, machine())), torch.nan)
         walk = Walk(torch.zeros(len(counts), dtype=torch.int64), torch.tensor(counts), 1, (1,) * 6)
         job = loop.bind({source: Place(a), target: Place(c)}, [w], walk, {})
-        lies_there = job.ready[0].data_ptr() == w.data_ptr()
+        lies_there = job.parameters[0][1].data_ptr() == w.data_ptr()
         assert lies_there == (len(counts) == 1 and layout not in ("neither", "expanded"))
         run([job])
         found.append(c[:, :columns])

@@ -32,13 +32,15 @@ def trained(kind, setting):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_every_loss_norm_and_weight_is_the_same_to_the_last_bit(name):
+def test_every_loss_norm_and_weight_is_the_same_up_to_rounding(name):
     recorded, weights = trained(Adder, SETTINGS[name])
     anew, wanted = trained(Anew, SETTINGS[name])
-    assert recorded == anew
+    for a, b in zip(recorded, anew, strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
+    assert recorded != anew
     assert len({point["loss"] for point in recorded}) > 30
     for a, b in zip(weights, wanted, strict=True):
-        assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_batches_of_another_shape_are_recorded_anew():
@@ -46,9 +48,77 @@ def test_batches_of_another_shape_are_recorded_anew():
     model = experiment.model()
     x, t = next(experiment.batches())
     step, anew = Step(experiment, model), Step(Anew.from_dict({"batch_size": 4}), model)
-    for batch in ((x, t), (x[:3], t[:3]), (x[:, :5], t[:, :5]), (x, t)):
-        assert step([batch]) == anew([batch])
+    for batch in (*[(x, t)] * 3, *[(x[:3], t[:3])] * 3, *[(x[:, :5], t[:, :5])] * 3, (x, t)):
+        assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
         wanted = [p.grad.clone() for p in model.parameters()]
         step([batch])
-        assert all(map(torch.equal, wanted, (p.grad for p in model.parameters())))
+        for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
     assert len(step.recorded) == 3
+    assert all(recording.native is not None for recording in step.recorded.values())
+
+
+def test_the_first_steps_have_the_bits_of_later_ones():
+    """So a training that goes on in another process ends as if it had not stopped."""
+    experiment = Adder()
+    model = experiment.model()
+    first, batch = Step(experiment, model), next(experiment.batches())
+    figures = [first([batch]) for _ in range(4)]
+    gradients = [p.grad.clone() for p in model.parameters()]
+    assert figures == [Step(experiment, model)([batch])] * 4
+    assert all(map(torch.equal, gradients, (p.grad for p in model.parameters())))
+
+
+def test_parameters_that_lie_elsewhere_are_recorded_anew():
+    experiment = Adder()
+    model = experiment.model()
+    step, anew = Step(experiment, model), Step(Anew(), model)
+    batch = next(experiment.batches())
+    for _ in range(4):
+        step([batch])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data = parameter * 0.5
+    for _ in range(4):
+        assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
+
+
+class Drifting(Adder):
+    """Its steps are not alike: a number of Python's is part of the loss."""
+
+    recordable: ClassVar[bool] = True
+    calls: ClassVar[list[int]] = []
+
+    def measure(self, model, batch):
+        self.calls.append(1)
+        return {"loss": super().measure(model, batch)["loss"] * len(self.calls)}
+
+
+def test_a_step_that_is_not_the_same_each_time_is_found_out():
+    experiment = Drifting()
+    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    with pytest.warns(UserWarning, match="the recorded step of adder does not compute"):
+        step([batch])
+    losses = [step([batch])["loss"] for _ in range(3)]
+    assert losses[1] > 1.05 * losses[0]
+    assert losses[2] > 1.05 * losses[1]
+
+
+class Noisy(Adder):
+    def measure(self, model, batch):
+        x, t = batch
+        return super().measure(model, (x + 0.1 * torch.randn_like(x), t))
+
+
+def test_what_draws_random_numbers_is_done_anew_each_time_with_the_same_numbers():
+    losses = []
+    for is_recorded in (True, False):
+        experiment = Noisy()
+        torch.manual_seed(0)
+        step = Step(experiment, experiment.model())
+        step.is_recorded = is_recorded
+        batch = next(experiment.batches())
+        torch.manual_seed(1)
+        losses.append([step([batch])["loss"] for _ in range(4)])
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 4

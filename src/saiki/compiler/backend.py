@@ -7,7 +7,7 @@ tensors, compiles a :class:`~saiki.compiler.program.Program` and runs it over th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.program import Array, Program
+from saiki.errors import CompileError
 
 
 class Place(NamedTuple):
@@ -63,10 +64,7 @@ class Walk:
 
 
 class Job(Protocol):
-    """A loop bound to arrays; :meth:`Backend.run` runs it, as often as one likes."""
-
-    def rebind(self, parameters: Sequence[Tensor]) -> None:
-        """Give the parameters other values of the same shapes."""
+    """A loop bound to arrays; :meth:`Backend.run` runs it."""
 
 
 class Loop(Protocol):
@@ -129,6 +127,20 @@ class Backend(ABC):
         Args:
             key: what names the program in any process; None where nothing does.
         """
+
+    def recorded(
+        self,
+        function: Callable[[Sequence[Tensor]], Sequence[Tensor | None]],
+        inputs: Sequence[Tensor],
+    ) -> Callable[[Sequence[Tensor]], Sequence[Tensor | None]]:
+        """All that ``function`` does, loops of compiled cells and operations of PyTorch, as one
+        call, for other numbers in tensors of the same shapes. What it returns is overwritten by its
+        next call; what the function reads beside ``inputs`` is read where it lies.
+
+        Raises:
+            CompileError: it does what cannot be recorded, or so much that nothing would be gained.
+        """
+        raise CompileError(f"{self.name} records nothing")
 
     @abstractmethod
     def run(self, jobs: Sequence[Any]) -> None:

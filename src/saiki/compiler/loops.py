@@ -1,7 +1,8 @@
 """Compiled cells over sequences: dense, ragged or packed input, forward and backward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,8 +90,16 @@ class Path:
         return state if self.order is None else state[self.back]
 
 
-def forward(call: Call, training: bool) -> list[Tensor]:
-    """y, the last states, then what the backward pass needs."""
+Run = Callable[[Sequence[Any]], None]
+"""Of :class:`saiki.compiler.backend.Backend`."""
+
+
+def forward(call: Call, training: bool, run: Run | None = None) -> list[Tensor]:
+    """y, the last states, then what the backward pass needs.
+
+    Args:
+        run: what runs the loops, if not the backend.
+    """
     path = Path(call)
     if any(state.shape[0] != path.walk.rows for part in call.parts for state in part.states):
         raise ValueError(f"states must have {path.walk.rows} rows")
@@ -109,7 +118,7 @@ def forward(call: Call, training: bool) -> list[Tensor]:
         )
         loops.append(loop)
         column += step.output_size
-    steps[0].backend.run([loop.job for loop in loops])
+    (run or steps[0].backend.run)([loop.job for loop in loops])
     return [
         y if path.index is None else path.padded(y),
         *(path.unsorted(end) for loop in loops for end in loop.states),
@@ -117,9 +126,9 @@ def forward(call: Call, training: bool) -> list[Tensor]:
     ]
 
 
-def backward(call: BackwardCall) -> list[Tensor]:
+def backward(call: BackwardCall, run: Run | None = None) -> list[Tensor]:
     """∂L/∂x, ∂L/∂(initial states), ∂L/∂parameters and ∂L/∂memory; empty where not needed or
-    absent."""
+    absent. ``run`` as in :func:`forward`."""
     path = Path(call.forward)
     rows = path.rows(call.forward.x)
     d_outputs, column = path.rows(call.d_y), 0
@@ -138,7 +147,7 @@ def backward(call: BackwardCall) -> list[Tensor]:
         )
         loops.append(loop)
         column += step.output_size
-    step.backend.run([loop.job for loop in loops])
+    (run or step.backend.run)([loop.job for loop in loops])
     d_x: Tensor | None = None
     d_parameters: list[Tensor | None] = []
     d_memory: list[Tensor | None] = []

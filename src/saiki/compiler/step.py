@@ -35,7 +35,6 @@ class Forward:
     """A loop forward that is ready to run."""
 
     job: Job
-    streams: list[Tensor]
     states: list[Tensor]
     """Those before the first step; when it has run, those after the last one."""
     residuals: list[Tensor]
@@ -47,13 +46,10 @@ class Backward:
     """A loop backward that is ready to run."""
 
     job: Job
-    d_y: Place
     d_states: list[Tensor]
     """Of the states after the last step; when it has run, of those before the first one."""
-    summed: Tensor
-    """What the loop sums over time, row by row."""
-    gradients: Callable[..., Gradients]
-    """``gradients()`` when it has run; ``gradients(operands)`` for others of the same shapes."""
+    gradients: Callable[[], Gradients]
+    """To call when it has run."""
 
 
 class CompiledStep:
@@ -142,25 +138,7 @@ class CompiledStep:
             if before.residuals:
                 residuals += self._apart(x, before.residuals)
         job = self.loops[kind].bind(arrays, before.parameters, walk, sizes)
-        return Forward(job, streams, ends, residuals)
-
-    def rebind_forward(
-        self,
-        bound: Forward,
-        operands: Operands,
-        states: Sequence[Tensor],
-        training: bool,
-    ) -> None:
-        """Give what :meth:`forward` made the numbers of another call of the same shapes."""
-        before = self.before["training" if training else "inference"](operands)
-        for buffer, stream in zip(bound.streams, before.streams, strict=True):
-            buffer.copy_(self._rows(stream))
-        for buffer, state in zip(bound.states, states, strict=True):
-            buffer.copy_(state)
-        hoisted = bound.residuals[self.residuals.of_steps :]
-        for buffer, value in zip(hoisted, before.residuals, strict=True):
-            buffer.copy_(self._rows(value))
-        bound.job.rebind(before.parameters)
+        return Forward(job, ends, residuals)
 
     def backward(
         self,
@@ -201,7 +179,7 @@ class CompiledStep:
             self.after[needs] = After(self.plan, self.residuals, needs, self.backend.product)
         after = self.after[needs]
 
-        def gradients(operands: Operands = operands) -> Gradients:
+        def gradients() -> Gradients:
             inputs = (operands.x, *operands.parameters, *self.constants)
             finished = Finished(inputs, residuals, passed, summed.sum(0))
             found, pairs = after(x.shape[0], finished)
@@ -213,30 +191,7 @@ class CompiledStep:
             ]
             return Gradients(found[0], found[1:], of_memory)
 
-        return Backward(job, d_y, starts, summed, gradients)
-
-    def rebind_backward(
-        self,
-        bound: Backward,
-        operands: Operands,
-        d_y: Tensor,
-        d_states: Sequence[Tensor],
-    ) -> None:
-        """Give what :meth:`backward` made the numbers of another call of the same shapes. What the
-        forward pass left lies where it lay."""
-        bound.d_y.rows.copy_(d_y)
-        for buffer, d_state in zip(bound.d_states, d_states, strict=True):
-            buffer.copy_(d_state)
-        if self.plan.backward.summed:
-            bound.summed.zero_()
-        x, parameters = operands.x, operands.parameters
-        bound.job.rebind(self.before_backward(len(x), x, *parameters, *self.constants))
-
-    @property
-    def is_replayable(self) -> bool:
-        """Whether the backward loop reads what the forward pass left where it lies."""
-        values = (node.meta["val"] for node in self.residuals.hoisted)
-        return not self.memory and all(v.ndim == 2 and v.dtype == self.dtype for v in values)
+        return Backward(job, starts, gradients)
 
     @property
     def has_gradient(self) -> list[bool]:

@@ -1,29 +1,22 @@
 """One training iteration up to the update: the loss of a batch and its gradient."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.graph import CodeGen
+from torch import Tensor, nn
 
 from saiki import processes
-from saiki.compiler.operators import DIRECT
-from saiki.compiler.replay import replayable
+from saiki.compiler.kernels import BACKENDS
+from saiki.compiler.trial import Outcome, difference
+from saiki.errors import CompileError
 from saiki.experiment import Experiment, Measures
-from saiki.torch_internals import make_fx, swapped
 
-aten = torch.ops.aten
-SAME = {aten.detach.default, aten.alias.default, aten.lift_fresh_copy.default}
-"""Operations whose result equals their argument where no gradient is recorded."""
-POWERS = {aten.pow.Tensor_Scalar}
-CONSTANTS = {
-    aten.zeros.default, aten.zeros_like.default, aten.new_zeros.default, aten.ones.default,
-    aten.ones_like.default, aten.full.default, aten.full_like.default, aten.scalar_tensor.default,
-}  # fmt: skip
-"""Operations whose result follows from shapes alone."""
-Recorded = Callable[..., Sequence[Tensor | None]]
+TRIALS = 2
+"""Batches of a shape whose steps are done both ways and compared."""
 
 
 class Objective(nn.Module):
@@ -48,8 +41,9 @@ class Step:
     The figures are the means of what the batches measure, ``gradient_norm`` before clipping and,
     if the gradient is clipped at all, ``clipped_norm`` after it. Where the experiment says that it
     does the same operations for every batch of the same shapes, they are recorded once, those of
-    the gradient and of clipping with them, and done again as a plain list: for small models most of
-    the time goes into finding out what to do. The numbers are the same to the last bit.
+    the gradient and of clipping with them, and done again as one native call: for small models most
+    of the time goes into finding out what to do. The numbers are the same up to rounding, which is
+    tried with the first batches. What cannot be recorded is done anew each time.
 
     Where there are several processes, each has the gradient of their batches together.
     """
@@ -61,7 +55,7 @@ class Step:
         self.parameters = list(self.named.values())
         self.device = self.parameters[0].device
         self.names: tuple[str, ...] = ()
-        self.recorded: dict[tuple[torch.Size, ...], Recorded] = {}
+        self.recorded: dict[tuple[torch.Size, ...], Recording] = {}
         self.objective: nn.Module = Objective(experiment, model)
         self.shared = processes.count() > 1
         if self.shared and not experiment.updates_itself:
@@ -70,7 +64,7 @@ class Step:
             experiment.recordable
             and experiment.optimisation.accumulate == 1
             and experiment.precision != "bfloat16"
-            and self.device.type == "cpu"
+            and self.device.type in BACKENDS
             and not self.shared
         )
 
@@ -80,9 +74,7 @@ class Step:
         elif self.is_recorded:
             figures = self._again(batches[0])
         else:
-            for p in self.parameters:
-                p.grad = None
-            figures = self._once(batches, self.parameters)
+            figures = self._anew(batches)
             if self.shared:
                 figures = processes.total(figures) / processes.count()
         return dict(zip(self.names, figures.tolist(), strict=True))
@@ -94,11 +86,13 @@ class Step:
         self.names = tuple(measured)
         return torch.stack(list(measured.values()))
 
-    def _once(self, batches: Sequence[Any], parameters: Sequence[Tensor]) -> Tensor:
+    def _anew(self, batches: Sequence[Any]) -> Tensor:
+        for p in self.parameters:
+            p.grad = None
         parts = [self._backward(b, len(batches), b is batches[-1]) for b in batches]
         optimisation = self.experiment.optimisation
         value, norm = optimisation.clip_value, optimisation.clip_norm
-        before, after = clip(parameters, value, norm)
+        before, after = clip(self.parameters, value, norm)
         measured = {name: torch.stack([m[name] for m in parts]).sum(0) for name in parts[0]}
         measured |= {"gradient_norm": before}
         if value > 0 or norm > 0:
@@ -117,28 +111,63 @@ class Step:
 
     def _again(self, batch: tuple[Tensor, ...]) -> Tensor:
         key = tuple(t.shape for t in batch)
-        if key not in self.recorded:
-            self.recorded[key] = self._record(batch)
-        with torch.no_grad():
-            figures, *gradients = self.recorded[key](*self.parameters, *batch)
+        recording = self.recorded.get(key)
+        if recording is None or recording.places != self._places():
+            recording = self.recorded[key] = self._record(batch)
+        if recording.native is not None and recording.trials < TRIALS:
+            self._try(recording, batch)
+        if recording.native is None:
+            return self._anew([batch])
+        figures, *gradients = recording.native(batch)
         for p, gradient in zip(self.parameters, gradients, strict=True):
             p.grad = gradient
         assert figures is not None
         return figures
 
-    def _record(self, batch: tuple[Tensor, ...]) -> Recorded:
-        """A function of the parameters and the batch: the figures, then each gradient."""
+    def _record(self, batch: tuple[Tensor, ...]) -> "Recording":
+        def work(batch: Any) -> list[Tensor | None]:
+            return [self._anew([batch]), *(p.grad for p in self.parameters)]
 
-        def record(parameters: Sequence[Tensor], batch: Any) -> list[Tensor | None]:
-            parameters = [p.detach().requires_grad_() for p in parameters]
-            with swapped(self.model, dict(zip(self.named, parameters, strict=True))):
-                figures = self._once([batch], parameters)
-            return [figures, *(p.grad for p in parameters)]
+        with torch.random.fork_rng(devices=[]):
+            work(batch)  # what is compiled at the first call is compiled now
+            try:
+                native = BACKENDS[self.device.type].recorded(work, batch)
+            except CompileError:
+                native = None
+        return Recording(native, self._places())
 
-        traced = make_fx(record)(self.parameters, batch)
-        _simplify(traced, *self.parameters, *batch)
-        function: Recorded = traced.forward
-        return function
+    def _places(self) -> list[int]:
+        return [p.data_ptr() for p in self.parameters]
+
+    def _try(self, recording: "Recording", batch: tuple[Tensor, ...]) -> None:
+        """Do the step both ways and compare; the recorded one is not done again if they differ."""
+        assert recording.native is not None
+        recording.trials += 1
+        found = self._outcome(recording.native(batch))
+        problem = difference(
+            found, self._outcome([self._anew([batch]), *(p.grad for p in self.parameters)])
+        )
+        if problem:
+            recording.native = None
+            warnings.warn(
+                f"the recorded step of {self.experiment.name} does not compute what the step does "
+                f"({problem}), and each is done anew; this is a fault of saiki: please report it",
+                stacklevel=2,
+            )
+
+    def _outcome(self, results: Sequence[Tensor | None]) -> Outcome:
+        return dict(zip(("figures", *(f"∂{name}" for name in self.named)), results, strict=True))
+
+
+@dataclass
+class Recording:
+    """A step for batches of some shapes."""
+
+    native: Callable[[Sequence[Tensor]], Sequence[Tensor | None]] | None
+    """Of the batch: the figures, then each gradient. None where a step cannot be recorded."""
+    places: list[int]
+    """Where the parameters lay when it was recorded."""
+    trials: int = 0
 
 
 def clip(parameters: Sequence[Tensor], value: float, norm: float) -> tuple[Tensor, Tensor]:
@@ -150,41 +179,3 @@ def clip(parameters: Sequence[Tensor], value: float, norm: float) -> tuple[Tenso
     if norm > 0:
         nn.utils.clip_grad_norm_(parameters, norm)
     return before, nn.utils.get_total_norm(gradients) if value > 0 or norm > 0 else before
-
-
-def _simplify(recorded: fx.GraphModule, *arguments: Tensor) -> None:
-    """Leave out what is there for the recording of gradients alone, and what is always the same."""
-    graph = recorded.graph
-    graph.set_codegen(CodeGen())  # arguments one by one, as results are
-    for node in list(graph.nodes):
-        if node.target in DIRECT:
-            names = (argument.name for argument in node.target._schema.arguments)
-            given = dict(zip(names, node.args, strict=False))  # without those left as they are
-            node.target = replayable(node.target, given["keys"], given["lengths"])
-        source: Any = node.args[0] if node.args else None
-        if node.target is aten.t.default and source.target is aten.t.default:
-            source = source.args[0]
-        elif node.target not in SAME and not (node.target in POWERS and node.args[1] == 1):
-            continue
-        node.replace_all_uses_with(source)
-        graph.erase_node(node)
-    graph.eliminate_dead_code()
-    called = [node for node in graph.nodes if node.op == "call_function"]
-    if not any(_changes_arguments(node) for node in called):
-        run = fx.Interpreter(recorded, garbage_collect_values=False)
-        with torch.no_grad():
-            run.run(*arguments)
-        fixed: dict[fx.Node, str] = {}
-        for node in called:
-            if node.target in CONSTANTS or all(n in fixed for n in node.all_input_nodes):
-                fixed[node] = f"constant_{len(fixed)}"
-                recorded.register_buffer(fixed[node], run.env[node])
-        for node, name in fixed.items():
-            with graph.inserting_before(node):
-                node.replace_all_uses_with(graph.get_attr(name))
-        graph.eliminate_dead_code()
-    recorded.recompile()
-
-
-def _changes_arguments(node: fx.Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable

@@ -1,6 +1,6 @@
 """The processor that PyTorch runs on, as a backend."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from saiki.compiler.backend import Backend
 from saiki.compiler.cpu import buffers, threads
 from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.recording.native import Native
 from saiki.compiler.program import Program
 
 
@@ -42,6 +43,13 @@ class CPU(Backend):
 
     def loop(self, program: Program, dtype: torch.dtype, key: str | None = None) -> CompiledLoop:
         return CompiledLoop(program, dtype, key)
+
+    def recorded(
+        self,
+        function: Callable[[Sequence[Tensor]], Sequence[Tensor | None]],
+        inputs: Sequence[Tensor],
+    ) -> Native:
+        return Native(function, inputs)
 
     def run(self, jobs: Sequence[threads.Job]) -> None:
         threads.run(jobs)

@@ -131,7 +131,8 @@ class CompiledLoop:
         for i, extent in enumerate(self.program.extents, 2 * count):
             table[i] = sizes[extent]
         address = ctypes.addressof(table)
-        job = Job(
+        weights = self._put_parameters(table, parameters, is_once=len(walk.offsets) == 1)
+        return Job(
             self.compiled,
             (
                 address,
@@ -148,13 +149,33 @@ class CompiledLoop:
             self.block(len(walk.offsets), layout.cost),
             self.is_near,
             self.columns,
-            (rows, scratch, walk),
+            (rows, scratch, walk, table),
             self,
-            table,
-            [None] * len(self.parameters),
+            weights,
         )
-        job.rebind(parameters)
-        return job
+
+    def _put_parameters(
+        self, table: Any, parameters: Sequence[Tensor], is_once: bool
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Tell the kernel where the parameters lie; each with the tensor that it is read from."""
+        count, read = len(self.index), []
+        for array, tensor in zip(self.parameters, parameters, strict=True):
+            given = tensor if tensor.dtype == self.dtype else tensor.to(self.dtype)
+            stride = 0
+            if array.kind == "weight":
+                along, across = given.stride()
+                if is_once and across == 1 and along > 0:
+                    stride, ready = along, given
+                elif is_once and along == 1 and across > 0:
+                    stride, ready = -across, given
+                else:
+                    ready = pack(given, self.machine)
+            else:
+                ready = given.contiguous()
+            read.append((given, ready))
+            i = self.index[array]
+            table[i], table[count + i] = ready.data_ptr(), stride
+        return read
 
 
 @dataclass(slots=True)
@@ -162,29 +183,9 @@ class Job(threads.Job):
     """A loop bound to arrays."""
 
     loop: CompiledLoop
-    table: Any
-    """Where its arrays lie, and their strides, as the kernel reads them."""
-    ready: list[Tensor | None]
-    """The parameters as the kernel reads them."""
+    parameters: list[tuple[Tensor, Tensor]]
+    """As they were given, and as the kernel reads them."""
 
-    def rebind(self, parameters: Sequence[Tensor]) -> None:
-        """See :class:`saiki.compiler.backend.Job`."""
-        loop, count = self.loop, len(self.loop.index)
-        is_once = self.arguments[4] == 1
-        for n, (array, tensor) in enumerate(zip(loop.parameters, parameters, strict=True)):
-            if tensor.dtype != loop.dtype:
-                tensor = tensor.to(loop.dtype)
-            stride = 0
-            if array.kind == "weight":
-                along, across = tensor.stride()
-                if is_once and across == 1 and along > 0:
-                    stride = along
-                elif is_once and along == 1 and across > 0:
-                    stride = -across
-                else:
-                    tensor = pack(tensor, loop.machine, into=self.ready[n])
-            else:
-                tensor = tensor.contiguous()
-            self.ready[n] = tensor
-            i = loop.index[array]
-            self.table[i], self.table[count + i] = tensor.data_ptr(), stride
+    def packed(self) -> list[tuple[Tensor, Tensor]]:
+        """The weights that were packed for the kernel, and what they were packed into."""
+        return [(given, ready) for given, ready in self.parameters if given.ndim != ready.ndim]

@@ -54,11 +54,10 @@ def padded(columns: int, dtype: torch.dtype, machine: Machine) -> int:
     return -(-columns // lanes) * lanes
 
 
-def pack(weight: Tensor, machine: Machine, into: Tensor | None = None) -> Tensor:
+def pack(weight: Tensor, machine: Machine) -> Tensor:
     """``weight``, ``(inner, columns)``, panel by panel, 0 in the padding."""
     inner, columns = weight.shape
-    if into is None:
-        into = weight.new_empty(inner * padded(columns, weight.dtype, machine))
+    into = weight.new_empty(inner * padded(columns, weight.dtype, machine))
     call = packing(weight.dtype, machine).call
     along, across = weight.stride()
     call(weight.data_ptr(), along, across, into.data_ptr(), inner, columns)

@@ -1,0 +1,332 @@
+"""The recorder: it sees each operation of PyTorch as it is done, and notes it down."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from saiki.compiler.call import scan_backward_call, scan_call
+from saiki.compiler.cpu import threads
+from saiki.compiler.cpu.loop import Job
+from saiki.compiler.cpu.packing import packing
+from saiki.compiler.cpu.recording.operations import (
+    NativeCall,
+    Operation,
+    Pointwise,
+    Product,
+    Reduction,
+    Where,
+    cost,
+)
+from saiki.compiler.loops import backward, forward
+from saiki.compiler.nodes import POINTWISE, aten
+from saiki.compiler.rewrites import decompositions
+from saiki.errors import CompileError
+from saiki.torch_internals import tree_leaves
+
+MOST = 1 << 26
+"""Multiplications in all of what is recorded: what takes longer is not waiting for Python."""
+COPY = aten._to_copy.default
+COPIES = {aten.clone.default, COPY, aten.lift_fresh_copy.default}
+VIEWS = {
+    aten.detach.default, aten.alias.default, aten._unsafe_view.default, aten.lift_fresh.default,
+    aten._reshape_alias.default,
+}  # fmt: skip
+EMPTY = {
+    aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default,
+    aten.empty_strided.default, aten.new_empty_strided.default,
+}  # fmt: skip
+FILLED: dict[Any, float | None] = {
+    aten.zeros.default: 0.0, aten.zeros_like.default: 0.0, aten.new_zeros.default: 0.0,
+    aten.ones.default: 1.0, aten.ones_like.default: 1.0, aten.new_ones.default: 1.0,
+    aten.full.default: None, aten.full_like.default: None, aten.new_full.default: None,
+    aten.scalar_tensor.default: None, aten.fill.Scalar: None,
+}  # fmt: skip
+"""What makes tensors of one number: that number, or None where it is the last argument."""
+PLAINER: dict[Any, Callable[..., Tensor]] = {aten.mean.default: lambda x: x.sum() / x.numel()}
+"""Beside those of :func:`saiki.compiler.rewrites.decompositions`."""
+SUMS = {"sum": "sum", "amax": "amax", "amin": "amin"}
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
+
+
+class Recorder(TorchDispatchMode):
+    """Notes down what is done inside the block, with the memory that it is done in.
+
+    Everything is really done, so that later operations find real numbers, and all memory stays, so
+    that no two tensors lie in the same place. Views need no note: a tensor says where it lies.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.operations: list[Operation] = []
+        self.memory: list[int] = []
+        """Addresses, in the order in which operations meet them."""
+        self.alive: list[Any] = []
+        self._places: dict[int, int] = {}
+        self._written: set[int] = set()
+        self._constants: set[int] = set()
+        """Addresses of what follows from numbers alone, such as places; nobody writes there."""
+        self._graph = fx.Graph()
+        self._cost = 0
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        """It changes nothing, so layers run as ever."""
+        return True
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        self._hold(args, kwargs)
+        results = self._done(func, args, kwargs)
+        self._hold(results)
+        return results
+
+    def _hold(self, *values: Any) -> None:
+        self.alive += [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+
+    def _is_constant(self, tensor: Tensor) -> bool:
+        return _address(tensor) in self._constants
+
+    def _done(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if func.namespace == "saiki":
+            return self._scanned(func, *args, **kwargs)
+        name = func._schema.name.removeprefix("aten::")
+        if name.startswith("_foreach_"):
+            return self._one_by_one(name.removeprefix("_foreach_"), *args, **kwargs)
+        if func in VIEWS or func.is_view:
+            return func(*args, **kwargs)
+        if func in EMPTY:
+            return func(*args, **kwargs)
+        if func._schema.is_mutable:
+            return self._changed(func, name, args, kwargs)
+        if func in FILLED:
+            number = FILLED[func]
+            result = func(*args, **kwargs)
+            self._fill(result, args[-1] if number is None else number)
+            return result
+        tensors = [v for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
+        if (
+            all(map(self._is_constant, tensors))
+            and torch.Tag.nondeterministic_seeded not in func.tags
+        ):
+            result = func(*args, **kwargs)
+            self._constants |= {_address(t) for t in tree_leaves(result) if isinstance(t, Tensor)}
+            return result
+        if func in COPIES:
+            result = func(*args, **kwargs)
+            self._pointwise(COPY, (args[0],), {}, result)
+            return result
+        if func in POINTWISE:
+            result = func(*args, **kwargs)
+            self._pointwise(func, args, kwargs, result)
+            return result
+        if name in SUMS:
+            return self._reduced(func, name, *args, **kwargs)
+        if name in PRODUCTS and not kwargs:
+            result = func(*args)
+            self._product(name, args, result)
+            return result
+        if func is aten.cat.default:
+            return self._concatenated(*args, **kwargs)
+        return self._plainer(func, args, kwargs)
+
+    def _plainer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """By operations of which it is made."""
+        known = (decompositions() | PLAINER).get(func)
+        try:
+            with self:
+                result = NotImplemented if known is None else known(*args, **kwargs)
+                if result is NotImplemented:
+                    result = func.decompose(*args, **kwargs)
+        except CompileError:
+            raise
+        except Exception as error:
+            raise CompileError(f"there is no recording of {func}: {error}") from error
+        if result is NotImplemented:
+            raise CompileError(f"there is no recording of {func}")
+        return result
+
+    def _one_by_one(self, name: str, tensors: Sequence[Tensor], *rest: Any) -> list[Tensor] | None:
+        """An operation on each tensor of a list."""
+        operation = aten.linalg_vector_norm if name == "norm" else getattr(aten, name)
+        many = [rest] * len(tensors)
+        if rest and isinstance(rest[0], list | tuple):
+            many = [(one, *rest[1:]) for one in rest[0]]
+        with self:
+            results = [operation(t, *more) for t, more in zip(tensors, many, strict=True)]
+        return None if name.endswith("_") else results
+
+    def _changed(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation that writes into a tensor which is there."""
+        if self._is_constant(kwargs.get("out", args[0])):
+            raise CompileError(f"{func} changes a constant")
+        if name == "copy_":
+            self._pointwise(COPY, (args[1],), {}, args[0])
+        elif name in ("zero_", "fill_"):
+            self._fill(args[0], 0.0 if name == "zero_" else args[1])
+        elif name in PRODUCTS and kwargs.keys() == {"out"}:
+            result = func(*args, **kwargs)
+            self._product(name, args, kwargs["out"])
+            return result
+        else:
+            plain = getattr(getattr(aten, name.removesuffix("_")), func._overloadname, None)
+            if plain is None or not name.endswith("_"):
+                raise CompileError(f"there is no recording of {func}")
+            if plain not in POINTWISE and not plain.is_view:
+                with self:
+                    return args[0].copy_(plain(*args, **kwargs))
+            if not plain.is_view:
+                self._pointwise(plain, args, kwargs, args[0])
+        return func(*args, **kwargs)
+
+    def _fill(self, result: Tensor, number: Any) -> None:
+        self._pointwise(COPY, (number,), {}, result)
+
+    def _pointwise(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
+    ) -> None:
+        """Note down a value for each place of ``result``."""
+        to = self.where(result)
+        operands: dict[fx.Node, Where] = {}
+
+        def given(value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            number = self._number(value)
+            if number is not None:
+                return number
+            place = self.where(value.expand(result.shape))
+            if place.memory == to.memory and place != to:
+                raise CompileError(f"{target} reads what it writes")
+            node = self._graph.placeholder("read")
+            node.meta["val"] = torch.empty(0, dtype=value.dtype)
+            operands[node] = place
+            return node
+
+        arguments = tuple(map(given, args))
+        node = self._graph.call_function(target, arguments, kwargs)
+        node.meta["val"] = torch.empty(0, dtype=result.dtype)
+        self._note(Pointwise(node, operands, to), to)
+
+    def _number(self, tensor: Tensor) -> float | bool | None:
+        """The number that stands in a tensor of another type and of nothing recorded."""
+        if tensor.dtype in (self.dtype, torch.bool):
+            return None
+        known = self._places.get(_address(tensor))
+        if tensor.ndim or known in self._written:
+            raise CompileError(f"there is no recording of {tensor.dtype} beside {self.dtype}")
+        number: float = tensor.item()
+        return number
+
+    def _reduced(
+        self,
+        func: Any,
+        name: str,
+        x: Tensor,
+        dim: Sequence[int] | None = None,
+        keepdim: bool = False,
+        **kwargs: Any,
+    ) -> Tensor:
+        result: Tensor = func(x, dim, keepdim, **kwargs) if dim is not None else func(x, **kwargs)
+        over = tuple(d % x.ndim for d in dim) if dim else tuple(range(x.ndim))
+        shape = [1 if d in over else size for d, size in enumerate(x.shape)]
+        strides = iter(result.stride())
+        keeps = result.ndim == x.ndim
+        whole = result.as_strided(
+            shape, [next(strides) if keeps or d not in over else 1 for d in range(x.ndim)]
+        )
+        to = self.where(whole)
+        self._note(Reduction(SUMS[name], self.where(x), over, to), to)
+        return result
+
+    def _product(self, name: str, args: Sequence[Tensor], result: Tensor) -> None:
+        *added, left, right = args
+        if result.ndim == 2:
+            left, right = left.unsqueeze(0), right.unsqueeze(0)
+        whole = result.view(left.shape[0], left.shape[1], right.shape[2])
+        more = added[0].expand(result.shape).view_as(whole) if added else None
+        lies = left.stride(2) == right.stride(1) == 1
+        if whole.shape[2] == 1 and not lies:  # a row of numbers rather than a column
+            left, right, whole = (t.transpose(1, 2) for t in (right, left, whole))
+            more = None if more is None else more.transpose(1, 2)
+        if whole.shape[2] > 1 and right.stride(2) != 1:
+            copy = torch.empty(right.shape, dtype=right.dtype)
+            self._pointwise(COPY, (right,), {}, copy)
+            self.alive.append(copy)
+            right = copy
+        if more is not None and more.stride(2) not in (0, 1):
+            more = more.contiguous()
+        to = self.where(whole)
+        of = None if more is None else self.where(more)
+        self._note(Product(self.where(left), self.where(right), of, to), to)
+
+    def _concatenated(self, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+        result: Tensor = aten.cat.default(tensors, dim)
+        real = [tensor for tensor in tensors if tensor.shape != (0,)]
+        parts = result.split([tensor.shape[dim] for tensor in real], dim)
+        for tensor, part in zip(real, parts, strict=True):
+            self._pointwise(COPY, (tensor,), {}, part)
+        return result
+
+    def _scanned(self, func: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
+        """The loops of compiled cells, forward or backward, with what is done around them."""
+        if func is torch.ops.saiki.scan.default:
+            call, training = scan_call(*args, **kwargs)
+            work: Callable[[], list[Tensor]] = lambda: forward(call, training, self._run)  # noqa: E731
+        elif func is torch.ops.saiki.scan_backward.default:
+            back = scan_backward_call(*args, **kwargs)
+            call = back.forward
+            work = lambda: backward(back, self._run)  # noqa: E731
+        else:
+            raise CompileError(f"there is no recording of {func}")
+        if call.lengths is not None or any(part.cell.is_refused for part in call.parts):
+            raise CompileError("there is no recording of loops step by step")
+        with self:
+            return work()
+
+    def _run(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._cost += job.cost * job.rows * job.arguments[4]
+            self.alive.append(job)
+            for weight, ready in job.packed():
+                sizes = weight.shape
+                along, across = weight.stride()
+                arguments = weight.data_ptr(), along, across, ready.data_ptr(), *sizes
+                pack = packing(weight.dtype, job.loop.machine).pack
+                self.alive += [weight, ready]
+                self._note(NativeCall(pack.address, arguments, 0b001001))
+            for piece in job.pieces(0, len(job.tiles)):
+                call = NativeCall(job.compiled.address, (*piece, 0, 1, 0), 0b10000001111)
+                self._note(call)
+        threads.run(jobs)
+
+    def where(self, tensor: Tensor) -> Where:
+        """Where a tensor lies."""
+        if tensor.dtype not in (self.dtype, torch.bool):
+            raise CompileError(f"there is no recording of {tensor.dtype} beside {self.dtype}")
+        address = _address(tensor)
+        if address not in self._places:
+            self._places[address] = len(self.memory)
+            self.memory.append(address)
+            self.alive.append(tensor)
+        memory, shape = self._places[address], tuple(tensor.shape)
+        return Where(memory, int(tensor.storage_offset()), shape, tensor.stride(), tensor.dtype)
+
+    def _note(self, operation: Operation, to: Where | None = None) -> None:
+        if to is not None and not to.size:
+            return
+        self._cost += cost(operation)
+        if self._cost > MOST:
+            raise CompileError("it takes so long that nothing is gained by a recording")
+        if to is not None:
+            self._written.add(to.memory)
+        self.operations.append(operation)
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
