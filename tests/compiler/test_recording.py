@@ -92,15 +92,16 @@ def test_operations(name, shape, dtype):
     [*itertools.product([1, 3, 9], [1, 7, 35], [1, 5, 37])],
 )
 def test_products(rows, inner, columns, dtype):
-    def products(x, y, b, s):
+    def products(x, y, b, s, w):
         return (
             x @ y, torch.addmm(b, x, y), torch.addmm(s, x, y), y.t() @ x.t(),
+            torch.addmm(w[::2], x, y),
             x.t().contiguous().t() @ y, x @ y.t().contiguous().t(), x.t() @ (x @ y),
             torch.bmm(torch.stack((x, 2 * x)), torch.stack((y, y))), x @ y[:, 0], y[:, 0] @ x.t(),
             torch.baddbmm(b.expand(2, rows, columns), torch.stack((x, x)), torch.stack((y, -y))),
         )  # fmt: skip
 
-    shapes = (rows, inner), (inner, columns), (columns,), (rows, 1)
+    shapes = (rows, inner), (inner, columns), (columns,), (rows, 1), (2 * columns,)
     agrees(products, *shapes, dtype=dtype)
 
 
@@ -166,8 +167,12 @@ def test_a_training_step_of_any_layer(name):
                 p.mul_(0.9)  # in place, as an optimiser does
 
 
+COUNT = torch.tensor(2)
 REFUSED = {
     "random numbers": lambda x: (x + torch.randn_like(x),),
+    "random numbers beside it": lambda x: (x + torch.rand(6),),
+    "a number that may change": lambda x: (x * COUNT,),
+    "a changed constant": lambda x: (torch.arange(6, dtype=x.dtype).mul_(x[0]),),
     "dropout": lambda x: (F.dropout(x, 0.5, True),),
     "a number": lambda x: (x * x.sum().item(),),
     "whole numbers": lambda x: (x[(x[:, 0] > 0).long()],),

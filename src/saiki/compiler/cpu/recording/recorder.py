@@ -66,7 +66,6 @@ class Recorder(TorchDispatchMode):
         """Addresses, in the order in which operations meet them."""
         self.alive: list[Any] = []
         self._places: dict[int, int] = {}
-        self._written: set[int] = set()
         self._constants: set[int] = set()
         """Addresses of what follows from numbers alone, such as places; nobody writes there."""
         self._graph = fx.Graph()
@@ -214,11 +213,10 @@ class Recorder(TorchDispatchMode):
         self._note(Pointwise(node, operands, to), to)
 
     def _number(self, tensor: Tensor) -> float | bool | None:
-        """The number that stands in a tensor of another type and of nothing recorded."""
+        """The number that a constant of another type stands for."""
         if tensor.dtype in (self.dtype, torch.bool):
             return None
-        known = self._places.get(_address(tensor))
-        if tensor.ndim or known in self._written:
+        if tensor.ndim or not self._is_constant(tensor):
             raise CompileError(f"there is no recording of {tensor.dtype} beside {self.dtype}")
         number: float = tensor.item()
         return number
@@ -255,15 +253,17 @@ class Recorder(TorchDispatchMode):
             left, right, whole = (t.transpose(1, 2) for t in (right, left, whole))
             more = None if more is None else more.transpose(1, 2)
         if whole.shape[2] > 1 and right.stride(2) != 1:
-            copy = torch.empty(right.shape, dtype=right.dtype)
-            self._pointwise(COPY, (right,), {}, copy)
-            self.alive.append(copy)
-            right = copy
+            right = self._copy(right)
         if more is not None and more.stride(2) not in (0, 1):
-            more = more.contiguous()
+            more = self._copy(more)
         to = self.where(whole)
         of = None if more is None else self.where(more)
         self._note(Product(self.where(left), self.where(right), of, to), to)
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        copy = torch.empty(tensor.shape, dtype=tensor.dtype)
+        self._pointwise(COPY, (tensor,), {}, copy)
+        return copy
 
     def _concatenated(self, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         result: Tensor = aten.cat.default(tensors, dim)
@@ -323,8 +323,6 @@ class Recorder(TorchDispatchMode):
         self._cost += cost(operation)
         if self._cost > MOST:
             raise CompileError("it takes so long that nothing is gained by a recording")
-        if to is not None:
-            self._written.add(to.memory)
         self.operations.append(operation)
 
 
