@@ -130,10 +130,16 @@ def can_judge(*tensors: Tensor) -> bool:
     """Whether there is a batch, and of numbers whose products stay in the range of their type: what
     explodes may do so a step earlier in one order of summing than in another."""
     return all(
-        t.numel() > 0 and bool((t.abs() < torch.finfo(t.dtype).max ** 0.25).all())
+        t.numel() > 0 and _bound(t) < torch.finfo(t.dtype).max ** 0.25
         for t in tensors
         if t.is_floating_point()
     )
+
+
+def _bound(tensor: Tensor) -> float:
+    """The largest absolute value; NaN if there is one among them."""
+    low, high = torch.aminmax(tensor)  # without a copy of a large tensor
+    return float(torch.maximum(-low, high))
 
 
 Outcome = dict[str, Tensor | None]
@@ -183,7 +189,7 @@ def _overflows(tensor: Tensor) -> Tensor:
 def _largest(tensor: Tensor | None) -> float:
     if tensor is None or tensor.numel() == 0:
         return 0.0
-    largest = float(tensor.abs().max())
+    largest = _bound(tensor)
     return largest if math.isfinite(largest) else float(_finite(tensor).abs().max())
 
 
