@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from compiler.comparison import draw, randomised
+from compiler.random_cells import generate, load
 from compiler.test_against_eager import ALL
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM
@@ -61,6 +63,10 @@ POINTWISE = {
     "limits": lambda x, y: (x.clamp(-0.5, 0.5), torch.maximum(x, y), x.relu(), x.clamp_min(0)),
     "choices": lambda x, y: (torch.where(x > y, x, 0.5 * y), x * (y > 0), (x > 0) & (y > 0)),
     "copies": lambda x, y: (x.t().contiguous(), x.t().clone().unsqueeze_(0), x[1:, ::2] * 1),
+    "perhaps a view": lambda x, y: (
+        torch.ops.aten.contiguous(x.t()), torch.ops.aten.contiguous(x) * 2,
+        torch.ops.aten.reshape(y.t(), (-1,)), torch.ops.aten.flatten(y) + 1,
+    ),
     "places": lambda x, y: (torch.where(torch.arange(x.shape[1]) == 2, x, y), x.tril()),
     "broadcast": lambda x, y: (x + y[0], x * y[:, :1], x.t() - y[:, 0], x + 1.5, y[2, 3] * x),
     "pieces": lambda x, y: (torch.cat((x, y), 1), torch.stack((x, y)), torch.cat((x[:2], y))),
@@ -222,3 +228,27 @@ def test_special_values_go_through():
     native = Native(work, [torch.ones(1, 7)])
     for found, wanted in zip(native([special]), work([special]), strict=True):
         torch.testing.assert_close(found, wanted, equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", [2, 99, 103, 109, 135, 142, 170, 189])
+def test_random_cells(seed):
+    torch.manual_seed(seed)
+    layer = Recurrent(randomised(load(generate(seed).source)()))
+    parameters = [p for p in layer.parameters() if p.requires_grad]
+
+    def step(batch):
+        for p in parameters:
+            p.grad = None
+        loss = (layer(batch[0])[0] ** 2).mean()
+        loss.backward()
+        return [loss.detach(), *(p.grad for p in parameters)]
+
+    x = draw(4, 5, layer.input_size)
+    step([x])
+    native = Native(step, [x])
+    for batch in ([draw(4, 5, layer.input_size)] for _ in range(2)):
+        found = [None if t is None else t.clone() for t in native(batch)]
+        for a, b in zip(found, step(batch), strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)

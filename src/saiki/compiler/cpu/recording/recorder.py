@@ -98,7 +98,11 @@ class Recorder(TorchDispatchMode):
         if name.startswith("_foreach_"):
             return self._one_by_one(name.removeprefix("_foreach_"), *args, **kwargs)
         if func in VIEWS or func.is_view:
-            return func(*args, **kwargs)
+            view = func(*args, **kwargs)
+            source: Tensor = args[0]
+            if all(_address(t) == _address(source) for t in tree_leaves(view)):
+                return view
+            return self._plainer(func, args, kwargs)  # it may be a copy, as of aten.contiguous
         if func in EMPTY:
             return func(*args, **kwargs)
         if func._schema.is_mutable:
