@@ -67,10 +67,10 @@ def run(
         outputs, end = unroll(cell, x.unbind(1), start, memory)
         y = torch.stack(outputs, 1)
     else:
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        order, back = packed.sorted_indices, packed.unsorted_indices
-        assert order is not None
-        assert back is not None
+        ordered_lengths, order = lengths.sort(descending=True, stable=True)
+        order = order.to(x.device)
+        back = order.argsort()
+        packed = pack_padded_sequence(x[order], ordered_lengths, batch_first=True)
         steps = packed.data.split(packed.batch_sizes.tolist())
         ordered = tuple(s[order] for s in start)
         outputs, end = unroll(cell, steps, ordered, [m[order] for m in memory])

@@ -32,15 +32,15 @@ class ReadsANumber(Base):
         return torch.tanh(self.W(x) + h) * max(1.0, h.sum().item() * 0)  # here
 
 
-class Random(Base):
+class Chooses(Base):
     def step(self, x, h):
-        noise = torch.rand_like(h)  # here
-        return torch.tanh(self.W(x) + h) + 0 * noise
+        place = torch.multinomial(torch.softmax(h, 1), 1)  # here
+        return torch.tanh(self.W(x) + h.gather(1, place))
 
 
-class DropsOut(Base):
+class DropsForAllRowsAtOnce(Base):
     def step(self, x, h):
-        h = nn.functional.dropout(h, 0.5)  # here
+        h = h * nn.functional.dropout(torch.ones(5), 0.5)  # here
         return torch.tanh(self.W(x) + h)
 
 
@@ -81,8 +81,8 @@ class IndexesByWhatMayChange(Base):
 REFUSED = {
     Branches: "cannot be traced",
     ReadsANumber: "cannot be traced",
-    Random: "rand",
-    DropsOut: "bernoulli|rand|dropout",
+    Chooses: "multinomial draws random numbers .* before the first step",
+    DropsForAllRowsAtOnce: r"bernoulli_ draws random numbers .* the shape \(5,\), which does not",
     Sorts: "sort",
     Solves: "solve",
     ChangesX: "mul_|in.?place",

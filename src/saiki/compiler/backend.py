@@ -49,6 +49,14 @@ class Walk:
     def rows(self) -> int:
         return len(self.lengths)
 
+    def places(self, reverse: bool) -> Tensor:
+        """Where the rows of each step lie, step by step as the eager loop takes them: reversed, it
+        begins each row at the row's own last step."""
+        lengths, steps = torch.tensor(self.lengths), torch.arange(len(self.offsets))[:, None]
+        real = steps < lengths
+        at = lengths - 1 - steps if reverse else steps
+        return (self.offsets[at] + torch.arange(self.rows) * self.row_stride)[real]
+
     def by_row(self, steps: Tensor) -> Tensor:
         """``(rows, time, features)`` of what lies in the order of the walk, 0 where a row has no
         step; the order of time may be any."""

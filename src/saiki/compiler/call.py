@@ -21,7 +21,8 @@ SCAN = (
     "scan(Tensor x, Tensor[] states, Tensor[] parameters, Tensor? lengths, int[] keys,"
     " bool[] reverse, bool time_first, bool training, Tensor[]? memory=None) -> Tensor[]"
 )
-"""Returns y, the last states, then what the backward pass needs."""
+"""Returns y, the last states, then what the backward pass needs; where steps draw random numbers,
+the state of the generator before them last."""
 SCAN_BACKWARD = (
     "scan_backward(Tensor d_y, Tensor[] d_states, Tensor x, Tensor[] states, Tensor[] parameters,"
     " Tensor? lengths, Tensor[] residuals, int[] keys, bool[] reverse, bool time_first,"
@@ -64,6 +65,11 @@ class Call(NamedTuple):
     """``(batch,)``; or, of a packed x, the number of rows at each step; on the CPU."""
     time_first: bool
     parts: Sequence[Part]
+
+    @property
+    def draws(self) -> bool:
+        """Whether steps draw random numbers."""
+        return any(part.step.draws for part in self.parts)
 
     def flat(self) -> "FlatCall":
         """The same as the operators take it."""
@@ -139,6 +145,11 @@ class Layout(NamedTuple):
     """How many all parts have."""
     memory: int
 
+    def generator(self, residuals: Sequence[Tensor]) -> Tensor | None:
+        """What the forward pass left of the state of the generator."""
+        draws = any(compiled_cell(key).step.draws for key in self.keys)
+        return residuals[-1] if draws else None
+
     def _sorted(self, tensors: Sequence[Tensor]) -> tuple[Sequence[Tensor], ...]:
         """States, parameters and memory of what :meth:`FlatCall.tensors` gives."""
         first, last = 1 + self.states, len(tensors) - self.memory
@@ -192,6 +203,8 @@ class BackwardCall(NamedTuple):
     forward: Call
     d_y: Tensor
     parts: Sequence[BackwardPart]
+    generator: Tensor | None = None
+    """The state of PyTorch's generator before the forward pass, where that drew anything."""
 
     def gradients(self) -> list[Tensor]:
         """∂L/∂y and ∂L/∂(last states) of all parts."""
@@ -279,4 +292,4 @@ def scan_backward_call(
             needed,
         )
         parts.append(backward_part)
-    return BackwardCall(call, d_y, parts)
+    return BackwardCall(call, d_y, parts, next(of_residuals, None))

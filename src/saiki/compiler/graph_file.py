@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from saiki.compiler.draws import Draw
 from saiki.compiler.trace import Trace
 
 _KINDS = {"dtype": torch.dtype, "layout": torch.layout, "memory format": torch.memory_format}
@@ -41,7 +42,7 @@ def to_text(trace: Trace) -> str:
     fields = {
         name: write(getattr(trace, name))
         for name in (
-            "dtype", "inline_weights", "x", "states", "parameters", "memory", "extents",
+            "dtype", "inline_weights", "x", "states", "parameters", "draws", "memory", "extents",
             "cotangents", "new_states", "d_x", "d_states", "d_parameters", "d_memory",
         )
     }  # fmt: skip
@@ -88,7 +89,9 @@ class _Writer:
             if isinstance(value, kind):
                 return {name: str(value).removeprefix("torch.")}
         if isinstance(value, dict):
-            return {"dict": [[name, self(item)] for name, item in value.items()]}
+            return {"dict": [[self(key), self(item)] for key, item in value.items()]}
+        if isinstance(value, Draw):
+            return {"draw": [*map(self, value)]}
         if isinstance(value, tuple):
             return {"tuple": [*map(self, value)]}
         if isinstance(value, list):
@@ -104,7 +107,8 @@ class _Reader:
             "node": nodes.__getitem__,
             "device": torch.device,
             "complex": lambda parts: complex(*parts),
-            "dict": lambda pairs: {name: self(item) for name, item in pairs},
+            "dict": lambda pairs: {self(key): self(item) for key, item in pairs},
+            "draw": lambda fields: Draw(*map(self, fields)),
             "tuple": lambda items: tuple(map(self, items)),
             **dict.fromkeys(_KINDS, lambda name: getattr(torch, name)),
         }

@@ -18,6 +18,7 @@ from saiki.compiler import trial
 from saiki.compiler.call import BackwardCall, BackwardPart, Call, Part, backward_results
 from saiki.compiler.clean_room import in_clean_room
 from saiki.compiler.compiled import CompiledCell
+from saiki.compiler.draws import draw, drawing_again
 from saiki.compiler.loops import Path, backward, forward
 from saiki.compiler.outside import Needs
 from saiki.compiler.step import LoopKind
@@ -30,14 +31,18 @@ def guarded_forward(call: Call, training: bool) -> list[Tensor]:
     """:func:`~saiki.compiler.loops.forward`, or the eager loop where a kernel is not trusted."""
     cells = [part.cell for part in call.parts]
     kind: LoopKind = "training" if training else "inference"
+    generator = torch.get_rng_state() if call.draws else None
+    drawn_from = [generator] if training and generator is not None else []
     changed = [_has_changed(cell, training) for cell in cells]
     is_stale = any(changed)
     if not is_stale:
         _prove(call, cells, kind)
     if not is_stale and not any(cell.is_refused for cell in cells):
         results = forward(call, training)
-        if _is_right(call, cells, results[0]):
-            return results
+        if _is_right(call, cells, results[0], generator):
+            return results + drawn_from
+        if generator is not None:
+            torch.set_rng_state(generator)
 
     def work() -> list[Tensor]:
         with torch.no_grad():
@@ -45,7 +50,14 @@ def guarded_forward(call: Call, training: bool) -> list[Tensor]:
 
     total = len(Path(call).rows(call.x))
     widths = [n for p in call.parts for n in p.step.residual_widths(p.memory)] if training else []
-    return in_clean_room(work) + [call.x.new_full((total, n), torch.nan) for n in widths]
+    before = torch.get_rng_state()
+    results = in_clean_room(work)
+    if training and not drawn_from and not torch.equal(before, torch.get_rng_state()):
+        raise CompileError(
+            "a step draws random numbers, and drew none when a graph was made that calls its "
+            "compiled loop; make the graph again"
+        )
+    return results + [call.x.new_full((total, n), torch.nan) for n in widths] + drawn_from
 
 
 def guarded_backward(call: BackwardCall) -> list[Tensor]:
@@ -57,7 +69,8 @@ def guarded_backward(call: BackwardCall) -> list[Tensor]:
     by_eager_loop = bool(residuals) and bool(residuals[0][0, 0].isnan())
     if not by_eager_loop and not any(cell.is_refused for cell in cells):
         return backward(call)
-    return in_clean_room(lambda: _eager_gradients(call))
+    with drawing_again(call.generator):
+        return in_clean_room(lambda: _eager_gradients(call))
 
 
 def _eager_gradients(call: BackwardCall) -> list[Tensor]:
@@ -154,7 +167,8 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     """How a kernel differs from the eager loop on a sample of the call; empty if it does not."""
     sample = trial.Sample(call, part)
     count = 1 + part.step.states
-    results = forward(sample.call, kind != "inference")
+    with drawing_again():
+        results = forward(sample.call, kind != "inference")
     outputs, residuals = results[:count], results[count:]
     if kind == "backward":
         cotangents = [sample.noise(tensor) for tensor in outputs]
@@ -170,7 +184,10 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
         return whole
     # a step may do something else for a batch of one
     try:
-        alone = sample.difference(trial.outcome(sample.call, [t[:1] for t in outputs]), rows=1)
+        first = trial.first_rows(sample.call, 1)
+        with drawing_again():
+            found = forward(first, False)[:count]
+        alone = sample.difference(trial.outcome(first, found), rows=1)
     except Exception as error:
         raise CompileError(
             f"for a batch of one it raises {type(error).__name__}: {error}"
@@ -180,15 +197,17 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     return ""
 
 
-def _is_right(call: Call, cells: Sequence[CompiledCell], y: Tensor) -> bool:
+def _is_right(
+    call: Call, cells: Sequence[CompiledCell], y: Tensor, generator: Tensor | None
+) -> bool:
     """Whether a step of what the kernels have computed, where one is due to be compared, is what
-    the cells make of it now."""
+    the cells make of it now, drawing as from that state of the generator on."""
     right, column = True, 0
-    for part, cell in zip(call.parts, cells, strict=True):
+    for i, cell in enumerate(cells):
         first, column = column, column + cell.step.output_size
-        is_due = saiki.verify and cell.checks.due(len(part.states[0]))
+        is_due = saiki.verify and cell.checks.due(len(call.parts[i].states[0]))
         if is_due and _can_judge(call):
-            right = _is_step_right(call, part, y[..., first:column]) and right
+            right = _is_step_right(call, i, y[..., first:column], generator) and right
     return right
 
 
@@ -197,20 +216,15 @@ def _can_judge(call: Call) -> bool:
     return trial.can_judge(call.x, *chain.from_iterable(numbers))
 
 
-def _is_step_right(call: Call, part: Part, y: Tensor) -> bool:
+def _is_step_right(call: Call, index: int, y: Tensor, generator: Tensor | None) -> bool:
+    part = call.parts[index]
     cell = part.cell
     path = Path(call)
-    walk = path.walk.backwards if part.reverse else path.walk
-    outputs = path.rows(y)
-    step = cell.checks.random.randrange(len(walk.counts)) if cell.step.states == 1 else 0
-    rows = int(walk.counts[step])
-    if step:
-        rows = min(rows, int(walk.counts[step - 1]))
-    at = walk.offsets[step] + torch.arange(rows) * walk.row_stride
-    if step:
-        before = [outputs[walk.offsets[step - 1] + torch.arange(rows) * walk.row_stride]]
-    else:
-        before = [path.sorted(state)[:rows] for state in part.states]
+    outputs, counts = path.rows(y), path.walk.counts.tolist()
+    places = path.walk.places(part.reverse).split(counts)
+    step = cell.checks.random.randrange(len(counts)) if cell.step.states == 1 else 0
+    at, rows = places[step], counts[step]
+    before = [outputs[places[step - 1][:rows]]] if step else [*map(path.sorted, part.states)]
     if not trial.can_judge(*before):
         return True
     memory = [path.sorted(m)[:rows] for m in part.memory]
@@ -224,7 +238,11 @@ def _is_step_right(call: Call, part: Part, y: Tensor) -> bool:
             with torch.no_grad():
                 return once.eagerly()[0].squeeze(1)
 
-        return {"y": in_clean_room(work)}
+        with drawing_again(generator):
+            for other in call.parts[:index]:
+                draw(other.step.draws, counts, call.x)
+            draw(part.step.draws, counts[:step], call.x)
+            return {"y": in_clean_room(work)}
 
     found: trial.Outcome = {"y": outputs[at]}
     expected = eagerly(x, before)

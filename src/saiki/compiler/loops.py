@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.call import BackwardCall, Call, Part, backward_results
+from saiki.compiler.draws import draw
 from saiki.compiler.outside import Operands
 
 
@@ -78,6 +79,15 @@ class Path:
         y.flatten(0, -2).index_copy_(0, self.index, rows)
         return y
 
+    def drawn(self, part: Part, like: Tensor) -> list[Tensor]:
+        """What the steps of a part draw, as rows of the loop."""
+        draws = part.step.draws
+        if not draws:
+            return []
+        places = self.walk.places(part.reverse)
+        found = draw(draws, self.walk.counts.tolist(), like)
+        return [torch.empty_like(each).index_copy_(0, places, each) for each in found]
+
     def operands(self, rows: Tensor, part: Part) -> Operands:
         """What the loop of a part reads, with the rows of x."""
         memory = part.memory if self.order is None else [*map(self.sorted, part.memory)]
@@ -104,13 +114,14 @@ def forward(call: Call, training: bool, run: Run | None = None) -> list[Tensor]:
     if any(state.shape[0] != path.walk.rows for part in call.parts for state in part.states):
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(call.x)
+    drawn = [path.drawn(part, call.x) for part in call.parts]
     steps = [part.step for part in call.parts]
     y = path.empty(call.x, sum(step.output_size for step in steps))
     outputs, column = y.flatten(0, -2), 0
     loops = []
-    for part, step in zip(call.parts, steps, strict=True):
+    for part, step, own in zip(call.parts, steps, drawn, strict=True):
         loop = step.forward(
-            path.operands(rows, part),
+            path.operands(rows, part)._replace(drawn=own),
             Place(outputs, column),
             [*map(path.sorted, part.states)],
             path.walk.backwards if part.reverse else path.walk,

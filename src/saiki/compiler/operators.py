@@ -23,7 +23,9 @@ from saiki.compiler.call import (
     scan_backward_call,
     scan_call,
 )
+from saiki.compiler.clean_room import in_clean_room
 from saiki.compiler.compiled import compiled_cell
+from saiki.compiler.draws import drawing_again
 from saiki.compiler.guard import guarded_backward, guarded_forward
 from saiki.compiler.kernels import BACKENDS
 from saiki.torch_internals import is_batched, is_unseen, undisturbed
@@ -39,6 +41,8 @@ def _forward_shapes(call: Call, training: bool) -> list[Tensor]:
             total = torch.library.get_ctx().new_dynamic_size()
         widths = (part.step.residual_widths(part.memory) for part in call.parts)
         residuals = [x.new_empty(total, width) for found in widths for width in found]
+        if call.draws:
+            residuals.append(torch.empty(torch.get_rng_state().shape, dtype=torch.uint8))
     y = x.new_empty(*x.shape[:-1], sum(part.step.output_size for part in call.parts))
     states = [torch.empty_like(state) for part in call.parts for state in part.states]
     return [y, *states, *residuals]
@@ -123,7 +127,8 @@ class _Scan(torch.autograd.Function):
         plain = torch.compiler.is_compiling()
         again = torch.is_grad_enabled() and not plain
         if again or (not plain and any(map(is_batched, gradients))):
-            return None, None, None, *_eager_gradients(ctx, tensors, gradients, again)
+            with drawing_again(ctx.layout.generator(residuals)):
+                return None, None, None, *_eager_gradients(ctx, tensors, gradients, again)
         arguments = ctx.layout.scan_backward(
             gradients, tensors, lengths, residuals, ctx.needs_input_grad[3:]
         )
@@ -138,8 +143,14 @@ def _eager_gradients(
     for key in ctx.layout.keys:
         compiled_cell(key).must_be_unchanged()
     wanted = [t for t in tensors if t.requires_grad]
-    with torch.enable_grad():
-        outputs = ctx.eager(*tensors)
+
+    def forward() -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            outputs: tuple[Tensor, ...] = ctx.eager(*tensors)
+        return outputs
+
+    # gradients in a batch must not keep a step from drawing random numbers
+    outputs = in_clean_room(forward) if any(map(is_batched, gradients)) else forward()
     pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if o.requires_grad]
     found = iter(
         torch.autograd.grad(

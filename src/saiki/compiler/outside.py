@@ -26,6 +26,8 @@ class Operands(NamedTuple):
     """Rows of all steps, ``(total rows, input_size)``."""
     parameters: Sequence[Tensor]
     memory: Sequence[Tensor] = ()
+    drawn: Sequence[Tensor] = ()
+    """Rows as those of x, of each operation that draws; none backward, which has what was saved."""
 
 
 class Needs(NamedTuple):
@@ -92,14 +94,15 @@ class Before:
         self, plan: Plan, forward: ForwardPlan, residuals: Sequence[Node], product: Product
     ) -> None:
         outputs = [*forward.streams, *residuals, *forward.program.parameters]
-        self.function = function(extract(plan.trace.inputs, outputs, product))
+        self.function = function(extract([*plan.trace.inputs, *plan.trace.draws], outputs, product))
         self.constants = tuple(plan.trace.constants.values())
         self.streams = len(forward.streams)
         self.end = self.streams + len(residuals)
 
     def __call__(self, operands: Operands) -> Hoisted:
         x = operands.x
-        found = self.function(x.shape[0], x, *operands.parameters, *self.constants)
+        given = *operands.parameters, *self.constants, *operands.drawn
+        found = self.function(x.shape[0], x, *given)
         return Hoisted(found[: self.streams], found[self.streams : self.end], found[self.end :])
 
 

@@ -78,7 +78,9 @@ class Parts:
             nodes, [n for n in nodes if is_inline(n, trace.inline_weights) and n in fitting]
         )
         self.of_cotangent = _descendants(nodes, trace.cotangents)
-        self.of_rows = _descendants(nodes, [trace.x, *trace.states, *memory, *trace.cotangents])
+        self.of_rows = _descendants(
+            nodes, [trace.x, *trace.draws, *trace.states, *memory, *trace.cotangents]
+        )
         """What differs from row to row, whatever its shape."""
         rows = {n for n in nodes if is_row(n) or n.target is aten.split_with_sizes.default}
         self.hoisted = {
@@ -207,7 +209,8 @@ def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
     seen: set[Node] = set()
     while stack:
         node = stack.pop()
-        outside = node.op != "call_function" and node not in parts.of_cotangent | parts.forward
+        known = parts.of_cotangent | parts.forward | {*trace.draws}
+        outside = node.op != "call_function" and node not in known
         if node in seen or outside:
             continue
         seen.add(node)
@@ -216,7 +219,7 @@ def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
             if value.meta["val"].ndim == 2 and _crosses(value, parts):
                 rows_summed[node] = value
                 continue
-        if _crosses(node, parts):
+        if _crosses(node, parts) or node in trace.draws:
             passed[node] = None
         else:
             stack.extend(node.all_input_nodes)

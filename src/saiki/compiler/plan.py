@@ -90,8 +90,10 @@ class Plan:
 
     def __str__(self) -> str:
         part = self.partition
+        draws = ", ".join(f"{label(node)} = {each}" for node, each in self.trace.draws.items())
         return "\n".join(
             (
+                *([f"drawn: {draws}"] if draws else []),
                 f"hoisted: {', '.join(map(formula, part.streams)) or 'nothing'}",
                 "forward",
                 str(self.training.program),

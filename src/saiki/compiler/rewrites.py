@@ -1,13 +1,13 @@
 """Rewrites: what PyTorch recorded as a graph of few and plain operations."""
 
 import math
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
-from saiki.compiler.nodes import aten, is_inline, whole_numbers
+from saiki.compiler.nodes import POINTWISE, aten, is_inline, is_row, whole_numbers
 from saiki.torch_internals import (
     core_aten_decompositions,
     get_decompositions,
@@ -129,6 +129,28 @@ def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_weights: int) -> 
                     of_state.add(new)
             node.replace_all_uses_with(total)
             graph.erase_node(node)
+
+
+def promote(graph: fx.Graph, recursion: list[fx.Node]) -> None:
+    """Convert what meets the recursion in another type before it does, as PyTorch does within the
+    operation; flags stay what they are."""
+    inside = set(recursion)
+    for node in list(graph.nodes):
+        if not inside.intersection(node.all_input_nodes):
+            continue
+        inside.add(node)
+        if node.target not in POINTWISE | {aten.cat.default}:
+            continue
+        rows = {n: n.meta["val"].dtype for n in node.all_input_nodes if is_row(n)}
+        dtype = reduce(torch.promote_types, rows.values(), torch.bool)
+        for source, own in rows.items():
+            if source in inside or own in (dtype, torch.bool):
+                continue
+            with graph.inserting_before(node):
+                copy = graph.call_function(aten._to_copy.default, (source,), {"dtype": dtype})
+            copy.meta = {"val": source.meta["val"].to(dtype)}
+            copy.stack_trace = node.stack_trace
+            node.replace_input_with(source, copy)
 
 
 _SAME = {

@@ -80,6 +80,7 @@ class CompiledStep:
         self.names = list(t.parameters)
         self.memory = dict(cell.memory_shapes)
         self.constants = tuple(t.constants.values())
+        self.draws = tuple(t.draws.values())
         self.residuals = Residuals(p.partition)
         self.before = {
             "inference": Before(p, p.inference, (), backend.product),

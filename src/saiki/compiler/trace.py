@@ -20,9 +20,17 @@ from torch.fx import traceback as fx_traceback
 from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
+from saiki.compiler.draws import Draw, lift_draws
 from saiki.compiler.inside import write_out
-from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, name_of, unsupported, where
-from saiki.compiler.rewrites import decompositions, lift, simplify, split_addmm, without_detach
+from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, unsupported, where
+from saiki.compiler.rewrites import (
+    decompositions,
+    lift,
+    promote,
+    simplify,
+    split_addmm,
+    without_detach,
+)
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError, SaikiError, TraceError
 from saiki.torch_internals import (
@@ -53,6 +61,8 @@ class Trace:
     """Parameters and buffers by their name in the cell; then what else ``step`` reads."""
     constants: dict[fx.Node, Tensor]
     """Tensors that ``step`` makes of numbers."""
+    draws: dict[fx.Node, Draw]
+    """What ``step`` draws, in its order."""
     memory: dict[str, fx.Node]
     """Without its sizes of 1."""
     extents: dict[str, int]
@@ -105,6 +115,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> 
     states, memory = nodes.states, list(nodes.memory.values())
     write_out(graph, [*states, *memory], nodes.cotangents, inline_weights)
     split_addmm(graph, [*states, *memory], inline_weights)
+    promote(graph, [*states, *memory, *nodes.cotangents])
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, len(states))
     k, m = 1 + len(states), 1 + len(states) + len(memory)
@@ -112,7 +123,8 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> 
     # a tensor may be read as itself and as what takes its place in the cell
     own = list(watch.places)[: watch.parameters]
     parameters = {n: p for n, p in nodes.tensors.items() if n in own or p.users}
-    for node, label in nodes.labels():
+    drawn = ((node, f"draw {i}") for i, node in enumerate(found.drawn))
+    for node, label in (*nodes.labels(), *drawn):
         node.meta["label"] = label
     return Trace(
         graph=graph,
@@ -124,6 +136,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> 
         extents=found.extents,
         parameters=parameters,
         constants=found.constants,
+        draws=found.drawn,
         cotangents=tuple(nodes.cotangents),
         new_states=new_states,
         d_x=gradients[0],
@@ -209,10 +222,11 @@ class _Capture:
             self.arguments = self._arguments(dtype)
         with fx_traceback.preserve_node_meta():
             self.recorded = make_fx(lambda *a: self._joint(*a), **_FAKE)(*self.arguments)
-        _refuse_chance(cell, self.recorded.graph)
         without_detach(self.recorded.graph)
         self.found = lift(self.recorded)
-        """Tensors that the step found elsewhere, the last inputs of the record."""
+        """Tensors that the step found elsewhere, inputs of the record after its arguments."""
+        self.draws = lift_draws(type(cell).__name__, self.recorded, sizes)
+        """What the step draws, the last inputs."""
 
     def _arguments(self, dtype: torch.dtype) -> tuple[Any, ...]:
         rows, sizes = self.sizes.rows, self.cell.state_sizes
@@ -230,7 +244,9 @@ class _Capture:
 
     def make_functional(self) -> None:
         """Decompose the record into operations that change nothing in place."""
-        found = (self.mode.from_tensor(tensor) for tensor in self.found)
+        found: list[Tensor] = [self.mode.from_tensor(tensor) for tensor in self.found]
+        with self.mode:
+            found += [torch.empty(self.sizes.rows, d.width, dtype=d.dtype) for d in self.draws]
         flat = [tensor.detach() for tensor in (*tree_leaves(self.arguments), *found)]
 
         def replay(*values: Tensor) -> Any:
@@ -293,6 +309,8 @@ class _Capture:
         take = lambda names: [next(found) for _ in names]  # noqa: E731
         states, memory = take(self.cell.state_sizes), take(self.shapes)
         tensors, cotangents = take(self.real), take(self.cell.state_sizes)
+        elsewhere = take(self.found)
+        self.drawn: dict[fx.Node, Draw] = dict(zip(found, self.draws, strict=True))
         self.inputs = _Inputs(
             first,
             states,
@@ -303,7 +321,7 @@ class _Capture:
         )
         names = {id(tensor): name for name, tensor in self.real.items()}
         self.constants: dict[fx.Node, Tensor] = {}
-        for node, tensor in zip(found, self.found, strict=True):
+        for node, tensor in zip(elsewhere, self.found, strict=True):
             name = names.get(id(tensor))
             if name is not None:
                 node.replace_all_uses_with(self.inputs.tensors[name])
@@ -319,17 +337,6 @@ class _Capture:
 
 
 _FAKE: Any = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
-
-
-def _refuse_chance(cell: Cell, graph: fx.Graph) -> None:
-    for node in graph.nodes:
-        tags = getattr(node.target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags:
-            name, place = name_of(node), where(node)
-            raise CompileError(
-                f"{name} draws random numbers in step of {type(cell).__name__}{place}; draw them "
-                "for all steps before the layer runs, and give them as further features of x"
-            )
 
 
 def _refuse_mutation(cell: Cell, graph: fx.Graph) -> None:
@@ -352,7 +359,7 @@ def _same_but_for_sizes(
         same = one.target == two.target or one.op == "placeholder" == two.op
         if not same or _numbers(one, ours.sizes) != _numbers(two, other.sizes):
             raise unsupported(one, "it depends on the number of rows, or on the size of a memory")
-    same = len(a) == len(b) and len(ours.found) == len(other.found)
+    same = len(a) == len(b) and len(ours.found) == len(other.found) and ours.draws == other.draws
     same = same and all(
         s is t or torch.equal(s, t) for s, t in zip(ours.found, other.found, strict=True)
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from saiki import eager
 from saiki.compiler.call import Call, Part
 from saiki.compiler.clean_room import in_clean_room
+from saiki.compiler.draws import drawing_again
 from saiki.twin import Twin, like
 
 ROWS = 3
@@ -71,10 +72,10 @@ class Sample:
         """How what a kernel has found differs from what the eager loop finds, for the first
         ``rows``; with ``cotangents`` the gradients too."""
         eps = self.call.parts[0].step.eps
-        expected = eager_outcome(_first(self.call, rows), cotangents)
+        expected = eager_outcome(first_rows(self.call, rows), cotangents)
         if not difference(found, expected, eps):
             return ""
-        nearby = eager_outcome(_first(self._nearby(), rows), cotangents)
+        nearby = eager_outcome(first_rows(self._nearby(), rows), cotangents)
         return difference(found, expected, eps, nearby)
 
     def _nearby(self) -> Call:
@@ -109,7 +110,7 @@ def _some(call: Call) -> tuple[Tensor, Tensor]:
     return rows, whole[rows, : min(STEPS, time)]
 
 
-def _first(call: Call, rows: int | None) -> Call:
+def first_rows(call: Call, rows: int | None) -> Call:
     """The first rows of a call of ``(batch, time, features)``; all of them if ``rows`` is None."""
     if rows is None:
         return call
@@ -245,7 +246,8 @@ def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
         gradients = gradients_of([y, *ends], cotangents, leaves, originals)
         return outcome(call, outputs, gradients)
 
-    return in_clean_room(work)
+    with drawing_again():
+        return in_clean_room(work)
 
 
 def gradients_of(

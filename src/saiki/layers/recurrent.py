@@ -261,6 +261,8 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         if not why:
             key: int = _key(self, *kind)
             why = kernels.hooked(kind)
+            if not why and key >= 0 and torch.compiler.is_compiling() and _draws(self, *kind):
+                why = "torch.compile and torch.export draw random numbers step by step"
             if not why and key >= 0:
                 if tensors is None:
                     tensors = [owner[name] for owner, name in kernels.known[kind][0].inputs]
@@ -382,6 +384,12 @@ def _key(layer: Recurrent, dtype: torch.dtype, device: str) -> int:
     if found.compiled is not None:
         found.compiled.is_fresh = True
     return found.key
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _draws(layer: Recurrent, dtype: torch.dtype, device: str) -> bool:
+    found = layer.kernels.find(dtype, device)
+    return found.compiled is not None and bool(found.compiled.step.draws)
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
