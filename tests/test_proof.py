@@ -233,6 +233,22 @@ def test_the_global_random_state_is_left_as_it_was():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+class Noisy(GRU):
+    def step(self, x, h):
+        return super().step(x, h) + torch.randn_like(h)
+
+
+@pytest.mark.parametrize("layer", [Noisy(2, 3), Bidirectional(Noisy(2, 3)), Stack([Noisy(2, 3)])])
+def test_what_a_step_draws_is_the_same_in_all_that_is_compared(layer):
+    report = check(layer)
+    assert report.passed, report
+    claims = [row.claim for row in report.rows]
+    assert "gradients compiled as eager" in claims
+    assert any(claim.startswith("reversal as flipped input") for claim in claims)
+    assert PADDING not in claims
+    assert report.notes == ("padding not tried: rows by themselves draw other random numbers",)
+
+
 def test_frozen_parameters_are_on_trial_too():
     cell = WrongBias(2, 3).requires_grad_(False)
     assert check(cell).failed == ("gradient of W.bias",)

@@ -4,8 +4,11 @@ from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
 
+from saiki.cells import GRU
 from saiki.experiments.adder import Adder
+from saiki.models.adder import AdderNetwork
 from saiki.training import Training
 from saiki.training.step import Step
 
@@ -41,6 +44,43 @@ def test_every_loss_norm_and_weight_is_the_same_up_to_rounding(name):
     assert len({point["loss"] for point in recorded}) > 30
     for a, b in zip(weights, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+class Dropping(GRU):
+    def step(self, x, h):
+        return super().step(x, nn.functional.dropout(h, 0.5))
+
+
+class Noisy(Adder):
+    """Noise inside the step, and in front of the layer."""
+
+    def model(self):
+        network = AdderNetwork(Dropping(2, 8), True, False)
+        network.layer.register_forward_pre_hook(
+            lambda module, given: (given[0] + torch.rand(given[0].shape), *given[1:])
+        )
+        return network
+
+
+class NoisyAnew(Noisy):
+    recordable: ClassVar[bool] = False
+
+
+def test_random_numbers_are_drawn_anew_each_time_and_are_the_same():
+    recorded, weights = trained(Noisy, {})
+    anew, wanted = trained(NoisyAnew, {})
+    assert recorded == anew
+    assert len({point["loss"] for point in recorded}) > 30
+    for a, b in zip(weights, wanted, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_same_batch_is_never_the_same_with_noise():
+    experiment = Noisy()
+    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    losses = [step([batch])["loss"] for _ in range(5)]
+    assert step.recorded
+    assert len({*losses}) == 5
 
 
 def test_batches_of_another_shape_are_recorded_anew():
