@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import saiki
 from compiler.comparison import assert_same, compiled, draw, eager, outcome, randomised
+from compiler.interpreter import Interpreter
 from compiler.test_shelf import folder, forget
 from saiki import Bidirectional, Cell, Recurrent, Stack
 from saiki.compiler import kernels, shelf
@@ -187,6 +188,15 @@ def scaled_by_weights(c, x, h):
     return torch.tanh(x + h + c.U.bias * torch.randn_like(h))
 
 
+def turned(c, x, h):
+    noise = torch.rand(len(h), HIDDEN, dtype=h.dtype).T.exp()
+    return torch.tanh(x + (noise * c.U(h).T).T)
+
+
+def whole_numbers_in_the_gradient(c, x, h):
+    return torch.tanh(x + c.U(h)) * (h > 0) * torch.randint(1, 4, h.shape)
+
+
 def used_twice(c, x, h):
     mask = torch.rand_like(h)
     return torch.tanh(x * mask + c.U(h * mask))
@@ -212,7 +222,8 @@ KINDS = [
     gaussian_noise_in_place, normal_numbers, normal_around_the_state, normal_of_a_scale,
     normal_of_mean_and_scale, normal_distribution, uniform_noise, gumbel_noise, gumbel_softmax,
     exponential, other_laws, whole_numbers, binary_neurons, of_single_probabilities,
-    one_for_each_row, heads, through_weights, scaled_by_weights, used_twice, not_used,
+    one_for_each_row, heads, through_weights, scaled_by_weights, turned,
+    whole_numbers_in_the_gradient, used_twice, not_used,
     nothing_dropped, all_dropped,
 ]  # fmt: skip
 
@@ -249,6 +260,7 @@ WAYS = {
     "one step": (4, 1),
     "many rows": (33, None),
     "ragged": (4, LENGTHS),
+    "shorter than x": (4, LENGTHS.clamp(max=3)),
     "one ragged row": (1, torch.tensor([2])),
     "many rows of few lengths": (33, torch.arange(33) % 3 + 3),
 }
@@ -292,18 +304,18 @@ def test_a_direction_that_runs_step_by_step_beside_a_compiled_one():
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("time_first", [False, True])
-def test_packed_input_and_time_first(reverse, time_first):
+@pytest.mark.parametrize("layout", ["packed", "time first", "time first, ragged"])
+def test_packed_input_and_time_first(reverse, layout):
     layer, x = compiled(Noisy(), reverse=reverse), draw(4, 5, INPUT)
     start = tuple(draw(4, HIDDEN) for _ in range(2))
-    lengths = torch.tensor([5, 5, 3, 1])
-    if time_first:
-        x, lengths = x.transpose(0, 1).contiguous(), None
+    lengths = LENGTHS if layout == "time first, ragged" else None
+    if layout == "packed":
+        x, lengths = pack_padded_sequence(x, torch.tensor([5, 5, 3, 1]), batch_first=True)[:2]
     else:
-        x, lengths = pack_padded_sequence(x, lengths, batch_first=True)[:2]
+        x = x.transpose(0, 1).contiguous()
 
     def run(layer):
-        return run_layers([layer], x, [start], lengths, time_first=time_first)
+        return run_layers([layer], x, [start], lengths, time_first=layout != "packed")
 
     (y, (end,)), after = seeded(layer, of=run)
     (wanted, (wanted_end,)), wanted_after = seeded(eager(layer), of=run)
@@ -390,6 +402,13 @@ def test_explain_says_what_is_drawn():
     text = compiled(Noisy()).explain()
     kinds = "bernoulli(0.7) of 3, draw 1 = bernoulli(0.7) of 6, draw 2 = normal() of 6"
     assert f"drawn: draw 0 = {kinds}, draw 3 = uniform() of 6" in text
+
+
+def test_on_another_backend(monkeypatch):
+    monkeypatch.setitem(kernels.BACKENDS, "cpu", Interpreter())
+    layer = randomised(Recurrent(Noisy(), reverse=True))
+    assert_draws_alike(layer, draw(4, 5, INPUT).requires_grad_(), None, LENGTHS)
+    assert layer.explain().startswith("numpy: ")
 
 
 # Who runs the eager loop beside a kernel
@@ -661,11 +680,43 @@ def test_what_cannot_be_drawn_before_is_refused(why):
     assert y.isfinite().all()
 
 
-def test_a_generator_of_its_own_is_refused():
-    def constant(h):  # or rows would seem to see each other
-        return torch.rand(h.shape, generator=OWN.manual_seed(0))
+MEETING = {
+    "centred": lambda h: torch.rand_like(h) - torch.rand_like(h).mean(0),
+    "moved on": lambda h: torch.rand_like(h).roll(1, 0),
+    "rare": lambda h: torch.bernoulli(torch.full(h.shape, 0.001)).flip(0),
+    "flags": lambda h: torch.empty(h.shape, dtype=torch.bool).bernoulli_(0.999).flip(0),
+    "half": lambda h: torch.rand(2 * len(h), h.shape[1])[: len(h)],
+}
+
+
+def test_a_step_that_seeds_the_generator_is_refused():
+    def constant(h):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return torch.rand_like(h)
 
     layer = Recurrent(Refused(constant))
+    before = torch.get_rng_state()
+    assert "step of Refused may read fork_rng, which a kernel cannot answer" in layer.explain()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("kind", list(MEETING))
+def test_random_numbers_of_rows_that_meet_are_refused(kind, monkeypatch):
+    monkeypatch.setattr(saiki, "verify", False)
+    layer = Recurrent(Refused(MEETING[kind]))
+    assert "mixes random numbers of different rows" in layer.explain()
+
+
+def test_the_mean_of_what_all_rows_draw_is_refused(monkeypatch):
+    monkeypatch.setattr(saiki, "verify", False)
+    layer = Recurrent(Refused(lambda h: torch.rand_like(h).mean()))
+    assert "rows change their shape" in layer.explain()
+
+
+def test_a_generator_of_its_own_is_refused():
+    # times 0, or rows would seem to see each other
+    layer = Recurrent(Refused(lambda h: 0 * torch.rand(h.shape, generator=OWN)))
     assert "rand draws" in layer.explain()
     assert "from a generator of its own" in layer.explain()
 

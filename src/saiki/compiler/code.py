@@ -18,8 +18,11 @@ CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
 ASKED = {
     "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "requires_grad", "grad_fn",
     "is_leaf", "is_compiling", "is_autocast_enabled", "is_tracing", "is_scripting",
+    "manual_seed", "initial_seed", "fork_rng", "get_rng_state", "set_rng_state",
+    "default_generator",
 }  # fmt: skip
-"""Attributes that tell a step in which mode it runs, which a trace knows of no other call."""
+"""Attributes that tell a step in which mode it runs, or what random numbers come next, which a
+trace knows of no other call."""
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ PyTorch's own generator gives numbers for the rows that the step has. So a compi
 the eager loop gives after the same seed, and leaves the generator as that does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -66,6 +66,35 @@ def drawing_again(generator: Tensor | None = None) -> Iterator[None]:
         if generator is not None:
             torch.set_rng_state(generator)
         yield
+
+
+ROWS = 5
+"""Of which one is changed, to see whether others notice."""
+
+
+def refuse_meeting_rows(
+    cell: str, draws: Sequence[Draw], made: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+) -> None:
+    """Raise if rows meet in what is made of what is drawn, where in front of a loop those of all
+    steps are together.
+
+    Args:
+        made: all that is made of what :data:`ROWS` rows draw, rows first.
+    """
+    with drawing_again():
+        drawn = draw(draws, [ROWS], torch.empty(0))
+    before = made(drawn)
+    for sign in (1, -1):  # a probability may be above what is drawn, or below
+        changed = [tensor.clone() for tensor in drawn]
+        for tensor in changed:
+            first = tensor[0]
+            tensor[0] = ~first if first.dtype == torch.bool else sign * (2 * first + 1)
+        for a, b in zip(before, made(changed), strict=True):
+            if not torch.allclose(a[1:], b[1:], rtol=1e-4, atol=1e-6, equal_nan=True):
+                raise CompileError(
+                    f"step of {cell} mixes random numbers of different rows, which cannot be drawn "
+                    "before the first step; draw for each row by itself"
+                )
 
 
 def lift_draws(cell: str, module: fx.GraphModule, sizes: Sizes) -> list[Draw]:

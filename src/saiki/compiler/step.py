@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saiki.cell import Cell
-from saiki.compiler import shelf
+from saiki.compiler import draws, shelf
 from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
 from saiki.compiler.function import extract, function
 from saiki.compiler.kept_trace import kept_trace, lasting_key
@@ -86,12 +86,27 @@ class CompiledStep:
             "inference": Before(p, p.inference, (), backend.product),
             "training": Before(p, p.training, p.partition.hoisted_residuals, backend.product),
         }
+        if self.draws:
+            self._refuse_meeting_rows(cell, watch)
         self.before_backward = function(
             extract(t.inputs, list(p.backward.program.parameters), backend.product)
         )
         self.after: dict[Needs, After] = {}
         self.states = len(t.states)
         self.output_size = width(t.new_states[0])
+
+    @torch.no_grad()
+    def _refuse_meeting_rows(self, cell: Cell, watch: Watch) -> None:
+        real = dict(zip(watch.places, watch.tensors(), strict=True))
+        parameters = [real[name] for name in self.names]
+        x = torch.linspace(-1, 1, draws.ROWS * cell.input_size, dtype=self.dtype)
+
+        def made(drawn: Sequence[Tensor]) -> list[Tensor]:
+            operands = Operands(x.view(draws.ROWS, -1), parameters, drawn=drawn)
+            found = self.before["training"](operands)
+            return [*found.streams, *found.residuals]
+
+        draws.refuse_meeting_rows(type(cell).__name__, self.draws, made)
 
     def forget(self) -> None:
         """Keep nothing of it for other processes."""
