@@ -70,7 +70,7 @@ def run(
         ordered_lengths, order = lengths.sort(descending=True, stable=True)
         order = order.to(x.device)
         back = order.argsort()
-        packed = pack_padded_sequence(x[order], ordered_lengths, batch_first=True)
+        packed = pack_padded_sequence(x.index_select(0, order), ordered_lengths, batch_first=True)
         steps = packed.data.split(packed.batch_sizes.tolist())
         ordered = tuple(s[order] for s in start)
         outputs, end = unroll(cell, steps, ordered, [m[order] for m in memory])

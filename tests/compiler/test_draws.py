@@ -86,6 +86,10 @@ def zoneout(c, x, h):
     return keep * h + (1 - keep) * torch.tanh(x + c.U(h))
 
 
+def zoneout_by_number(c, x, h):
+    return torch.tanh(x + c.U(h)).where(torch.bernoulli(h.detach(), 0.3) > 0, h)
+
+
 def zoneout_by_where(c, x, h):
     return torch.where(torch.rand(h.shape) < 0.3, h, torch.tanh(x + c.U(h)))
 
@@ -193,6 +197,10 @@ def turned(c, x, h):
     return torch.tanh(x + (noise * c.U(h).T).T)
 
 
+def whole_numbers_beside_a_product_of_x(c, x, h):
+    return torch.tanh(x * torch.randint(0, 3, x.shape) + c.U(h))
+
+
 def whole_numbers_in_the_gradient(c, x, h):
     return torch.tanh(x + c.U(h)) * (h > 0) * torch.randint(1, 4, h.shape)
 
@@ -217,12 +225,13 @@ def all_dropped(c, x, h):
 
 KINDS = [
     dropout_of_the_state, dropout_as_a_module, dropout_in_place, alpha_dropout,
-    dropout_of_channels, dropout_of_some_features, zoneout, zoneout_by_where, zoneout_by_flags,
-    zoneout_in_place, gaussian_noise, gaussian_noise_of_sizes, gaussian_noise_in_single_precision,
-    gaussian_noise_in_place, normal_numbers, normal_around_the_state, normal_of_a_scale,
-    normal_of_mean_and_scale, normal_distribution, uniform_noise, gumbel_noise, gumbel_softmax,
-    exponential, other_laws, whole_numbers, binary_neurons, of_single_probabilities,
-    one_for_each_row, heads, through_weights, scaled_by_weights, turned,
+    dropout_of_channels, dropout_of_some_features, zoneout, zoneout_by_number, zoneout_by_where,
+    zoneout_by_flags, zoneout_in_place, gaussian_noise, gaussian_noise_of_sizes,
+    gaussian_noise_in_single_precision, gaussian_noise_in_place, normal_numbers,
+    normal_around_the_state, normal_of_a_scale, normal_of_mean_and_scale, normal_distribution,
+    uniform_noise, gumbel_noise, gumbel_softmax, exponential, other_laws, whole_numbers,
+    binary_neurons, of_single_probabilities, one_for_each_row, heads, through_weights,
+    scaled_by_weights, turned, whole_numbers_beside_a_product_of_x,
     whole_numbers_in_the_gradient, used_twice, not_used,
     nothing_dropped, all_dropped,
 ]  # fmt: skip
@@ -666,6 +675,7 @@ REFUSED = {
         lambda h: torch.tanh(F.dropout(h, 0.5)), h, use_reentrant=False
     ),
     "multinomial draws random numbers": lambda h: torch.multinomial(torch.ones_like(h), 1),
+    "randint_like draws random numbers": lambda h: torch.randint_like(h, torch.tensor(2)),
     "randperm draws random numbers": lambda h: torch.randperm(h.shape[1]),
 }
 

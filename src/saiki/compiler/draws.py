@@ -68,8 +68,8 @@ def drawing_again(generator: Tensor | None = None) -> Iterator[None]:
         yield
 
 
-ROWS = 5
-"""Of which one is changed, to see whether others notice."""
+SAMPLE = 5
+"""Rows, of which one is changed to see whether others notice."""
 
 
 def refuse_meeting_rows(
@@ -79,10 +79,10 @@ def refuse_meeting_rows(
     steps are together.
 
     Args:
-        made: all that is made of what :data:`ROWS` rows draw, rows first.
+        made: all that is made of what :data:`SAMPLE` rows draw, rows first.
     """
     with drawing_again():
-        drawn = draw(draws, [ROWS], torch.empty(0))
+        drawn = draw(draws, [SAMPLE], torch.empty(0))
     before = made(drawn)
     for sign in (1, -1):  # a probability may be above what is drawn, or below
         changed = [tensor.clone() for tensor in drawn]
@@ -126,7 +126,7 @@ def lift_draws(cell: str, module: fx.GraphModule, sizes: Sizes) -> list[Draw]:
             value = _of_tensors(graph, node, value)
             if node.target._schema.is_mutable:
                 value = graph.call_function(aten.copy_.default, (node.args[0], value))
-        value.meta, value.stack_trace = node.meta, node.stack_trace
+        value.meta = node.meta
         node.replace_all_uses_with(value)
         graph.erase_node(node)
     return draws
@@ -139,7 +139,10 @@ def _shape(node: fx.Node) -> tuple[int, ...]:
 def _obstacle(node: fx.Node, sizes: Sizes) -> str:
     """Why what a node draws cannot be drawn before the first step; empty if it can."""
     value = node.meta["val"]
-    if name_of(node) not in _METHODS or "out" in node.kwargs:
+    by_tensors = node.target not in _BY_PROBABILITY + _BY_MOMENTS and any(
+        isinstance(arg, fx.Node) for arg in node.args[1:]
+    )
+    if name_of(node) not in _METHODS or by_tensors or "out" in node.kwargs:
         return "in a way that cannot be drawn before the first step"
     if node.kwargs.get("generator") is not None:
         return "from a generator of its own"

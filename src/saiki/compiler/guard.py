@@ -186,7 +186,7 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     try:
         first = trial.first_rows(sample.call, 1)
         with drawing_again():
-            found = forward(first, False)[:count]
+            found = forward(first, kind != "inference")[:count]
         alone = sample.difference(trial.outcome(first, found), rows=1)
     except Exception as error:
         raise CompileError(

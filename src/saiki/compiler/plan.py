@@ -110,6 +110,8 @@ def _with_size(node: Node) -> str:
 
 def formula(node: Node) -> str:
     """``mm = mm(x, W.weightᵀ)``: a node and what it is made of."""
+    if node.op == "placeholder":
+        return label(node)
     name = str(node.target).removeprefix("aten.").split(".")[0]
     return f"{label(node)} = {name}({', '.join(label(n) for n in node.all_input_nodes)})"
 

@@ -131,10 +131,10 @@ def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_weights: int) -> 
             graph.erase_node(node)
 
 
-def promote(graph: fx.Graph, recursion: list[fx.Node]) -> None:
-    """Convert what meets the recursion in another type before it does, as PyTorch does within the
-    operation; flags stay what they are."""
-    inside = set(recursion)
+def promote(graph: fx.Graph, recursion: list[fx.Node], inline_weights: int) -> None:
+    """Convert what meets the recursion, or a product that may be made in it, in another type before
+    it does, as PyTorch does within the operation; flags stay what they are."""
+    inside = {*recursion, *(node for node in graph.nodes if is_inline(node, inline_weights))}
     for node in list(graph.nodes):
         if not inside.intersection(node.all_input_nodes):
             continue

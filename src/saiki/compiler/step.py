@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from saiki.cell import Cell
-from saiki.compiler import draws, shelf
+from saiki.compiler import shelf
 from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
+from saiki.compiler.draws import SAMPLE, refuse_meeting_rows
 from saiki.compiler.function import extract, function
 from saiki.compiler.kept_trace import kept_trace, lasting_key
 from saiki.compiler.memory import lower_memory
@@ -99,14 +100,13 @@ class CompiledStep:
     def _refuse_meeting_rows(self, cell: Cell, watch: Watch) -> None:
         real = dict(zip(watch.places, watch.tensors(), strict=True))
         parameters = [real[name] for name in self.names]
-        x = torch.linspace(-1, 1, draws.ROWS * cell.input_size, dtype=self.dtype)
+        x = torch.linspace(-1, 1, SAMPLE * cell.input_size, dtype=self.dtype).view(SAMPLE, -1)
 
         def made(drawn: Sequence[Tensor]) -> list[Tensor]:
-            operands = Operands(x.view(draws.ROWS, -1), parameters, drawn=drawn)
-            found = self.before["training"](operands)
+            found = self.before["training"](Operands(x, parameters, drawn=drawn))
             return [*found.streams, *found.residuals]
 
-        draws.refuse_meeting_rows(type(cell).__name__, self.draws, made)
+        refuse_meeting_rows(type(cell).__name__, self.draws, made)
 
     def forget(self) -> None:
         """Keep nothing of it for other processes."""

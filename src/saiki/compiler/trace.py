@@ -115,7 +115,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> 
     states, memory = nodes.states, list(nodes.memory.values())
     write_out(graph, [*states, *memory], nodes.cotangents, inline_weights)
     split_addmm(graph, [*states, *memory], inline_weights)
-    promote(graph, [*states, *memory, *nodes.cotangents])
+    promote(graph, [*states, *memory, *nodes.cotangents], inline_weights)
     output = next(node for node in graph.nodes if node.op == "output").args[0]
     new_states, gradients = _unflatten(output, len(states))
     k, m = 1 + len(states), 1 + len(states) + len(memory)
