@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from compiler.comparison import draw, randomised
 from compiler.random_cells import generate, load
 from compiler.test_against_eager import ALL
-from saiki import Bidirectional, Recurrent, Stack
+from saiki import Bidirectional, Cell, Recurrent, Stack
 from saiki.cells import GRU, LSTM
 from saiki.compiler.cpu.recording import recorder
 from saiki.compiler.cpu.recording.native import Native
@@ -202,6 +202,22 @@ def test_ragged_rows_are_refused():
     layer(x, lengths=torch.tensor([4, 2]))
     with pytest.raises(CompileError):
         Native(lambda batch: [layer(batch[0], lengths=torch.tensor([4, 2]))[0]], [x])
+
+
+class Dropping(Cell):
+    def __init__(self):
+        super().__init__(3, 3)
+
+    def step(self, x, h):
+        return torch.tanh(x + F.dropout(h, 0.5))
+
+
+def test_a_loop_that_draws_is_refused():
+    layer = Recurrent(Dropping(), backend="cpu")
+    x = torch.randn(2, 4, 3)
+    layer(x)
+    with pytest.raises(CompileError, match="draw"):
+        Native(lambda batch: [layer(batch[0])[0]], [x])
 
 
 def test_what_takes_long_is_not_recorded(monkeypatch):

@@ -142,23 +142,3 @@ def test_a_step_that_is_not_the_same_each_time_is_found_out():
     losses = [step([batch])["loss"] for _ in range(3)]
     assert losses[1] > 1.05 * losses[0]
     assert losses[2] > 1.05 * losses[1]
-
-
-class Noisy(Adder):
-    def measure(self, model, batch):
-        x, t = batch
-        return super().measure(model, (x + 0.1 * torch.randn_like(x), t))
-
-
-def test_what_draws_random_numbers_is_done_anew_each_time_with_the_same_numbers():
-    losses = []
-    for is_recorded in (True, False):
-        experiment = Noisy()
-        torch.manual_seed(0)
-        step = Step(experiment, experiment.model())
-        step.is_recorded = is_recorded
-        batch = next(experiment.batches())
-        torch.manual_seed(1)
-        losses.append([step([batch])["loss"] for _ in range(4)])
-    assert losses[0] == losses[1]
-    assert len(set(losses[0])) == 4

@@ -288,8 +288,9 @@ class Recorder(TorchDispatchMode):
             work = lambda: backward(back, self._run)  # noqa: E731
         else:
             raise CompileError(f"there is no recording of {func}")
-        if call.lengths is not None or any(part.cell.is_refused for part in call.parts):
-            raise CompileError("there is no recording of loops step by step")
+        refused = any(part.cell.is_refused for part in call.parts)
+        if refused or call.draws or call.lengths is not None:
+            raise CompileError("there is no recording of loops that draw or go step by step")
         with self:
             return work()
 
