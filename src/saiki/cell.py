@@ -29,7 +29,8 @@ class Cell(DescribedModule, name="cell.v1"):
 
     The state has ``hidden_size`` features each unless ``state_sizes`` says otherwise, and begins
     at zero unless ``initial_state`` says otherwise. Parameters and modules of any kind may live
-    in a cell. The rows of the batch must not see each other.
+    in a cell. The rows of the batch must not see each other. A step may draw random numbers, for
+    dropout say: for each row and step by itself, from PyTorch's own generator.
 
     Parameters of ``step`` that are given by name alone, after ``*``, are its memory: tensors that
     each row has for itself and that are the same at all steps, such as what a decoder attends to.

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from saiki import Cell
 from saiki.cells import GRU
 from saiki.experiments.adder import Adder
 from saiki.models.adder import AdderNetwork
@@ -81,6 +82,28 @@ def test_the_same_batch_is_never_the_same_with_noise():
     losses = [step([batch])["loss"] for _ in range(5)]
     assert step.recorded
     assert len({*losses}) == 5
+
+
+class Wandering(Cell):
+    def step(self, x, h):
+        return 0.5 * h + x.sum(1, keepdim=True) + torch.randn_like(h)
+
+
+class Blind(Adder):
+    """Noise that depends on no argument of the step."""
+
+    def model(self):
+        network = AdderNetwork(Wandering(2, 8), True, False)
+        network.layer.register_forward_pre_hook(
+            lambda module, given: (torch.zeros(given[0].shape), *given[1:])
+        )
+        return network
+
+
+def test_noise_that_depends_on_nothing_is_drawn_anew_too():
+    experiment = Blind()
+    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    assert len({step([batch])["loss"] for _ in range(5)}) == 5
 
 
 def test_batches_of_another_shape_are_recorded_anew():

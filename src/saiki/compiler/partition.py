@@ -207,9 +207,9 @@ def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
     rows_summed: dict[Node, Node] = {}
     stack = [n for n in (trace.d_x, *trace.d_parameters.values()) if n is not None]
     seen: set[Node] = set()
+    known = parts.of_cotangent | parts.forward | {*trace.draws}
     while stack:
         node = stack.pop()
-        known = parts.of_cotangent | parts.forward | {*trace.draws}
         outside = node.op != "call_function" and node not in known
         if node in seen or outside:
             continue
