@@ -46,6 +46,40 @@ def test_a_short_sequence_has_the_bits_of_torch(family, bidirectional, calls):
     assert not calls
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("family", ["RNN", "LSTM", "GRU"])
+def test_a_short_sequence_goes_on_from_states(family, batch_first, calls):
+    theirs, ours = pair(family, 3, 5, batch_first=batch_first)
+    x, states = torch.randn(2, 2, 3), torch.randn(2, 1, 2, 5)
+    given = tuple(states) if family == "LSTM" else states[0]
+    for layer in (theirs, ours):
+        layer.weight_ih_l0 = torch.nn.Parameter(torch.full_like(theirs.weight_ih_l0, 0.1))
+    (y, end), (z, other) = theirs(x, given), ours(x, given)
+    assert torch.equal(y, z)
+    assert all(map(torch.equal, end, other))
+    assert type(end) is type(other)
+    assert not calls
+
+
+@pytest.mark.parametrize("wrong", ["input", "states", "type of states", "count", "type of weights"])
+@pytest.mark.parametrize("family", ["RNN", "LSTM", "GRU"])
+def test_what_is_wrong_with_a_short_sequence_torch_says(family, wrong):
+    x = torch.randn(2, 2, 4 if wrong == "input" else 3)
+    state = torch.randn(1, 2, 6 if wrong == "states" else 5)
+    if wrong == "type of states":
+        state = state.double()
+    count = 1 + (family == "LSTM") + (wrong == "count")
+    hx = state if count == 1 else (state,) * count
+    said = []
+    for layer in pair(family, 3, 5):
+        if wrong == "type of weights":
+            layer.half()
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            layer(x, hx)
+        said.append((type(caught.value), str(caught.value)))
+    assert said[0] == said[1]
+
+
 LONG = {"RNN": 20, "GRU": 8, "LSTM": 500}
 
 

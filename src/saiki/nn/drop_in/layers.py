@@ -24,7 +24,7 @@ from saiki.nn.drop_in.layout import (
     parameter_shapes,
 )
 from saiki.nn.drop_in.noise import Noisy, dropout_mask, dropped, zoneout_mask
-from saiki.nn.drop_in.short import is_short
+from saiki.nn.drop_in.short import is_short, run_short
 from saiki.nn.drop_in.streamed import Streamed
 from saiki.nn.drop_in.unscripted import Unscripted
 from saiki.saving.pretrained import DescribedModule
@@ -191,14 +191,14 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
 
     @undisturbed  # type: ignore[untyped-decorator]
     def _forward(self: Any, input: Any, hx: Any) -> Any:
-        if self._is_short(input):
-            return super().forward(input, hx)
         if not isinstance(input, Tensor | PackedSequence):
             node = leaf(self, input, hx)
             if node is not None:
                 return node
         if not self._weights_are_attributes():
             self._update_flat_weights()
+        if self._is_short(input):
+            return run_short(self, input, hx) or super().forward(input, hx)
         ours = self._serves(input, hx) or watcher() is not None
         if not ours and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)
@@ -278,7 +278,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             return False
         if input.is_nested or input.dim() != 3:
             return False
-        rows, steps, _ = input.shape if self.batch_first else input.transpose(0, 1).shape
+        rows, steps = input.shape[:2] if self.batch_first else input.shape[1::-1]
         grad = torch.is_grad_enabled() and any(
             w.requires_grad for w in self._flat_weights if w is not None
         )

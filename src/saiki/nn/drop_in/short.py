@@ -7,6 +7,15 @@ weights into another order first. ``saiki bench grid`` measures shapes on both s
 bounds.
 """
 
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOOPS: dict[str, Any] = {
+    "LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu,
+}  # fmt: skip
+"""PyTorch's own, by mode."""
 STEPS = {"GRU": (7, 14), "RNN_TANH": (16, 28), "RNN_RELU": (16, 28)}
 """Below so many steps, with gradients and without, PyTorch is as fast or faster."""
 ROW_WORK = 5000
@@ -26,3 +35,27 @@ def is_short(
         return steps > 1 and units < LSTM_UNITS and steps < LSTM_STEPS and work < LSTM_WORK
     least = STEPS[mode][not has_gradient]
     return steps == 1 or (steps * directions < least and rows * units < ROW_WORK)
+
+
+def run_short(layer: Any, input: Tensor, hx: Any) -> tuple[Any, Any] | None:
+    """What the layer of PyTorch returns, by the loop behind it; None where input or states are not
+    what that takes, so that the layer has to say so."""
+    rows = input.shape[0 if layer.batch_first else 1]
+    shape = layer.num_layers * (1 + layer.bidirectional), rows, layer.hidden_size
+    count = 2 if layer.mode == "LSTM" else 1
+    weights = layer._flat_weights
+    first = weights[0]
+    if first is None or input.shape[2] != layer.input_size or first.dtype != input.dtype:
+        return None
+    if hx is None:
+        states = [torch.zeros(shape, dtype=input.dtype, device=input.device) for _ in range(count)]
+    else:
+        states = [hx] if count == 1 else list(hx) if isinstance(hx, tuple | list) else []
+        plain = (type(h) is Tensor and h.shape == shape and h.dtype == input.dtype for h in states)
+        if len(states) != count or not all(plain):
+            return None
+    y, *ends = LOOPS[layer.mode](
+        input, states[0] if count == 1 else states, weights, layer.bias, layer.num_layers,
+        layer.dropout, layer.training, layer.bidirectional, layer.batch_first,
+    )  # fmt: skip
+    return y, ends[0] if count == 1 else tuple(ends)
