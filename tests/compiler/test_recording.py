@@ -212,6 +212,11 @@ class Dropping(Cell):
         return torch.tanh(x + F.dropout(h, 0.5))
 
 
+def test_tensors_without_numbers_are_refused():
+    with pytest.raises(CompileError, match="without numbers"):
+        Native(lambda batch: [batch[0] + 1], [torch.randn(0, 3)])
+
+
 def test_a_loop_that_draws_is_refused():
     layer = Recurrent(Dropping(), backend="cpu")
     x = torch.randn(2, 4, 3)

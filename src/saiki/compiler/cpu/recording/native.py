@@ -35,6 +35,8 @@ class Native:
         dtypes = {tensor.dtype for tensor in inputs}
         if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
             raise CompileError("there is no recording of tensors of several types")
+        if any(tensor.numel() == 0 for tensor in inputs):
+            raise CompileError("there is no recording of tensors without numbers")
         (dtype,) = dtypes
         recorder = Recorder(dtype)
         given = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
@@ -44,7 +46,6 @@ class Native:
                 mine.copy_(of_caller)
             self.results = function(own)
         self._alive = recorder.alive
-        self._inputs = len(inputs)
         entries = [*recorder.memory]
         for operation in recorder.operations:
             if isinstance(operation, NativeCall):
