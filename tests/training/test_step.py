@@ -144,6 +144,17 @@ def test_parameters_that_lie_elsewhere_are_recorded_anew():
             parameter.data = parameter * 0.5
     for _ in range(4):
         assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
+    weight = model.layer.cell.U.weight
+    weight.data = weight.data.t()  # in the same place, the other way round
+    assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
+
+
+def test_batches_of_another_type_are_not_read_as_of_the_first():
+    experiment = Adder()
+    step = Step(experiment, experiment.model())
+    x, t = next(experiment.batches())
+    losses = [step([(x, t)])["loss"] for _ in range(4)]
+    assert step([(x, t.double())])["loss"] == pytest.approx(losses[-1], rel=1e-5)
 
 
 class Drifting(Adder):

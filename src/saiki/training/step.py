@@ -55,7 +55,8 @@ class Step:
         self.parameters = list(self.named.values())
         self.device = self.parameters[0].device
         self.names: tuple[str, ...] = ()
-        self.recorded: dict[tuple[torch.Size, ...], Recording] = {}
+        self.recorded: dict[tuple[Any, ...], Recording] = {}
+        """By the shapes and types of a batch."""
         self.objective: nn.Module = Objective(experiment, model)
         self.shared = processes.count() > 1
         if self.shared and not experiment.updates_itself:
@@ -110,7 +111,7 @@ class Step:
         return {n: m.detach() if count == 1 else m.detach() / count for n, m in measures.items()}
 
     def _again(self, batch: tuple[Tensor, ...]) -> Tensor:
-        key = tuple(t.shape for t in batch)
+        key = tuple((t.shape, t.dtype) for t in batch)
         recording = self.recorded.get(key)
         if recording is None or recording.places != self._places():
             recording = self.recorded[key] = self._record(batch)
@@ -136,8 +137,8 @@ class Step:
                 native = None
         return Recording(native, self._places())
 
-    def _places(self) -> list[int]:
-        return [p.data_ptr() for p in self.parameters]
+    def _places(self) -> list[Any]:
+        return [(p.data_ptr(), p.stride()) for p in self.parameters]
 
     def _try(self, recording: "Recording", batch: tuple[Tensor, ...]) -> None:
         """Do the step both ways and compare; the recorded one is not done again if they differ."""
@@ -165,7 +166,7 @@ class Recording:
 
     native: Callable[[Sequence[Tensor]], Sequence[Tensor | None]] | None
     """Of the batch: the figures, then each gradient. None where a step cannot be recorded."""
-    places: list[int]
+    places: list[Any]
     """Where the parameters lay when it was recorded."""
     trials: int = 0
 

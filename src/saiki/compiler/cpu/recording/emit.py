@@ -169,15 +169,14 @@ class _Emitter(Builder):
     def _put(self, value: ir.Value, where: Where, row: ir.Value, at: ir.Value) -> None:
         pointer = self.b.gep(row, [at], source_etype=self._kind(where))
         if where.dtype == torch.bool:
-            lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
+            lanes = _lanes(value)
             if not is_flag(value):
                 value = self.b.fcmp_unordered("!=", value, ir.Constant(value.type, None))
             value = self.b.zext(value, BYTE if lanes == 1 else ir.VectorType(BYTE, lanes))
             self.b.store(value, pointer, align=1)
             return
         if is_flag(value):
-            lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
-            value = self.b.uitofp(value, self.vector(lanes))
+            value = self.b.uitofp(value, self.vector(_lanes(value)))
         self.store(value, pointer)
 
     # reductions
@@ -236,8 +235,7 @@ class _Emitter(Builder):
         return state
 
     def _fold(self, name: str, state: ir.Value, value: ir.Value) -> None:
-        lanes = value.type.count if isinstance(value.type, ir.VectorType) else 1
-        self.store(self._both(name, self.load(state, lanes), value), state)
+        self.store(self._both(name, self.load(state, _lanes(value)), value), state)
 
     def _both(self, name: str, x: ir.Value, y: ir.Value) -> ir.Value:
         if name == "sum":
@@ -369,3 +367,7 @@ class _Places(Values):
         else:
             value = self.e.load(self.e.at(row, at), lanes)
         return self.e.splat(value, self.lanes) if lanes != self.lanes else value
+
+
+def _lanes(value: ir.Value) -> int:
+    return value.type.count if isinstance(value.type, ir.VectorType) else 1

@@ -47,7 +47,7 @@ FILLED: dict[Any, float | None] = {
 """What makes tensors of one number: that number, or None where it is the last argument."""
 PLAINER: dict[Any, Callable[..., Tensor]] = {aten.mean.default: lambda x: x.sum() / x.numel()}
 """Beside those of :func:`saiki.compiler.rewrites.decompositions`."""
-SUMS = {"sum": "sum", "amax": "amax", "amin": "amin"}
+SUMS = {"sum", "amax", "amin"}
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
 
 
@@ -65,6 +65,7 @@ class Recorder(TorchDispatchMode):
         self.memory: list[int] = []
         """Addresses, in the order in which operations meet them."""
         self.alive: list[Any] = []
+        """What the memory belongs to."""
         self._places: dict[int, int] = {}
         self._constants: set[int] = set()
         """Addresses of what follows from numbers alone, such as places; nobody writes there."""
@@ -140,7 +141,7 @@ class Recorder(TorchDispatchMode):
 
     def _plainer(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """By operations of which it is made."""
-        known = (decompositions() | PLAINER).get(func)
+        known = PLAINER.get(func) or decompositions().get(func)
         try:
             with self:
                 result = NotImplemented if known is None else known(*args, **kwargs)
@@ -243,7 +244,7 @@ class Recorder(TorchDispatchMode):
             shape, [next(strides) if keeps or d not in over else 1 for d in range(x.ndim)]
         )
         to = self.where(whole)
-        self._note(Reduction(SUMS[name], self.where(x), over, to), to)
+        self._note(Reduction(name, self.where(x), over, to), to)
         return result
 
     def _product(self, name: str, args: Sequence[Tensor], result: Tensor) -> None:
