@@ -108,8 +108,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """CPU threads that pay for a model of this size; all of them if None."""
     recordable: ClassVar[bool] = False
     """Whether a batch is a tuple of tensors, and ``measure`` does the same operations of PyTorch
-    for all batches of the same shapes: it asks no number to decide what comes next. Then a training
-    step is recorded and done again as one native call, where all of it can be."""
+    for all batches of the same shapes: it asks no number to decide what comes next, reads none but
+    of tensors, and what it keeps for the next batch it changes in place. Then a training step is
+    recorded and done again as one native call, where all of it can be."""
     updates_itself: ClassVar[bool] = False
     """Whether ``measure`` changes the model by a rule of its own, and there is no gradient."""
     export_as: ClassVar[str] = "--onnx {}.onnx"
