@@ -6,7 +6,6 @@ those of a layer that is made anew and goes step by step, and they are not those
 """
 
 import collections
-import contextlib
 import copy
 import dataclasses
 import enum
@@ -27,6 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+from compiler.changing import activated, check, scaled
 from compiler.twins import (
     HIDDEN,
     OF_PYTORCH,
@@ -52,41 +52,6 @@ CASES = []
 def changes(case):
     CASES.append(case)
     return case
-
-
-def scaled(read, **attributes):
-    """A cell whose state is multiplied by what ``read`` makes of the cell."""
-    return cell(
-        lambda self, x, h: torch.tanh(self.W(x) + read(self) * h), W=linear(3, 4), **attributes
-    )
-
-
-def activated(function, **attributes):
-    """A cell whose activation is made of the cell and its sum."""
-    return cell(
-        lambda self, x, h: function(self, self.W(x) + self.U(h)),
-        W=linear(3, 4), U=linear(4, 4), **attributes,
-    )  # fmt: skip
-
-
-def differ(found, before):
-    """Whether any number is another one, or a gradient has come or gone."""
-    return found.keys() != before.keys() or any(
-        (a is None) != (b is None) or (a is not None and not torch.equal(a, b))
-        for a, b in zip(found.values(), before.values(), strict=True)
-    )
-
-
-def check(case):
-    with contextlib.closing(case()) as steps:
-        found = layer(next(steps))
-        x = inputs(found.input_size)
-        expected = results(Recurrent(found.cell, backend="eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
-        for _ in steps:
-            before, expected = expected, results(Recurrent(found.cell, backend="eager"), x)
-            assert differ(expected, before), "the case changes nothing"
-            assert_same(results(found, x), expected, TOLERANCE)
 
 
 # globals and closures

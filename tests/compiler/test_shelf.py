@@ -277,13 +277,15 @@ def test_code_for_another_processor_is_another_file(folder):
     assert len([*folder.iterdir()]) == len({machine(), AVX2})
 
 
-class Limit(Enum):
-    """With a method, which reads its value."""
-
-    STANDARD = 0.5
+class _Limit:
+    """A kind of member with a method, which reads its value."""
 
     def clamped(self, u):
         return u.clamp(-self.value, self.value)
+
+
+class Limit(_Limit, Enum):
+    STANDARD = 0.5
 
 
 class Numbers(NamedTuple):
@@ -313,14 +315,46 @@ def test_functions_of_a_package_are_told_apart_by_what_they_hold():
         made(object())
 
 
+GATE = """
+class Gate:
+    def __init__(self):
+        self.rate = {rate}
+
+def gated(u):
+    return torch.tanh(u) * Gate().rate
+"""
+
+
+def test_the_code_of_what_a_step_makes_is_in_the_key():
+    def gated(rate):
+        space = {"torch": torch, "__name__": "gates_of_a_test"}
+        exec(compile(GATE.format(rate=rate), "gates", "exec"), space)
+        its = Recurrent(Scaled(space["gated"]), backend="cpu")
+        its(torch.ones(2, 4, 3))
+        ((known,),) = its.kernels.known.values()
+        return known.compiled.step.key
+
+    first, second, third = gated(0.5), gated(0.5), gated(0.7)
+    assert first == second != third
+    assert None not in (first, third)
+
+
+def test_the_value_of_a_member_is_in_the_key():
+    def clamped(limit):
+        kind = Enum("Kind", {"STANDARD": limit}, module=__name__, type=_Limit)
+        return Scaled(kind.STANDARD.clamped)
+
+    first, second, third = keys(clamped(0.5), clamped(0.5), clamped(0.7))
+    assert first == second != third
+    assert None not in (first, third)
+
+
 def test_what_has_no_name_that_lasts_is_not_kept():
     cell = Scaled()
     for cell.f in (
         functools.partial(torch.add, torch.Generator()),
-        (lambda u: torch.tanh(u)).__call__,
         packaging.version.parse,  # of a package whose state nobody knows
         Numbers(0.5).scaled,
-        Limit.STANDARD.clamped,
         imports,
     ):
         assert keys(cell) == [None], cell.f

@@ -1,20 +1,38 @@
 """What code says that it may read: the names in it, and those that no watch can answer for."""
 
 import dis
+import functools
 import operator
 import sys
 import types
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-_LIBRARIES = {"torch", "numpy", "saiki"}
+LIBRARIES = {"torch", "numpy", "saiki"}
+"""Packages that read nothing of a user's but what a step gives them."""
 _INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
-ALL = {"vars", "eval", "exec", "globals", "locals", "__dict__"}
+ALL = {
+    "vars", "dir", "__dict__", "getattr", "__getattribute__", "attrgetter", "methodcaller",
+    "__reduce__", "__reduce_ex__", "__getstate__",
+}  # fmt: skip
 """Names whose mention means that any attribute may be read."""
 HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
 """Built-in functions that reach what cannot be followed."""
+UNFOLLOWED = {
+    "_getframe", "f_globals", "f_locals", "f_builtins", "f_back", "__globals__", "__builtins__",
+    "__subclasses__",
+}  # fmt: skip
+"""Attributes that do."""
 CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
 """Modules whose answers are others each time."""
+UNWATCHED = {
+    **dict.fromkeys(CHANCE, "whose answers differ each time"),
+    **dict.fromkeys(("decimal", "_decimal", "_pydecimal"), "whose context is not watched"),
+    **dict.fromkeys(("gc", "inspect", "ctypes"), "which reaches what cannot be followed"),
+}
+"""Modules that no watch can answer for, and why."""
 ASKED = {
     "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "requires_grad", "grad_fn",
     "is_leaf", "is_compiling", "is_autocast_enabled", "is_tracing", "is_scripting",
@@ -29,7 +47,7 @@ trace knows of no other call."""
 def is_library(name: str | None) -> bool:
     """Whether a module is installed, and so does not change while a program runs."""
     root = (name or "builtins").partition(".")[0]
-    if root in _LIBRARIES:
+    if root in LIBRARIES:
         return True
     file = getattr(sys.modules.get(root), "__file__", None)
     if file is None:
@@ -46,11 +64,64 @@ def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
             loaded[str(instruction.argval)] = None
-    for constant in code.co_consts:
+    constants = list(code.co_consts)
+    while constants:
+        constant = constants.pop()
         if isinstance(constant, str):
             names.add(constant)
+        elif isinstance(constant, tuple | frozenset):  # of a pattern, say
+            constants += constant
         elif isinstance(constant, types.CodeType):
             inner, more = names_in(constant)
             loaded |= dict.fromkeys(inner)
             names |= more
     return tuple(loaded), frozenset(names)
+
+
+@lru_cache(maxsize=4096)
+def imports_in(code: types.CodeType) -> frozenset[str]:
+    """The modules that the code, and the code inside it, imports."""
+    found = {each.argval for each in dis.get_instructions(code) if each.opname == "IMPORT_NAME"}
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return frozenset(found.union(*map(imports_in, inner)))
+
+
+def codes_in(code: types.CodeType) -> frozenset[int]:
+    """The code and all code inside it, by identity."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return frozenset({id(code)}.union(*map(codes_in, inner)))
+
+
+def codes_of(value: Any) -> Iterator[types.CodeType]:
+    """The code of a function, and of those that a property or the like is made of."""
+    match value:
+        case types.FunctionType():
+            yield value.__code__
+        case property():
+            for part in (value.fget, value.fset, value.fdel):
+                yield from codes_of(part)
+        case staticmethod() | classmethod() | types.MethodType():
+            yield from codes_of(value.__func__)
+        case functools.cached_property() | functools.partialmethod():
+            yield from codes_of(value.func)
+
+
+class Ran:
+    """What a step was seen to run beside the code to which its cell leads.
+
+    Args:
+        codes: of users.
+        names: what code of installed packages that it calls may read.
+    """
+
+    def __init__(
+        self, codes: Iterable[types.CodeType] = (), names: frozenset[str] = frozenset()
+    ) -> None:
+        self.codes = {id(code): code for code in codes}
+        self.names = names
+
+    def __contains__(self, code: types.CodeType) -> bool:
+        return id(code) in self.codes
+
+
+NOTHING = Ran()

@@ -70,7 +70,10 @@ class CompiledCell:
         Raises:
             CompileError: it is not.
         """
-        if self.watch.unchanged() or Watch(self.cell).fingerprint == self.watch.fingerprint:
+        if (
+            self.watch.unchanged()
+            or self.watch.again(self.cell).fingerprint == self.watch.fingerprint
+        ):
             return
         raise CompileError(
             f"{type(self.cell).__name__} has changed between the forward pass and a derivative "

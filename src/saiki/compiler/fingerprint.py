@@ -2,19 +2,23 @@
 
 Followed are functions of users, not those of installed packages; of the values of attributes that
 are neither numbers, tensors nor modules, those whose name is mentioned in the code that was
-reached.
+reached. Whether that is all that a step runs, its trace tells (:mod:`saiki.compiler.audit`); what
+ran beside it is followed, too, the next time.
 """
 
+import abc
 import array
+import builtins
 import contextvars
 import ctypes
 import functools
 import operator
+import re
 import sys
 import threading
 import types
 import weakref
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any
@@ -24,7 +28,20 @@ import torch
 from torch import Tensor, nn
 
 from saiki.cell import Cell
-from saiki.compiler.code import ALL, CHANCE, HIDDEN, is_library, names_in
+from saiki.compiler.code import (
+    ALL,
+    HIDDEN,
+    LIBRARIES,
+    NOTHING,
+    UNFOLLOWED,
+    UNWATCHED,
+    Ran,
+    codes_in,
+    codes_of,
+    imports_in,
+    is_library,
+    names_in,
+)
 from saiki.compiler.identity import (
     CONTENTS,
     FUNCTION,
@@ -34,6 +51,7 @@ from saiki.compiler.identity import (
     is_absent,
     is_filled,
     is_same_referent,
+    virtual_subclasses,
 )
 from saiki.errors import CompileError
 
@@ -51,12 +69,25 @@ _EXTENDED = (int, float, complex, str, bytes)
 """Of what a user's class may be a kind, with a value beside its attributes."""
 _BUILT_IN = (tuple, bytearray, array.array, np.ndarray, functools.partial)
 """What is followed as it is, without attributes that somebody gave it."""
-_UNREAD = {
-    "__init__", "__new__", "__repr__", "__str__", "__doc__", "__module__", "__qualname__",
-    "__dict__", "__weakref__", "__annotations__", "__init_subclass__", "__reduce__",
+_SELDOM = {
+    "__init__", "__new__", "__repr__", "__str__", "__init_subclass__", "__reduce__",
     "__reduce_ex__", "__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__del__",
 }  # fmt: skip
-"""Of a class: what no step calls."""
+"""Functions of a class that are followed only where they are seen to run: few steps make objects,
+and those that do the rest of the work read much that no step reads."""
+_UNREAD = {"__dict__", "__weakref__", "__annotate__", "__annotate_func__", "_abc_impl"}
+"""Of a class: what is no value of its own."""
+_CONSTANT = (
+    types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    types.MethodWrapperType, types.GetSetDescriptorType, types.ClassMethodDescriptorType,
+    types.MemberDescriptorType, types.GenericAlias, types.UnionType, types.CodeType,
+    type(Ellipsis), type(NotImplemented), slice, operator.attrgetter, operator.itemgetter,
+    operator.methodcaller, re.Pattern, np.dtype, np.ufunc, super,
+    type(vars(namedtuple("Named", "field"))["field"]),
+)  # fmt: skip
+"""What objects without attributes that could be read are: they stay what they are."""
+_OF_A_KIND = (Tensor, tuple, np.ndarray)
+"""What is not followed as an object with a class, of whatever class it is."""
 _CTYPES = {ctypes._SimpleCData, ctypes.Structure, ctypes.Array, ctypes.Union}
 _PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter}
 
@@ -67,7 +98,10 @@ Place = tuple[Any, Any]
 class Fingerprint:
     """Follows everything from a cell on, each value once."""
 
-    def __init__(self, cell: nn.Module) -> None:
+    def __init__(self, cell: nn.Module, ran: Ran = NOTHING) -> None:
+        self.ran = ran
+        self.codes: set[int] = set()
+        """What of the code of users is followed, by identity."""
         self.tokens: list[tuple[Any, ...]] = []
         self.places: dict[str, Place] = {}
         self.tables: list[Any] = []
@@ -82,15 +116,16 @@ class Fingerprint:
         self.values: list[tuple[Callable[[], Any], Any]] = []
         self.seen: dict[int, str] = {}
         self.modules: set[tuple[str, frozenset[str]]] = set()
+        self.read_modules: dict[str, types.ModuleType] = {}
         self.alive: list[Any] = []
-        self.mentioned = {"step", "forward", "backward", "setup_context"}
+        self.mentioned = {"step", "forward", "backward", "setup_context", *ran.names}
         self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
         self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
         self.attributes: list[tuple[str, str]] = []
         """Names of attributes that somebody gave tensors, each with the path of the tensor."""
         self.own = {id(module) for module in cell.modules()}
         self._own_tensors(cell)
-        while self.stack:
+        while self.stack or self._modules_as_a_whole():
             self._visit(*self.stack.pop())
             if len(self.tokens) > MOST:
                 raise CompileError(
@@ -104,6 +139,16 @@ class Fingerprint:
                     f"step may read {path}.{name}, an attribute of a tensor, which a kernel does "
                     "not know"
                 )
+
+    def _modules_as_a_whole(self) -> bool:
+        """Where any name may be read, push the modules that the code names; whether there are
+        more of them."""
+        if not self.mentioned & ALL or not self.read_modules:
+            return False
+        for name, module in self.read_modules.items():
+            self._push(name, module)
+        self.read_modules.clear()
+        return True
 
     def _own_tensors(self, cell: nn.Module) -> None:
         """Parameters and buffers in the order of ``named_parameters``."""
@@ -129,11 +174,15 @@ class Fingerprint:
     def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
         """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
         always."""
-        at_once = isinstance(value, (*_SCALARS, Tensor, nn.Module))
+        at_once = isinstance(value, (*_SCALARS, Tensor, nn.Module)) or self._has_run(value)
         if at_once or name in self.mentioned or self.mentioned & ALL:
             self._push(path, value, place)
         else:
             self.waiting.setdefault(name, []).append((path, value, place))
+
+    def _has_run(self, value: Any) -> bool:
+        """Whether it is a function, or holds one, that nothing else led to and that ran."""
+        return any(code in self.ran for code in codes_of(value))
 
     def _mention(self, names: Iterable[str]) -> None:
         new = set(names) - self.mentioned
@@ -145,17 +194,18 @@ class Fingerprint:
         if isinstance(value, np.generic):
             self.tokens.append((path, repr(value)))
             return
-        plain = isinstance(value, Enum) or not hasattr(value, "__dict__")
-        if isinstance(value, _SCALARS) and plain:
+        if isinstance(value, _SCALARS) and is_library(type(value).__module__):
             exact = repr(value) if isinstance(value, float | complex) else value
             self.tokens.append((path, type(value), exact))
+            if isinstance(value, str):  # which may name an attribute
+                self._mention((value,))
             return
         if id(value) in self.seen:
             self.tokens.append((path, "same", self.seen[id(value)]))
             return
         self.seen[id(value)] = path
         self.alive.append(value)
-        if isinstance(value, _BUILT_IN) and getattr(value, "__dict__", None):
+        if isinstance(value, _BUILT_IN) and _own_of(value):
             raise CompileError(
                 f"{path} is a {type(value).__name__} with attributes of its own, which are not "
                 "watched"
@@ -163,6 +213,8 @@ class Fingerprint:
         for kind in _EXTENDED:
             if isinstance(value, kind):
                 self.tokens.append((path, kind, kind.__repr__(value)))
+        if isinstance(value, _OF_A_KIND) and not is_library(type(value).__module__):
+            self._class(type(value).__name__, type(value))
         self._follow(path, value, place)
 
     def _follow(self, path: str, value: Any, place: Place | None) -> None:
@@ -189,17 +241,21 @@ class Fingerprint:
                 self._push(path, value())
             case types.FunctionType():
                 self._function(path, value)
+            case types.BuiltinFunctionType() | types.MethodWrapperType():
+                self.tokens.append((path, "object", _without_owner(value)))
+                if _is_bound(value):
+                    self._push(path + ".__self__", value.__self__)
             case types.MethodType():
                 self._wrapper(path, value, "method", "__self__", "__func__")
             case functools.partial():
                 self._wrapper(path, value, "partial", "keywords", "args", "func")
             case property():
-                self._wrapper(path, value, "property", "fget")
+                self._wrapper(path, value, "property", "fdel", "fset", "fget")
             case staticmethod() | classmethod():
                 self.tokens.append((path, type(value)))
                 self._push(path + ".__func__", value.__func__)
             case types.ModuleType():
-                self.tokens.append((path, "module", value.__name__))
+                self.tokens.append((path, "whole module", value.__name__))
                 if not is_library(value.__name__):
                     self._table(path, vars(value))
                     self._fields(path + ".", vars(value), vars(value))
@@ -210,19 +266,22 @@ class Fingerprint:
                 self._object(path, value)
 
     def _mapping(self, path: str, value: Mapping[Any, Any]) -> None:
-        if not all(isinstance(key, _SCALARS) for key in value):
+        if not all(map(_is_key, value)):
             raise CompileError(f"{path} is keyed by objects, which is not watched")
         self._table(path, value)
+        if isinstance(value, defaultdict):
+            self.getters.append((operator.attrgetter("default_factory", "default_factory"), value))
+            self._push(path + ".default_factory", value.default_factory)
         for key, item in reversed([*value.items()]):
             self._push(f"{path}[{key!r}]", item, (value, key))
-        self.tokens.append((path, type(value), *map(repr, value)))
+        self.tokens.append((path, type(value), *map(_key, value)))
 
     def _container(self, path: str, value: Any) -> None:
         if isinstance(value, set | frozenset):
-            if not all(isinstance(item, _SCALARS) for item in value):
+            if not all(map(_is_key, value)):
                 raise CompileError(f"{path} is a set of objects, which is not watched")
             self.values.append((functools.partial(frozenset, value), frozenset(value)))
-            self.tokens.append((path, frozenset(map(repr, value))))
+            self.tokens.append((path, frozenset(map(_key, value))))
             return
         if not isinstance(value, tuple):
             self.sequences.append(value)
@@ -299,6 +358,8 @@ class Fingerprint:
         self.tables_of.append(path)
 
     def _class(self, path: str, cls: type) -> None:
+        if type(cls) is not type:
+            self._metaclass(path, cls)
         for base in cls.__mro__:
             if id(base) in self.seen and base is not cls:
                 continue
@@ -309,20 +370,32 @@ class Fingerprint:
                     self._library_class(path, own)
                 continue
             self._table(path, own)
+            self.getters.append((_CLASS, base))
             read = {k: v for k, v in own.items() if k not in _UNREAD}
             self.class_tables.append((base.__name__, base, dict(read)))
-            self.tokens.append((base.__qualname__, tuple(read)))
+            read = {k: v for k, v in read.items() if k not in _SELDOM or self._has_run(v)}
+            bases = tuple(map(Itself, base.__bases__))
+            self.tokens.append((base.__qualname__, base.__name__, bases, tuple(read)))
             for name, value in reversed(read.items()):
-                if name.startswith("__") and isinstance(value, types.FunctionType):
+                special = name.startswith("__") and isinstance(value, types.FunctionType)
+                if special or name == "__match_args__":
                     self._push(f"{base.__name__}.{name}", value)
                 else:
                     self._offer(f"{base.__name__}.{name}", name, value)
+
+    def _metaclass(self, path: str, cls: type) -> None:
+        """What answers for the class itself, and which others are said to be of it."""
+        if not is_library(type(cls).__module__):
+            self._class(path, type(cls))
+        if isinstance(cls, abc.ABCMeta) and not is_library(cls.__module__):
+            self.values.append((abc.get_cache_token, abc.get_cache_token()))
+            self.tokens.append((path, frozenset(map(Itself, virtual_subclasses(cls)))))
 
     def _library_class(self, path: str, own: Mapping[str, Any]) -> None:
         """A class of an installed package; what its functions mention is followed in objects."""
         functions = {k: v for k, v in own.items() if isinstance(v, types.FunctionType)}
         for function in functions.values():
-            self._mention(names_in(function.__code__)[1])
+            self._mention(names_in(function.__code__)[1] - ALL)
         if "step" in functions:
             self.getters.append((operator.itemgetter("step", "step"), own))
             self.tokens.append((path, Itself(functions["step"])))
@@ -330,39 +403,58 @@ class Fingerprint:
     def _function(self, path: str, function: types.FunctionType) -> None:
         if is_library(function.__module__):
             self.tokens.append((path, "function", Itself(function)))
+            if function.__module__.partition(".")[0] not in LIBRARIES:
+                self._closure(function)
             return
         code = function.__code__
-        self.tokens.append((path, code))
+        self.codes |= codes_in(code)
+        self.tokens.append((path, code, function.__name__, function.__qualname__, function.__doc__))
         self.getters.append((FUNCTION, function))
         self._table(path, vars(function))
         self._fields(path + ".", vars(function), vars(function))
-        cells = [c for c in function.__closure__ or () if is_filled(c)]
-        if cells:
-            self.getters.append((contents, cells))
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            if is_filled(cell):
-                self._not_own(name, cell.cell_contents)
-                self._push(name, cell.cell_contents, (CONTENTS, cell))
+        self._closure(function)
         for default in (function.__defaults__, function.__kwdefaults__):
             if default:
                 self._push(path + ".defaults", default)
         loaded, names = names_in(code)
+        unfollowed = sorted(names & UNFOLLOWED)
+        if unfollowed:
+            raise CompileError(f"step may read {unfollowed[0]}, which reaches what is not watched")
         known = function.__globals__
+        self._globals(known, loaded, names)
+        imported = {name for name in names & sys.modules.keys() if not is_library(name)}
+        for name in sorted(imported | imports_in(code) & sys.modules.keys()):
+            if name not in known or name not in loaded:
+                self._global(name, sys.modules[name], names, sys.modules)
+        self._mention(names)
+
+    def _closure(self, function: types.FunctionType) -> None:
+        cells = [c for c in function.__closure__ or () if is_filled(c)]
+        if cells:
+            self.getters.append((contents, cells))
+        names = function.__code__.co_freevars
+        for name, cell in zip(names, function.__closure__ or (), strict=True):
+            if is_filled(cell):
+                self._not_own(name, cell.cell_contents)
+                self._push(name, cell.cell_contents, (CONTENTS, cell))
+
+    def _globals(self, known: dict[str, Any], loaded: Iterable[str], names: frozenset[str]) -> None:
+        """What those names stand for in a module, or else in Python itself."""
+        own = vars(builtins)
         read = [name for name in loaded if name in known]
         absent = [name for name in loaded if name not in known]
+        built_in = [name for name in absent if name in own]
         hidden = [name for name in absent if name in HIDDEN]
         if hidden:
             raise CompileError(f"step calls {hidden[0]}, whose answers are not watched")
         if absent:
             self.values.append((functools.partial(is_absent, known, absent), True))
-        if read:
-            self.getters.append((operator.itemgetter(*read, read[0]), known))
+        for names_of, table in ((read, known), (built_in, own)):
+            if names_of:
+                self.getters.append((operator.itemgetter(*names_of, names_of[0]), table))
         for name in reversed(read):
             self._global(name, known[name], names, known)
-        for name in sorted(names & sys.modules.keys()):
-            if name not in read and not is_library(name):
-                self._global(name, sys.modules[name], names, sys.modules)
-        self._mention(names)
+        self.tokens += ((name, "built in", _without_owner(own[name])) for name in built_in)
 
     def _not_own(self, name: str, value: Any) -> None:
         """A step may ask whether a module of its cell is one that it finds elsewhere."""
@@ -376,21 +468,27 @@ class Fingerprint:
         if not isinstance(value, types.ModuleType):
             owner = getattr(value, "__self__", None)
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
-            if where.partition(".")[0] in CHANCE or where.startswith("numpy.random"):
-                raise CompileError(f"step calls {name} of {where}, whose answers differ each time")
+            _must_be_watched(f"calls {name} of", where)
             self._not_own(name, value)
             self._push(name, value, (table, key or name))
             return
         full = value.__name__
-        if full in CHANCE or full == "numpy.random" or (full == "numpy" and "random" in names):
-            raise CompileError(f"step reads {full}, whose answers differ each time")
+        if full == "numpy" and "random" in names:
+            full = "numpy.random"
+        _must_be_watched("reads", full)
         if full == "os" and names & {"environ", "environb", "getenv", "getenvb"}:
             raise CompileError("step reads the environment, which is not watched")
+        if full == "sys" and "modules" in names:
+            raise CompileError("step reads sys.modules, which is not watched")
         self.tokens.append((name, "module", full))
-        if is_library(full) or (full, names) in self.modules:
+        if (full, names) in self.modules:
             return
         self.modules.add((full, names))
         own = vars(value)
+        if not is_library(full):
+            self.read_modules[name] = value
+            if any(map(self._has_run, own.values())):
+                self._push(name, value)
         read = sorted(names & own.keys())
         if read:
             self.getters.append((operator.itemgetter(*read, read[0]), own))
@@ -398,35 +496,89 @@ class Fingerprint:
             self._global(f"{name}.{key}", own[key], names, own, key)
 
     def _object(self, path: str, value: Any) -> None:
-        hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
-        if hidden or type(value).__base__ in _CTYPES or hasattr(type(value), "__next__"):
-            raise CompileError(
-                f"step may read {path}, a {type(value).__name__}, whose contents cannot be watched"
-            )
-        own = getattr(value, "__dict__", None)
         cls = type(value)
+        _must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
+        own = _own_of(value)
         slots = [
             n for base in cls.__mro__ for n in _slots(base)
             if not is_library(base.__module__) and hasattr(value, n)
         ]  # fmt: skip
-        opaque = cls.__module__.startswith(("saiki.compiler", "torch"))
-        fields = own if isinstance(own, dict) and not opaque else None
-        if fields is None and not slots:
+        if cls.__module__.startswith(("saiki.compiler", "torch")):
+            self.tokens.append((path, "object", Itself(value)))
+            return
+        hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
+        hidden = hidden or cls.__base__ in _CTYPES or hasattr(cls, "__next__")
+        plain = own is None and not slots and is_library(cls.__module__)
+        if hidden or (plain and not isinstance(value, _CONSTANT) and cls is not object):
+            raise CompileError(
+                f"step may read {path}, a {cls.__name__}, whose contents cannot be watched"
+            )
+        if plain:
+            if isinstance(value, operator.attrgetter | operator.methodcaller):
+                self._mention({"getattr"})
             self.tokens.append((path, "object", Itself(value)))
             return
         self.objects.append(value)
         self.tokens.append((path, "object", Itself(cls)))
-        if hasattr(value, "__wrapped__"):
-            self._push(path + ".__wrapped__", value.__wrapped__)
-        if fields is not None:
-            self._table(path, fields)
-            self._fields(path + ".", fields, fields)
+        if own is not None:
+            if "__wrapped__" in own:
+                self._push(path + ".__wrapped__", own["__wrapped__"])
+            self._table(path, own)
+            self._fields(path + ".", own, own)
         if slots:
             get = operator.attrgetter(*slots, slots[0])
             self.getters.append((get, value))
             for name in reversed(slots):
                 self._offer(f"{path}.{name}", name, getattr(value, name))
         self._class(cls.__name__, cls)
+
+
+def _must_be_watched(does: str, module: str) -> None:
+    """Raise where no watch can answer for a module of Python or NumPy."""
+    why = UNWATCHED.get(module.partition(".")[0])
+    if module.startswith("numpy.random"):
+        why = UNWATCHED["random"]
+    if why:
+        raise CompileError(f"step {does} {module}, {why}")
+
+
+def _own_of(value: Any) -> dict[str, Any] | None:
+    """The attributes of an object, whatever it says of itself."""
+    try:
+        own = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return own if isinstance(own, dict) else None
+
+
+def _is_key(value: Any) -> bool:
+    """Whether it is equal to no other than what means the same."""
+    if isinstance(value, tuple | frozenset):
+        return is_library(type(value).__module__) and all(map(_is_key, value))
+    return isinstance(value, (*_SCALARS, type, types.FunctionType))
+
+
+def _key(value: Any) -> Any:
+    """What says of a key which it is."""
+    if isinstance(value, tuple | frozenset):
+        return type(value)(map(_key, value))
+    return Itself(value) if isinstance(value, Enum | type | types.FunctionType) else repr(value)
+
+
+def _without_owner(value: Any) -> Itself:
+    """A built-in function or class; a bound method by the name that others of its type share."""
+    if not _is_bound(value):
+        return Itself(value)
+    return Itself(getattr(type(value.__self__), value.__name__))
+
+
+def _is_bound(value: Any) -> bool:
+    """Whether it is a built-in method of some object."""
+    is_method = isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType)
+    return is_method and not isinstance(value.__self__, types.ModuleType | type | None)
+
+
+_CLASS = operator.attrgetter("__name__", "__qualname__", "__bases__")
 
 
 def _slots(cls: type) -> tuple[str, ...]:

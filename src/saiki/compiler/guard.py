@@ -22,7 +22,6 @@ from saiki.compiler.draws import draw, drawing_again
 from saiki.compiler.loops import Path, backward, forward
 from saiki.compiler.outside import Needs
 from saiki.compiler.step import LoopKind
-from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
 from saiki.twin import like
 
@@ -112,7 +111,7 @@ def _has_changed(cell: CompiledCell, training: bool) -> bool:
         return True  # the eager loop calls them
     if cell.watch.unchanged():
         return False
-    watch = Watch(cell.cell)
+    watch = cell.watch.again(cell.cell)
     if watch.fingerprint == cell.watch.fingerprint:
         cell.watch = watch
         return False

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saiki.cell import Cell
+from saiki.compiler.audit import MoreRanError
 from saiki.compiler.backend import Backend
 from saiki.compiler.clean_room import in_clean_room, is_inside
 from saiki.compiler.compiled import CompiledCell, register
@@ -128,17 +129,30 @@ class Kernels:
         except Exception as error:  # of an attribute, perhaps, that must not be read
             found = Known(None, why_not=f"{type(self.cell).__name__} cannot be watched: {error}")
         else:
-            same = (k for k in known if k.watch and k.watch.fingerprint == watch.fingerprint)
-            found = next((k for k in same if k is not failed), None) or self._compile(
-                watch, kind, failed
-            )
-            found.watch = watch
+            found = self._same(known, watch, failed) or self._compile(watch, kind, failed)
             if found.compiled is not None:
-                found.compiled.watch = watch
-                found.inputs = [watch.places[name] for name in found.compiled.step.names]
+                assert found.watch is not None
+                found.compiled.watch = found.watch
+                places = found.watch.places
+                found.inputs = [places[name] for name in found.compiled.step.names]
         others = (k for k in known if k is not found and k is not failed)
         self.known[kind] = (found, *itertools.islice(others, KEPT - 1))
         return found
+
+    def _same(self, known: Sequence[Known], watch: Watch, failed: Known | None) -> Known | None:
+        """What is known of the cell where all that its step ran is as it was."""
+        for each in known:
+            if each is failed or each.watch is None:
+                continue
+            ran = each.watch.walk.ran
+            try:
+                now = watch if ran is watch.walk.ran else each.watch.again(self.cell)
+            except CompileError:  # it has become what cannot be watched
+                continue
+            if now.fingerprint == each.watch.fingerprint:
+                each.watch = now
+                return each
+        return None
 
     def _compile(self, watch: Watch, kind: TensorKind, failed: Known | None) -> Known:
         if failed is None:
@@ -146,6 +160,13 @@ class Kernels:
         put_back = watch.remember()
         try:
             step = _step(self.cell, watch, kind)
+        except MoreRanError as more:
+            put_back()
+            try:
+                wider = Watch(self.cell, more.ran)
+            except CompileError as error:
+                return Known(watch, None, str(error))
+            return self._compile(wider, kind, failed)
         except Exception as error:
             wait = 2 * failed.wait if failed is not None else 2
             if not isinstance(error, CompileError):

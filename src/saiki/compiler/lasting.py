@@ -5,17 +5,15 @@ is: numbers and strings as they are, code as its instructions, classes and funct
 PyTorch and NumPy by their names. What cannot be written so has no name that lasts.
 """
 
-import dis
 import sys
 import types
 from collections.abc import Iterable
 from enum import Enum
-from functools import lru_cache
 from typing import Any
 
 import torch
 
-from saiki.compiler.code import is_library
+from saiki.compiler.code import imports_in, is_library
 from saiki.compiler.identity import Itself
 
 _EXACT = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
@@ -59,7 +57,7 @@ def lasting(value: Any) -> str:
     if isinstance(value, type):
         return _of_package(value)
     if isinstance(value, types.CodeType):
-        if _imports(value):
+        if imports_in(value):
             raise PassingError("what code imports is found when it runs")
         own = (getattr(value, name, None) for name in _CODE)
         return lasting(("code", *own, value.co_consts))
@@ -121,13 +119,6 @@ def _captured(cell: types.CellType) -> str:
         if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
             return _object(value)
         raise
-
-
-@lru_cache(maxsize=4096)
-def _imports(code: types.CodeType) -> bool:
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    found = any(each.opname == "IMPORT_NAME" for each in dis.get_instructions(code))
-    return found or any(map(_imports, inner))
 
 
 def _of_package(value: Any) -> str:

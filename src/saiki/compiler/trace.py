@@ -8,9 +8,9 @@ import linecache
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any, Literal
 
 import torch
@@ -20,6 +20,8 @@ from torch.fx import traceback as fx_traceback
 from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
+from saiki.compiler.audit import Audit, MoreRanError
+from saiki.compiler.code import is_library
 from saiki.compiler.draws import Draw, lift_draws
 from saiki.compiler.inside import write_out
 from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, unsupported, where
@@ -104,6 +106,7 @@ def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> 
 
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
+        MoreRanError: it runs more than ``watch`` follows.
     """
     if watch.asked:
         raise CompileError(
@@ -159,7 +162,7 @@ def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
                 other.make_functional()
                 _same_but_for_sizes(found, other, "module")
                 forget(other.module)
-    except SaikiError:
+    except (SaikiError, MoreRanError):
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -271,7 +274,8 @@ class _Capture:
         cell = twin.of(self.cell)
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
-        with _Lines(self.cell) if self.sizes is FIRST else nullcontext():
+        audit = Audit()
+        with self._seen_by(audit):
             new = as_states(cell(x, *states, **read))
         changed = twin.changed()
         if changed:
@@ -283,15 +287,18 @@ class _Capture:
         wanted = [x, *states, *memory, *(values[name] for name in self.learnt), *outside]
         differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
         if not differentiable:
+            audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
             return tuple(new), (None,) * (len(wanted) - len(outside))
-        gradients = list(
-            torch.autograd.grad(
-                [n for n, _ in differentiable],
-                wanted,
-                [g for _, g in differentiable],
-                allow_unused=True,
+        with audit.listening() if self.sizes is FIRST else nullcontext():
+            gradients = list(
+                torch.autograd.grad(
+                    [n for n, _ in differentiable],
+                    wanted,
+                    [g for _, g in differentiable],
+                    allow_unused=True,
+                )
             )
-        )
+        audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
         first = len(wanted) - len(outside) - len(self.learnt)
         rest = iter(gradients[len(wanted) - len(outside) :])
         for i, name in enumerate(self.learnt, first):
@@ -299,6 +306,15 @@ class _Capture:
             if other is not None:
                 gradients[i] = other if gradients[i] is None else gradients[i] + other
         return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
+
+    @contextmanager
+    def _seen_by(self, audit: Audit) -> Iterator[None]:
+        """Once, what is run is noted, and the lines that operations come from."""
+        if self.sizes is FIRST:
+            with _Lines(self.cell, audit), audit.listening():
+                yield
+        else:
+            yield
 
     def _name_inputs(self) -> None:
         """Sort the placeholders; those of tensors that the step found elsewhere become one with
@@ -409,14 +425,24 @@ _READS = {
     Tensor.__bool__, Tensor.__index__, Tensor.__complex__, torch.equal,
 }  # fmt: skip
 """What makes numbers of Python of those of a tensor."""
+_LAYOUT: set[Any] = {
+    Tensor.is_contiguous, Tensor.stride, Tensor.dim_order, Tensor.storage_offset,
+    Tensor.is_shared, Tensor.is_pinned, Tensor.is_set_to, Tensor.data_ptr, Tensor.storage,
+    Tensor.untyped_storage, Tensor._is_view,
+    *(vars(torch._C.TensorBase)[name].__get__ for name in ("_version", "_base")),
+}  # fmt: skip
+"""What tells how a tensor lies in memory, and whose that is."""
+_PYTHON_OF_TENSORS = {"torch._tensor", "torch.overrides"}
+"""Modules in which some of these are written."""
 
 
 class _Lines(TorchFunctionMode):
     """Notes for each operation which line of ``step`` it comes from."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, audit: Audit) -> None:
         super().__init__()
         self.code = type(cell).step.__code__
+        self.audit = audit
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         real = args and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor)
@@ -426,17 +452,33 @@ class _Lines(TorchFunctionMode):
                 "others at the next call"
             )
         frame: FrameType | None = sys._getframe(1)
+        if func in _LAYOUT and _is_of_user(frame):
+            name = getattr(func, "__self__", func).__name__
+            raise CompileError(
+                f"step asks {name} of a tensor, which differs from call to call and which a kernel "
+                "does not know"
+            )
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back
         if frame is not None:
             place = self.code.co_filename, frame.f_lineno
             line = linecache.getline(*place).strip()
             fx_traceback.set_stack_trace([f" at {place[0]}, line {place[1]}: {line}"])
-        return func(*args, **(kwargs or {}))
+        if isinstance(func, FunctionType):
+            return func(*args, **(kwargs or {}))
+        with self.audit.deaf():
+            return func(*args, **(kwargs or {}))
 
     def __exit__(self, *error: Any) -> None:
         fx_traceback.set_stack_trace([])  # the gradients have no line
         super().__exit__(*error)
+
+
+def _is_of_user(frame: FrameType | None) -> bool:
+    """Whether it is a user's code that calls a method of tensors."""
+    while frame is not None and frame.f_globals.get("__name__") in _PYTHON_OF_TENSORS:
+        frame = frame.f_back
+    return frame is not None and not is_library(frame.f_globals.get("__name__"))
 
 
 def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:

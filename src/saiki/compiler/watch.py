@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saiki.compiler.code import ASKED
+from saiki.compiler.code import ASKED, NOTHING, Ran
 from saiki.compiler.fingerprint import Fingerprint, Place
 from saiki.compiler.identity import are_same, contents
 
@@ -26,12 +26,15 @@ _OWN = operator.attrgetter("__dict__")
 class Watch:
     """All that a step depends on, as it is now.
 
+    Args:
+        ran: what it was seen to run beside the code to which the cell leads.
+
     Raises:
         CompileError: it is more than can be watched, or changes by chance.
     """
 
-    def __init__(self, cell: nn.Module) -> None:
-        walk = Fingerprint(cell)
+    def __init__(self, cell: nn.Module, ran: Ran = NOTHING) -> None:
+        walk = Fingerprint(cell, ran)
         self.fingerprint = (*walk.tokens, *enumerate(_settings()))
         self.places: dict[str, Place] = walk.places
         """Of each distinct tensor: parameters, buffers, then others, by their path in the cell."""
@@ -41,7 +44,7 @@ class Watch:
         own_gradients = {"grad"} if "autograd" not in walk.mentioned else set()
         self.asked = sorted(walk.mentioned & (ASKED | own_gradients))
         """What the code reads that tells in which mode it runs."""
-        self._walk = walk
+        self.walk = walk
         self._tensors = [table.values() for table in walk.tensor_tables]
         self._pattern = self._now_pattern()
         self._tables = [*walk.tables, *walk.tensor_tables]
@@ -59,13 +62,17 @@ class Watch:
                 all(map(operator.is_, chain.from_iterable(self._views), self._values))
                 and [*map(len, self._views), *map(len, self._tables)] == self._sizes
                 and [*chain.from_iterable(self._tables)] == self._keys
-                and all(map(operator.is_, map(type, self._walk.objects), self._types))
+                and all(map(operator.is_, map(type, self.walk.objects), self._types))
                 and all(map(operator.is_, self._now_read(), self._read))
                 and self._now_pattern() == self._pattern
-                and all(now() == before for now, before in self._walk.values)
+                and all(now() == before for now, before in self.walk.values)
             )
         except Exception:
             return False  # what was there is gone, or changes under our hands
+
+    def again(self, cell: nn.Module) -> "Watch":
+        """What a step that runs the same depends on now."""
+        return Watch(cell, self.walk.ran)
 
     def tensors(self) -> list[Tensor]:
         """The distinct tensors as they now are, in the order of ``places``."""
@@ -75,7 +82,7 @@ class Watch:
         """What lies in no container that could be looked through: fields of functions, variables
         of closures, globals."""
         found = _settings()
-        for get, source in self._walk.getters:
+        for get, source in self.walk.getters:
             found += get(source)
         return found
 
@@ -95,7 +102,7 @@ class Watch:
     def remember(self) -> Callable[[], str]:
         """Note what all containers hold; the function returned puts it back, and returns the
         name of one that had changed, or nothing."""
-        walk = self._walk
+        walk = self.walk
         kept = [(name, c, list(c)) for name, c in zip(walk.names_of, walk.sequences, strict=False)]
         tables = [(name, t, dict(t)) for name, t in zip(walk.tables_of, walk.tables, strict=True)]
         read = [(get, source, tuple(get(source))) for get, source in walk.getters]

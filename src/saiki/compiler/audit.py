@@ -1,0 +1,140 @@
+"""What code a step runs, seen by the interpreter's profile hook while the step is traced.
+
+A fingerprint follows what a cell leads to. That it has followed all that the step runs, the run
+itself tells: of code of users that it did not come across, or of names that an installed package
+reads on the step's behalf, it is told, and follows them, too.
+"""
+
+import builtins
+import gc
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from types import CodeType, FrameType
+from typing import Any
+
+from saiki.compiler.code import ALL, HIDDEN, LIBRARIES, UNWATCHED, Ran, is_library
+from saiki.compiler.fingerprint import Fingerprint
+from saiki.errors import CompileError
+
+_NAMED_TUPLE = "namedtuple_"
+"""How the modules are called in which named tuples have what makes them, whosever they are."""
+_SYSTEM = {"posix", "nt", "_io", "io"}
+"""Modules of functions that ask the machine."""
+_HIDDEN = {getattr(builtins, name) for name in HIDDEN} | {sys._getframe, hash}
+
+
+class MoreRanError(Exception):
+    """The step ran what its fingerprint does not follow.
+
+    Args:
+        ran: all of that.
+    """
+
+    def __init__(self, ran: Ran) -> None:
+        super().__init__()
+        self.ran = ran
+
+
+class Audit:
+    """Notes what runs while it is on."""
+
+    def __init__(self) -> None:
+        self.codes: dict[int, CodeType] = {}
+        self.names: set[str] = set()
+        self.refused = ""
+        self._on_behalf: list[bool] = []
+        """Of each frame: whether it is a user's, or one of a package that a user's has called."""
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notes what the block runs."""
+        collecting = gc.isenabled()
+        gc.disable()  # or it might call what a user's objects do as they go
+        sys.setprofile(self._note)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+            self._on_behalf.clear()
+            if collecting:
+                gc.enable()
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Notes nothing in the block, in which nothing of a user's runs."""
+        sys.setprofile(None)
+        try:
+            yield
+        finally:
+            sys.setprofile(self._note)
+
+    def _note(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            self._on_behalf.append(self._is_on_behalf(frame))
+        elif event == "return":
+            if self._on_behalf:
+                self._on_behalf.pop()
+        elif event == "c_call" and self._on_behalf and self._on_behalf[-1]:
+            self._called(argument, is_of_user=id(frame.f_code) in self.codes)
+
+    def _is_on_behalf(self, frame: FrameType) -> bool:
+        code = frame.f_code
+        if id(code) in self.codes:
+            return True
+        name = frame.f_globals.get("__name__")
+        by_user = bool(self._on_behalf) and self._on_behalf[-1]
+        if not is_library(name) and (by_user or not str(name).startswith(_NAMED_TUPLE)):
+            self.codes[id(code)] = code
+            return True
+        root = str(name).partition(".")[0]
+        if root in LIBRARIES or not by_user:
+            return False
+        if root in UNWATCHED:
+            self.refused = f"runs {code.co_name} of {name}, {UNWATCHED[root]}"
+        self.names.update(code.co_names)
+        return True
+
+    def _called(self, function: Any, is_of_user: bool) -> None:
+        root = _module_of(function)
+        if root in _SYSTEM or root in UNWATCHED:
+            why = UNWATCHED.get(root, "whose answers are not watched")
+            self.refused = f"calls {function.__name__} of {root}, {why}"
+        elif is_of_user and root in ("builtins", "sys") and function in _HIDDEN:
+            self.refused = f"calls {function.__name__}, whose answers are not watched"
+
+    def must_be_followed(self, walk: Fingerprint, name: str) -> None:
+        """Raise unless the fingerprint has followed all that ran.
+
+        Raises:
+            MoreRanError: it can follow more.
+            CompileError: some of it cannot be followed.
+        """
+        if self.refused:
+            raise CompileError(f"step of {name} {self.refused}")
+        codes = [code for key, code in self.codes.items() if key not in walk.codes]
+        names = self.names - walk.mentioned
+        unread = names & (walk.waiting.keys() | (ALL if walk.waiting or walk.read_modules else ()))
+        if not codes and not unread:
+            return
+        if walk.ran.codes.keys() >= {id(code) for code in codes} and not unread:
+            code = codes[0]
+            raise CompileError(
+                f"step of {name} runs {code.co_qualname} ({code.co_filename}, line "
+                f"{code.co_firstlineno}), and what leads there cannot be followed"
+            )
+        raise MoreRanError(Ran([*walk.ran.codes.values(), *codes], walk.ran.names | names))
+
+
+def _module_of(function: Any) -> str:
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, types.ModuleType):
+        return _root(owner.__name__)
+    return _root(str((owner if isinstance(owner, type) else type(owner)).__module__))
+
+
+@lru_cache(maxsize=256)
+def _root(module: str) -> str:
+    return "random" if module.startswith("numpy.random") else module.partition(".")[0]
