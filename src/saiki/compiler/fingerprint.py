@@ -10,21 +10,17 @@ import abc
 import array
 import builtins
 import contextvars
-import ctypes
 import functools
 import operator
-import re
 import sys
 import threading
 import types
 import weakref
-from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from saiki.cell import Cell
@@ -34,7 +30,6 @@ from saiki.compiler.code import (
     LIBRARIES,
     NOTHING,
     UNFOLLOWED,
-    UNWATCHED,
     Ran,
     codes_in,
     codes_of,
@@ -53,6 +48,26 @@ from saiki.compiler.identity import (
     is_same_referent,
     virtual_subclasses,
 )
+from saiki.compiler.kinds import (
+    BUILT_IN,
+    CLASS,
+    CONSTANT,
+    CTYPES,
+    EXTENDED,
+    OF_A_KIND,
+    PLAIN,
+    SCALARS,
+    SELDOM,
+    UNREAD,
+    is_bound,
+    is_key,
+    key_of,
+    must_be_watched,
+    of_tensor,
+    own_of,
+    slots_of,
+    without_owner,
+)
 from saiki.errors import CompileError
 
 MOST = 5000
@@ -63,34 +78,6 @@ LARGEST = 1 << 16
 _INTERNAL = set(vars(nn.Module())) - {"training"}
 _OWN = "_saiki_"
 """How attributes begin that saiki gives modules, and that say nothing of what they compute."""
-_SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
-            torch.Size, range, Enum, np.generic)  # fmt: skip
-_EXTENDED = (int, float, complex, str, bytes)
-"""Of what a user's class may be a kind, with a value beside its attributes."""
-_BUILT_IN = (tuple, bytearray, array.array, np.ndarray, functools.partial)
-"""What is followed as it is, without attributes that somebody gave it."""
-_SELDOM = {
-    "__init__", "__new__", "__repr__", "__str__", "__init_subclass__", "__reduce__",
-    "__reduce_ex__", "__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__del__",
-}  # fmt: skip
-"""Functions of a class that are followed only where they are seen to run: few steps make objects,
-and those that do the rest of the work read much that no step reads."""
-_UNREAD = {"__dict__", "__weakref__", "__annotate__", "__annotate_func__", "_abc_impl"}
-"""Of a class: what is no value of its own."""
-_CONSTANT = (
-    types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
-    types.MethodWrapperType, types.GetSetDescriptorType, types.ClassMethodDescriptorType,
-    types.MemberDescriptorType, types.GenericAlias, types.UnionType, types.CodeType,
-    type(Ellipsis), type(NotImplemented), slice, operator.attrgetter, operator.itemgetter,
-    operator.methodcaller, re.Pattern, np.dtype, np.ufunc, super,
-    type(vars(namedtuple("Named", "field"))["field"]),
-)  # fmt: skip
-"""What objects without attributes that could be read are: they stay what they are."""
-_OF_A_KIND = (Tensor, tuple, np.ndarray)
-"""What is not followed as an object with a class, of whatever class it is."""
-_CTYPES = {ctypes._SimpleCData, ctypes.Structure, ctypes.Array, ctypes.Union}
-_PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter}
-
 Place = tuple[Any, Any]
 """A container and the key under which it holds a tensor."""
 
@@ -174,7 +161,7 @@ class Fingerprint:
     def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
         """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
         always."""
-        at_once = isinstance(value, (*_SCALARS, Tensor, nn.Module)) or self._has_run(value)
+        at_once = isinstance(value, (*SCALARS, Tensor, nn.Module)) or self._has_run(value)
         if at_once or name in self.mentioned or self.mentioned & ALL:
             self._push(path, value, place)
         else:
@@ -194,7 +181,7 @@ class Fingerprint:
         if isinstance(value, np.generic):
             self.tokens.append((path, repr(value)))
             return
-        if isinstance(value, _SCALARS) and is_library(type(value).__module__):
+        if isinstance(value, SCALARS) and is_library(type(value).__module__):
             exact = repr(value) if isinstance(value, float | complex) else value
             self.tokens.append((path, type(value), exact))
             if isinstance(value, str):  # which may name an attribute
@@ -205,15 +192,15 @@ class Fingerprint:
             return
         self.seen[id(value)] = path
         self.alive.append(value)
-        if isinstance(value, _BUILT_IN) and _own_of(value):
+        if isinstance(value, BUILT_IN) and own_of(value):
             raise CompileError(
                 f"{path} is a {type(value).__name__} with attributes of its own, which are not "
                 "watched"
             )
-        for kind in _EXTENDED:
+        for kind in EXTENDED:
             if isinstance(value, kind):
                 self.tokens.append((path, kind, kind.__repr__(value)))
-        if isinstance(value, _OF_A_KIND) and not is_library(type(value).__module__):
+        if isinstance(value, OF_A_KIND) and not is_library(type(value).__module__):
             self._class(type(value).__name__, type(value))
         self._follow(path, value, place)
 
@@ -223,7 +210,7 @@ class Fingerprint:
                 self._tensor(path, value, place)
             case nn.Module():
                 self._module(path, value)
-            case list() | dict() | set() | frozenset() | deque() if type(value) not in _PLAIN:
+            case list() | dict() | set() | frozenset() | deque() if type(value) not in PLAIN:
                 raise CompileError(f"{path} is a {type(value).__name__}, which is not watched")
             case dict() | types.MappingProxyType():
                 self._mapping(path, value)
@@ -242,8 +229,8 @@ class Fingerprint:
             case types.FunctionType():
                 self._function(path, value)
             case types.BuiltinFunctionType() | types.MethodWrapperType():
-                self.tokens.append((path, "object", _without_owner(value)))
-                if _is_bound(value):
+                self.tokens.append((path, "object", without_owner(value)))
+                if is_bound(value):
                     self._push(path + ".__self__", value.__self__)
             case types.MethodType():
                 self._wrapper(path, value, "method", "__self__", "__func__")
@@ -266,7 +253,7 @@ class Fingerprint:
                 self._object(path, value)
 
     def _mapping(self, path: str, value: Mapping[Any, Any]) -> None:
-        if not all(map(_is_key, value)):
+        if not all(map(is_key, value)):
             raise CompileError(f"{path} is keyed by objects, which is not watched")
         self._table(path, value)
         if isinstance(value, defaultdict):
@@ -274,14 +261,14 @@ class Fingerprint:
             self._push(path + ".default_factory", value.default_factory)
         for key, item in reversed([*value.items()]):
             self._push(f"{path}[{key!r}]", item, (value, key))
-        self.tokens.append((path, type(value), *map(_key, value)))
+        self.tokens.append((path, type(value), *map(key_of, value)))
 
     def _container(self, path: str, value: Any) -> None:
         if isinstance(value, set | frozenset):
-            if not all(map(_is_key, value)):
+            if not all(map(is_key, value)):
                 raise CompileError(f"{path} is a set of objects, which is not watched")
             self.values.append((functools.partial(frozenset, value), frozenset(value)))
-            self.tokens.append((path, frozenset(map(_key, value))))
+            self.tokens.append((path, frozenset(map(key_of, value))))
             return
         if not isinstance(value, tuple):
             self.sequences.append(value)
@@ -314,7 +301,7 @@ class Fingerprint:
             self.places[path] = place
         elif tensor.requires_grad:
             raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
-        self.tokens.append((path, *_of_tensor(tensor), tensor.requires_grad, place is None))
+        self.tokens.append((path, *of_tensor(tensor), tensor.requires_grad, place is None))
         self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
         self.attributes += ((path, name) for name in vars(tensor))
 
@@ -335,7 +322,7 @@ class Fingerprint:
                 if id(tensor) not in self.seen:  # of a module that the cell does not know of
                     self._place(full, tensor, table, name)
                 grad = tensor.requires_grad and table is module._buffers
-                self.tokens.append((full, self.seen[id(tensor)], *_of_tensor(tensor), grad))
+                self.tokens.append((full, self.seen[id(tensor)], *of_tensor(tensor), grad))
                 self.attributes += ((full, name) for name in vars(tensor))
         self._table(path, module._modules)
         for name, part in reversed(module._modules.items()):
@@ -370,10 +357,10 @@ class Fingerprint:
                     self._library_class(path, own)
                 continue
             self._table(path, own)
-            self.getters.append((_CLASS, base))
-            read = {k: v for k, v in own.items() if k not in _UNREAD}
+            self.getters.append((CLASS, base))
+            read = {k: v for k, v in own.items() if k not in UNREAD}
             self.class_tables.append((base.__name__, base, dict(read)))
-            read = {k: v for k, v in read.items() if k not in _SELDOM or self._has_run(v)}
+            read = {k: v for k, v in read.items() if k not in SELDOM or self._has_run(v)}
             bases = tuple(map(Itself, base.__bases__))
             self.tokens.append((base.__qualname__, base.__name__, bases, tuple(read)))
             for name, value in reversed(read.items()):
@@ -454,7 +441,7 @@ class Fingerprint:
                 self.getters.append((operator.itemgetter(*names_of, names_of[0]), table))
         for name in reversed(read):
             self._global(name, known[name], names, known)
-        self.tokens += ((name, "built in", _without_owner(own[name])) for name in built_in)
+        self.tokens += ((name, "built in", without_owner(own[name])) for name in built_in)
 
     def _not_own(self, name: str, value: Any) -> None:
         """A step may ask whether a module of its cell is one that it finds elsewhere."""
@@ -468,14 +455,14 @@ class Fingerprint:
         if not isinstance(value, types.ModuleType):
             owner = getattr(value, "__self__", None)
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
-            _must_be_watched(f"calls {name} of", where)
+            must_be_watched(f"calls {name} of", where)
             self._not_own(name, value)
             self._push(name, value, (table, key or name))
             return
         full = value.__name__
         if full == "numpy" and "random" in names:
             full = "numpy.random"
-        _must_be_watched("reads", full)
+        must_be_watched("reads", full)
         if full == "os" and names & {"environ", "environb", "getenv", "getenvb"}:
             raise CompileError("step reads the environment, which is not watched")
         if full == "sys" and "modules" in names:
@@ -497,19 +484,19 @@ class Fingerprint:
 
     def _object(self, path: str, value: Any) -> None:
         cls = type(value)
-        _must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
-        own = _own_of(value)
+        must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
+        own = own_of(value)
         slots = [
-            n for base in cls.__mro__ for n in _slots(base)
+            n for base in cls.__mro__ for n in slots_of(base)
             if not is_library(base.__module__) and hasattr(value, n)
         ]  # fmt: skip
         if cls.__module__.startswith(("saiki.compiler", "torch")):
             self.tokens.append((path, "object", Itself(value)))
             return
         hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
-        hidden = hidden or cls.__base__ in _CTYPES or hasattr(cls, "__next__")
+        hidden = hidden or cls.__base__ in CTYPES or hasattr(cls, "__next__")
         plain = own is None and not slots and is_library(cls.__module__)
-        if hidden or (plain and not isinstance(value, _CONSTANT) and cls is not object):
+        if hidden or (plain and not isinstance(value, CONSTANT) and cls is not object):
             raise CompileError(
                 f"step may read {path}, a {cls.__name__}, whose contents cannot be watched"
             )
@@ -531,61 +518,3 @@ class Fingerprint:
             for name in reversed(slots):
                 self._offer(f"{path}.{name}", name, getattr(value, name))
         self._class(cls.__name__, cls)
-
-
-def _must_be_watched(does: str, module: str) -> None:
-    """Raise where no watch can answer for a module of Python or NumPy."""
-    why = UNWATCHED.get(module.partition(".")[0])
-    if module.startswith("numpy.random"):
-        why = UNWATCHED["random"]
-    if why:
-        raise CompileError(f"step {does} {module}, {why}")
-
-
-def _own_of(value: Any) -> dict[str, Any] | None:
-    """The attributes of an object, whatever it says of itself."""
-    try:
-        own = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return None
-    return own if isinstance(own, dict) else None
-
-
-def _is_key(value: Any) -> bool:
-    """Whether it is equal to no other than what means the same."""
-    if isinstance(value, tuple | frozenset):
-        return is_library(type(value).__module__) and all(map(_is_key, value))
-    return isinstance(value, (*_SCALARS, type, types.FunctionType))
-
-
-def _key(value: Any) -> Any:
-    """What says of a key which it is."""
-    if isinstance(value, tuple | frozenset):
-        return type(value)(map(_key, value))
-    return Itself(value) if isinstance(value, Enum | type | types.FunctionType) else repr(value)
-
-
-def _without_owner(value: Any) -> Itself:
-    """A built-in function or class; a bound method by the name that others of its type share."""
-    if not _is_bound(value):
-        return Itself(value)
-    return Itself(getattr(type(value.__self__), value.__name__))
-
-
-def _is_bound(value: Any) -> bool:
-    """Whether it is a built-in method of some object."""
-    is_method = isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType)
-    return is_method and not isinstance(value.__self__, types.ModuleType | type | None)
-
-
-_CLASS = operator.attrgetter("__name__", "__qualname__", "__bases__")
-
-
-def _slots(cls: type) -> tuple[str, ...]:
-    names = vars(cls).get("__slots__", ())
-    names = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
-
-
-def _of_tensor(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)
