@@ -362,7 +362,9 @@ class Forgery:
     def _change_logs(self, folder: Path) -> None:
         name = self.draw.choice(["result.json", "metrics.jsonl"])
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        records = [json.loads("\n".join(lines))] if name == "result.json" else [*map(json.loads, lines)]
+        records = (
+            [json.loads("\n".join(lines))] if name == "result.json" else [*map(json.loads, lines)]
+        )
         self._change(records, self.draw.randrange(len(records)))
         text = "\n".join(json.dumps(record) for record in records)
         (folder / name).write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """Models as a folder of data: ``config.json`` and ``model.safetensors``, and no code."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -147,7 +148,9 @@ def _filled(
     """
     try:
         if is_own(description, classes):
-            with torch.device("meta"), at_most(2 * len(tensors) + MOST_EMPTY):
+            few = at_most(2 * len(tensors) + MOST_EMPTY)
+            with torch.device("meta"), few, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # which are of numbers, and there are none yet
                 _check(make(description), tensors, path)
         model = make(description, classes)
     except InputError as error:
