@@ -26,10 +26,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from tiny import TINY  # noqa: E402
-
 from saiki import cli  # noqa: E402
 from saiki.experiments import load  # noqa: E402
+from tiny import TINY  # noqa: E402
 
 SIZES = ("hidden_size", "embedding_size", "width", "size", "code_size", "latent_size", "prior_size")
 """Settings of the smallest runs that are left at their defaults here."""

@@ -1,7 +1,7 @@
 """Forged run folders: a stranger's, with checksums that are right and contents that nobody wrote.
 
-Each begins as a small run of an exercise. Numbers, types, names, shapes and nesting of its files are
-changed, the checksums are made anew, and saiki is asked for something in a process of bounded
+Each begins as a small run of an exercise. Numbers, types, names, shapes and nesting of its files
+are changed, the checksums are made anew, and saiki is asked for something in a process of bounded
 memory. It must succeed or say one sentence and end with exit code 2; whatever else it does is
 printed with the number that makes the same forgery again.
 """
@@ -12,6 +12,7 @@ import contextlib
 import copy
 import importlib
 import json
+import math
 import os
 import random
 import resource
@@ -178,7 +179,7 @@ def _as_a_command(words: Sequence[str], folder: Path, said: Path, room: int) -> 
 
     code = 99
     try:
-        with said.open("wb") as err, open(os.devnull, "wb") as out:
+        with said.open("wb") as err, Path(os.devnull).open("wb") as out:
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
         os.chdir(folder)
@@ -327,7 +328,8 @@ class Forgery:
                 holder[key] = new
         for name, tensor in weights.items():
             sizes = [n // old * new if n % old == 0 else n for n in tensor.shape]
-            weights[name] = torch.randn(sizes).to(tensor)
+            if math.prod(sizes) < 10**6:  # the file stays small
+                weights[name] = torch.randn(sizes).to(tensor)
         self.changes.append(f"every {old} is {new}")
         if self.draw.random() < 0.5:
             self._change(about, "model")

@@ -151,19 +151,19 @@ def _filled(
             few = at_most(2 * len(tensors) + MOST_EMPTY)
             with torch.device("meta"), few, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # which are of numbers, and there are none yet
-                _check(make(description), tensors, path)
-        model = make(description, classes)
+                _check(make(description), tensors)
+        model = _check(make(description, classes), tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    fill(_check(model, tensors, path), tensors)
+    fill(model, tensors)
     return model.eval()
 
 
-def _check(model: Any, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
+def _check(model: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
     """The model, if it is one and has the tensors of these names, shapes and kinds of numbers.
 
     Raises:
-        InputError: it is not; ``path`` is where they came from.
+        InputError: it is not.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"it describes {shown(model)}, which is not a model")
@@ -171,24 +171,24 @@ def _check(model: Any, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
     if set(state) != set(tensors):
         missing, unknown = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))
         raise InputError(
-            f"{path} does not fit its model: missing {missing or 'nothing'}, "
-            f"unknown {unknown or 'nothing'}"
+            f"the weights do not fit the model: missing {shown(missing or 'nothing')}, "
+            f"unknown {shown(unknown or 'nothing')}"
         )
     for name, tensor in state.items():
         if tensor.shape != tensors[name].shape:
             raise InputError(
-                f"{path} does not fit its model: {name} has the shape {tuple(tensors[name].shape)} "
-                f"instead of {tuple(tensor.shape)}"
+                f"the weights do not fit the model: {name} has the shape "
+                f"{tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
             )
         if _kind(tensor) != _kind(tensors[name]):
             raise InputError(
-                f"{path} does not fit its model: {name} holds numbers of the type "
+                f"the weights do not fit the model: {name} holds numbers of the type "
                 f"{tensors[name].dtype} instead of {tensor.dtype}"
             )
     beside = sum(b.nbytes for n, b in model.named_buffers() if n not in state)
     if beside > MOST_BESIDE:
         raise InputError(
-            f"{path} asks for {beside / 2**30:.3g} GiB beside its weights, more than any model needs"
+            f"the model asks for {beside / 2**30:.3g} GiB beside its weights, more than models need"
         )
     return model
 
