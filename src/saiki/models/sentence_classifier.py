@@ -120,8 +120,8 @@ class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):
     def _probabilities(self, rows: Sequence["_Row"]) -> Tensor:
         """Of the classes, ``(rows, classes)``."""
         found = torch.empty(len(rows), len(self.classes))
-        for some in together([row.count for row in rows], AT_ONCE, STEPS_AT_ONCE):
-            lengths = torch.tensor([rows[i].count for i in some])
+        for some in together([row.length for row in rows], AT_ONCE, STEPS_AT_ONCE):
+            lengths = torch.tensor([rows[i].length for i in some])
             z = nn.utils.rnn.pad_sequence([rows[i].features for i in some], batch_first=True)
             found[some] = self.classify(z, lengths).softmax(1).to(found)
         return found
@@ -135,7 +135,7 @@ class _Row(NamedTuple):
     end: int
 
     @property
-    def count(self) -> int:
+    def length(self) -> int:
         """Words that are left."""
         return self.begin + len(self.z[self.end :])
 

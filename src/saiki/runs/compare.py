@@ -21,11 +21,11 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     picture_format(picture)  # refused before anything is said
     runs = [RunFolder.open(path) for path in folders]
     experiments = [setting_of(run) for run in runs]
-    for run, each in zip(runs, experiments, strict=True):
-        if each.name != experiments[0].name:
+    for run, other in zip(runs, experiments, strict=True):
+        if other.name != experiments[0].name:
             raise InputError(
                 f"{runs[0].path} is a run of {experiments[0].name}, {run.path} one of "
-                f"{each.name}; their losses measure different things, so compare runs of one "
+                f"{other.name}; their losses measure different things, so compare runs of one "
                 "experiment"
             )
     settings = [each.to_dict() for each in experiments]

@@ -12,7 +12,7 @@ import math
 import pkgutil
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, ClassVar
@@ -285,8 +285,8 @@ def _check_kinds(cls: type[Described], given: Mapping[str, Any]) -> None:
         if parameter.name not in given or parameter.name not in kinds:
             continue
         kind, value = kinds[parameter.name], given[parameter.name]
-        is_many = parameter.kind is parameter.VAR_POSITIONAL
-        if not fits(value, Sequence[kind] if is_many else kind):
+        several = value if parameter.kind is parameter.VAR_POSITIONAL else [value]
+        if not isinstance(several, list) or not all(fits(each, kind) for each in several):
             raise InputError(
                 f"{parameter.name} of {cls.registered_name} must be {in_words(kind)}, "
                 f"got {shown(value)}"

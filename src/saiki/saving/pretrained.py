@@ -152,7 +152,7 @@ def _filled(
             with torch.device("meta"), few, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # which are of numbers, and there are none yet
                 _check(make(description), tensors)
-        model = _check(make(description, classes), tensors)
+        model: nn.Module = _check(make(description, classes), tensors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     fill(model, tensors)
