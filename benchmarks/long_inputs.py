@@ -138,7 +138,7 @@ def taken(make: Callable[[int, Path], str], run: Path, times: int) -> str:
 
 
 def in_a_fork(words: list[str]) -> tuple[int, float, int]:
-    """The exit code of a command, its seconds of a processor, and the most memory that it had, in bytes."""
+    """The exit code of a command, its seconds of a processor, and its most memory in bytes."""
     child = os.fork()
     if not child:
         code = 1

@@ -262,7 +262,7 @@ class Forgery:
             case "knobs":
                 for _ in range(self.draw.choice([1, 1, 2])):
                     self._change(config, "knobs")
-                about["run"] = [config.get("experiment"), copy.deepcopy(config.get("knobs"))]
+                about["run"] = [config.get("experiment"), config.get("knobs")]
             case "tensors":
                 for _ in range(self.draw.choice([1, 2])):
                     self._change_tensor(weights)
