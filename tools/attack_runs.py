@@ -284,7 +284,9 @@ class Forgery:
         _save(folder / "model.safetensors", weights, about)
 
     def _change(self, holder: Any, key: Any) -> None:
-        """Change one place at ``holder[key]`` or below."""
+        """Change one place at ``holder[key]`` or below, if that is still there."""
+        if key not in holder and not isinstance(holder, list):
+            return
         holder, key, path = self.draw.choice(list(_places(holder, key, str(key))))
         old = holder[key]
         kind = self.draw.choice(["number", "number", "other", "name", "nest", "drop", "swap"])

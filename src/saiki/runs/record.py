@@ -77,10 +77,17 @@ def _is_whole(about: dict[str, Any]) -> bool:
                 "optimiser": dict(),
             },
         }:
-            counted = all(isinstance(c, list) and len(c) == 3 for c in data.values())
+            counted = all(map(_is_fingerprint, data.values()))
             counts = all(map(_is_count, (processes, looks, step, waited)))
             points = all(_is_point(each) for each in (*curve, *since))
             return counted and counts and points and 0 <= seconds < math.inf
+    return False
+
+
+def _is_fingerprint(value: Any) -> bool:
+    match value:
+        case [count, str(), str()]:
+            return _is_count(count)
     return False
 
 
