@@ -256,3 +256,8 @@ def test_an_unknown_pooling_is_refused_in_a_sentence():
     with pytest.raises(InputError) as caught:
         classifier(pooling="sum")
     assert str(caught.value).startswith("pooling must be one of attention, mean, max, last, or")
+
+
+def test_a_convolution_over_other_features_is_refused():
+    with pytest.raises(InputError, match="reads 16 features of a frame, got 6"):
+        Convolution(8, 2, 5)(torch.zeros(1, 9, 6), None)

@@ -236,3 +236,9 @@ def test_steps_that_go_one_by_one_go_on_beyond_what_was_learned(table):
     model, column = untrained(table, "segments")
     with pytest.raises(InputError, match=r"6 rows at once .* --horizon 20, .* --steps one-by-one"):
         ahead(model, column, 200, 20)
+
+
+def test_a_name_may_not_stand_twice():
+    network = SegmentForecaster(GRU(4, 4), None, 2, 4, 1, 0, 0)
+    with pytest.raises(InputError, match=r"no name may stand twice, got \['load', 'load'\]"):
+        Forecaster(network, [""], ["load", "load"], (), (), 4, 8)

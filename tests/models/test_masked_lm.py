@@ -12,6 +12,7 @@ from saiki.errors import InputError
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Stack
+from saiki.models import masked_lm
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM
 from saiki.text import END, FIRST, MASK, PAD, SPECIAL, UNKNOWN, Text, Vocabulary, Words
@@ -275,3 +276,16 @@ def test_a_translator_begins_with_what_was_handed_over():
     ours = translator.encoder(torch.tensor([[FIRST, FIRST + 2, END]]), lengths)
     theirs = m.encoder(torch.tensor([[*TEXT.encode("dog the"), END]]), lengths)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
+
+
+def test_many_hidden_words_are_restored_some_at_a_time(monkeypatch):
+    m, asked = model(), []
+    texts = ["the [MASK] sat on [MASK]", "[MASK] [MASK] [MASK] ran"]
+    whole, scores = m.restore(texts), MaskedLM._scores
+    monkeypatch.setattr(masked_lm, "SCORES_AT_ONCE", 2 * len(WORDS))
+    monkeypatch.setattr(MaskedLM, "_scores", lambda m, y: asked.append(len(y)) or scores(m, y))
+    for ours, theirs in zip(m.restore(texts), whole, strict=True):
+        assert ours.text == theirs.text
+        for its, wanted in zip(ours.candidates, theirs.candidates, strict=True):
+            assert dict(its) == pytest.approx(dict(wanted))
+    assert asked == [2, 2, 1]

@@ -7,6 +7,7 @@ import torch
 
 import saiki
 from saiki.errors import InputError
+from saiki.models import sentence_classifier
 from saiki.models.sentence_classifier import Reading, SentenceClassifier
 from saiki.models.word_features import WordFeatures
 from saiki.text import Text
@@ -40,6 +41,37 @@ def test_the_influence_of_a_word_is_what_is_lost_without_it(model):
         for i, influence in enumerate(its.influence):
             without = said(model, *(words[:i] + words[i + 1 :] or ["<unk>"]))
             assert influence == pytest.approx((whole - without)[order[0]].item(), abs=1e-6)
+
+
+def test_a_long_text_is_left_out_a_piece_of_neighbours_at_a_time(model, monkeypatch):
+    monkeypatch.setattr(sentence_classifier, "PIECES", 3)
+    monkeypatch.setattr(sentence_classifier, "STEPS_AT_ONCE", 12)
+    words = ["the", "cat", "sat", "on", "the", "mat", "a", "dog"]
+    [short, its] = model.read(["a dog", " ".join(words)])
+    assert short.words == ["a", "dog"]
+    assert its.words == ["the cat sat", "on the mat", "a dog"]
+    whole = said(model, *words)
+    best = whole.argmax().item()
+    for i, influence in enumerate(its.influence):
+        without = said(model, *words[: 3 * i], *words[3 * i + 3 :])
+        assert influence == pytest.approx((whole - without)[best].item(), abs=1e-6)
+
+
+def test_the_words_that_are_read_grow_with_the_length_of_a_text_and_not_with_its_square(
+    model, monkeypatch
+):
+    steps, classify = [], SentenceClassifier.classify
+
+    def counted(self, z, lengths):
+        steps.append(z.shape[0] * z.shape[1])
+        return classify(self, z, lengths)
+
+    monkeypatch.setattr(SentenceClassifier, "classify", counted)
+    for words in (1000, 4000):
+        steps.clear()
+        model.read([" ".join(["cat"] * words)])
+        assert sum(steps) <= 101 * words
+        assert max(steps) <= sentence_classifier.STEPS_AT_ONCE
 
 
 def test_what_cannot_be_read_does_not_disturb_the_others(model):

@@ -7,6 +7,7 @@ from saiki import pretrained
 from saiki.cells import GRU
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
+from saiki.models import translator
 from saiki.models.decoder import Decoder
 from saiki.models.encoder import Encoder
 from saiki.models.seq2seq import Seq2Seq
@@ -144,3 +145,20 @@ def test_a_text_without_spaces_is_cut_into_known_words_where_its_script_has_none
     assert source.read("abc") == ["abc"]
     [[found]] = model.eval().translate(["私はペンを"], GREEDY)
     assert found.source == ("私", "は", "ペン", "を", "</s>")
+
+
+def test_long_texts_are_written_few_at_a_time(trained, monkeypatch):
+    asked, decode = [], Seq2Seq.decode
+
+    def counted(self, tokens, lengths, limits, *given, **options):
+        asked.append(tokens.numel() * max(limits))
+        return decode(self, tokens, lengths, limits, *given, **options)
+
+    monkeypatch.setattr(Seq2Seq, "decode", counted)
+    monkeypatch.setattr(translator, "WEIGHTS_AT_ONCE", 20_000)
+    texts = ["a b", *[" ".join("abcde" * 5)] * 9]
+    few = trained.translate(texts, Search("greedy"))
+    assert len(asked) > 4
+    assert max(asked) <= 20_000
+    monkeypatch.setattr(translator, "WEIGHTS_AT_ONCE", 10**9)
+    assert [its[0].text for its in trained.translate(texts, GREEDY)] == [t.text for [t] in few]

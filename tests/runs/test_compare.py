@@ -14,6 +14,8 @@ from small_runs import SETTING, damaged, run
     "damage",
     [
         lambda p: damaged(p, config={"experiment": "adder"}),
+        lambda p: damaged(p, knobs={"hidden_size": "\ud800"}),
+        lambda p: damaged(p, knobs={"colour": 1}),
         lambda p: (p / "metrics.jsonl").write_text('{"step": 1}\n'),
     ],
 )

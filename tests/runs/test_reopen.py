@@ -7,10 +7,13 @@ import torch
 from safetensors.torch import save_file
 
 import saiki
+from saiki.cells import SimpleRNN
 from saiki.data.series import sums
 from saiki.errors import InputError
+from saiki.layers.recurrent import Recurrent
 from saiki.runs.reopen import reopen
 from saiki.saving import tensors
+from saiki.saving.description import describe
 from small_runs import SETTING, damaged, trained_apart
 
 
@@ -72,3 +75,12 @@ def test_a_damaged_folder_is_told_in_one_sentence(folder, damage, sentence):
         reopen(folder)
     assert sentence in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_of_another_kind_than_the_exercise_makes_is_refused(folder):
+    other = Recurrent(SimpleRNN(2, 5))
+    _, about = tensors.load(folder / "model.safetensors")
+    forged = {**about, "model": describe(other)}
+    tensors.save(folder / "model.safetensors", other.state_dict(), forged)
+    with pytest.raises(InputError, match="must hold a model that is of the class AdderNetwork"):
+        reopen(folder)

@@ -294,6 +294,9 @@ def test_a_checkpoint_of_another_run_is_refused(begun, tmp_path):
         lambda about: about["training"].pop("since"),
         lambda about: about["training"].update(optimiser=[1]),
         lambda about: about.update(data={"points": 3}),
+        lambda about: about.update(data={"points": [{}, "", ""]}),
+        lambda about: about.update(looks=10**30),
+        lambda about: about.update(seconds=float("inf")),
     ],
 )
 def test_a_whole_checkpoint_that_says_other_things_is_refused(begun, change):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from saiki.errors import InputError
 from saiki.layers import equations
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.stack import Stack
@@ -115,7 +116,7 @@ class Convolution(DescribedModule, name="convolution.v1"):
     ) -> None:
         super().__init__()
         first, second = channels
-        self.images = images
+        self.bands, self.images = bands, images
         self.output_size = output_size
         self.conv_1 = nn.Conv2d(images, first, (5, 5), (1, 2), 2)
         self.conv_2 = nn.Conv2d(first, second, (3, 3), (2, 2), 1)
@@ -125,7 +126,16 @@ class Convolution(DescribedModule, name="convolution.v1"):
         self.linear = nn.Linear(second * ((halved + 1) // 2), output_size)
 
     def forward(self, z: Tensor, steps: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """``z: (batch, time, images · bands)`` to ``(batch, time / 2, output_size)``."""
+        """``z: (batch, time, images · bands)`` to ``(batch, time / 2, output_size)``.
+
+        Raises:
+            InputError: there are other features.
+        """
+        if z.shape[2] != self.images * self.bands:
+            raise InputError(
+                f"the convolution reads {self.images * self.bands} features of a frame, got "
+                f"{z.shape[2]}"
+            )
         real = real_steps(z, steps)[:, None, :, None]
         z = z.unflatten(2, (self.images, -1)).transpose(1, 2)
         z = F.relu(self.norm_1(self.conv_1(z), real)) * real

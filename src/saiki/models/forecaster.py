@@ -64,7 +64,8 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         step: how far rows are apart, in words; empty where there are no times.
 
     Raises:
-        InputError: the network reads other features, or the levels are not in order.
+        InputError: the network reads other features, a name stands twice, or the levels are not in
+            order.
     """
 
     def __init__(
@@ -87,6 +88,9 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
                 f"the network reads {reads[0]} known features and {reads[1]} observed ones, and "
                 f"there are {len(known)} and {len(observed)}"
             )
+        for names in (series, targets, known, observed):
+            if len(set(names)) < len(names):
+                raise InputError(f"no name may stand twice, got {shown(list(names))}")
         self.network = network
         self.series, self.targets = tuple(series), tuple(targets)
         self.known, self.observed = tuple(known), tuple(observed)

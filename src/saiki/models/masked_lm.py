@@ -50,6 +50,10 @@ class Restored:
         }
 
 
+SCORES_AT_ONCE = 2**25
+"""Of words in all places of texts that are restored."""
+
+
 class MaskedLM(DescribedModule, name="masked_lm.v1"):
     """An encoder and a softmax layer over words (Devlin et al. 2019, §3.1, whose encoder is a
     Transformer).
@@ -109,8 +113,9 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
             places: ``(batch, time)``, true where a word has to be restored.
         """
         y, _ = self.encoder(tokens, lengths)
-        if places is not None:
-            y = y[places]
+        return self._scores(y if places is None else y[places])
+
+    def _scores(self, y: Tensor) -> Tensor:
         if self.projection is not None:
             y = self.projection(y)
         words = self.encoder.embedding.weight[FIRST:] if self.output is None else self.output
@@ -160,13 +165,21 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
         read = [self.read(text) for text in texts]
         lengths = torch.tensor([len(ids) for _, ids in read])
         rows = pad_sequence([torch.tensor(ids) for _, ids in read], True, PAD).to(self.bias.device)
-        p = self(rows, lengths, rows == MASK).softmax(-1)
-        best = p.topk(min(count, p.shape[1]))
-        found = iter(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+        y, _ = self.encoder(rows, lengths)
+        most = max(1, SCORES_AT_ONCE // len(self.bias))
+        found = iter(
+            [each for part in y[rows == MASK].split(most) for each in self._best(part, count)]
+        )
         return [
             self._filled(self._closed(text), [next(found) for i in ids if i == MASK], tokens)
             for text, (tokens, ids) in zip(texts, read, strict=True)
         ]
+
+    def _best(self, y: Tensor, count: int) -> list[tuple[list[int], list[float]]]:
+        """The most probable words at some places, and their probabilities."""
+        p = self._scores(y).softmax(-1)
+        best = p.topk(min(count, p.shape[1]))
+        return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
     def _filled(
         self, text: str, best: Sequence[tuple[list[int], list[float]]], tokens: Sequence[str]

@@ -1,6 +1,6 @@
 """Which of several classes a sentence belongs to, and which of its words say so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.models.classifier import SequenceClassifier
 from saiki.models.word_features import VectorTable, WordFeatures
+from saiki.text.rows import together
 
-AT_ONCE = 256
-"""Rows that are read together."""
+AT_ONCE, STEPS_AT_ONCE = 256, 2**16
+"""Rows that are read together, and words of all of them."""
+SHOWN = 40
+"""Characters of a word or piece that a person is shown."""
+PIECES = 100
+"""Parts of a text that are left out in turn. A text of more words is left out some neighbours at a
+time, or else the work would grow with the square of its length."""
 
 
 class Reading(NamedTuple):
@@ -20,8 +26,9 @@ class Reading(NamedTuple):
     classes: list[tuple[str, float]]
     """With their probabilities, the most probable one first."""
     words: list[str]
+    """Of a text of more than :data:`PIECES` words as many pieces, each of some neighbours."""
     influence: list[float]
-    """Of each word: by how much the probability of the first class falls without it."""
+    """Of each word or piece: by how much the probability of the first class falls without it."""
     unknown: list[str]
 
     @property
@@ -33,7 +40,8 @@ class Reading(NamedTuple):
     def answer(self, sentence: str) -> dict[str, Any]:
         """All of it by name, and for people under ``"text"``."""
         said = ", ".join(f"{label} ({p:.1%})" for label, p in self.classes)
-        moved = ", ".join(f"{word} {by:+.2f}" for word, by in self.most_influential[:3])
+        most = self.most_influential[:3]
+        moved = ", ".join(f"{word:.{SHOWN}} {by:+.2f}" for word, by in most)
         return {
             "input": sentence,
             "label": self.classes[0][0],
@@ -80,46 +88,66 @@ class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):
         Args:
             others: where words that are not in the vocabulary may have a vector.
         """
-        found: list[Reading | InputError] = []
         read = [self._read_or_error(sentence, others) for sentence in sentences]
-        rows = [z for _, _, zs in (its for its in read if isinstance(its, tuple)) for z in zs]
+        rows = [row for its in read if isinstance(its, _Read) for row in its.rows]
         p = iter(self._probabilities(rows))
-        for its in read:
-            if isinstance(its, InputError):
-                found.append(its)
-                continue
-            words, unknown, _ = its
-            whole = next(p)
-            order = whole.argsort(descending=True).tolist()
-            influence = [(whole[order[0]] - next(p)[order[0]]).item() for _ in words]
-            classes = [(self.classes[i], whole[i].item()) for i in order]
-            found.append(Reading(classes, words, influence, list(dict.fromkeys(unknown))))
-        return found
+        return [self._reading(its, p) if isinstance(its, _Read) else its for its in read]
 
-    def _read_or_error(
-        self, sentence: str, others: VectorTable | None
-    ) -> tuple[list[str], list[str], list[Tensor]] | InputError:
-        """Its words, those that are unknown, and the features of it and of it without each word."""
+    def _read_or_error(self, sentence: str, others: VectorTable | None) -> "_Read | InputError":
         try:
             words, unknown, z = self.features.read(sentence, others)
         except InputError as error:
             return error
-        said, unread = ([word.text for word in its] for its in (words, unknown))
-        return said, unread, [z, *self._without_each(z)]
+        size = -(-len(words) // PIECES)
+        join = self.features.text.tokeniser.join
+        pieces = [
+            words[i].text if size == 1 else join([word.text for word in words[i : i + size]])
+            for i in range(0, len(words), size)
+        ]
+        rows = [_Row(z, 0, 0), *(_Row(z, i, i + size) for i in range(0, len(words), size))]
+        if len(words) == 1:
+            rows[1] = _Row(self.features.nothing(), 0, 0)
+        return _Read(pieces, list(dict.fromkeys(word.text for word in unknown)), rows)
 
-    def _without_each(self, z: Tensor) -> list[Tensor]:
-        """The features of a sentence without each of its words in turn."""
-        if len(z) == 1:
-            return [self.features.nothing()]
-        return [torch.cat((z[:i], z[i + 1 :])) for i in range(len(z))]
+    def _reading(self, read: "_Read", p: Iterator[Tensor]) -> Reading:
+        """Of a text, with the probabilities of its rows, which come next."""
+        whole = next(p)
+        order = whole.argsort(descending=True).tolist()
+        influence = [(whole[order[0]] - next(p)[order[0]]).item() for _ in read.pieces]
+        classes = [(self.classes[i], whole[i].item()) for i in order]
+        return Reading(classes, read.pieces, influence, read.unknown)
 
-    def _probabilities(self, rows: Sequence[Tensor]) -> Tensor:
+    def _probabilities(self, rows: Sequence["_Row"]) -> Tensor:
         """Of the classes, ``(rows, classes)``."""
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         found = torch.empty(len(rows), len(self.classes))
-        for at in range(0, len(order), AT_ONCE):
-            some = order[at : at + AT_ONCE]
-            lengths = torch.tensor([len(rows[i]) for i in some])
-            z = nn.utils.rnn.pad_sequence([rows[i] for i in some], batch_first=True)
+        for some in together([row.length for row in rows], AT_ONCE, STEPS_AT_ONCE):
+            lengths = torch.tensor([rows[i].length for i in some])
+            z = nn.utils.rnn.pad_sequence([rows[i].features for i in some], batch_first=True)
             found[some] = self.classify(z, lengths).softmax(1).to(found)
         return found
+
+
+class _Row(NamedTuple):
+    """A text without the words from one to another; it is put together when its turn comes."""
+
+    z: Tensor
+    begin: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        """Words that are left."""
+        return self.begin + len(self.z[self.end :])
+
+    @property
+    def features(self) -> Tensor:
+        return torch.cat((self.z[: self.begin], self.z[self.end :]))
+
+
+class _Read(NamedTuple):
+    """A text that is read: its pieces, its unknown words, and the rows to ask the model about: all
+    of it, and all without each piece."""
+
+    pieces: list[str]
+    unknown: list[str]
+    rows: list[_Row]

@@ -15,10 +15,11 @@ from saiki.models.seq2seq import Seq2Seq
 from saiki.progress import each
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, UNKNOWN, Text
-from saiki.text.rows import padded
+from saiki.text.rows import padded, together
 
-ROWS_AT_ONCE = 64
-"""Sentences decoded together; sorted by length, so that there is little padding."""
+ROWS_AT_ONCE, WEIGHTS_AT_ONCE = 64, 2**26
+"""Sentences decoded together, sorted by length, so that there is little padding; and weights that
+are kept of them: a token of each hypothesis may look at each token of its source."""
 
 
 @dataclass(frozen=True)
@@ -134,21 +135,22 @@ class Translator(DescribedModule, name="translator.v1"):
         held = None
         if forced is not None:
             held = [[self.target.phrase(phrase) for phrase in phrases] for phrases in forced]
-        order = sorted(range(len(texts)), key=lambda i: len(sources[i]))
+        limits = [
+            int(longest * len(ids))
+            + 10
+            + (len(begun[i]) if begun else 0)
+            + (sum(map(len, held[i])) if held else 0)
+            for i, ids in enumerate(sources)
+        ]
+        count = max(search.beam, search.n_best)
+        sizes = [len(ids) * limit * count for ids, limit in zip(sources, limits, strict=True)]
         found: dict[int, list[Translation]] = {}
-        for at in each(range(0, len(order), ROWS_AT_ONCE)):
-            rows = order[at : at + ROWS_AT_ONCE]
+        for rows in each(list(together(sizes, ROWS_AT_ONCE, WEIGHTS_AT_ONCE))):
             tokens, lengths = padded([sources[i] for i in rows])
             hypotheses = first.decode(
                 tokens,
                 lengths,
-                [
-                    int(longest * len(sources[i]))
-                    + 10
-                    + (len(begun[i]) if begun else 0)
-                    + (sum(map(len, held[i])) if held else 0)
-                    for i in rows
-                ],
+                [limits[i] for i in rows],
                 search,
                 also=others,
                 unknown=copy_unknown,

@@ -1,7 +1,7 @@
 """Autoencoders whose latent vectors are codes of a codebook."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from saiki.nn.quantise import Quantised
 from saiki.saving.pretrained import DescribedModule
 
 
+@runtime_checkable
 class Latent(Protocol):
     """What stands between encoder and decoder, such as :class:`saiki.nn.VectorQuantizer`."""
 

@@ -65,7 +65,8 @@ class LogMel(DescribedModule, name="log_mel.v1"):
         highest = 0.4875 * rate if highest is None else highest
         if not 0 <= lowest < highest <= rate / 2:
             raise InputError(f"bands must lie from 0 to {rate / 2:g} Hz, got {lowest} to {highest}")
-        ends = torch.tensor([lowest, highest], dtype=torch.float64)
+        # on the processor, whatever the device of the model: they are looked at
+        ends = torch.tensor([lowest, highest], dtype=torch.float64, device="cpu")
         low, high = (2595 * torch.log10(1 + ends / 700)).tolist()
         steps = torch.linspace(low, high, bands + 2, dtype=torch.float64)
         edges = 700 * (10 ** (steps / 2595) - 1)

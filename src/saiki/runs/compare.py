@@ -5,12 +5,11 @@ from pathlib import Path
 
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments import load
 from saiki.plots.canvas import picture_format
 from saiki.plots.curves import draw_curves, loss_curve
 from saiki.runs.columns import aligned
 from saiki.runs.folder import RunFolder
-from saiki.runs.reopen import settings_of
+from saiki.runs.reopen import setting_of
 
 
 def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
@@ -21,14 +20,15 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     """
     picture_format(picture)  # refused before anything is said
     runs = [RunFolder.open(path) for path in folders]
-    settings = [settings_of(run) for run in runs]
-    for run, its in zip(runs, settings, strict=True):
-        if its["experiment"] != settings[0]["experiment"]:
+    experiments = [setting_of(run) for run in runs]
+    for run, other in zip(runs, experiments, strict=True):
+        if other.name != experiments[0].name:
             raise InputError(
-                f"{runs[0].path} is a run of {settings[0]['experiment']}, {run.path} one of "
-                f"{its['experiment']}; their losses measure different things, so compare runs of "
-                "one experiment"
+                f"{runs[0].path} is a run of {experiments[0].name}, {run.path} one of "
+                f"{other.name}; their losses measure different things, so compare runs of one "
+                "experiment"
             )
+    settings = [each.to_dict() for each in experiments]
     cells = [["", *(str(path) for path in folders)]]
     for title, tables in (("settings", settings), ("figures", [run.result for run in runs])):
         cells.append([title, *("" for _ in folders)])
@@ -38,12 +38,13 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
                 cells.append([f"  {name}", *values])
     yield from aligned(cells)
     lines = {str(run.path): [loss_curve(run.points())] for run in runs}
-    experiment = load(settings[0]["experiment"])
+    experiment = type(experiments[0])
     title = experiment.title_of(*settings)
     drawn = draw_curves(picture, lines, ylabel="training loss", kind="magnitude", title=title)
     yield str(drawn)
     trials = {
-        str(run.path): Trial(run.config["knobs"], (run.figures,), (run.path,)) for run in runs
+        str(run.path): Trial(its, (run.figures,), (run.path,))
+        for run, its in zip(runs, settings, strict=True)
     }
     for each in experiment.compare_plots(trials, picture.parent):
         yield str(each)

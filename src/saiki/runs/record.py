@@ -64,22 +64,35 @@ def _is_whole(about: dict[str, Any]) -> bool:
     """Whether all that a checkpoint says beside its tensors is there, and of the right kind."""
     match about:
         case {
-            "processes": int(),
+            "processes": processes,
             "data": dict(data),
             "curve": list(curve),
-            "looks": int(),
-            "seconds": int() | float(),
+            "looks": looks,
+            "seconds": int() | float() as seconds,
             "training": {
-                "step": int(),
+                "step": step,
                 "since": list(since),
                 "best": int() | float() | None,
-                "points_since_best": int(),
+                "points_since_best": waited,
                 "optimiser": dict(),
             },
         }:
-            counted = all(isinstance(c, list) and len(c) == 3 for c in data.values())
-            return counted and all(_is_point(each) for each in (*curve, *since))
+            counted = all(map(_is_fingerprint, data.values()))
+            counts = all(map(_is_count, (processes, looks, step, waited)))
+            points = all(_is_point(each) for each in (*curve, *since))
+            return counted and counts and points and 0 <= seconds < math.inf
     return False
+
+
+def _is_fingerprint(value: Any) -> bool:
+    match value:
+        case [count, str(), str()]:
+            return _is_count(count)
+    return False
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _is_point(point: Any) -> bool:

@@ -11,6 +11,7 @@ from saiki.experiment import Experiment
 from saiki.experiments import load
 from saiki.knobs import Value
 from saiki.runs.folder import RunFolder
+from saiki.saving.kinds import fits, in_words, kinds_of
 from saiki.saving.pretrained import WEIGHTS, of_run
 
 
@@ -23,6 +24,12 @@ def reopen(path: Path) -> tuple[Experiment, nn.Module]:
     run = RunFolder.open(path)
     experiment, recorded = setting_of(run), settings_of(run)
     model, about = of_run(path)
+    kind = kinds_of(type(experiment).model)["return"]
+    if not fits(model, kind):
+        raise InputError(
+            f"{path / WEIGHTS} must hold a model that is {in_words(kind)}, got "
+            f"{type(model).__name__}"
+        )
     if about.get("run") != [recorded.pop("experiment"), recorded]:
         raise InputError(f"{path / WEIGHTS} does not hold the weights of this run, but of another")
     return experiment, model

@@ -7,19 +7,24 @@ the one that reads what was saved before stays under its name.
 
 import importlib
 import inspect
+import itertools
 import math
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 import saiki
 from saiki import activations
-from saiki.errors import InputError
+from saiki.errors import InputError, shown
+from saiki.saving.kinds import fits, in_words, kinds_of
 
 Description = dict[str, Any]
 
@@ -59,6 +64,8 @@ class Described:
 
 _registry: dict[str, dict[str, type[Described]]] = {}
 """The classes of each name, by the places where they are defined."""
+LARGEST = 2**63
+"""Whole numbers from here on are none of a model's."""
 _VERSIONED = re.compile(r".+\.v[0-9]+")
 _FRONT_ENDS = ("saiki.__main__", "saiki.bench", "saiki.cli", "saiki.lab")
 """What defines nothing that is saved."""
@@ -128,7 +135,7 @@ class _Describer:
                     k: self.value(f"{k} of {cls.__name__}", v) for k, v in value.arguments().items()
                 }
                 return {"class": cls.registered_name, "arguments": arguments}
-            case list() | tuple() | torch.nn.ModuleList():
+            case list() | tuple() | nn.ModuleList():
                 return [self.value(where, v) for v in value]
         raise InputError(
             f"{where} is {value!r}, which cannot be saved as data; give a number, a name of "
@@ -154,7 +161,68 @@ def make(description: Any, classes: Iterable[type] = ()) -> Any:
             )
         if given.setdefault(cls.registered_name, cls) is not cls:
             raise _ambiguous(cls.registered_name, (given[cls.registered_name], cls))
-    return _Maker(given).value(description)
+    try:
+        return _Maker(given).value(description)
+    except RecursionError:
+        raise InputError("the configuration is nested too deep to be one") from None
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Let no more than so many modules be given to others in this thread: a number in a
+    description may ask for any number of layers.
+
+    Raises:
+        InputError: more are.
+    """
+    thread, given = threading.get_ident(), itertools.count(1)
+
+    def counted(module: nn.Module, name: str, inner: nn.Module) -> None:
+        if threading.get_ident() == thread and next(given) > count:
+            raise InputError(f"it asks for more than {count:,} layers, and so many are not stored")
+
+    handle = register_module_module_registration_hook(counted)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_own(description: Any, classes: Iterable[type] = ()) -> bool:
+    """Whether all classes that are meant are saiki's own.
+
+    Args:
+        classes: as of :func:`make`.
+    """
+    names, rest = {getattr(cls, "registered_name", "") for cls in classes}, [description]
+    while rest:
+        match rest.pop():
+            case {"class": str(name), **others}:
+                if name in names or not all(map(_is_of_saiki, _known(name).values())):
+                    return False
+                rest += others.values()
+            case dict(values):
+                rest += values.values()
+            case list(values):
+                rest += values
+    return True
+
+
+def _is_of_saiki(cls: type) -> bool:
+    """Whether it is none of a user's own."""
+    return cls.__module__.startswith("saiki.")
+
+
+_CANNOT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What constructors raise that are given numbers which make no sense."""
 
 
 class _Maker:
@@ -182,20 +250,47 @@ class _Maker:
                 raise InputError(f"there is no type {name!r} of numbers")
             case list():
                 return [self.value(v) for v in value]
-            case None | bool() | int() | float() | str():
+            case None | bool():
                 return value
-        raise InputError(f"the configuration holds {str(value)[:80]!r}, which describes nothing")
+            case int() if abs(value) < LARGEST:
+                return value
+            case float() if math.isfinite(value):
+                return value
+            case str() if _is_unicode(value):
+                return value
+        raise InputError(f"the configuration holds {shown(value)}, which describes nothing")
 
     def _new(self, name: str, arguments: dict[str, Any]) -> Any:
         cls = self.classes.get(name) or _registered(name)
         given = {k: self.value(v) for k, v in arguments.items()}
+        if _is_of_saiki(cls):
+            _check_kinds(cls, given)
         signature = inspect.signature(cls)
         positional = _positional(signature, given)
         try:
             signature.bind(*positional, **given)
             return cls(*positional, **given)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{name} cannot be made from the configuration: {error}") from None
+        except RecursionError:
+            raise
+        except _CANNOT as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"{name} cannot be made from the configuration: {reason}") from None
+
+
+def _check_kinds(cls: type[Described], given: Mapping[str, Any]) -> None:
+    """Refuse arguments of other kinds than the constructor says, which would be found out when the
+    model is used, if at all."""
+    kinds = kinds_of(cls.__init__)
+    for parameter in inspect.signature(cls).parameters.values():
+        if parameter.name not in given or parameter.name not in kinds:
+            continue
+        kind, value = kinds[parameter.name], given[parameter.name]
+        several = value if parameter.kind is parameter.VAR_POSITIONAL else [value]
+        if not isinstance(several, list) or not all(fits(each, kind) for each in several):
+            raise InputError(
+                f"{parameter.name} of {cls.registered_name} must be {in_words(kind)}, "
+                f"got {shown(value)}"
+            )
 
 
 def _positional(signature: inspect.Signature, given: dict[str, Any]) -> list[Any]:

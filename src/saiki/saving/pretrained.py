@@ -1,7 +1,8 @@
 """Models as a folder of data: ``config.json`` and ``model.safetensors``, and no code."""
 
 import hashlib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from torch import Tensor, nn
 
 from saiki.errors import InputError, shown
 from saiki.files import read_json, write_bytes, write_json
-from saiki.saving.description import Described, describe, make
+from saiki.saving.description import Described, at_most, describe, is_own, make
 from saiki.saving.tensors import load as load_checked
 
 FORMAT = 1
 """Of the folder; a newer one is refused."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MOST_BESIDE = 2**28
+"""Bytes of what a model holds beside its weights, such as windows and grids."""
+MOST_EMPTY = 1000
+"""Modules that hold no weights of their own."""
 
 
 class DescribedModule(Described, nn.Module, name="module.v1"):
@@ -101,14 +106,7 @@ def load(folder: str | Path, classes: Iterable[type] = ()) -> Any:
         if not isinstance(first, str) or first not in tensors:
             raise InputError(f"{path / CONFIG} says that {name} is {first}, which is not there")
         tensors[name] = tensors[first]
-    try:
-        model = make(config["model"], classes)
-    except InputError as error:
-        raise InputError(f"{path / CONFIG}: {error}") from None
-    if not isinstance(model, nn.Module):
-        raise InputError(f"{path / CONFIG} describes {model!r}, which is not a model")
-    fill(model, tensors, path)
-    return model.eval()
+    return _filled(config["model"], classes, tensors, path / CONFIG)
 
 
 def of_run(folder: str | Path, classes: Iterable[type] = ()) -> tuple[nn.Module, dict[str, Any]]:
@@ -126,11 +124,80 @@ def of_run(folder: str | Path, classes: Iterable[type] = ()) -> tuple[nn.Module,
     kept, about = load_checked(folder / WEIGHTS)
     if "model" not in about:
         raise InputError(f"{folder / WEIGHTS} does not say how its model is made")
-    model = make(about["model"], classes)
+    types = {str(t.dtype) for t in kept.values() if t.is_floating_point()}
+    if len(types) > 1:
+        raise InputError(
+            f"{folder / WEIGHTS} must hold numbers of one type, as a training leaves them, got "
+            f"{' and '.join(sorted(types))}"
+        )
+    model = _filled(about["model"], classes, kept, folder / WEIGHTS)
+    return model, about
+
+
+def _filled(
+    description: Any, classes: Iterable[type], tensors: dict[str, Tensor], path: Path
+) -> nn.Module:
+    """The model of a description with its weights, in evaluation mode.
+
+    First it is made without memory, and its shapes are compared with what is stored: whatever a
+    description asks for, no more is taken than is stored. Constructors of a user's own may look at
+    their numbers, so a model that needs one is made at once.
+
+    Args:
+        path: where the description stands.
+    """
+    try:
+        if is_own(description, classes):
+            few = at_most(2 * len(tensors) + MOST_EMPTY)
+            with torch.device("meta"), few, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # which are of numbers, and there are none yet
+                _check(make(description), tensors)
+        model: nn.Module = _check(make(description, classes), tensors)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    fill(model, tensors)
+    return model.eval()
+
+
+def _check(model: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """The model, if it is one and has the tensors of these names, shapes and kinds of numbers.
+
+    Raises:
+        InputError: it is not.
+    """
     if not isinstance(model, nn.Module):
-        raise InputError(f"{folder / WEIGHTS} describes {shown(model)}, which is not a model")
-    fill(model, kept, folder / WEIGHTS)
-    return model.eval(), about
+        raise InputError(f"it describes {shown(model)}, which is not a model")
+    state = model.state_dict()
+    if set(state) != set(tensors):
+        missing, unknown = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))
+        raise InputError(
+            f"the weights do not fit the model: missing {shown(missing or 'nothing')}, "
+            f"unknown {shown(unknown or 'nothing')}"
+        )
+    for name, tensor in state.items():
+        if tensor.shape != tensors[name].shape:
+            raise InputError(
+                f"the weights do not fit the model: {name} has the shape "
+                f"{tuple(tensors[name].shape)} instead of {tuple(tensor.shape)}"
+            )
+        if _kind(tensor) != _kind(tensors[name]):
+            raise InputError(
+                f"the weights do not fit the model: {name} holds numbers of the type "
+                f"{tensors[name].dtype} instead of {tensor.dtype}"
+            )
+    beside = sum(b.nbytes for n, b in model.named_buffers() if n not in state)
+    if beside > MOST_BESIDE:
+        raise InputError(
+            f"the model asks for {beside / 2**30:.3g} GiB beside its weights, more than models need"
+        )
+    return model
+
+
+def _kind(tensor: Tensor) -> Any:
+    """The precision of numbers with a point may be another one than the model is made with."""
+    if tensor.is_floating_point() or tensor.is_complex():
+        return tensor.is_complex()
+    return tensor.dtype
 
 
 def _once(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -161,25 +228,8 @@ def _read(path: Path, checksum: str) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Give ``model`` the weights ``tensors``, in their own precision.
-
-    Raises:
-        InputError: they do not fit; ``path`` is where they came from.
-    """
-    state = model.state_dict(keep_vars=True)
-    if set(state) != set(tensors):
-        missing, unknown = sorted(set(state) - set(tensors)), sorted(set(tensors) - set(state))
-        raise InputError(
-            f"{path} does not fit its model: missing {missing or 'nothing'}, "
-            f"unknown {unknown or 'nothing'}"
-        )
-    for name, tensor in state.items():
-        if tensor.shape != tensors[name].shape:
-            raise InputError(
-                f"{path} does not fit its model: {name} has the shape {tuple(tensors[name].shape)} "
-                f"instead of {tuple(tensor.shape)}"
-            )
-    for name, tensor in state.items():
+def fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give ``model`` the weights ``tensors``, which fit it, in their own precision."""
+    for name, tensor in model.state_dict(keep_vars=True).items():
         tensor.data = tensor.data.to(tensors[name].dtype)
         tensor.copy_(tensors[name])

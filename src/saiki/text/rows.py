@@ -1,6 +1,6 @@
 """Rows of numbers that stand for tokens, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,3 +20,20 @@ def padded(
     tensors = [torch.as_tensor(row) for row in rows]
     lengths = torch.tensor([len(row) for row in tensors])
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=filler), lengths
+
+
+def together(sizes: Sequence[int], rows: int, total: int) -> Iterator[list[int]]:
+    """The places of rows of these sizes, those of similar sizes together, at most so many ``rows``;
+    and so few that with each as large as the largest they have at most ``total``, or one row.
+
+    >>> list(together([3, 1, 9, 2], 2, 8))
+    [[1, 3], [0], [2]]
+    """
+    some = list[int]()
+    for i in sorted(range(len(sizes)), key=sizes.__getitem__):
+        if some and (len(some) == rows or (len(some) + 1) * sizes[i] > total):
+            yield some
+            some = []
+        some.append(i)
+    if some:
+        yield some

@@ -52,6 +52,9 @@ class TextToText(Experiment[Translator, Batch]):
     )
     duration: EpochsAtLeast = EpochsAtLeast(epochs=14.0)
     decoding: Decoding = Decoding()
+    most_tokens: int = knob(
+        2000, "tokens of a text that is read, when used; a longer one is refused", minimum=1
+    )
     also: str = knob("", "run folders, with commas between, whose models decide too")
     optimisation: Optimisation = Optimisation(
         batch_size=64,
@@ -66,7 +69,7 @@ class TextToText(Experiment[Translator, Batch]):
     prefetch: ClassVar[int] = 2
     points: ClassVar[int] = 40
     takes = "line"
-    predict_knobs: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "also", "seed")
+    predict_knobs: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "most_tokens", "also", "seed")
     predict_batch: ClassVar[int] = 256
 
     def validate(self) -> None:
@@ -241,6 +244,14 @@ class TextToText(Experiment[Translator, Batch]):
         return answers
 
     def _translated(self, model: Translator, texts: Sequence[str]) -> list[list[Translation]]:
+        for text in texts:
+            count = len(model.encoded(text)) - 1
+            if count > self.most_tokens:
+                raise InputError(
+                    f"a text of {count:,} tokens is longer than the {self.most_tokens:,} that are "
+                    "read: the work grows with the square of its length; give it in parts, a line "
+                    "of a file each, or raise --most-tokens"
+                )
         search = self.decoding.build(self.seed)
         return self._together(model).translate(texts, search, **self.decoding.asked(texts))
 
