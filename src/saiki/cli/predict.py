@@ -1,6 +1,7 @@
 """``saiki predict``: the trained model on your input."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +158,7 @@ def _converse(experiment: "Experiment", model: "nn.Module", as_json: bool) -> in
     if typed:
         print("\n".join(f"{command:10}  {help}" for command, help in COMMANDS.items()))
     talk = Conversation(experiment, model)
-    for line in decoded_lines(iter(lambda: _asked(typed), b""), "standard input"):
+    for line in _asked(decoded_lines(sys.stdin.buffer, "standard input"), typed):
         try:
             answer = talk.hear(line.removeprefix("\ufeff"))
         except InputError as error:
@@ -174,7 +175,11 @@ def _converse(experiment: "Experiment", model: "nn.Module", as_json: bool) -> in
     return 2 if trouble else 0
 
 
-def _asked(typed: bool) -> bytes:
-    if typed:
-        print("> ", end="", flush=True)
-    return sys.stdin.buffer.readline()
+def _asked(lines: Iterator[str], typed: bool) -> Iterator[str]:
+    while True:
+        if typed:
+            print("> ", end="", flush=True)
+        line = next(lines, None)
+        if line is None:
+            return
+        yield line

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from saiki.errors import InputError, SaikiError
-from saiki.files import TEMPORARY, locked, read_json, to_json, write_json, write_text
+from saiki.files import TEMPORARY, locked, to_json, write_json, write_text
+from saiki.inputs import read_json, read_text
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
 
@@ -213,11 +214,7 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):

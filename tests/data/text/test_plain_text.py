@@ -86,9 +86,9 @@ def test_what_cannot_be_read_is_told(tmp_path):
 
 
 def test_lines_of_bytes_are_told_by_name():
-    assert list(decoded_lines([b"a\r\n", b"b"], "it")) == ["a", "b"]
+    assert list(decoded_lines(io.BytesIO(b"a\r\nb"), "it")) == ["a", "b"]
     with pytest.raises(InputError, match=r"^it is not UTF-8 in line 2"):
-        list(decoded_lines([b"a\n", b"\xff"], "it"))
+        list(decoded_lines(io.BytesIO(b"a\n\xff"), "it"))
 
 
 def test_paragraphs_stand_between_blank_lines(tmp_path):
