@@ -167,7 +167,7 @@ def test_the_novels_are_one_file_or_a_folder(tmp_path, cache, monkeypatch, name)
 
 
 def test_of_the_archive_of_the_novels_only_the_corpus_is_kept(cache, monkeypatch):
-    def fetch(wanted, folder):
+    def fetch(name, address, sha256, trust, folder):
         path = folder / "a.tar.gz"
         with tarfile.open(path, "w:gz") as archive:
             for name in ("corpus/Emma.txt", "models/words.txt", "README.md"):
@@ -183,7 +183,7 @@ def test_of_the_archive_of_the_novels_only_the_corpus_is_kept(cache, monkeypatch
 
 
 def test_how_to_supply_the_novels_is_told(cache, monkeypatch):
-    def fetch(wanted, folder):
+    def fetch(*_):
         raise OSError(5, "no network")
 
     monkeypatch.setattr(store, "_fetch", fetch)
