@@ -66,7 +66,8 @@ def locked(path: Path) -> Iterator[None]:
     """
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            follow = getattr(os, "O_NOFOLLOW", 0)  # not to a file elsewhere
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | follow, 0o666)
         except OSError as error:
             raise SaikiError(f"cannot write {path}: {error.strerror}") from error
         try:

@@ -60,6 +60,7 @@ def main(words: list[str]) -> int:
         parser.error(f"--{unused[0]} has no use beside {what}")
     if options.score and options.follow:
         parser.error("--score has no use beside --follow")
+    from saiki.runs.folder import RunFolder
     from saiki.runs.predict import answers, check_outputs, inputs, write_rows
     from saiki.runs.reopen import reopen
 
@@ -77,7 +78,7 @@ def main(words: list[str]) -> int:
         return _converse(experiment, model, options.json)
     said, table = _Said(options.json), list[dict[str, Any]]()
     with inputs(experiment, options.inputs, options.mic) as given:
-        folder = options.out or options.folder / "predictions"
+        folder = options.out or RunFolder.open(options.folder).of_answers
         typed = "-" in options.inputs and sys.stdin.isatty()
         if options.picture:
             drawn = list(given)

@@ -1,6 +1,7 @@
 """The run folder: what a training leaves behind, in files that are whole or absent."""
 
 import json
+import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -85,7 +86,9 @@ class RunFolder:
         config = "*/config.json" if several else "config.json"
         if any(files) and not any(out.glob(config)):
             raise InputError(f"{out} is not a run folder: it holds no {config}")
-        return cls(out)
+        found = cls(out)
+        found.refuse_links()
+        return found
 
     def begin(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
         """Write ``config.json``, or find that it says the same but for the command.
@@ -119,7 +122,26 @@ class RunFolder:
             InputError: one does.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self.refuse_links()
         return locked(self.path / LOCK)
+
+    def refuse_links(self) -> None:
+        """Raise :class:`InputError` if there is a link in it: what is written through one lands
+        elsewhere."""
+        for here, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                _refuse_link(Path(here, name))
+
+    @property
+    def of_answers(self) -> Path:
+        """The folder in it of answers that are images or sounds.
+
+        Raises:
+            InputError: it is a link.
+        """
+        path = self.path / "predictions"
+        _refuse_link(path)
+        return path
 
     def extend(self, knobs: Mapping[str, Any]) -> None:
         """Have a run, perhaps a finished one, go on with these knobs."""
@@ -222,6 +244,14 @@ class RunFolder:
             if not isinstance(record, dict):
                 raise InputError(f"{path} is damaged at line {number}")
             yield record
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link, and a run folder holds what is its own; put what it leads to in "
+            "its place, or take it away"
+        )
 
 
 def _next(parent: Path) -> Path:
