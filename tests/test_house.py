@@ -59,6 +59,19 @@ def reads_by_hand(path):
                 yield node.lineno
 
 
+def test_one_function_prints():
+    """So that nothing that others wrote reaches a terminal as it is: saiki.terminal."""
+    found = [
+        f"{path.relative_to(HOUSE)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert [place.partition(":")[0] for place in found] == ["terminal.py"], found
+
+
 def test_what_a_person_names_is_read_in_one_way():
     """Ordinary files alone, and bounded: saiki.inputs."""
     found = [

@@ -2,6 +2,7 @@
 
 from saiki.cli import augment
 from saiki.cli.common import Parser
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -22,10 +23,10 @@ def main(words: list[str]) -> int:
     from saiki.data import DATASETS, store
 
     if options.action == "ls":
-        print(store.listing())
+        say(store.listing())
         return 0
     if options.name is None:
         parser.error(f"name the dataset to get; there are {', '.join(DATASETS)}")
     store.locate(options.name, trust=options.trust_download)
-    print(store.describe(options.name))
+    say(store.describe(options.name))
     return 0

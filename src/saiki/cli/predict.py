@@ -10,6 +10,7 @@ from saiki.cli.common import Parser, add_flags, cut, seconds
 from saiki.cli.result import in_words
 from saiki.errors import InputError
 from saiki.files import to_json
+from saiki.terminal import complain, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +91,7 @@ def main(words: list[str]) -> int:
     if table and options.out:
         path = write_rows(options.out, table)
         if not options.json:
-            print(path)
+            say(path)
     return 2 if said.trouble else 0
 
 
@@ -102,18 +103,18 @@ class _Said:
 
     def say(self, answer: "dict[str, Any] | InputError") -> None:
         if isinstance(answer, InputError):  # the others are answered all the same
-            print(f"saiki predict: {cut(str(answer))}", file=sys.stderr)
+            complain(f"saiki predict: {cut(str(answer))}")
             self.trouble = True
             return
         text, remark = answer.pop("text"), answer.pop("remark", "")
         if remark and remark not in self.remarks:
             self.remarks.add(remark)
-            print(f"saiki predict: {remark}", file=sys.stderr)
+            complain(f"saiki predict: {remark}")
         if unknown := answer.get("unknown"):
             unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
-            print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
+            complain(f"saiki predict: unknown to the model: {unread}")
         each = answer.pop("rows", [answer])  # of an answer that is a table
-        print("\n".join(map(to_json, each)) if self.as_json else text, flush=True)
+        say("\n".join(map(to_json, each)) if self.as_json else text)
 
 
 def _follow(experiment: "Experiment", model: "nn.Module", given: list[str], as_json: bool) -> int:
@@ -144,7 +145,7 @@ def _score(experiment: "Experiment", model: "nn.Module", paths: list[str], as_js
     """Figures of files."""
     for path in paths:
         figures = experiment.score_file(model, Path(path))
-        print(to_json({"input": path, **figures}) if as_json else in_words(figures))
+        say(to_json({"input": path, **figures}) if as_json else in_words(figures))
     return 0
 
 
@@ -157,29 +158,29 @@ def _converse(experiment: "Experiment", model: "nn.Module", as_json: bool) -> in
         raise InputError("standard input is closed, so there is nobody to talk to")
     typed, trouble = sys.stdin.isatty(), False
     if typed:
-        print("\n".join(f"{command:10}  {help}" for command, help in COMMANDS.items()))
+        say("\n".join(f"{command:10}  {help}" for command, help in COMMANDS.items()))
     talk = Conversation(experiment, model)
     for line in _asked(decoded_lines(sys.stdin.buffer, "standard input"), typed):
         try:
             answer = talk.hear(line.removeprefix("\ufeff"))
         except InputError as error:
-            print(f"saiki predict: {error}", file=sys.stderr)
+            complain(f"saiki predict: {error}")
             trouble = not typed
             continue
         if answer is None:
             break
         if isinstance(answer, str):
-            print(answer, file=sys.stderr if as_json else sys.stdout, flush=True)
+            say(answer, sys.stderr if as_json else sys.stdout)
             continue
         text = answer.pop("text")
-        print(to_json(answer) if as_json else text, flush=True)
+        say(to_json(answer) if as_json else text)
     return 2 if trouble else 0
 
 
 def _asked(lines: Iterator[str], typed: bool) -> Iterator[str]:
     while True:
         if typed:
-            print("> ", end="", flush=True)
+            say("> ", end="")
         line = next(lines, None)
         if line is None:
             return

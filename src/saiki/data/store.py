@@ -18,6 +18,7 @@ from saiki.data.archive import unpack
 from saiki.data.datasets import DATASETS, Dataset
 from saiki.errors import InputError, SaikiError, near
 from saiki.inputs import open_file
+from saiki.terminal import complain
 
 
 def dataset(name: str) -> Dataset:
@@ -164,7 +165,7 @@ def _fetch(name: str, address: str, sha256: str | None, trust: bool, folder: Pat
         raise SaikiError(f"nobody has published the checksum of {address}; {trusting}")
     terminal = sys.stderr.isatty()
     if terminal:
-        print(f"downloading {name} from {address}", file=sys.stderr)
+        complain(f"downloading {name} from {address}")
     try:
         with _level(pooch.get_logger(), "WARNING"):
             found = pooch.retrieve(
@@ -184,7 +185,7 @@ def _fetch(name: str, address: str, sha256: str | None, trust: bool, folder: Pat
                 f"the checksum of {address} is not the one that was published; {trusting}"
             )
         known = f"not {sha256}" if sha256 else "which nobody has published"
-        print(f"{address} is trusted: its SHA-256 is {its}, {known}", file=sys.stderr)
+        complain(f"{address} is trusted: its SHA-256 is {its}, {known}")
     return Path(found)
 
 
