@@ -6,7 +6,8 @@ import math
 import pytest
 
 from saiki.errors import InputError, SaikiError
-from saiki.files import read_json, to_json, write
+from saiki.files import to_json, write
+from saiki.inputs import read_json
 
 
 def names(folder):

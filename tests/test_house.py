@@ -1,5 +1,7 @@
-"""The house stays one that can be walked through: no file, and no exercise, is too long."""
+"""The house stays one that can be walked through: no file, and no exercise, is too long, and there
+is one way in for what a person names."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,20 @@ from tools import test_versions
 
 HOUSE = Path(__file__).parent.parent / "src" / "saiki"
 FILES = sorted(HOUSE.rglob("*.py"))
+
+
+OWN = {
+    "inputs.py": "the way in itself",
+    "files.py": "a file that was just written",
+    "cli/streams.py": "the device that takes everything",
+    "bench/harness.py": "/proc",
+    "data/series/memory.py": "/proc",
+    "data/text/docstrings.py": "Python's own library",
+    "runs/folder.py": "what saiki wrote into a run folder",
+    "runs/ray.py": "what saiki wrote into a run folder",
+}
+"""Files that read what no person names."""
+BY_HAND = {"read_text", "read_bytes", "rglob", "walk", "scandir"}
 
 
 def lines(path):
@@ -27,3 +43,42 @@ def test_folders_say_what_they_hold():
 def test_what_other_versions_of_pytorch_are_tested_with_is_there():
     for path in test_versions.TESTS:
         assert (HOUSE.parents[1] / path).exists(), path
+
+
+def reads_by_hand(path):
+    """The lines in which a file reads others without the way in."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name("open")):
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(ast.Name("inputs" | "ast"))):
+                pass
+            case ast.Call(func=ast.Attribute(attr=name)) if name in BY_HAND:
+                yield node.lineno
+            case ast.Call(func=ast.Attribute(attr="open"), args=[ast.Constant("r" | "rb"), *_]):
+                yield node.lineno
+
+
+def test_one_function_prints():
+    """So that nothing that others wrote reaches a terminal as it is: saiki.terminal."""
+    found = [
+        f"{path.relative_to(HOUSE)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert [place.partition(":")[0] for place in found] == ["terminal.py"], found
+
+
+def test_what_a_person_names_is_read_in_one_way():
+    """Ordinary files alone, and bounded: saiki.inputs."""
+    found = [
+        f"{name}:{line}"
+        for path in FILES
+        if (name := path.relative_to(HOUSE).as_posix()) not in OWN
+        and not name.startswith("compiler/")  # which reads its own cache
+        for line in reads_by_hand(path)
+    ]
+    assert found == []

@@ -69,13 +69,17 @@ def shown(value: object, room: int = 80) -> str:
     return text if len(text) <= room else f"{text[:room]}…"
 
 
-def printable(text: str) -> str:
-    """A name as it is; quoted and escaped where it holds what a terminal would act on.
+_ACTS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Characters on which a terminal acts: controls, ends of lines, and what turns writing round."""
 
-    >>> printable("north"), printable("no\\x1brth")
-    ('north', "'no\\\\x1brth'")
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with what a terminal would act on escaped, but for the characters ``keep``.
+
+    >>> printable("北 north"), printable("no\\x1brth"), printable("a\\nb")
+    ('北 north', 'no\\\\u001brth', 'a\\\\u000ab')
     """
-    return text if text.isprintable() else shown(text)
+    return _ACTS.sub(lambda c: c[0] if c[0] in keep else f"\\u{ord(c[0]):04x}", text)
 
 
 def near(word: str, known: Iterable[str]) -> str:

@@ -1,19 +1,15 @@
-"""Files that are whole or absent, packed files, and JSON that every reader accepts."""
+"""Files that are whole or absent, and JSON that every reader accepts."""
 
-import bz2
 import errno
-import gzip
 import json
-import lzma
 import math
 import os
 import sys
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -21,12 +17,6 @@ from saiki.errors import InputError, SaikiError
 
 TEMPORARY = ".writing-"
 """How the names of files begin that are not whole yet."""
-PACKED: dict[str, Callable[..., IO[Any]]] = {
-    ".gz": gzip.open,
-    ".xz": lzma.open,
-    ".bz2": bz2.open,
-}
-"""What opens a packed file, by the end of its name."""
 
 
 def write(path: Path, save: Callable[[Path], object]) -> Path:
@@ -76,7 +66,8 @@ def locked(path: Path) -> Iterator[None]:
     """
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            follow = getattr(os, "O_NOFOLLOW", 0)  # not to a file elsewhere
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | follow, 0o666)
         except OSError as error:
             raise SaikiError(f"cannot write {path}: {error.strerror}") from error
         try:
@@ -140,41 +131,4 @@ def _finite(value: Any) -> Any:
             return {k: _finite(v) for k, v in value.items()}
         case list() | tuple():
             return [_finite(v) for v in value]
-    return value
-
-
-def bare(path: Path) -> Path:
-    """The path without the ending that says that the file is packed.
-
-    >>> bare(Path("words.txt.gz")).name, bare(Path("words.txt")).name
-    ('words.txt', 'words.txt')
-    """
-    return path.with_suffix("") if path.suffix in PACKED else path
-
-
-@contextmanager
-def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked if its name says that it is packed.
-
-    Raises:
-        InputError: it cannot be opened, or read on while it is open.
-    """
-    try:
-        with PACKED.get(path.suffix, open)(path, "rb") as file:
-            yield file
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``; an error in one sentence when there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path} must hold a JSON object")
     return value

@@ -17,16 +17,17 @@ So the order is known among layers of one class, and not between classes.
 import importlib
 import io
 import re
-import zipfile
-import zlib
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from saiki.errors import InputError
+from saiki.inputs import open_file, open_zip
 
 _ARRAY = re.compile(r"(?P<cell>(?:.+/)?(?:cell|cells/[^/]+))/vars/(?P<index>\d+)")
 _WEIGHTS = "model.weights.h5"
@@ -77,42 +78,33 @@ def read(path: Path) -> dict[str, Saved]:
             if array is not None:
                 arrays[found["cell"]][int(found["index"])] = array
 
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        kind = path.suffix if path.suffix == ".keras" else ".weights.h5"
-        raise InputError(f"{path} cannot be read as a {kind} file: it is no file")
-    try:
-        with h5py.File(_weights_in(path), "r") as file:
-            file.visititems(visit)  # which follows no link out of the file
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist") from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a .weights.h5 file: {reason}") from None
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    with _weights_in(path) as weights:
+        try:
+            with h5py.File(weights, "r") as file:
+                file.visititems(visit)  # which follows no link out of the file
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} cannot be read as a .weights.h5 file: {reason}") from None
     layers = _layers(arrays, names)
     if not layers:
         raise InputError(f"{path} holds no recurrent layer as save_weights of Keras 3 writes it")
     return layers
 
 
-def _weights_in(path: Path) -> Path | io.BytesIO:
+@contextmanager
+def _weights_in(path: Path) -> Iterator[IO[bytes]]:
     """The file of weights, which in a ``.keras`` file is a member of an archive."""
     if path.suffix != ".keras":
-        return path
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return io.BytesIO(archive.read(_WEIGHTS))
-    except KeyError:
-        raise InputError(
-            f"{path} holds no {_WEIGHTS}, as model.save of Keras 3 writes it"
-        ) from None
-    except FileNotFoundError:
-        raise
-    except (
-        zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError,
-        ValueError,
-    ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a .keras file: {reason}") from None
+        with open_file(path) as file:
+            yield file
+        return
+    with open_zip(path) as archive:
+        if _WEIGHTS not in archive.namelist():
+            raise InputError(f"{path} holds no {_WEIGHTS}, as model.save of Keras 3 writes it")
+        weights = io.BytesIO(archive.read(_WEIGHTS))
+    yield weights
 
 
 def _array(item: Any) -> np.ndarray | None:

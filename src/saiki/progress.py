@@ -13,6 +13,9 @@ from contextvars import ContextVar
 from time import monotonic
 from typing import TextIO, TypeVar
 
+from saiki.errors import printable
+from saiki.terminal import say
+
 T = TypeVar("T")
 
 TERMINAL_SECONDS, FILE_SECONDS = 1.0, 60.0
@@ -49,15 +52,18 @@ class Line:
             if self._stream is None or not text or self._closing.is_set():
                 return
             if self._rewrites:
+                text = printable(text)
                 text = text[: shutil.get_terminal_size().columns - 1]
-                print(f"\r{text:<{self._width}}", end="", file=self._stream, flush=True)
+                self._stream.write(f"\r{text:<{self._width}}")
+                self._stream.flush()
                 self._width = len(text)
             else:
-                print(text, file=self._stream, flush=True)
+                say(text, self._stream)
 
     def _clear(self) -> None:
-        if self._width:
-            print(f"\r{'':{self._width}}\r", end="", file=self._stream, flush=True)
+        if self._stream is not None and self._width:
+            self._stream.write(f"\r{'':{self._width}}\r")
+            self._stream.flush()
             self._width = 0
 
     def work(self) -> None:

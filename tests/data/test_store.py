@@ -4,6 +4,9 @@ import gc
 import gzip
 import hashlib
 import io
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -11,14 +14,17 @@ import threading
 import zipfile
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pooch
 import pytest
 
+from commands import saiki
 from saiki.data import DATASETS, describe, listing, locate, where
 from saiki.data.archive import unpack
 from saiki.errors import InputError, SaikiError
 
+SUPPLIED = os.environ.get("SAIKI_DATA", "")
 GOOD = {"digits-1.0/recordings/0_ann_0.wav": b"sound", "digits-1.0/README.md": b"words"}
 
 
@@ -112,7 +118,7 @@ def names(folder):
 WHOLE = {"recordings/0_ann_0.wav": b"sound", "README.md": b"words"}
 
 
-@pytest.mark.parametrize("pack", [tar, zipped, lambda members: tar(members, "xz")])
+@pytest.mark.parametrize("pack", [tar, zipped])
 def test_a_dataset_is_downloaded_once_into_the_cache(server, publish, cache, pack, capfd):
     publish(pack(GOOD))
     assert where("fsdd") is None
@@ -124,23 +130,45 @@ def test_a_dataset_is_downloaded_once_into_the_cache(server, publish, cache, pac
     assert capfd.readouterr() == ("", "")  # not a terminal
 
 
-def test_an_archive_that_nobody_can_check_is_announced(publish, cache, capfd):
+def test_an_archive_that_nobody_can_check_is_refused(server, publish, cache, capfd):
     publish(tar(GOOD), sha256=None)
-    assert locate("fsdd") == cache / "fsdd"
-    assert "fsdd is downloaded without a check" in capfd.readouterr().err
-    assert "the archive is not checked" in describe("fsdd")
+    said = refused(cache)
+    assert f"nobody has published the checksum of {server.address}; saiki data get fsdd " in said
+    assert server.served == 0
+    assert "not known" in describe("fsdd")
 
 
-def test_a_dataset_may_come_in_several_archives(server, publish, cache, monkeypatch, capfd):
-    publish(zipped(GOOD))
-    several = replace(DATASETS["fsdd"], also=(f"{server.address[:-7]}-more.zip",))
-    monkeypatch.setitem(DATASETS, "fsdd", several)
-    assert locate("fsdd") == cache / "fsdd"
-    more = {f"digits-1.0-more/{name}": content for name, content in WHOLE.items()}
-    assert files(cache / "fsdd") == WHOLE | more
-    assert server.served == 2
-    assert f"the checksum of {several.also[0]}" in capfd.readouterr().err
-    assert f"{several.address} and {several.also[0]}" in describe("fsdd")
+def test_what_is_trusted_is_taken_whatever_its_checksum_is(server, publish, cache, capfd):
+    digest = hashlib.sha256(tar(GOOD)).hexdigest()
+    for known, said in ((None, "which nobody has published"), ("0" * 64, f"not {'0' * 64}")):
+        publish(tar(GOOD), sha256=known)
+        digest = hashlib.sha256(server.body).hexdigest()
+        code, out, err = saiki("data", "get", "fsdd", "--trust-download")
+        assert (code, out[0]) == (0, "name      fsdd")
+        assert err == [f"{server.address} is trusted: its SHA-256 is {digest}, {said}"]
+        assert files(cache / "fsdd") == WHOLE
+        shutil.rmtree(cache / "fsdd")
+
+
+def test_each_dataset_is_of_one_version_and_checked():
+    """Those that nobody here can check are no more than these."""
+    unknown = {each.name for each in DATASETS.values() if None in each.checksums}
+    assert unknown == {"jrte", "english_novels"}
+    for each in DATASETS.values():
+        for address, sha256 in zip(each.addresses, each.checksums, strict=True):
+            assert sha256 is None or re.fullmatch("[0-9a-f]{64}", sha256)
+            assert address.startswith("https://") or sha256, address
+            assert not re.search(r"/(HEAD|main|master)\b", address), address
+
+
+@pytest.mark.skipif("SAIKI_DATA" not in os.environ, reason="needs the datasets")
+@pytest.mark.parametrize("name", [n for n, each in DATASETS.items() if each.files])
+def test_what_lies_here_is_what_is_known(name):
+    folder = Path(SUPPLIED) / name
+    for path, sha256 in DATASETS[name].files:
+        file = folder / path.rpartition("/")[2]
+        if sha256 and file.exists():
+            assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256, file
 
 
 @pytest.fixture
@@ -165,7 +193,8 @@ def test_a_dataset_may_be_files_each_of_which_is_checked(server, publish_files, 
 def test_a_file_with_a_wrong_checksum_is_refused(server, publish_files, cache):
     server.body = b"pixel5"
     with pytest.raises(
-        InputError, match=r"checksum is not .*get http.*images\.gz and http.*put them"
+        InputError,
+        match=r"the checksum of http.*images\.gz is not .*get http.*images\.gz and http.*put them",
     ):
         locate("fashion-mnist")
     assert names(cache) == []
@@ -241,7 +270,7 @@ def refused(cache):
 
 def test_a_wrong_checksum_is_refused(publish, cache):
     publish(tar(GOOD), sha256="0" * 64)
-    assert "its checksum is not the one that was published" in refused(cache)
+    assert "is not the one that was published; saiki data get fsdd --trust" in refused(cache)
 
 
 def test_a_server_that_cannot_be_reached_is_told(cache, monkeypatch):

@@ -293,7 +293,7 @@ def test_a_name_is_told_without_what_a_terminal_would_act_on(folder, monkeypatch
     words = folder / "one-by-one", "--horizon", 1
     _, answers, [said] = followed(monkeypatch, capsys, text, *words)
     assert {each["series"] for each in answers} == {"no\x1brth"}
-    assert said.startswith("saiki predict: 'no\\x1brth' begins")
+    assert said.startswith("saiki predict: no\\u001brth begins")
 
 
 def mutated(text, dice):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saiki.errors import InputError, SaikiError
+from saiki.files import locked
 from saiki.runs.folder import RunFolder
 
 
@@ -146,3 +147,57 @@ def test_a_log_line_that_is_no_object_is_named(tmp_path, content):
 def test_a_folder_without_config_is_no_run(tmp_path):
     with pytest.raises(InputError, match=r"is not a run folder: it holds no config\.json"):
         RunFolder.open(tmp_path)
+
+
+def run_with_link(name, target):
+    """A run folder in which one name is a link to something that is not in it."""
+    folder = RunFolder.create("adder", Path("run"))
+    folder.begin("adder", None, {}, "saiki run adder")
+    (folder.path / name).parent.mkdir(exist_ok=True)
+    (folder.path / name).symlink_to(target.absolute())
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".lock", "checkpoint", "checkpoint/training.safetensors", "metrics.jsonl", "a/tensorboard"],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_written_through_a_link(name, there):
+    outside = Path("outside")
+    if there:
+        outside.mkdir()
+    folder = run_with_link(name, outside / "new" if there else outside)
+    said = f"^run/{name} is a link, and a run folder holds what is its own; put what it leads"
+    with pytest.raises(InputError, match=said), folder.locked():
+        pass
+    with pytest.raises(InputError, match=said):
+        folder.extend({"iterations": 3})
+    with pytest.raises(InputError, match=said):
+        RunFolder.resume("adder", Path("run"))
+    assert (outside.exists(), there and names(outside)) == (there, there and [])
+
+
+def test_a_lock_that_is_a_link_is_not_taken(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "outside")
+    with pytest.raises(SaikiError, match=r"^cannot write .*lock: "), locked(tmp_path / "lock"):
+        pass
+    assert names(tmp_path) == ["lock"]
+
+
+def test_answers_are_not_written_through_a_link():
+    Path("outside").mkdir()
+    folder = run_with_link("predictions", Path("outside"))
+    with pytest.raises(InputError, match=r"^run/predictions is a link"):
+        _ = folder.of_answers
+    (folder.path / "predictions").unlink()
+    assert folder.of_answers == folder.path / "predictions"
+
+
+def test_a_run_may_lie_behind_a_link():
+    Path("disk").mkdir()
+    Path("run").symlink_to("disk")
+    folder = RunFolder.create("adder", Path("run"))
+    with folder.locked():
+        folder.begin("adder", None, {}, "saiki run adder")
+    assert names(Path("disk")) == ["config.json"]

@@ -220,7 +220,7 @@ def test_what_is_no_file_of_tensors_is_refused(tmp_path):
 def test_a_file_that_is_not_there_and_a_folder_are_told_in_a_sentence(tmp_path):
     with pytest.raises(InputError, match=r"gone cannot be read: No such file or directory$"):
         tensors.load(tmp_path / "gone")
-    with pytest.raises(InputError, match=r"cannot be read: Is a directory$"):
+    with pytest.raises(InputError, match=r"cannot be read: it is a folder"):
         tensors.load(tmp_path)
 
 

@@ -21,6 +21,7 @@ from saiki.cli import (
 )
 from saiki.cli.common import Parser, cut
 from saiki.errors import SaikiError, memory_in_words, near
+from saiki.terminal import complain, say
 
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "ls": ("experiments, one line each", ls.main),
@@ -64,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except SaikiError as error:
-        print(f"{f'saiki {command}'.strip()}: {cut(str(error))}", file=sys.stderr)
+        complain(f"{f'saiki {command}'.strip()}: {cut(str(error))}")
         return 2
     except KeyboardInterrupt as stop:
-        print(f"saiki {command}: {str(stop) or 'stopped'}", file=sys.stderr)
+        complain(f"saiki {command}: {str(stop) or 'stopped'}")
         return 130
     except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
         return 141
@@ -81,7 +82,7 @@ def _command(words: list[str]) -> int:
     if parsed.version:
         from importlib.metadata import version
 
-        print(f"saiki {version('saiki')}")
+        say(f"saiki {version('saiki')}")
         return 0
     if parsed.command is None:
         parser.print_help()

@@ -1,9 +1,9 @@
 """``saiki data augment``: a folder of images with changed copies of each."""
 
-import sys
 from pathlib import Path
 
 from saiki.cli.common import Parser, add_flags, count, new_path
+from saiki.terminal import complain, say
 
 
 def main(words: list[str]) -> int:
@@ -36,10 +36,9 @@ def main(words: list[str]) -> int:
         parser.error("say what may be done, as in --flip-horizontal 0.5, or by --policy FILE")
     mixing = read_mixing(options.policy).to_dict() if options.policy else {}
     if mixes := [f"{name} {value:g}" for name, value in mixing.items() if value]:
-        print(
+        complain(
             f"saiki data augment: {' and '.join(mixes)} of {options.policy} mix images of a batch, "
-            "so copies are made without",
-            file=sys.stderr,
+            "so copies are made without"
         )
     from saiki import progress
     from saiki.data.images.copies import write_copies
@@ -47,5 +46,5 @@ def main(words: list[str]) -> int:
     with progress.line() as line:
         line.stage = lambda: f"augments {options.folder}"
         written = write_copies(options.folder, options.out, policy, options.copies, seed)
-    print(f"{written:,} images\n{options.out}")
+    say(f"{written:,} images\n{options.out}")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saiki.cli.common import Parser, count, new_path
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -32,7 +33,7 @@ def main(words: list[str]) -> int:
     from saiki.files import write_json
 
     about = machine()
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    say(", ".join(f"{name} {value}" for name, value in about.items()))
     rows = []
     homes: dict[str, Callable[[int], Iterator[dict[str, Any]]]] = {
         "cells": cells.rows,
@@ -47,13 +48,13 @@ def main(words: list[str]) -> int:
     for row in homes[options.name](options.repeats):
         rows.append(row)
         ours = next(iter(row["milliseconds"]))
-        print(f"{row['workload']} {row['size']}: {ours} {row['milliseconds'][ours]:.2f} ms")
+        say(f"{row['workload']} {row['size']}: {ours} {row['milliseconds'][ours]:.2f} ms")
         for peer, ratio in row["ratio"].items():
-            print(f"  {peer:<28} {row['milliseconds'][peer]:10.2f} ms  {ratio:8.2f}×", flush=True)
+            say(f"  {peer:<28} {row['milliseconds'][peer]:10.2f} ms  {ratio:8.2f}×")
         for name, speed in row.get("sentences a second", {}).items():
-            print(f"  {name:<28} {speed:10.1f} sentences a second", flush=True)
+            say(f"  {name:<28} {speed:10.1f} sentences a second")
     if options.name == "grid":
-        print(grid.summary(rows))
+        say(grid.summary(rows))
     if options.json:
-        print(write_json(options.json, {"machine": about, "rows": rows}))
+        say(write_json(options.json, {"machine": about, "rows": rows}))
     return 0

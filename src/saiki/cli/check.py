@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from saiki.cli.common import Parser, count
 from saiki.errors import InputError, SaikiError
+from saiki.terminal import say
 
 if TYPE_CHECKING:
     from saiki.cell import Cell
@@ -39,7 +40,7 @@ def main(words: list[str]) -> int:
         parser.error("--input-size and --hidden-size go with a cell")
     passed = True
     for report in reports(target, options.preset, sizes[0] or 3, sizes[1] or 5):
-        print(report)
+        say(report)
         passed &= report.passed
     return 0 if passed else 1
 

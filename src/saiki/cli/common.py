@@ -4,11 +4,13 @@ What a command needs is imported when it runs, so that help is instant.
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from saiki.errors import InputError, near
+from saiki.errors import InputError, near, printable
+from saiki.terminal import say
 
 if TYPE_CHECKING:
     from saiki.knobs import Knobs
@@ -39,12 +41,17 @@ class Parser(argparse.ArgumentParser):
         """As argparse does, and ``--hidden_size`` is ``--hidden-size``."""
         return super().parse_known_args([_dashed(word) for word in args], namespace)
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """As argparse does, whatever words of others are in it."""
+        if message:
+            say(message, file or sys.stderr, end="")
+
     def error(self, message: str) -> NoReturn:
         known = [flag for flag in self._option_string_actions if flag.startswith("--")]
         words = message.partition("unrecognized arguments: ")[2].split()
         hints = (near(word.partition("=")[0], known) for word in words if word.startswith("--"))
         hint = next(filter(None, hints), "")
-        self.exit(2, f"{self.prog}: {cut(message)}{hint}; see {self.prog} --help\n")
+        self.exit(2, printable(f"{self.prog}: {cut(message)}{hint}; see {self.prog} --help") + "\n")
 
 
 SWITCHES = ("--resume", "--lens", "--tensorboard", "--data-changed", "-h", "--help")
@@ -146,7 +153,3 @@ def new_path(text: str) -> Path:
     if not is_text(text):
         raise argparse.ArgumentTypeError(f"expected a name that is text, got {text!r}")
     return Path(text)
-
-
-def say(line: str) -> None:
-    print(line, flush=True)

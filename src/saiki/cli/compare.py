@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from saiki.cli.common import Parser, new_path
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -13,5 +14,5 @@ def main(words: list[str]) -> int:
     from saiki.runs.compare import compare
 
     for line in compare(options.folders, options.out):
-        print(line)
+        say(line)
     return 0

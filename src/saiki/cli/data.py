@@ -2,6 +2,7 @@
 
 from saiki.cli import augment
 from saiki.cli.common import Parser
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -16,14 +17,16 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a dataset; saiki data ls lists them"
     )
+    help = "take what is downloaded although its checksum is another than the known one, or none is"
+    parser.add_argument("--trust-download", action="store_true", help=help)
     options = parser.parse_args(words)
-    from saiki.data import store
+    from saiki.data import DATASETS, store
 
     if options.action == "ls":
-        print(store.listing())
+        say(store.listing())
         return 0
     if options.name is None:
-        parser.error(f"name the dataset to get; there are {', '.join(store.DATASETS)}")
-    store.locate(options.name)
-    print(store.describe(options.name))
+        parser.error(f"name the dataset to get; there are {', '.join(DATASETS)}")
+    store.locate(options.name, trust=options.trust_download)
+    say(store.describe(options.name))
     return 0

@@ -1,9 +1,9 @@
 """``saiki export``: the trained model for other programs."""
 
-import sys
 from pathlib import Path
 
 from saiki.cli.common import Parser, new_path
+from saiki.terminal import complain, say
 
 
 def main(words: list[str]) -> int:
@@ -26,9 +26,9 @@ def main(words: list[str]) -> int:
     if options.vectors:
         path, remark = export_vectors(options.folder, options.vectors)
         if remark:
-            print(f"saiki export: {remark}", file=sys.stderr)
-        print(path)
+            complain(f"saiki export: {remark}")
+        say(path)
         return 0
     for path in export(options.folder, options.onnx):
-        print(path)
+        say(path)
     return 0

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from saiki.cli.common import Parser, add_data_changed, say
+from saiki.cli.common import Parser, add_data_changed
 from saiki.cli.result import tell_result
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:

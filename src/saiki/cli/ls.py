@@ -1,6 +1,7 @@
 """``saiki ls``: the experiments there are."""
 
 from saiki.cli.common import Parser
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -8,8 +9,8 @@ def main(words: list[str]) -> int:
     from saiki.experiments import HOMES, load
     from saiki.progress import duration
 
-    print(f"{'':<16} {'takes':<8} (by default, on two cores, as measured)")
+    say(f"{'':<16} {'takes':<8} (by default, on two cores, as measured)")
     for name in HOMES:
         experiment = load(name)
-        print(f"{name:<16} {duration(60 * experiment.minutes):<8} {experiment.summary}")
+        say(f"{name:<16} {duration(60 * experiment.minutes):<8} {experiment.summary}")
     return 0

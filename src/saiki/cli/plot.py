@@ -4,6 +4,7 @@ from pathlib import Path
 
 from saiki.cli.common import Parser, new_path
 from saiki.errors import InputError
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -28,5 +29,5 @@ def main(words: list[str]) -> int:
         chosen = list(CATALOGUE.values())
     else:
         chosen = [CATALOGUE[options.name].with_parameters(**given)]
-    print(draw_activations(options.out or Path(f"{options.name}.png"), chosen))
+    say(draw_activations(options.out or Path(f"{options.name}.png"), chosen))
     return 0

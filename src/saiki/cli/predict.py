@@ -1,6 +1,7 @@
 """``saiki predict``: the trained model on your input."""
 
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from saiki.cli.common import Parser, add_flags, cut, seconds
 from saiki.cli.result import in_words
 from saiki.errors import InputError
 from saiki.files import to_json
+from saiki.terminal import complain, say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,6 +61,7 @@ def main(words: list[str]) -> int:
         parser.error(f"--{unused[0]} has no use beside {what}")
     if options.score and options.follow:
         parser.error("--score has no use beside --follow")
+    from saiki.runs.folder import RunFolder
     from saiki.runs.predict import answers, check_outputs, inputs, write_rows
     from saiki.runs.reopen import reopen
 
@@ -76,7 +79,7 @@ def main(words: list[str]) -> int:
         return _converse(experiment, model, options.json)
     said, table = _Said(options.json), list[dict[str, Any]]()
     with inputs(experiment, options.inputs, options.mic) as given:
-        folder = options.out or options.folder / "predictions"
+        folder = options.out or RunFolder.open(options.folder).of_answers
         typed = "-" in options.inputs and sys.stdin.isatty()
         if options.picture:
             drawn = list(given)
@@ -88,7 +91,7 @@ def main(words: list[str]) -> int:
     if table and options.out:
         path = write_rows(options.out, table)
         if not options.json:
-            print(path)
+            say(path)
     return 2 if said.trouble else 0
 
 
@@ -100,18 +103,18 @@ class _Said:
 
     def say(self, answer: "dict[str, Any] | InputError") -> None:
         if isinstance(answer, InputError):  # the others are answered all the same
-            print(f"saiki predict: {cut(str(answer))}", file=sys.stderr)
+            complain(f"saiki predict: {cut(str(answer))}")
             self.trouble = True
             return
         text, remark = answer.pop("text"), answer.pop("remark", "")
         if remark and remark not in self.remarks:
             self.remarks.add(remark)
-            print(f"saiki predict: {remark}", file=sys.stderr)
+            complain(f"saiki predict: {remark}")
         if unknown := answer.get("unknown"):
             unread = f"{' '.join(unknown)} (in {answer['input'][:60]!r})"
-            print(f"saiki predict: unknown to the model: {unread}", file=sys.stderr)
+            complain(f"saiki predict: unknown to the model: {unread}")
         each = answer.pop("rows", [answer])  # of an answer that is a table
-        print("\n".join(map(to_json, each)) if self.as_json else text, flush=True)
+        say("\n".join(map(to_json, each)) if self.as_json else text)
 
 
 def _follow(experiment: "Experiment", model: "nn.Module", given: list[str], as_json: bool) -> int:
@@ -142,7 +145,7 @@ def _score(experiment: "Experiment", model: "nn.Module", paths: list[str], as_js
     """Figures of files."""
     for path in paths:
         figures = experiment.score_file(model, Path(path))
-        print(to_json({"input": path, **figures}) if as_json else in_words(figures))
+        say(to_json({"input": path, **figures}) if as_json else in_words(figures))
     return 0
 
 
@@ -155,26 +158,30 @@ def _converse(experiment: "Experiment", model: "nn.Module", as_json: bool) -> in
         raise InputError("standard input is closed, so there is nobody to talk to")
     typed, trouble = sys.stdin.isatty(), False
     if typed:
-        print("\n".join(f"{command:10}  {help}" for command, help in COMMANDS.items()))
+        say("\n".join(f"{command:10}  {help}" for command, help in COMMANDS.items()))
     talk = Conversation(experiment, model)
-    for line in decoded_lines(iter(lambda: _asked(typed), b""), "standard input"):
+    for line in _asked(decoded_lines(sys.stdin.buffer, "standard input"), typed):
         try:
             answer = talk.hear(line.removeprefix("\ufeff"))
         except InputError as error:
-            print(f"saiki predict: {error}", file=sys.stderr)
+            complain(f"saiki predict: {error}")
             trouble = not typed
             continue
         if answer is None:
             break
         if isinstance(answer, str):
-            print(answer, file=sys.stderr if as_json else sys.stdout, flush=True)
+            say(answer, sys.stderr if as_json else sys.stdout)
             continue
         text = answer.pop("text")
-        print(to_json(answer) if as_json else text, flush=True)
+        say(to_json(answer) if as_json else text)
     return 2 if trouble else 0
 
 
-def _asked(typed: bool) -> bytes:
-    if typed:
-        print("> ", end="", flush=True)
-    return sys.stdin.buffer.readline()
+def _asked(lines: Iterator[str], typed: bool) -> Iterator[str]:
+    while True:
+        if typed:
+            say("> ", end="")
+        line = next(lines, None)
+        if line is None:
+            return
+        yield line

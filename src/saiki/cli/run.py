@@ -11,11 +11,11 @@ from saiki.cli.common import (
     experiment_parser,
     name_first,
     new_path,
-    say,
     seconds,
 )
 from saiki.cli.result import tell_result
 from saiki.errors import InputError, shown
+from saiki.terminal import say
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment

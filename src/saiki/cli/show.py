@@ -1,6 +1,7 @@
 """``saiki show``: what an experiment is."""
 
 from saiki.cli.common import Parser
+from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
@@ -15,16 +16,16 @@ def main(words: list[str]) -> int:
     setting = experiment.from_dict(values)
     settings = setting.to_dict()
     doc = " ".join((experiment.__doc__ or "").split())
-    print(f"{experiment.name}: {experiment.summary}\n\n{doc}\n\n{setting.equations()}\n\nknobs")
+    say(f"{experiment.name}: {experiment.summary}\n\n{doc}\n\n{setting.equations()}\n\nknobs")
     for knob in experiment.knobs().values():
         value = settings[knob.name]
-        print(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
-    print("\npresets")
+        say(f"  {knob.name:<18} {value!s:<14} {knob.help}; {knob.allowed}")
+    say("\npresets")
     for preset, changes in experiment.presets.items():
         changed = ", ".join(f"{k}={v}" for k, v in changes.items()) or "as the knobs are"
-        print(f"  {preset:<18} {changed}")
+        say(f"  {preset:<18} {changed}")
     if experiment.claims:
-        print("\nclaims, measured by saiki try", experiment.name)
+        say(f"\nclaims, measured by saiki try {experiment.name}")
     for claim in experiment.claims:
-        print(f"  {claim.statement} (preset {claim.preset})")
+        say(f"  {claim.statement} (preset {claim.preset})")
     return 0

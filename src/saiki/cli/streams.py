@@ -10,9 +10,11 @@ import io
 import os
 import sys
 import unicodedata
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 from saiki.errors import OutputError
+from saiki.terminal import say
 
 _SPELT = {"−": "-", "–": "-", "—": "-", "…": "...", "→": "->", "←": "<-", "✓": "v", "✗": "x"}
 ERRORS = "saiki.spelt"
@@ -69,3 +71,15 @@ def prepare() -> None:
             file = io.BufferedWriter(_File(number))
             kinds = {"line_buffering": stream.line_buffering, "write_through": stream.write_through}
             setattr(sys, name, io.TextIOWrapper(file, stream.encoding, ERRORS, **kinds))
+    warnings.showwarning = _warned
+
+
+def _warned(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int,
+    file: TextIO | None = None, line: str | None = None,
+) -> None:  # fmt: skip
+    say(
+        warnings.formatwarning(message, category, filename, lineno, line),
+        file or sys.stderr,
+        end="",
+    )

@@ -10,9 +10,9 @@ from saiki.cli.common import (
     experiment_parser,
     name_first,
     new_path,
-    say,
 )
 from saiki.errors import InputError
+from saiki.terminal import say
 
 DEFAULT_JOBS = os.cpu_count() or 1
 
@@ -55,10 +55,10 @@ def main(words: list[str]) -> int:
     pictures = sweep.save(out, rows, trials, lines)
     sweep.show(lines, (experiment.score, "loss", "seconds"), say)
     for claim, held, figures in sweep.verdicts(experiment, rows, trials):
-        print(f"{'held    ' if held else 'not held'}  {claim.statement}: {figures}")
+        say(f"{'held    ' if held else 'not held'}  {claim.statement}: {figures}")
     for path in pictures:
-        print(path)
-    print(out.path)
+        say(path)
+    say(out.path)
     return 0
 
 

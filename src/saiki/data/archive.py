@@ -3,14 +3,12 @@
 import shutil
 import tarfile
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from saiki.errors import SaikiError
+from saiki.inputs import limit, open_bytes, open_file, open_zip, too_much
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -19,26 +17,23 @@ def unpack(archive: Path, folder: Path) -> None:
     One folder at the top that everything is in is left out.
 
     Raises:
-        SaikiError: the archive is damaged, or a member would be written outside ``folder``.
+        SaikiError: the archive is damaged, a member would be written outside ``folder``, or it
+            unpacks to too much, see :mod:`saiki.inputs`.
     """
     try:
-        with _opened(archive) as members:
-            # names first: nothing is written from an archive with any bad one
-            names = [name for name, _ in members]
-            for name in names:
-                _check_member(name)
-            tops = {PurePosixPath(name).parts[0] for name in names}
-            strip = len(tops) == 1 and all(len(PurePosixPath(name).parts) > 1 for name in names)
-            folder.mkdir()
-            for name, content in members:
-                path = folder.joinpath(*PurePosixPath(name).parts[strip:])
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with content() as source, path.open("xb") as target:
-                    shutil.copyfileobj(source, target)
-    except (
-        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError,
-        FileExistsError, NotADirectoryError,
-    ) as error:  # fmt: skip
+        # names first: nothing is written from an archive with any bad one
+        names = [name for name, _ in _members(archive)]
+        for name in names:
+            _check_member(name)
+        tops = {PurePosixPath(name).parts[0] for name in names}
+        strip = len(tops) == 1 and all(len(PurePosixPath(name).parts) > 1 for name in names)
+        folder.mkdir()
+        for name, content in _members(archive):
+            path = folder.joinpath(*PurePosixPath(name).parts[strip:])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as target:
+                shutil.copyfileobj(content, target)
+    except (tarfile.TarError, ValueError, FileExistsError, NotADirectoryError) as error:
         raise SaikiError(f"its archive is damaged: {error}") from None
 
 
@@ -50,22 +45,24 @@ def _check_member(name: str) -> None:
         raise SaikiError(f"its archive holds {name!r}, which would be written elsewhere")
 
 
-@contextmanager
-def _opened(archive: Path) -> Iterator[list[tuple[str, Callable[[], IO[bytes]]]]]:
-    """The regular files of the archive: names, and what opens each; links are left out."""
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as zipped:
-            yield [
-                (info.filename, partial(zipped.open, info))
-                for info in zipped.infolist()
-                if not info.filename.endswith("/")  # which may have no name at all
-            ]
-    else:
-        with tarfile.open(archive) as tarred:
-            yield [(info.name, partial(_extract, tarred, info)) for info in tarred if info.isfile()]
-
-
-def _extract(tarred: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    content = tarred.extractfile(info)
-    assert content is not None  # as it is for every regular file
-    return content
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """The regular files of the archive, one after the other: names, and each to be read; links are
+    left out."""
+    with open_file(archive) as plain:
+        is_zip = zipfile.is_zipfile(plain)
+    if is_zip:
+        with open_zip(archive) as zipped:
+            for member in zipped.infolist():
+                if not member.filename.endswith("/"):  # which may have no name at all
+                    with zipped.open(member) as content:
+                        yield member.filename, content
+        return
+    most = limit("files")
+    with open_bytes(archive) as file, tarfile.open(fileobj=file, mode="r|") as tarred:
+        for number, info in enumerate(tarred):
+            if number == most:
+                raise too_much(archive, "files", f"holds more than {most:,} files")
+            if info.isfile():
+                found = tarred.extractfile(info)
+                assert found is not None  # as it is for every regular file
+                yield info.name, found

@@ -1,42 +1,12 @@
-"""Folders of examples: the files in them, and the names of classes that people give to folders."""
+"""The names of classes that people give to folders of examples."""
 
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from saiki.errors import InputError
-
-
-def files_below(folder: Path, endings: Collection[str]) -> list[str]:
-    """The names below ``folder``, with ``/`` between folders and in their order, of the files that
-    end so, in small or capital letters. Hidden files and folders are passed over; links that go
-    round are cut.
-
-    Raises:
-        InputError: it, or a folder in it, cannot be read.
-    """
-    return sorted(_below(folder, folder, endings, set()))
-
-
-def _below(source: Path, folder: Path, endings: Collection[str], seen: set[Path]) -> Iterator[str]:
-    real = folder.resolve()
-    if real in seen:
-        return
-    seen = seen | {real}
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise InputError(f"{folder} cannot be read: {error.strerror}") from None
-    for entry in entries:
-        path = folder / entry.name
-        if entry.name.startswith("."):
-            continue
-        if path.is_dir():  # unlike the entry's own, false for a link to itself
-            yield from _below(source, path, endings, seen)
-        elif path.suffix.lower() in endings:
-            yield path.relative_to(source).as_posix()
 
 
 def shown(path: str | Path) -> str:

@@ -23,6 +23,7 @@ from saiki.experiments.shared.labelled_words import LabelledWords
 from saiki.experiments.shared.layers import Layers
 from saiki.experiments.shared.word_source import WordSource
 from saiki.files import to_json
+from saiki.inputs import files_below
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
 from saiki.metrics.classes import Answer
@@ -91,7 +92,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     @cached_property
     def parts(self) -> LabelledParts:
         path = store.locate("jrte", Path(self.data) if self.data else None)
-        path = path if self.data else next(path.glob("**/pn.tsv"))
+        path = path if self.data else files_below(path, ["pn.tsv"])[0]
         parts = self.columns.read(path, self.seed)
         chooses = self.optimisation.patience or self.optimisation.keep == "best"
         if chooses and not parts.has_test:

@@ -1,6 +1,7 @@
 """The run folder: what a training leaves behind, in files that are whole or absent."""
 
 import json
+import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from saiki.errors import InputError, SaikiError
-from saiki.files import TEMPORARY, locked, read_json, to_json, write_json, write_text
+from saiki.files import TEMPORARY, locked, to_json, write_json, write_text
+from saiki.inputs import read_json, read_text
 
 CONFIG, RESULT, LOCK = "config.json", "result.json", ".lock"
 
@@ -84,7 +86,9 @@ class RunFolder:
         config = "*/config.json" if several else "config.json"
         if any(files) and not any(out.glob(config)):
             raise InputError(f"{out} is not a run folder: it holds no {config}")
-        return cls(out)
+        found = cls(out)
+        found.refuse_links()
+        return found
 
     def begin(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
         """Write ``config.json``, or find that it says the same but for the command.
@@ -118,7 +122,26 @@ class RunFolder:
             InputError: one does.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self.refuse_links()
         return locked(self.path / LOCK)
+
+    def refuse_links(self) -> None:
+        """Raise :class:`InputError` if there is a link in it: what is written through one lands
+        elsewhere."""
+        for here, folders, files in os.walk(self.path):
+            for name in (*folders, *files):
+                _refuse_link(Path(here, name))
+
+    @property
+    def of_answers(self) -> Path:
+        """The folder in it of answers that are images or sounds.
+
+        Raises:
+            InputError: it is a link.
+        """
+        path = self.path / "predictions"
+        _refuse_link(path)
+        return path
 
     def extend(self, knobs: Mapping[str, Any]) -> None:
         """Have a run, perhaps a finished one, go on with these knobs."""
@@ -213,11 +236,7 @@ class RunFolder:
         path = self.path / name
         if not path.exists():
             return
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from None
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_text(path).splitlines(), 1):
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError):
@@ -225,6 +244,14 @@ class RunFolder:
             if not isinstance(record, dict):
                 raise InputError(f"{path} is damaged at line {number}")
             yield record
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise InputError(
+            f"{path} is a link, and a run folder holds what is its own; put what it leads to in "
+            "its place, or take it away"
+        )
 
 
 def _next(parent: Path) -> Path:

@@ -12,6 +12,7 @@ from saiki import lens, processes
 from saiki.duration import LENGTHS
 from saiki.errors import InputError
 from saiki.experiment import Experiment
+from saiki.inputs import open_file
 from saiki.plots.training import draw_training
 from saiki.runs.fingerprint import changes, fingerprint
 from saiki.runs.folder import RunFolder
@@ -48,7 +49,10 @@ class Options:
 def checkpoint(experiment: Experiment, folder: RunFolder) -> tensors.Contents | None:
     """The checkpoint of the run in ``folder``, if there is one."""
     path = folder.path / CHECKPOINT
-    data = path.read_bytes() if processes.is_first() and path.is_file() else None
+    data = None
+    if processes.is_first() and path.is_file():
+        with open_file(path) as file:
+            data = file.read()
     data = processes.from_first(data)
     if data is None:
         return None

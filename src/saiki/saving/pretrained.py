@@ -14,7 +14,8 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor, nn
 
 from saiki.errors import InputError, shown
-from saiki.files import read_json, write_bytes, write_json
+from saiki.files import write_bytes, write_json
+from saiki.inputs import open_file, read_json
 from saiki.saving.description import Described, at_most, describe, is_own, make
 from saiki.saving.tensors import load as load_checked
 
@@ -215,10 +216,8 @@ def _once(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _read(path: Path, checksum: str) -> dict[str, Tensor]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    with open_file(path) as file:
+        data = file.read()
     if hashlib.sha256(data).hexdigest() != checksum:
         raise InputError(f"{path} is not what was saved with its {CONFIG}: the checksums differ")
     try:

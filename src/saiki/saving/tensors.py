@@ -18,6 +18,7 @@ from torch import Tensor
 
 from saiki.errors import InputError
 from saiki.files import write_bytes
+from saiki.inputs import open_file
 
 Contents = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -43,7 +44,7 @@ def load(path: Path) -> Contents:
         InputError: there is no such file, or it is not, to the last bit, what was written.
     """
     try:
-        with path.open("rb") as file, _damaged(path), safe_open(path, "pt") as mapped:
+        with open_file(path) as file, _damaged(path), safe_open(path, "pt") as mapped:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
             metadata, tensors = header.pop("__metadata__"), {}
             # one after the other, as they lie in the file

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from saiki.errors import InputError
-from saiki.files import read_json, to_json, write_json
+from saiki.files import to_json, write_json
+from saiki.inputs import read_json
 from saiki.saving.description import Described
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "[MASK]")

@@ -195,7 +195,7 @@ def test_what_is_no_image_is_told_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.png cannot be read: No such file"):
         read_image(tmp_path / "nothing.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError, match=r"folder\.png cannot be read: Is a directory"):
+    with pytest.raises(InputError, match=r"folder\.png cannot be read: it is a folder"):
         read_image(tmp_path / "folder.png")
     (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"no")
     with pytest.raises(InputError, match=r"�\.png is no image"):

@@ -158,7 +158,7 @@ def make(tmp_path):
     ("what", "reason"),
     [
         ("nothing", "does not exist"),
-        ("a folder", "is not a file"),
+        ("a folder", "cannot be read: it is a folder"),
         ("text", "cannot be read as sound: Format not recognised"),
         ("no bytes", "cannot be read as sound: "),
         ("half a header", "cannot be read as sound: "),

@@ -86,9 +86,9 @@ def test_what_cannot_be_read_is_told(tmp_path):
 
 
 def test_lines_of_bytes_are_told_by_name():
-    assert list(decoded_lines([b"a\r\n", b"b"], "it")) == ["a", "b"]
+    assert list(decoded_lines(io.BytesIO(b"a\r\nb"), "it")) == ["a", "b"]
     with pytest.raises(InputError, match=r"^it is not UTF-8 in line 2"):
-        list(decoded_lines([b"a\n", b"\xff"], "it"))
+        list(decoded_lines(io.BytesIO(b"a\n\xff"), "it"))
 
 
 def test_paragraphs_stand_between_blank_lines(tmp_path):
@@ -167,7 +167,7 @@ def test_the_novels_are_one_file_or_a_folder(tmp_path, cache, monkeypatch, name)
 
 
 def test_of_the_archive_of_the_novels_only_the_corpus_is_kept(cache, monkeypatch):
-    def fetch(wanted, folder):
+    def fetch(name, address, sha256, trust, folder):
         path = folder / "a.tar.gz"
         with tarfile.open(path, "w:gz") as archive:
             for name in ("corpus/Emma.txt", "models/words.txt", "README.md"):
@@ -183,7 +183,7 @@ def test_of_the_archive_of_the_novels_only_the_corpus_is_kept(cache, monkeypatch
 
 
 def test_how_to_supply_the_novels_is_told(cache, monkeypatch):
-    def fetch(wanted, folder):
+    def fetch(*_):
         raise OSError(5, "no network")
 
     monkeypatch.setattr(store, "_fetch", fetch)

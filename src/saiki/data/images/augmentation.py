@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saiki.errors import InputError
-from saiki.files import read_json, write_json
+from saiki.files import write_json
+from saiki.inputs import read_json
 from saiki.knobs import Knobs, knob
 
 if TYPE_CHECKING:

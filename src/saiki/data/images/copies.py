@@ -1,6 +1,5 @@
 """Augmented data sets: a folder of images, and copies of each that are changed at random."""
 
-import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,7 +8,7 @@ from saiki.data.folders import shown
 from saiki.data.images import table
 from saiki.data.images.augmentation import Augmentation, Changes, write_policy
 from saiki.data.images.files import read_image, write_image
-from saiki.data.images.folder import find
+from saiki.data.images.folder import digest, find
 from saiki.errors import InputError, SaikiError
 from saiki.files import TEMPORARY
 from saiki.progress import each
@@ -46,14 +45,13 @@ def write_copies(
             made, rows = Path(temporary) / "made", list[table.Made]()
             for its in each(found):
                 name = its.path.relative_to(folder).as_posix()
-                pixels, body = read_image(its.path), its.path.read_bytes()
+                pixels, sha256 = read_image(its.path), digest(its.path)
                 grey = bool((pixels == pixels[:1]).all())
-                digest = hashlib.sha256(body).hexdigest()
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(its.path, made / name)
-                rows.append(table.Made(its.name, its.name, digest, 0, Changes()))
+                rows.append(table.Made(its.name, its.name, sha256, 0, Changes()))
                 for number in range(1, copies + 1):
-                    changes = augmentation.draw(seed, int(digest[:16], 16), number)
+                    changes = augmentation.draw(seed, int(sha256[:16], 16), number)
                     copy = f"{name}-{number}.png"
                     if copy in sources:
                         raise InputError(
@@ -62,7 +60,7 @@ def write_copies(
                         )
                     x = augmenter.changed(pixels[:1] if grey else pixels, changes)
                     write_image(made / copy, x)
-                    rows.append(table.Made(shown(copy), its.name, digest, number, changes))
+                    rows.append(table.Made(shown(copy), its.name, sha256, number, changes))
             table.write(made, rows)
             write_policy(made / "policy.json", augmentation, seed)
             made.rename(out)

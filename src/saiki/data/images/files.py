@@ -11,6 +11,7 @@ from torch import Tensor
 from saiki import files
 from saiki.data.folders import shown
 from saiki.errors import InputError, SaikiError
+from saiki.inputs import open_file
 
 ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
@@ -43,7 +44,7 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and what Pillow finds large
-            with Image.open(path, formats=FORMATS) as image:
+            with open_file(path) as file, Image.open(file, formats=FORMATS) as image:
                 _check_size(path, image)
                 return _pixels(_upright(path, image), MODES[channels])
     except (SaikiError, MemoryError):

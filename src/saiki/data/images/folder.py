@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saiki.data.folders import check_spelling, files_below, shown, tidy
+from saiki.data.folders import check_spelling, shown, tidy
 from saiki.data.images import table
 from saiki.data.images.files import ENDINGS, read_image
 from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
 from saiki.errors import InputError
+from saiki.inputs import files_below, open_file
 from saiki.progress import each
 
 PARTS = {
@@ -53,7 +54,7 @@ def find(folder: Path) -> tuple[ImageFile, ...]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder of images")
-    names = files_below(folder, ENDINGS)
+    names = [path.relative_to(folder).as_posix() for path in files_below(folder, ENDINGS)]
     if not names:
         raise InputError(f"{folder} holds no images ({', '.join(ENDINGS)})")
     beside = [name for name in names if "/" not in name]
@@ -81,7 +82,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         InputError: there are none, or it cannot be read.
     """
-    found = [folder / name for name in files_below(folder, ENDINGS)]
+    found = files_below(folder, ENDINGS)
     if not found:
         raise InputError(f"{folder} holds no images ({', '.join(ENDINGS)})")
     return found
@@ -159,15 +160,10 @@ def _by_hash(
 ) -> Iterator[str]:
     """Of each class the lowest hashes to the parts ``held``, the others to learn from. What is in
     several classes counts for the first, and copies count as what they were made of."""
-    hashes = [
-        made[its.name].sha256
-        if its.name in made
-        else hashlib.sha256(its.path.read_bytes()).hexdigest()
-        for its in found
-    ]
+    hashes = [made[its.name].sha256 if its.name in made else digest(its.path) for its in found]
     part_of, of_class = dict[str, str](), defaultdict[str, set[str]](set)
-    for its, digest in zip(found, hashes, strict=True):
-        of_class[its.label].add(digest)
+    for its, its_hash in zip(found, hashes, strict=True):
+        of_class[its.label].add(its_hash)
     for label in sorted(of_class, key=_in_order):
         different = sorted(of_class[label] - part_of.keys())
         if len(different) <= len(held):
@@ -177,9 +173,15 @@ def _by_hash(
                 f"from and for {' and '.join(held)}"
             )
         count = max(1, round(HELD * len(different)))
-        for n, digest in enumerate(different):
-            part_of[digest] = held[n // count] if n < count * len(held) else "train"
-    yield from (part_of[digest] for digest in hashes)
+        for n, its_hash in enumerate(different):
+            part_of[its_hash] = held[n // count] if n < count * len(held) else "train"
+    yield from (part_of[its_hash] for its_hash in hashes)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_order(label: str) -> tuple[int, int, str]:

@@ -9,7 +9,7 @@ import torch
 
 from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
 from saiki.errors import InputError
-from saiki.files import PACKED, open_bytes
+from saiki.inputs import PACKED, open_bytes
 
 FASHION = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),

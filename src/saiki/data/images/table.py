@@ -9,6 +9,7 @@ from pathlib import Path
 from saiki.data.images.augmentation import Changes
 from saiki.errors import InputError
 from saiki.files import write_text
+from saiki.inputs import read_text
 
 NAME = "augmented.csv"
 _FIXED = ("file", "source", "sha256", "copy")
@@ -56,14 +57,14 @@ def read(folder: Path) -> dict[str, Made]:
     if not path.exists():
         return {}
     try:
-        lines = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        lines = csv.DictReader(io.StringIO(read_text(path)))
         is_table = {*_FIXED} <= {*(lines.fieldnames or ())}
         found = [
             Made(line["file"], line["source"], line["sha256"], int(line["copy"]), Changes())
             for line in (lines if is_table else [{}])
         ]
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except InputError:
+        raise
     except (csv.Error, KeyError, ValueError, TypeError):
         raise InputError(
             f"{path} is not a table as saiki data augment writes it; it needs the columns "

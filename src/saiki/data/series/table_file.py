@@ -12,7 +12,7 @@ from saiki.data.series.layout import SAMPLE, Columns, find_layout
 from saiki.data.series.text_file import as_text, check_rows
 from saiki.data.sound.stderr import hushed
 from saiki.errors import InputError, shown
-from saiki.files import open_bytes
+from saiki.inputs import open_bytes
 
 ROW = "row"
 _PARQUET = b"PAR1"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from saiki.errors import InputError, shown
+from saiki.inputs import read_text
 
 LARGEST = 1e30
 """Of a number, as float32 can do with."""
@@ -67,14 +68,7 @@ def read_table(path: Path, columns: tuple[int, ...]) -> Table:
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Numbers of the lines, from 1, and their cells."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not text in UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    text = read_text(path)
     first = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(_DELIMITERS, key=first.count)
     if delimiter not in first:

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from saiki.errors import InputError
-from saiki.files import PACKED, open_bytes
+from saiki.inputs import PACKED, limit, open_bytes, open_file, too_much
 
 CHUNK = 2**20
 """Bytes that are looked at together."""
@@ -52,7 +52,7 @@ class TextFile:
 
     def head(self) -> str:
         """Its first lines, whole ones."""
-        with self.plain.open("rb") as file:
+        with open_file(self.plain) as file:
             start = file.read(HEAD)
         if len(start) == HEAD:
             start = start[: start.rfind(b"\n") + 1]
@@ -155,8 +155,8 @@ def check_rows(text: TextFile, delimiter: str, width: int, skip: int) -> int:
         InputError: a line has another number of fields, or a quotation mark is not closed.
     """
     line, fields, unfinished, open_quote = 0, 0, 0, False
-    opened, feeds = 0, 0
-    with text.plain.open("rb") as file:
+    opened, feeds, most = 0, 0, limit("line")
+    with open_file(text.plain) as file:
         while chunk := file.read(CHUNK):
             codes = np.frombuffer(chunk, np.uint8)
             breaks, delimiters = codes == 10, codes == ord(delimiter)
@@ -174,6 +174,9 @@ def check_rows(text: TextFile, delimiter: str, width: int, skip: int) -> int:
             if not len(ends):
                 fields += int(delimiters.sum())
                 unfinished += len(chunk)
+                if unfinished > most:
+                    more = f"has more than {most:,} bytes in line {line + 1:,}"
+                    raise too_much(text.path, "line", more)
                 continue
             counts = np.diff(np.cumsum(delimiters)[ends], prepend=0)
             lengths = np.diff(ends, prepend=-1) - 1

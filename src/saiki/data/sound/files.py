@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy
 import soundfile
@@ -23,6 +23,7 @@ from saiki.data.sound.headers import share_there
 from saiki.data.sound.stderr import hushed
 from saiki.errors import InputError, SaikiError
 from saiki.files import write_bytes
+from saiki.inputs import open_file
 
 Wave = NDArray[numpy.float32]
 """One channel of sound, full scale 1, of shape (samples,)."""
@@ -68,12 +69,16 @@ def read(path: str | Path, rate: int) -> Wave:
     """
     path = Path(path)
     check_rate(rate)
-    if not path.is_file():
-        raise SoundError(path, "is not a file" if path.exists() else "does not exist")
-    with hushed() if _talkative(path) else nullcontext():
+    if not path.exists():
+        raise SoundError(path, "does not exist")
+    try:
+        file = open_file(path)
+    except InputError as error:
+        raise SoundError(path, str(error).removeprefix(f"{path} ")) from None
+    with file, hushed() if _talkative(file) else nullcontext():
         try:
-            there = share_there(path)
-            with _opened(path) as stream:
+            there = share_there(file)
+            with _opened(path, file) as stream:
                 if there < _CUT_SHORT:
                     seconds = stream.frames / stream.samplerate
                     raise SoundError(path, _cut_short(seconds, seconds / there if there else None))
@@ -169,11 +174,12 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
-def _opened(path: Path) -> _Stream | Decoded:
+def _opened(path: Path, file: IO[bytes]) -> _Stream | Decoded:
     """The sound in a file, by the reader of its format."""
     if reader := READERS.get(path.suffix.lower()):
         return Decoded(*reader(path))
-    return _Stream(os.fsencode(path) if os.name == "posix" else path)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return _Stream(file.fileno(), closefd=False)
 
 
 def _one_channel(path: Path, stream: _Stream | Decoded, rate: int) -> Wave:
@@ -244,13 +250,10 @@ def _reason(error: Exception) -> str:
     return "it is damaged" if not text or text.startswith("File does not exist") else text
 
 
-def _talkative(path: Path) -> bool:
+def _talkative(file: IO[bytes]) -> bool:
     """Whether reading the file may use the MP3 decoder, which writes warnings to the terminal."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-    except OSError:  # which opening it as sound will tell
-        return False
+    head = file.read(4096)
+    file.seek(0)
     if head.startswith((b"fLaC", b"OggS")):
         return False
     at = head.find(b"fmt ")

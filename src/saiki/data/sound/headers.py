@@ -3,8 +3,7 @@ recording as if it were whole."""
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 _OPEN = 0x7FFF_0000
 """What a program writes that does not know the length yet, such as one at the end of a pipe, is
@@ -12,19 +11,18 @@ this or more in 32 bits."""
 _CHUNKS = 10_000
 
 
-def share_there(path: Path) -> float:
+def share_there(file: IO[bytes]) -> float:
     """The share of the bytes of samples told of in the header of a WAV, RF64, W64, AIFF or AU file
     that are there; 1 where the header leaves it open, and for other files."""
-    with path.open("rb") as file:
-        told = _told(file)
-        size = file.seek(0, 2)
+    told = _told(file)
+    size = file.seek(0, 2)
     if told is None:
         return 1.0
     start, length = told
     return 1.0 if length <= 0 else min(1.0, max(0, size - start) / length)
 
 
-def _told(file: BinaryIO) -> tuple[int, int] | None:
+def _told(file: IO[bytes]) -> tuple[int, int] | None:
     """Where the samples begin, and how many bytes they take; None where nothing is told."""
     head = file.read(40)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
@@ -61,7 +59,7 @@ def _unpacked(form: str, data: bytes) -> int | None:
     return int(struct.unpack(form, data)[0]) if len(data) == struct.calcsize(form) else None
 
 
-def _chunks(file: BinaryIO, order: str, at: int) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: IO[bytes], order: str, at: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, place and length of each chunk from ``at`` on; they begin at even places."""
     for _ in range(_CHUNKS):
         file.seek(at)
@@ -73,7 +71,7 @@ def _chunks(file: BinaryIO, order: str, at: int) -> Iterator[tuple[bytes, int, i
         at += 8 + length + length % 2
 
 
-def _wide_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+def _wide_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """Those of W64: names of 16 bytes, lengths of 8 that count the head too, places of 8."""
     at = 40
     for _ in range(_CHUNKS):

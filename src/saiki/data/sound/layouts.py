@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from saiki.data.folders import check_spelling, files_below, shown, tidy
+from saiki.data.folders import check_spelling, shown, tidy
 from saiki.data.sound.formats import READERS
 from saiki.errors import InputError
+from saiki.inputs import files_below, read_text
 
 SOUNDS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
@@ -80,7 +81,7 @@ def find(source: str | Path) -> tuple[Recording, ...]:
 
 
 def _in_folder(source: Path) -> list[Recording]:
-    files = files_below(source, SOUNDS)
+    files = [path.relative_to(source).as_posix() for path in files_below(source, SOUNDS)]
     if not files:
         raise InputError(f"{source} holds no sound files ({', '.join(SOUNDS)})")
     top = [name for name in files if "/" not in name]
@@ -108,7 +109,7 @@ def sounds_in(folder: Path) -> list[Path]:
     Raises:
         InputError: there are none, or it cannot be read.
     """
-    found = [folder / name for name in files_below(folder, SOUNDS)]
+    found = files_below(folder, SOUNDS)
     if not found:
         raise InputError(f"{folder} holds no sound: no file in it is named *{' or *'.join(SOUNDS)}")
     return found
@@ -134,12 +135,7 @@ def _of_class(source: Path, name: str) -> Recording:
 
 def _in_table(source: Path) -> list[Recording]:
     try:
-        text = source.read_text(encoding="utf-8-sig")
-        lines = _rows(text)
-    except UnicodeDecodeError:
-        raise InputError(f"{source} is not text in UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}") from None
+        lines = _rows(read_text(source))
     except csv.Error:  # a cell that is longer than any path
         raise InputError(
             f"{source} is not a table: a quotation mark that begins a cell is never closed"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
-from saiki.files import bare
+from saiki.inputs import bare
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _TOLD = re.compile(r'"?sep=(.)"?', re.IGNORECASE)

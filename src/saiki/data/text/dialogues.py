@@ -2,7 +2,6 @@
 
 import json
 import unicodedata
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from saiki.data.text.digests import digest, place, plain
 from saiki.data.text.pairs import DEVELOPMENT
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError, shown
-from saiki.files import PACKED, open_bytes
+from saiki.inputs import PACKED, bare, files_below, open_zip, read_text
 from saiki.text.vocabulary import valid
 
 Dialogue = tuple[str, ...]
@@ -172,7 +171,8 @@ def read_dialogues(path: Path) -> list[Dialogue]:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if _kind(file) and _is_text(file)]
+        endings = [f"{ending}{packed}" for ending in ENDINGS for packed in ("", *PACKED)]
+        files = [file for file in files_below(path, endings) if _is_text(file)]
         if not files:
             raise InputError(
                 f"{path} holds no dialogues: no file in it ends with {', '.join(ENDINGS)}"
@@ -188,9 +188,8 @@ def read_dialogues(path: Path) -> list[Dialogue]:
 
 
 def _kind(path: Path) -> str:
-    bare = path.with_suffix("") if path.suffix in PACKED else path
-    kind = bare.suffix.lower()
-    return kind if kind in ENDINGS and path.is_file() else ""
+    kind = bare(path).suffix.lower()
+    return kind if kind in ENDINGS else ""
 
 
 def _is_text(path: Path) -> bool:
@@ -211,7 +210,7 @@ def _of_lines(path: Path) -> Iterator[list[str]]:
 
 
 def _of_json(path: Path) -> Iterator[list[str]]:
-    whole = _json("\n".join(lines(path)), str(path))
+    whole = _json(read_text(path), str(path))
     if isinstance(whole, dict) and not any(name in whole for name in TURNS):
         whole = list(whole.values())
     elif isinstance(whole, dict):
@@ -313,16 +312,13 @@ def _in_lines(text: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _of_archive(path: Path) -> Iterator[list[str]]:
-    try:
-        with open_bytes(path) as file, zipfile.ZipFile(file) as archive:
-            names = [n for n in archive.namelist() if n.endswith(".txt") and _is_text(Path(n))]
-            if not names:
-                raise InputError(f"{path} holds no text file of dialogues")
-            for name in names:
-                with archive.open(name) as rows:
-                    yield from _in_lines(decoded_lines(rows, f"{name} in {path}"))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+    with open_zip(path) as archive:
+        names = [n for n in archive.namelist() if n.endswith(".txt") and _is_text(Path(n))]
+        if not names:
+            raise InputError(f"{path} holds no text file of dialogues")
+        for name in names:
+            with archive.open(name) as file:
+                yield from _in_lines(decoded_lines(file, f"{name} in {path}"))
 
 
 READERS = {

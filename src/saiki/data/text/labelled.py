@@ -14,7 +14,7 @@ import numpy as np
 from saiki.data.text.columns import read_columns
 from saiki.data.text.pairs import DEVELOPMENT
 from saiki.errors import InputError, near, shown
-from saiki.files import open_bytes
+from saiki.inputs import open_bytes
 from saiki.knobs import Knobs, knob
 
 NAMES = {

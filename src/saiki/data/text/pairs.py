@@ -12,7 +12,7 @@ from saiki.data.text.columns import read_columns
 from saiki.data.text.headers import header
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
-from saiki.files import PACKED, bare
+from saiki.inputs import PACKED, bare
 
 SHARE, MOST = 0.05, 1000
 """Of the different sources, those set apart to develop, and as many to test; and their number."""
@@ -107,7 +107,7 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: 
         InputError: there is no such file, one of two is missing, they have different numbers of
             lines, no pair is in them, or the table has a row of other than two columns.
     """
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         unpacked = bare(path)
         if unpacked.suffix not in (f".{source}", f".{target}"):
             return _table(path, source, target, delimiter)

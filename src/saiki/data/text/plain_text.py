@@ -5,9 +5,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from saiki.errors import InputError
-from saiki.files import PACKED, open_bytes
+from saiki.inputs import PACKED, files_below, limit, open_bytes, rows, too_much
 from saiki.text.sentences import split_sentences
 
 WIDEST = 100
@@ -63,15 +64,10 @@ def _files(path: Path) -> list[Path]:
         raise InputError(f"{path} does not exist")
     if not path.is_dir():
         return [path]
-    patterns = [f"*.txt{packed}" for packed in ("", *PACKED)]
-    found = sorted(
-        file
-        for pattern in patterns
-        for file in path.rglob(pattern)
-        if file.is_file() and not file.name.startswith(".")
-    )
+    endings = [f".txt{packed}" for packed in ("", *PACKED)]
+    found = files_below(path, endings)
     if not found:
-        raise InputError(f"{path} holds no text: no file in it is named {' or '.join(patterns)}")
+        raise InputError(f"{path} holds no text: no file in it is named *{' or *'.join(endings)}")
     return found
 
 
@@ -102,14 +98,14 @@ def _block(lines: list[str]) -> list[str]:
     return [" ".join(lines)] if lines else []
 
 
-def decoded_lines(rows: Iterable[bytes], name: str) -> Iterator[str]:
-    """Text lines of rows of bytes, such as those of the standard input, by the rules of
-    :func:`lines`; byte order marks are left.
+def decoded_lines(file: IO[bytes], name: str) -> Iterator[str]:
+    """Text lines of a file, such as the standard input, by the rules of :func:`lines`; byte order
+    marks are left.
 
     Raises:
-        InputError: a row is not UTF-8; the message says which one of ``name``.
+        InputError: a line is not UTF-8, or too long; the message says which one of ``name``.
     """
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows(file, name), 1):
         try:
             text = row.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
@@ -125,9 +121,12 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _decoded(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a file that is not UTF-8."""
+    most = limit("line")
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding) as text:
         try:
-            for line in text:
+            while line := text.readline(most + 1):
+                if len(line) > most:
+                    raise too_much(path, "line", f"has a line of more than {most:,} characters")
                 yield unicodedata.normalize("NFC", line.removesuffix("\n"))
         except UnicodeError:
             raise InputError(f"{path} is not {encoding} throughout") from None

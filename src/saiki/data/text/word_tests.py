@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
-from saiki.files import bare
+from saiki.inputs import bare, files_below
 
 Question = tuple[str, str, str, str]
 QUESTIONS = "questions-words.txt"
@@ -147,7 +147,8 @@ def read_tests(folder: Path) -> tuple[Analogies, list[Pairs]]:
 
 
 def _found(folder: Path, *patterns: str) -> list[Path]:
-    return sorted(file for pattern in patterns for file in folder.rglob(pattern))
+    found = files_below(folder, [pattern.removeprefix("*") for pattern in patterns])
+    return [file for file in found if any(map(file.match, patterns))]
 
 
 def _inside(folder: Path, *patterns: str) -> list[Path]:

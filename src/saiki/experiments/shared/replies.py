@@ -12,7 +12,8 @@ from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.shared.dialogue import ALONE, judge
 from saiki.experiments.shared.markdown import table
-from saiki.files import read_json, write_json, write_text
+from saiki.files import write_json, write_text
+from saiki.inputs import read_json
 from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
 from saiki.models.dialogue import Dialoguer, Reply
 from saiki.plots.spread import draw_spread

@@ -7,9 +7,9 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from saiki import files
+from saiki import files, inputs
 from saiki.errors import InputError
-from saiki.files import PACKED
+from saiki.inputs import PACKED
 from saiki.saving import tensors
 from saiki.text.vectors import fasttext, word2vec
 from saiki.text.vectors.subwords import SubWords
@@ -36,12 +36,12 @@ def read(path: str | Path) -> Vectors:
             holds more or less than it says, or is none of these; the message names the line.
     """
     path = Path(path)
-    with files.open_bytes(path) as file:
+    with inputs.open_bytes(path) as file:
         head = file.read(_HEAD)
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return _read_own(path)
     reader = _reader(head, path)
-    with files.open_bytes(path) as file:
+    with inputs.open_bytes(path) as file:
         return reader(file, path)
 
 
@@ -59,7 +59,7 @@ def write(vectors: Vectors, path: str | Path, *, header: bool = True) -> Path:
         SaikiError: the file cannot be written.
     """
     path = Path(path)
-    kind = files.bare(path).suffix
+    kind = inputs.bare(path).suffix
     if kind not in TEXT + BINARY + OWN or (kind in OWN and path.suffix in PACKED):
         raise InputError(
             f"{path} must end in {', '.join(TEXT)} (text, also packed: {', '.join(PACKED)}), "
@@ -104,7 +104,7 @@ def _reader(head: bytes, path: Path) -> Callable[[IO[bytes], Path], Vectors]:
             )
         return word2vec.read_text
     text = word2vec.is_text(row, said[1])
-    if text or (files.bare(path).suffix not in BINARY and b"\0" not in row):
+    if text or (inputs.bare(path).suffix not in BINARY and b"\0" not in row):
         return word2vec.read_text
     return word2vec.read_binary
 

@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 
 from saiki.errors import InputError
-from saiki.files import PACKED
+from saiki.inputs import PACKED
 from saiki.text.vectors.subwords import SubWords, first_not_finite
 from saiki.text.vectors.table import Vectors
 
