@@ -10,7 +10,6 @@ from saiki.plots.canvas import picture_format
 from saiki.plots.curves import draw_curves, loss_curve
 from saiki.runs.columns import aligned
 from saiki.runs.folder import RunFolder
-from saiki.runs.reopen import settings_of
 
 
 def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
@@ -21,7 +20,7 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     """
     picture_format(picture)  # refused before anything is said
     runs = [RunFolder.open(path) for path in folders]
-    settings = [settings_of(run) for run in runs]
+    settings = [run.settings for run in runs]
     for run, its in zip(runs, settings, strict=True):
         if its["experiment"] != settings[0]["experiment"]:
             raise InputError(
