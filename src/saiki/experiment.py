@@ -290,6 +290,11 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """What a person should know of the data before the training begins; nothing if empty."""
         return ""
 
+    def examples(self) -> tuple[int, int] | None:
+        """How many there are to learn from, and how many that the final figures are of; None where
+        they are made without end."""
+        return None
+
     def describe_model(self, model: Model) -> str:
         """What a person should know of the trained model beside its figures."""
         return ""

@@ -134,7 +134,7 @@ def test_phrases_are_words(tmp_path, capsys):
 def test_the_standard_input_is_a_text(tmp_path, monkeypatch):
     text = io.TextIOWrapper(io.BytesIO(book(tmp_path).read_bytes()))
     monkeypatch.setattr(sys, "stdin", text)
-    words = ["data=-", "size=4", "epochs=1", "--out", str(tmp_path / "run")]
+    words = ["data=-", "size=4", "epochs=1", "updates=0", "--out", str(tmp_path / "run")]
     assert cli.main(["run", "words", *words]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["knobs"]["data"] == "-"
