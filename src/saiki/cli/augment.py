@@ -26,6 +26,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--policy", type=Path, metavar="FILE", help=help)
     help = "of what is drawn; that of the policy, or 0, without"
     parser.add_argument("--seed", type=int, metavar="N", help=help)
+    help = "stop at a file that cannot be read; it is left out otherwise"
+    parser.add_argument("--strict", action="store_true", help=help)
     add_flags(parser, knobs.values())
     options = parser.parse_args(words)
     if not options.folder.is_dir():
@@ -49,9 +51,12 @@ def main(words: list[str]) -> int:
         )
     from saiki import progress
     from saiki.data.images.copies import write_copies
+    from saiki.data.skipped import in_words
 
     with progress.line() as line:
         line.stage = lambda: f"augments {options.folder}"
-        written = write_copies(options.folder, options.out, policy, options.copies, seed)
+        how = policy, options.copies, seed, options.strict
+        written, skipped = write_copies(options.folder, options.out, *how)
+    print("\n".join(in_words(skipped)), file=sys.stderr, end="\n" * bool(skipped))
     print(f"{written:,} images\n{options.out}")
     return 0

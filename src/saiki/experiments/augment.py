@@ -187,6 +187,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
             "accuracy": classes.accuracy(answers),
             "test_loss": classes.loss(answers),
             "examples_learned": float(len(self.learned)),
+            **self.images.skipped,
         }
 
     def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:

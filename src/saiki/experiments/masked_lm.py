@@ -84,7 +84,8 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "small": SMALL,
-        "quick": SMALL | {"iterations": 250, "log_every": 50},
+        "quick": SMALL
+        | {"hidden_size": 64, "embedding_size": 64, "iterations": 80, "log_every": 80},
     }
     claims = CLAIMS
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saiki import processes
 from saiki.data.order import batches_of, passes
+from saiki.data.skipped import in_words
 from saiki.data.sound.files import Sound, read, save
 from saiki.data.sound.hearing import SpectrumChoice
 from saiki.data.sound.layouts import Recording
@@ -103,7 +104,7 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
 
     def describe_data(self) -> str:
         said = self.source.describe(self.recordings, self.parts)
-        return "\n".join((said, *self.recordings.skipped_in_words()))
+        return "\n".join((said, *in_words(self.recordings.skipped)))
 
     def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
         return self.source.items(self.recordings)

@@ -174,6 +174,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         figures["samples_near"] = autoencoders.samples_near(
             model, self.images.train.pixels, self.some(autoencoders.COMPARED)
         )
+        figures |= self.images.skipped
         return {**figures, "reconstruction_error": found.errors.mean().item()}
 
     @torch.no_grad()

@@ -150,7 +150,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
 
     def evaluate(self, model: VQVAE) -> Figures:
         test = self.images.test
-        figures: Figures = dict(measured(model, test))
+        figures: Figures = {**measured(model, test), **self.images.skipped}
         error = figures["reconstruction_error"] or 0.0
         figures["psnr"] = -10 * math.log10(error) if error > 0 else None
         figures["probe_accuracy"] = probe_accuracy(model, test)
