@@ -78,7 +78,7 @@ class Proofread(Experiment[Tagger, Batch]):
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "small": SMALL,
-        "quick": SMALL | {"iterations": 200, "log_every": 50},
+        "quick": SMALL | {"iterations": 600, "log_every": 200},
     }
     claims = CLAIMS
 

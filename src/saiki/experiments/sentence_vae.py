@@ -109,7 +109,7 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "small": SMALL,
-        "quick": SMALL | {"updates": 200, "most_updates": 800},
+        "quick": SMALL | {"updates": 100, "most_updates": 120},
         "collapse": {"annealing": 0.0, "free_bits": 0.0, "word_dropout": 0.0},
         "plain": {"latent_size": 0, "word_dropout": 0.0},
     }  # fmt: skip

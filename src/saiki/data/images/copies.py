@@ -35,7 +35,8 @@ def write_copies(
 
     Raises:
         InputError: there are no images, none can be read, or, where that is ``strict``, one cannot;
-            the folder is such a one already or has a file that is called like a copy, or ``out`` is there already.
+            the folder is such a one already or has a file that is called like a copy, or ``out``
+            is there already.
         SaikiError: they cannot be written.
     """
     augmenter, found = augmentation.build(), find(folder)
