@@ -79,7 +79,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "small": SMALL,
-        "quick": SMALL | {"hidden_size": 64, "embedding_size": 64, "most_updates": 60, "updates": 9},
+        "quick": SMALL | {"hidden_size": 64, "updates": 60, "most_updates": 60},
     }  # fmt: skip
     claims = CLAIMS
 
