@@ -68,7 +68,7 @@ class Translate(TextToText):
         "good": {},
         "small": SMALL,
         "quick": SMALL
-        | {"hidden_size": 128, "embedding_size": 64, "updates": 200, "most_updates": 300},
+        | {"hidden_size": 128, "embedding_size": 64, "updates": 150, "most_updates": 150},
     }
     claims = CLAIMS
 
