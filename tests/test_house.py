@@ -14,6 +14,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 OWN = {
     "inputs.py": "the way in itself",
     "files.py": "a file that was just written",
+    "sources.py": "the source of saiki itself",
     "cli/streams.py": "the device that takes everything",
     "bench/harness.py": "/proc",
     "data/series/memory.py": "/proc",

@@ -180,7 +180,7 @@ TINY = {
         odd={"bits": 2, "longer_bits": 2, "batch_size": 1},
     ),
     "sin-cos": Tiny(
-        {"steps": 6, "epochs": 2.0, "hidden_size": 4, "log_every": 2},
+        {"steps": 6, "epochs": 2.0, "updates": 0, "hidden_size": 4, "log_every": 2},
         given="0 0.5 0.9 1.0 0.9 0.5",
         refused="a b",
         data=file("wave.csv", WAVE),
@@ -246,7 +246,15 @@ TINY = {
         odd={"batch_size": 1, "sentences": 1},
     ),
     "words": Tiny(
-        {"size": 8, "minimum": 1, "epochs": 2.0, "batch_size": 64, "log_every": 2, "window": 2},
+        {
+            "size": 8,
+            "minimum": 1,
+            "epochs": 2.0,
+            "updates": 0,
+            "batch_size": 64,
+            "log_every": 2,
+            "window": 2,
+        },
         given="fox",
         refused="no-such-word",
         data=book,
@@ -261,6 +269,7 @@ TINY = {
             "segment": 4,
             "batch_size": 16,
             "epochs": 2.0,
+            "updates": 0,
             "target": "load",
         },
         given=lambda folder: str(loads(folder)),
@@ -283,7 +292,14 @@ TINY = {
         odd={"batch_size": 1},
     ),
     "vae": Tiny(
-        {"width": 4, "latent_size": 3, "epochs": 2.0, "batch_size": 4, "nll_samples": 5},
+        {
+            "width": 4,
+            "latent_size": 3,
+            "epochs": 2.0,
+            "updates": 0,
+            "batch_size": 4,
+            "nll_samples": 5,
+        },
         given=square,
         refused="no-such-file.png",
         data=squares,
@@ -301,6 +317,7 @@ TINY = {
             "latent_size": 2,
             "minimum": 1,
             "epochs": 2.0,
+            "updates": 0,
             "draws": 2,
             "longest": 6,
         },
@@ -315,7 +332,15 @@ TINY = {
         odd={"batch_size": 1, "replies": 1, "before": 1, "longest": 1},
     ),
     "sentence-vae": Tiny(
-        {**SMALL, "latent_size": 3, "minimum": 1, "epochs": 2.0, "nll_samples": 3, "longest": 12},
+        {
+            **SMALL,
+            "latent_size": 3,
+            "minimum": 1,
+            "epochs": 2.0,
+            "updates": 0,
+            "nll_samples": 3,
+            "longest": 12,
+        },
         given="The quick brown fox.",
         refused="  ",
         data=book,
@@ -344,7 +369,7 @@ TINY = {
     ),
     "vq-vae": Tiny(
         {"width": 4, "code_size": 3, "codes": 8, "hidden_size": 4, "embedding_size": 4}
-        | {"epochs": 2.0, "batch_size": 4, "judge": 2},
+        | {"epochs": 2.0, "updates": 0, "batch_size": 4, "judge": 2},
         given=square,
         refused="no-such-file.png",
         data=squares,

@@ -40,16 +40,16 @@ RUNS = {
     "dialogue": "run dialogue",
     "forecast": "run forecast",
     "forecast-prices": "run forecast --preset prices",
-    "masked-lm": "run masked-lm --preset quick",
-    "proofread": "run proofread --preset quick",
-    "sentence-vae": "run sentence-vae --preset quick",
-    "sentence-vae-collapse": "run sentence-vae --preset quick --annealing 0 --free-bits 0 "
+    "masked-lm": "run masked-lm --preset small",
+    "proofread": "run proofread --preset small",
+    "sentence-vae": "run sentence-vae --preset small",
+    "sentence-vae-collapse": "run sentence-vae --preset small --annealing 0 --free-bits 0 "
     "--word-dropout 0",
     "sentences": "run sentences",
     "sin-cos": "run sin-cos",
     "sin-cos-report": "run sin-cos --preset report",
     "spoken-digits": "run spoken-digits",
-    "translate": "run translate --preset quick --cell gru",
+    "translate": "run translate --preset small --cell gru",
     "vae": "run vae",
     "vae-collapse": "run vae --preset published --examples 10000 --epochs 20 --beta 4 "
     "--annealing 0.5 --nll-images 100 --log-every 50",

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from saiki.duration import Duration, Updates
-from saiki.errors import InputError, near, shown
+from saiki.errors import InputError
 from saiki.knobs import Knobs, Value, knob
 from saiki.optimisation import Optimisation
+from saiki.outline import Outline
 
 Model = TypeVar("Model", bound=nn.Module)
 Batch = TypeVar("Batch")
@@ -119,16 +120,23 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     claims: ClassVar[Sequence[Claim]] = ()
 
     @classmethod
+    def outline(cls) -> Outline:
+        """What words about it are held to."""
+        return Outline(
+            cls.name,
+            cls.summary,
+            cls.minutes,
+            cls.takes,
+            cls.knobs(),
+            cls.presets,
+            cls.predict_knobs,
+            len(cls.claims),
+        )
+
+    @classmethod
     def preset(cls, name: str | None) -> dict[str, Value]:
         """The knobs a preset changes; none for None."""
-        if name is None:
-            return {}
-        if name not in cls.presets:
-            raise InputError(
-                f"{cls.name} has no preset {shown(name)}; there are {', '.join(cls.presets)}"
-                f"{near(name, cls.presets)}"
-            )
-        return dict(cls.presets[name])
+        return cls.outline().preset(name)
 
     @property
     def title(self) -> str:
@@ -281,6 +289,11 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def describe_data(self) -> str:
         """What a person should know of the data before the training begins; nothing if empty."""
         return ""
+
+    def examples(self) -> tuple[int, int] | None:
+        """How many there are to learn from, and how many that the final figures are of; None where
+        they are made without end."""
+        return None
 
     def describe_model(self, model: Model) -> str:
         """What a person should know of the trained model beside its figures."""

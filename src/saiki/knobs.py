@@ -166,7 +166,7 @@ class Knobs:
     def __init__(self, **values: Any) -> None:
         known = self.knobs()
         for name in values:
-            _named(known, name)
+            named(known, name)
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             group: Any = field.default
             if isinstance(group, Knobs):
@@ -216,7 +216,7 @@ class Knobs:
     @classmethod
     def knob(cls, name: str) -> Knob:
         """The knob of that name."""
-        return _named(cls.knobs(), name.replace("-", "_"))
+        return named(cls.knobs(), name.replace("-", "_"))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -236,7 +236,12 @@ class Knobs:
         return found
 
 
-def _named(knobs: Mapping[str, Knob], name: str) -> Knob:
+def named(knobs: Mapping[str, Knob], name: str) -> Knob:
+    """The knob of that name.
+
+    Raises:
+        InputError: there is none.
+    """
     try:
         return knobs[name]
     except KeyError:

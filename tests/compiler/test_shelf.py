@@ -17,7 +17,7 @@ from torch import nn
 from compiler.comparison import draw
 from compiler.test_against_eager import ALL
 from corpus.outcomes import build, cells
-from saiki import Cell, Recurrent
+from saiki import Cell, Recurrent, sources
 from saiki.activations import CATALOGUE
 from saiki.compiler import kept_trace, kernels, shelf, trial
 from saiki.compiler.cpu import jit
@@ -188,8 +188,8 @@ def test_without_a_home_or_files_of_the_source_nothing_is_kept(monkeypatch):
     monkeypatch.setattr(shelf.platformdirs, "user_cache_dir", homeless)
     forget()
     trained(ALL["gru"](3, 5))
-    monkeypatch.setattr(shelf.saiki, "__file__", str(HERE / "saiki.zip" / "__init__.py"))
-    assert shelf._sources() != shelf._sources()
+    monkeypatch.setattr(sources.saiki, "__file__", str(HERE / "saiki.zip" / "__init__.py"))
+    assert sources.state() != sources.state()
 
 
 def test_a_kernel_that_proves_wrong_is_not_kept(folder, monkeypatch):

@@ -77,6 +77,18 @@ def test_knobs_presets_and_claims_are_allowed_and_helped(name):
 
 
 @EVERY
+def test_all_have_a_quick_preset_and_the_same_words_for_how_long_they_last(name, tmp_path):
+    experiment = load(name)
+    assert "quick" in experiment.presets
+    assert {"iterations", "epochs"} <= {*experiment.knobs()}
+    assert setting(name, tmp_path, iterations=3).iterations == 3
+    quick = experiment.from_dict({**experiment.preset("quick"), "iterations": 3})
+    assert quick.duration.updates_of(1e6) == 3
+    bound = experiment.from_dict(experiment.preset("quick")).duration.updates_of(1e6)
+    assert bound <= 3000  # however many examples there are
+
+
+@EVERY
 def test_a_setting_is_written_and_read_back(name, tmp_path):
     experiment = setting(name, tmp_path)
     assert experiment.from_dict(json.loads(json.dumps(experiment.to_dict()))) == experiment

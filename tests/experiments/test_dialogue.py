@@ -141,7 +141,7 @@ def test_figures_are_those_by_hand(runs):
 
 def test_the_latent_variable_costs_what_its_weight_says(said):
     experiment = setting(
-        said, model="vhred", annealing=0.5, free_bits=0.0, bag_of_words=0.0, epochs=2.0
+        said, model="vhred", annealing=0.5, free_bits=0.0, bag_of_words=0.0, epochs=2.0, updates=0
     )
     batches = experiment.batches()
     first = next(batches)

@@ -274,11 +274,11 @@ def test_steps_of_counts_and_of_several_layers_are_exported_too(tmp_path):
 def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
     table, tmp_path, capsys
 ):
-    asked = [*words(table, epochs=0.1, origins=3), "--out", str(tmp_path / "once")]
+    asked = [*words(table, epochs=0.1, updates=0, origins=3), "--out", str(tmp_path / "once")]
     assert cli.main(["run", "forecast", *asked]) == 0
     once = json.loads((tmp_path / "once" / "result.json").read_text())
     assert {f"skill_origin_{part}" for part in (1, 2, 3)} <= once.keys()
-    asked = [*words(table, epochs=0.1, origins=3), "--cross-validate", "origins"]
+    asked = [*words(table, epochs=0.1, updates=0, origins=3), "--cross-validate", "origins"]
     assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "anew")]) == 0
     anew = [reopen(tmp_path / "anew" / f"origin={part}") for part in (1, 2, 3)]
     # the first part is forecast by a network that learned from the same rows, once and anew
@@ -304,7 +304,13 @@ def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
     ],
 )
 def test_origins_that_are_not_there_are_refused(changes, sentence, table, tmp_path, capsys):
-    run = ["run", "forecast", *words(table, epochs=0.1, **changes), "--out", str(tmp_path / "run")]
+    run = [
+        "run",
+        "forecast",
+        *words(table, epochs=0.1, updates=0, **changes),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert cli.main([*run, "--cross-validate", "origins"]) == 2
     assert sentence in capsys.readouterr().err
 

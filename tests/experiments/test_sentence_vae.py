@@ -279,7 +279,9 @@ def test_japanese_without_spaces_is_cut_into_characters_and_comes_back(tmp_path)
     with gzip.open(tmp_path / "ja" / "a.txt.gz", "wt", encoding="utf-8") as file:
         file.write("\n".join(lines[:400]))
     (tmp_path / "ja" / "b.txt").write_text("\n".join(lines[400:]), encoding="utf-8")
-    experiment = SentenceCodes(**SMALL, data=str(tmp_path / "ja"), epochs=1.0, latent_size=2)
+    experiment = SentenceCodes(
+        **SMALL, data=str(tmp_path / "ja"), epochs=1.0, updates=0, latent_size=2
+    )
     assert experiment.source.cut == "characters"
     assert "tokens (characters)" in experiment.describe_data()
     assert len(experiment.source.rows.train) > 500

@@ -19,7 +19,8 @@ from saiki.nn.likelihoods import Gaussian
 from saiki.runs.reopen import reopen
 from tiny import TINY, squares
 
-FIGURES = {"elbo", "nll", "kl", "active_units", "reconstruction_error", "samples_near"}
+FIGURES = {"elbo", "nll", "kl", "active_units", "reconstruction_error", "samples_near",
+           "skipped_files"}  # fmt: skip
 
 
 def setting(folder, **changes):

@@ -20,7 +20,7 @@ from tiny import WAVE
 
 
 def test_the_grid_is_every_combination_in_the_order_written():
-    assert sweep.grid(Adder, ["bits=8,4", "cell=rnn,gru", "learning-rate=0.1"]) == [
+    assert Adder.outline().grid(["bits=8,4", "cell=rnn,gru", "learning-rate=0.1"]) == [
         {"bits": 8, "cell": "rnn", "learning_rate": 0.1},
         {"bits": 8, "cell": "gru", "learning_rate": 0.1},
         {"bits": 4, "cell": "rnn", "learning_rate": 0.1},
@@ -44,7 +44,7 @@ def test_the_grid_is_every_combination_in_the_order_written():
 )
 def test_a_word_that_is_no_grid_is_refused(words, sentence):
     with pytest.raises(InputError) as error:
-        sweep.grid(Adder, words)
+        Adder.outline().grid(words)
     assert str(error.value).startswith(sentence)
 
 

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from saiki.cli.common import Parser, add_flags, count, new_path
+from saiki.errors import InputError
 from saiki.terminal import complain, say
 
 
 def main(words: list[str]) -> int:
     from saiki.data.images.augmentation import Augmentation, read_mixing, read_policy
 
+    knobs = Augmentation.knobs()
     parser = Parser(
         "data augment",
         "Write the images of a folder and changed copies of each into another one, with a table,\n"
@@ -24,10 +26,16 @@ def main(words: list[str]) -> int:
     parser.add_argument("--policy", type=Path, metavar="FILE", help=help)
     help = "of what is drawn; that of the policy, or 0, without"
     parser.add_argument("--seed", type=int, metavar="N", help=help)
-    add_flags(parser, Augmentation, Augmentation.knobs())
+    help = "stop at a file that cannot be read; it is left out otherwise"
+    parser.add_argument("--strict", action="store_true", help=help)
+    add_flags(parser, knobs.values())
     options = parser.parse_args(words)
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder} is no folder of images")
+    if options.policy and not options.policy.exists():
+        raise InputError(f"{options.policy} does not exist")
     policy, seed = read_policy(options.policy) if options.policy else (Augmentation(), 0)
-    given = {n: value for n, value in vars(options).items() if n in Augmentation.knobs()}
+    given = {n: value for n, value in vars(options).items() if n in knobs}
     policy = policy.changed(given)
     seed = seed if options.seed is None else options.seed
     if not 0 <= seed <= 2**31:
@@ -42,9 +50,13 @@ def main(words: list[str]) -> int:
         )
     from saiki import progress
     from saiki.data.images.copies import write_copies
+    from saiki.data.skipped import in_words
 
     with progress.line() as line:
         line.stage = lambda: f"augments {options.folder}"
-        written = write_copies(options.folder, options.out, policy, options.copies, seed)
+        how = policy, options.copies, seed, options.strict
+        written, skipped = write_copies(options.folder, options.out, *how)
+    for sentence in in_words(skipped):
+        complain(sentence)
     say(f"{written:,} images\n{options.out}")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saiki.cli.common import Parser, count
-from saiki.errors import InputError, SaikiError
+from saiki.errors import InputError, SaikiError, near
 from saiki.terminal import say
 
 if TYPE_CHECKING:
@@ -31,13 +31,23 @@ def main(words: list[str]) -> int:
     parser.add_argument("--input-size", type=count, help="of a cell (3)")
     parser.add_argument("--hidden-size", type=count, help="of a cell (5)")
     options = parser.parse_args(words)
-    from saiki.experiments import HOMES
+    from saiki.experiments import HOMES, outlines
 
     target, sizes = options.target, (options.input_size, options.hidden_size)
     if options.preset and target not in HOMES:
         parser.error("--preset goes with the name of an experiment")
     if any(sizes) and target in HOMES:
         parser.error("--input-size and --hidden-size go with a cell")
+    if target in HOMES:
+        outlines.exercise(target).preset(options.preset)
+    elif ".py" in target:
+        _path(target)
+    elif target not in (cells := outlines.names().cells):
+        known = (*cells, *HOMES)
+        raise InputError(
+            f"there is nothing called {target!r} to check; there are {', '.join(known)}, and "
+            f"FILE.py:Cell for a cell of yours{near(target, known)}"
+        )
     passed = True
     for report in reports(target, options.preset, sizes[0] or 3, sizes[1] or 5):
         say(report)
@@ -54,7 +64,7 @@ def reports(
     from saiki import proof
     from saiki.bench.cells import beside_eager
     from saiki.cells import VARIANTS
-    from saiki.experiments import HOMES, load
+    from saiki.experiments import load
     from saiki.layers.recurrent import Recurrent
 
     if target in VARIANTS:
@@ -73,7 +83,7 @@ def reports(
                     f"{cell.__name__} does not run: {_error_and_line(error)}"
                 ) from error
             yield replace(report, notes=(*report.notes, *notes))
-    elif target in HOMES:
+    else:
         experiment = load(target).from_dict(load(target).preset(preset))
         if experiment.updates_itself:
             raise InputError(f"{target} learns by a rule of its own: there is no gradient to prove")
@@ -84,11 +94,6 @@ def reports(
                 yield proof.check(layer)
         batch = next(experiment.batches())
         yield proof.check_loss(model, lambda twin: experiment.measure(twin, doubled(batch))["loss"])
-    else:
-        raise InputError(
-            f"there is nothing called {target!r} to check; there are "
-            f"{', '.join((*VARIANTS, *HOMES))}, and FILE.py:Cell for a cell of yours"
-        )
 
 
 def doubled(batch: Any) -> Any:
@@ -108,12 +113,10 @@ def cells_in(target: str) -> "list[type[Cell]]":
     Raises:
         InputError: there is no such file or cell, or the file does not run.
     """
+    path, name = _path(target)
     from saiki.cell import Cell
 
-    file, _, name = target.partition(":")
-    path = Path(file)
-    if not path.is_file():
-        raise InputError(f"there is no file {file}")
+    file = str(path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{file} is not a Python file")
@@ -136,6 +139,14 @@ def cells_in(target: str) -> "list[type[Cell]]":
     if name and name not in found:
         raise InputError(f"{file} defines no cell {name!r}; it defines {', '.join(found)}")
     return [found[name]] if name else list(found.values())
+
+
+def _path(target: str) -> tuple[Path, str]:
+    """The file of ``FILE.py:Cell``, and the name of the cell."""
+    file, _, name = target.partition(":")
+    if not Path(file).is_file():
+        raise InputError(f"there is no file {file}")
+    return Path(file), name
 
 
 def _error_and_line(error: Exception) -> str:

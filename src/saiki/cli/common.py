@@ -13,7 +13,7 @@ from saiki.errors import InputError, near, printable
 from saiki.terminal import say
 
 if TYPE_CHECKING:
-    from saiki.knobs import Knobs
+    from saiki.knobs import Knob
 
 
 LONGEST = 2000
@@ -83,17 +83,16 @@ def add_knobs(parser: Parser, words: list[str]) -> None:
     parser.add_argument("--preset", help="settings to start from; saiki show NAME lists them")
     if not words or words[0].startswith("-"):
         return
-    from saiki.experiments import load
+    from saiki.experiments import outlines
 
-    experiment = load(words[0])
-    add_flags(parser, experiment, experiment.knobs())
+    add_flags(parser, outlines.exercise(words[0]).knobs.values())
 
 
-def add_flags(parser: Parser, experiment: "type[Knobs]", names: Iterable[str]) -> None:
+def add_flags(parser: Parser, knobs: "Iterable[Knob]") -> None:
     """A flag for each of these knobs."""
-    from saiki.knobs import Knob, Value
+    from saiki.knobs import Value
 
-    def parse(knob: Knob) -> Callable[[str], Value]:
+    def parse(knob: "Knob") -> Callable[[str], Value]:
         def parse_one(text: str) -> Value:
             try:
                 return knob.parse(text)
@@ -103,7 +102,7 @@ def add_flags(parser: Parser, experiment: "type[Knobs]", names: Iterable[str]) -
         return parse_one
 
     group = parser.add_argument_group("knobs")
-    for knob in map(experiment.knob, names):
+    for knob in knobs:
         group.add_argument(
             knob.flag,
             dest=knob.name,

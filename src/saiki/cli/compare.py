@@ -11,6 +11,10 @@ def main(words: list[str]) -> int:
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="run folders")
     parser.add_argument("--out", type=new_path, default=Path("compare.png"), help="the picture")
     options = parser.parse_args(words)
+    from saiki.runs.folder import RunFolder
+
+    for folder in options.folders:
+        RunFolder.open(folder)  # before PyTorch is loaded
     from saiki.runs.compare import compare
 
     for line in compare(options.folders, options.out):

@@ -21,6 +21,9 @@ def main(words: list[str]) -> int:
     )
     kind.add_argument("--vectors", type=new_path, metavar="FILE", help=help)
     options = parser.parse_args(words)
+    from saiki.runs.folder import RunFolder
+
+    RunFolder.open(options.folder)  # before PyTorch is loaded
     from saiki.runs.export import export, export_vectors
 
     if options.vectors:

@@ -13,11 +13,12 @@ def main(words: list[str]) -> int:
     add_data_changed(parser)
     options = parser.parse_args(words)
     from saiki.runs.folder import RunFolder
+
+    folder = RunFolder.open(options.folder)  # before PyTorch is loaded
     from saiki.runs.record import Options
     from saiki.runs.reopen import setting_of
     from saiki.runs.run import finish
 
-    folder = RunFolder.open(options.folder)
     if folder.is_finished:
         say(f"{folder.path} has ended already; here is its result\n")
         tell_result(folder.figures, folder.path, say)

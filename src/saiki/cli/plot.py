@@ -3,29 +3,32 @@
 from pathlib import Path
 
 from saiki.cli.common import Parser, new_path
-from saiki.errors import InputError
+from saiki.errors import InputError, near
 from saiki.terminal import say
 
 
 def main(words: list[str]) -> int:
-    from saiki.activations import CATALOGUE
+    from saiki.experiments import outlines
 
+    known = outlines.names().activations
     parser = Parser("plot", "Draw activation functions and their derivatives.")
-    names = ", ".join(("activations", *CATALOGUE))
+    names = ", ".join(("activations", *known))
     parser.add_argument("name", metavar="NAME", help=f"one of {names}")
     parser.add_argument("--out", type=new_path, help="the picture; NAME.png without it")
-    for parameter in dict.fromkeys(p for a in CATALOGUE.values() for p in a.parameters):
-        owners = ", ".join(a.name for a in CATALOGUE.values() if parameter in a.parameters)
+    for parameter in dict.fromkeys(p for parameters in known.values() for p in parameters):
+        owners = ", ".join(name for name, parameters in known.items() if parameter in parameters)
         parser.add_argument(f"--{parameter}", type=float, help=f"parameter of {owners}")
     options = parser.parse_args(words)
+    if options.name not in (*known, "activations"):
+        hint = near(options.name, (*known, "activations"))
+        raise InputError(f"there is no activation {options.name!r}; there are {names}{hint}")
+    given = {p: getattr(options, p) for p in ("alpha", "beta") if getattr(options, p) is not None}
+    if options.name == "activations" and given:
+        raise InputError(f"name the activation whose {', '.join(given)} is meant")
+    from saiki.activations import CATALOGUE
     from saiki.plots.activations import draw_activations
 
-    if options.name not in (*CATALOGUE, "activations"):
-        raise InputError(f"there is no activation {options.name!r}; there are {names}")
-    given = {p: getattr(options, p) for p in ("alpha", "beta") if getattr(options, p) is not None}
     if options.name == "activations":
-        if given:
-            raise InputError(f"name the activation whose {', '.join(given)} is meant")
         chosen = list(CATALOGUE.values())
     else:
         chosen = [CATALOGUE[options.name].with_parameters(**given)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from saiki.experiment import Experiment
+    from saiki.outline import Outline
     from saiki.runs.folder import RunFolder
 
 
@@ -46,10 +47,8 @@ def main(words: list[str]) -> int:
     parser.add_argument("--follow", action="store_true", help=help)
     asked = [word for word in words if word not in ("-h", "--help")]
     if asked:  # which knobs there are depends on the run
-        from saiki.runs.reopen import setting_of
-
-        trained = setting_of(_run(parser.parse_known_args(asked)[0].folder, asked))
-        add_flags(parser, type(trained), trained.predict_knobs)
+        trained = _outline(_run(parser.parse_known_args(asked)[0].folder, asked))
+        add_flags(parser, map(trained.knob, trained.predict_knobs))
     options = parser.parse_intermixed_args(words)
     talks = trained.takes == "dialogue" and not options.score
     needs = not (talks or options.follow)
@@ -127,6 +126,13 @@ def _follow(experiment: "Experiment", model: "nn.Module", given: list[str], as_j
     for answer in experiment.follow(model, given, arriving(sys.stdin.buffer)):
         said.say(answer)
     return 2 if said.trouble else 0
+
+
+def _outline(run: "RunFolder") -> "Outline":
+    """The exercise of a run, in outline."""
+    from saiki.experiments import outlines
+
+    return outlines.exercise(run.settings["experiment"])
 
 
 def _run(first: Path, words: list[str]) -> "RunFolder":

@@ -14,20 +14,27 @@ from saiki.cli.common import (
     seconds,
 )
 from saiki.cli.result import tell_result
-from saiki.errors import InputError, shown
 from saiki.terminal import say
 
 if TYPE_CHECKING:
     from saiki.experiment import Experiment
+    from saiki.knobs import Value
     from saiki.runs.folder import RunFolder
 
 
 def main(words: list[str]) -> int:
     words = name_first(words)
     options = _parser(words).parse_intermixed_args(words)
+    from saiki.runs.folder import RunFolder
+
+    given, flags = _given(options)
+    if options.resume:  # what is wrong is said before PyTorch is loaded
+        several = options.cross_validate is not None
+        folder = RunFolder.resume(options.name, options.out, several)
+    else:
+        RunFolder.refuse_used(options.out)
     from saiki import processes
     from saiki.progress import duration
-    from saiki.runs.folder import RunFolder
     from saiki.runs.folds import cross_validate
     from saiki.runs.record import Options
     from saiki.runs.run import refuse, run
@@ -43,11 +50,9 @@ def main(words: list[str]) -> int:
             tell,
         )
         if options.resume:
-            several = options.cross_validate is not None
-            folder = RunFolder.resume(options.name, options.out, several)
-            experiment = _experiment(options, folder)
+            experiment = _experiment(options, given, flags, folder)
         else:
-            experiment = _experiment(options)
+            experiment = _experiment(options, given, flags)
             refuse(experiment, how, options.cross_validate)
             if processes.is_first():
                 folder = RunFolder.create(options.name, options.out)
@@ -95,25 +100,31 @@ def _parser(words: list[str]) -> Parser:
     return parser
 
 
-def _experiment(options: argparse.Namespace, folder: "RunFolder | None" = None) -> "Experiment":
-    """The experiment with the knobs of its preset and then those given as flags; where a run was
-    begun in ``folder``, that of the run, with which they must agree."""
+def _given(options: argparse.Namespace) -> tuple[dict[str, "Value"], dict[str, "Value"]]:
+    """The knobs of the preset with those given as flags or words, and the latter alone."""
+    from saiki.experiments import outlines
+
+    outline = outlines.exercise(options.name)
+    flags = {name: value for name, value in vars(options).items() if name in outline.knobs}
+    flags = outline.parse(options.settings, flags)
+    outline.check_paths(flags)
+    return {**outline.preset(options.preset), **flags}, flags
+
+
+def _experiment(
+    options: argparse.Namespace,
+    given: "dict[str, Value]",
+    flags: "dict[str, Value]",
+    folder: "RunFolder | None" = None,
+) -> "Experiment":
+    """The experiment with these knobs; where a run was begun in ``folder``, that of the run, with
+    which they must agree."""
     from saiki import processes
     from saiki.duration import LENGTHS
     from saiki.experiments import load
     from saiki.runs.reopen import begun, go_on
 
     experiment = load(options.name)
-    flags = {name: value for name, value in vars(options).items() if name in experiment.knobs()}
-    for word in options.settings:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
-            raise InputError(f"expected knob=value, got {shown(word)}")
-        knob = experiment.knob(name)
-        if knob.name in flags:
-            raise InputError(f"{knob.name} is given twice")
-        flags[knob.name] = knob.parse(value)
-    given = {**experiment.preset(options.preset), **flags}
     wanted = experiment.from_dict(given)
     if folder is None or not folder.has_begun:
         return wanted

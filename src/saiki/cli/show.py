@@ -9,10 +9,10 @@ def main(words: list[str]) -> int:
     parser.add_argument("name", metavar="NAME", help="an experiment; saiki ls lists them")
     parser.add_argument("--preset", help="the settings whose equations are shown")
     options = parser.parse_args(words)
-    from saiki.experiments import load
+    from saiki.experiments import load, outlines
 
+    values = outlines.exercise(options.name).preset(options.preset)
     experiment = load(options.name)
-    values = experiment.preset(options.preset)
     setting = experiment.from_dict(values)
     settings = setting.to_dict()
     doc = " ".join((experiment.__doc__ or "").split())

@@ -20,31 +20,37 @@ DEFAULT_JOBS = os.cpu_count() or 1
 def main(words: list[str]) -> int:
     words = name_first(words)
     options = _parser(words).parse_intermixed_args(words)
-    from saiki.experiments import load
-    from saiki.runs import ray, sweep, workers
+    from saiki.experiments import load, outlines
     from saiki.runs.folder import RunFolder
+
+    outline = outlines.exercise(options.name)  # what is wrong is said before PyTorch is loaded
+    outline.preset(options.preset)
+    changes = outline.grid(options.grid)
+    for change in changes:
+        outline.check_paths(change)
+    if not (options.grid or options.preset or outline.claims):
+        raise InputError(
+            f"{outline.name} makes no claims; give knobs to vary, such as cell=lstm,gru"
+        )
+    if options.resume:
+        out = RunFolder.resume(options.name, options.out, several=True)
+    else:
+        RunFolder.refuse_used(options.out)
+    from saiki.runs import ray, sweep, workers
     from saiki.runs.record import Options
 
     experiment = load(options.name)
     if options.grid or options.preset:
-        rows = sweep.settings(
-            experiment, options.preset, sweep.grid(experiment, options.grid), options.seeds
-        )
+        rows = sweep.settings(experiment, options.preset, changes, options.seeds)
     else:
         rows = sweep.claim_settings(experiment, options.seeds)
-    if not rows:
-        raise InputError(
-            f"{experiment.name} makes no claims; give knobs to vary, such as cell=lstm,gru"
-        )
     if options.ray:
         machines = ray.joined(options.ray, options.jobs)
     else:
         machines = workers.processes(options.jobs or DEFAULT_JOBS)
     how = Options(watch=options.lens, data_changed=options.data_changed)
     with machines as runner:
-        if options.resume:
-            out = RunFolder.resume(options.name, options.out, several=True)
-        else:
+        if not options.resume:
             out = RunFolder.create(options.name, options.out)
         try:
             trials = sweep.run_all(rows, out, options.preset, how, runner)

@@ -17,7 +17,7 @@ import threading
 import types
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,6 @@ from saiki.compiler.code import (
     UNFOLLOWED,
     Ran,
     codes_in,
-    codes_of,
     imports_in,
     is_library,
     names_in,
@@ -68,6 +67,7 @@ from saiki.compiler.kinds import (
     slots_of,
     without_owner,
 )
+from saiki.compiler.reach import Place, Reach
 from saiki.errors import CompileError
 
 MOST = 5000
@@ -78,40 +78,13 @@ LARGEST = 1 << 16
 _INTERNAL = set(vars(nn.Module())) - {"training"}
 _OWN = "_saiki_"
 """How attributes begin that saiki gives modules, and that say nothing of what they compute."""
-Place = tuple[Any, Any]
-"""A container and the key under which it holds a tensor."""
 
 
-class Fingerprint:
+class Fingerprint(Reach):
     """Follows everything from a cell on, each value once."""
 
     def __init__(self, cell: nn.Module, ran: Ran = NOTHING) -> None:
-        self.ran = ran
-        self.codes: set[int] = set()
-        """What of the code of users is followed, by identity."""
-        self.tokens: list[tuple[Any, ...]] = []
-        self.places: dict[str, Place] = {}
-        self.tables: list[Any] = []
-        self.tables_of: list[str] = []
-        self.tensor_tables: list[Mapping[str, Tensor | None]] = []
-        self.class_tables: list[tuple[str, type, dict[str, Any]]] = []
-        self.sequences: list[Any] = []
-        self.names_of: list[str] = []
-        self.objects: list[Any] = []
-        self.arrays: list[tuple[str, np.ndarray]] = []
-        self.getters: list[tuple[Any, Any]] = []
-        self.values: list[tuple[Callable[[], Any], Any]] = []
-        self.seen: dict[int, str] = {}
-        self.modules: set[tuple[str, frozenset[str]]] = set()
-        self.read_modules: dict[str, types.ModuleType] = {}
-        self.alive: list[Any] = []
-        self.mentioned = {"step", "forward", "backward", "setup_context", *ran.names}
-        self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
-        self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
-        self.attributes: list[tuple[str, str]] = []
-        """Names of attributes that somebody gave tensors, each with the path of the tensor."""
-        self.own = {id(module) for module in cell.modules()}
-        self._own_tensors(cell)
+        super().__init__(cell, ran)
         while self.stack or self._modules_as_a_whole():
             self._visit(*self.stack.pop())
             if len(self.tokens) > MOST:
@@ -126,56 +99,6 @@ class Fingerprint:
                     f"step may read {path}.{name}, an attribute of a tensor, which a kernel does "
                     "not know"
                 )
-
-    def _modules_as_a_whole(self) -> bool:
-        """Where any name may be read, push the modules that the code names; whether there are
-        more of them."""
-        if not self.mentioned & ALL or not self.read_modules:
-            return False
-        for name, module in self.read_modules.items():
-            self._push(name, module)
-        self.read_modules.clear()
-        return True
-
-    def _own_tensors(self, cell: nn.Module) -> None:
-        """Parameters and buffers in the order of ``named_parameters``."""
-        for prefix, module in cell.named_modules():
-            for name, tensor in module._parameters.items():
-                path = f"{prefix}.{name}" if prefix else name
-                self._place(path, tensor, module._parameters, name)
-        for prefix, module in cell.named_modules():
-            for name, tensor in module._buffers.items():
-                path = f"{prefix}.{name}" if prefix else name
-                self._place(path, tensor, module._buffers, name)
-        self.parameters = len(self.places)
-
-    def _place(self, path: str, tensor: Tensor | None, owner: Any, key: Any) -> None:
-        if tensor is not None and id(tensor) not in self.seen:
-            self.seen[id(tensor)] = path
-            self.alive.append(tensor)
-            self.places[path] = owner, key
-
-    def _push(self, path: str, value: Any, place: Place | None = None) -> None:
-        self.stack.append((path, value, place))
-
-    def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
-        """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
-        always."""
-        at_once = isinstance(value, (*SCALARS, Tensor, nn.Module)) or self._has_run(value)
-        if at_once or name in self.mentioned or self.mentioned & ALL:
-            self._push(path, value, place)
-        else:
-            self.waiting.setdefault(name, []).append((path, value, place))
-
-    def _has_run(self, value: Any) -> bool:
-        """Whether it is a function, or holds one, that nothing else led to and that ran."""
-        return any(code in self.ran for code in codes_of(value))
-
-    def _mention(self, names: Iterable[str]) -> None:
-        new = set(names) - self.mentioned
-        self.mentioned |= new
-        for name in sorted(self.waiting.keys() if new & ALL else new & self.waiting.keys()):
-            self.stack += self.waiting.pop(name)
 
     def _visit(self, path: str, value: Any, place: Place | None) -> None:
         if isinstance(value, np.generic):

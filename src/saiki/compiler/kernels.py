@@ -18,7 +18,7 @@ from saiki.compiler.backend import Backend
 from saiki.compiler.clean_room import in_clean_room, is_inside
 from saiki.compiler.compiled import CompiledCell, register
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.fingerprint import Place
+from saiki.compiler.reach import Place
 from saiki.compiler.step import CompiledStep
 from saiki.compiler.watch import Watch, all_hooks
 from saiki.errors import CompileError, TraceError

@@ -13,8 +13,6 @@ import platform
 import re
 import sys
 import tempfile
-import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,8 +23,7 @@ import platformdirs
 import torch
 from llvmlite import binding
 
-import saiki
-from saiki import files
+from saiki import files, sources
 
 VARIABLE = "SAIKI_KERNELS"
 """The variable of the environment that names another folder; empty, nothing is kept."""
@@ -121,25 +118,7 @@ def _make_room(place: Path) -> None:
         size -= stat.st_size
 
 
-def _source(place: Path) -> Iterator[str]:
-    """Of each file of the source its size and when it was changed, as Python itself tells whether
-    what it compiled is still good."""
-    for entry in sorted(os.scandir(place), key=lambda e: e.name):
-        if entry.is_dir():
-            yield from _source(Path(entry.path))
-        elif entry.name.endswith(".py"):
-            stat = entry.stat()
-            yield f"{entry.path} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _sources() -> tuple[str, ...]:
-    try:
-        return tuple(_source(Path(saiki.__file__).parent))
-    except OSError:  # not in files that could be told apart
-        return (uuid.uuid4().hex,)
-
-
-_SOURCES = _sources()
+_SOURCES = sources.state()
 """As they are when they are imported, or soon after."""
 
 

@@ -4,26 +4,22 @@
 so that no derivative is written by hand anywhere, and everything is decomposed to a small core set.
 """
 
-import linecache
-import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from types import FrameType, FunctionType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functionalize
 from torch.fx import traceback as fx_traceback
-from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell, as_states
 from saiki.compiler.audit import Audit, MoreRanError
-from saiki.compiler.code import is_library
 from saiki.compiler.draws import Draw, lift_draws
 from saiki.compiler.inside import write_out
+from saiki.compiler.lines import Lines, line_of_step
 from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, unsupported, where
 from saiki.compiler.rewrites import (
     decompositions,
@@ -166,7 +162,7 @@ def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        at = _line_of_step(cell, traceback.extract_tb(error.__traceback__))
+        at = line_of_step(cell, traceback.extract_tb(error.__traceback__))
         raise TraceError(
             f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
         ) from error
@@ -311,7 +307,7 @@ class _Capture:
     def _seen_by(self, audit: Audit) -> Iterator[None]:
         """Once, what is run is noted, and the lines that operations come from."""
         if self.sizes is FIRST:
-            with _Lines(self.cell, audit), audit.listening():
+            with Lines(self.cell, audit), audit.listening():
                 yield
         else:
             yield
@@ -418,71 +414,3 @@ def _unflatten(output: Any, states: int) -> tuple[tuple[Any, ...], tuple[Any, ..
         tree_leaves(output, is_leaf=lambda leaf: leaf is None or isinstance(leaf, fx.Node))
     )
     return flat[:states], flat[states:]
-
-
-_READS = {
-    Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__float__, Tensor.__int__,
-    Tensor.__bool__, Tensor.__index__, Tensor.__complex__, torch.equal,
-}  # fmt: skip
-"""What makes numbers of Python of those of a tensor."""
-_LAYOUT: set[Any] = {
-    Tensor.is_contiguous, Tensor.stride, Tensor.dim_order, Tensor.storage_offset,
-    Tensor.is_shared, Tensor.is_pinned, Tensor.is_set_to, Tensor.data_ptr, Tensor.storage,
-    Tensor.untyped_storage, Tensor._is_view,
-    *(vars(torch._C.TensorBase)[name].__get__ for name in ("_version", "_base")),
-}  # fmt: skip
-"""What tells how a tensor lies in memory, and whose that is."""
-_PYTHON_OF_TENSORS = {"torch._tensor", "torch.overrides"}
-"""Modules in which some of these are written."""
-
-
-class _Lines(TorchFunctionMode):
-    """Notes for each operation which line of ``step`` it comes from."""
-
-    def __init__(self, cell: Cell, audit: Audit) -> None:
-        super().__init__()
-        self.code = type(cell).step.__code__
-        self.audit = audit
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        real = args and isinstance(args[0], Tensor) and not isinstance(args[0], FakeTensor)
-        if real and func in _READS:
-            raise CompileError(
-                f"step reads the numbers of a tensor of shape {tuple(args[0].shape)}, which may be "
-                "others at the next call"
-            )
-        frame: FrameType | None = sys._getframe(1)
-        if func in _LAYOUT and _is_of_user(frame):
-            name = getattr(func, "__self__", func).__name__
-            raise CompileError(
-                f"step asks {name} of a tensor, which differs from call to call and which a kernel "
-                "does not know"
-            )
-        while frame is not None and frame.f_code is not self.code:
-            frame = frame.f_back
-        if frame is not None:
-            place = self.code.co_filename, frame.f_lineno
-            line = linecache.getline(*place).strip()
-            fx_traceback.set_stack_trace([f" at {place[0]}, line {place[1]}: {line}"])
-        if isinstance(func, FunctionType):
-            return func(*args, **(kwargs or {}))
-        with self.audit.deaf():
-            return func(*args, **(kwargs or {}))
-
-    def __exit__(self, *error: Any) -> None:
-        fx_traceback.set_stack_trace([])  # the gradients have no line
-        super().__exit__(*error)
-
-
-def _is_of_user(frame: FrameType | None) -> bool:
-    """Whether it is a user's code that calls a method of tensors."""
-    while frame is not None and frame.f_globals.get("__name__") in _PYTHON_OF_TENSORS:
-        frame = frame.f_back
-    return frame is not None and not is_library(frame.f_globals.get("__name__"))
-
-
-def _line_of_step(cell: Cell, frames: traceback.StackSummary) -> str:
-    for frame in reversed(frames):
-        if frame.name == "step":
-            return f" at {frame.filename}, line {frame.lineno}: {frame.line}"
-    return ""

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from saiki.compiler.code import ASKED, NOTHING, Ran
-from saiki.compiler.fingerprint import Fingerprint, Place
+from saiki.compiler.fingerprint import Fingerprint
 from saiki.compiler.identity import are_same, contents
+from saiki.compiler.reach import Place
 
 _SIZES = operator.attrgetter("shape", "dtype")
 _OWN = operator.attrgetter("__dict__")

@@ -4,9 +4,10 @@ Speakers are drawn by ``saiki.data.sound.voices.voices``.
 """
 
 from saiki.data.datasets import DATASETS, Dataset
+from saiki.data.skipped import Skipped
 from saiki.data.sound.files import LONGEST, SoundError, Wave, read, record, resample, save
 from saiki.data.sound.layouts import Recording, find
-from saiki.data.sound.recordings import Recordings, Skipped, load
+from saiki.data.sound.recordings import Recordings, load
 from saiki.data.sound.splits import SPLITS, Split, split
 from saiki.data.sound.voices import Voice, say, say_all
 from saiki.data.store import dataset, describe, listing, locate, where

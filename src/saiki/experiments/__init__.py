@@ -28,17 +28,22 @@ HOMES = {
 }
 
 
+def refuse_unknown(name: str) -> None:
+    """Raise :class:`InputError` if there is no experiment of that name."""
+    if not isinstance(name, str) or name not in HOMES:
+        hint = near(name, HOMES) if isinstance(name, str) else ""
+        raise InputError(
+            f"there is no experiment {shown(name)}; there are {', '.join(HOMES)}{hint}"
+        )
+
+
 def load(name: str) -> "type[Experiment]":
     """The experiment of that name.
 
     Raises:
         InputError: there is none.
     """
-    if not isinstance(name, str) or name not in HOMES:
-        hint = near(name, HOMES) if isinstance(name, str) else ""
-        raise InputError(
-            f"there is no experiment {shown(name)}; there are {', '.join(HOMES)}{hint}"
-        )
+    refuse_unknown(name)
     module, attribute = HOMES[name]
     experiment: type[Experiment] = getattr(importlib.import_module(module), attribute)
     return experiment

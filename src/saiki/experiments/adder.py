@@ -57,6 +57,7 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
     threads = 1
     recordable: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
+        "quick": {"iterations": 1000, "log_every": 50},
         "report": {
             "activation": "sigmoid",
             "iterations": 10_000,

@@ -18,7 +18,7 @@ from saiki.data.images.augmentation import REPORT, Augmentation, Mixing, write_p
 from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Images
 from saiki.data.order import batches_of, passes
-from saiki.duration import EpochsAtLeast
+from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.claims.augment import CLAIMS, gains, lines
@@ -57,7 +57,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
     mixing: Mixing = Mixing(cutmix=1.0)
     width: int = knob(16, "channels after the first convolution", minimum=4, maximum=1024)
     dropout: float = knob(0.2, "of what the last layer reads", minimum=0, maximum=0.95)
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=15.0, updates=1500)
+    duration: Epochs = Epochs(epochs=15.0, updates=1500)
     optimisation: Optimisation = Optimisation(
         batch_size=32,
         optimiser="adamw",
@@ -78,6 +78,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
     points = 5
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
+        "quick": {"epochs": 10.0, "updates": 500, "most_updates": 800},
         "plain": {**Augmentation().to_dict(), **Mixing().to_dict()},
         "report": {**REPORT.to_dict(), **Mixing().to_dict()},
     }
@@ -115,6 +116,9 @@ class Augment(Experiment[ImageClassifier, Batch]):
             "labels": (part.labels.numpy().tobytes() for part in parts),
             "photos": [self.photo.numpy().tobytes()],
         }
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.learned), len(self.images.test)
 
     @property
     def epoch(self) -> float:
@@ -183,6 +187,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
             "accuracy": classes.accuracy(answers),
             "test_loss": classes.loss(answers),
             "examples_learned": float(len(self.learned)),
+            **self.images.skipped,
         }
 
     def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:

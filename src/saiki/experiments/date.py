@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from saiki.data.text.dates import dates
 from saiki.data.text.pairs import Corpus, Pairs
-from saiki.duration import EpochsAtLeast
+from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Figures
 from saiki.experiments.claims.date import CLAIMS
@@ -38,7 +38,7 @@ class Date(TextToText):
 
     recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=128, embedding_size=64)
     label_smoothing: float = label_smoothing(0.0)
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=6.0)
+    duration: Epochs = Epochs(epochs=6.0, updates=2000)
     decoding: Decoding = Decoding(method="greedy")
     optimisation: Optimisation = Optimisation(
         batch_size=64, learning_rate=0.004, schedule="cosine", warmup=0.03, clip_norm=1.0
@@ -50,7 +50,12 @@ class Date(TextToText):
     score: ClassVar[str] = "exact_match"
     threads: ClassVar[int | None] = 1
     shown: ClassVar[tuple[str, ...]] = ("loss", "validation_loss", "exact_match")
-    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {"good": {}}
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "quick": {
+            "pairs": 10_000, "hidden_size": 96, "epochs": 5.0, "updates": 300, "most_updates": 800,
+        },
+    }  # fmt: skip
     claims = CLAIMS
 
     def validate(self) -> None:

@@ -15,7 +15,7 @@ from saiki.decoding.decode import Search
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, Trial, only, untrained
-from saiki.experiments.claims.dialogue import CLAIMS
+from saiki.experiments.claims.dialogue import CLAIMS, SMALL
 from saiki.experiments.shared.decoding import Decoding
 from saiki.experiments.shared.dialogue import DialogueModel, judge, parts_of
 from saiki.experiments.shared.dialogue_source import DialogueSource
@@ -59,7 +59,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         0, "turns before a reply that count when it is judged and when used; 0: all", minimum=0
     )
     decoding: Decoding = Decoding(method="sample", n_best=3, top_p=0.9, length_penalty=0.0)
-    duration: Epochs = Epochs(epochs=3.0)
+    duration: Epochs = Epochs(epochs=3.0, updates=300)
     optimisation: Optimisation = Optimisation(
         batch_size=8, learning_rate=0.004, schedule="cosine", warmup=0.1, clip_norm=1.0,
         keep="best",
@@ -78,10 +78,8 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {
-            "hidden_size": 128, "embedding_size": 96, "vocabulary": 3000, "epochs": 2.0,
-            "learning_rate": 0.008,
-        },
+        "small": SMALL,
+        "quick": SMALL | {"hidden_size": 64, "updates": 60, "most_updates": 60},
     }  # fmt: skip
     claims = CLAIMS
 

@@ -65,7 +65,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     calibrated: bool = knob(
         True, "whether intervals are made as wide as the validation part asks for"
     )
-    duration: Epochs = Epochs(epochs=10.0)
+    duration: Epochs = Epochs(epochs=10.0, updates=300)
     optimisation: Optimisation = Optimisation(
         batch_size=64, learning_rate=0.001, schedule="cosine", warmup=0.03, clip_norm=1.0,
         keep="best",
@@ -82,6 +82,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     predict_knobs = ("horizon", "gaps", "dates", "paths", "seed")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
+        "quick": {"epochs": 3.0, "updates": 100, "most_updates": 400},
         "etth1": {
             "target": "HUFL, HULL, MUFL, MULL, LUFL, LULL, OT", "train": 8640, "validation": 2880.0,
             "test": 2880.0, "horizon": 96, "look_back": 720, "segment": 48, "hidden_size": 256,
@@ -94,8 +95,7 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         },
         "demand": {
             "made": "demand", "steps": "one-by-one", "likelihood": "negative_binomial",
-            "horizon": 14, "look_back": 56, "hidden_size": 48, "learning_rate": 0.005,
-            "paths": 100,
+            "horizon": 14, "look_back": 56, "hidden_size": 48, "learning_rate": 0.005, "paths": 100,
         },
     }  # fmt: skip
     claims = CLAIMS

@@ -32,6 +32,16 @@ from saiki.text import FIRST, TOKENISERS, Text
 
 SHOWN, CANDIDATES = 6, 5
 """Restorations, and candidates for a word."""
+SMALL: dict[str, Value] = {
+    "sentences": 100_000,
+    "vocabulary": 5000,
+    "hidden_size": 128,
+    "embedding_size": 128,
+    "iterations": 1000,
+    "log_every": 250,
+    "learning_rate": 0.005,
+}
+"""What teaches something within an hour."""
 
 
 class MaskedLanguage(Experiment[MaskedLM, Batch]):
@@ -73,15 +83,9 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {
-            "sentences": 100_000,
-            "vocabulary": 5000,
-            "hidden_size": 128,
-            "embedding_size": 128,
-            "iterations": 1000,
-            "log_every": 250,
-            "learning_rate": 0.005,
-        },
+        "small": SMALL,
+        "quick": SMALL
+        | {"hidden_size": 64, "embedding_size": 64, "iterations": 80, "log_every": 80},
     }
     claims = CLAIMS
 
@@ -97,6 +101,14 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
             if not len(its):
                 raise InputError(f"{path} is too short: it has no sentence to {part}")
         return HiddenWords(text, rows, development, self.masking)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.corpus.train), len(self.corpus.development)
+
+    @property
+    def epoch(self) -> float:
+        size = self.optimisation.batch_size * processes.count()
+        return len(self.corpus.train) / (size * self.optimisation.accumulate)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.corpus.batches(self.optimisation.batch_size, self.seed, start)

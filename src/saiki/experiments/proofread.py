@@ -19,7 +19,7 @@ from saiki.data.text.typos import KINDS
 from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
-from saiki.experiments.claims.proofread import CLAIMS
+from saiki.experiments.claims.proofread import CLAIMS, SMALL
 from saiki.experiments.shared.layers import TokenLayers
 from saiki.files import to_json
 from saiki.knobs import Value, knob
@@ -77,7 +77,8 @@ class Proofread(Experiment[Tagger, Batch]):
     takes = "line"
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
-        "quick": {"iterations": 1200, "layers": 1, "learning_rate": 0.006, "log_every": 200},
+        "small": SMALL,
+        "quick": SMALL | {"iterations": 600, "log_every": 200},
     }
     claims = CLAIMS
 

@@ -51,6 +51,17 @@ SAMPLED = 5
 
 OF_CODE = (*Divergence.knobs(), "bidirectional", "nll_samples", "between")
 """Knobs that have no effect without a code."""
+SMALL: dict[str, Value] = {
+    "sentences": 10_000,
+    "vocabulary": 2500,
+    "hidden_size": 128,
+    "embedding_size": 64,
+    "batch_size": 64,
+    "epochs": 5.0,
+    "log_every": 50,
+    "nll_sentences": 200,
+}
+"""What teaches something within an hour."""
 
 
 class SentenceCodes(Experiment[SentenceVAE, Batch]):
@@ -79,7 +90,7 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
     between: int = knob(
         5, "sentences on the way from one to the next, when used", minimum=0, maximum=1000
     )
-    duration: Epochs = Epochs(epochs=6.0, log_every=100)
+    duration: Epochs = Epochs(epochs=6.0, updates=500, log_every=100)
     optimisation: Optimisation = Optimisation(
         batch_size=128, learning_rate=0.004, warmup=0.05, schedule="cosine", clip_norm=10.0,
         keep="best",
@@ -97,10 +108,8 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
     predict_knobs = (*Decoding.knobs(), "between", "nll_samples", "seed")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {
-            "sentences": 10_000, "vocabulary": 2500, "hidden_size": 128, "embedding_size": 64,
-            "batch_size": 64, "epochs": 5.0, "log_every": 50, "nll_sentences": 200,
-        },
+        "small": SMALL,
+        "quick": SMALL | {"updates": 100, "most_updates": 120},
         "collapse": {"annealing": 0.0, "free_bits": 0.0, "word_dropout": 0.0},
         "plain": {"latent_size": 0, "word_dropout": 0.0},
     }  # fmt: skip
@@ -127,6 +136,9 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
         for phrase in (self.decoding.begin_with, *self.decoding.phrases):
             self.source.text.phrase(phrase)  # what cannot be written is told now
         return self.source.in_words()
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.source.rows.train), len(self.source.rows.test)
 
     @property
     def epoch(self) -> float:

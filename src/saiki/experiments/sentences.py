@@ -15,7 +15,7 @@ from saiki import processes
 from saiki.data import store
 from saiki.data.text.labelled import FOLDS, LabelledParts, Table
 from saiki.data.text.labelled_rows import Batch
-from saiki.duration import EpochsAtLeast
+from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
 from saiki.experiments.claims.sentences import CLAIMS
@@ -59,7 +59,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     pooling: str = knob(
         "attention+max", "from all words to one vector", choices=(*POOLINGS, "attention+max")
     )
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=6.0, updates=300)
+    duration: Epochs = Epochs(epochs=6.0, updates=300)
     optimisation: Optimisation = Optimisation(
         batch_size=32,
         optimiser="adamw",
@@ -81,6 +81,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
+        "quick": {"epochs": 3.0, "updates": 150, "most_updates": 600},
         "report": {
             "norms": False, "votes": False, "embedding_size": 0, "cell": "lstm",
             "pooling": "mean", "optimiser": "adam", "learning_rate": 0.001, "warmup": 0.0,
@@ -105,6 +106,9 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     @cached_property
     def corpus(self) -> LabelledWords:
         return LabelledWords(self.parts, self.words, self.votes)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.parts.train), len(self.parts.test)
 
     @property
     def epoch(self) -> float:

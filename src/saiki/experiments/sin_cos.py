@@ -47,9 +47,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     itself.
     """
 
-    data: str = knob(
-        "", "CSV file with the columns input and target; sine and cosine without", is_path=True
-    )
+    data: str = knob("", "CSV file of input and target; sine and cosine without", is_path=True)
     wave: Wave = Wave()
     steps: int = knob(24, "points of a window", minimum=2, maximum=10_000)
     noise: float = knob(
@@ -76,6 +74,7 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     recordable: ClassVar[bool] = True
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
+        "quick": {"epochs": 100.0, "updates": 300, "most_updates": 3000},
         "report": {
             "cell": "rnn", "hidden_size": 10, "teacher_forcing": 1.0, "epochs": 80.0,
             "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,

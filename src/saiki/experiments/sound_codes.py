@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from saiki import processes
 from saiki.data.order import batches_of, passes
+from saiki.data.skipped import in_words
 from saiki.data.sound.files import Sound, read, save
 from saiki.data.sound.hearing import SpectrumChoice
 from saiki.data.sound.layouts import Recording
 from saiki.data.sound.recordings import Recordings
 from saiki.data.sound.splits import Split
-from saiki.duration import EpochsAtLeast
+from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.claims.sound_codes import CLAIMS
 from saiki.experiments.shared.coded_sounds import (
@@ -42,6 +43,8 @@ from saiki.plots.sound_codes import CodedSound, draw_sound_codes
 
 SHOWN, WRITTEN, NEW_OF_A_CLASS, NEW_JUDGED = 6, 10, 2, 20
 """Recordings of a picture and of the folder of sounds; new ones of a class there, and judged."""
+SMALL: dict[str, Value] = {"epochs": 8.0, "updates": 200, "hidden_size": 64, "judge": 150}
+"""What teaches something within an hour."""
 
 
 class SoundCodes(Experiment[SoundVQVAE, Batch]):
@@ -66,7 +69,7 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         minimum=0,
         maximum=10**6,
     )
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=30.0, updates=800)
+    duration: Epochs = Epochs(epochs=30.0, updates=800)
     optimisation: Optimisation = Optimisation(
         batch_size=32, learning_rate=0.002, schedule="cosine", warmup=0.05, clip_norm=1.0
     )
@@ -82,7 +85,8 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
     prefetch = 2
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {"epochs": 8.0, "updates": 200, "hidden_size": 64, "judge": 150},
+        "small": SMALL,
+        "quick": SMALL | {"most_updates": 300},
     }
     claims = CLAIMS
 
@@ -100,10 +104,13 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
 
     def describe_data(self) -> str:
         said = self.source.describe(self.recordings, self.parts)
-        return "\n".join((said, *self.recordings.skipped_in_words()))
+        return "\n".join((said, *in_words(self.recordings.skipped)))
 
     def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
         return self.source.items(self.recordings)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.parts.train), len(self.parts.test)
 
     @property
     def epoch(self) -> float:

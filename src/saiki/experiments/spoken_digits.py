@@ -19,7 +19,7 @@ from saiki.data.sound.hearing import Hearing
 from saiki.data.sound.recordings import Recordings
 from saiki.data.sound.splits import Split
 from saiki.data.sound.utterances import DIGITS, Voices
-from saiki.duration import EpochsAtLeast
+from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.shared.layers import Layers
@@ -44,7 +44,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     """
 
     source: RecordingSource = RecordingSource()
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=10.0, updates=800)
+    duration: Epochs = Epochs(epochs=10.0, updates=800)
     hearing: Hearing = Hearing()
     convolution: bool = knob(True, "two convolutions in front of the recurrent layers")
     recurrent: Layers = Layers(hidden_size=96, layers=2, dropout=0.3)
@@ -75,6 +75,9 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     prefetch = 2
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
+        "quick": {
+            "hidden_size": 64, "layers": 1, "epochs": 6.0, "updates": 200, "most_updates": 300,
+        },
         "report": {
             "split": "random", "features": "waveform", "samples": 1000, "convolution": False,
             "hidden_size": 64, "layers": 1, "pooling": "last", "dropout": 0.0,
@@ -106,6 +109,9 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         size, groups = self.optimisation.batch_size, (self.hearing, self.speakers)
         how = *groups, self.augmentation, size, self.seed, self.dtype
         return Sounds(self.recordings, self.parts, *how)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.parts.train), len(self.parts.test)
 
     @property
     def epoch(self) -> int:

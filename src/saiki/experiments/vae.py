@@ -35,6 +35,8 @@ VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and the weight of the divergence."""
+SMALL: dict[str, Value] = {"examples": 20_000, "epochs": 3.0, "nll_images": 100}
+"""What teaches something within an hour."""
 
 
 class Autoencoding(Experiment[Autoencoder, Batch]):
@@ -61,7 +63,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     nll_images: int = knob(
         500, "test images that nll is estimated on, of each class alike; 0: all", minimum=0
     )
-    duration: Epochs = Epochs(epochs=10.0)
+    duration: Epochs = Epochs(epochs=10.0, updates=500)
     optimisation: Optimisation = Optimisation(
         batch_size=128, learning_rate=0.003, warmup=0.05, schedule="cosine", clip_norm=100.0
     )
@@ -81,7 +83,8 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             "batch_size": 100, "learning_rate": 0.001, "warmup": 0.0, "schedule": "constant",
             "clip_norm": 0.0,
         },
-        "quick": {"examples": 20_000, "epochs": 3.0, "nll_images": 100},
+        "small": SMALL,
+        "quick": SMALL | {"updates": 300, "most_updates": 500},
         "plane": {
             "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
         },
@@ -101,6 +104,9 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     def data_items(self) -> Mapping[str, Iterator[bytes]]:
         parts = (self.images.train, self.images.validation, self.images.test)
         return {"images": (image.numpy().tobytes() for its in parts for image in its.pixels)}
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.images.train), len(self.images.test)
 
     @property
     def epoch(self) -> float:
@@ -168,6 +174,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         figures["samples_near"] = autoencoders.samples_near(
             model, self.images.train.pixels, self.some(autoencoders.COMPARED)
         )
+        figures |= self.images.skipped
         return {**figures, "reconstruction_error": found.errors.mean().item()}
 
     @torch.no_grad()

@@ -39,6 +39,14 @@ Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and their classes, ``(batch,)``."""
 SHOWN, NEW_OF_A_CLASS, VALIDATED = 10, 8, 1000
 """Images of a picture, new ones of a class, and those that the curves are measured by."""
+SMALL: dict[str, Value] = {
+    "examples": 5000,
+    "epochs": 4.0,
+    "width": 32,
+    "hidden_size": 64,
+    "judge": 100,
+}
+"""What teaches something within an hour."""
 
 
 class VQVAEs(Experiment[VQVAE, Batch]):
@@ -61,7 +69,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         minimum=0,
         maximum=10**6,
     )
-    duration: Epochs = Epochs(epochs=4.0)
+    duration: Epochs = Epochs(epochs=4.0, updates=500)
     optimisation: Optimisation = Optimisation(
         batch_size=128, learning_rate=0.002, schedule="cosine", warmup=0.02
     )
@@ -76,7 +84,8 @@ class VQVAEs(Experiment[VQVAE, Batch]):
     points = 40
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
-        "quick": {"examples": 5000, "epochs": 4.0, "width": 32, "hidden_size": 64, "judge": 100},
+        "small": SMALL,
+        "quick": SMALL | {"updates": 150, "most_updates": 200},
         "rotation": {"gradient": "rotation"},
         "scalars": {"quantiser": "scalars"},
         "vae": {"quantiser": "gaussian"},
@@ -93,6 +102,9 @@ class VQVAEs(Experiment[VQVAE, Batch]):
             "images": (image.numpy().tobytes() for part in parts for image in part.pixels),
             "labels": (part.labels.numpy().tobytes() for part in parts),
         }
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.images.train), len(self.images.test)
 
     @property
     def epoch(self) -> float:
@@ -138,7 +150,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
 
     def evaluate(self, model: VQVAE) -> Figures:
         test = self.images.test
-        figures: Figures = dict(measured(model, test))
+        figures: Figures = {**measured(model, test), **self.images.skipped}
         error = figures["reconstruction_error"] or 0.0
         figures["psnr"] = -10 * math.log10(error) if error > 0 else None
         figures["probe_accuracy"] = probe_accuracy(model, test)

@@ -23,7 +23,7 @@ from saiki.experiment import Experiment, Figures, Measures, Points, untrained
 from saiki.experiments.shared.words import Phrases, SubWords, advice, signed, vectors_of
 from saiki.files import to_json
 from saiki.knobs import Value, knob
-from saiki.metrics.vectors import Judgement, judge
+from saiki.metrics.vectors import LEAST, Judgement, judge
 from saiki.models.word_vectors import METHODS, PIECE, WordVectors
 from saiki.optimisation import Optimisation
 from saiki.plots.words import draw_words
@@ -69,7 +69,7 @@ class Words(Experiment[WordVectors, Batch]):
     )
     parts: int = knob(2, "threads that can learn at once with the same bits", minimum=1, maximum=99)
     deterministic: bool = knob(True, "the same bits for any number of threads; false: they race")
-    duration: Epochs = Epochs(epochs=5.0)
+    duration: Epochs = Epochs(epochs=5.0, updates=20)
     optimisation: Optimisation = Optimisation(
         batch_size=PIECE, optimiser="sgd", learning_rate=0.05, schedule="linear"
     )
@@ -85,7 +85,7 @@ class Words(Experiment[WordVectors, Batch]):
         "good": {},
         "cbow": {"method": "cbow"},
         "sub-words": {"buckets": 200_000},
-        "quick": {"size": 50, "epochs": 1.0},
+        "quick": {"size": 50, "epochs": 1.0, "most_updates": 100},
     }
 
     def validate(self) -> None:
@@ -210,7 +210,7 @@ class Words(Experiment[WordVectors, Batch]):
         }
         if self.tests is not None:
             said = self._judged[model] = judge(vectors, *self.tests)
-            figures["analogy_accuracy"] = said.total.accuracy if said.total.known else None
+            figures["analogy_accuracy"] = said.total.accuracy if said.total.known >= LEAST else None
             figures["analogies_known"] = said.total.coverage if said.total.asked else None
             figures |= {name: found.rho for name, found in said.agreements.items()}
         return figures

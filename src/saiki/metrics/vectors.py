@@ -138,7 +138,7 @@ def agreement(
     return Agreement(rho, *interval(rho, len(known), confidence), len(pairs), len(known))
 
 
-LEAST = 10
+LEAST = 30
 """Pairs of a test that are known at least, if it is to say anything."""
 
 

@@ -44,13 +44,18 @@ class RunFolder:
         try:
             if out is None:
                 return cls(_next(Path("runs") / name), is_new=True)
-            if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
-                raise InputError(f"{out} is not empty; choose another --out, or remove it first")
+            cls.refuse_used(out)
             is_new = not out.exists()
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SaikiError(f"cannot make the folder {out or 'runs'}: {error.strerror}") from error
         return cls(out, is_new)
+
+    @classmethod
+    def refuse_used(cls, out: Path | None) -> None:
+        """Raise :class:`InputError` if a new run has no place in ``out``."""
+        if out is not None and out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+            raise InputError(f"{out} is not empty; choose another --out, or remove it first")
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -162,6 +167,15 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         return read_json(self.path / CONFIG)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The experiment and its knobs, as the run recorded them."""
+        config = self.config
+        knobs = config.get("knobs")
+        if "experiment" not in config or not isinstance(knobs, dict):
+            raise InputError(f"{self.path / CONFIG} is not the record of a run")
+        return {"experiment": config["experiment"], **knobs}
 
     def check(self, experiment: str, knobs: Any) -> None:
         """Raise :class:`InputError` if this is a run of another experiment or of other knobs."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -22,7 +21,7 @@ def reopen(path: Path) -> tuple[Experiment, nn.Module]:
         InputError: there is no run, or its files are damaged or do not fit each other.
     """
     run = RunFolder.open(path)
-    experiment, recorded = setting_of(run), settings_of(run)
+    experiment, recorded = setting_of(run), run.settings
     model, about = of_run(path)
     kind = kinds_of(type(experiment).model)["return"]
     if not fits(model, kind):
@@ -37,17 +36,8 @@ def reopen(path: Path) -> tuple[Experiment, nn.Module]:
 
 def setting_of(run: RunFolder) -> Experiment:
     """The experiment of a run, with its knobs."""
-    settings = settings_of(run)
+    settings = run.settings
     return load(settings.pop("experiment")).from_dict(settings)
-
-
-def settings_of(run: RunFolder) -> dict[str, Any]:
-    """The experiment and its knobs, as the run recorded them."""
-    config = run.config
-    knobs = config.get("knobs")
-    if "experiment" not in config or not isinstance(knobs, dict):
-        raise InputError(f"{run.path / 'config.json'} is not the record of a run")
-    return {"experiment": config["experiment"], **knobs}
 
 
 def begun(

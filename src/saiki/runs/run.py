@@ -16,6 +16,7 @@ from saiki.errors import InputError, OutputError, SaikiError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.plots.lens import draw_inside
 from saiki.plots.training import draw_training
+from saiki.runs.enough import too_few
 from saiki.runs.folder import RunFolder
 from saiki.runs.outlook import Outlook
 from saiki.runs.record import CHECKPOINT, Options, Record, Say, checkpoint, summary_writer
@@ -136,6 +137,7 @@ def refuse(experiment: Experiment, options: Options, cross_validate: str | None 
         experiment.folds(cross_validate)
     else:
         experiment.describe_data()
+    experiment.iterations  # noqa: B018  # epochs without a length are refused
 
 
 def _command() -> list[str]:
@@ -163,6 +165,8 @@ def _introduce(training: Training, say: Say) -> None:
     experiment, model = training.experiment, training.model
     if opening := experiment.describe_data():
         say(opening + "\n")
+    for few in too_few(experiment):
+        say(few + "\n")
     if training.step == 0:
         say(summary(model, placed(experiment.example(), model)) + "\n")
     else:

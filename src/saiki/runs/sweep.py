@@ -2,7 +2,6 @@
 
 import csv
 import io
-import itertools
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from time import monotonic
 from typing import Any
 
 from saiki import progress
-from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
@@ -62,26 +60,6 @@ class Setting:
     def folder_name(self, seed: int) -> str:
         """What the folder of the run with this seed is called."""
         return folder_name({**self.changes, "seed": seed})
-
-
-def grid(experiment: type[Experiment], words: Sequence[str]) -> list[Changes]:
-    """The settings that ``knob=a,b,c`` words span, in their order.
-
-    Raises:
-        InputError: a word is not of that form, or names a knob or value that is not allowed.
-    """
-    axes: dict[str, list[Value]] = {}
-    for word in words:
-        name, equals, values = word.partition("=")
-        if not (name and equals and values):
-            raise InputError(f"expected knob=value,value, got {word!r}")
-        knob = experiment.knob(name)
-        if knob.name in axes:
-            raise InputError(f"{knob.name} is given twice; write {knob.name}=a,b")
-        if knob.name == "seed":
-            raise InputError("seeds are counted with --seeds N, not listed")
-        axes[knob.name] = [knob.parse(value) for value in values.split(",")]
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def settings(

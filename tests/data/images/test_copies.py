@@ -28,7 +28,7 @@ def test_each_image_has_its_copies_and_the_table_says_what_was_done(tmp_path):
     source, out = classes(tmp_path / "mine", ("猫", "dog"), count=3), tmp_path / "more" / "out"
     (source / "notes.txt").write_text("x")
     pattern().convert("L").save(source / "dog" / "grey.png")
-    assert write_copies(source, out, POLICY, 2, 5) == 7 * 3
+    assert write_copies(source, out, POLICY, 2, 5) == (7 * 3, [])
     made = files(out)
     assert "notes.txt" not in made
     assert made["猫/1.png"] == (source / "猫" / "1.png").read_bytes()
@@ -67,7 +67,7 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     source = classes(tmp_path / "mine")
     (source / "dog" / "9.png").write_bytes(b"no")
     with pytest.raises(InputError, match=r"dog/9\.png is no image"):
-        write_copies(source, tmp_path / "out", POLICY, 1, 0)
+        write_copies(source, tmp_path / "out", POLICY, 1, 0, strict=True)
     (source / "dog" / "9.png").unlink()
 
     def full(*_):
@@ -83,6 +83,15 @@ def test_it_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="is no folder of images"):
         write_copies(tmp_path / "nothing", tmp_path / "out", POLICY, 1, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "there"]
+
+
+def test_what_cannot_be_read_is_left_out_and_named(tmp_path):
+    source = classes(tmp_path / "mine")
+    (source / "dog" / "9.png").write_bytes(b"no")
+    written, [skipped] = write_copies(source, tmp_path / "out", POLICY, 1, 0)
+    assert written == 16
+    assert (skipped.name, skipped.reason) == ("dog/9.png", "is no image that can be read")
+    assert not [*(tmp_path / "out").rglob("9.png*")]
 
 
 def test_copies_are_learned_from_where_their_source_is_and_never_tested(tmp_path):

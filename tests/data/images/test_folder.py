@@ -112,9 +112,10 @@ def test_images_are_grey_if_all_of_them_are(tmp_path):
     [
         (lambda f: shutil.rmtree(f / "cat") or shutil.rmtree(f / "dog"), "holds no images"),
         (lambda f: noise(1).save(f / "a.png"), "both in its folders and beside them, such as a.pn"),
-        (lambda f: (f / "dog" / "9.png").write_text("no"), r"dog/9\.png is no image"),
-        (lambda f: (f / "dog" / "9.heic").write_bytes(b"\0\0\0\x18ftypheic"), "9.heic is no image"),
-        (lambda f: (f / "dog" / "9.png").write_bytes(b""), r"dog/9\.png is empty"),
+        (lambda f: [path.write_text("no") for path in f.rglob("*.png")],
+         r"none of the 8 images can be read; cat/0\.png, for one, is no image that can be read"),
+        (lambda f: [path.write_text("no") for path in f.glob("dog/*.png")],
+         "has no image of the class 'dog' to learn from"),
         (lambda f: [(f / "dog" / f"{i}.png").unlink() for i in (0, 1, 2)], "'dog' of .* has 1"),
         (lambda f: [shutil.copy(f / "dog" / "0.png", f / "dog" / f"{i}.png") for i in (1, 2, 3)],
          "the class 'dog' of .* has 1 different image; it needs 3 at least"),
@@ -127,6 +128,26 @@ def test_a_folder_of_no_use_is_told_in_one_sentence(tmp_path, spoil, what):
     with pytest.raises(InputError, match=what) as caught:
         read_parts(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_read_is_left_out_and_named_or_refused_where_that_is_strict(tmp_path):
+    whole = read_parts(classes(tmp_path))
+    assert whole.skipped == ()
+    (tmp_path / "dog" / "7.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "dog" / "8.png").write_bytes(b"")
+    (tmp_path / "dog" / "9.png").write_bytes((tmp_path / "dog" / "0.png").read_bytes()[:90])
+    parts = read_parts(tmp_path)
+    for name in ("train", "validation", "test"):
+        ours, theirs = getattr(parts, name), getattr(whole, name)
+        assert torch.equal(ours.pixels, theirs.pixels)
+        assert ours.names == theirs.names
+    assert [(each.name, each.reason) for each in parts.skipped] == [
+        ("dog/7.heic", "is no image that can be read"),
+        ("dog/8.png", "is empty"),
+        ("dog/9.png", "is cut short or damaged"),
+    ]
+    with pytest.raises(InputError, match=r"dog/7\.heic is no image that can be read"):
+        read_parts(tmp_path, strict=True)
 
 
 def test_images_that_together_are_too_large_are_refused_at_the_first(tmp_path, monkeypatch):

@@ -35,7 +35,8 @@ def table_of(kind, path):
 def test_better_is_said_of_series_that_can_be_forecast_and_of_no_random_walk(kind, tmp_path):
     experiment = Forecasting(
         data=str(table_of(kind, tmp_path / "x.csv")), target="x", series="name", horizon=3,
-        look_back=12, segment=4, hidden_size=16, epochs=2.0, learning_rate=0.01, dropout=0.0,
+        look_back=12, segment=4, hidden_size=16, epochs=2.0, updates=0, dropout=0.0,
+        learning_rate=0.01,
         scaling="last" if kind == "walk" else "none", device="cpu",
     )  # fmt: skip
     torch.manual_seed(0)
@@ -117,7 +118,7 @@ def test_intervals_of_counts_that_cannot_be_narrower_are_not_too_wide():
 def test_errors_of_returns_count_in_shares_of_the_last_price():
     experiment = Forecasting(
         made="prices", scaling="log-return", horizon=2, look_back=10, segment=5, hidden_size=8,
-        epochs=0.05, calendar=False, device="cpu", train=2800,
+        epochs=0.05, updates=0, calendar=False, device="cpu", train=2800,
     )  # fmt: skip
     model = experiment.model()
     simple = simple_forecasts(experiment.source, 10, 2)

@@ -7,16 +7,22 @@ from pathlib import Path
 from saiki.data.folders import shown
 from saiki.data.images import table
 from saiki.data.images.augmentation import Augmentation, Changes, write_policy
-from saiki.data.images.files import read_image, write_image
+from saiki.data.images.files import read_images, write_image
 from saiki.data.images.folder import digest, find
+from saiki.data.skipped import Skipped
 from saiki.errors import InputError, SaikiError
 from saiki.files import TEMPORARY
 from saiki.progress import each
 
 
 def write_copies(
-    folder: Path, out: Path, augmentation: Augmentation, copies: int, seed: int
-) -> int:
+    folder: Path,
+    out: Path,
+    augmentation: Augmentation,
+    copies: int,
+    seed: int,
+    strict: bool = False,
+) -> tuple[int, list[Skipped]]:
     """Write the images of ``folder`` into ``out``, in the same subfolders, and beside each, called
     ``NAME-1.png`` and so on, copies that are changed. A table says what was done to which, and
     ``policy.json`` what might have been. All is there in the end, or nothing.
@@ -24,14 +30,16 @@ def write_copies(
     What is drawn for a copy follows from the seed, its number and the bytes of its source.
 
     Returns:
-        How many images were written.
+        How many images were written, and the files that are left out, for they cannot be read.
 
     Raises:
-        InputError: there are no images, one cannot be read, the folder is such a one already or has
-            a file that is called like a copy, or ``out`` is there already.
+        InputError: there are no images, none can be read, or, where that is ``strict``, one cannot;
+            the folder is such a one already or has a file that is called like a copy, or ``out``
+            is there already.
         SaikiError: they cannot be written.
     """
     augmenter, found = augmentation.build(), find(folder)
+    skipped = list[Skipped]()
     if out.exists():
         raise InputError(f"{out} exists already; choose another --out, or remove it first")
     if table.read(folder):
@@ -43,9 +51,9 @@ def write_copies(
             dir=out.absolute().parent, prefix=TEMPORARY, ignore_cleanup_errors=True
         ) as temporary:
             made, rows = Path(temporary) / "made", list[table.Made]()
-            for its in each(found):
+            for its, pixels in read_images(each(found), skipped, strict):
                 name = its.path.relative_to(folder).as_posix()
-                pixels, sha256 = read_image(its.path), digest(its.path)
+                sha256 = digest(its.path)
                 grey = bool((pixels == pixels[:1]).all())
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(its.path, made / name)
@@ -66,4 +74,4 @@ def write_copies(
             made.rename(out)
     except OSError as error:
         raise SaikiError(f"cannot write {out}: {error.strerror or error}") from error
-    return len(rows)
+    return len(rows), skipped

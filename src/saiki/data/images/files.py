@@ -1,6 +1,8 @@
 """Image files in and out: any of them as red, green and blue, or grey, in bytes."""
 
 import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from saiki import files
 from saiki.data.folders import shown
+from saiki.data.skipped import Skipped
 from saiki.errors import InputError, SaikiError
 from saiki.inputs import open_file
 
@@ -25,6 +28,17 @@ MOST_PIXELS = 89_000_000
 """Of one image: about 270 MB in colour."""
 MODES = {1: "L", 3: "RGB"}
 _WHITE = 65535
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image of a folder, its class, and the part it belongs to, where the folders say it."""
+
+    path: Path
+    name: str
+    """The path below the folder, as shown to people."""
+    label: str
+    part: str = ""
 
 
 def read_image(path: str | Path, channels: int = 3) -> Tensor:
@@ -60,6 +74,33 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
         raise _broken(path) from None
     except Exception:  # decoders of broken files raise whatever they stumble over
         raise _broken(path) from None
+
+
+def read_images(
+    found: Iterable[ImageFile], skipped: list[Skipped], strict: bool = False
+) -> Iterator[tuple[ImageFile, Tensor]]:
+    """The images of files, and to ``skipped`` those that cannot be read.
+
+    Raises:
+        InputError: one cannot be read, and it is ``strict``; or none can.
+    """
+    count = 0
+    for its in found:
+        try:
+            image = read_image(its.path)
+        except InputError as error:
+            if strict:
+                raise
+            reason, _, _ = str(error).removeprefix(f"{shown(its.path)} ").partition(";")
+            skipped.append(Skipped(its.name, reason))
+            continue
+        count += 1
+        yield its, image
+    if not count and skipped:
+        raise InputError(
+            f"none of the {len(skipped)} images can be read; {skipped[0].name}, for one, "
+            f"{skipped[0].reason}"
+        )
 
 
 def write_image(path: Path, pixels: Tensor) -> Path:

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from saiki.data.folders import check_spelling, shown, tidy
 from saiki.data.images import table
-from saiki.data.images.files import ENDINGS, read_image
+from saiki.data.images.files import ENDINGS, ImageFile, read_images
 from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
+from saiki.data.skipped import Skipped
 from saiki.errors import InputError
 from saiki.inputs import files_below, open_file
 from saiki.progress import each
@@ -28,17 +28,6 @@ HELD = 0.15
 """Share of each class that validates, and that is tested, where the folders do not say it."""
 LEFT_OUT = "left out"
 """The part of a changed copy of what validates or is tested."""
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image of a folder, its class, and the part it belongs to, where the folders say it."""
-
-    path: Path
-    name: str
-    """The path below the folder, as shown to people."""
-    label: str
-    part: str = ""
 
 
 def find(folder: Path) -> tuple[ImageFile, ...]:
@@ -88,7 +77,7 @@ def images_in(folder: Path) -> list[Path]:
     return found
 
 
-def read_parts(folder: Path, side: int = 0, colours: int = 0) -> Parts:
+def read_parts(folder: Path, side: int = 0, colours: int = 0, strict: bool = False) -> Parts:
     """The images of a folder, parted as its folders say, or else each class by a hash of the bytes
     of its files: so copies of a file are always of one part, and more files move few. Where a table
     of :mod:`saiki.data.images.table` says that images are changed copies of others, these are
@@ -97,13 +86,14 @@ def read_parts(folder: Path, side: int = 0, colours: int = 0) -> Parts:
     Args:
         side: see :func:`saiki.data.images.labelled.fitted`; without, all must be of one size.
         colours: 1 or 3; 0: in grey if all of them are.
+        strict: whether a file that cannot be read is refused; it is left out otherwise.
 
     Raises:
-        InputError: a file cannot be read, sizes differ, or a part is left without images.
+        InputError: no file can be read, sizes differ, or a part is left without images.
     """
     found = find(folder)
     classes = tuple(sorted({its.label for its in found}, key=_in_order))
-    pixels = _read(folder, found, side, colours)
+    found, pixels, skipped = _read(folder, found, side, colours, strict)
     labels = torch.tensor([classes.index(its.label) for its in found])
     whole = Images(pixels, labels, classes, tuple(its.name for its in found))
     parts = _parts(folder, found)
@@ -115,13 +105,16 @@ def read_parts(folder: Path, side: int = 0, colours: int = 0) -> Parts:
     for number, label in enumerate(classes):
         if number not in learned:
             raise InputError(f"{folder} has no image of the class {label!r} to learn from")
-    return Parts(**{name: whole[its] for name, its in places.items()})
+    return Parts(**{name: whole[its] for name, its in places.items()}, skipped=skipped)
 
 
-def _read(folder: Path, found: Sequence[ImageFile], side: int, colours: int) -> Tensor:
-    images = list[Tensor]()
-    for its in each(found):
-        image = coloured(read_image(its.path), colours)
+def _read(
+    folder: Path, found: Sequence[ImageFile], side: int, colours: int, strict: bool
+) -> tuple[tuple[ImageFile, ...], Tensor, tuple[Skipped, ...]]:
+    """The files that can be read, their pixels, and the others."""
+    images, usable, skipped = list[Tensor](), list[ImageFile](), list[Skipped]()
+    for its, pixels in read_images(each(found), skipped, strict):
+        image = coloured(pixels, colours)
         if colours == 0 and bool((image == image[:1]).all()):
             image = image[:1]
         image = fitted(image, side)
@@ -129,13 +122,15 @@ def _read(folder: Path, found: Sequence[ImageFile], side: int, colours: int) -> 
         if image.shape[1:] != first.shape[1:]:
             sizes = (f"{it.shape[2]} × {it.shape[1]}" for it in (first, image))
             raise InputError(
-                f"{found[0].name} and {its.name} of {folder} differ in size, {' and '.join(sizes)}"
+                f"{usable[0].name} and {its.name} of {folder} differ in size, {' and '.join(sizes)}"
                 " pixels; choose one for all, as in --side 64"
             )
         check_memory(folder, len(found), *image.shape)
         images.append(image)
+        usable.append(its)
     channels = max(len(image) for image in images)
-    return torch.stack([coloured(image, channels) for image in images])
+    stacked = torch.stack([coloured(image, channels) for image in images])
+    return tuple(usable), stacked, tuple(skipped)
 
 
 def _parts(folder: Path, found: Sequence[ImageFile]) -> list[str]:

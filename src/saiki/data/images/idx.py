@@ -84,7 +84,8 @@ def read_parts(
         raise InputError(f"{folder} holds too few images: two to learn from and one to test")
     names = tuple(map(str, range(int(max(learned.labels.max(), tested.labels.max())) + 1)))
     parts = (learned[torch.arange(kept)], learned[torch.arange(kept, len(learned))], tested)
-    return Parts(*(Images(each.pixels, each.labels, classes or names) for each in parts))
+    train, validation, test = (Images(x.pixels, x.labels, classes or names) for x in parts)
+    return Parts(train, validation, test)
 
 
 def _files(folder: Path, name: str) -> list[Path]:

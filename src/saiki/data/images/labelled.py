@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saiki.data.skipped import Skipped
 from saiki.errors import InputError
 
 MOST_BYTES = 2**33
@@ -64,6 +65,7 @@ class Parts:
     train: Images
     validation: Images
     test: Images
+    skipped: tuple[Skipped, ...] = ()
 
     def in_words(self) -> str:
         """How many images there are, of which size and which classes."""

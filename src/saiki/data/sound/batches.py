@@ -9,6 +9,7 @@ from torch import Tensor
 
 from saiki import processes
 from saiki.data.order import shuffled
+from saiki.data.skipped import in_words
 from saiki.data.sound.augment import Augmentation, Augmenter
 from saiki.data.sound.files import Wave
 from saiki.data.sound.hearing import Hearing
@@ -60,7 +61,7 @@ class Sounds:
         Args:
             sizes: what is said of the parts.
         """
-        skipped = self.recordings.skipped_in_words()
+        skipped = in_words(self.recordings.skipped)
         return "\n".join((sizes, *self.voices.in_words(self.spoken), *skipped))
 
     def batches(self, start: int = 0) -> Iterator[Batch]:

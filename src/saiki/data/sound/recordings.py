@@ -5,19 +5,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from saiki.data.skipped import Skipped
 from saiki.data.sound.files import SoundError, Wave, check_rate, read
 from saiki.data.sound.layouts import Recording, find
 from saiki.errors import InputError
-
-SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A recording that cannot be used, and the reason: "is silent"."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -49,20 +40,14 @@ class Recordings:
         speakers = f" by {len(self.speakers)} speakers" if self.speakers else ""
         return f"{len(self):,} recordings of {len(self.classes)} classes{speakers}"
 
-    def skipped_in_words(self) -> list[str]:
-        """What was passed over and why, the first ten by name."""
-        if not self.skipped:
-            return []
-        lines = [f"{len(self.skipped):,} files are left out"]
-        lines += [f"  {each.name} {each.reason}" for each in self.skipped[:SHOWN]]
-        more = len(self.skipped) - SHOWN
-        return [*lines, f"  and {more:,} more"] if more > 0 else lines
 
-
-def load(source: str | Path, rate: int) -> Recordings:
+def load(source: str | Path, rate: int, strict: bool = False) -> Recordings:
     """Read the recordings that :func:`saiki.data.find` finds, at ``rate`` Hz.
 
     A file that is missing, broken, empty or silent is skipped, and ``skipped`` tells the reason.
+
+    Args:
+        strict: whether such a file is refused instead.
 
     Raises:
         InputError: there are no recordings or none that can be used, only one class, or a class
@@ -75,6 +60,8 @@ def load(source: str | Path, rate: int) -> Recordings:
         try:
             wave = read(entry.path, rate)
         except SoundError as error:
+            if strict:
+                raise
             skipped.append(Skipped(entry.name, error.reason))
         else:
             entries.append(entry)

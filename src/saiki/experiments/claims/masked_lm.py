@@ -25,7 +25,7 @@ CLAIMS = (
     Claim(
         "With both directions the perplexity is lower than with one, and with one lower than "
         "that of a unigram model",
-        "quick",
+        "small",
         ({}, {"bidirectional": False}),
         _judge,
     ),

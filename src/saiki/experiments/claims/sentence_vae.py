@@ -43,21 +43,21 @@ CLAIMS = (
     Claim(
         "Without annealing, free bits and word dropout the posterior of a code is its prior, 0.1 "
         "nats a sentence at most; with them it tells 1 nat at least",
-        "quick",
+        "small",
         ({}, FREE),
         _collapses,
     ),
     Claim(
         "With a code more of the words of a sentence come back at their place than the language "
         "model says by itself",
-        "quick",
+        "small",
         (PLAIN, {}),
         _comes_back,
     ),
     Claim(
         "A code that is used costs less than 5 % of perplexity beside the language model of the "
         "same decoder",
-        "quick",
+        "small",
         (PLAIN, {}),
         _costs_little,
     ),

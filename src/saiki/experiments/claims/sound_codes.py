@@ -48,21 +48,21 @@ CLAIMS = (
     Claim(
         "A classifier knows more of the sounds that come back from four times as many codes a "
         "second",
-        "quick",
+        "small",
         (FEW, SMALL),
         _easier_to_recognise,
     ),
     Claim(
         "Two codebooks of 64 codes, one for what the other leaves, bring spectra back better than "
         "one of 4096, at the same bits a second",
-        "quick",
+        "small",
         (LARGE, RESIDUAL),
         _nearer,
     ),
     Claim(
         "At least 90 % of the codes are used on held-out recordings, of one codebook and of two, "
         "few a second and many",
-        "quick",
+        "small",
         (FEW, SMALL, RESIDUAL),
         _in_use,
     ),

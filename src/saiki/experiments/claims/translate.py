@@ -34,13 +34,13 @@ def _attention_mends(trials: Sequence[Trial]) -> tuple[bool, str]:
 CLAIMS = (
     Claim(
         "Without attention BLEU falls with the length of the sentence, and attention mends it",
-        "quick",
+        "small",
         ({}, {"attention": "none"}),
         _attention_mends,
     ),
     Claim(
         "Reading the mean of all positions is better than choosing one of them by REINFORCE",
-        "quick",
+        "small",
         ({}, {"choice": "reinforce"}, {"choice": "gumbel"}),
         lambda trials: (
             trials[0].mean("dev_bleu") > trials[1].mean("dev_bleu"),
@@ -49,7 +49,7 @@ CLAIMS = (
     ),
     Claim(
         "Beam search with 5 hypotheses is better than greedy decoding",
-        "quick",
+        "small",
         ({},),
         lambda trials: (
             trials[0].mean("dev_bleu") > trials[0].mean("dev_bleu_greedy"),
@@ -58,7 +58,7 @@ CLAIMS = (
     ),
     Claim(
         "Cells with gates translate better than a simple recurrent network",
-        "quick",
+        "small",
         tuple({"cell": cell} for cell in ("rnn", "lstm", "gru", "peephole")),
         lambda trials: (
             all(trial.mean("dev_bleu") > trials[0].mean("dev_bleu") for trial in trials[1:]),

@@ -10,6 +10,7 @@ from saiki.data import store
 from saiki.data.images import folder, idx
 from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Images, Parts, cut_to
+from saiki.data.skipped import in_words, strict
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
@@ -36,6 +37,7 @@ class ImageSource(Knobs):
     colours: int = knob(
         0, "channels of an image, 1 (grey) or 3; 0: as they are", minimum=0, maximum=3
     )
+    strict: bool = strict()
     examples: int = knob(
         0, "examples to learn from at most, of each class alike; 0: all", minimum=0
     )
@@ -55,7 +57,7 @@ class ImageSource(Knobs):
             raise InputError(f"{path} does not exist")
         if path.is_dir() and idx.is_in(path):
             return idx.read_parts(path, (), self.side, self.colours)
-        return folder.read_parts(path, self.side, self.colours)
+        return folder.read_parts(path, self.side, self.colours, self.strict)
 
     def drawn(self, seed: int) -> Images:
         """What is learned from: ``examples`` of them, which a seed chooses."""
@@ -87,7 +89,13 @@ class ImageSource(Knobs):
     def describe(self, learned: Images) -> str:
         """How many images there are, and of how many of them is learned."""
         fewer = len(learned) < len(self.parts.train)
-        return self.parts.in_words() + (f"; learns from {len(learned):,}" if fewer else "")
+        said = self.parts.in_words() + (f"; learns from {len(learned):,}" if fewer else "")
+        return "\n".join((said, *in_words(self.parts.skipped)))
+
+    @property
+    def skipped(self) -> dict[str, float | None]:
+        """How many files are left out, as a figure."""
+        return {"skipped_files": float(len(self.parts.skipped))}
 
     def example(self) -> str:
         """The path of a test image, where images are files."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from saiki.data import store
+from saiki.data.skipped import strict
 from saiki.data.sound.recordings import Recordings, load
 from saiki.data.sound.splits import SPLITS, Split, by_default, split
 from saiki.errors import InputError
@@ -25,6 +26,7 @@ class RecordingSource(Knobs):
         "where takes are known, otherwise random",
         choices=("auto", *SPLITS),
     )
+    strict: bool = strict()
     test_speakers: str = knob("", "speakers never heard in training, with commas between")
 
     def validate(self) -> None:
@@ -33,7 +35,7 @@ class RecordingSource(Knobs):
 
     def load(self, rate: int) -> Recordings:
         """All recordings, at ``rate`` Hz; see :func:`saiki.data.sound.recordings.load`."""
-        return load(store.locate("fsdd", Path(self.data) if self.data else None), rate)
+        return load(store.locate("fsdd", Path(self.data) if self.data else None), rate, self.strict)
 
     def tested_by(self, recordings: Recordings) -> str:
         """The split that is meant."""

@@ -15,7 +15,7 @@ from saiki import processes
 from saiki.data.text.pair_rows import Batch, PairRows
 from saiki.data.text.pairs import Corpus, Pairs
 from saiki.decoding.decode import Search
-from saiki.duration import EpochsAtLeast
+from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
 from saiki.experiments.shared.attention import Attending
@@ -50,7 +50,7 @@ class TextToText(Experiment[Translator, Batch]):
     encoder: str = knob(
         "", "run folder of masked-lm; what its encoder learned is begun with", is_path=True
     )
-    duration: EpochsAtLeast = EpochsAtLeast(epochs=14.0)
+    duration: Epochs = Epochs(epochs=14.0, updates=2000)
     decoding: Decoding = Decoding()
     most_tokens: int = knob(
         2000, "tokens of a text that is read, when used; a longer one is refused", minimum=1
@@ -97,6 +97,9 @@ class TextToText(Experiment[Translator, Batch]):
     def rows(self) -> PairRows:
         """The pairs to learn from, as numbers."""
         return PairRows.of(self.corpus.train, *self.texts)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.corpus.train), len(self.corpus.development)
 
     @property
     def epoch(self) -> float:
