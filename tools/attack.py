@@ -1,15 +1,17 @@
 """Attack the compiler with cells that were not written for it, and tell how fast they are; attack
-what reads run folders with forged ones.
+what reads run folders with forged ones; press Ctrl-C while exercises run.
 
 python tools/attack.py corpus
 python tools/attack.py random --count 1000 --seed 0
 python tools/attack.py speed
 python tools/attack.py runs --count 500 --seed 0
+python tools/attack.py presses --count 300
 """
 
 import argparse
 
 import attack_corpus
+import attack_presses
 import attack_random
 import attack_runs
 import attack_speed
@@ -24,6 +26,7 @@ def main() -> int:
     attack_random.add(attacks)
     attack_speed.add(attacks)
     attack_runs.add(attacks)
+    attack_presses.add(attacks)
     arguments = parser.parse_args()
     return arguments.run(arguments)
 

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from saiki.saving import pretrained
     from saiki.saving.pretrained import load
 
-__version__ = version("saiki")
+    __version__: str
 
 verify = os.environ.get("SAIKI_VERIFY", "1") not in ("0", "false", "no", "off")
 """Whether each compiled loop proves itself on the first batch it is given, and is compared with the
@@ -69,6 +68,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in __all__:
         return importlib.import_module(f"saiki.{name}")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("saiki")
     raise AttributeError(f"module 'saiki' has no attribute {name!r}")
 
 

@@ -1,19 +1,19 @@
 """A compiled layer beside the same layer step by step."""
 
 import copy
-from weakref import WeakValueDictionary
 
 import torch
 
 from saiki import Recurrent
 from saiki.compiler import kernels
 from saiki.compiler.cpu.backend import CPU
+from saiki.weak import WeakValues
 
 
 def hoist_all(monkeypatch):
     """Do all products with x in front of loops, however few weights they have."""
     monkeypatch.setattr(CPU, "inline_weights", 0)
-    monkeypatch.setattr(kernels, "_STEPS", WeakValueDictionary())
+    monkeypatch.setattr(kernels, "_STEPS", WeakValues())
 
 
 def randomised(module, dtype=torch.float64, spread=0.4):

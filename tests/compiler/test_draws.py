@@ -2,7 +2,6 @@
 generator as that does."""
 
 import warnings
-from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.cpu import jit, values
 from saiki.errors import CompileError
 from saiki.layers.run import run_layers
+from saiki.weak import WeakValues
 
 __all__ = ["folder"]  # a fixture
 INPUT, HIDDEN = 3, 6
@@ -465,7 +465,7 @@ def test_a_step_that_was_given_other_numbers_is_found(reverse, lengths, monkeypa
 
 def wrong_kernels(monkeypatch):
     for module, known in ((kernels, "_STEPS"), (jit, "_COMPILED")):
-        monkeypatch.setattr(module, known, WeakValueDictionary())
+        monkeypatch.setattr(module, known, WeakValues())
     monkeypatch.setitem(values.ARITHMETIC, "sub", lambda b, x, y: b.fadd(x, y))
 
 

@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from compiler.twins import in_a_child
 from saiki.compiler import kernels
 from saiki.compiler.compiled import _CELLS
 from saiki.compiler.cpu import buffers, jit, threads
+from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.function import function
@@ -56,7 +58,8 @@ def test_a_buffer_in_use_is_lent_to_nobody_else():
     view = torch.from_numpy(first).view(torch.float32).view(-1, 4)[3:]
     at = first.ctypes.data
     del first
-    assert pool.lend(MIB).ctypes.data != at
+    other = pool.lend(MIB)
+    assert other.ctypes.data != at
     del view
     assert pool.lend(MIB).ctypes.data == at
 
@@ -81,15 +84,30 @@ def test_sizes_no_longer_used_are_given_back():
     assert pool.held <= SPARE * rounded(lately)
 
 
-def test_a_collection_gives_back_what_is_free():
-    pool = buffers._pool
+def test_what_is_free_goes_with_the_last_compiled_cell():
+    gc.collect()
+    layers = [trained(5), trained(6)]
+    pool = weakref.ref(buffers.pool())
+    used = buffers.empty(2 * MIB, dtype=torch.float32)
+    freed = buffers.empty(3 * MIB, dtype=torch.float32)
+    memory = weakref.ref(pool().leases[1][1])
+    del freed
+    layers.pop()
+    assert memory() is not None
+    assert pool().held > pool().lent
+    layers.pop()
+    assert pool() is memory() is None
+    used.fill_(1.0)
+
+
+def test_what_is_free_is_given_back_when_asked_for():
+    pool = buffers.pool()
     used = buffers.empty(2 * MIB, dtype=torch.float32)
     freed = buffers.empty(3 * MIB, dtype=torch.float32)
     del freed
-    assert pool.held > pool.lent - used.nbytes
-    gc.collect()
-    assert pool.held == pool.lent
-    used.fill_(1.0)
+    assert pool.held > pool.lent == used.nbytes
+    CPU().give_back()
+    assert pool.held == pool.lent == used.nbytes
 
 
 def test_a_buffer_can_come_back_while_its_thread_is_inside_the_pool():
@@ -107,7 +125,7 @@ def test_a_buffer_can_come_back_while_its_thread_is_inside_the_pool():
     thread.start()
     thread.join(20)
     assert not thread.is_alive()
-    assert len(pool.inbox) == 1
+    assert pool.lent == 0
 
 
 @pytest.mark.parametrize("count", [3, SMALLEST])

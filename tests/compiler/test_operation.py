@@ -6,7 +6,6 @@ import pickle
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -33,6 +32,7 @@ from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.compiler import kernels
 from saiki.compiler.cpu import loop, threads
 from saiki.errors import CompileError
+from saiki.weak import WeakValues
 
 LENGTHS = torch.tensor([3, 1, 4])
 
@@ -455,7 +455,7 @@ class TestBits:
             monkeypatch.setattr(threads, constant, 1)
         monkeypatch.setattr(threads, "_cores", lambda: 8)
         monkeypatch.setattr(loop, "NEAR", 0)
-        monkeypatch.setattr(kernels, "_STEPS", WeakValueDictionary())
+        monkeypatch.setattr(kernels, "_STEPS", WeakValues())
         met = []
         run = threads._run_together
         monkeypatch.setattr(threads, "_run_together", lambda *given: met.append(1) or run(*given))

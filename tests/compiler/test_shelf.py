@@ -1,6 +1,7 @@
 """What is compiled is found on disk by another process, and what is not sound there is not used."""
 
 import functools
+import hashlib
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from compiler.test_against_eager import ALL
 from corpus.outcomes import build, cells
 from saiki import Cell, Recurrent, sources
 from saiki.activations import CATALOGUE
-from saiki.compiler import kept_trace, kernels, shelf, trial
+from saiki.compiler import kept_trace, kernels, secret, shelf, trial
 from saiki.compiler.cpu import jit
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import emit
@@ -37,12 +38,14 @@ from saiki.compiler.watch import Watch
 from saiki.torch_internals import tree_leaves
 
 HERE = Path(__file__)
+NAME, OTHER = 64 * "a", 64 * "b"
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty shelf."""
     monkeypatch.setenv(shelf.VARIABLE, str(tmp_path / "kernels"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "configuration"))
     forget()
     yield tmp_path / "kernels"
     forget()
@@ -104,6 +107,12 @@ def test_a_process_of_its_own_finds_what_another_left(folder):
     assert said[0] == said[1] != ""
 
 
+def unsigned(data):
+    """What somebody would write who knows everything but the secret: code of his own."""
+    content = data[shelf._HEAD :] + b"\0"
+    return shelf._MARK + hashlib.sha256(shelf._MARK + content).digest() + content
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -113,6 +122,7 @@ def test_a_process_of_its_own_finds_what_another_left(folder):
         lambda data: data[:100] + bytes([data[100] ^ 64]) + data[101:],
         lambda data: b"saiki kernel 0\n" + data[15:],
         lambda data: b"\x7fELF",
+        unsigned,
     ],
 )
 def test_a_damaged_file_is_as_good_as_none(damage, folder):
@@ -128,21 +138,135 @@ def test_a_damaged_file_is_as_good_as_none(damage, folder):
 
 @pytest.mark.skipif(os.name == "nt", reason="a cache folder there is one user's")
 def test_what_another_user_may_have_written_is_not_read(folder, monkeypatch):
-    shelf.put("name", b"content")
-    assert shelf.get("name") == b"content"
-    assert (folder / "name").stat().st_mode & 0o777 == 0o600
+    shelf.put("code", NAME, b"content")
+    assert shelf.get("code", NAME) == b"content"
+    assert (folder / NAME).stat().st_mode & 0o777 == 0o600
     for mode in (0o646, 0o664):
-        (folder / "name").chmod(mode)
-        assert shelf.get("name") is None
-    (folder / "name").chmod(0o644)
+        (folder / NAME).chmod(mode)
+        assert shelf.get("code", NAME) is None
+    (folder / NAME).chmod(0o644)
     for mode in (0o777, 0o770):
-        folder.chmod(mode)
-        assert shelf.get("name") is None
-        shelf.put("other", b"content")
-        assert not (folder / "other").exists()
-    folder.chmod(0o700)
+        for place in (folder, folder.parent):
+            before = place.stat().st_mode
+            place.chmod(mode)
+            assert shelf.get("code", NAME) is None
+            shelf.put("code", OTHER, b"content")
+            assert not (folder / OTHER).exists()
+            place.chmod(before)
+    folder.parent.chmod(0o1777)  # as /tmp is: each takes away only what is his own
+    assert shelf.get("code", NAME) == b"content"
     monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
-    assert (shelf.get("name") is None) == (folder.stat().st_uid != 0)
+    assert (shelf.get("code", NAME) is None) == (folder.stat().st_uid != 0)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links there need a right of their own")
+def test_a_link_on_the_way_may_not_lead_through_a_folder_of_others(tmp_path, folder, monkeypatch):
+    shelf.put("code", NAME, b"content")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open" / "link").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to("open/link")
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path / "link" / "kernels"))
+    assert shelf.get("code", NAME) is None
+    (tmp_path / "open").chmod(0o755)
+    assert shelf.get("code", NAME) == b"content"
+    (tmp_path / "round").symlink_to("round")
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path / "round"))
+    shelf.put("code", NAME, b"content")
+    assert shelf.get("code", NAME) is None
+
+
+def test_what_is_signed_is_name_kind_length_and_content(folder):
+    shelf.put("code", NAME, b"content")
+    whole = (folder / NAME).read_bytes()
+    assert shelf.get("trace", NAME) is None
+    (folder / OTHER).write_bytes(whole)
+    assert shelf.get("code", OTHER) is None
+    for other in (whole + b"\0", whole[:-1], whole.replace(b"content", b"contend")):
+        (folder / NAME).write_bytes(other)
+        assert shelf.get("code", NAME) is None
+    (folder / NAME).write_bytes(whole)
+    assert shelf.get("code", NAME) == b"content"
+
+
+def secret_file(folder):
+    return folder.parent / "configuration" / "saiki" / secret.NAME
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders of configuration there are one user's")
+def test_the_secret_is_the_users_alone(folder):
+    shelf.put("code", NAME, b"content")
+    path = secret_file(folder)
+    assert path.stat().st_mode & 0o777 == 0o600
+    first = path.read_bytes()
+    assert len(first) == secret.SIZE
+    shelf.put("code", OTHER, b"content")
+    assert path.read_bytes() == first
+    for spoil in (
+        lambda: path.chmod(0o644),
+        lambda: path.write_bytes(b"short"),
+        lambda: (path.rename(path.with_name("other")), path.symlink_to("other")),
+    ):
+        known = path.read_bytes()
+        spoil()
+        assert shelf.get("code", NAME) is None
+        shelf.put("code", NAME, b"content")
+        assert path.read_bytes() != known
+        assert not path.is_symlink()
+        assert shelf.get("code", NAME) == b"content"
+
+
+def test_without_a_secret_nothing_is_kept_and_all_is_as_ever(folder, monkeypatch):
+    path = secret_file(folder)
+    path.parents[1].write_bytes(b"a file where a folder should be")
+    first = trained(ALL["gru"](3, 5))
+    assert [*folder.iterdir()] == []
+    path.parents[1].unlink()
+    path.parent.mkdir(parents=True)
+    path.parent.chmod(0o777)
+    forget()
+    assert_equal(trained(ALL["gru"](3, 5)), first)
+    assert [*folder.iterdir()] == [*path.parent.iterdir()] == []
+
+    def homeless(name):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(shelf.platformdirs, "user_config_dir", homeless)
+    forget()
+    assert_equal(trained(ALL["gru"](3, 5)), first)
+    assert [*folder.iterdir()] == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders here")
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_is_no_file_is_not_read_and_nobody_waits_for_it(kind, folder):
+    shelf.put("code", NAME, b"content")
+    path = folder / NAME
+    path.rename(folder.parent / "elsewhere")
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to(folder.parent / "elsewhere")
+        case "folder":
+            path.mkdir()
+    assert shelf.get("code", NAME) is None
+    shelf.put("code", NAME, b"more")
+    assert shelf.get("code", NAME) == (None if kind == "folder" else b"more")
+    assert (folder.parent / "elsewhere").read_bytes().endswith(b"content")
+
+
+def test_what_is_signed_and_cannot_be_read_is_made_anew(folder, monkeypatch):
+    first = trained(ALL["lstm"](3, 5))
+    (name,) = (p.name for p in folder.iterdir() if shelf.get("trace", p.name) is not None)
+    for text in (b"", b"{", b'{"nodes": 3}', b'{"nodes": [], "trace": {}}', b"\xff"):
+        shelf.put("trace", name, text)
+        forget()
+        assert_equal(trained(ALL["lstm"](3, 5)), first)
+    forget()
+    for module, made in ((kept_trace, "trace"), (jit, "translate")):
+        monkeypatch.setattr(module, made, refuse)
+    assert_equal(trained(ALL["lstm"](3, 5)), first)
 
 
 def test_without_a_folder_all_is_as_ever(tmp_path, monkeypatch):
@@ -156,28 +280,30 @@ def test_without_a_folder_all_is_as_ever(tmp_path, monkeypatch):
 
 def test_what_was_used_longest_ago_goes_first_and_nothing_of_others(folder, monkeypatch):
     monkeypatch.setattr(shelf, "MOST", 3000)
-    names = {letter: 64 * letter for letter in "abcd"}
+    names = {letter: 64 * letter for letter in "abcdef"}
     for number, letter in enumerate("abc"):
-        shelf.put(names[letter], bytes(700))
+        shelf.put("code", names[letter], bytes(700))
         os.utime(folder / names[letter], (number, number))
     (folder / "thesis.txt").write_bytes(bytes(5000))
-    (folder / "chapters").mkdir()
-    for other in ("thesis.txt", "chapters"):
+    (folder / names["e"]).write_bytes(bytes(5000))  # a checksum for a name, as others have, too
+    (folder / names["f"]).mkdir()
+    for other in ("thesis.txt", names["e"], names["f"]):
         os.utime(folder / other, (0, 0))
-    assert shelf.get(names["a"]) is not None  # used just now
-    shelf.put(names["d"], bytes(1200))
-    kept = {names["a"], names["c"], names["d"], "thesis.txt", "chapters"}
+    assert shelf.get("code", names["a"]) is not None  # used just now
+    shelf.put("code", names["d"], bytes(1200))
+    shelf.drop(names["e"])
+    kept = {names["a"], names["c"], names["d"], "thesis.txt", names["e"], names["f"]}
     assert {file.name for file in folder.iterdir()} == kept
 
 
 def test_a_folder_that_may_only_be_read_is_read(folder, monkeypatch):
-    shelf.put("name", b"content")
+    shelf.put("code", NAME, b"content")
 
     def refuse(path):
         raise PermissionError(path)
 
     monkeypatch.setattr(os, "utime", refuse)
-    assert shelf.get("name") == b"content"
+    assert shelf.get("code", NAME) == b"content"
 
 
 def test_without_a_home_or_files_of_the_source_nothing_is_kept(monkeypatch):

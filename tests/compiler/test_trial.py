@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import types
-from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from saiki import Cell, CompileError, Recurrent
 from saiki.cells import LSTM
 from saiki.compiler import kernels, spot_checks, trial
 from saiki.compiler.cpu import jit, values
+from saiki.weak import WeakValues
 
 
 class Leaky(Cell):
@@ -30,7 +30,7 @@ class Leaky(Cell):
 
 def wrong_forward(monkeypatch):
     for module, known in ((kernels, "_STEPS"), (jit, "_COMPILED")):  # right ones, and wrong after
-        monkeypatch.setattr(module, known, WeakValueDictionary())
+        monkeypatch.setattr(module, known, WeakValues())
     monkeypatch.setitem(values.ARITHMETIC, "sub", lambda b, x, y: b.fadd(x, y))
 
 

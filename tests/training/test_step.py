@@ -149,6 +149,98 @@ def test_parameters_that_lie_elsewhere_are_recorded_anew():
     assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
 
 
+class Adapted(Adder):
+    """A step that reads, beside the weights that it trains, frozen ones and a buffer."""
+
+    recordable: ClassVar[bool] = True
+
+    def model(self):
+        torch.manual_seed(0)
+        network = super().model()
+        network.frozen = nn.Linear(1, 1).requires_grad_(False)
+        network.part = nn.Module()
+        network.part.register_buffer("scale", torch.tensor(0.5))
+        network.layer.cell.U.weight.requires_grad_(False)
+        return network.double()
+
+    def measure(self, model, batch):
+        loss = super().measure(model, batch)["loss"]
+        return {"loss": model.frozen(loss[None]).square().sum() * (1 + model.part.scale)}
+
+
+class AdaptedAnew(Adapted):
+    recordable: ClassVar[bool] = False
+
+
+def other_weight(model):
+    model.layer.cell.U.weight.data = 0.5 * model.layer.cell.U.weight
+
+
+def other_frozen_layer(model):
+    model.frozen = nn.Linear(1, 1).double().requires_grad_(False)
+
+
+def other_buffer(model):
+    model.part.scale = torch.tensor(3.0).double()
+
+
+def other_place(model):
+    model.part.scale.data = torch.tensor(4.0).double()
+
+
+def other_layout(model):
+    weight = model.layer.cell.U.weight
+    weight.data = weight.data.t()
+
+
+def another_is_trained(model):
+    model.frozen.weight.requires_grad_(True)
+
+
+CHANGES = [
+    other_weight, other_frozen_layer, other_buffer, other_place, other_layout, another_is_trained,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_a_recording_reads_is_looked_for_where_it_lies(change):
+    experiment = Adapted.from_dict({"precision": "float64"})
+    model, batch = experiment.model(), [t.double() for t in next(experiment.batches())]
+    step, anew = Step(experiment, model), Step(AdaptedAnew(), model)
+    before = [step([batch])["loss"] for _ in range(4)][-1]
+    assert all(recording.native is not None for recording in step.recorded.values())
+    with torch.no_grad():
+        change(model)
+    found = [(step([batch]), [p.grad.clone() for p in step.parameters]) for _ in range(4)]
+    wanted = anew([batch])
+    for figures, gradients in found:
+        assert figures == pytest.approx(wanted, rel=1e-12)
+        for gradient, parameter in zip(gradients, step.parameters, strict=True):
+            torch.testing.assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-14)
+    is_as_before = wanted["loss"] == pytest.approx(before, rel=1e-12)
+    assert is_as_before == (change is another_is_trained)  # and its gradient only grows
+    (recording,) = step.recorded.values()
+    assert (recording.native is None) == (change is another_is_trained)
+
+
+class Beside(Adder):
+    """A tensor that the exercise holds, and not the model."""
+
+    recordable: ClassVar[bool] = True
+    scale = torch.tensor(1.0)
+
+    def measure(self, model, batch):
+        return {"loss": super().measure(model, batch)["loss"] * self.scale}
+
+
+def test_a_step_that_reads_a_tensor_of_nobody_knows_whom_is_done_anew(monkeypatch):
+    experiment = Beside()
+    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    loss = [step([batch])["loss"] for _ in range(4)][-1]
+    monkeypatch.setattr(Beside, "scale", torch.tensor(3.0))
+    assert step([batch])["loss"] == pytest.approx(3 * loss, rel=1e-6)
+
+
 def test_batches_of_another_type_are_not_read_as_of_the_first():
     experiment = Adder()
     step = Step(experiment, experiment.model())

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from saiki.compiler.kernels import BACKENDS
+
 Step = Callable[[], object]
 
 
@@ -62,9 +64,11 @@ def peak_memory(step: Step) -> int | None:
 
 
 def resident() -> int:
-    """Bytes of this process in memory, on Linux, without what is garbage or malloc keeps for
-    itself."""
+    """Bytes of this process in memory, on Linux, without what is garbage, and what layers or malloc
+    keep for the next call."""
     gc.collect()
+    for backend in BACKENDS.values():
+        backend.give_back()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
     return _in_use("VmRSS")

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from saiki import stopping
 from saiki.cli import (
     bench,
     check,
@@ -58,18 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["MPLBACKEND"] = "agg"  # pictures are files, whatever a notebook around us shows
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[0] if words and words[0] in COMMANDS else ""
+    name = f"saiki {command}".strip()
     try:
         try:
             with memory_in_words():
                 return _command(words)
         finally:
             sys.stdout.flush()
-    except SaikiError as error:
-        complain(f"{f'saiki {command}'.strip()}: {cut(str(error))}")
+    except (SaikiError, KeyboardInterrupt) as error:
+        stopping.close()
+        is_stop = isinstance(error, KeyboardInterrupt)
+        if is_stop or stopping.is_pressed():  # which is why it failed
+            said = str(error) if is_stop else ""
+            complain(f"{name}: {said or 'stopped'}")
+            return stopping.STOPPED
+        complain(f"{name}: {cut(str(error))}")
         return 2
-    except KeyboardInterrupt as stop:
-        complain(f"saiki {command}: {str(stop) or 'stopped'}")
-        return 130
     except BrokenPipeError:  # the reader of our output has left, as `saiki ls | head -1` does
         return 141
 

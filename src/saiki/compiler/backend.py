@@ -101,6 +101,16 @@ class Loop(Protocol):
         """
 
 
+class Recorded(ABC):
+    """A function of tensors as one call. What it returns is overwritten by its next call."""
+
+    reads: Sequence[Tensor]
+    """What it reads beside its inputs, each where it lay when the function was recorded."""
+
+    @abstractmethod
+    def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]: ...
+
+
 class Backend(ABC):
     """A device, or a way to use one."""
 
@@ -128,6 +138,13 @@ class Backend(ABC):
         """An uninitialised tensor of the type and device of ``like``, large and used for one call
         or from a forward pass to its backward pass."""
 
+    def memory(self) -> object:
+        """What keeps the memory of calls for the next ones, as long as somebody holds it."""
+        return None
+
+    def give_back(self) -> None:  # noqa: B027  most keep none
+        """Keep no memory that is free now."""
+
     @abstractmethod
     def loop(self, program: Program, dtype: torch.dtype, key: str | None = None) -> Loop:
         """The program as a loop over numbers of that type.
@@ -140,10 +157,9 @@ class Backend(ABC):
         self,
         function: Callable[[Sequence[Tensor]], Sequence[Tensor | None]],
         inputs: Sequence[Tensor],
-    ) -> Callable[[Sequence[Tensor]], Sequence[Tensor | None]]:
+    ) -> "Recorded":
         """All that ``function`` does, loops of compiled cells and operations of PyTorch, as one
-        call, for other numbers in tensors of the same shapes. What it returns is overwritten by its
-        next call; what the function reads beside ``inputs`` is read where it lies.
+        call, for other numbers in tensors of the same shapes.
 
         Raises:
             CompileError: it does what cannot be recorded, or so much that nothing would be gained.

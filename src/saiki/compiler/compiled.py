@@ -3,7 +3,6 @@
 import itertools
 import warnings
 import weakref
-from weakref import WeakValueDictionary
 
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from saiki.compiler.spot_checks import SpotChecks
 from saiki.compiler.step import CompiledStep
 from saiki.compiler.watch import Watch
 from saiki.errors import CompileError
+from saiki.weak import WeakValues
 
 
 class CompiledCell:
@@ -34,6 +34,7 @@ class CompiledCell:
         self.proved: set[str] = set()
         """What of it has been compared with the eager loop."""
         self.checks = SpotChecks()
+        self._memory = step.backend.memory()
 
     @property
     def cell(self) -> Cell:
@@ -86,7 +87,7 @@ class CompiledCell:
         return [owner[key] for owner, key in places]
 
 
-_CELLS: WeakValueDictionary[int, CompiledCell] = WeakValueDictionary()
+_CELLS: WeakValues[int, CompiledCell] = WeakValues()
 _KEYS = itertools.count()
 
 

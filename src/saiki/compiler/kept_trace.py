@@ -9,6 +9,9 @@ from saiki.compiler.lasting import PassingError, lasting_tokens
 from saiki.compiler.trace import Trace, trace
 from saiki.compiler.watch import Watch
 
+KIND = "trace"
+"""Of what is kept on the shelf."""
+
 
 def lasting_key(watch: Watch, dtype: torch.dtype, inline_weights: int) -> str | None:
     """What names the trace in any process; None where nothing does."""
@@ -24,14 +27,17 @@ def kept_trace(
 ) -> Trace:
     """:func:`~saiki.compiler.trace.trace`, or what it found when it was last called with all that a
     step depends on as it is now."""
-    kept = None if key is None else shelf.get(key)
-    if kept is not None:
-        return from_text(kept.decode())
+    kept = None if key is None else shelf.get(KIND, key)
+    if key is not None and kept is not None:
+        try:
+            return from_text(kept.decode())
+        except Exception:  # whatever it holds, the step says it anew
+            shelf.drop(key)
     found = trace(cell, watch, dtype, inline_weights)
     if key is not None:
         try:
             text = to_text(found)
         except UnwrittenError:
             return found
-        shelf.put(key, text.encode())
+        shelf.put(KIND, key, text.encode())
     return found

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -29,6 +28,7 @@ from saiki.torch_internals import (
     is_transformed,
     is_written,
 )
+from saiki.weak import WeakValues
 
 BACKENDS: dict[str, Backend] = {"cpu": CPU()}
 """What serves tensors, by the type of their device."""
@@ -40,7 +40,7 @@ RECENT = 8
 """Compiled steps that stay though no layer holds them, for the next one of the same kind."""
 _LOCK = threading.RLock()
 _recent: deque[CompiledStep] = deque(maxlen=RECENT)
-_STEPS: WeakValueDictionary[tuple[Any, ...], CompiledStep] = WeakValueDictionary()
+_STEPS: WeakValues[tuple[Any, ...], CompiledStep] = WeakValues()
 """By backend, type of numbers and all that a step depends on."""
 
 

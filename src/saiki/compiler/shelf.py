@@ -1,13 +1,16 @@
 """What was compiled, on disk for the next process.
 
-A file holds what a key stands for, behind a checksum. The key names all that it depends on: the
+A file holds what a key stands for, behind a signature. The key names all that it depends on: the
 step in words (:mod:`saiki.compiler.lasting`), the source of saiki, the versions of Python, PyTorch,
-NumPy and LLVM, and the processor. A file that is damaged, or that another user of the machine could
-have written, is as good as none; and where the folder cannot be written, nothing is kept. A kernel
-from here is compared with the eager loop on its first batch like any other.
+NumPy and LLVM, and the processor. The signature covers name, kind, length and content, by a secret
+in the user's own configuration (:mod:`saiki.compiler.secret`): who can write the files alone cannot
+have their code run. A file that is damaged, or that another user of the machine could have written,
+is as good as none; and where the folder cannot be written, or there is no secret, nothing is kept.
+A kernel from here is compared with the eager loop on its first batch like any other.
 """
 
 import hashlib
+import hmac
 import os
 import platform
 import re
@@ -24,13 +27,17 @@ import torch
 from llvmlite import binding
 
 from saiki import files, sources
+from saiki.compiler import secret
+from saiki.compiler.own_files import is_way_own, read_own
 
 VARIABLE = "SAIKI_KERNELS"
 """The variable of the environment that names another folder; empty, nothing is kept."""
 MOST = 128 << 20
 """Bytes of all files; those that were used longest ago go first."""
-_NAME = re.compile("[0-9a-f]{64}")
-_MARK = b"saiki kernel 1\n"
+_NAME = re.compile(f"[0-9a-f]{{64}}|{re.escape(files.TEMPORARY)}.*")
+_OURS = b"saiki kernel "
+"""How each file begins that this module has written, in whatever version."""
+_MARK = _OURS + b"2\n"
 _HEAD = len(_MARK) + hashlib.sha256().digest_size
 
 
@@ -38,7 +45,7 @@ def folder() -> Path | None:
     """Where the files are; None if nothing is kept."""
     named = os.environ.get(VARIABLE)
     if named is not None:
-        return Path(named) if named else None
+        return Path(named).absolute() if named else None
     try:
         return Path(platformdirs.user_cache_dir("saiki")) / "kernels"
     except RuntimeError:  # nobody is at home here
@@ -50,37 +57,44 @@ def key(*facts: str) -> str:
     return hashlib.sha256("\0".join((*_surroundings(), *facts)).encode()).hexdigest()
 
 
-def get(name: str) -> bytes | None:
-    """What is kept under that name."""
+def get(kind: str, name: str) -> bytes | None:
+    """What is kept under that name, if it was put there as of that kind."""
     place = folder()
     if place is None:
         return None
-    path = place / name
     try:
-        if not (_is_own(place) and _is_own(path)):
+        if not is_way_own(place):
             return None
-        data = path.read_bytes()
+        data = read_own(place / name, MOST)
+        signed = secret.get()
     except OSError:
         return None
+    if data is None or signed is None:
+        return None
+    content = data[_HEAD:]
+    if not hmac.compare_digest(data[:_HEAD], _head(signed, kind, name, content)):
+        return None
     with suppress(OSError):  # where it may be read and not written
-        os.utime(path)
-    whole = data[_HEAD:]
-    return whole if data[:_HEAD] == _head(whole) else None
+        os.utime(place / name)
+    return content
 
 
-def put(name: str, data: bytes) -> None:
+def put(kind: str, name: str, data: bytes) -> None:
     """Keep ``data`` under that name, where that can be done."""
     place = folder()
     if place is None:
         return
     with suppress(OSError):
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not _is_own(place):
+        if not is_way_own(place):
+            return
+        signed = secret.get() or secret.make()
+        if signed is None:
             return
         handle, temporary = tempfile.mkstemp(dir=place, prefix=files.TEMPORARY)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(_head(data) + data)
+                file.write(_head(signed, kind, name, data) + data)
             Path(temporary).replace(place / name)
         finally:
             Path(temporary).unlink(missing_ok=True)
@@ -92,24 +106,23 @@ def drop(name: str) -> None:
     place = folder()
     if place is not None:
         with suppress(OSError):
-            (place / name).unlink(missing_ok=True)
+            if _is_ours(place / name):
+                (place / name).unlink(missing_ok=True)
 
 
-def _head(data: bytes) -> bytes:
-    return _MARK + hashlib.sha256(data).digest()
+def _head(signed: bytes, kind: str, name: str, data: bytes) -> bytes:
+    what = f"{kind}\0{name}\0{len(data)}\0".encode()
+    return _MARK + hmac.digest(signed, _MARK + what + data, "sha256")
 
 
-def _is_own(path: Path) -> bool:
-    """Whether nobody else can have written there."""
-    if os.name == "nt":  # whose cache folders are those of one user
-        return True
-    found = path.stat()
-    return found.st_uid in (os.getuid(), 0) and not found.st_mode & 0o022
+def _is_ours(path: Path) -> bool:
+    """Whether this module wrote that file."""
+    return bool(_NAME.fullmatch(path.name)) and read_own(path, sys.maxsize, len(_OURS)) == _OURS
 
 
 def _make_room(place: Path) -> None:
     """Only files of this module go, in whatever folder it is."""
-    found = [(path.stat(), path) for path in place.iterdir() if _NAME.fullmatch(path.name)]
+    found = [(path.lstat(), path) for path in place.iterdir() if _is_ours(path)]
     size = sum(stat.st_size for stat, _ in found)
     for stat, path in sorted(found, key=lambda each: each[0].st_mtime):
         if size <= MOST:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -33,6 +32,7 @@ from saiki.optimisation import Optimisation
 from saiki.plots.augmentation import draw_techniques, draw_variants
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.spread import draw_spread
+from saiki.weak import WeakKeys
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and how much of each class they are,
@@ -177,9 +177,9 @@ class Augment(Experiment[ImageClassifier, Batch]):
         return {**found, "validation_accuracy": classes.accuracy(answers)}
 
     @cached_property
-    def _tested(self) -> WeakKeyDictionary[ImageClassifier, list[Answer]]:
+    def _tested(self) -> WeakKeys[ImageClassifier, list[Answer]]:
         """What a model said of the test images when it was evaluated last."""
-        return WeakKeyDictionary()
+        return WeakKeys()
 
     def evaluate(self, model: ImageClassifier) -> Figures:
         answers = self._tested[model] = self.answers(model, self.images.test)

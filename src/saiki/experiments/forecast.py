@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -40,6 +39,7 @@ from saiki.models.forecaster import Forecaster
 from saiki.optimisation import Optimisation
 from saiki.plots.first_step import draw_first_step
 from saiki.plots.forecasts import draw_fans, draw_horizon
+from saiki.weak import WeakKeys
 
 WATCHED = 2000
 """Windows of the validation part that are looked at while it learns, about."""
@@ -178,9 +178,9 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         return figures | (beside.figures() if beside else {})
 
     @cached_property
-    def _judgements(self) -> WeakKeyDictionary[Forecaster, Judgements]:
+    def _judgements(self) -> WeakKeys[Forecaster, Judgements]:
         """Of the test, as a model was evaluated last."""
-        return WeakKeyDictionary()
+        return WeakKeys()
 
     def describe_model(self, model: Forecaster) -> str:
         judgement, beside = self._judgements.get(model) or (self.judged(model), None)

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +41,7 @@ from saiki.optimisation import Optimisation
 from saiki.plots.latent import draw_course
 from saiki.plots.sentences import draw_by_length
 from saiki.text import SPECIAL, Text
+from saiki.weak import WeakKeys
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Tokens ``(batch, time)``, the length of each row, and the weight of the divergence."""
@@ -173,9 +173,9 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
         return found.validation(self.divergence.beta)
 
     @cached_property
-    def _measured(self) -> WeakKeyDictionary[SentenceVAE, SentenceMeasures]:
+    def _measured(self) -> WeakKeys[SentenceVAE, SentenceMeasures]:
         """What a model made of the test sentences when it was evaluated last."""
-        return WeakKeyDictionary()
+        return WeakKeys()
 
     def evaluate(self, model: SentenceVAE) -> Figures:
         test = self.source.rows.test

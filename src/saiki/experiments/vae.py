@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ from saiki.models.autoencoder import VAE, Autoencoder, Decoding, Encoding
 from saiki.optimisation import Optimisation
 from saiki.plots.images import draw_rows, draw_sheet
 from saiki.plots.latent import draw_course, draw_plane
+from saiki.weak import WeakKeys
 
 VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
 """Images that validate, those of a row in a picture, and those from one image to another."""
@@ -158,9 +158,9 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         return self.tested[balanced(self.images.test.labels, count, 0)]
 
     @cached_property
-    def _measured(self) -> WeakKeyDictionary[Autoencoder, ImageMeasures]:
+    def _measured(self) -> WeakKeys[Autoencoder, ImageMeasures]:
         """What a model made of the test images when it was evaluated last."""
-        return WeakKeyDictionary()
+        return WeakKeys()
 
     def evaluate(self, model: Autoencoder) -> Figures:
         found = self._measured[model] = measure_images(model, self.tested)

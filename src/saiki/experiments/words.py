@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from saiki.plots.words import draw_words
 from saiki.text import TOKENISERS, tokeniser
 from saiki.text.plain_words import words_of
 from saiki.text.vectors import Vectors
+from saiki.weak import WeakKeys
 
 SHOWN, NEAREST, SHORTEST_SHOWN = 300, 10, 4
 """Words on the map, neighbours of one, and characters of a word on the map at least."""
@@ -197,9 +197,9 @@ class Words(Experiment[WordVectors, Batch]):
         return None if folder is None else read_tests(folder)
 
     @cached_property
-    def _judged(self) -> WeakKeyDictionary[WordVectors, Judgement]:
+    def _judged(self) -> WeakKeys[WordVectors, Judgement]:
         """What the tests said of a model when it was evaluated last."""
-        return WeakKeyDictionary()
+        return WeakKeys()
 
     def evaluate(self, model: WordVectors) -> Figures:
         seconds, vectors = self._spent["seconds"], model.vectors

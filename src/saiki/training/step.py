@@ -113,7 +113,7 @@ class Step:
     def _again(self, batch: tuple[Tensor, ...]) -> Tensor:
         key = tuple((t.shape, t.dtype) for t in batch)
         recording = self.recorded.get(key)
-        if recording is None or recording.places != self._places():
+        if recording is None or not recording.holds():
             recording = self.recorded[key] = self._record(batch)
         if recording.native is not None and recording.trials < TRIALS:
             self._try(recording, batch)
@@ -133,12 +133,9 @@ class Step:
             work(batch)  # what is compiled at the first call is compiled now
             try:
                 native = BACKENDS[self.device.type].recorded(work, batch)
+                return Recording(native, Reads(self.model, native.reads))
             except CompileError:
-                native = None
-        return Recording(native, self._places())
-
-    def _places(self) -> list[Any]:
-        return [(p.data_ptr(), p.stride()) for p in self.parameters]
+                return Recording(None, None)
 
     def _try(self, recording: "Recording", batch: tuple[Tensor, ...]) -> None:
         """Do the step both ways and compare; the recorded one is not done again if they differ."""
@@ -166,9 +163,45 @@ class Recording:
 
     native: Callable[[Sequence[Tensor]], Sequence[Tensor | None]] | None
     """Of the batch: the figures, then each gradient. None where a step cannot be recorded."""
-    places: list[Any]
-    """Where the parameters lay when it was recorded."""
+    reads: "Reads | None"
     trials: int = 0
+
+    def holds(self) -> bool:
+        """Whether it can be said of the model as it now is."""
+        return self.reads is None or self.reads.hold()
+
+
+class Reads:
+    """What a recording reads of a model.
+
+    Raises:
+        CompileError: it reads what is no parameter and no buffer of the model; nobody would see
+            that another took its place.
+    """
+
+    def __init__(self, model: nn.Module, tensors: Sequence[Tensor]) -> None:
+        read = {*map(id, tensors)}
+        entries = [
+            (table, name, value)
+            for module in model.modules()
+            for table in (module._modules, module._parameters, module._buffers)
+            for name, value in table.items()
+        ]
+        if not read <= {id(value) for _, _, value in entries}:
+            raise CompileError("it reads a tensor that is no parameter and no buffer of the model")
+        self._entries = [
+            entry for entry in entries if isinstance(entry[2], nn.Module) or id(entry[2]) in read
+        ]
+        self._places = [(t, t.detach(), t.requires_grad) for t in tensors]
+
+    def hold(self) -> bool:
+        """Whether all is in the model still, and lies where it lay."""
+        return all(table.get(name) is value for table, name, value in self._entries) and all(
+            tensor.dtype == place.dtype
+            and tensor.is_set_to(place)
+            and tensor.requires_grad == needs_gradient
+            for tensor, place, needs_gradient in self._places
+        )
 
 
 def clip(parameters: Sequence[Tensor], value: float, norm: float) -> tuple[Tensor, Tensor]:

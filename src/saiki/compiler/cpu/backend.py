@@ -41,6 +41,12 @@ class CPU(Backend):
     def empty(self, *shape: int, like: Tensor) -> Tensor:
         return buffers.empty(*shape, dtype=like.dtype)
 
+    def memory(self) -> buffers.Pool:
+        return buffers.pool()
+
+    def give_back(self) -> None:
+        buffers.pool().clear()
+
     def loop(self, program: Program, dtype: torch.dtype, key: str | None = None) -> CompiledLoop:
         return CompiledLoop(program, dtype, key)
 

@@ -4,16 +4,13 @@ What a training step saves is freed when its backward pass ends and needed again
 at the next step. The system would take the pages back in between and clear them anew, which costs
 more time than the loop itself.
 
-A free buffer is kept as long as the steps of late would have used it: :class:`Pool` says how long.
-A full collection of the interpreter, such as ``gc.collect()``, gives all of them back.
+A free buffer is kept as long as the steps of late would have used it, :class:`Pool` says how long,
+and none longer than the last compiled cell is there.
 """
 
-import gc
 import math
 import threading
 import weakref
-from collections import deque
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +38,7 @@ def empty(*shape: int, dtype: torch.dtype) -> Tensor:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return torch.empty(shape, dtype=dtype)
-    tensor = torch.from_numpy(_pool.lend(size)).view(dtype).view(shape)
+    tensor = torch.from_numpy(pool().lend(size)).view(dtype).view(shape)
     fills = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     if fills and dtype.is_floating_point and torch.are_deterministic_algorithms_enabled():
         tensor.fill_(math.nan)
@@ -56,18 +53,18 @@ class Pool:
     ``SPARE`` times what was lent at once of late would be held, and where nothing asked for it
     while ``TURNS`` times as much was lent.
 
-    A buffer comes back from a finaliser, which may run between any two operations of any thread,
-    those of this class included: so it takes no lock, and leaves the buffer in an inbox. For the
-    same reason nobody ever waits for the lock: who finds it taken does without the pool.
+    That a buffer has come back is seen when the next is lent. Nothing is called when it does: that
+    would be code of Python between any two operations, in which a Ctrl-C is lost. The collector may
+    run such code of others' inside this class, on the same thread, so nobody ever waits for the
+    lock: who finds it taken does without the pool.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.inbox: deque[np.ndarray] = deque()
+        self.leases: list[tuple[weakref.ref[np.ndarray], np.ndarray]] = []
+        """What was lent, which dies when nobody holds it, and the buffer that it is part of."""
         self.kept: list[tuple[int, np.ndarray]] = []
         """Free buffers, the last to come back at the end, each with the turnover at that time."""
-        self.lent = 0
-        """Bytes of the buffers that are lent."""
         self.turnover = 0
         """Bytes ever lent."""
         self.peak, self.peak_before, self.turn_ends = 0, 0, 0
@@ -75,9 +72,14 @@ class Pool:
         it."""
 
     @property
+    def lent(self) -> int:
+        """Bytes of the buffers that are lent."""
+        return sum(memory.nbytes for lease, memory in self.leases if lease() is not None)
+
+    @property
     def held(self) -> int:
         """Bytes of all buffers, lent or free."""
-        return self.lent + sum(memory.nbytes for _, memory in self.kept)
+        return sum(memory.nbytes for _, memory in (*self.leases, *self.kept))
 
     def lend(self, size: int) -> np.ndarray:
         """``size`` bytes, which come back when the array is no longer used."""
@@ -85,10 +87,11 @@ class Pool:
             return _allocated(size)
         try:
             memory = self._take(rounded(size))
+            lease = memory[:size]  # an object of its own: it dies with the tensor's storage
+            self.leases.append((weakref.ref(lease), memory))
+            self._evict()
         finally:
             self.lock.release()
-        lease = memory[:size]  # an object of its own: it dies with the tensor's storage
-        weakref.finalize(lease, self.inbox.append, memory).atexit = False
         return lease
 
     def clear(self) -> None:
@@ -96,7 +99,7 @@ class Pool:
         if self.lock.acquire(blocking=False):
             try:
                 self._sort_in()
-                self.kept.clear()
+                self.kept = []
             finally:
                 self.lock.release()
 
@@ -109,21 +112,25 @@ class Pool:
         ]
         memory = self.kept.pop(-min(fits)[1])[1] if fits else _allocated(size)
         self._count(memory.nbytes)
-        self._evict()
         return memory
 
     def _sort_in(self) -> None:
-        while self.inbox:
-            memory = self.inbox.popleft()
-            self.lent -= memory.nbytes
-            self.kept.append((self.turnover, memory))
+        free, lent = [], []
+        for lease, memory in self.leases:
+            if lease() is None:
+                free.append((self.turnover, memory))
+            else:
+                lent.append((lease, memory))
+        # at once, or after a Ctrl-C in between a buffer would be lent to two
+        self.leases, self.kept = lent, self.kept + free
 
     def _count(self, size: int) -> None:
-        self.lent += size
+        """Note that a buffer of that size is about to be lent."""
+        lent = self.lent + size
         self.turnover += size
-        self.peak = max(self.peak, self.lent)
+        self.peak = max(self.peak, lent)
         if self.turnover >= self.turn_ends:
-            self.peak, self.peak_before = self.lent, self.peak
+            self.peak, self.peak_before = lent, self.peak
             self.turn_ends = self.turnover + TURNS * self._lately()
 
     def _lately(self) -> int:
@@ -140,6 +147,16 @@ class Pool:
         del self.kept[:first]
 
 
+def pool() -> Pool:
+    """That of this process: the one that somebody holds, or a new one."""
+    global _known
+    found = None if _known is None else _known()
+    if found is None:
+        found = Pool()
+        _known = weakref.ref(found)
+    return found
+
+
 def rounded(size: int) -> int:
     """The size of the smallest class that holds ``size`` bytes."""
     step = 1 << max(0, (size - 1).bit_length() - 1 - (CLASSES.bit_length() - 1))
@@ -152,12 +169,4 @@ def _allocated(size: int) -> np.ndarray:
     return room[start : start + size]
 
 
-_pool = Pool()
-
-
-def _collected(phase: str, info: dict[str, Any]) -> None:
-    if phase == "stop" and info["generation"] == 2:
-        _pool.clear()
-
-
-gc.callbacks.append(_collected)
+_known: weakref.ref[Pool] | None = None

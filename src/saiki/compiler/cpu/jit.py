@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 from llvmlite import binding
 
 from saiki.compiler import shelf
 from saiki.compiler.cpu.machine import Machine
+from saiki.weak import WeakValues
 
 _LOCK = threading.RLock()
 _POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
@@ -32,17 +32,37 @@ time, and llvmlite never frees a third of a MiB of each of its runs."""
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled function. Its code is there as long as this object is."""
+    """A compiled function. Its code is there as long as this object is; it is freed when the next
+    function is compiled after that."""
 
     run: Run
     """To call it with the arguments of a program's loop."""
     address: int
 
 
+KIND = "code"
+"""Of what is kept on the shelf."""
 RECENT = 4
 """Functions that stay though nobody holds them, for the next layer of the same kind."""
 _recent: deque["Compiled"] = deque(maxlen=RECENT)
-_COMPILED: weakref.WeakValueDictionary[tuple[str, str], Compiled] = weakref.WeakValueDictionary()
+_COMPILED: WeakValues[tuple[str, str], Compiled] = WeakValues()
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the code of a function is part of."""
+
+    function: weakref.ref[Compiled]
+    engine: binding.ExecutionEngine
+    context: binding.ContextRef
+
+    def free(self) -> None:
+        """The engine first, for its module lives in the context."""
+        self.engine.close()
+        self.context.close()
+
+
+_codes: list[Code] = []
 
 
 def compile_text(text: str, machine: Machine, name: str = "run") -> Compiled:
@@ -58,10 +78,11 @@ def compiled(what: str, text: Callable[[], str], machine: Machine, name: str = "
         found = _COMPILED.get((key, name))
         if found is None:
             _initialise()
-            code = shelf.get(key)
+            _free()
+            code = shelf.get(KIND, key)
             if code is None:
                 code = translate(text(), machine)
-                shelf.put(key, code)
+                shelf.put(KIND, key, code)
             found = _COMPILED[key, name] = _load(code, machine, name)
             _recent.append(found)
         return found
@@ -112,16 +133,21 @@ def _load(code: bytes, machine: Machine, name: str) -> Compiled:
     context = binding.create_context()
     # an engine owns the target machine it is given, so each needs one of its own
     engine = binding.create_mcjit_compiler(binding.parse_assembly("", context), _target(machine))
+    # LLVM would run into what is no object file of its own: see the signature of the shelf
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address = engine.get_function_address(name)
     compiled = Compiled(_FUNCTION(address), address)
-    weakref.finalize(compiled, _dispose, engine, context).atexit = False
+    _codes.append(Code(weakref.ref(compiled), engine, context))
     return compiled
 
 
-def _dispose(engine: Any, context: Any) -> None:
-    """The engine first, for its module lives in the context. The interpreter would finalise what is
-    part of a cycle in any order."""
-    engine.close()
-    context.close()
+def _free() -> None:
+    """Free the code of functions that nobody holds any more.
+
+    It stays until the next is compiled, for a callback at their end is code of Python, in which a
+    Ctrl-C would be lost.
+    """
+    for code in [code for code in _codes if code.function() is None]:
+        _codes.remove(code)
+        code.free()

@@ -3,11 +3,12 @@
 import collections
 import contextlib
 import itertools
+import mmap
 import sys
 import tempfile
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,41 +45,52 @@ class NumberedText:
         split: Split,
         say: Callable[[int], None] = lambda words: None,
     ) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the object
-        weakref.finalize(self, self._file.close)
         unused = itertools.count().__next__
         numbers = collections.defaultdict[str, int](unused)
         self.counts = np.zeros(0, np.int64)
         self.length = 0
         """Numbers in the file, breaks included."""
         held, fewest = list[int](), 2
-        for line in text:
-            words = split(line)
-            held += [numbers[word] for word in words]
-            if not words or len(line) > WIDEST:
-                held.append(BREAK)
-            if len(held) >= HELD:
-                self._write(held)
-                held = []
-                say(self.words)
-                while len(numbers) > MOST_KINDS:
-                    known = {w: n for w, n in numbers.items() if self.counts[n] >= fewest}
-                    numbers = collections.defaultdict(unused, known)
-                    fewest += 1
-        self._write(held)
+        with self._writing() as write:
+            for line in text:
+                words = split(line)
+                held += [numbers[word] for word in words]
+                if not words or len(line) > WIDEST:
+                    held.append(BREAK)
+                if len(held) >= HELD:
+                    write(held)
+                    held = []
+                    say(self.words)
+                    while len(numbers) > MOST_KINDS:
+                        known = {w: n for w, n in numbers.items() if self.counts[n] >= fewest}
+                        numbers = collections.defaultdict(unused, known)
+                        fewest += 1
+            write(held)
         self.numbers = dict(numbers)
 
-    def _write(self, held: list[int]) -> None:
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Callable[[list[int]], None]]:
+        """What writes numbers, one part after the other; they can be read after the block."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115  closing it may fail once more
+        try:
+            yield lambda held: self._write(file, held)
+            self._text = np.zeros(0, np.int32)
+            if self.length:
+                whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._text = np.frombuffer(whole, np.int32)  # the file stays as long as this does
+        finally:
+            with contextlib.suppress(OSError):  # what could not be written cannot be now
+                file.close()
+
+    def _write(self, file: IO[bytes], held: list[int]) -> None:
         written = np.array(held, np.int32)
         counts = np.bincount(written[written >= 0], minlength=len(self.counts))
         counts[: len(self.counts)] += self.counts
         self.counts = counts
         try:
-            self._file.write(written.tobytes())
-            self._file.flush()
+            file.write(written.tobytes())
+            file.flush()
         except OSError as error:
-            with contextlib.suppress(OSError):  # what could not be written cannot be now
-                self._file.close()
             raise SaikiError(
                 f"cannot keep the text in {tempfile.gettempdir()}: {error.strerror}; TMPDIR names "
                 "another folder"
@@ -115,17 +127,15 @@ class NumberedText:
     def piece(self, start: int, size: int, places: NDArray[np.int32]) -> NDArray[np.int32]:
         """``size`` numbers of the file from one on, as the ``places`` of their words; words without
         a place are left out."""
-        self._file.seek(4 * start)
-        numbers = np.frombuffer(self._file.read(4 * size), np.int32)
+        numbers = self._text[start : start + size]
         found = np.where(numbers < 0, np.int32(BREAK), places[numbers])
         return found[found >= BREAK]
 
     def parts(self) -> Iterator[bytes]:
         """What tells this text from others: its words, and the numbers in the file."""
         yield "\n".join(self.numbers).encode()
-        self._file.seek(0)
-        while part := self._file.read(1 << 20):
-            yield part
+        for start in range(0, self.length, HELD):
+            yield self._text[start : start + HELD].tobytes()
 
     def pieces(self, size: int) -> int:
         """How many pieces of that size there are."""

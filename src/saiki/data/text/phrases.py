@@ -1,6 +1,6 @@
 """Phrases: words that stand side by side more often than chance has it become one, as new_york."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +72,16 @@ class _Joined(NumberedText):
             row = [self.numbers[word] for word in phrase]
             known.add(row, self.numbers.setdefault(name, len(self.numbers)))
         held = np.zeros(0, np.int32)
-        for part in _parts(text, words):
-            held = self._take(np.append(held, part), known)
-        self._take(np.append(held, np.full(self._width - 1, BREAK, np.int32)), known)
+        with self._writing() as write:
+            for part in _parts(text, words):
+                held = self._take(np.append(held, part), known, write)
+            self._take(np.append(held, np.full(self._width - 1, BREAK, np.int32)), known, write)
         self.counts = np.pad(self.counts, (0, len(self.numbers) - len(self.counts)))
         self.numbers = {word: n for word, n in self.numbers.items() if self.counts[n]}
 
-    def _take(self, row: NDArray[np.int32], known: "_Known") -> NDArray[np.int32]:
+    def _take(
+        self, row: NDArray[np.int32], known: "_Known", write: Callable[[list[int]], None]
+    ) -> NDArray[np.int32]:
         """Write the numbers of a row with its phrases, but for the last ones, with which a phrase
         may begin whose end is not there yet: those are returned."""
         numbers, lengths = known.longest(row)
@@ -90,7 +93,7 @@ class _Joined(NumberedText):
                 row[place] = numbers[place]
                 stays[place + 1 : free] = False
         end = max(end, free)
-        self._write(row[:end][stays[:end]].tolist())
+        write(row[:end][stays[:end]].tolist())
         return row[end:]
 
 

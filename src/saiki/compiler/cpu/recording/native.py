@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from saiki.compiler.backend import Recorded
 from saiki.compiler.cpu.jit import compile_text
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.cpu.recording.emit import emit
@@ -16,12 +17,11 @@ from saiki.errors import CompileError
 _RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-class Native:
+class Native(Recorded):
     """``native(inputs)`` does again what ``function(inputs)`` did when it was recorded, for other
     numbers in tensors of the same shapes, and returns the same tensors with other numbers in them.
 
-    What the function reads beside its inputs is read where it lay; a number that it reads from
-    elsewhere than a tensor is that of the recording.
+    A number that the function reads from elsewhere than a tensor is that of the recording.
 
     Raises:
         CompileError: it does what no recording can say.
@@ -45,6 +45,8 @@ class Native:
             for mine, of_caller in zip(own, given, strict=True):
                 mine.copy_(of_caller)
             self.results = function(own)
+        of_inputs = {*map(id, (*given, *own))}
+        self.reads = [t for key, t in recorder.outside.items() if key not in of_inputs]
         self._alive = recorder.alive
         entries = [*recorder.memory]
         for operation in recorder.operations:

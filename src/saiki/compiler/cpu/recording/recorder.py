@@ -34,6 +34,8 @@ VIEWS = {
     aten.detach.default, aten.alias.default, aten._unsafe_view.default, aten.lift_fresh.default,
     aten._reshape_alias.default,
 }  # fmt: skip
+FRESH = {aten.lift_fresh.default, aten.lift_fresh_copy.default}
+"""What is done to a tensor that was made of numbers just now."""
 EMPTY = {
     aten.empty.memory_format, aten.empty_like.default, aten.new_empty.default,
     aten.empty_strided.default, aten.new_empty_strided.default,
@@ -67,6 +69,13 @@ class Recorder(TorchDispatchMode):
         self.alive: list[Any] = []
         """What the memory belongs to."""
         self._places: dict[int, int] = {}
+        self.outside: dict[int, Tensor] = {}
+        """What is read and was there before, by ``id``."""
+        self._made: set[int] = set()
+        """The ``id`` of what operations returned."""
+        self._inside: set[int] = set()
+        """Addresses of the memory that they made."""
+        self._in_loops = False
         self._constants: set[int] = set()
         """Addresses of what follows from numbers alone, such as places; nobody writes there."""
         self._graph = fx.Graph()
@@ -81,13 +90,22 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        self._hold(args, kwargs)
+        given = _tensors(args, kwargs)
+        self.alive += given
+        if func in FRESH:
+            self._inside |= set(map(_address, given))
+        elif not self._in_loops:  # whose own constants stay as they are
+            self.outside |= {id(t): t for t in given if self._is_outside(t)}
         results = self._done(func, args, kwargs)
-        self._hold(results)
+        made = _tensors(results)
+        self.alive += made
+        self._made |= set(map(id, made))
+        self._inside |= {*map(_address, made)} - {*map(_address, self.outside.values())}
         return results
 
-    def _hold(self, *values: Any) -> None:
-        self.alive += [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
+    def _is_outside(self, tensor: Tensor) -> bool:
+        is_known = id(tensor) in self._made or _address(tensor) in self._inside
+        return tensor.numel() > 0 and not is_known
 
     def _is_constant(self, tensor: Tensor) -> bool:
         return _address(tensor) in self._constants
@@ -113,13 +131,12 @@ class Recorder(TorchDispatchMode):
             result = func(*args, **kwargs)
             self._fill(result, args[-1] if number is None else number)
             return result
-        tensors = [v for v in tree_leaves((args, kwargs)) if isinstance(v, Tensor)]
         if (
-            all(map(self._is_constant, tensors))
+            all(map(self._is_constant, _tensors(args, kwargs)))
             and torch.Tag.nondeterministic_seeded not in func.tags
         ):
             result = func(*args, **kwargs)
-            self._constants |= {_address(t) for t in tree_leaves(result) if isinstance(t, Tensor)}
+            self._constants |= {*map(_address, _tensors(result))}
             return result
         if func in COPIES:
             result = func(*args, **kwargs)
@@ -292,8 +309,12 @@ class Recorder(TorchDispatchMode):
         refused = any(part.cell.is_refused for part in call.parts)
         if refused or call.draws or call.lengths is not None:
             raise CompileError("there is no recording of loops that draw or go step by step")
-        with self:
-            return work()
+        before, self._in_loops = self._in_loops, True
+        try:
+            with self:
+                return work()
+        finally:
+            self._in_loops = before
 
     def _run(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -330,6 +351,10 @@ class Recorder(TorchDispatchMode):
         if self._cost > MOST:
             raise CompileError("it takes so long that nothing is gained by a recording")
         self.operations.append(operation)
+
+
+def _tensors(*values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
 
 
 def _address(tensor: Tensor) -> int:
