@@ -146,7 +146,7 @@ def test_no_knob_was_left_out():
         (f"run adder --batch-size {10**20}", "batch_size must be a whole number from 1 to 1000000"),
         (f"run adder --accumulate {10**20}", "accumulate must be a whole number from 1 to 10000"),
         (f"try adder bits=4 --jobs {10**20}", "whole number up to 1000000"),
-        ("run adder --preset mine", "no preset 'mine'; there are report, original, wrong"),
+        ("run adder --preset mine", "no preset 'mine'; there are quick, report, original, wrong"),
         ("run adder --wrong-derivative true", "wrong_derivative is about"),
         ("run adder --cell lstm --preset wrong-derivative", "wrong_derivative is about"),
         ("show subtracter", "no experiment 'subtracter'"),

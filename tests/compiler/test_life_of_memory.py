@@ -85,7 +85,10 @@ def test_sizes_no_longer_used_are_given_back():
 
 
 def test_what_is_free_goes_with_the_last_compiled_cell():
-    gc.collect()
+    in_a_child(_goes_with_the_last_cell)
+
+
+def _goes_with_the_last_cell():
     layers = [trained(5), trained(6)]
     pool = weakref.ref(buffers.pool())
     used = buffers.empty(2 * MIB, dtype=torch.float32)
@@ -101,6 +104,10 @@ def test_what_is_free_goes_with_the_last_compiled_cell():
 
 
 def test_what_is_free_is_given_back_when_asked_for():
+    in_a_child(_gives_back)
+
+
+def _gives_back():
     pool = buffers.pool()
     used = buffers.empty(2 * MIB, dtype=torch.float32)
     freed = buffers.empty(3 * MIB, dtype=torch.float32)

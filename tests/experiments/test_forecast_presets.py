@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,7 +84,9 @@ def test_what_is_made_up_is_forecast_and_drawn(run, tmp_path, capsys):
         ({"made": "random-walk"}, "a log-return is of values above 0, and x holds -"),
     ],
 )
-def test_what_cannot_be_made_up_is_refused(changes, sentence, tmp_path, capsys):
+def test_what_cannot_be_made_up_is_refused(changes, sentence, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_text("close\n" + "50\n" * 900)
     asked = words("prices", **changes)
     assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "run")]) == 2
     assert sentence in capsys.readouterr().err

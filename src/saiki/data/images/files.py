@@ -84,23 +84,21 @@ def read_images(
     Raises:
         InputError: one cannot be read, and it is ``strict``; or none can.
     """
-    count = 0
+    count, first = 0, ""
     for its in found:
         try:
             image = read_image(its.path)
         except InputError as error:
             if strict:
                 raise
+            first = first or str(error)
             reason, _, _ = str(error).removeprefix(f"{shown(its.path)} ").partition(";")
             skipped.append(Skipped(its.name, reason))
             continue
         count += 1
         yield its, image
     if not count and skipped:
-        raise InputError(
-            f"none of the {len(skipped)} images can be read; {skipped[0].name}, for one, "
-            f"{skipped[0].reason}"
-        )
+        raise InputError(f"none of the {len(skipped)} images can be read: {first}")
 
 
 def write_image(path: Path, pixels: Tensor) -> Path:
