@@ -75,7 +75,8 @@ class Twin:
                 own = self.clone and not isinstance(value, nn.Parameter)
                 return self._known(value, value.detach().clone() if own else value)
             case np.ndarray():
-                made = self._known(value, value.copy())
+                whole = value.copy("K")
+                made = self._known(value, whole if value.flags.owndata else whole.view())
                 self.arrays.append((path, made, made.tobytes()))
                 return made
             case nn.Module():

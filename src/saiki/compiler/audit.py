@@ -5,25 +5,23 @@ itself tells: of code of users that it did not come across, or of names that an 
 reads on the step's behalf, it is told, and follows them, too.
 """
 
-import builtins
 import gc
 import sys
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any
 
-from saiki.compiler.code import ALL, HIDDEN, LIBRARIES, UNWATCHED, Ran, is_library
+from saiki.compiler.answers import is_reader, why_not_called, why_not_run
+from saiki.compiler.code import ALL, COPIED, Ran
 from saiki.compiler.fingerprint import Fingerprint
+from saiki.compiler.whose import LIBRARIES, is_installed_space
 from saiki.errors import CompileError
 
 _NAMED_TUPLE = "namedtuple_"
 """How the modules are called in which named tuples have what makes them, whosever they are."""
-_SYSTEM = {"posix", "nt", "_io", "io"}
-"""Modules of functions that ask the machine."""
-_HIDDEN = {getattr(builtins, name) for name in HIDDEN} | {sys._getframe, hash}
+_EVALUATED = "<module>"
+"""The name of code that is evaluated."""
 
 
 class MoreRanError(Exception):
@@ -84,26 +82,25 @@ class Audit:
         code = frame.f_code
         if id(code) in self.codes:
             return True
-        name = frame.f_globals.get("__name__")
-        by_user = bool(self._on_behalf) and self._on_behalf[-1]
-        if not is_library(name) and (by_user or not str(name).startswith(_NAMED_TUPLE)):
+        name = str(frame.f_globals.get("__name__"))
+        is_asked = bool(self._on_behalf) and self._on_behalf[-1]
+        installed = is_installed_space(frame.f_globals)
+        made = name.startswith(_NAMED_TUPLE) or code.co_name == _EVALUATED
+        if not installed and (is_asked or not made):
             self.codes[id(code)] = code
             return True
-        root = str(name).partition(".")[0]
-        if root in LIBRARIES or not by_user:
+        if not is_asked:
             return False
-        if root in UNWATCHED:
-            self.refused = f"runs {code.co_name} of {name}, {UNWATCHED[root]}"
+        self.refused = self.refused or why_not_run(code, name)
+        if name.partition(".")[0] in LIBRARIES:
+            return False
         self.names.update(code.co_names)
         return True
 
     def _called(self, function: Any, is_of_user: bool) -> None:
-        root = _module_of(function)
-        if root in _SYSTEM or root in UNWATCHED:
-            why = UNWATCHED.get(root, "whose answers are not watched")
-            self.refused = f"calls {function.__name__} of {root}, {why}"
-        elif is_of_user and root in ("builtins", "sys") and function in _HIDDEN:
-            self.refused = f"calls {function.__name__}, whose answers are not watched"
+        self.refused = self.refused or why_not_called(function, is_of_user)
+        if is_reader(function):
+            self.names.add("getattr")
 
     def must_be_followed(self, walk: Fingerprint, name: str) -> None:
         """Raise unless the fingerprint has followed all that ran.
@@ -115,26 +112,16 @@ class Audit:
         if self.refused:
             raise CompileError(f"step of {name} {self.refused}")
         codes = [code for key, code in self.codes.items() if key not in walk.codes]
-        names = self.names - walk.mentioned
-        unread = names & (walk.waiting.keys() | (ALL if walk.waiting or walk.read_modules else ()))
-        if not codes and not unread:
+        any_name = ALL if walk.waiting or walk.read_modules else set()
+        unread = (self.names - walk.mentioned) & (walk.waiting.keys() | any_name)
+        asked = walk.names_of_spaces() | {COPIED}
+        names = unread | ((self.names - walk.named) & asked)
+        if not codes and not names:
             return
-        if walk.ran.codes.keys() >= {id(code) for code in codes} and not unread:
+        if walk.ran.codes.keys() >= {id(code) for code in codes} and not names:
             code = codes[0]
             raise CompileError(
                 f"step of {name} runs {code.co_qualname} ({code.co_filename}, line "
                 f"{code.co_firstlineno}), and what leads there cannot be followed"
             )
         raise MoreRanError(Ran([*walk.ran.codes.values(), *codes], walk.ran.names | names))
-
-
-def _module_of(function: Any) -> str:
-    owner = getattr(function, "__self__", None)
-    if isinstance(owner, types.ModuleType):
-        return _root(owner.__name__)
-    return _root(str((owner if isinstance(owner, type) else type(owner)).__module__))
-
-
-@lru_cache(maxsize=256)
-def _root(module: str) -> str:
-    return "random" if module.startswith("numpy.random") else module.partition(".")[0]

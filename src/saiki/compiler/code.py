@@ -2,27 +2,23 @@
 
 import dis
 import functools
-import operator
-import sys
 import types
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-LIBRARIES = {"torch", "numpy", "saiki"}
-"""Packages that read nothing of a user's but what a step gives them."""
-_INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
 ALL = {
     "vars", "dir", "__dict__", "getattr", "__getattribute__", "attrgetter", "methodcaller",
-    "__reduce__", "__reduce_ex__", "__getstate__",
+    "__reduce__", "__reduce_ex__", "__getstate__", "__dir__", "format_map",
 }  # fmt: skip
 """Names whose mention means that any attribute may be read."""
+COPIED = "dispatch_table"
+"""The name under which Python finds how objects are copied."""
 HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
 """Built-in functions that reach what cannot be followed."""
 UNFOLLOWED = {
     "_getframe", "f_globals", "f_locals", "f_builtins", "f_back", "__globals__", "__builtins__",
-    "__subclasses__",
+    "__subclasses__", "__annotations__", "get_type_hints", "state_dict",
 }  # fmt: skip
 """Attributes that do."""
 CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
@@ -41,18 +37,6 @@ ASKED = {
 }  # fmt: skip
 """Attributes that tell a step in which mode it runs, or what random numbers come next, which a
 trace knows of no other call."""
-
-
-@lru_cache(maxsize=4096)
-def is_library(name: str | None) -> bool:
-    """Whether a module is installed, and so does not change while a program runs."""
-    root = (name or "builtins").partition(".")[0]
-    if root in LIBRARIES:
-        return True
-    file = getattr(sys.modules.get(root), "__file__", None)
-    if file is None:
-        return root in sys.builtin_module_names
-    return any(part in file for part in _INSTALLED)
 
 
 @lru_cache(maxsize=4096)
@@ -92,18 +76,18 @@ def codes_in(code: types.CodeType) -> frozenset[int]:
     return frozenset({id(code)}.union(*map(codes_in, inner)))
 
 
-def codes_of(value: Any) -> Iterator[types.CodeType]:
-    """The code of a function, and of those that a property or the like is made of."""
+def functions_of(value: Any) -> Iterator[types.FunctionType]:
+    """The function that it is, or those that a property or the like is made of."""
     match value:
         case types.FunctionType():
-            yield value.__code__
-        case property():
+            yield value
+        case property() | types.DynamicClassAttribute():
             for part in (value.fget, value.fset, value.fdel):
-                yield from codes_of(part)
+                yield from functions_of(part)
         case staticmethod() | classmethod() | types.MethodType():
-            yield from codes_of(value.__func__)
+            yield from functions_of(value.__func__)
         case functools.cached_property() | functools.partialmethod():
-            yield from codes_of(value.func)
+            yield from functions_of(value.func)
 
 
 class Ran:

@@ -6,68 +6,53 @@ reached. Whether that is all that a step runs, its trace tells (:mod:`saiki.comp
 ran beside it is followed, too, the next time.
 """
 
-import abc
-import array
-import builtins
 import contextvars
+import copyreg
 import functools
 import operator
-import sys
-import threading
 import types
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from saiki.cell import Cell
-from saiki.compiler.code import (
-    ALL,
-    HIDDEN,
-    LIBRARIES,
-    NOTHING,
-    UNFOLLOWED,
-    Ran,
-    codes_in,
-    imports_in,
-    is_library,
-    names_in,
-)
+from saiki.compiler.code import COPIED, NOTHING, Ran
 from saiki.compiler.identity import (
-    CONTENTS,
-    FUNCTION,
     Itself,
-    contents,
+    are_same,
     in_context,
-    is_absent,
-    is_filled,
+    in_slot,
+    in_slots,
     is_same_referent,
-    virtual_subclasses,
 )
 from saiki.compiler.kinds import (
+    ARRAYS,
     BUILT_IN,
-    CLASS,
     CONSTANT,
-    CTYPES,
     EXTENDED,
     OF_A_KIND,
     PLAIN,
+    READERS,
     SCALARS,
-    SELDOM,
-    UNREAD,
+    VALUES,
+    holds_more,
     is_bound,
     is_key,
     key_of,
+    members_of,
     must_be_watched,
+    of_memory,
     of_tensor,
-    own_of,
-    slots_of,
+    parts_of,
     without_owner,
 )
-from saiki.compiler.reach import Place, Reach
+from saiki.compiler.reach import Place
+from saiki.compiler.spaces import Spaces
+from saiki.compiler.whose import is_installed
 from saiki.errors import CompileError
 
 MOST = 5000
@@ -75,17 +60,22 @@ MOST = 5000
 LARGEST = 1 << 16
 """Bytes of an array that are compared at each call."""
 
-_INTERNAL = set(vars(nn.Module())) - {"training"}
-_OWN = "_saiki_"
-"""How attributes begin that saiki gives modules, and that say nothing of what they compute."""
+_TABLES = {"_parameters", "_buffers", "_modules", "training"}
+"""Attributes of modules that are followed apart."""
+_INTERNAL = set(vars(nn.Module()))
+"""Attributes of modules that steps seldom read."""
+_PARTIAL = operator.attrgetter("func", "args", "keywords")
 
 
-class Fingerprint(Reach):
+class Fingerprint(Spaces):
     """Follows everything from a cell on, each value once."""
 
     def __init__(self, cell: nn.Module, ran: Ran = NOTHING) -> None:
         super().__init__(cell, ran)
-        while self.stack or self._modules_as_a_whole():
+        self._class("Tensor", Tensor)
+        if COPIED in ran.names:
+            self._push("copyreg.dispatch_table", copyreg.dispatch_table)
+        while self.stack or self._modules_as_a_whole() or self._names_of_spaces():
             self._visit(*self.stack.pop())
             if len(self.tokens) > MOST:
                 raise CompileError(
@@ -93,19 +83,21 @@ class Fingerprint(Reach):
                     "watch for changes; keep large tables out of the cell, or register them as "
                     "buffers"
                 )
+        self.watch_spaces()
         for path, name in self.attributes:
             if name in self.mentioned:
                 raise CompileError(
-                    f"step may read {path}.{name}, an attribute of a tensor, which a kernel does "
-                    "not know"
+                    f"step may read {path}.{name}, an attribute of a tensor or an array, which a "
+                    "kernel does not know"
                 )
 
     def _visit(self, path: str, value: Any, place: Place | None) -> None:
         if isinstance(value, np.generic):
+            _must_be_plain(path, value.dtype)
             self.tokens.append((path, repr(value)))
             return
-        if isinstance(value, SCALARS) and is_library(type(value).__module__):
-            exact = repr(value) if isinstance(value, float | complex) else value
+        if isinstance(value, SCALARS) and is_installed(type(value)):
+            exact = repr(value) if isinstance(value, float | complex | range) else value
             self.tokens.append((path, type(value), exact))
             if isinstance(value, str):  # which may name an attribute
                 self._mention((value,))
@@ -115,7 +107,7 @@ class Fingerprint(Reach):
             return
         self.seen[id(value)] = path
         self.alive.append(value)
-        if isinstance(value, BUILT_IN) and own_of(value):
+        if isinstance(value, BUILT_IN) and self._attributes(path, value):
             raise CompileError(
                 f"{path} is a {type(value).__name__} with attributes of its own, which are not "
                 "watched"
@@ -123,7 +115,7 @@ class Fingerprint(Reach):
         for kind in EXTENDED:
             if isinstance(value, kind):
                 self.tokens.append((path, kind, kind.__repr__(value)))
-        if isinstance(value, OF_A_KIND) and not is_library(type(value).__module__):
+        if isinstance(value, OF_A_KIND) and not is_installed(type(value)):
             self._class(type(value).__name__, type(value))
         self._follow(path, value, place)
 
@@ -133,45 +125,51 @@ class Fingerprint(Reach):
                 self._tensor(path, value, place)
             case nn.Module():
                 self._module(path, value)
-            case list() | dict() | set() | frozenset() | deque() if type(value) not in PLAIN:
+            case _ if isinstance(value, tuple(PLAIN)) and type(value) not in PLAIN:
                 raise CompileError(f"{path} is a {type(value).__name__}, which is not watched")
             case dict() | types.MappingProxyType():
                 self._mapping(path, value)
-            case list() | deque() | tuple() | set() | frozenset():
-                self._container(path, value)
-            case np.ndarray() | bytearray() | array.array() | memoryview():
-                self._buffer(path, value)
+            case set() | frozenset():
+                self._set(path, value)
+            case list() | deque() | tuple():
+                self._sequence(path, value)
+            case _ if isinstance(value, ARRAYS):
+                self._memory(path, value)
             case contextvars.ContextVar():
                 self.getters.append((in_context, value))
                 self.tokens.append((path, "variable of the context", value.name))
-                self._push(path, value.get(None))
-            case weakref.ref():
-                self.tokens.append((path, "reference"))
-                self.values.append((functools.partial(is_same_referent, value, value()), True))
-                self._push(path, value())
+                self._push(path, in_context(value)[0])
             case types.FunctionType():
                 self._function(path, value)
-            case types.BuiltinFunctionType() | types.MethodWrapperType():
-                self.tokens.append((path, "object", without_owner(value)))
-                if is_bound(value):
-                    self._push(path + ".__self__", value.__self__)
             case types.MethodType():
                 self._wrapper(path, value, "method", "__self__", "__func__")
-            case functools.partial():
-                self._wrapper(path, value, "partial", "keywords", "args", "func")
-            case property():
-                self._wrapper(path, value, "property", "fdel", "fset", "fget")
-            case staticmethod() | classmethod():
-                self.tokens.append((path, type(value)))
-                self._push(path + ".__func__", value.__func__)
             case types.ModuleType():
-                self.tokens.append((path, "whole module", value.__name__))
-                if not is_library(value.__name__):
-                    self._table(path, vars(value))
-                    self._fields(path + ".", vars(value), vars(value))
+                self._as_a_value(path, value)
             case type():
+                if value in READERS:
+                    self._mention({"getattr"})
                 self.tokens.append((path, "class", Itself(value)))
                 self._class(path, value)
+            case types.BuiltinFunctionType() | types.MethodWrapperType():
+                self.tokens.append((path, "object", without_owner(value)))
+                self._must_be_followed({value.__name__})
+                self._mention({value.__name__})
+                if is_bound(value):
+                    self._push(path + ".__self__", value.__self__)
+            case _ if type(value) is weakref.ref:
+                self.values.append((functools.partial(is_same_referent, value, value()), True))
+                self._push(path, value())
+                self._wrapper(path, value, "reference", "__callback__")
+            case _ if type(value) is functools.partial:
+                self.getters.append((_PARTIAL, value))
+                self._wrapper(path, value, "partial", "keywords", "args", "func")
+            case _ if type(value) is property:
+                self.getters.append((operator.attrgetter("__doc__", "__doc__"), value))
+                self._wrapper(path, value, "property", "__doc__", "fdel", "fset", "fget")
+            case _ if type(value) in (staticmethod, classmethod):
+                own = self._attributes(path, value) or {}
+                self._fields(path + ".", own, own)
+                self._wrapper(path, value, type(value).__name__, "__func__")
             case _:
                 self._object(path, value)
 
@@ -186,32 +184,35 @@ class Fingerprint(Reach):
             self._push(f"{path}[{key!r}]", item, (value, key))
         self.tokens.append((path, type(value), *map(key_of, value)))
 
-    def _container(self, path: str, value: Any) -> None:
-        if isinstance(value, set | frozenset):
-            if not all(map(is_key, value)):
-                raise CompileError(f"{path} is a set of objects, which is not watched")
-            self.values.append((functools.partial(frozenset, value), frozenset(value)))
-            self.tokens.append((path, frozenset(map(key_of, value))))
-            return
+    def _set(self, path: str, value: Any) -> None:
+        """A set, in the order in which its values come when it is looked through."""
+        if not all(map(is_key, value)):
+            raise CompileError(f"{path} is a set of objects, which is not watched")
+        if not are_same(value, value.copy()):
+            raise CompileError(f"{path} is a set whose copies come in another order")
+        self.values.append((functools.partial(are_same, value, tuple(value)), True))
+        self.tokens.append((path, type(value), *map(key_of, value)))
+
+    def _sequence(self, path: str, value: Any) -> None:
         if not isinstance(value, tuple):
             self.sequences.append(value)
             self.names_of.append(path)
-        self.tokens.append((path, type(value), len(value)))
+        self.tokens.append((path, type(value), len(value), getattr(value, "maxlen", None)))
         for i in reversed(range(len(value))):
             self._push(f"{path}[{i}]", value[i], (value, i))
 
-    def _buffer(self, path: str, value: Any) -> None:
-        if not isinstance(value, np.ndarray):
-            self.values.append((functools.partial(bytes, value), bytes(value)))
-            self.tokens.append((path, type(value), bytes(value)))
-            return
-        if value.nbytes > LARGEST or value.dtype.hasobject:
+    def _memory(self, path: str, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            _must_be_plain(path, value.dtype)
+            self.arrays.append((path, value))
+        if not isinstance(value, np.ndarray) or value.base is not None:
+            self.attributes += ((path, "base"), (path, "obj"))
+        if (value if isinstance(value, np.ndarray) else memoryview(value)).nbytes > LARGEST:
             raise CompileError(
                 f"the array {path} is too large to watch for changes; register it as a buffer"
             )
-        self.arrays.append((path, value))
-        self.values.append((value.tobytes, value.tobytes()))
-        self.tokens.append((path, value.shape, value.dtype.str, value.tobytes()))
+        self.values.append((functools.partial(of_memory, value), of_memory(value)))
+        self.tokens.append((path, type(value), *of_memory(value)))
 
     def _wrapper(self, path: str, value: Any, kind: str, *names: str) -> None:
         """What calls a function, and attributes of it that say which, and with what."""
@@ -224,6 +225,7 @@ class Fingerprint(Reach):
             self.places[path] = place
         elif tensor.requires_grad:
             raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
+        self.tensors.append(tensor)
         self.tokens.append((path, *of_tensor(tensor), tensor.requires_grad, place is None))
         self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
         self.attributes += ((path, name) for name in vars(tensor))
@@ -234,6 +236,7 @@ class Fingerprint(Reach):
             _ = module.state_names, module.memory_names  # which a cell notes when first asked
         own = vars(module)
         self.objects.append(module)
+        self.owners.append((module, own))
         self.tokens.append((path, "module", Itself(type(module)), module.training))
         for table in (module._parameters, module._buffers):
             self.tensor_tables.append(table)
@@ -251,193 +254,59 @@ class Fingerprint(Reach):
         for name, part in reversed(module._modules.items()):
             self._push(prefix + name, part)
         self._fields(prefix, {k: v for k, v in own.items() if k not in _INTERNAL}, own)
+        for name in _INTERNAL & own.keys() - _TABLES:
+            self._await(prefix + name, name, own[name])
         if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
-            names = [name for name in own if not name.startswith(_OWN)]
+            names = [name for name in own if not name.startswith("_saiki_")]
             self.getters.append((operator.itemgetter(*names), own))
         else:
             self._table(path, own)
         self._class(type(module).__name__, type(module))
 
-    def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
-        for name, value in reversed([*fields.items()]):
-            if not name.startswith(_OWN):
-                self._offer(prefix + name, name, value, (owner, name))
-
-    def _table(self, path: str, table: Any) -> None:
-        self.tables.append(table)
-        self.tables_of.append(path)
-
-    def _class(self, path: str, cls: type) -> None:
-        if type(cls) is not type:
-            self._metaclass(path, cls)
-        for base in cls.__mro__:
-            if id(base) in self.seen and base is not cls:
-                continue
-            self.seen[id(base)] = path
-            own = vars(base)
-            if is_library(base.__module__):
-                if not base.__module__.startswith(("torch", "builtins", "saiki.cell.")):
-                    self._library_class(path, own)
-                continue
-            self._table(path, own)
-            self.getters.append((CLASS, base))
-            read = {k: v for k, v in own.items() if k not in UNREAD}
-            self.class_tables.append((base.__name__, base, dict(read)))
-            read = {k: v for k, v in read.items() if k not in SELDOM or self._has_run(v)}
-            bases = tuple(map(Itself, base.__bases__))
-            self.tokens.append((base.__qualname__, base.__name__, bases, tuple(read)))
-            for name, value in reversed(read.items()):
-                special = name.startswith("__") and isinstance(value, types.FunctionType)
-                if special or name == "__match_args__":
-                    self._push(f"{base.__name__}.{name}", value)
-                else:
-                    self._offer(f"{base.__name__}.{name}", name, value)
-
-    def _metaclass(self, path: str, cls: type) -> None:
-        """What answers for the class itself, and which others are said to be of it."""
-        if not is_library(type(cls).__module__):
-            self._class(path, type(cls))
-        if isinstance(cls, abc.ABCMeta) and not is_library(cls.__module__):
-            self.values.append((abc.get_cache_token, abc.get_cache_token()))
-            self.tokens.append((path, frozenset(map(Itself, virtual_subclasses(cls)))))
-
-    def _library_class(self, path: str, own: Mapping[str, Any]) -> None:
-        """A class of an installed package; what its functions mention is followed in objects."""
-        functions = {k: v for k, v in own.items() if isinstance(v, types.FunctionType)}
-        for function in functions.values():
-            self._mention(names_in(function.__code__)[1] - ALL)
-        if "step" in functions:
-            self.getters.append((operator.itemgetter("step", "step"), own))
-            self.tokens.append((path, Itself(functions["step"])))
-
-    def _function(self, path: str, function: types.FunctionType) -> None:
-        if is_library(function.__module__):
-            self.tokens.append((path, "function", Itself(function)))
-            if function.__module__.partition(".")[0] not in LIBRARIES:
-                self._closure(function)
-            return
-        code = function.__code__
-        self.codes |= codes_in(code)
-        self.tokens.append((path, code, function.__name__, function.__qualname__, function.__doc__))
-        self.getters.append((FUNCTION, function))
-        self._table(path, vars(function))
-        self._fields(path + ".", vars(function), vars(function))
-        self._closure(function)
-        for default in (function.__defaults__, function.__kwdefaults__):
-            if default:
-                self._push(path + ".defaults", default)
-        loaded, names = names_in(code)
-        unfollowed = sorted(names & UNFOLLOWED)
-        if unfollowed:
-            raise CompileError(f"step may read {unfollowed[0]}, which reaches what is not watched")
-        known = function.__globals__
-        self._globals(known, loaded, names)
-        imported = {name for name in names & sys.modules.keys() if not is_library(name)}
-        for name in sorted(imported | imports_in(code) & sys.modules.keys()):
-            if name not in known or name not in loaded:
-                self._global(name, sys.modules[name], names, sys.modules)
-        self._mention(names)
-
-    def _closure(self, function: types.FunctionType) -> None:
-        cells = [c for c in function.__closure__ or () if is_filled(c)]
-        if cells:
-            self.getters.append((contents, cells))
-        names = function.__code__.co_freevars
-        for name, cell in zip(names, function.__closure__ or (), strict=True):
-            if is_filled(cell):
-                self._not_own(name, cell.cell_contents)
-                self._push(name, cell.cell_contents, (CONTENTS, cell))
-
-    def _globals(self, known: dict[str, Any], loaded: Iterable[str], names: frozenset[str]) -> None:
-        """What those names stand for in a module, or else in Python itself."""
-        own = vars(builtins)
-        read = [name for name in loaded if name in known]
-        absent = [name for name in loaded if name not in known]
-        built_in = [name for name in absent if name in own]
-        hidden = [name for name in absent if name in HIDDEN]
-        if hidden:
-            raise CompileError(f"step calls {hidden[0]}, whose answers are not watched")
-        if absent:
-            self.values.append((functools.partial(is_absent, known, absent), True))
-        for names_of, table in ((read, known), (built_in, own)):
-            if names_of:
-                self.getters.append((operator.itemgetter(*names_of, names_of[0]), table))
-        for name in reversed(read):
-            self._global(name, known[name], names, known)
-        self.tokens += ((name, "built in", without_owner(own[name])) for name in built_in)
-
-    def _not_own(self, name: str, value: Any) -> None:
-        """A step may ask whether a module of its cell is one that it finds elsewhere."""
-        if isinstance(value, nn.Module) and id(value) in self.own:
-            raise CompileError(f"{name} is a module of the cell, which the step finds elsewhere")
-
-    def _global(
-        self, name: str, value: Any, names: frozenset[str], table: dict[str, Any], key: str = ""
-    ) -> None:
-        """A global of that name, or one of a module, and where it is."""
-        if not isinstance(value, types.ModuleType):
-            owner = getattr(value, "__self__", None)
-            where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
-            must_be_watched(f"calls {name} of", where)
-            self._not_own(name, value)
-            self._push(name, value, (table, key or name))
-            return
-        full = value.__name__
-        if full == "numpy" and "random" in names:
-            full = "numpy.random"
-        must_be_watched("reads", full)
-        if full == "os" and names & {"environ", "environb", "getenv", "getenvb"}:
-            raise CompileError("step reads the environment, which is not watched")
-        if full == "sys" and "modules" in names:
-            raise CompileError("step reads sys.modules, which is not watched")
-        self.tokens.append((name, "module", full))
-        if (full, names) in self.modules:
-            return
-        self.modules.add((full, names))
-        own = vars(value)
-        if not is_library(full):
-            self.read_modules[name] = value
-            if any(map(self._has_run, own.values())):
-                self._push(name, value)
-        read = sorted(names & own.keys())
-        if read:
-            self.getters.append((operator.itemgetter(*read, read[0]), own))
-        for key in reversed(read):
-            self._global(f"{name}.{key}", own[key], names, own, key)
-
     def _object(self, path: str, value: Any) -> None:
         cls = type(value)
+        if cls in VALUES:
+            self.tokens.append((path, cls, repr(value)))
+            return
         must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
-        own = own_of(value)
-        slots = [
-            n for base in cls.__mro__ for n in slots_of(base)
-            if not is_library(base.__module__) and hasattr(value, n)
-        ]  # fmt: skip
-        if cls.__module__.startswith(("saiki.compiler", "torch")):
+        if cls.__module__.startswith(("saiki.compiler", "torch")) and is_installed(cls):
             self.tokens.append((path, "object", Itself(value)))
             return
-        hidden = isinstance(value, threading.local | functools._lru_cache_wrapper)
-        hidden = hidden or cls.__base__ in CTYPES or hasattr(cls, "__next__")
-        plain = own is None and not slots and is_library(cls.__module__)
-        if hidden or (plain and not isinstance(value, CONSTANT) and cls is not object):
+        if is_installed(cls) and (isinstance(value, CONSTANT) or cls is object):
+            self._constant(path, value)
+            return
+        if holds_more(cls) and not isinstance(value, EXTENDED):
             raise CompileError(
                 f"step may read {path}, a {cls.__name__}, whose contents cannot be watched"
             )
-        if plain:
-            if isinstance(value, operator.attrgetter | operator.methodcaller):
-                self._mention({"getattr"})
-            self.tokens.append((path, "object", Itself(value)))
-            return
         self.objects.append(value)
         self.tokens.append((path, "object", Itself(cls)))
+        own = self._attributes(path, value)
         if own is not None:
             if "__wrapped__" in own:
                 self._push(path + ".__wrapped__", own["__wrapped__"])
-            self._table(path, own)
             self._fields(path + ".", own, own)
-        if slots:
-            get = operator.attrgetter(*slots, slots[0])
-            self.getters.append((get, value))
-            for name in reversed(slots):
-                self._offer(f"{path}.{name}", name, getattr(value, name))
+            if isinstance(value, types.SimpleNamespace):  # which is compared and shown as a whole
+                for name, each in own.items():
+                    self._push(f"{path}.{name}", each, (own, name))
+        members = members_of(cls)
+        if members:
+            self.getters.append((functools.partial(in_slots, [*members.values()]), value))
+            for name, member in reversed(members.items()):
+                self._offer(f"{path}.{name}", name, in_slot(member, value))
         self._class(cls.__name__, cls)
+
+    def _constant(self, path: str, value: Any) -> None:
+        if isinstance(value, np.dtype):
+            _must_be_plain(path, value)
+        if any(value is each for each in READERS) or type(value) in READERS:
+            self._mention({"getattr"})
+        self._must_be_followed({getattr(value, "__name__", "")})
+        self.tokens.append((path, "object", Itself(value)))
+        for part in parts_of(value):
+            self._push(path, part)
+
+
+def _must_be_plain(path: str, dtype: "np.dtype[Any]") -> None:
+    if dtype.names is not None or dtype.metadata or dtype.hasobject:
+        raise CompileError(f"{path} is of the type {dtype}, which is not watched")

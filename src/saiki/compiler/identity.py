@@ -42,14 +42,11 @@ class _Contents:
 
 CONTENTS = _Contents()
 FUNCTION = operator.attrgetter(
-    "__code__",
-    "__defaults__",
-    "__kwdefaults__",
-    "__closure__",
-    "__name__",
-    "__qualname__",
-    "__doc__",
-)
+    "__code__", "__defaults__", "__kwdefaults__", "__closure__", "__name__", "__qualname__",
+    "__module__", "__doc__",
+)  # fmt: skip
+ABSENT = object()
+"""What stands for a value that is not there."""
 
 
 def is_absent(known: Mapping[str, Any], names: Iterable[str]) -> bool:
@@ -57,7 +54,22 @@ def is_absent(known: Mapping[str, Any], names: Iterable[str]) -> bool:
 
 
 def in_context(variable: "contextvars.ContextVar[Any]") -> list[Any]:
-    return [variable.get(None)]
+    try:
+        return [variable.get()]
+    except LookupError:
+        return [ABSENT]
+
+
+def in_slots(members: Iterable[Any], value: Any) -> list[Any]:
+    """What an object holds in its slots."""
+    return [in_slot(member, value) for member in members]
+
+
+def in_slot(member: Any, value: Any) -> Any:
+    try:
+        return member.__get__(value)
+    except AttributeError:
+        return ABSENT
 
 
 def contents(cells: Iterable[types.CellType]) -> list[Any]:

@@ -1,9 +1,10 @@
 """What kinds of values a step may read, and how each is told from another."""
 
 import array
-import ctypes
+import datetime
 import functools
 import operator
+import pathlib
 import re
 import types
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
@@ -14,15 +15,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki.compiler.code import UNWATCHED, is_library
+from saiki.compiler.code import UNWATCHED
 from saiki.compiler.identity import Itself
+from saiki.compiler.whose import is_changeable, is_library
 from saiki.errors import CompileError
 
 SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
             torch.Size, range, Enum, np.generic)  # fmt: skip
 EXTENDED = (int, float, complex, str, bytes)
 """Of what a user's class may be a kind, with a value beside its attributes."""
-BUILT_IN = (tuple, bytearray, array.array, np.ndarray, functools.partial)
+VALUES = {datetime.timedelta, datetime.date, pathlib.PurePosixPath, pathlib.PureWindowsPath,
+          type(pathlib.Path())}  # fmt: skip
+"""What stays as it is and says all of itself when it is written down."""
+ARRAYS = (bytearray, array.array, memoryview, np.ndarray)
+"""What holds numbers in memory."""
+BUILT_IN = (list, dict, set, frozenset, deque, tuple, functools.partial, *ARRAYS)
 """What is followed as it is, without attributes that somebody gave it."""
 SELDOM = {
     "__init__", "__new__", "__repr__", "__str__", "__init_subclass__", "__reduce__",
@@ -40,13 +47,16 @@ CONSTANT = (
     operator.methodcaller, re.Pattern, np.dtype, np.ufunc, super,
     type(vars(namedtuple("Named", "field"))["field"]),
 )  # fmt: skip
-"""What objects without attributes that could be read are: they stay what they are."""
+"""What objects without attributes of their own are: they hold the same as long as they live."""
 OF_A_KIND = (Tensor, tuple, np.ndarray)
 """What is not followed as an object with a class, of whatever class it is."""
 CLASS = operator.attrgetter("__name__", "__qualname__", "__bases__")
 """What a class is beside its attributes."""
-CTYPES = {ctypes._SimpleCData, ctypes.Structure, ctypes.Array, ctypes.Union}
-PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter}
+PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter, *ARRAYS}
+"""What is followed where it is of this very class."""
+READERS = {getattr, hasattr, vars, dir, object.__getattribute__, type.__getattribute__,
+           operator.attrgetter, operator.methodcaller, str.format, str.format_map}  # fmt: skip
+"""What reads attributes whose names it is given."""
 
 
 def must_be_watched(does: str, module: str) -> None:
@@ -94,11 +104,53 @@ def is_bound(value: Any) -> bool:
     return is_method and not isinstance(value.__self__, types.ModuleType | type | None)
 
 
-def slots_of(cls: type) -> tuple[str, ...]:
-    names = vars(cls).get("__slots__", ())
-    names = (names,) if isinstance(names, str) else tuple(names)
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+def parts_of(value: Any) -> tuple[Any, ...]:
+    """What a constant holds."""
+    match value:
+        case types.GenericAlias() | types.UnionType():
+            return (value.__args__,)
+        case slice():
+            return value.start, value.stop, value.step
+        case super():
+            return tuple(getattr(value, name) for name in ("__thisclass__", "__self__"))
+        case operator.attrgetter() | operator.itemgetter() | operator.methodcaller():
+            return tuple(value.__reduce__()[1:])
+    return ()
+
+
+def members_of(cls: type) -> dict[str, Any]:
+    """The slots of its objects by their names, those that private names of bases have, too."""
+    members = [
+        each for base in cls.__mro__ for each in vars(base).values()
+        if isinstance(each, types.MemberDescriptorType) and is_changeable(base)
+    ]  # fmt: skip
+    return {each.__name__: each for each in reversed(members)}
+
+
+def holds_more(cls: type) -> bool:
+    """Whether its objects hold more than their attributes and slots."""
+    word = tuple.__itemsize__
+    members = sum(
+        isinstance(each, types.MemberDescriptorType)
+        for base in cls.__mro__
+        if is_changeable(base)
+        for each in vars(base).values()
+    )
+    own = (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return cls.__itemsize__ > 0 or cls.__basicsize__ > object.__basicsize__ + word * (members + own)
 
 
 def of_tensor(tensor: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)
+
+
+def of_memory(value: Any) -> tuple[Any, ...]:
+    """What an array holds, and how it lies in memory."""
+    match value:
+        case np.ndarray():
+            return value.shape, value.strides, value.dtype.str, value.flags.num, value.tobytes()
+        case array.array():
+            return value.typecode, value.tobytes()
+        case memoryview():
+            return value.format, value.shape, value.strides, value.readonly, value.tobytes()
+    return (bytes(value),)

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from saiki.compiler.code import imports_in, is_library
+from saiki.compiler.code import imports_in
 from saiki.compiler.identity import Itself
+from saiki.compiler.whose import is_installed, is_library
 
 _EXACT = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
 _NAMED = (torch.dtype, torch.device, torch.layout, torch.memory_format)
@@ -84,10 +85,12 @@ def lasting_tokens(fingerprint: Iterable[tuple[Any, ...]]) -> str:
 def _object(value: Any) -> str:
     """What is told apart by who it is."""
     match value:
-        case type() if not is_library(value.__module__):  # whose code is followed
+        case type() if not is_installed(value):  # whose code is followed
             return f"{value.__module__}.{value.__qualname__}"
         case type():
             return _of_package(value)
+        case types.CodeType():  # of a function that is told of beside it
+            return value.co_qualname
         case types.FunctionType():
             more = value.__defaults__, tuple((value.__kwdefaults__ or {}).items())
             around = tuple(map(_captured, value.__closure__ or ()))

@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from saiki.cell import Cell
 from saiki.compiler.audit import Audit
-from saiki.compiler.code import is_library
+from saiki.compiler.whose import is_library
 from saiki.errors import CompileError
 from saiki.torch_internals import FakeTensor
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from saiki.compiler.code import ALL, Ran, codes_of
+from saiki.compiler.code import ALL, Ran, functions_of
 from saiki.compiler.kinds import SCALARS
 
 Place = tuple[Any, Any]
@@ -34,6 +34,13 @@ class Reach:
         self.sequences: list[Any] = []
         self.names_of: list[str] = []
         self.objects: list[Any] = []
+        self.owners: list[tuple[Any, dict[str, Any]]] = []
+        """Objects, each with the dictionary of its attributes."""
+        self.tensors: list[Tensor] = []
+        """Those that are not parameters or buffers of modules."""
+        self.classes: set[type] = set()
+        self.spaces: list[tuple[str, Any, set[str]]] = []
+        """Installed modules and classes, each with the names that were followed in it."""
         self.arrays: list[tuple[str, np.ndarray]] = []
         self.getters: list[tuple[Any, Any]] = []
         self.values: list[tuple[Callable[[], Any], Any]] = []
@@ -42,10 +49,13 @@ class Reach:
         self.read_modules: dict[str, types.ModuleType] = {}
         self.alive: list[Any] = []
         self.mentioned = {"step", "forward", "backward", "setup_context", *ran.names}
+        self.named = {"forward", "backward", *ran.names}
+        """What users' code mentions, and what was seen to be read for it."""
         self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
         self.stack: list[tuple[str, Any, Place | None]] = [("", cell, None)]
         self.attributes: list[tuple[str, str]] = []
-        """Names of attributes that somebody gave tensors, each with the path of the tensor."""
+        """Names of attributes that somebody gave tensors, or that lead from arrays to what they are
+        views of, each with the path of the tensor or array."""
         self.own = {id(module) for module in cell.modules()}
         self._own_tensors(cell)
 
@@ -83,15 +93,21 @@ class Reach:
     def _offer(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
         """An attribute, which is followed when its name is mentioned; numbers, tensors and modules
         always."""
-        at_once = isinstance(value, (*SCALARS, Tensor, nn.Module)) or self._has_run(value)
-        if at_once or name in self.mentioned or self.mentioned & ALL:
+        if isinstance(value, (*SCALARS, Tensor, nn.Module)) or self._has_run(value):
+            self._push(path, value, place)
+        else:
+            self._await(path, name, value, place)
+
+    def _await(self, path: str, name: str, value: Any, place: Place | None = None) -> None:
+        """An attribute, which is followed when its name is mentioned."""
+        if name in self.mentioned or self.mentioned & ALL:
             self._push(path, value, place)
         else:
             self.waiting.setdefault(name, []).append((path, value, place))
 
     def _has_run(self, value: Any) -> bool:
         """Whether it is a function, or holds one, that nothing else led to and that ran."""
-        return any(code in self.ran for code in codes_of(value))
+        return any(each.__code__ in self.ran for each in functions_of(value))
 
     def _mention(self, names: Iterable[str]) -> None:
         new = set(names) - self.mentioned

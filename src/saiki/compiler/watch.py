@@ -9,7 +9,7 @@ anew and the *fingerprint* of it compared.
 
 import operator
 from collections.abc import Callable, Mapping
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from saiki.compiler.reach import Place
 
 _SIZES = operator.attrgetter("shape", "dtype")
 _OWN = operator.attrgetter("__dict__")
+_get = object.__getattribute__
+_DICT = repeat("__dict__")
 
 
 class Watch:
@@ -48,12 +50,18 @@ class Watch:
         self.walk = walk
         self._tensors = [table.values() for table in walk.tensor_tables]
         self._pattern = self._now_pattern()
-        self._tables = [*walk.tables, *walk.tensor_tables]
+        self._empty = [x for x in (*walk.tables, *walk.tensor_tables, *walk.sequences) if not x]
+        self._tables = [table for table in (*walk.tables, *walk.tensor_tables) if table]
         self._keys = [*chain.from_iterable(self._tables)]
-        self._views: list[Any] = [*(table.values() for table in walk.tables), *walk.sequences]
-        self._sizes = [*map(len, self._views), *map(len, self._tables)]
+        self._odd_keys = [(k, kept) for k, kept in enumerate(self._keys) if type(kept) is not str]
+        self._views: list[Any] = [table.values() for table in walk.tables if table]
+        self._views += filter(None, walk.sequences)
+        self._sized = [*self._tables, *filter(None, walk.sequences)]
+        self._sizes = [*map(len, self._sized)]
         self._values = [*chain.from_iterable(self._views)]
         self._types = [*map(type, walk.objects)]
+        self._owners = [owner for owner, _ in walk.owners]
+        self._owned = [own for _, own in walk.owners]
         self._read = self._now_read()
 
     def unchanged(self) -> bool:
@@ -61,15 +69,22 @@ class Watch:
         try:
             return (
                 all(map(operator.is_, chain.from_iterable(self._views), self._values))
-                and [*map(len, self._views), *map(len, self._tables)] == self._sizes
-                and [*chain.from_iterable(self._tables)] == self._keys
+                and [*map(len, self._sized)] == self._sizes
+                and not any(self._empty)
+                and self._same_keys()
                 and all(map(operator.is_, map(type, self.walk.objects), self._types))
+                and all(map(operator.is_, map(_get, self._owners, _DICT), self._owned))
                 and all(map(operator.is_, self._now_read(), self._read))
                 and self._now_pattern() == self._pattern
                 and all(now() == before for now, before in self.walk.values)
             )
         except Exception:
             return False  # what was there is gone, or changes under our hands
+
+    def _same_keys(self) -> bool:
+        """Texts are compared as such; of other keys, equal ones need not be the same."""
+        keys = [*chain.from_iterable(self._tables)]
+        return keys == self._keys and all(keys[i] is kept for i, kept in self._odd_keys)
 
     def again(self, cell: nn.Module) -> "Watch":
         """What a step that runs the same depends on now."""
@@ -88,11 +103,12 @@ class Watch:
         return found
 
     def _now_pattern(self) -> list[Any]:
-        """Which of the tensors in modules are there and the same, how large they are, and the names
-        of their attributes."""
+        """Which of the tensors in modules are there and the same, the names of their attributes,
+        and how large all tensors are."""
         places = [*chain.from_iterable(self._tensors)]
         tensors = [tensor for tensor in places if tensor is not None]
         found = [*(tensor is None for tensor in places), *map(_SIZES, tensors)]
+        found += map(_SIZES, self.walk.tensors)
         if any(map(_OWN, tensors)):
             found += map(tuple, map(_OWN, tensors))
         if len(set(map(id, tensors))) < len(tensors):

@@ -1,0 +1,88 @@
+"""Whose something is: a user's, or of an installed package, which stays as it is.
+
+What a function or class says of itself may have been set, or copied from what it wraps; here it
+counts where it is found.
+"""
+
+import operator
+import sys
+import types
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = {"torch", "numpy", "saiki"}
+"""Packages that read nothing of a user's but what a step gives them."""
+_INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
+_HEAP, _IMMUTABLE = 1 << 9, 1 << 8
+"""Flags of a class: that it was made while Python ran, and that nobody can change it."""
+
+
+@lru_cache(maxsize=4096)
+def is_library(name: str | None) -> bool:
+    """Whether a module of that name is installed, and so does not change while a program runs."""
+    root = (name or "builtins").partition(".")[0]
+    if root in LIBRARIES:
+        return True
+    if root == "__main__":
+        return False
+    file = getattr(sys.modules.get(root), "__file__", None)
+    if file is None:
+        return root in sys.builtin_module_names
+    return any(part in file for part in _INSTALLED)
+
+
+def is_installed_space(space: dict[str, Any]) -> bool:
+    """Whether globals are those of an installed module."""
+    name = space.get("__name__")
+    if not isinstance(name, str) or not is_library(name):
+        return False
+    module = sys.modules.get(name)
+    return module is not None and (vars(module) is space or _is_replaced(module, space))
+
+
+def _is_replaced(module: types.ModuleType, space: dict[str, Any]) -> bool:
+    """Whether a module has put an object of its own into its place."""
+    was_imported = getattr(space.get("__spec__"), "name", None) == space["__name__"]
+    return was_imported and type(module) is not types.ModuleType
+
+
+def is_installed(value: Any) -> bool:
+    """Whether a module, function or class is of an installed package."""
+    match value:
+        case types.ModuleType():
+            return is_installed_space(vars(value))
+        case types.FunctionType():
+            return is_installed_space(value.__globals__)
+        case type():
+            return _is_installed_class(value)
+    return is_library(type(value).__module__)
+
+
+def _is_installed_class(cls: type) -> bool:
+    module = vars(cls).get("__module__", cls.__module__)
+    if not isinstance(module, str) or not is_library(module):
+        return False
+    if not is_changeable(cls):
+        return True
+    found: Any = sys.modules.get(module)
+    for part in cls.__qualname__.split("."):
+        found = vars(found).get(part) if isinstance(found, type | types.ModuleType) else None
+    if found is cls:
+        return True
+    functions = [each for each in vars(cls).values() if isinstance(each, types.FunctionType)]
+    return bool(functions) and all(map(is_installed, functions))
+
+
+def is_changeable(cls: type) -> bool:
+    """Whether its attributes can be set."""
+    return bool(cls.__flags__ & _HEAP and not cls.__flags__ & _IMMUTABLE)
+
+
+def is_in_place(function: types.FunctionType, owner: type, name: str) -> bool:
+    """Whether it is the function that a class of an installed package has under that name."""
+    return (
+        function.__module__ == owner.__module__
+        and function.__qualname__ == f"{owner.__qualname__}.{name}"
+        and is_installed(function)
+    )
