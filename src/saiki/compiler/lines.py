@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import traceback as fx_traceback
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from saiki.cell import Cell
 from saiki.compiler.audit import Audit
@@ -69,6 +70,18 @@ class Lines(TorchFunctionMode):
     def __exit__(self, *error: Any) -> None:
         fx_traceback.set_stack_trace([])  # the gradients have no line
         super().__exit__(*error)
+
+
+class Deaf(TorchDispatchMode):
+    """Runs what PyTorch does with an operation, in which nothing of a user's is, unheard."""
+
+    def __init__(self, audit: Audit) -> None:
+        super().__init__()
+        self.audit = audit
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with self.audit.deaf():
+            return func(*args, **(kwargs or {}))
 
 
 def _is_of_user(frame: FrameType | None) -> bool:

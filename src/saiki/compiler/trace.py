@@ -6,7 +6,7 @@ so that no derivative is written by hand anywhere, and everything is decomposed 
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from saiki.cell import Cell, as_states
 from saiki.compiler.audit import Audit, MoreRanError
 from saiki.compiler.draws import Draw, lift_draws
 from saiki.compiler.inside import write_out
-from saiki.compiler.lines import Lines, line_of_step
+from saiki.compiler.lines import Deaf, Lines, line_of_step
 from saiki.compiler.nodes import FIRST, SECOND, SIZED, Sizes, core, unsupported, where
 from saiki.compiler.rewrites import (
     decompositions,
@@ -271,7 +271,7 @@ class _Capture:
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
         audit = Audit()
-        with self._seen_by(audit):
+        with self._heard_by(audit, Lines(self.cell, audit)):
             new = as_states(cell(x, *states, **read))
         changed = twin.changed()
         if changed:
@@ -285,7 +285,7 @@ class _Capture:
         if not differentiable:
             audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
             return tuple(new), (None,) * (len(wanted) - len(outside))
-        with audit.listening() if self.sizes is FIRST else nullcontext():
+        with self._heard_by(audit):
             gradients = list(
                 torch.autograd.grad(
                     [n for n, _ in differentiable],
@@ -304,12 +304,12 @@ class _Capture:
         return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
 
     @contextmanager
-    def _seen_by(self, audit: Audit) -> Iterator[None]:
-        """Once, what is run is noted, and the lines that operations come from."""
-        if self.sizes is FIRST:
-            with Lines(self.cell, audit), audit.listening():
-                yield
-        else:
+    def _heard_by(self, audit: Audit, *modes: AbstractContextManager[Any]) -> Iterator[None]:
+        """Once, what is run is noted."""
+        with ExitStack() as stack:
+            if self.sizes is FIRST:
+                for mode in (*modes, Deaf(audit), audit.listening()):
+                    stack.enter_context(mode)
             yield
 
     def _name_inputs(self) -> None:
