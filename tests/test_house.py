@@ -32,8 +32,7 @@ def lines(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOUSE)))
 def test_no_file_holds_more_than_one_idea(path):
-    is_exercise = path.parent == HOUSE / "experiments"
-    assert lines(path) <= (250 if is_exercise else 450)
+    assert lines(path) <= 450
 
 
 def test_folders_say_what_they_hold():

@@ -9,6 +9,7 @@ from commands import SMALL, refused, saiki
 from saiki.files import locked, write_json
 from saiki.runs.record import CHECKPOINT, Record
 from saiki.saving import tensors
+from tiny import TINY
 
 
 @pytest.fixture
@@ -69,6 +70,13 @@ def test_a_finished_run_goes_on_for_longer_as_if_it_had_been_meant_to():
     saiki("run", *longer, "--out", "whole")
     assert bits("run") == bits("whole")
     assert json.loads(Path("run/config.json").read_text())["knobs"]["iterations"] == 60
+
+
+def test_iterations_in_place_of_epochs_are_not_fewer_than_what_it_was_begun_for(tmp_path):
+    saiki("run", "sin-cos", *TINY["sin-cos"].flags(tmp_path), "--out", "run")
+    words = ["run", "sin-cos", "--out", "run", "--resume", "--iterations"]
+    assert "ask for more of them, or choose another --out" in refused(*words, 1)
+    assert saiki(*words, 100)[0] == 0
 
 
 def test_a_run_that_ended_in_trouble_is_not_finished_as_a_good_one():

@@ -145,3 +145,14 @@ def test_how_long_the_defaults_take_is_told_where_it_is_long(monkeypatch):
 def test_iterations_that_no_life_suffices_for_are_refused():
     line = refused("run", "adder", "--iterations", "99999999999999999999")
     assert "iterations must be a whole number from 1 to 1000000000" in line
+
+
+def test_a_knob_that_is_true_or_false_may_stand_alone(tmp_path):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("A cat sat on a mat.\n" * 9)
+    (texts / "b.txt").write_bytes(b"\xe9\n")
+    words = ["run", "words", "--data", texts, "--out", tmp_path / "run"]
+    assert "b.txt is not UTF-8" in refused(*words, "--strict")
+    assert "b.txt is not UTF-8" in refused(*words, "--strict", "true")
+    assert "true" in refused(*words, "--strict", "maybe")

@@ -103,8 +103,10 @@ def add_flags(parser: Parser, knobs: "Iterable[Knob]") -> None:
 
     group = parser.add_argument_group("knobs")
     for knob in knobs:
+        alone: dict[str, Any] = {"nargs": "?", "const": True} if knob.type is bool else {}
         group.add_argument(
             knob.flag,
+            **alone,
             dest=knob.name,
             type=parse(knob),
             default=argparse.SUPPRESS,

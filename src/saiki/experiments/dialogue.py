@@ -107,6 +107,10 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         vectors = f"; {len(self.word_vectors):,} word vectors" if self.word_vectors else ""
         return self.source.in_words() + vectors
 
+    def examples(self) -> tuple[int, int]:
+        learned, _, judged = (sum(len(turns) - 1 for turns in part) for part in self.source.parts)
+        return learned, judged
+
     @property
     def epoch(self) -> float:
         return self.source.batches(self.optimisation.batch_size) / self.optimisation.accumulate

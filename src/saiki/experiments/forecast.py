@@ -126,6 +126,9 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     def _tested(self, splits: Sequence[Split]) -> Origins:
         return Origins(self.timelines, [split.tested(self.horizon) for split in splits])
 
+    def examples(self) -> tuple[int, int]:
+        return len(self.train), len(self.test)
+
     @property
     def epoch(self) -> float:
         count = batches_of(len(self.train), self.optimisation.batch_size)

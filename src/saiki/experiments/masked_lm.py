@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from saiki import processes
 from saiki.data import store
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import plain_text
 from saiki.data.text.hidden_words import Batch, HiddenWords, numbered, parted
 from saiki.data.text.masking import Masking
@@ -59,6 +60,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     )
     known: Tokens = Tokens(vocabulary=10_000)
     sentences: int = knob(0, "learned from at most, evenly spread over the text; 0: all", minimum=0)
+    unusable: Unusable = Unusable()
     masking: Masking = Masking()
     recurrent: TokenLayers = TokenLayers(dropout=0.1)
     tied: bool = tied()
@@ -92,7 +94,8 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     @cached_property
     def corpus(self) -> HiddenWords:
         path = store.locate("english_novels", Path(self.data) if self.data else None)
-        found = list(plain_text.lines(path)) if self.lines else plain_text.sentences(path)
+        found = [*plain_text.lines(path, left_out=self.unusable.left_out)] if self.lines else None
+        found = plain_text.sentences(path, self.unusable.left_out) if found is None else found
         train, held = parted(found, self.sentences)
         text, longest = self.known.build(self.tokens, train), self.known.longest
         rows = numbered(text, train, longest)
@@ -122,7 +125,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
         }
 
     def describe_data(self) -> str:
-        return self.corpus.in_words()
+        return "\n".join((self.corpus.in_words(), *in_words(self.unusable.left_out.files)))
 
     def model(self) -> MaskedLM:
         return self.network(self.corpus.text)

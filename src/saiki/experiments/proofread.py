@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import corrections
 from saiki.data.text.corrections import Example, Mark, mended
 from saiki.data.text.mistyped import IGNORED, Batch, Mistyped
@@ -59,6 +60,7 @@ class Proofread(Experiment[Tagger, Batch]):
     threshold: float = knob(
         0.0, "probability of a mistake that is marked; 0: as touched has it", minimum=0, maximum=1
     )
+    unusable: Unusable = Unusable()
     recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=256, layers=2, embedding_size=64)
     duration: Updates = Updates(iterations=6000, log_every=600)
     optimisation: Optimisation = Optimisation(
@@ -85,7 +87,7 @@ class Proofread(Experiment[Tagger, Batch]):
     @cached_property
     def texts(self) -> Mistyped:
         text, other = (Path(path) if path else None for path in (self.data, self.other))
-        return Mistyped.read(text, other, self.length, self.rate, self.seed)
+        return Mistyped.read(text, other, self.length, self.rate, self.seed, self.unusable.left_out)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         return self.texts.batches(self.optimisation.batch_size, start)
@@ -95,8 +97,11 @@ class Proofread(Experiment[Tagger, Batch]):
         own = (prose.train, *prose.validation, *prose.test)
         return {"texts": own, "sentences of another kind": others}
 
+    def examples(self) -> tuple[int, int]:
+        return len(self.texts.prose.train) // self.length, len(self.texts.test)
+
     def describe_data(self) -> str:
-        return self.texts.in_words()
+        return "\n".join((self.texts.in_words(), *in_words(self.unusable.left_out.files)))
 
     def example(self) -> tuple[Tensor, Tensor]:
         random = torch.Generator().manual_seed(0)

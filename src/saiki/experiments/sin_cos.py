@@ -123,6 +123,10 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     def data_items(self) -> dict[str, Iterator[bytes]]:
         return {"points": (row.tobytes() for row in self.series.values)} if self.data else {}
 
+    def examples(self) -> tuple[int, int] | None:
+        learnt = self.series.learnt
+        return (learnt, len(self.series.pairs) - learnt) if self.data else None
+
     @property
     def epoch(self) -> float:
         size, count = self.optimisation.batch_size, self.optimisation.accumulate

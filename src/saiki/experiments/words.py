@@ -13,6 +13,7 @@ from torch import Tensor
 
 from saiki import processes
 from saiki.data import store
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.text.numbered import NumberedText, Split, text_lines
 from saiki.data.text.phrases import JOINT
 from saiki.data.text.word_tests import Analogies, Pairs, read_tests
@@ -67,6 +68,7 @@ class Words(Experiment[WordVectors, Batch]):
     start_from: str = knob(
         "", "vectors to begin with: a file, or the folder of a run of words", is_path=True
     )
+    unusable: Unusable = Unusable()
     parts: int = knob(2, "threads that can learn at once with the same bits", minimum=1, maximum=99)
     deterministic: bool = knob(True, "the same bits for any number of threads; false: they race")
     duration: Epochs = Epochs(epochs=5.0, updates=20)
@@ -116,7 +118,9 @@ class Words(Experiment[WordVectors, Batch]):
         if self.data == "-" and processes.count() > 1:
             raise InputError("several processes have no standard input in common; name a file")
         path = self.data or str(store.locate("english_novels", None))
-        return self.untaught().with_phrases(NumberedText(text_lines(path), self.split))
+        return self.untaught().with_phrases(
+            NumberedText(text_lines(path, self.unusable.left_out), self.split)
+        )
 
     @cached_property
     def known(self) -> tuple[list[str], NDArray[np.int64]]:
@@ -153,7 +157,8 @@ class Words(Experiment[WordVectors, Batch]):
             lines.append(f"{len(found):,} of those are phrases{such}")
         if self.start_from:
             lines.append(f"{len(self.first):,} of those begin with vectors of {self.start_from}")
-        return "\n".join([*lines, *advice(text, self.tokens)])
+        lines += advice(text, self.tokens)
+        return "\n".join([*lines, *in_words(self.unusable.left_out.files)])
 
     def data_items(self) -> dict[str, Iterator[bytes]]:
         return {"text": self.text.parts()}

@@ -53,7 +53,7 @@ def begun(
     Raises:
         InputError: it is a run of another experiment, or of other knobs.
     """
-    experiment = setting_of(run)
+    experiment = was = setting_of(run)
     if experiment.name != name:
         raise InputError(f"{run.path} holds a run of {experiment.name}, not of {name}")
     for knob, new in given.items():
@@ -65,6 +65,11 @@ def begun(
                 f"{run.path} was begun with {knob} {old!r}, got {new!r}; leave it out to go on, "
                 "or choose another --out"
             )
+    if experiment is not was and experiment.iterations < was.iterations:
+        raise InputError(
+            f"{run.path} was begun for {was.iterations:,} iterations, more than "
+            f"{experiment.iterations:,}; ask for more of them, or choose another --out"
+        )
     return experiment
 
 

@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from saiki.data.skipped import LeftOut
 from saiki.data.text.dialogues import dialogues, read_dialogues
 from saiki.errors import InputError
 from test_fuzz import cut, flipped, nested, repeated, revalued, torn
@@ -205,3 +206,13 @@ def test_a_damaged_file_is_a_sentence_at_most(tmp_path, name):
             assert "\n" not in said
             assert len(said) < 500
     assert refused
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_left_out_and_named(tmp_path):
+    jsonl(tmp_path / "a.jsonl", [["Hello.", "Hello."]])
+    (tmp_path / "b.json").write_text("[[1, 2")
+    left_out = LeftOut(strict=False)
+    assert read_dialogues(tmp_path, left_out) == [("Hello.", "Hello.")]
+    assert [each.name for each in left_out.files] == ["b.json"]
+    with pytest.raises(InputError, match=r"b\.json"):
+        read_dialogues(tmp_path)

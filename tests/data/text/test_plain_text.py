@@ -10,6 +10,7 @@ import pooch
 import pytest
 
 from saiki.data import store
+from saiki.data.skipped import LeftOut
 from saiki.data.text.plain_text import decoded_lines, lines, paragraphs, sentences
 from saiki.errors import InputError
 
@@ -189,3 +190,24 @@ def test_how_to_supply_the_novels_is_told(cache, monkeypatch):
     monkeypatch.setattr(store, "_fetch", fetch)
     with pytest.raises(InputError, match="name its folder corpus with --data PATH or keep it as"):
         store.locate("english_novels")
+
+
+def test_files_of_a_folder_that_cannot_be_read_are_left_out_and_named(tmp_path):
+    put(tmp_path, "one\n")
+    put(tmp_path, "two\nthr\xe9e\n".encode("latin-1"), "b.txt")
+    put(tmp_path, "four\n", "c.txt")
+    left_out = LeftOut(strict=False)
+    assert [*lines(tmp_path, left_out=left_out)] == ["one", "four"]
+    ((name, reason),) = [(each.name, each.reason) for each in left_out.files]
+    assert (name, reason) == ("b.txt", "is not UTF-8 in line 2; save it as UTF-8")
+    assert "b.txt is not UTF-8" in refused(tmp_path, lambda path: [*lines(path)])
+    strictly = refused(tmp_path, lambda path: [*lines(path, left_out=LeftOut())])
+    assert "b.txt is not UTF-8" in strictly
+
+
+def test_a_folder_of_nothing_else_is_refused(tmp_path):
+    for name in ("a.txt", "b.txt"):
+        put(tmp_path, b"\xe9\n", name)
+        said = refused(tmp_path, lambda path: [*lines(path, left_out=LeftOut(strict=False))])
+        assert "not UTF-8" in said
+    assert said.startswith("none of 2 files can be used")

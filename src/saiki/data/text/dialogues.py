@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saiki.data import store
+from saiki.data.skipped import LeftOut
 from saiki.data.text.columns import read_columns
 from saiki.data.text.digests import digest, place, plain
 from saiki.data.text.pairs import DEVELOPMENT
@@ -62,7 +63,7 @@ class Dialogues:
         return ", ".join(f"{count} to {what}" for count, what in said)
 
 
-def dialogues(path: Path | None) -> Dialogues:
+def dialogues(path: Path | None, left_out: LeftOut | None = None) -> Dialogues:
     """What to learn from, to develop and to test.
 
     A folder may hold these parts, each in a file or folder named ``train``, one in ``DEVELOPMENT``,
@@ -71,12 +72,14 @@ def dialogues(path: Path | None) -> Dialogues:
 
     Args:
         path: see :func:`read_dialogues`; chitchat if None.
+        left_out: takes the files of a folder that cannot be used; without it, the first is an
+            error.
 
     Raises:
         InputError: see :func:`read_dialogues`; or there are too few dialogues.
     """
     path = store.locate("chitchat", path) if path is None or path.exists() else path
-    found = _parts(path)
+    found = _parts(path, left_out or LeftOut())
     notes = list[str]()
     parts = {name: _with_replies(path, its, notes) for name, its in found.items()}
     lacking = [name for name in ("development", "test") if name not in parts]
@@ -120,7 +123,7 @@ def _with_replies(path: Path, found: Sequence[Dialogue], notes: list[str]) -> li
     return unlike
 
 
-def _parts(path: Path) -> dict[str, list[Dialogue]]:
+def _parts(path: Path, left_out: LeftOut) -> dict[str, list[Dialogue]]:
     """The parts of a folder, or all under ``train``."""
     if path.is_dir():
         names = {"train": ("train",), "development": DEVELOPMENT, "test": ("test",)}
@@ -129,12 +132,13 @@ def _parts(path: Path) -> dict[str, list[Dialogue]]:
             for part, said in names.items()
         }
         if inside["train"]:
-            return {part: read_dialogues(files[0]) for part, files in inside.items() if files}
+            its = {part: files[0] for part, files in inside.items() if files}
+            return {part: read_dialogues(file, left_out) for part, file in its.items()}
         if given := [files[0].name for files in inside.values() if files]:
             raise InputError(
                 f"{path} holds {' and '.join(given)}, and nothing named train to learn from"
             )
-    return {"train": read_dialogues(path)}
+    return {"train": read_dialogues(path, left_out)}
 
 
 def _named(folder: Path, name: str) -> Path | None:
@@ -147,7 +151,7 @@ def _named(folder: Path, name: str) -> Path | None:
     return None
 
 
-def read_dialogues(path: Path) -> list[Dialogue]:
+def read_dialogues(path: Path, left_out: LeftOut | None = None) -> list[Dialogue]:
     """The dialogues of a file, packed or not (``.gz``, ``.xz``, ``.bz2``), or of all such files in
     a folder. White space in a turn becomes one space, and empty turns are left out.
 
@@ -177,7 +181,8 @@ def read_dialogues(path: Path) -> list[Dialogue]:
             raise InputError(
                 f"{path} holds no dialogues: no file in it ends with {', '.join(ENDINGS)}"
             )
-        return [dialogue for file in files for dialogue in read_dialogues(file)]
+        read = (left_out or LeftOut()).read(files, read_dialogues)
+        return [dialogue for _, its in read for dialogue in its]
     kind = _kind(path)
     if not kind:
         raise InputError(f"{path} holds no dialogues: its name must end with {', '.join(ENDINGS)}")

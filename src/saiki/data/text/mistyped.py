@@ -13,6 +13,7 @@ from torch import Tensor
 
 from saiki import processes
 from saiki.data import store
+from saiki.data.skipped import LeftOut
 from saiki.data.text import plain_text
 from saiki.data.text.corrections import END, Example
 from saiki.data.text.docstrings import docstrings
@@ -49,7 +50,13 @@ class Mistyped:
 
     @classmethod
     def read(
-        cls, path: Path | None, other: Path | None, length: int, rate: float, seed: int
+        cls,
+        path: Path | None,
+        other: Path | None,
+        length: int,
+        rate: float,
+        seed: int,
+        left_out: LeftOut | None = None,
     ) -> Self:
         """From files of text; without one from the English novels, beside which the docstrings of
         Python are of another kind.
@@ -59,10 +66,10 @@ class Mistyped:
         """
         others = list[str]()
         if other is not None:
-            others = plain_text.sentences(other)
+            others = plain_text.sentences(other, left_out)
         elif path is None:
             others = docstrings()
-        own = prose(store.locate("english_novels", path))
+        own = prose(store.locate("english_novels", path), left_out)
         return cls(own, length, rate, seed, of_another_kind(others))
 
     @cached_property

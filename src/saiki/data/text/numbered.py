@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from saiki.data.skipped import LeftOut
 from saiki.data.text.plain_text import WIDEST, decoded_lines, lines
 from saiki.errors import InputError, SaikiError
 
@@ -142,7 +143,7 @@ class NumberedText:
         return -(-self.length // size)
 
 
-def text_lines(path: str) -> Iterator[str]:
+def text_lines(path: str, left_out: LeftOut | None = None) -> Iterator[str]:
     """The lines of a file, of a folder of files, or of the standard input, which ``-`` means.
 
     Raises:
@@ -152,4 +153,4 @@ def text_lines(path: str) -> Iterator[str]:
         if sys.stdin is None:
             raise InputError("there is no standard input to read a text from")
         return decoded_lines(sys.stdin.buffer, "the standard input")
-    return lines(Path(path))
+    return lines(Path(path), left_out=left_out)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from saiki.data.skipped import LeftOut
 from saiki.errors import InputError
 from saiki.inputs import PACKED, files_below, limit, open_bytes, rows, too_much
 from saiki.text.sentences import split_sentences
@@ -17,7 +18,7 @@ _BOM = "\ufeff"
 _MARK = re.compile(r"\*\*\*\s*(START|END) OF (?:THE|THIS) PROJECT GUTENBERG EBOOK", re.IGNORECASE)
 
 
-def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+def lines(path: Path, encoding: str = "utf-8", left_out: LeftOut | None = None) -> Iterator[str]:
     """The lines of a file, or of all text files in a folder and below it, in the order of names.
 
     A line ends at a line feed, with a carriage return before it or not, and comes without them.
@@ -26,17 +27,19 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 
     Args:
         encoding: a name that Python knows.
+        left_out: takes the files of a folder that cannot be read; without it, the first is an
+            error.
 
     Raises:
         InputError: there is no such file, it cannot be read, or it is of another encoding; or the
             folder holds no file named .txt, or .txt.gz, .txt.xz or .txt.bz2.
     """
-    for file in _files(path):
-        for line in _lines(file) if encoding == "utf-8" else _decoded(file, encoding):
+    for file in _files(path, left_out, encoding):
+        for line in _lines(file, encoding):
             yield line.replace(_BOM, "")
 
 
-def paragraphs(path: Path) -> list[str]:
+def paragraphs(path: Path, left_out: LeftOut | None = None) -> list[str]:
     """The paragraphs of plain text, each as one line.
 
     Blank lines stand between paragraphs, and so does the begin of a file or a byte order mark. A
@@ -47,19 +50,20 @@ def paragraphs(path: Path) -> list[str]:
     Raises:
         InputError: see :func:`lines`.
     """
-    return [paragraph for file in _files(path) for paragraph in _paragraphs(_lines(file))]
+    files = _files(path, left_out)
+    return [paragraph for file in files for paragraph in _paragraphs(_lines(file))]
 
 
-def sentences(path: Path) -> list[str]:
+def sentences(path: Path, left_out: LeftOut | None = None) -> list[str]:
     """The sentences of all paragraphs; see :func:`saiki.text.sentences.split_sentences`.
 
     Raises:
         InputError: see :func:`lines`.
     """
-    return [sentence for block in paragraphs(path) for sentence in split_sentences(block)]
+    return [sentence for block in paragraphs(path, left_out) for sentence in split_sentences(block)]
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, left_out: LeftOut | None, encoding: str = "utf-8") -> Iterable[Path]:
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if not path.is_dir():
@@ -68,7 +72,10 @@ def _files(path: Path) -> list[Path]:
     found = files_below(path, endings)
     if not found:
         raise InputError(f"{path} holds no text: no file in it is named *{' or *'.join(endings)}")
-    return found
+    if left_out is None or left_out.strict:
+        return found
+    read = left_out.read(found, lambda file: sum(1 for _ in _lines(file, encoding)))
+    return (file for file, _ in read)
 
 
 def _paragraphs(lines: Iterable[str]) -> list[str]:
@@ -113,8 +120,11 @@ def decoded_lines(file: IO[bytes], name: str) -> Iterator[str]:
         yield unicodedata.normalize("NFC", text)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Lines in which byte order marks are left."""
+    if encoding != "utf-8":
+        yield from _decoded(path, encoding)
+        return
     with open_bytes(path) as file:
         yield from decoded_lines(file, str(path))
 

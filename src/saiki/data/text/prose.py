@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from saiki.data.skipped import LeftOut
 from saiki.data.text import plain_text
 from saiki.errors import InputError
 
@@ -43,7 +44,7 @@ def plain(text: str) -> str:
     return text.translate(_PLAIN)
 
 
-def prose(path: Path) -> Prose:
+def prose(path: Path, left_out: LeftOut | None = None) -> Prose:
     """The text of a file, or of all text files in a folder; see :mod:`saiki.data.text.plain_text`.
 
     The last 5 % of its characters are tested and those before them validate, so of several books
@@ -52,7 +53,7 @@ def prose(path: Path) -> Prose:
     Raises:
         InputError: it cannot be read, or holds too little.
     """
-    sentences = [" ".join(plain(s).split()) for s in plain_text.sentences(path)]
+    sentences = [" ".join(plain(s).split()) for s in plain_text.sentences(path, left_out)]
     ends = np.cumsum([len(s) for s in sentences])
     total = int(ends[-1]) if sentences else 0
     first, second = np.searchsorted(ends, [(1 - 2 * HELD) * total, (1 - HELD) * total]).tolist()

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saiki.data.order import batches_of
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.data.text.dialogues import Dialogue, Dialogues, dialogues
 from saiki.experiments.shared.tokens import Tokens
@@ -31,10 +32,11 @@ class DialogueSource(Knobs):
         32, "replies of a piece of a dialogue that is learned from at once", minimum=1
     )
     before: int = knob(12, "turns before them that are their context", minimum=1)
+    unusable: Unusable = Unusable()
 
     @cached_property
     def parts(self) -> Dialogues:
-        return dialogues(Path(self.data) if self.data else None)
+        return dialogues(Path(self.data) if self.data else None, self.unusable.left_out)
 
     @cached_property
     def text(self) -> Text:
@@ -66,8 +68,9 @@ class DialogueSource(Knobs):
         unknown, cut = self.rows.unknown, self.rows.cut
         how = " (another way to cut them, --tokens, may know more)" * (unknown > MUCH)
         notes = f"; {self.parts.notes}" if self.parts.notes else ""
-        return (
+        said = (
             f"{self.parts.in_words()}; {len(self.text.vocabulary):,} tokens, and {unknown:.1%} of "
             f"what is said is none of them{how}; {cut:.1%} of the turns have more than "
             f"{self.known.longest}, and what is beyond is left out{notes}"
         )
+        return "\n".join((said, *in_words(self.unusable.left_out.files)))

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from saiki.data import store
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import plain_text
 from saiki.data.text.sentence_rows import SentenceRows, Sentences
 from saiki.errors import InputError
@@ -30,6 +31,7 @@ class SentenceSource(Knobs):
     )
     known: Tokens = Tokens(longest=30)
     sentences: int = knob(0, "learned from at most, evenly spread over the text; 0: all", minimum=0)
+    unusable: Unusable = Unusable()
 
     def validate(self) -> None:
         if self.data and self.language != "en":
@@ -40,7 +42,10 @@ class SentenceSource(Knobs):
         path = store.locate(PAIRS, Path(self.data) if self.data else None)
         if not self.data:
             path /= f"train.{self.language}"
-        found = plain_text.lines(path) if self.lines else plain_text.sentences(path)
+        if self.lines:
+            found = plain_text.lines(path, left_out=self.unusable.left_out)
+        else:
+            found = iter(plain_text.sentences(path, self.unusable.left_out))
         return Sentences.parted(found, self.sentences)
 
     @cached_property
@@ -80,4 +85,4 @@ class SentenceSource(Knobs):
             notes.append(
                 f"{rows.left_out:,} of more than {longest} tokens or no known one left out"
             )
-        return "; ".join(notes)
+        return "\n".join(("; ".join(notes), *in_words(self.unusable.left_out.files)))
