@@ -233,11 +233,12 @@ def check_contract(cell: Cell) -> None:
     memory = [draw(*shape) for shape in example_shapes(cell).values()]
     count = 1 + len(state)
 
-    twin = Twin(clone=True).of(cell)  # trying a step is not a step of the user's
+    copies = Twin(clone=True)  # trying a step is not a step of the user's
+    twin = copies.of(cell)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         given = [tensor.clone() for tensor in tensors]
-        with torch.random.fork_rng(devices), torch.no_grad():
+        with torch.random.fork_rng(devices), torch.no_grad(), copies.putting_back():
             seed(0, bool(devices))
             read = dict(zip(cell.memory_shapes, given[count:], strict=True))
             return twin.forward(*given[:count], **read)

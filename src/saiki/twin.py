@@ -1,14 +1,17 @@
 """A copy of a cell whose tensors are others, on which its step may do what it likes.
 
-Modules, lists, dictionaries, sets and objects are copied, functions where their closures hold any
-of these; everything else is shared. So a step that is traced or tried changes nothing of the
-user's.
+Modules are copied, and what holds modules or tensors: lists, dictionaries, sets, objects, and
+functions in whose closures they are. Everything else is shared, so that what is one and the same
+stays so; what a step changes of it is noticed, and put back.
 """
 
 import functools
+import itertools
 import types
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 _SHARED = (type(None), bool, int, float, complex, str, bytes, type, types.ModuleType,
-           types.BuiltinFunctionType)  # fmt: skip
+           types.BuiltinFunctionType, Enum)  # fmt: skip
 
 
 def like(tensor: Tensor, real: Tensor) -> Tensor:
@@ -37,32 +40,41 @@ class Twin:
 
     def __init__(self, tensors: Iterable[tuple[Tensor, Tensor]] = (), clone: bool = False) -> None:
         self.known: dict[int, Any] = {}
-        self.arrays: list[tuple[str, np.ndarray, bytes]] = []
+        self.arrays: list[tuple[str, np.ndarray, np.ndarray]] = []
         for real, other in tensors:
             self.known[id(real)] = other
         self.clone = clone
         self.alive: list[Any] = []
-        self.made: list[tuple[str, Any, list[Any], list[Any]]] = []
-        """Containers that were made: name, container, keys and values."""
+        self.noted: list[tuple[str, Any, list[Any], list[Any]]] = []
+        """Containers: name, container, keys and values."""
 
     def of(self, module: Module) -> Module:
         """The copy of ``module``."""
         copy: Module = self._copy(module, "")
         return copy
 
+    def has_copied(self, value: Any) -> bool:
+        """Whether something else is in its place in the copy."""
+        return self.known.get(id(value), value) is not value
+
     def changed(self) -> str:
-        """The name of what has changed in the copies since they were made; empty if nothing."""
+        """The name of what has changed since the copy was made; empty if nothing."""
         for name, array, before in self.arrays:
-            if array.tobytes() != before:
+            if array.tobytes() != before.tobytes():
                 return name
-        for name, container, keys, values in self.made:
-            now_keys, now = _content(container)
-            for i, (key, value) in enumerate(zip(keys, values, strict=True)):
-                if i >= len(now) or now_keys[i] != key or now[i] is not value:
-                    return f"{name}.{key}" if isinstance(key, str) and name else str(key or name)
-            if len(now) != len(values):
-                return f"{name}.{now_keys[-1]}" if isinstance(container, dict) else name
-        return ""
+        return next(filter(None, itertools.starmap(_change, self.noted)), "")
+
+    @contextmanager
+    def putting_back(self) -> Iterator[None]:
+        """Puts back what the block changes of what is shared."""
+        try:
+            yield
+        finally:
+            for _, array, before in self.arrays:
+                array[...] = before
+            for name, container, keys, values in self.noted:
+                if _change(name, container, keys, values):
+                    _put_back(container, keys, values)
 
     def _copy(self, value: Any, path: str) -> Any:
         if isinstance(value, _SHARED):
@@ -75,10 +87,8 @@ class Twin:
                 own = self.clone and not isinstance(value, nn.Parameter)
                 return self._known(value, value.detach().clone() if own else value)
             case np.ndarray():
-                whole = value.copy("K")
-                made = self._known(value, whole if value.flags.owndata else whole.view())
-                self.arrays.append((path, made, made.tobytes()))
-                return made
+                self.arrays.append((path, value, value.copy()))
+                return self._known(value, value)
             case nn.Module():
                 made = self._known(value, object.__new__(type(value)))
                 self._fill(vars(made), vars(value), path)
@@ -89,10 +99,9 @@ class Twin:
                 made = self._known(value, value.copy())
                 for i, item in enumerate(value):
                     made[i] = self._copy(item, f"{path}[{i}]")
-                self._note(path, made)
-                return made
+                return self._one_of(value, made, _are_same(made, value), path)
             case set():
-                return self._noted(path, self._known(value, value.copy()))
+                return self._one_of(value, value, True, path)
             case tuple():
                 items = [self._copy(item, path) for item in value]
                 if all(a is b for a, b in zip(items, value, strict=True)):
@@ -124,15 +133,27 @@ class Twin:
     def _fill(self, made: dict[str, Any], own: Mapping[str, Any], path: str) -> None:
         prefix = path + "." if path else ""
         for name, item in own.items():
-            made[name] = self._copy(item, path if name in _PARTS else prefix + name)
+            if name in _PARTS:  # a module may get another part without its original getting it
+                made[name] = copied = self._known(item, item.copy())
+                copied.update((k, self._copy(v, prefix + k)) for k, v in item.items())
+                self._note(path, copied)
+            else:
+                made[name] = self._copy(item, prefix + name)
         self._note(path, made)
 
     def _dict(self, value: dict[Any, Any], path: str) -> dict[Any, Any]:
         made: dict[Any, Any] = self._known(value, value.copy())
         for key, item in value.items():
             made[key] = self._copy(item, f"{path}.{key}" if path else str(key))
-        self._note(path, made)
-        return made
+        whole: dict[Any, Any] = self._one_of(
+            value, made, _are_same(made.values(), value.values()), path
+        )
+        return whole
+
+    def _one_of(self, value: Any, made: Any, is_same: bool, path: str) -> Any:
+        """A container, or its copy if it holds others."""
+        self._note(path, value if is_same else made)
+        return self._known(value, value) if is_same else made
 
     def _function(self, value: types.FunctionType, path: str) -> Any:
         """A function that sees copies of what its closure holds, if there are any."""
@@ -165,20 +186,21 @@ class Twin:
         except TypeError:  # made by C code, and so no place for the tensors of a step
             return self._known(value, value)
         self._known(value, made)
-        for base in cls.__mro__:
-            names = vars(base).get("__slots__", ())
-            for name in (names,) if isinstance(names, str) else names:
-                if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                    object.__setattr__(made, name, self._copy(getattr(value, name), path))
-        self._fill(made.__dict__, own, path)
-        return made
-
-    def _noted(self, path: str, made: Any) -> Any:
-        self._note(path, made)
+        copies = {name: self._copy(item, path) for name, item in _slots(value).items()}
+        copied = {name: self._copy(item, f"{path}.{name}") for name, item in own.items()}
+        if _are_same(copies.values(), _slots(value).values()) and _are_same(
+            copied.values(), own.values()
+        ):
+            self._note(path, own)
+            return self._known(value, value)
+        for name, item in copies.items():
+            object.__setattr__(made, name, item)
+        made.__dict__.update(copied)
+        self._note(path, made.__dict__)
         return made
 
     def _note(self, path: str, made: Any) -> None:
-        self.made.append((path, made, *_content(made)))
+        self.noted.append((path, made, *_content(made)))
 
 
 _PARTS = ("_parameters", "_buffers", "_modules")
@@ -188,3 +210,40 @@ def _content(container: Any) -> tuple[list[Any], list[Any]]:
     if isinstance(container, dict):
         return list(container), list(container.values())
     return list(range(len(container))), list(container)
+
+
+def _slots(value: Any) -> dict[str, Any]:
+    """What an object holds in its slots."""
+    found = {}
+    for base in type(value).__mro__:
+        names = vars(base).get("__slots__", ())
+        for name in (names,) if isinstance(names, str) else names:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                found[name] = getattr(value, name)
+    return found
+
+
+def _are_same(found: Iterable[Any], others: Iterable[Any]) -> bool:
+    return all(a is b for a, b in zip(found, others, strict=True))
+
+
+def _change(name: str, container: Any, keys: list[Any], values: list[Any]) -> str:
+    """The name of what is another in a container; empty if nothing."""
+    now_keys, now = _content(container)
+    for i, (key, value) in enumerate(zip(keys, values, strict=True)):
+        if i >= len(now) or now_keys[i] != key or now[i] is not value:
+            return f"{name}.{key}" if isinstance(key, str) and name else str(key or name)
+    if len(now) != len(values):
+        return f"{name}.{now_keys[-1]}" if isinstance(container, dict) else name
+    return ""
+
+
+def _put_back(container: Any, keys: list[Any], values: list[Any]) -> None:
+    container.clear()
+    match container:
+        case dict():
+            container.update(zip(keys, values, strict=True))
+        case set():
+            container.update(values)
+        case _:
+            container.extend(values)

@@ -125,12 +125,12 @@ def test_a_step_that_looks_at_the_number_of_rows_is_found_when_there_are_others(
     assert torch.allclose(y, step_by_step(layer)(x, begin)[0])
 
 
-def test_what_changes_unseen_is_found_later():
+def test_what_changes_unseen_is_found_later(monkeypatch):
     """A variable of an installed package is not watched; sooner or later a step is compared."""
-    hidden = types.ModuleType("torch.of_somebody")
+    hidden = types.ModuleType("torch.nn.of_somebody")
     hidden.scale = 0.5
     exec("def read():\n    return scale", vars(hidden))
-    hidden.read.__module__ = "torch.of_somebody"
+    monkeypatch.setitem(sys.modules, hidden.__name__, hidden)
 
     class Reads(Leaky):
         def step(self, x, h):

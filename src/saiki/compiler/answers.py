@@ -24,7 +24,7 @@ _PURE = {
     "copy", "copyreg", "contextlib", "contextvars", "numbers", "fractions", "statistics",
     "reprlib", "keyword", "graphlib", "colorsys", "weakref", "weakrefset", "difflib", "pathlib",
     "posixpath", "ntpath", "genericpath", "shlex", "fnmatch", "collections_abc", "configparser",
-    "pprint", "codecs", "encodings", "ast", "typing_extensions",
+    "pprint", "ast", "typing_extensions",
 }  # fmt: skip
 """Modules of Python that hold no settings, without the underscore of those that serve them."""
 _FROZEN = "importlib._bootstrap"
@@ -55,6 +55,8 @@ _NOT_OF_NUMPY = {
 }  # fmt: skip
 """Modules and functions in them that ask files and settings."""
 _HIDDEN = HIDDEN | {"hash"}
+_GUARDS = {"get_ident", "__enter__", "__exit__", "acquire", "release"}
+"""What functions of Python call so that threads and objects in themselves do no harm."""
 _CLOCK = {"now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "astimezone", "timestamp"}
 _READ = {"getattr", "hasattr", "vars", "dir", "format", "format_map", "__getattribute__", "__dir__",
          "__reduce__", "__reduce_ex__", "__getstate__"}  # fmt: skip
@@ -83,7 +85,7 @@ def why_not_called(function: Any, is_by_user: bool) -> str:
     elif root == "sys":
         fits = name == "intern"
     else:
-        shown = name == "get_ident" and not is_by_user  # by what shows an object that holds itself
+        shown = name in _GUARDS and not is_by_user
         fits = shown or (root.lstrip("_") in _PURE and name != "copy_context")
     return "" if fits else f"calls {name}{_of(module)}, {_why(module)}"
 

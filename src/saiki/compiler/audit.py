@@ -15,7 +15,7 @@ from typing import Any
 from saiki.compiler.answers import is_reader, why_not_called, why_not_run
 from saiki.compiler.code import ALL, COPIED, Ran
 from saiki.compiler.fingerprint import Fingerprint
-from saiki.compiler.whose import LIBRARIES, is_installed_space
+from saiki.compiler.whose import LIBRARIES, is_installed_space, is_of_pytorch
 from saiki.errors import CompileError
 
 _NAMED_TUPLE = "namedtuple_"
@@ -89,7 +89,7 @@ class Audit:
         if not installed and (is_asked or not made):
             self.codes[id(code)] = code
             return True
-        if not is_asked:
+        if not is_asked and is_of_pytorch(name):
             return False
         self.refused = self.refused or why_not_run(code, name)
         if name.partition(".")[0] in LIBRARIES:

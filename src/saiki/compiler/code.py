@@ -2,9 +2,11 @@
 
 import dis
 import functools
+import re
 import types
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from importlib.util import resolve_name
 from typing import Any
 
 ALL = {
@@ -12,6 +14,10 @@ ALL = {
     "__reduce__", "__reduce_ex__", "__getstate__", "__dir__", "format_map",
 }  # fmt: skip
 """Names whose mention means that any attribute may be read."""
+_SETS = {"BUILD_SET", "SET_ADD", "SET_UPDATE"}
+"""Instructions that make sets."""
+_FIELD = re.compile(r"\{[^{}]*[.\[]")
+"""What reads an attribute or an item when a text is formatted."""
 COPIED = "dispatch_table"
 """The name under which Python finds how objects are copied."""
 HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
@@ -19,6 +25,7 @@ HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "inpu
 UNFOLLOWED = {
     "_getframe", "f_globals", "f_locals", "f_builtins", "f_back", "__globals__", "__builtins__",
     "__subclasses__", "__annotations__", "get_type_hints", "state_dict",
+    "__hash__", "getweakrefcount", "getweakrefs",
 }  # fmt: skip
 """Attributes that do."""
 CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
@@ -59,15 +66,35 @@ def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
             inner, more = names_in(constant)
             loaded |= dict.fromkeys(inner)
             names |= more
+    if "format" in names and any(_FIELD.search(name) for name in names):
+        names.add("getattr")
     return tuple(loaded), frozenset(names)
 
 
 @lru_cache(maxsize=4096)
-def imports_in(code: types.CodeType) -> frozenset[str]:
-    """The modules that the code, and the code inside it, imports."""
-    found = {each.argval for each in dis.get_instructions(code) if each.opname == "IMPORT_NAME"}
+def imports_in(code: types.CodeType, package: str = "") -> frozenset[str]:
+    """The modules that the code, and the code inside it, imports; relative ones of ``package``."""
+    found, before = set[str](), [*dis.get_instructions(code)]
+    for i, each in enumerate(before):
+        if each.opname == "IMPORT_NAME":
+            dots = "." * int(before[i - 2].argval or 0)
+            name = resolve_name(dots + each.argval, package) if dots and package else each.argval
+            parts = before[i - 1].argval or ()
+            found |= {name, *(f"{name}.{part}" for part in parts)}
     inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return frozenset(found.union(*map(imports_in, inner)))
+    return frozenset(found.union(*(imports_in(each, package) for each in inner)))
+
+
+def makes_sets(code: types.CodeType) -> bool:
+    """Whether what it makes comes in an order that differs from process to process."""
+    if any(each.opname in _SETS for each in dis.get_instructions(code)):
+        return True
+    constants = code.co_consts
+    return (
+        bool({"set", "frozenset"}.intersection(code.co_names))
+        or any(isinstance(constant, frozenset) for constant in constants)
+        or any(makes_sets(each) for each in constants if isinstance(each, types.CodeType))
+    )
 
 
 def codes_in(code: types.CodeType) -> frozenset[int]:

@@ -9,17 +9,20 @@ ran beside it is followed, too, the next time.
 import contextvars
 import copyreg
 import functools
+import logging
 import operator
 import types
 import weakref
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from saiki.cell import Cell
+from saiki.compiler.answers import why_not_called
 from saiki.compiler.code import COPIED, NOTHING, Ran
 from saiki.compiler.identity import (
     Itself,
@@ -64,6 +67,9 @@ _TABLES = {"_parameters", "_buffers", "_modules", "training"}
 """Attributes of modules that are followed apart."""
 _INTERNAL = set(vars(nn.Module()))
 """Attributes of modules that steps seldom read."""
+_NAMED = (torch._ops.OpOverload, torch._ops.OpOverloadPacket, torch.jit.ScriptFunction)
+"""Operators, which are told by their names."""
+_LOGGER = operator.attrgetter("name", "level", "disabled")
 _PARTIAL = operator.attrgetter("func", "args", "keywords")
 
 
@@ -144,7 +150,7 @@ class Fingerprint(Spaces):
             case types.MethodType():
                 self._wrapper(path, value, "method", "__self__", "__func__")
             case types.ModuleType():
-                self._as_a_value(path, value)
+                self._space(path, value)
             case type():
                 if value in READERS:
                     self._mention({"getattr"})
@@ -156,7 +162,9 @@ class Fingerprint(Spaces):
                 self._mention({value.__name__})
                 if is_bound(value):
                     self._push(path + ".__self__", value.__self__)
-            case _ if type(value) is weakref.ref:
+                elif why := why_not_called(value, True):
+                    raise CompileError(f"step {why}")
+            case _ if type(value) is weakref.ref and not isinstance(value(), Tensor | nn.Module):
                 self.values.append((functools.partial(is_same_referent, value, value()), True))
                 self._push(path, value())
                 self._wrapper(path, value, "reference", "__callback__")
@@ -183,6 +191,13 @@ class Fingerprint(Spaces):
         for key, item in reversed([*value.items()]):
             self._push(f"{path}[{key!r}]", item, (value, key))
         self.tokens.append((path, type(value), *map(key_of, value)))
+        self._members(path, value)
+
+    def _members(self, path: str, keys: Iterable[Any]) -> None:
+        """Keys and members of sets that are more than a number or a text."""
+        for key in keys:
+            if not (isinstance(key, SCALARS) and is_installed(type(key))):
+                self._push(f"{path}[{key!r}]", key)
 
     def _set(self, path: str, value: Any) -> None:
         """A set, in the order in which its values come when it is looked through."""
@@ -192,6 +207,7 @@ class Fingerprint(Spaces):
             raise CompileError(f"{path} is a set whose copies come in another order")
         self.values.append((functools.partial(are_same, value, tuple(value)), True))
         self.tokens.append((path, type(value), *map(key_of, value)))
+        self._members(path, value)
 
     def _sequence(self, path: str, value: Any) -> None:
         if not isinstance(value, tuple):
@@ -253,7 +269,12 @@ class Fingerprint(Spaces):
         self._table(path, module._modules)
         for name, part in reversed(module._modules.items()):
             self._push(prefix + name, part)
-        self._fields(prefix, {k: v for k, v in own.items() if k not in _INTERNAL}, own)
+        fields = {k: v for k, v in own.items() if k not in _INTERNAL}
+        if any(map(_is_of_torch, type(module).__mro__)):  # which reads what no code mentions
+            for name, value in fields.items():
+                self._push(prefix + name, value, (own, name))
+        else:
+            self._fields(prefix, fields, own)
         for name in _INTERNAL & own.keys() - _TABLES:
             self._await(prefix + name, name, own[name])
         if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
@@ -269,8 +290,12 @@ class Fingerprint(Spaces):
             self.tokens.append((path, cls, repr(value)))
             return
         must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
+        if isinstance(value, logging.Logger):
+            self.getters.append((_LOGGER, value))
+            self.tokens.append((path, "logger", value.name, value.level, value.disabled))
+            return
         if cls.__module__.startswith(("saiki.compiler", "torch")) and is_installed(cls):
-            self.tokens.append((path, "object", Itself(value)))
+            self._of_torch(path, value)
             return
         if is_installed(cls) and (isinstance(value, CONSTANT) or cls is object):
             self._constant(path, value)
@@ -296,6 +321,15 @@ class Fingerprint(Spaces):
                 self._offer(f"{path}.{name}", name, in_slot(member, value))
         self._class(cls.__name__, cls)
 
+    def _of_torch(self, path: str, value: Any) -> None:
+        """An object of PyTorch's, all of whose attributes its own code may read."""
+        self.tokens.append((path, "object", Itself(value)))
+        if isinstance(value, _NAMED):
+            return
+        own = self._attributes(path, value)
+        for name, each in (own or {}).items():
+            self._push(f"{path}.{name}", each, (own, name))
+
     def _constant(self, path: str, value: Any) -> None:
         if isinstance(value, np.dtype):
             _must_be_plain(path, value)
@@ -305,6 +339,11 @@ class Fingerprint(Spaces):
         self.tokens.append((path, "object", Itself(value)))
         for part in parts_of(value):
             self._push(path, part)
+
+
+def _is_of_torch(cls: type) -> bool:
+    """Whether it is a kind of module that PyTorch wrote."""
+    return cls is not nn.Module and cls.__module__.startswith("torch.nn.") and is_installed(cls)
 
 
 def _must_be_plain(path: str, dtype: "np.dtype[Any]") -> None:

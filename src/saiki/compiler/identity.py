@@ -73,7 +73,7 @@ def in_slot(member: Any, value: Any) -> Any:
 
 
 def contents(cells: Iterable[types.CellType]) -> list[Any]:
-    return [cell.cell_contents for cell in cells]
+    return [cell.cell_contents if is_filled(cell) else ABSENT for cell in cells]
 
 
 def is_same_referent(reference: "weakref.ref[Any]", value: Any) -> bool:
@@ -93,8 +93,13 @@ def are_same(found: Iterable[Any], expected: Iterable[Any]) -> bool:
     return len(found) == len(expected) and all(map(operator.is_, found, expected))
 
 
-def virtual_subclasses(cls: abc.ABCMeta) -> list[type]:
-    """The classes that somebody registered as being of that kind."""
+def virtual_subclasses(cls: type, found: list[type] | None = None) -> list[type]:
+    """The classes that somebody registered as being of that kind, or of a kind of it."""
+    found = [] if found is None else found
     dump: Any = vars(abc)["_get_dump"]  # what print(cls._dump_registry()) reads, too
-    found = (reference() for reference in dump(cls)[0])
-    return [c for c in found if c is not None]
+    registered = [reference() for reference in dump(cls)[0]] if isinstance(cls, abc.ABCMeta) else []
+    for each in (*registered, *type.__subclasses__(cls)):
+        if each is not None and each not in found:
+            found.append(each)
+            virtual_subclasses(each, found)
+    return found

@@ -6,6 +6,7 @@ import functools
 import operator
 import pathlib
 import re
+import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from enum import Enum
@@ -45,6 +46,7 @@ CONSTANT = (
     types.MemberDescriptorType, types.GenericAlias, types.UnionType, types.CodeType,
     type(Ellipsis), type(NotImplemented), slice, operator.attrgetter, operator.itemgetter,
     operator.methodcaller, re.Pattern, np.dtype, np.ufunc, super,
+    type(np.clip), type(threading.Lock()), type(threading.RLock()),
     type(vars(namedtuple("Named", "field"))["field"]),
 )  # fmt: skip
 """What objects without attributes of their own are: they hold the same as long as they live."""

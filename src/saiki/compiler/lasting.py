@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from saiki.compiler.code import imports_in
+from saiki.compiler.code import imports_in, makes_sets
 from saiki.compiler.identity import Itself
 from saiki.compiler.whose import is_installed, is_library
 
@@ -60,6 +60,8 @@ def lasting(value: Any) -> str:
     if isinstance(value, types.CodeType):
         if imports_in(value):
             raise PassingError("what code imports is found when it runs")
+        if makes_sets(value):
+            raise PassingError("sets come in another order in another process")
         own = (getattr(value, name, None) for name in _CODE)
         return lasting(("code", *own, value.co_consts))
     if isinstance(value, Itself):

@@ -6,6 +6,7 @@ import traceback
 from types import FrameType, FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import traceback as fx_traceback
@@ -14,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from saiki.cell import Cell
 from saiki.compiler.audit import Audit
-from saiki.compiler.whose import is_library
+from saiki.compiler.whose import is_installed, is_library
 from saiki.errors import CompileError
 from saiki.torch_internals import FakeTensor
 
@@ -30,6 +31,13 @@ _LAYOUT: set[Any] = {
     *(vars(torch._C.TensorBase)[name].__get__ for name in ("_version", "_base")),
 }  # fmt: skip
 """What tells how a tensor lies in memory, and whose that is."""
+_OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+_OWN = {"aten", "prims", "prim", "_c10d_functional"}
+"""Namespaces of PyTorch's operators."""
+_PLAIN = (Tensor, type(None), bool, int, float, complex, str, bytes, slice, type(...), torch.dtype,
+          torch.device, torch.layout, torch.memory_format, torch.Generator, np.ndarray, np.generic,
+          range)  # fmt: skip
+"""What holds no code of a user's."""
 _PYTHON_OF_TENSORS = {"torch._tensor", "torch.overrides"}
 """Modules in which some of these are written."""
 
@@ -62,10 +70,11 @@ class Lines(TorchFunctionMode):
             place = self.code.co_filename, frame.f_lineno
             line = linecache.getline(*place).strip()
             fx_traceback.set_stack_trace([f" at {place[0]}, line {place[1]}: {line}"])
-        if isinstance(func, FunctionType):
-            return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if isinstance(func, FunctionType) or not _is_of_pytorch_alone(func, (args, kwargs)):
+            return func(*args, **kwargs)
         with self.audit.deaf():
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
 
     def __exit__(self, *error: Any) -> None:
         fx_traceback.set_stack_trace([])  # the gradients have no line
@@ -80,8 +89,24 @@ class Deaf(TorchDispatchMode):
         self.audit = audit
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not _is_of_pytorch_alone(func):
+            return func(*args, **kwargs)
         with self.audit.deaf():
-            return func(*args, **(kwargs or {}))
+            return func(*args, **kwargs)
+
+
+def _is_of_pytorch_alone(func: Any, arguments: Any = ()) -> bool:
+    """Whether an operation runs no code of anybody else's: neither its own nor that of what it is
+    given."""
+    if isinstance(func, _OPERATORS) and str(func).partition(".")[0] not in _OWN:
+        return False
+    match arguments:
+        case list() | tuple():
+            return all(_is_of_pytorch_alone(None, each) for each in arguments)
+        case dict():
+            return all(_is_of_pytorch_alone(None, each) for each in arguments.values())
+    return isinstance(arguments, _PLAIN) and is_installed(type(arguments))
 
 
 def _is_of_user(frame: FrameType | None) -> bool:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from saiki.compiler.code import ALL, Ran, functions_of
 from saiki.compiler.kinds import SCALARS
 
+_CALLED = {"step", "forward", "backward", "setup_context", "_call_impl", "_compiled_call_impl",
+           "_slow_forward"}  # fmt: skip
+"""What PyTorch calls of modules and functions of its own accord."""
 Place = tuple[Any, Any]
 """A container and the key under which it holds a tensor."""
 
@@ -39,16 +42,17 @@ class Reach:
         self.tensors: list[Tensor] = []
         """Those that are not parameters or buffers of modules."""
         self.classes: set[type] = set()
+        self.outside: dict[str, Any] = {}
+        """What globals hold, by their names."""
         self.spaces: list[tuple[str, Any, set[str]]] = []
         """Installed modules and classes, each with the names that were followed in it."""
         self.arrays: list[tuple[str, np.ndarray]] = []
         self.getters: list[tuple[Any, Any]] = []
         self.values: list[tuple[Callable[[], Any], Any]] = []
         self.seen: dict[int, str] = {}
-        self.modules: set[tuple[str, frozenset[str]]] = set()
         self.read_modules: dict[str, types.ModuleType] = {}
         self.alive: list[Any] = []
-        self.mentioned = {"step", "forward", "backward", "setup_context", *ran.names}
+        self.mentioned = {*_CALLED, *ran.names}
         self.named = {"forward", "backward", *ran.names}
         """What users' code mentions, and what was seen to be read for it."""
         self.waiting: dict[str, list[tuple[str, Any, Place | None]]] = {}
@@ -58,16 +62,6 @@ class Reach:
         views of, each with the path of the tensor or array."""
         self.own = {id(module) for module in cell.modules()}
         self._own_tensors(cell)
-
-    def _modules_as_a_whole(self) -> bool:
-        """Where any name may be read, push the modules that the code names; whether there are
-        more of them."""
-        if not self.mentioned & ALL or not self.read_modules:
-            return False
-        for name, module in self.read_modules.items():
-            self._push(name, module)
-        self.read_modules.clear()
-        return True
 
     def _own_tensors(self, cell: nn.Module) -> None:
         """Parameters and buffers in the order of ``named_parameters``."""

@@ -47,6 +47,8 @@ from saiki.compiler.reach import Reach
 from saiki.compiler.whose import LIBRARIES, is_changeable, is_in_place, is_installed, is_library
 from saiki.errors import CompileError
 
+_FOLLOWED = (Tensor, nn.Module, type, *BUILT_IN, *SCALARS)
+"""What is followed where an installed class has it."""
 _OWN = "_saiki_"
 """How attributes begin that saiki gives modules, and that say nothing of what they compute."""
 _UNWATCHED = {
@@ -103,16 +105,16 @@ class Spaces(Reach):
             self._table(path, built_in)
         self._globals(known, built_in, loaded, names)
         imported = {name for name in names & sys.modules.keys() if not is_library(name)}
-        for name in sorted(imported | imports_in(code) & sys.modules.keys()):
+        package = str(known.get("__package__") or known.get("__name__") or "")
+        for name in sorted(imported | imports_in(code, package) & sys.modules.keys()):
             if name not in known or name not in loaded:
-                self._global(name, sys.modules[name], names, sys.modules)
+                self._global(name, sys.modules[name], sys.modules)
         self.named |= names
         self._mention(names)
 
     def _closure(self, function: types.FunctionType) -> None:
-        cells = [c for c in function.__closure__ or () if is_filled(c)]
-        if cells:
-            self.getters.append((contents, cells))
+        if function.__closure__:
+            self.getters.append((contents, function.__closure__))
         names = function.__code__.co_freevars
         for name, cell in zip(names, function.__closure__ or (), strict=True):
             if is_filled(cell):
@@ -138,13 +140,15 @@ class Spaces(Reach):
         hidden = [name for name in absent if name in HIDDEN]
         if hidden:
             raise CompileError(f"step calls {hidden[0]}, whose answers are not watched")
-        if absent:
-            self.values.append((functools.partial(is_absent, known, absent), True))
+        unknown = [name for name in absent if name not in own]
+        for table, missing in ((known, absent), (own, unknown)):
+            if missing:
+                self.values.append((functools.partial(is_absent, table, missing), True))
         for names_of, table in ((read, known), (built_in, own)):
             if names_of:
                 self.getters.append((operator.itemgetter(*names_of, names_of[0]), table))
         for name in reversed(read):
-            self._global(name, known[name], names, known)
+            self._global(name, known[name], known)
         for name in built_in:
             if own is vars(builtins):
                 self.tokens.append((name, "built in", without_owner(own[name])))
@@ -156,36 +160,15 @@ class Spaces(Reach):
         if isinstance(value, nn.Module) and id(value) in self.own:
             raise CompileError(f"{name} is a module of the cell, which the step finds elsewhere")
 
-    def _global(
-        self, name: str, value: Any, names: frozenset[str], table: dict[str, Any], key: str = ""
-    ) -> None:
+    def _global(self, name: str, value: Any, table: dict[str, Any], key: str = "") -> None:
         """A global of that name, or one of a module, and where it is."""
         if not isinstance(value, types.ModuleType):
             owner = getattr(value, "__self__", None)
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
             must_be_watched(f"calls {name} of", where)
             self._not_own(name, value)
-            self._push(name, value, (table, key or name))
-            return
-        full = value.__name__
-        if full == "numpy" and "random" in names:
-            full = "numpy.random"
-        must_be_watched("reads", full)
-        self._must_be_watched(full, names)
-        self.tokens.append((name, "module", full))
-        if (full, names) in self.modules:
-            return
-        self.modules.add((full, names))
-        own = vars(value)
-        if not is_installed(value):
-            self.read_modules[name] = value
-            if any(map(self._has_run, own.values())) or type(value) is not types.ModuleType:
-                self._push(name, value)
-        read = sorted(names & own.keys())
-        if read:
-            self.getters.append((operator.itemgetter(*read, read[0]), own))
-        for key in reversed(read):
-            self._global(f"{name}.{key}", own[key], names, own, key)
+            self.outside[name] = value
+        self._push(name, value, (table, key or name))
 
     def _must_be_watched(self, module: str, names: Iterable[str]) -> None:
         for name in sorted(_UNWATCHED.keys() & names):
@@ -193,47 +176,65 @@ class Spaces(Reach):
             if module == where:
                 raise CompileError(f"step reads {what}, which is not watched")
 
-    def _as_a_value(self, path: str, module: types.ModuleType) -> None:
-        """A module that something holds."""
-        self.tokens.append((path, "whole module", module.__name__))
+    def _space(self, path: str, module: types.ModuleType) -> None:
+        """A module, of which that is read which is named."""
+        full = module.__name__
+        must_be_watched("reads", full)
+        self.tokens.append((path, "module", full))
         self.objects.append(module)
+        self.spaces.append((path, module, set()))
         if is_installed(module):
-            must_be_watched("reads", module.__name__)
-            self.spaces.append((path, module, set()))
             return
-        self._table(path, vars(module))
-        self._fields(path + ".", vars(module), vars(module))
-        self._class(type(module).__name__, type(module))
+        self.read_modules[path] = module
+        for name, value in vars(module).items():
+            if self._has_run(value):
+                self._push(f"{path}.{name}", value)
+        if type(module) is not types.ModuleType:
+            self._class(type(module).__name__, type(module))
+
+    def _modules_as_a_whole(self) -> bool:
+        """Where any name may be read, push all that users' modules hold; whether there are more of
+        them."""
+        if not self.mentioned & ALL or not self.read_modules:
+            return False
+        for path, module in self.read_modules.items():
+            self._table(path, vars(module))
+            self._fields(path + ".", vars(module), vars(module))
+        self.read_modules.clear()
+        return True
 
     def _names_of_spaces(self) -> bool:
-        """Follow what is mentioned of installed modules and classes; whether there was more."""
+        """Follow what is mentioned of modules, and of installed classes; whether there was more."""
         before = len(self.stack)
         for path, space, done in self.spaces:
             own = vars(space)
             new = (self.named & own.keys()) - done
             done |= new
             for name in sorted(new):
-                self._name_of_space(f"{path}.{name}", space, name, own[name])
+                self._name_of_space(f"{path}.{name}" if path else name, space, name, own[name])
         return len(self.stack) > before
 
     def _name_of_space(self, path: str, space: Any, name: str, value: Any) -> None:
         if isinstance(space, types.ModuleType):
             self._must_be_watched(space.__name__, [name])
-            self._global(path, value, frozenset(), vars(space), name)
-            if isinstance(value, types.ModuleType):
-                self._push(path, value)
-        elif isinstance(value, (*SCALARS, *BUILT_IN, type, Tensor, nn.Module)):
-            self._push(path, value, (space, name))
+            self._global(path, value, vars(space), name)
         elif functions := [*functions_of(value)]:
             for function in functions:
                 if not is_in_place(function, space, name):
                     self._push(path, function)
+        elif isinstance(value, _FOLLOWED) or not is_installed(type(value)):
+            self._push(path, value, (space, name))
         else:
             self.tokens.append((path, "attribute", Itself(value)))
 
     def names_of_spaces(self) -> set[str]:
-        """What is there and was not followed."""
-        return {name for _, space, done in self.spaces for name in vars(space).keys() - done}
+        """What is there and was not followed, but for what is installed as a module."""
+        return {
+            name
+            for _, space, done in self.spaces
+            if isinstance(space, type) or not is_installed(space)
+            for name in vars(space).keys() - done
+        }
 
     def watch_spaces(self) -> None:
         """Compare what was followed there, and how much there is."""
@@ -247,10 +248,10 @@ class Spaces(Reach):
     def _class(self, path: str, cls: type) -> None:
         new = [base for base in cls.__mro__ if base not in self.classes]
         self.classes.update(new)
-        if type(cls) is not type and cls in new:
-            self._metaclass(path, cls)
         for base in new:
             self.seen[id(base)] = path
+            if type(base) is not type:
+                self._metaclass(path, base)
             own = vars(base)
             if is_installed(base):
                 self._installed_class(base, own)
@@ -275,8 +276,8 @@ class Spaces(Reach):
             self._class(path, type(cls))
         if isinstance(cls, abc.ABCMeta):
             self.values.append((abc.get_cache_token, abc.get_cache_token()))
-            found = frozenset(Itself(c) for c in virtual_subclasses(cls) if not is_installed(c))
-            self.tokens.append((path, found))
+            found = [c for c in virtual_subclasses(cls) if not is_installed(c)]
+            self.tokens.append((path, frozenset(map(Itself, found))))
 
     def _installed_class(self, cls: type, own: Mapping[str, Any]) -> None:
         """A class of an installed package; what its functions mention is followed in objects."""
@@ -290,8 +291,10 @@ class Spaces(Reach):
 
 def _is_special(name: str, value: Any) -> bool:
     """Whether Python calls it where no code mentions it."""
+    if name in ("__match_args__", "__abstractmethods__"):
+        return True
     if not name.startswith("__") or isinstance(value, type):
-        return name == "__match_args__"
+        return False
     if name in SELDOM and any(functions_of(value)):
         return False
-    return callable(value) or isinstance(value, classmethod) or name == "__match_args__"
+    return callable(value) or isinstance(value, classmethod)

@@ -271,9 +271,16 @@ class _Capture:
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
         audit = Audit()
-        with self._heard_by(audit, Lines(self.cell, audit)):
-            new = as_states(cell(x, *states, **read))
-        changed = twin.changed()
+        elsewhere = [n for n, v in self.watch.walk.outside.items() if twin.has_copied(v)]
+        if elsewhere:
+            raise CompileError(
+                f"step of {type(self.cell).__name__} finds {elsewhere[0]}, which its cell holds, "
+                "elsewhere; read it as an attribute of the cell"
+            )
+        with twin.putting_back():
+            with self._heard_by(audit, Lines(self.cell, audit)):
+                new = as_states(cell(x, *states, **read))
+            changed = twin.changed()
         if changed:
             raise CompileError(
                 f"step of {type(self.cell).__name__} changes {changed} of its cell, which a loop "

@@ -235,8 +235,9 @@ def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
             like(leaf(p), r) if isinstance(r, torch.nn.Parameter) or r.requires_grad else p
             for p, r in zip(part.parameters, real, strict=True)
         ]
-        twin = Twin(zip(real, parameters, strict=True), clone=True).of(part.cell.cell)
-        with torch.set_grad_enabled(cotangents is not None):
+        copies = Twin(zip(real, parameters, strict=True), clone=True)
+        twin = copies.of(part.cell.cell)
+        with torch.set_grad_enabled(cotangents is not None), copies.putting_back():
             y, ends = eager.run(twin, x, tuple(states), None, part.reverse, memory=memory)
         outputs = [tensor.detach() for tensor in (y, *ends)]
         if cotangents is None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from saiki.compiler.code import ASKED, NOTHING, Ran
 from saiki.compiler.fingerprint import Fingerprint
-from saiki.compiler.identity import are_same, contents
+from saiki.compiler.identity import ABSENT, are_same, contents
 from saiki.compiler.reach import Place
 
 _SIZES = operator.attrgetter("shape", "dtype")
@@ -149,7 +149,8 @@ class Watch:
                 if get is contents:
                     changed = "a variable of its closure"
                     for cell, value in zip(source, before, strict=True):
-                        cell.cell_contents = value
+                        if value is not ABSENT:
+                            cell.cell_contents = value
                 elif isinstance(source, dict):
                     held = dict(zip(get.__reduce__()[1], before, strict=True))
                     changed = next(

@@ -13,6 +13,9 @@ from typing import Any
 
 LIBRARIES = {"torch", "numpy", "saiki"}
 """Packages that read nothing of a user's but what a step gives them."""
+_BELOW = {"sympy", "mpmath", "networkx", "typing_extensions", "filelock", "fsspec", "jinja2",
+          "markupsafe", "llvmlite", "triton", "<string>", "None"}  # fmt: skip
+"""Packages that PyTorch and saiki call."""
 _INSTALLED = ("site-packages", "dist-packages", str(Path(operator.__file__).parent))
 _HEAP, _IMMUTABLE = 1 << 9, 1 << 8
 """Flags of a class: that it was made while Python ran, and that nobody can change it."""
@@ -30,6 +33,12 @@ def is_library(name: str | None) -> bool:
     if file is None:
         return root in sys.builtin_module_names
     return any(part in file for part in _INSTALLED)
+
+
+def is_of_pytorch(name: str) -> bool:
+    """Whether a module belongs to PyTorch and saiki, or to what these run on."""
+    root = name.partition(".")[0]
+    return root in LIBRARIES or root in _BELOW or root in sys.stdlib_module_names
 
 
 def is_installed_space(space: dict[str, Any]) -> bool:
@@ -51,7 +60,8 @@ def is_installed(value: Any) -> bool:
     """Whether a module, function or class is of an installed package."""
     match value:
         case types.ModuleType():
-            return is_installed_space(vars(value))
+            of_its_own_kind = type(value) is not types.ModuleType and is_installed(type(value))
+            return of_its_own_kind or is_installed_space(vars(value))
         case types.FunctionType():
             return is_installed_space(value.__globals__)
         case type():
@@ -70,6 +80,8 @@ def _is_installed_class(cls: type) -> bool:
         found = vars(found).get(part) if isinstance(found, type | types.ModuleType) else None
     if found is cls:
         return True
+    if "<locals>" not in cls.__qualname__:
+        return False
     functions = [each for each in vars(cls).values() if isinstance(each, types.FunctionType)]
     return bool(functions) and all(map(is_installed, functions))
 
