@@ -3,6 +3,7 @@
 import contextlib
 
 import torch
+from torch import nn
 
 from compiler.twins import TOLERANCE, assert_same, cell, inputs, layer, linear, results
 from saiki import Recurrent
@@ -41,3 +42,17 @@ def check(case):
             before, expected = expected, results(Recurrent(found.cell, backend="eager"), x)
             assert differ(expected, before), "the case changes nothing"
             assert_same(results(found, x), expected, TOLERANCE)
+
+
+def check_change(read, change, undo=lambda: None):
+    """The check of a step that multiplies by ``read()``, or of a cell given instead of it."""
+
+    def case():
+        try:
+            yield read if isinstance(read, nn.Module) else scaled(lambda self: read())
+            change()
+            yield
+        finally:
+            undo()
+
+    check(case)
