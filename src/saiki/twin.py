@@ -71,7 +71,8 @@ class Twin:
             yield
         finally:
             for _, array, before in self.arrays:
-                array[...] = before
+                if array.tobytes() != before.tobytes():
+                    array[...] = before
             for name, container, keys, values in self.noted:
                 if _change(name, container, keys, values):
                     _put_back(container, keys, values)

@@ -17,7 +17,8 @@ ALL = {
 _SETS = {"BUILD_SET", "SET_ADD", "SET_UPDATE"}
 """Instructions that make sets."""
 _FIELD = re.compile(r"\{[^{}]*[.\[]")
-"""What reads an attribute or an item when a text is formatted."""
+FIELD = "{}"
+"""Stands for texts that read an attribute or an item when they are formatted."""
 COPIED = "dispatch_table"
 """The name under which Python finds how objects are copied."""
 HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
@@ -66,8 +67,8 @@ def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
             inner, more = names_in(constant)
             loaded |= dict.fromkeys(inner)
             names |= more
-    if "format" in names and any(_FIELD.search(name) for name in names):
-        names.add("getattr")
+    if any(map(reads_fields, names)):
+        names.add(FIELD)
     return tuple(loaded), frozenset(names)
 
 
@@ -83,6 +84,10 @@ def imports_in(code: types.CodeType, package: str = "") -> frozenset[str]:
             found |= {name, *(f"{name}.{part}" for part in parts)}
     inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
     return frozenset(found.union(*(imports_in(each, package) for each in inner)))
+
+
+def reads_fields(text: str) -> bool:
+    return _FIELD.search(text) is not None
 
 
 def makes_sets(code: types.CodeType) -> bool:

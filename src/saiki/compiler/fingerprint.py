@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from saiki.cell import Cell
 from saiki.compiler.answers import why_not_called
-from saiki.compiler.code import COPIED, NOTHING, Ran
+from saiki.compiler.code import COPIED, FIELD, NOTHING, Ran, reads_fields
 from saiki.compiler.identity import (
     Itself,
     are_same,
@@ -54,7 +54,7 @@ from saiki.compiler.kinds import (
     without_owner,
 )
 from saiki.compiler.reach import Place
-from saiki.compiler.spaces import Spaces
+from saiki.compiler.spaces import OWN, Spaces
 from saiki.compiler.whose import is_installed
 from saiki.errors import CompileError
 
@@ -106,7 +106,7 @@ class Fingerprint(Spaces):
             exact = repr(value) if isinstance(value, float | complex | range) else value
             self.tokens.append((path, type(value), exact))
             if isinstance(value, str):  # which may name an attribute
-                self._mention((value,))
+                self._mention((value, FIELD) if reads_fields(value) else (value,))
             return
         if id(value) in self.seen:
             self.tokens.append((path, "same", self.seen[id(value)]))
@@ -278,7 +278,7 @@ class Fingerprint(Spaces):
         for name in _INTERNAL & own.keys() - _TABLES:
             self._await(prefix + name, name, own[name])
         if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
-            names = [name for name in own if not name.startswith("_saiki_")]
+            names = [name for name in own if name not in OWN]
             self.getters.append((operator.itemgetter(*names), own))
         else:
             self._table(path, own)

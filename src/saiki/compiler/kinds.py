@@ -122,11 +122,10 @@ def parts_of(value: Any) -> tuple[Any, ...]:
 
 def members_of(cls: type) -> dict[str, Any]:
     """The slots of its objects by their names, those that private names of bases have, too."""
-    members = [
-        each for base in cls.__mro__ for each in vars(base).values()
+    return {
+        name: each for base in reversed(cls.__mro__) for name, each in vars(base).items()
         if isinstance(each, types.MemberDescriptorType) and is_changeable(base)
-    ]  # fmt: skip
-    return {each.__name__: each for each in reversed(members)}
+    }  # fmt: skip
 
 
 def holds_more(cls: type) -> bool:

@@ -95,7 +95,7 @@ def _object(value: Any) -> str:
             return value.co_qualname
         case types.FunctionType():
             more = value.__defaults__, tuple((value.__kwdefaults__ or {}).items())
-            around = tuple(map(_captured, value.__closure__ or ()))
+            around = tuple(_captured(cell, value) for cell in value.__closure__ or ())
             return f"{_of_package(value)}{lasting((value.__code__, *more, around))}"
         case _ if isinstance(value, _OPERATORS):
             return f"operator {value}"
@@ -113,15 +113,17 @@ def _object(value: Any) -> str:
     raise PassingError(type(value).__name__)
 
 
-def _captured(cell: types.CellType) -> str:
+def _captured(cell: types.CellType, function: types.FunctionType) -> str:
     try:
         value = cell.cell_contents
     except ValueError:
         return "empty"
+    if value is function:
+        return "itself"
     try:
         return lasting(value)
     except PassingError:
-        if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
+        if isinstance(value, (types.FunctionType, *_BUILT_IN)):
             return _object(value)
         raise
 

@@ -27,7 +27,7 @@ _READS = {
 _LAYOUT: set[Any] = {
     Tensor.is_contiguous, Tensor.stride, Tensor.dim_order, Tensor.storage_offset,
     Tensor.is_shared, Tensor.is_pinned, Tensor.is_set_to, Tensor.data_ptr, Tensor.storage,
-    Tensor.untyped_storage, Tensor._is_view,
+    Tensor.untyped_storage, Tensor._is_view, Tensor.as_strided, torch.as_strided,
     *(vars(torch._C.TensorBase)[name].__get__ for name in ("_version", "_base")),
 }  # fmt: skip
 """What tells how a tensor lies in memory, and whose that is."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from saiki.compiler.code import ALL, Ran, functions_of
+from saiki.compiler.code import ALL, FIELD, Ran, functions_of
 from saiki.compiler.kinds import SCALARS
 
 _CALLED = {"step", "forward", "backward", "setup_context", "_call_impl", "_compiled_call_impl",
@@ -105,6 +105,8 @@ class Reach:
 
     def _mention(self, names: Iterable[str]) -> None:
         new = set(names) - self.mentioned
+        if {FIELD, "format"} <= self.mentioned | new:
+            new |= {"getattr"} - self.mentioned
         self.mentioned |= new
         for name in sorted(self.waiting.keys() if new & ALL else new & self.waiting.keys()):
             self.stack += self.waiting.pop(name)

@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from saiki.compiler.code import (
     ALL,
@@ -34,9 +34,7 @@ from saiki.compiler.identity import (
     virtual_subclasses,
 )
 from saiki.compiler.kinds import (
-    BUILT_IN,
     CLASS,
-    SCALARS,
     SELDOM,
     UNREAD,
     must_be_watched,
@@ -47,10 +45,17 @@ from saiki.compiler.reach import Reach
 from saiki.compiler.whose import LIBRARIES, is_changeable, is_in_place, is_installed, is_library
 from saiki.errors import CompileError
 
-_FOLLOWED = (Tensor, nn.Module, type, *BUILT_IN, *SCALARS)
-"""What is followed where an installed class has it."""
-_OWN = "_saiki_"
-"""How attributes begin that saiki gives modules, and that say nothing of what they compute."""
+OWN = {f"_saiki_{name}" for name in ("built", "given", "kernels", "memory", "names", "trainer",
+                                     "warned")}  # fmt: skip
+"""Attributes that saiki gives modules, and that say nothing of what they compute."""
+_OPERATORS = {
+    f"__{side}{name}__"
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
+                 "xor", "lshift", "rshift")
+    for side in ("", "r", "i")
+} | {f"__{name}__" for name in ("neg", "pos", "abs", "invert", "len", "iter", "getitem", "call",
+                                "getattr", "lt", "le", "eq", "ne", "gt", "ge")}  # fmt: skip
+"""What Python calls of installed classes where no code mentions it."""
 _UNWATCHED = {
     **dict.fromkeys(("environ", "environb", "getenv", "getenvb"), ("os", "the environment")),
     "modules": ("sys", "sys.modules"),
@@ -67,7 +72,7 @@ class Spaces(Reach):
 
     def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
         for name, value in reversed([*fields.items()]):
-            if not name.startswith(_OWN):
+            if name not in OWN:
                 self._offer(prefix + name, name, value, (owner, name))
 
     def _attributes(self, path: str, value: Any) -> dict[str, Any] | None:
@@ -187,7 +192,7 @@ class Spaces(Reach):
             return
         self.read_modules[path] = module
         for name, value in vars(module).items():
-            if self._has_run(value):
+            if self._has_run(value) or name == "__getattr__":
                 self._push(f"{path}.{name}", value)
         if type(module) is not types.ModuleType:
             self._class(type(module).__name__, type(module))
@@ -209,6 +214,8 @@ class Spaces(Reach):
         for path, space, done in self.spaces:
             own = vars(space)
             new = (self.named & own.keys()) - done
+            if isinstance(space, type):
+                new |= (_OPERATORS & own.keys()) - done
             done |= new
             for name in sorted(new):
                 self._name_of_space(f"{path}.{name}" if path else name, space, name, own[name])
@@ -220,12 +227,14 @@ class Spaces(Reach):
             self._global(path, value, vars(space), name)
         elif functions := [*functions_of(value)]:
             for function in functions:
-                if not is_in_place(function, space, name):
+                if not is_installed(function):
                     self._push(path, function)
-        elif isinstance(value, _FOLLOWED) or not is_installed(type(value)):
-            self._push(path, value, (space, name))
-        else:
+                elif not is_in_place(function, space, name):
+                    self.tokens.append((path, "function", Itself(function)))
+        elif is_installed(type(value)) and (hasattr(type(value), "__get__") or callable(value)):
             self.tokens.append((path, "attribute", Itself(value)))
+        else:
+            self._push(path, value, (space, name))
 
     def names_of_spaces(self) -> set[str]:
         """What is there and was not followed, but for what is installed as a module."""
@@ -237,10 +246,12 @@ class Spaces(Reach):
         }
 
     def watch_spaces(self) -> None:
-        """Compare what was followed there, and how much there is."""
+        """Compare what was followed there, and how much there is, but for installed modules, which
+        others join at any time."""
         for _, space, done in self.spaces:
             own = vars(space)
-            self.values.append((own.__len__, len(own)))
+            if isinstance(space, type) or not is_installed(space):
+                self.values.append((own.__len__, len(own)))
             if done:
                 names = sorted(done)
                 self.getters.append((operator.itemgetter(*names, names[0]), own))
