@@ -53,8 +53,8 @@ _OPERATORS = {
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
                  "xor", "lshift", "rshift")
     for side in ("", "r", "i")
-} | {f"__{name}__" for name in ("neg", "pos", "abs", "invert", "len", "iter", "getitem", "call",
-                                "getattr", "lt", "le", "eq", "ne", "gt", "ge")}  # fmt: skip
+} | {f"__{name}__" for name in ("neg", "pos", "abs", "invert", "len", "iter", "getitem",
+                                "lt", "le", "eq", "ne", "gt", "ge")}  # fmt: skip
 """What Python calls of installed classes where no code mentions it."""
 _UNWATCHED = {
     **dict.fromkeys(("environ", "environb", "getenv", "getenvb"), ("os", "the environment")),
