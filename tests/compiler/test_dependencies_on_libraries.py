@@ -417,11 +417,6 @@ SETTINGS = {
         torch.set_float32_matmul_precision,
         "high",
     ),
-    "kernels": (
-        lambda: torch.backends.mkldnn.enabled,
-        partial(setattr, torch.backends.mkldnn, "enabled"),
-        False,
-    ),
 }
 
 

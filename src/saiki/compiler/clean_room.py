@@ -58,5 +58,8 @@ def in_clean_room(function: Callable[[], Result]) -> Result:
     finally:
         torch.autograd.set_detect_anomaly(anomaly, check)
     if failed:
-        raise failed[0]
+        try:
+            raise failed[0]
+        finally:
+            failed.clear()  # or the error would hold this frame, and that the error
     return found[0]

@@ -42,18 +42,16 @@ def is_of_pytorch(name: str) -> bool:
 
 
 def is_installed_space(space: dict[str, Any]) -> bool:
-    """Whether globals are those of an installed module."""
-    name = space.get("__name__")
-    if not isinstance(name, str) or not is_library(name):
-        return False
-    module = sys.modules.get(name)
-    return module is not None and (vars(module) is space or _is_replaced(module, space))
-
-
-def _is_replaced(module: types.ModuleType, space: dict[str, Any]) -> bool:
-    """Whether a module has put an object of its own into its place."""
-    was_imported = getattr(space.get("__spec__"), "name", None) == space["__name__"]
-    return was_imported and type(module) is not types.ModuleType
+    """Whether globals are those of an installed module, or of one that has put an object of its own
+    into its place."""
+    own, imported = space.get("__name__"), getattr(space.get("__spec__"), "name", None)
+    for name in (own, imported):
+        if not isinstance(name, str) or not is_library(name):
+            return False
+        module = sys.modules.get(name)
+        if module is not None and vars(module) is space:
+            return True
+    return type(sys.modules.get(str(own))) is not types.ModuleType
 
 
 def is_installed(value: Any) -> bool:
