@@ -1,11 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-versions pictures clean
+.PHONY: help demo test test-long test-versions pictures clean
 
 help:
 	@echo "make demo   set up, then train a recurrent network to add binary numbers (minutes)"
 	@echo "make test   set up, then formatter, linter, type checker and all tests"
+	@echo "make test-long  the tests that take their time: trainings, documented commands, searches"
 	@echo "make test-versions  the tests of compiler and layers on the oldest and newest PyTorch"
 	@echo "make pictures  train what README.md and docs/ show, and draw it (three hours)"
 	@echo "make clean  remove the virtual environment"
@@ -29,6 +30,9 @@ test: .venv/ready-to-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test-long: .venv/ready-to-test
+	$(BIN)/pytest -m long -n 3 --dist loadfile --no-loadscope-reorder
 
 test-versions:
 	$(PYTHON) tools/test_versions.py

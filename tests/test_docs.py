@@ -173,6 +173,7 @@ def novels(file):
     file.write_text("\n\n".join(said), encoding="utf-8")
 
 
+@pytest.mark.long
 def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -11,6 +11,7 @@ TOOL = Path(__file__).parents[1] / "tools" / "attack.py"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="commands are forked")
+@pytest.mark.long
 def test_forged_folders_are_answered_or_refused_in_one_sentence():
     words = ["runs", "--count", "16", "--seed", "7", "--only", "adder", "sin-cos"]
     done = process(TOOL, *words)

@@ -100,6 +100,7 @@ def answer(*words):
         ("ended", "result.json", ("run", "adder", "--resume", "--out", "RUN")),
     ],
 )
+@pytest.mark.long
 def test_a_damaged_file_is_a_sentence_at_most(runs, tmp_path, run, file, command):
     dice = random.Random(f"{file} {command}")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

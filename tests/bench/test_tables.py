@@ -80,6 +80,7 @@ def test_drop_ins_are_timed_beside_recurrent_and_ragged_batches_beside_full_ones
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_grid_times_every_cell_and_mode_beside_torch():
     found = list(grid.rows(1))
     modes = [(m, c) for c in ("lstm", "gru", "rnn") for m in ("train", "infer")]

@@ -53,6 +53,7 @@ DATES = ["March 5, 2024", "the 3rd of May 1999", "2001-02-03", "5 Ω", "x"]
         {"choice": "marginal", "tied": "false", "window": "local-p", "bidirectional": "false"},
     ],
 )
+@pytest.mark.long
 def test_a_translator_in_two_files_is_decoded_by_the_script_of_the_docs(
     tmp_path, monkeypatch, changes
 ):

@@ -1,5 +1,6 @@
 """Cells that read memory by random expressions, compiled, give what they give step by step."""
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,7 @@ class Random(Cell):
     score=expressions(), read=expressions(), inner=st.sampled_from(sorted(INNER)),
     ragged=st.booleans(), source=st.sampled_from([1, 3, 17]),
 )  # fmt: skip
+@pytest.mark.long
 def test_agrees(score, read, inner, ragged, source):
     torch.manual_seed(4)
     lengths = torch.tensor([2, 4, 1, 4, 3]) if ragged else None

@@ -238,6 +238,7 @@ def _runs_in_time(case):
 
 
 @pytest.mark.parametrize("case", LONG)
+@pytest.mark.long
 def test_long_steps(case):
     """Right, and in time: seconds of the processor for the first call and its gradients."""
     in_a_child(_runs_in_time, case)
@@ -254,6 +255,7 @@ def _plans_in_time():
     assert took < 8, f"took {took:.1f} s"  # 3 to 4 on a machine of its own
 
 
+@pytest.mark.long
 def test_time_to_plan_grows_with_the_length_only():
     """1,000 operations are planned, or refused, in under 5 seconds."""
     in_a_child(_plans_in_time)
@@ -269,6 +271,7 @@ def _compiles_in_time():
     assert took < 4, f"took {took:.1f} s"
 
 
+@pytest.mark.long
 def test_a_wide_layer_is_compiled_as_fast_as_a_narrow_one():
     in_a_child(_compiles_in_time, seconds=60)
 
@@ -308,6 +311,7 @@ def _anneals(kind):
 
 
 @pytest.mark.parametrize("kind", ["a number", "a buffer read as a number", "an entry of a dict"])
+@pytest.mark.long
 def test_annealing(kind):
     """Right at each call, in time, and with one warning at most."""
     in_a_child(_anneals, kind)
@@ -489,6 +493,7 @@ def _runs_many_shapes(count, first):
 
 
 @measurable
+@pytest.mark.long
 def test_memory_of_many_shapes():
     """Buffers of sizes that do not come again are given back."""
     in_a_child(_runs_many_shapes, *((2000, 40) if FULL else (200, 60)), seconds=600)
@@ -509,6 +514,7 @@ def _drops_layers(count, bound):
 
 
 @measurable
+@pytest.mark.long
 def test_memory_of_dropped_layers():
     """What a layer had compiled goes with it."""
     in_a_child(_drops_layers, *((500, 100) if FULL else (25, 20)), seconds=600)

@@ -202,6 +202,7 @@ def test_rows_of_a_sweep_become_lines_and_gains(tmp_path):
     assert Augment.compare_plots({"one": trials[0]}, tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_table_of_try_holds_the_accuracy_of_each_setting(tmp_path, monkeypatch, capsys):
     words = ["try", "augment", f"data={squares(tmp_path)}", "shift=0,0.1", "--seeds", "2"]
     small = [f"{n}={v}" for n, v in TINY["augment"].settings.items() if n != "crop"]

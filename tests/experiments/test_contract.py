@@ -18,6 +18,10 @@ from saiki.runs.reopen import reopen
 from tiny import TINY
 
 EVERY = pytest.mark.parametrize("name", HOMES)
+SWIFT = {"adder", "words", "vae"}
+EVERY_IN_TIME = pytest.mark.parametrize(
+    "name", [n if n in SWIFT else pytest.param(n, marks=pytest.mark.long) for n in HOMES]
+)
 
 
 def setting(name, folder, **changes):
@@ -145,7 +149,7 @@ def test_a_run_leaves_its_figures_its_curves_and_its_pictures(name, finished):
     assert (folder / "loss.png").is_file()
 
 
-@EVERY
+@EVERY_IN_TIME
 def test_a_run_that_is_stopped_and_goes_on_under_the_lens_has_the_same_bits(
     name, finished, tmp_path, monkeypatch, capsys
 ):

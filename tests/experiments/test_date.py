@@ -69,6 +69,7 @@ def test_wrong_settings_are_refused():
         Date(languages=" ")
 
 
+@pytest.mark.long
 def test_it_learns_to_read_dates(tmp_path):
     experiment = Date(
         languages="en_US de", first_year=2000, last_year=2009, pairs=3_000, epochs=6.0,

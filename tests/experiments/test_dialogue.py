@@ -67,6 +67,7 @@ def runs(said, tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_context_tells_what_the_turn_before_does_not(runs):
     figures = {
         model: json.loads((runs / model / "result.json").read_text())

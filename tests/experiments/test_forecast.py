@@ -59,6 +59,7 @@ def runs(table, tmp_path_factory):
 
 
 @pytest.mark.parametrize("steps", ["together", "one-by-one"])
+@pytest.mark.long
 def test_what_is_known_beforehand_beats_what_only_reads_the_past(steps, runs):
     experiment, model = reopen(runs / steps)
     figures = experiment.evaluate(model)
@@ -271,6 +272,7 @@ def test_steps_of_counts_and_of_several_layers_are_exported_too(tmp_path):
             exported_forecaster(model)
 
 
+@pytest.mark.long
 def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
     table, tmp_path, capsys
 ):

@@ -234,6 +234,7 @@ def test_nothing_to_follow_is_no_trouble(folder, monkeypatch, capsys):
         assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_an_answer_comes_before_the_next_row_and_a_reader_may_leave(folder):
     """As a process of its own, on pipes."""
     rows = lines()[1 + 2 * PAST :]

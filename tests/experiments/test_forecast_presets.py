@@ -37,6 +37,7 @@ def run(request, tmp_path_factory):
     return request.param, folder
 
 
+@pytest.mark.long
 def test_what_is_made_up_is_forecast_and_drawn(run, tmp_path, capsys):
     preset, folder = run
     assert {"forecasts", "horizon", "first_step"} <= {path.stem for path in folder.glob("*.png")}

@@ -307,6 +307,7 @@ def runs(novel, tmp_path_factory):
     return folders
 
 
+@pytest.mark.long
 def test_two_directions_restore_what_one_cannot(runs):
     two, one = (json.loads((runs[b] / "result.json").read_text()) for b in ("true", "false"))
     assert two["stopped"] is one["stopped"] is None

@@ -208,6 +208,7 @@ def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
     }, rel=1e-4)  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
     result = json.loads((learned / "result.json").read_text())
     assert result["stopped"] is None

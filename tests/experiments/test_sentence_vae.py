@@ -57,6 +57,7 @@ def result_of(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.long
 def test_sentences_are_learned_and_come_back_from_a_code_that_is_used(trained):
     result = result_of(trained)
     assert result.keys() >= FIGURES

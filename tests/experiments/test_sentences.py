@@ -67,6 +67,7 @@ def finished(files, tmp_path_factory):
     return out
 
 
+@pytest.mark.long
 def test_it_learns_what_the_order_of_words_says_and_the_mean_does_not(finished):
     pytest.importorskip("sklearn")
     result = json.loads((finished / "result.json").read_text())

@@ -150,6 +150,7 @@ def test_a_target_that_never_changes_has_no_variance_to_explain():
     assert r2(np.ones(3), np.full(3, 7.0)) is None
 
 
+@pytest.mark.long
 def test_good_runs_free_with_an_error_below_one_fiftieth():
     figures = setting("good").evaluate(trained(setting("good")))
     assert figures["free_running_rmse"] <= 0.02

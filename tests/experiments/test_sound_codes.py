@@ -47,6 +47,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_pitches_are_learned_and_known_again_after_the_way_through_codes(trained):
     result = json.loads((trained / "run" / "result.json").read_text())
     assert result.keys() >= FIGURES
@@ -146,6 +147,7 @@ def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
         {"prior": False, "kmeans": False, "revive": False, "judge": 0},
     ],
 )
+@pytest.mark.long
 def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
     experiment = setting(tmp_path, **changes)
     model = experiment.model().to(experiment.dtype)

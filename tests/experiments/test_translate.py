@@ -291,6 +291,7 @@ def test_weights_that_are_no_numbers_are_told_and_have_no_figures(finished):
         _judged(experiment, model, None)
 
 
+@pytest.mark.long
 def test_input_feeding_learns_in_mixed_precision(table):
     experiment = Translate(
         data=str(table), source="de", target="zh", precision="bfloat16", input_feeding=True,

@@ -289,6 +289,7 @@ def test_encoder_and_decoder_are_exported_from_the_run_alone(trained, tmp_path, 
         np.testing.assert_allclose(back, model(x), atol=1e-4)
 
 
+@pytest.mark.long
 def test_a_run_goes_on_for_longer_to_the_same_bits(tmp_path):
     data = squares(tmp_path)
     words = [

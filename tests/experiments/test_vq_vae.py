@@ -268,6 +268,7 @@ def test_new_images_are_always_the_same_and_follow_from_the_class(trained):
     assert not torch.equal(drawn(model, 1 - labels), images)
 
 
+@pytest.mark.long
 def test_two_processes_at_batch_3_are_one_at_batch_6(tmp_path):
     words = TINY["vq-vae"].flags(tmp_path, epochs=8.0, width=8, precision="float64", log_every=4)
     for count, size in ((2, 3), (1, 6)):

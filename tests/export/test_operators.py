@@ -270,6 +270,7 @@ def published():
     return [case for case in found if case.model.graph.node[0].op_type in CASES]
 
 
+@pytest.mark.long
 def test_the_tests_that_onnx_publishes_for_its_operators(tmp_path):
     cases = published()
     assert len(cases) == 18

@@ -124,6 +124,7 @@ def test_all_steps_at_once_are_the_steps_one_by_one(cell, way, layers):
 @pytest.mark.parametrize(("cell", "score", "layers"), [
     ("lstm", "dot", 2), ("gru", "additive", 1), ("rnn", "general", 1), ("peephole", "dot", 1),
 ])  # fmt: skip
+@pytest.mark.long
 def test_with_input_feeding_the_whole_target_is_one_compiled_loop(cell, score, layers):
     model = make(cell, score, layers=layers, feeding=True, dropout=0.3).float().train()
     assert model.decoder.whole
@@ -290,6 +291,7 @@ def test_the_marginal_is_the_sum_over_positions_by_hand():
 
 
 @pytest.mark.parametrize("choice", ["soft", "reinforce", "gumbel", "marginal"])
+@pytest.mark.long
 def test_every_choice_learns_to_copy(choice):
     torch.manual_seed(1)
     model = make("gru", choice=choice, units=6).float().train()

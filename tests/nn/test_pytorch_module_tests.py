@@ -74,6 +74,7 @@ def change(value, function):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("training", MODES, ids=["train", "eval"])
+@pytest.mark.long
 def test_forward(name, dtype, training):
     count = 0
     every = 3 if dtype == torch.float32 else 1  # each type has kernels of its own
@@ -187,6 +188,7 @@ def test_grad(name, training):
 
 
 @pytest.mark.parametrize("training", MODES, ids=["train", "eval"])
+@pytest.mark.long
 def test_gradgrad(name, training):
     check(name, training, gradgradcheck, every=3)  # in the eager loop, thus slow
 

@@ -104,6 +104,7 @@ def files(path):
     return {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
 
 
+@pytest.mark.long
 def test_a_sweep_there_is_bit_for_bit_the_sweep_here(shared, tmp_path, monkeypatch):
     import ray
 

@@ -74,6 +74,7 @@ def assert_same(path, undisturbed):
     assert all(torch.equal(value, last[1][0][name]) for name, value in last[0][0].items())
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_twice_ends_as_the_one_that_never_was(tmp_path, undisturbed):
     """The second time when it has gone on from a checkpoint before."""
     path, dice = tmp_path / "run", random.Random(7)

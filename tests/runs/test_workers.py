@@ -128,6 +128,7 @@ def test_ctrl_c_stops_a_run_that_has_not_begun_to_train(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.long
 def test_they_end_with_their_parent(tmp_path, number):
     words = "try adder iterations=1000000 log_every=10 hidden_size=4 --seeds 1 --jobs 1 --out"
     command = [sys.executable, "-m", "saiki", *words.split(), str(tmp_path / "out")]

@@ -58,6 +58,7 @@ def interrupted(words):
     command(words)
 
 
+@pytest.mark.long
 def test_two_processes_go_on_where_they_were_stopped(tmp_path):
     flags = [*KNOBS["adder"], "--batch-size", "4", "--log-every", "10"]
     run(tmp_path / "whole", *flags, count=2)
