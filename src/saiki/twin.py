@@ -134,7 +134,9 @@ class Twin:
     def _fill(self, made: dict[str, Any], own: Mapping[str, Any], path: str) -> None:
         prefix = path + "." if path else ""
         for name, item in own.items():
-            if name in _PARTS:  # a module may get another part without its original getting it
+            if name in _PARTS and isinstance(
+                item, dict
+            ):  # a module may get another part without its original getting it
                 made[name] = copied = self._known(item, item.copy())
                 copied.update((k, self._copy(v, prefix + k)) for k, v in item.items())
                 self._note(path, copied)

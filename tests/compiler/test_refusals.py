@@ -190,3 +190,32 @@ def test_what_a_kernel_would_get_wrong(function):
         CompileError, match=r"cannot be compiled in step at .*test_refusals\.py, line"
     ):
         Recurrent(Refused(5, 5), backend="cpu")(torch.randn(3, 4, 5))
+
+
+def test_a_cell_that_a_function_sees_without_being_given_it_is_told_how_to_write_it():
+    class Sees(Base):
+        def __init__(self):
+            super().__init__()
+            self.read = lambda x: self.W(x)
+
+        def step(self, x, h):
+            return torch.tanh(self.read(x) + h)
+
+    why = Recurrent(Sees()).why_eager(torch.float32)
+    assert "self is the cell itself" in why
+    assert "write what reads it as a method" in why
+
+
+def test_a_scripted_part_is_named():
+    class Scripted(Base):
+        def __init__(self):
+            super().__init__()
+            self.gate = torch.jit.script(nn.Linear(3, 5))
+
+        def step(self, x, h):
+            return torch.tanh(self.gate(x) + h)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        why = Recurrent(Scripted()).why_eager(torch.float32)
+    assert "gate is a scripted module" in why

@@ -248,6 +248,11 @@ class Fingerprint(Spaces):
 
     def _module(self, path: str, module: nn.Module) -> None:
         prefix = path + "." if path else ""
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CompileError(
+                f"{path} is a scripted module, whose code is not Python's; give the cell the "
+                "module that was scripted"
+            )
         if isinstance(module, Cell):
             _ = module.state_names, module.memory_names  # which a cell notes when first asked
         own = vars(module)

@@ -60,7 +60,7 @@ class Reach:
         self.attributes: list[tuple[str, str]] = []
         """Names of attributes that somebody gave tensors, or that lead from arrays to what they are
         views of, each with the path of the tensor or array."""
-        self.own = {id(module) for module in cell.modules()}
+        self.own = {id(module): name for name, module in cell.named_modules()}
         self._own_tensors(cell)
 
     def _own_tensors(self, cell: nn.Module) -> None:

@@ -163,7 +163,12 @@ class Spaces(Reach):
     def _not_own(self, name: str, value: Any) -> None:
         """A step may ask whether a module of its cell is one that it finds elsewhere."""
         if isinstance(value, nn.Module) and id(value) in self.own:
-            raise CompileError(f"{name} is a module of the cell, which the step finds elsewhere")
+            part = self.own[id(value)]
+            what = f"the module {part} of the cell" if part else "the cell itself"
+            raise CompileError(
+                f"{name} is {what}, which the step finds elsewhere; write what reads it as a "
+                f"method, and self{f'.{part}' if part else ''} in place of {name}"
+            )
 
     def _global(self, name: str, value: Any, table: dict[str, Any], key: str = "") -> None:
         """A global of that name, or one of a module, and where it is."""
