@@ -180,26 +180,28 @@ class Twin:
 
     def _object(self, value: Any, path: str) -> Any:
         cls = type(value)
-        own = getattr(value, "__dict__", None)
-        shared = cls.__module__.startswith(("torch", "saiki.compiler", "saiki.activations"))
-        if not isinstance(own, dict) or shared:
+        found, slots = getattr(value, "__dict__", None), Slots(value)
+        has_own = isinstance(found, dict)
+        own: dict[str, Any] = found if isinstance(found, dict) else {}
+        is_shared = cls.__module__.startswith(("torch", "saiki.compiler", "saiki.activations"))
+        if is_shared or not (has_own or slots.members):
             return self._known(value, value)
         try:
             made = object.__new__(cls)
         except TypeError:  # made by C code, and so no place for the tensors of a step
-            return self._known(value, value)
+            made = value
         self._known(value, made)
-        copies = {name: self._copy(item, path) for name, item in _slots(value).items()}
         copied = {name: self._copy(item, f"{path}.{name}") for name, item in own.items()}
-        if _are_same(copies.values(), _slots(value).values()) and _are_same(
-            copied.values(), own.values()
-        ):
-            self._note(path, own)
-            return self._known(value, value)
-        for name, item in copies.items():
-            object.__setattr__(made, name, item)
-        made.__dict__.update(copied)
-        self._note(path, made.__dict__)
+        in_slots = [self._copy(item, f"{path}.{name}") for name, item in slots]
+        if _are_same(copied.values(), own.values()) and _are_same(in_slots, slots.values()):
+            made = self._known(value, value)
+        if made is not value:
+            made.__dict__.update(copied) if copied else None
+            Slots(made).fill(slots.names, in_slots)
+        if has_own:
+            self._note(path, vars(made))
+        if slots.members:
+            self._note(path, Slots(made))
         return made
 
     def _note(self, path: str, made: Any) -> None:
@@ -209,21 +211,43 @@ class Twin:
 _PARTS = ("_parameters", "_buffers", "_modules")
 
 
+class Slots:
+    """What an object holds in its slots, as a container."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.members = {
+            name: each
+            for base in reversed(type(value).__mro__)
+            for name, each in vars(base).items()
+            if isinstance(each, types.MemberDescriptorType) and "__slots__" in vars(base)
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """Of those that hold something."""
+        return [name for name in self.members if hasattr(self.value, name)]
+
+    def values(self) -> list[Any]:
+        return [self.members[name].__get__(self.value) for name in self.names]
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return zip(self.names, self.values(), strict=True)
+
+    def fill(self, names: Iterable[str], values: Iterable[Any]) -> None:
+        """Put these values there, and nothing else."""
+        for name in self.names:
+            self.members[name].__delete__(self.value)
+        for name, value in zip(names, values, strict=True):
+            self.members[name].__set__(self.value, value)
+
+
 def _content(container: Any) -> tuple[list[Any], list[Any]]:
     if isinstance(container, dict):
         return list(container), list(container.values())
+    if isinstance(container, Slots):
+        return container.names, container.values()
     return list(range(len(container))), list(container)
-
-
-def _slots(value: Any) -> dict[str, Any]:
-    """What an object holds in its slots."""
-    found = {}
-    for base in type(value).__mro__:
-        names = vars(base).get("__slots__", ())
-        for name in (names,) if isinstance(names, str) else names:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                found[name] = getattr(value, name)
-    return found
 
 
 def _are_same(found: Iterable[Any], others: Iterable[Any]) -> bool:
@@ -237,11 +261,16 @@ def _change(name: str, container: Any, keys: list[Any], values: list[Any]) -> st
         if i >= len(now) or now_keys[i] != key or now[i] is not value:
             return f"{name}.{key}" if isinstance(key, str) and name else str(key or name)
     if len(now) != len(values):
-        return f"{name}.{now_keys[-1]}" if isinstance(container, dict) else name
+        return (
+            f"{name}.{now_keys[-1]}" if isinstance(container, dict | Slots) and now_keys else name
+        )
     return ""
 
 
 def _put_back(container: Any, keys: list[Any], values: list[Any]) -> None:
+    if isinstance(container, Slots):
+        container.fill(keys, values)
+        return
     container.clear()
     match container:
         case dict():

@@ -34,6 +34,7 @@ from saiki.compiler.identity import (
     virtual_subclasses,
 )
 from saiki.compiler.kinds import (
+    BUILT_IN,
     CLASS,
     SELDOM,
     UNREAD,
@@ -236,7 +237,7 @@ class Spaces(Reach):
                     self._push(path, function)
                 elif not is_in_place(function, space, name):
                     self.tokens.append((path, "function", Itself(function)))
-        elif is_installed(type(value)) and (hasattr(type(value), "__get__") or callable(value)):
+        elif _is_of_the_class(value):
             self.tokens.append((path, "attribute", Itself(value)))
         else:
             self._push(path, value, (space, name))
@@ -303,6 +304,13 @@ class Spaces(Reach):
             for each in own.values():
                 if isinstance(each, types.FunctionType):
                     self._mention(names_in(each.__code__)[1] - ALL - SELDOM)
+
+
+def _is_of_the_class(value: Any) -> bool:
+    """Whether it is what installed classes hold: what answers for an attribute, or is called."""
+    if isinstance(value, BUILT_IN) or not is_installed(type(value)):
+        return False
+    return hasattr(type(value), "__get__") or callable(value)
 
 
 def _is_special(name: str, value: Any) -> bool:
