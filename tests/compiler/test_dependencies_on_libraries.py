@@ -390,6 +390,12 @@ def how_numbers_are_printed(patch):
     return lambda: float(str(np.array([0.567]))[1:-1]), change, undo
 
 
+@changes
+def how_a_number_of_numpy_is_written(patch):
+    change, undo = (partial(np.set_printoptions, legacy=how) for how in ("1.25", False))
+    return lambda: len(repr(np.float64(0.5))) / 20, change, undo
+
+
 SETTINGS = {
     "recursion": (lambda: sys.getrecursionlimit(), sys.setrecursionlimit, 4000),
     "switching": (lambda: sys.getswitchinterval(), sys.setswitchinterval, 0.02),

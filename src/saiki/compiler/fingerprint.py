@@ -90,6 +90,9 @@ class Fingerprint(Spaces):
                     "buffers"
                 )
         self.watch_spaces()
+        if self.arrays or any(space is np for _, space, _ in self.spaces):
+            self.values.append((_of_numpy, _of_numpy()))
+            self.tokens.append(("numpy", _of_numpy()))
         for path, name in self.attributes:
             if name in self.mentioned:
                 raise CompileError(
@@ -349,6 +352,11 @@ class Fingerprint(Spaces):
 def _is_of_torch(cls: type) -> bool:
     """Whether it is a kind of module that PyTorch wrote."""
     return cls is not nn.Module and cls.__module__.startswith("torch.nn.") and is_installed(cls)
+
+
+def _of_numpy() -> tuple[Any, ...]:
+    """Settings by which numbers of NumPy are divided and written."""
+    return (*np.geterr().values(), np.get_printoptions()["legacy"])
 
 
 def _must_be_plain(path: str, dtype: "np.dtype[Any]") -> None:
