@@ -160,13 +160,6 @@ def test_another_operator_of_tensors_is_noticed(name, other, function, monkeypat
     check_change(activated(function), partial(monkeypatch.setattr, torch.Tensor, name, other))
 
 
-@changes
-def the_call_of_a_kind_of_module(patch):
-    return activated(lambda self, s: torch.tanh(s)), partial(
-        patch.setattr, nn.Linear, "__call__", lambda self, x: F.linear(x, self.weight) * 0.7
-    )
-
-
 @pytest.mark.parametrize("owner", [nn.Linear, Cell])
 def test_a_change_of_an_object_that_hangs_on_a_class_is_noticed(owner, monkeypatch):
     held = Gate([0.5])
