@@ -42,8 +42,8 @@ class Reach:
         self.tensors: list[Tensor] = []
         """Those that are not parameters or buffers of modules."""
         self.classes: set[type] = set()
-        self.outside: dict[str, Any] = {}
-        """What globals hold, by their names."""
+        self.outside: list[tuple[str, Any]] = []
+        """What globals hold, with their names."""
         self.spaces: list[tuple[str, Any, set[str]]] = []
         """Installed modules and classes, each with the names that were followed in it."""
         self.arrays: list[tuple[str, np.ndarray]] = []

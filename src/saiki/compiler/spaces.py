@@ -178,7 +178,7 @@ class Spaces(Reach):
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
             must_be_watched(f"calls {name} of", where)
             self._not_own(name, value)
-            self.outside[name] = value
+            self.outside.append((name, value))
         self._push(name, value, (table, key or name))
 
     def _must_be_watched(self, module: str, names: Iterable[str]) -> None:

@@ -271,7 +271,7 @@ class _Capture:
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
         audit = Audit()
-        elsewhere = [n for n, v in self.watch.walk.outside.items() if twin.has_copied(v)]
+        elsewhere = [name for name, value in self.watch.walk.outside if twin.has_copied(value)]
         if elsewhere:
             raise CompileError(
                 f"step of {type(self.cell).__name__} finds {elsewhere[0]}, which its cell holds, "
