@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.series.table_texts import one, refusal, rows
-from saiki.data.series import text_file
+from saiki.data.tables import encoding as text_file
 
 DAYS = ("2024-03-05", "2024-03-06", "2024-03-07")
 HOURS = [f"2024-03-05T{hour:02}" for hour in range(24)]

@@ -11,7 +11,7 @@ import soundfile
 
 from saiki.data import read, record, resample, save
 from saiki.data.sound import formats
-from saiki.data.sound.stderr import hushed
+from saiki.data.stderr import hushed
 from saiki.errors import InputError, SaikiError
 
 FORMATS = [

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from saiki.data.series import numerals, times
 from saiki.data.series.order import Rows
 from saiki.data.series.steps import DAY
-from saiki.data.series.table_file import ROW, TableFile
+from saiki.data.tables import cells as numerals
+from saiki.data.tables import times
+from saiki.data.tables.table_file import ROW, TableFile
 from saiki.errors import InputError, shown
 
 Array = np.ndarray[Any, Any]
@@ -151,7 +152,7 @@ def find_reading(
 
 
 def decimal_of(table: TableFile, numbers: Mapping[int, str]) -> str:
-    """See :func:`saiki.data.series.numerals.style`."""
+    """See :func:`saiki.data.tables.cells.style`."""
     text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
     return numerals.style(table.path, table.scan, text, table.delimiter)
 

@@ -9,8 +9,8 @@ import polars as pl
 
 from saiki.data.series.columns import Reading, decimal_of, find_reading, read_rows
 from saiki.data.series.growing import NewRow
-from saiki.data.series.layout import Columns, layout_of
-from saiki.data.series.table_file import ROW, TableFile, in_sentences, opened
+from saiki.data.tables.layout import Columns, layout_of
+from saiki.data.tables.table_file import ROW, TableFile, in_sentences, opened
 from saiki.errors import InputError
 
 _SOURCE = Path("standard input")

@@ -117,8 +117,8 @@ def read_series(
         raise InputError("targets must be a list of the names of columns, one at least")
     check_polars()
     from saiki.data.series.columns import find_reading, read_rows
-    from saiki.data.series.table_file import opened
-    from saiki.data.series.times import NAMES
+    from saiki.data.tables.table_file import opened
+    from saiki.data.tables.times import NAMES
 
     with opened(path, targets) as table:
         check_memory(path, table.rows, len(targets) + len(known) + len(past))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from saiki.data.folders import shown
 from saiki.data.sound.formats import READERS, Decoded
 from saiki.data.sound.headers import share_there
-from saiki.data.sound.stderr import hushed
+from saiki.data.stderr import hushed
 from saiki.errors import InputError, SaikiError
 from saiki.files import write_bytes
 from saiki.inputs import open_file

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from saiki.data.series.layout import SAMPLE, Columns, find_layout
-from saiki.data.series.text_file import as_text, check_rows
-from saiki.data.sound.stderr import hushed
+from saiki.data.stderr import hushed
+from saiki.data.tables.encoding import as_text, check_rows
+from saiki.data.tables.layout import SAMPLE, Columns, find_layout
 from saiki.errors import InputError, shown
 from saiki.inputs import open_bytes
 

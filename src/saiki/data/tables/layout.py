@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saiki.data.series.text_file import TextFile
+from saiki.data.tables.encoding import TextFile
 from saiki.errors import InputError, near, shown
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
