@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from saiki.compiler.backend import Backend
-from saiki.compiler.nodes import CONSTANTS, RESHAPES, is_row, is_slice, sliced, width
+from saiki.compiler.trace.nodes import CONSTANTS, RESHAPES, is_row, is_slice, sliced, width
 
 aten = torch.ops.aten
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compiler.comparison import assert_agrees, compiled, draw
-from compiler.test_memory import Over
+from compiler.plan.test_memory import Over
 from saiki import InputError
 from saiki.cells import GRU, LSTM
 from saiki.models.attending import Attending

@@ -2,7 +2,7 @@
 
 The compiler plans what is done before, in and after a loop, and knows no device. A
 :class:`Backend` is one: it says what it cannot serve, makes large products, finds room for large
-tensors, compiles a :class:`~saiki.compiler.program.Program` and runs it over the steps of a
+tensors, compiles a :class:`~saiki.compiler.plan.program.Program` and runs it over the steps of a
 :class:`Walk`. :mod:`saiki.compiler.kernels` alone chooses one.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from saiki.compiler.program import Array, Program
+from saiki.compiler.plan.program import Array, Program
 from saiki.errors import CompileError
 
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from saiki.cell import Cell
-from saiki.compiler.audit import MoreRanError
 from saiki.compiler.backend import Backend
-from saiki.compiler.clean_room import in_clean_room, is_inside
-from saiki.compiler.compiled import CompiledCell, register
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.reach import Place
-from saiki.compiler.step import CompiledStep
-from saiki.compiler.watch import Watch, all_hooks
+from saiki.compiler.run.compiled import CompiledCell, register
+from saiki.compiler.run.step import CompiledStep
+from saiki.compiler.trace.clean_room import in_clean_room, is_inside
+from saiki.compiler.watch.audit import MoreRanError
+from saiki.compiler.watch.reach import Place
+from saiki.compiler.watch.watch import Watch, all_hooks
 from saiki.errors import CompileError, TraceError
 from saiki.torch_internals import (
     has_global_hooks,

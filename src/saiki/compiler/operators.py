@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saiki.compiler.call import (
+from saiki.compiler.kernels import BACKENDS
+from saiki.compiler.run.call import (
     SCAN,
     SCAN_BACKWARD,
     BackwardCall,
@@ -23,11 +24,10 @@ from saiki.compiler.call import (
     scan_backward_call,
     scan_call,
 )
-from saiki.compiler.clean_room import in_clean_room
-from saiki.compiler.compiled import compiled_cell
-from saiki.compiler.draws import drawing_again
-from saiki.compiler.guard import guarded_backward, guarded_forward
-from saiki.compiler.kernels import BACKENDS
+from saiki.compiler.run.compiled import compiled_cell
+from saiki.compiler.trace.clean_room import in_clean_room
+from saiki.compiler.trace.draws import drawing_again
+from saiki.compiler.trust.guard import guarded_backward, guarded_forward
 from saiki.torch_internals import is_batched, is_unseen, undisturbed
 
 

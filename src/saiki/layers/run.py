@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from saiki.cell import Cell
-from saiki.compiler.call import Call, Part
-from saiki.compiler.compiled import compiled_cell
 from saiki.compiler.operators import scan
+from saiki.compiler.run.call import Call, Part
+from saiki.compiler.run.compiled import compiled_cell
 from saiki.eager import run as run_eagerly
 from saiki.errors import ExportError
 from saiki.torch_internals import is_autocast_on

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from saiki import processes
 from saiki.compiler.kernels import BACKENDS
-from saiki.compiler.trial import Outcome, difference
+from saiki.compiler.trust.trial import Outcome, difference
 from saiki.errors import CompileError
 from saiki.experiment import Experiment, Measures
 

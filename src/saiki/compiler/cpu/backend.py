@@ -10,7 +10,7 @@ from saiki.compiler.cpu import buffers, threads
 from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.cpu.recording.native import Native
-from saiki.compiler.program import Program
+from saiki.compiler.plan.program import Program
 
 
 class CPU(Backend):

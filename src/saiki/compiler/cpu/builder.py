@@ -10,8 +10,8 @@ from llvmlite import ir
 from saiki.compiler.cpu import vmath
 from saiki.compiler.cpu.machine import Machine
 from saiki.compiler.cpu.vector import Vector
-from saiki.compiler.nodes import is_extent
-from saiki.compiler.program import Array, Program
+from saiki.compiler.plan.program import Array, Program
+from saiki.compiler.trace.nodes import is_extent
 
 INT = ir.IntType(64)
 POINTER = ir.PointerType()

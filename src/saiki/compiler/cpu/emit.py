@@ -18,8 +18,8 @@ from saiki.compiler.cpu.packing import panel_name
 from saiki.compiler.cpu.product import Products
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
 from saiki.compiler.cpu.vector import Vector, declared
-from saiki.compiler.nodes import Node, aten, operand, reduction
-from saiki.compiler.program import Array, Grid, Loop, Program, Store
+from saiki.compiler.plan.program import Array, Grid, Loop, Program, Store
+from saiki.compiler.trace.nodes import Node, aten, operand, reduction
 
 SIGNATURE = ir.FunctionType(ir.VoidType(), [*[POINTER] * 4, *[INT] * 6, POINTER])
 """pointers, strides, offsets, counts, steps, first row, row after the last, row stride; of threads

@@ -19,7 +19,7 @@ from saiki.compiler.cpu.machine import machine
 from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import pack, packing
 from saiki.compiler.cpu.product import PAIR
-from saiki.compiler.program import Array, Program
+from saiki.compiler.plan.program import Array, Program
 
 BLOCK = 32
 """Rows of a block, at least."""

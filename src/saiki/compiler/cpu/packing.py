@@ -17,7 +17,7 @@ from torch import Tensor
 from saiki.compiler.cpu.builder import INT, POINTER, Builder
 from saiki.compiler.cpu.jit import Compiled, compile_text
 from saiki.compiler.cpu.machine import Machine
-from saiki.compiler.program import Program
+from saiki.compiler.plan.program import Program
 
 PANEL = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT, POINTER, INT, INT, INT])
 """source, from one inner place to the next and from one column to the next, target, inner size,

@@ -8,7 +8,7 @@ from llvmlite import ir
 from saiki.compiler.cpu.builder import FLAG, INT, POINTER, Builder
 from saiki.compiler.cpu.packing import PANEL
 from saiki.compiler.cpu.vector import Vector, declared
-from saiki.compiler.program import Product
+from saiki.compiler.plan.program import Product
 
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""

@@ -9,7 +9,8 @@ from llvmlite import ir
 from saiki.compiler.cpu import vmath
 from saiki.compiler.cpu.builder import FLAG, INT, Builder
 from saiki.compiler.cpu.vector import Vector
-from saiki.compiler.nodes import (
+from saiki.compiler.plan.program import Array, Grid
+from saiki.compiler.trace.nodes import (
     CONSTANTS,
     LIBM,
     RESHAPES,
@@ -22,7 +23,6 @@ from saiki.compiler.nodes import (
     vector_of,
     width,
 )
-from saiki.compiler.program import Array, Grid
 
 _Key = tuple[Node, int, bool]
 """A node, how far behind the column it is read, and whether it has one feature only."""

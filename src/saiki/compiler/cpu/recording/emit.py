@@ -19,8 +19,8 @@ from saiki.compiler.cpu.recording.operations import (
 )
 from saiki.compiler.cpu.values import Values, is_flag, maximum, minimum
 from saiki.compiler.cpu.vector import Vector
-from saiki.compiler.nodes import Node
-from saiki.compiler.program import Program
+from saiki.compiler.plan.program import Program
+from saiki.compiler.trace.nodes import Node
 
 BYTE = ir.IntType(8)
 ROWS = 4

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from saiki.compiler.call import scan_backward_call, scan_call
 from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.loop import Job
 from saiki.compiler.cpu.packing import packing
@@ -20,9 +19,10 @@ from saiki.compiler.cpu.recording.operations import (
     Where,
     cost,
 )
-from saiki.compiler.loops import backward, forward
-from saiki.compiler.nodes import POINTWISE, aten
-from saiki.compiler.rewrites import decompositions
+from saiki.compiler.run.call import scan_backward_call, scan_call
+from saiki.compiler.run.loops import backward, forward
+from saiki.compiler.trace.nodes import POINTWISE, aten
+from saiki.compiler.trace.rewrites import decompositions
 from saiki.errors import CompileError
 from saiki.torch_internals import tree_leaves
 
@@ -48,7 +48,7 @@ FILLED: dict[Any, float | None] = {
 }  # fmt: skip
 """What makes tensors of one number: that number, or None where it is the last argument."""
 PLAINER: dict[Any, Callable[..., Tensor]] = {aten.mean.default: lambda x: x.sum() / x.numel()}
-"""Beside those of :func:`saiki.compiler.rewrites.decompositions`."""
+"""Beside those of :func:`saiki.compiler.trace.rewrites.decompositions`."""
 SUMS = {"sum", "amax", "amin"}
 PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
 

@@ -1,0 +1,363 @@
+"""Flatten: features of any shape, wherever the rows stand, as vectors of features.
+
+A step may see its state as heads, as a matrix, or with the rows in the middle. Each such tensor is
+seen through a vector of features of each row (:mod:`saiki.compiler.plan.features`). What moves
+entries about, as a transposition or a slice does, is done to the places of entries alone; work over
+entries becomes work over features, a sum over some of them a fold, and a product of many matrices
+several of one. No number is multiplied by 0 or 1 to move it.
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from saiki.compiler.plan.cores import PLAIN
+from saiki.compiler.plan.features import Features, Seen, common_row, has_rows, without_rows
+from saiki.compiler.plan.places import MOVES, PUTS, by_index, put, put_by_index, touched
+from saiki.compiler.trace.nodes import (
+    CONSTANTS,
+    FOLDS,
+    ROWS,
+    SUMS,
+    Node,
+    aten,
+    flat,
+    is_row,
+    is_take,
+    operand,
+    unsupported,
+    width,
+)
+from saiki.compiler.trace.trace import Trace
+from saiki.errors import CompileError
+
+PRODUCTS_AT_MOST = 64
+"""Products of one matrix that one of many is made of."""
+
+
+def flatten(trace: Trace) -> Trace:
+    """The trace with all that depends on the state as vectors of features, where that can be said;
+    what cannot is left as it is, for the planner to refuse."""
+    return _Flattening(trace).result()
+
+
+class _Flattening:
+    """Goes through a trace once, in order."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self.features = Features(trace)
+        self.emit = self.features.emit
+
+    def result(self) -> Trace:
+        f, t = self.features, self.trace
+        output = next(node for node in t.graph.nodes if node.op == "output")
+        results = flat(output.args[0])
+        for node in list(t.graph.nodes):
+            if node.op != "call_function" or not f.inside.intersection(node.all_input_nodes):
+                continue
+            f.inside.add(node)
+            f.here = node
+            if self._concerns(node):
+                try:
+                    found = self._taken(node)
+                except CompileError as error:
+                    node.meta["refused"] = str(error)
+                    continue
+                self._settle(node, found)
+        became = dict(zip(results, flat(output.args[0]), strict=True))
+        t.graph.eliminate_dead_code()
+        return dataclasses.replace(
+            t,
+            constants=f.constants,
+            new_states=tuple(map(became.__getitem__, t.new_states)),
+            d_x=became.get(t.d_x),
+            d_states=tuple(map(became.get, t.d_states)),
+            d_parameters={name: became.get(d) for name, d in t.d_parameters.items()},
+        )
+
+    def _concerns(self, node: Node) -> bool:
+        """Whether the node has, or takes, another shape than a vector of features, or moves
+        features about."""
+        if node.target in CONSTANTS | {aten.split_with_sizes.default}:
+            return False
+        source = operand(node) if node.target is operator.getitem else node
+        shapes = [
+            tuple(value.shape)
+            for value in (n.meta.get("val") for n in (node, *source.all_input_nodes))
+            if isinstance(value, Tensor) and has_rows(value.shape)
+        ]
+        if any(len(shape) > 2 or shape[0] != ROWS for shape in shapes):
+            return True
+        steps = node.target is aten.slice.Tensor and len(node.args) > 4 and node.args[4] != 1
+        return bool(shapes) and bool(steps or node.target in _OF_VECTORS)
+
+    def _settle(self, node: Node, found: Seen | Node) -> None:
+        """Let ``found`` take the place of ``node``."""
+        if isinstance(found, Node):
+            node.replace_all_uses_with(found)
+            return
+        self.features.seen[node] = found
+        shape = tuple(node.meta["val"].shape)
+        if found.of_rows and shape[0] == ROWS and len(shape) <= 2:
+            core = self.features.each(found, found.index)
+            if len(shape) == 1:
+                core = self.emit(aten.squeeze.dims, (core, [1]), shape)
+            node.replace_all_uses_with(core)
+
+    def _taken(self, node: Node) -> Seen | Node:
+        target: Any = node.target
+        args: Any = node.args
+        view = self.features.view
+        if target in PLAIN:
+            return self._pointwise(node)
+        if target in SUMS:
+            return self._reduced(node, view(args[0]), args[1] if len(args) > 1 else [])
+        if target is aten.mm.default:
+            a, b = (s.at(s.index, (1, *s.shape)) for s in map(view, args))
+            return self._product(node, a, b)
+        if target is aten.bmm.default:
+            return self._product(node, *map(view, args))
+        if target is aten.cat.default:
+            return self._joined(node)
+        if target in PUTS:
+            return self._put(node)
+        if target is operator.getitem and args[0].target is aten.split_with_sizes.default:
+            split = args[0]
+            seen, dim = view(split.args[0]), split.args[2] if len(split.args) > 2 else 0
+            seen.keep_rows(node, [dim])
+            part = seen.index.split(split.args[1], dim)[args[1]]
+            return seen.at(part, node.meta["val"].shape)
+        if target in MOVES:
+            return self._moved(node)
+        raise unsupported(node, "there is no kernel for it")
+
+    def _moved(self, node: Node) -> Seen:
+        """The same entries in other places."""
+        target: Any = node.target
+        args: Any = node.args
+        seen, shape = self.features.view(args[0]), tuple(node.meta["val"].shape)
+        if target is aten.view.default:
+            return seen.viewed(node, shape)
+        if target is aten.permute.default:
+            return seen.permuted(args[1])
+        if target is aten.expand.default:
+            return seen.at(seen.index.expand(without_rows(shape)), shape)
+        if target is aten.unsqueeze.default or (
+            target is aten.slice.Tensor and shape == seen.shape
+        ):
+            return seen.at(seen.index, shape)
+        seen.keep_rows(node, touched(node))
+        rest = [self.features.constant(arg) if isinstance(arg, Node) else arg for arg in args[1:]]
+        if target is aten.index.Tensor:
+            places = [None if index is None else self.features.constant(index) for index in rest[0]]
+            return seen.at(by_index(node, seen.index, places), shape)
+        return seen.at(target(seen.index, *rest), shape)
+
+    def _joined(self, node: Node) -> Seen:
+        """Parts one after the other."""
+        args: Any = node.args
+        shape = tuple(node.meta["val"].shape)
+        dim = (args[1] if len(args) > 1 else 0) % len(shape)
+        parts = [self.features.view(part) for part in args[0]]
+        row = common_row(node, [part for part in parts if part.row is not None])
+        ahead = row.ahead
+        if row.row == dim:  # all rows of one part, then all rows of the next
+            if any(part.shape[dim] != ROWS for part in parts):
+                raise unsupported(node, "rows meet other rows")
+            ahead = len(parts)
+        core, starts = self.features.side_by_side(parts)
+        places = [
+            torch.arange(start, start + part.index.numel()).view(part.index.shape)
+            for start, part in zip(starts, parts, strict=True)
+        ]
+        return Seen(core, torch.cat(places, dim), shape, ahead)
+
+    def _put(self, node: Node) -> Seen:
+        """Some entries of one tensor in places of another."""
+        args: Any = node.args
+        f, shape = self.features, tuple(node.meta["val"].shape)
+        is_index = node.target is aten.index_put.default
+        base, part = f.view(args[0]), f.view(args[2 if is_index else 1])
+        zero = Seen(self._zero(node), torch.zeros(1, dtype=torch.int64), (1,))
+        if not is_index:
+            base = common_row(node, [s for s in (base, part) if not s.is_number]).at(
+                base.index, shape, base.core
+            )
+        base.keep_rows(node, touched(node))
+        core, starts = f.side_by_side([base, part, zero])
+        places = [
+            torch.arange(start, start + s.index.numel()).view(s.index.shape)
+            for start, s in zip(starts, (base, part), strict=False)
+        ]
+        if not is_index:
+            return base.at(put(node, places[0], places[1]), shape, core)
+        indices = [None if index is None else f.constant(index) for index in args[1]]
+        met = by_index(node, torch.empty(shape, device="meta"), indices).shape
+        if part.row is not None:
+            common_row(node, [part, base.at(part.index, met)])
+        first, *rest = put_by_index(node, places[0], places[1], starts[2], indices)
+        total = base.at(first, shape, core)
+        for index in rest:
+            pair = [f.each(total, total.index), f.each(base.at(index, shape, core), index)]
+            core_ = self.emit(aten.add.Tensor, tuple(pair), (ROWS, index.numel()))
+            total = base.at(torch.arange(index.numel()), shape, core_)
+        return total
+
+    def _zero(self, node: Node) -> Node:
+        dtype = node.meta["val"].dtype
+        return self.emit(aten.scalar_tensor.default, (0,), (), dtype, {"dtype": dtype})
+
+    def _pointwise(self, node: Node) -> Seen:
+        shape = tuple(node.meta["val"].shape)
+        small = without_rows(shape)
+        sources = [self.features.view(arg) for arg in node.args if isinstance(arg, Node)]
+        row = common_row(node, [s for s in sources if s.row is not None])
+        cores, index = self.features.meet(sources, small)
+        if not any(map(is_row, cores)):
+            raise unsupported(node, "all rows have it in common")
+        found = iter(cores)
+        args = tuple(next(found) if isinstance(arg, Node) else arg for arg in node.args)
+        count = max(width(core) if is_row(core) else core.meta["val"].numel() for core in cores)
+        dtype = node.meta["val"].dtype
+        core = self.emit(node.target, args, (ROWS, count), dtype, dict(node.kwargs))
+        return row.at(index if count > 1 else torch.zeros_like(index), shape, core)
+
+    def _reduced(self, node: Node, seen: Seen, dims: Sequence[int]) -> Seen | Node:
+        shape, ndim = tuple(node.meta["val"].shape), len(seen.shape)
+        over = sorted({d % ndim for d in dims} if dims else range(ndim))
+        if not seen.of_rows:
+            raise unsupported(node, "all rows have it in common")
+        if seen.row in over:
+            return self._over_rows(node, seen, over)
+        kept = [d for d in range(ndim) if d not in over]
+        index = seen.index.permute(*kept, *over)
+        index = index.reshape(math.prod(index.shape[: len(kept)]), -1)
+        return self._folded(node, node.target, seen, index, shape)
+
+    def _folded(
+        self, node: Node, target: Any, seen: Seen, index: Tensor, shape: tuple[int, ...]
+    ) -> Seen:
+        """A reduction over the last dimension of an index of ``(entries, those of each)``."""
+        count, each = index.shape
+        f, dtype = self.features, node.meta["val"].dtype
+        place = torch.arange(count)
+        if each == 1:
+            if seen.core.meta["val"].dtype != dtype:
+                raise unsupported(node, f"it yields {dtype}")
+            return seen.at(index, shape)
+        if count == 1:
+            core = self.emit(target, (f.each(seen, index), [1], True), (ROWS, 1), dtype)
+            return seen.at(place, shape, core)
+        last, first = f.each(seen, index), f.each(seen, index.T)
+        if is_take(first) and not is_take(last):
+            core = self.emit(FOLDS[target], (last, count, each, 1), (ROWS, count), dtype)
+        else:
+            core = self.emit(FOLDS[target], (first, each, count, 0), (ROWS, count), dtype)
+        return seen.at(place, shape, core)
+
+    def _over_rows(self, node: Node, seen: Seen, over: Sequence[int]) -> Node:
+        """The sum over all rows, and over some entries of each."""
+        value = seen.core.meta["val"]
+        if node.target is not aten.sum.dim_IntList or value.dtype == torch.bool:
+            raise unsupported(node, "a reduction over rows")
+        total = self.emit(aten.sum.dim_IntList, (seen.core, [0]), value.shape[1:])
+        found = self.features.matrix(Seen(total, seen.index, tuple(seen.index.shape)))
+        shape = tuple(node.meta["val"].shape)
+        small = [size for d, size in enumerate(seen.index.shape) if d not in over]
+        if math.prod(small) < seen.index.numel():
+            found = self.emit(aten.sum.dim_IntList, (found, list(over)), small)
+        if tuple(found.meta["val"].shape) != shape:
+            found = self.emit(aten.view.default, (found, list(shape)), shape)
+        return found
+
+    # products of (count, n, k) and (count, k, m)
+
+    def _product(self, node: Node, a: Seen, b: Seen) -> Seen | Node:
+        if a.is_number or b.is_number:
+            raise unsupported(node, "all entries are the same number")
+        if a.row in (0, 1) and b.row in (None, 0) and not b.of_rows:
+            return self._by_matrices(node, a, b)
+        if b.row in (0, 2) and a.row in (None, 0) and not a.of_rows:
+            turned = self._by_matrices(node, b.permuted((0, 2, 1)), a.permuted((0, 2, 1)), True)
+            return turned
+        if (a.row, b.row) == (0, 0):
+            return self._by_rows(node, a, b)
+        if (a.row, b.row) == (2, 1) and a.of_rows and b.of_rows:
+            return self._gradient(node, a, b)
+        raise unsupported(node, "a matrix product needs a parameter on its right")
+
+    def _by_matrices(self, node: Node, a: Seen, b: Seen, turned: bool = False) -> Seen:
+        """``a`` times ``b``, which all rows have in common."""
+        count, n, _ = a.index.shape
+        m = b.index.shape[2]
+        if b.row is not None and b.ahead != a.ahead:
+            raise unsupported(node, "rows meet other rows")
+        if count * n > PRODUCTS_AT_MOST:
+            raise unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
+        products = []
+        for i in range(count):
+            weight = self.features.matrix(Seen(b.core, b.index[i], tuple(b.index[i].shape)))
+            for j in range(n):
+                left = self.features.each(a, a.index[i, j])
+                products.append(self.emit(aten.mm.default, (left, weight), (ROWS, m)))
+        core = self.features.joined(products)
+        index = torch.arange(count * n * m).view(count, n, m)
+        found = a.at(index, (*a.shape[:2], m), core)
+        if turned:
+            found = found.permuted((0, 2, 1))
+        return found.at(found.index, node.meta["val"].shape)
+
+    def _by_rows(self, node: Node, a: Seen, b: Seen) -> Seen:
+        """Products of matrices of single rows: work over all their entries, and sums."""
+        common_row(node, [a, b])
+        count, n, k = a.index.shape
+        m = b.index.shape[2]
+        shape = count, n, m, k
+        pair = [a.at(a.index[:, :, None], (a.shape[0], n, 1, k))]
+        pair.append(b.at(b.index.mT[:, None], (b.shape[0], 1, m, k)))
+        cores, index = self.features.meet(pair, shape)
+        wide = max(map(width, cores))
+        core = self.emit(aten.mul.Tensor, tuple(cores), (ROWS, wide))
+        index = (index if wide > 1 else torch.zeros_like(index)).reshape(-1, k)
+        product = Seen(core, index, a.shape, a.ahead)
+        found = self._folded(node, aten.sum.dim_IntList, product, index, node.meta["val"].shape)
+        return dataclasses.replace(found, ahead=a.ahead)
+
+    def _gradient(self, node: Node, a: Seen, b: Seen) -> Node:
+        """Products summed over all rows, of which gradients of parameters are made."""
+        if a.ahead != b.ahead:
+            raise unsupported(node, "rows meet other rows")
+        count, n, each = a.index.shape
+        m = b.index.shape[2]
+        if count * each > PRODUCTS_AT_MOST:
+            raise unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
+        found = []
+        for i in range(count):
+            total: Node | None = None
+            for j in range(each):
+                left = self.features.each(a, a.index[i, :, j])
+                right = self.features.each(b, b.index[i, j])
+                turned = self.emit(aten.permute.default, (left, [1, 0]), (n, ROWS))
+                product = self.emit(aten.mm.default, (turned, right), (n, m))
+                if total is not None:
+                    product = self.emit(aten.add.Tensor, (total, product), (n, m))
+                total = product
+            assert total is not None
+            found.append(total)
+        if node.target is aten.mm.default:
+            return found[0]
+        found = [self.emit(aten.unsqueeze.default, (total, 0), (1, n, m)) for total in found]
+        return self.emit(aten.cat.default, (found, 0), (count, n, m))
+
+
+_OF_VECTORS = PUTS | {
+    aten.flip.default, aten.repeat.default, aten.index_select.default, aten.index.Tensor,
+    aten.unfold.default, aten.diagonal.default, aten.permute.default,
+}  # fmt: skip
+"""What moves the features of a vector about, beside slices with a step."""

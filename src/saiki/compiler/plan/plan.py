@@ -1,0 +1,219 @@
+"""Plan: what is done once for all time steps, what is left for the loop, and in which order.
+
+What depends on x and parameters alone is hoisted out of the loop, in front of it; what the
+recursion of the gradients does not need is done after it; both by PyTorch, for all rows of all time
+steps at once. What remains is a program for the loop forward and one for the loop backward.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from saiki.compiler.plan.check import check
+from saiki.compiler.plan.flatten import flatten
+from saiki.compiler.plan.partition import Partition, Parts, partition, streams
+from saiki.compiler.plan.program import Array, Program
+from saiki.compiler.plan.schedule import Scheduler
+from saiki.compiler.trace.nodes import Node, is_extent, label, width
+from saiki.compiler.trace.trace import Trace
+from saiki.errors import CompileError
+
+
+@dataclass(frozen=True)
+class ForwardPlan:
+    """A loop forward, and by what names its arrays are known outside."""
+
+    scheduler: Scheduler
+    streams: dict[Node, Array]
+    states: tuple[Array, ...]
+    """Those before the first step at its start, those after the last one at its end."""
+    memory: dict[str, Array]
+    residuals: dict[Node, Array]
+    """Of each step."""
+    y: Array
+
+    @cached_property
+    def given(self) -> tuple[Array, ...]:
+        """What is there before it runs, but for parameters: streams, states and memory."""
+        return *self.streams.values(), *self.states, *self.memory.values()
+
+    @property
+    def program(self) -> Program:
+        return self.scheduler.program
+
+
+@dataclass(frozen=True)
+class BackwardPlan:
+    """The loop backward, and by what names its arrays are known outside."""
+
+    scheduler: Scheduler
+    residuals: dict[Node, Array]
+    d_y: Array
+    d_states: tuple[Array, ...]
+    """Of the states after the last step at its start, of those before the first one at its end."""
+    memory: dict[str, Array]
+    passed: dict[Node, tuple[Array, int]]
+    """Where each value that is passed on begins."""
+    summed: dict[Node, Array]
+    d_memory: dict[str, Array]
+    """Gradients of memory that are summed over time, place by place."""
+
+    @property
+    def program(self) -> Program:
+        return self.scheduler.program
+
+    @cached_property
+    def passed_arrays(self) -> tuple[Array, ...]:
+        return tuple(dict.fromkeys(array for array, _ in self.passed.values()))
+
+    @cached_property
+    def summed_columns(self) -> dict[Node, int]:
+        """Where each value that is summed over time begins, side by side with the others."""
+        ends = accumulate((array.width for array in self.summed.values()), initial=0)
+        return dict(zip(self.summed, ends, strict=False))
+
+    @cached_property
+    def summed_width(self) -> int:
+        return sum(array.width for array in self.summed.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything derived from a trace."""
+
+    trace: Trace
+    partition: Partition
+    inference: ForwardPlan
+    training: ForwardPlan
+    backward: BackwardPlan
+
+    def __str__(self) -> str:
+        part = self.partition
+        draws = ", ".join(f"{label(node)} = {each}" for node, each in self.trace.draws.items())
+        return "\n".join(
+            (
+                *([f"drawn: {draws}"] if draws else []),
+                f"hoisted: {', '.join(map(formula, part.streams)) or 'nothing'}",
+                "forward",
+                str(self.training.program),
+                f"saved: {', '.join(map(_with_size, part.step_residuals)) or 'nothing'}",
+                "backward",
+                str(self.backward.program),
+            )
+        )
+
+
+def _with_size(node: Node) -> str:
+    return label(node) if is_extent(width(node)) else f"{label(node)} ({width(node)})"
+
+
+def formula(node: Node) -> str:
+    """``mm = mm(x, W.weightᵀ)``: a node and what it is made of."""
+    if node.op == "placeholder":
+        return label(node)
+    name = str(node.target).removeprefix("aten.").split(".")[0]
+    return f"{label(node)} = {name}({', '.join(label(n) for n in node.all_input_nodes)})"
+
+
+def plan(trace: Trace) -> Plan:
+    """Split the trace into what comes before, in and after the loop; where that cannot be done with
+    the shapes as they are, with vectors of features in their place.
+
+    Raises:
+        CompileError: the loop would hold an operation that no kernel can do.
+    """
+    try:
+        return _plan(trace)
+    except CompileError:
+        if trace.memory:
+            raise
+        return _plan(flatten(trace))
+
+
+def _plan(trace: Trace) -> Plan:
+    parts = Parts(trace)
+    of_x = streams(trace, parts)
+    inference = _forward(trace, parts, of_x, ())
+    part = partition(trace, parts, of_x)
+    training = _forward(trace, parts, of_x, part.step_residuals)
+    backward = _backward(trace, parts, part)
+    for scheduler in (inference.scheduler, training.scheduler, backward.scheduler):
+        check(scheduler)
+    return Plan(trace, part, inference, training, backward)
+
+
+def _forward(
+    trace: Trace, parts: Parts, streams: Sequence[Node], residuals: Sequence[Node]
+) -> ForwardPlan:
+    """The loop forward: reads streams, state and memory, writes residuals, y and the new state."""
+    s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
+    of_streams = {n: s.array(f"stream {label(n)}", "step", width(n)) for n in streams}
+    for node, array in of_streams.items():
+        s.read(node, array)
+    states = tuple(s.array(f"state {label(node)}", "row", width(node)) for node in trace.states)
+    for node, state in zip(trace.states, states, strict=True):
+        s.read(node, state)
+    memory = s.read_memory(trace.memory)
+    of_residuals = {n: s.array(f"save {label(n)}", "step", width(n)) for n in residuals}
+    y = s.array("y", "step", width(trace.new_states[0]))
+    outputs = [*of_residuals.items(), (trace.new_states[0], y)]
+    for node, state in zip(trace.new_states, states, strict=True):
+        temporary = s.temporary(state.width)
+        outputs.append((node, temporary))
+        s.program.copies.append((temporary, state))
+    _write_all(s, outputs)
+    return ForwardPlan(s, of_streams, states, memory, of_residuals, y)
+
+
+def _backward(trace: Trace, parts: Parts, partition: Partition) -> BackwardPlan:
+    """The loop backward: reads residuals, ∂L/∂y, ∂L/∂state and memory; writes what is passed on,
+    what is summed over time, and ∂L/∂(state before)."""
+    s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
+    residuals: dict[Node, Array] = {}
+    for kind, nodes in (
+        ("save", partition.step_residuals),
+        ("stream", partition.hoisted_residuals),
+    ):
+        residuals |= {n: s.array(f"{kind} {label(n)}", "step", width(n)) for n in nodes}
+    for node, array in residuals.items():
+        s.read(node, array)
+    d_y = s.array("d_y", "step", width(trace.new_states[0]))
+    d_states = tuple(s.array(label(node), "row", width(node)) for node in trace.cotangents)
+    for i, (node, d_state) in enumerate(zip(trace.cotangents, d_states, strict=True)):
+        s.read(node, *((d_state, d_y) if i == 0 else (d_state,)))
+    memory = s.read_memory(trace.memory)
+    outputs = []
+    passed: dict[Node, tuple[Array, int]] = {}
+    for node in partition.passed:
+        home = s.home(node)
+        if home is None:
+            home = s.array(f"pass {node.name}", "step", width(node)), 0
+            s.settle(node, home[0])
+            outputs.append((node, home[0]))
+        passed[node] = home
+    for d, state in zip(trace.d_states, d_states, strict=True):
+        temporary = None if d is None else s.temporary(state.width)
+        s.program.copies.append((temporary, state))
+        if d is not None and temporary is not None:
+            outputs.append((d, temporary))
+    _write_all(s, outputs)
+    summed = {n: s.array(f"sum {n.name}", "row", width(n)) for n in partition.summed}
+    for node, array in summed.items():
+        s.write(node, array, accumulate=True)
+    d_memory = {}
+    for name, d in trace.d_memory.items():
+        if d is not None:
+            shape = trace.memory[name].meta["val"].shape
+            array = s.array(f"sum of d_{name}", "row", int(shape[-1]), int(shape[1]))
+            s.accumulate(d, array)
+            d_memory[name] = array
+    return BackwardPlan(s, residuals, d_y, d_states, memory, passed, summed, d_memory)
+
+
+def _write_all(s: Scheduler, outputs: Sequence[tuple[Node, Array]]) -> None:
+    s.results += outputs
+    for node, array in outputs:
+        s.settle(node, array)
+    for node, array in outputs:
+        s.write(node, array)

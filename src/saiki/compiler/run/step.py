@@ -1,0 +1,283 @@
+"""A compiled step: the loop over it with what comes before and after, forward and backward."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from saiki.cell import Cell
+from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
+from saiki.compiler.plan.memory import lower_memory
+from saiki.compiler.plan.plan import plan
+from saiki.compiler.plan.program import Array, Program
+from saiki.compiler.run.function import extract, function
+from saiki.compiler.run.outside import After, Before, Finished, Needs, Operands, Residuals
+from saiki.compiler.shelf import shelf
+from saiki.compiler.trace.draws import SAMPLE, refuse_meeting_rows
+from saiki.compiler.trace.kept_trace import kept_trace, lasting_key
+from saiki.compiler.trace.nodes import width
+from saiki.compiler.watch.watch import Watch
+
+LoopKind = Literal["inference", "training", "backward"]
+
+
+class Gradients(NamedTuple):
+    """By each operand, as far as it is needed."""
+
+    d_x: Tensor | None
+    d_parameters: Sequence[Tensor | None]
+    d_memory: Sequence[Tensor | None]
+
+
+@dataclass(slots=True)
+class Forward:
+    """A loop forward that is ready to run."""
+
+    job: Job
+    states: list[Tensor]
+    """Those before the first step; when it has run, those after the last one."""
+    residuals: list[Tensor]
+    """What the backward pass needs, when it has run."""
+
+
+@dataclass(slots=True)
+class Backward:
+    """A loop backward that is ready to run."""
+
+    job: Job
+    d_states: list[Tensor]
+    """Of the states after the last step; when it has run, of those before the first one."""
+    gradients: Callable[[], Gradients]
+    """To call when it has run."""
+
+
+class CompiledStep:
+    """The loop over a step for one floating-point type on one backend, as functions of tensors
+    alone: of all layers over the same equations and sizes.
+
+    Rows are those of all time steps: ``x`` is ``(total rows, input_size)``, and a :class:`Walk`
+    says in which order the loop takes them.
+    """
+
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
+        self.key = key = lasting_key(watch, dtype, backend.inline_weights)
+        self.plan = plan(lower_memory(kept_trace(key, cell, watch, dtype, backend.inline_weights)))
+        self.trace = self.plan.trace
+        self.dtype = dtype
+        self.eps = self.trace.eps
+        self.backend = backend
+        t, p = self.trace, self.plan
+        programs: dict[LoopKind, Program] = {
+            "inference": p.inference.program,
+            "training": p.training.program,
+            "backward": p.backward.program,
+        }
+        self.loops: dict[LoopKind, Loop] = {
+            kind: backend.loop(program, dtype, key and f"{key} {kind}")
+            for kind, program in programs.items()
+        }
+        self.names = list(t.parameters)
+        self.memory = dict(cell.memory_shapes)
+        self.constants = tuple(t.constants.values())
+        self.draws = tuple(t.draws.values())
+        self.residuals = Residuals(p.partition)
+        self.before = {
+            "inference": Before(p, p.inference, (), backend.product),
+            "training": Before(p, p.training, p.partition.hoisted_residuals, backend.product),
+        }
+        if self.draws:
+            self._refuse_meeting_rows(cell, watch)
+        self.before_backward = function(
+            extract(t.inputs, list(p.backward.program.parameters), backend.product)
+        )
+        self.after: dict[Needs, After] = {}
+        self.states = len(t.states)
+        self.output_size = width(t.new_states[0])
+
+    @torch.no_grad()
+    def _refuse_meeting_rows(self, cell: Cell, watch: Watch) -> None:
+        real = dict(zip(watch.places, watch.tensors(), strict=True))
+        parameters = [real[name] for name in self.names]
+        x = torch.linspace(-1, 1, SAMPLE * cell.input_size, dtype=self.dtype).view(SAMPLE, -1)
+
+        def made(drawn: Sequence[Tensor]) -> list[Tensor]:
+            found = self.before["training"](Operands(x, parameters, drawn=drawn))
+            return [*found.streams, *found.residuals]
+
+        refuse_meeting_rows(type(cell).__name__, self.draws, made)
+
+    def forget(self) -> None:
+        """Keep nothing of it for other processes."""
+        if self.key is not None:
+            shelf.drop(self.key)
+        for loop in self.loops.values():
+            loop.forget()
+
+    def sizes(self, memory: Sequence[Tensor]) -> dict[int, int]:
+        """How large the memory is, by the numbers that stand for it."""
+        if not memory:
+            return {}
+        extents = self.trace.extents
+        return {
+            extents[size]: tensor.shape[1 + i]
+            for tensor, shape in zip(memory, self.memory.values(), strict=True)
+            for i, size in enumerate(shape)
+            if isinstance(size, str)
+        }
+
+    def forward(
+        self,
+        operands: Operands,
+        y: Place,
+        states: Sequence[Tensor],
+        walk: Walk,
+        training: bool,
+    ) -> Forward:
+        """The loop that fills ``y``, the output of each row and step."""
+        x, memory = operands.x, operands.memory
+        kind: LoopKind = "training" if training else "inference"
+        plan = self.plan.training if training else self.plan.inference
+        sizes = self.sizes(memory)
+        before = self.before[kind](operands)
+        streams = [self._rows(stream) for stream in before.streams]
+        ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
+        given = (*streams, *ends, *map(_flat, memory))
+        arrays = dict(zip(plan.given, map(Place, given), strict=True))
+        arrays[plan.y] = y
+        residuals: list[Tensor] = []
+        if training:
+            widths = self.residuals.step_widths(sizes)
+            residuals = [self.backend.empty(x.shape[0], size, like=x) for size in widths]
+            self.residuals.put(arrays, plan.residuals, residuals)
+            if before.residuals:
+                residuals += self._apart(x, before.residuals)
+        job = self.loops[kind].bind(arrays, before.parameters, walk, sizes)
+        return Forward(job, ends, residuals)
+
+    def backward(
+        self,
+        operands: Operands,
+        d_y: Place,
+        d_states: Sequence[Tensor],
+        residuals: Sequence[Tensor],
+        walk: Walk,
+        needs: Needs,
+    ) -> Backward:
+        """The loop backward, and what comes after it.
+
+        Args:
+            residuals: what the forward pass left.
+            walk: the way backwards.
+        """
+        x, memory = operands.x, operands.memory
+        plan, sizes = self.plan.backward, self.sizes(memory)
+        outside = self.before_backward(x.shape[0], x, *operands.parameters, *self.constants)
+        starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
+        passed = {
+            array: self.backend.empty(x.shape[0], sizes.get(array.width, array.width), like=x)
+            for array in plan.passed_arrays
+        }
+        summed = x.new_zeros(walk.rows, plan.summed_width)
+        flat = dict(zip(self.memory, map(_flat, memory), strict=True))
+        d_memory = {name: torch.zeros_like(flat[name]) for name in plan.d_memory}
+        arrays: dict[Array, Place] = {plan.d_y: d_y}
+        _put(arrays, plan.d_states, starts)
+        _put(arrays, plan.memory.values(), flat.values())
+        _put(arrays, passed, passed.values())
+        _put(arrays, plan.d_memory.values(), d_memory.values())
+        for node, array in plan.summed.items():
+            arrays[array] = Place(summed, plan.summed_columns[node])
+        self.residuals.put(arrays, plan.residuals, [self._rows(tensor) for tensor in residuals])
+        job = self.loops["backward"].bind(arrays, outside, walk, sizes)
+        if needs not in self.after:
+            self.after[needs] = After(self.plan, self.residuals, needs, self.backend.product)
+        after = self.after[needs]
+
+        def gradients() -> Gradients:
+            inputs = (operands.x, *operands.parameters, *self.constants)
+            finished = Finished(inputs, residuals, passed, summed.sum(0))
+            found, pairs = after(x.shape[0], finished)
+            of_memory = [
+                self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)
+                if name in pairs
+                else None
+                for name, tensor in zip(self.memory, memory, strict=True)
+            ]
+            return Gradients(found[0], found[1:], of_memory)
+
+        return Backward(job, starts, gradients)
+
+    @property
+    def has_gradient(self) -> list[bool]:
+        """Of x, each parameter or buffer and each memory: whether the new state depends on it."""
+        t = self.trace
+        return [
+            t.d_x is not None,
+            *(t.d_parameters.get(n) is not None for n in self.names),
+            *(t.d_memory[n] is not None or bool(t.outer.get(n)) for n in self.memory),
+        ]
+
+    def residual_widths(self, memory: Sequence[Tensor]) -> list[int]:
+        """Features of each tensor the forward pass leaves for the backward pass."""
+        steps = self.residuals.step_widths(self.sizes(memory))
+        return [*steps, *(width(node) for node in self.residuals.hoisted)]
+
+    def __str__(self) -> str:
+        """What a person wants to know of the plan."""
+        count = self.residuals.stacked_width + sum(map(width, self.residuals.hoisted))
+        more = " and what is as wide as memory" if self.residuals.wide else ""
+        return "\n".join(
+            (
+                f"one loop of {self.dtype} {self.backend.describe(self.dtype)}",
+                str(self.plan),
+                f"saved for the backward pass: {count * self.dtype.itemsize} bytes{more} for each"
+                " row and time step",
+            )
+        )
+
+    def _apart(self, x: Tensor, hoisted: Sequence[Tensor]) -> list[Tensor]:
+        """``hoisted`` as rows, none in memory of another or of x: an operator's results."""
+        seen, found = {x.untyped_storage().data_ptr()}, []
+        for tensor in map(self._rows, hoisted):
+            where = tensor.untyped_storage().data_ptr()
+            found.append(tensor.clone() if where in seen else tensor)
+            seen.add(where)
+        return found
+
+    def _rows(self, tensor: Tensor) -> Tensor:
+        """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""
+        if tensor.ndim == 1:
+            tensor = tensor.unsqueeze(1)
+        if tensor.dtype != self.dtype:
+            tensor = tensor.to(self.dtype)
+        return tensor if tensor.stride(1) == 1 or tensor.shape[1] == 1 else tensor.contiguous()
+
+    def _memory_gradient(
+        self,
+        shape: torch.Size,
+        summed: Tensor | None,
+        pairs: Sequence[tuple[Tensor, Tensor]],
+        walk: Walk,
+    ) -> Tensor:
+        """The gradient of a memory: what the loop summed, and of each pair of vectors the products,
+        outer times inner, summed over time."""
+        total = summed
+        for outer, inner in pairs:
+            a, b = walk.by_row(outer).transpose(1, 2), walk.by_row(inner)
+            added = None if total is None else total.view(len(a), a.shape[1], b.shape[2])
+            total = self.backend.product(a, b, added)
+        assert total is not None
+        return total.reshape(shape)
+
+
+def _put(arrays: dict[Array, Place], names: Iterable[Array], tensors: Iterable[Tensor]) -> None:
+    """Each array lies in a tensor of its own."""
+    for array, tensor in zip(names, tensors, strict=True):
+        arrays[array] = Place(tensor)
+
+
+def _flat(memory: Tensor) -> Tensor:
+    """All that a row has for itself side by side."""
+    return memory.reshape(len(memory), -1).contiguous()

@@ -1,0 +1,1 @@
+"""A step and its derivative as one graph of plain operations."""

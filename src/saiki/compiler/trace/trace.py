@@ -1,0 +1,423 @@
+"""Trace and derive: a cell's step and its vector-Jacobian product as one graph of ATen operations.
+
+``step`` is run once on tensors that hold no numbers. PyTorch's own autograd is run through as well,
+so that no derivative is written by hand anywhere, and everything is decomposed to a small core set.
+"""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functionalize
+from torch.fx import traceback as fx_traceback
+
+from saiki.cell import Cell, as_states
+from saiki.compiler.trace.draws import Draw, lift_draws
+from saiki.compiler.trace.inside import write_out
+from saiki.compiler.trace.lines import Deaf, Lines, line_of_step
+from saiki.compiler.trace.nodes import FIRST, SECOND, SIZED, Sizes, core, unsupported, where
+from saiki.compiler.trace.rewrites import (
+    decompositions,
+    lift,
+    promote,
+    simplify,
+    split_addmm,
+    without_detach,
+)
+from saiki.compiler.watch.audit import Audit, MoreRanError
+from saiki.compiler.watch.watch import Watch
+from saiki.errors import CompileError, SaikiError, TraceError
+from saiki.torch_internals import (
+    FakeTensor,
+    FakeTensorMode,
+    forget,
+    graphs_alone,
+    make_fx,
+    tree_leaves,
+)
+from saiki.twin import Twin, like
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One graph: from x, state, parameters and ∂L/∂(new state) to the new state and all gradients.
+
+    A row tensor has ``ROWS`` as its first size. The gradients are None where there are none.
+    """
+
+    graph: fx.Graph
+    dtype: torch.dtype
+    inline_weights: int
+    """Of a product with x, up to which it stays in the loop."""
+    x: fx.Node
+    states: tuple[fx.Node, ...]
+    parameters: dict[str, fx.Node]
+    """Parameters and buffers by their name in the cell; then what else ``step`` reads."""
+    constants: dict[fx.Node, Tensor]
+    """Tensors that ``step`` makes of numbers."""
+    draws: dict[fx.Node, Draw]
+    """What ``step`` draws, in its order."""
+    memory: dict[str, fx.Node]
+    """Without its sizes of 1."""
+    extents: dict[str, int]
+    """The size that stands for each named one."""
+    cotangents: tuple[fx.Node, ...]
+    new_states: tuple[fx.Node, ...]
+    d_x: fx.Node | None
+    d_states: tuple[fx.Node | None, ...]
+    d_parameters: dict[str, fx.Node | None]
+    d_memory: dict[str, fx.Node | None]
+    outer: dict[str, tuple[tuple[fx.Node, fx.Node], ...]] = field(default_factory=dict)
+    """What ``d_memory`` lacks of the gradient of each memory: products of two vectors."""
+
+    @property
+    def inputs(self) -> list[fx.Node]:
+        """What is the same at all steps, or there for all of them before the first."""
+        return [self.x, *self.parameters.values(), *self.constants]
+
+    @property
+    def eps(self) -> float:
+        """Of the coarsest type among all values: what a step may round to, to its last bit in one
+        way here and in another there."""
+        values = (node.meta.get("val") for node in self.graph.nodes)
+        dtypes = {v.dtype for v in values if isinstance(v, Tensor)}
+        return max(torch.finfo(d).eps for d in dtypes if d.is_floating_point or d.is_complex)
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+
+def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> Trace:
+    """The graph of ``cell`` for inputs of that type.
+
+    It is traced twice, with other sizes of batch and memory; what comes out must differ in sizes
+    alone.
+
+    Args:
+        inline_weights: of :class:`saiki.compiler.backend.Backend`.
+
+    Raises:
+        CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
+        MoreRanError: it runs more than ``watch`` follows.
+    """
+    if watch.asked:
+        raise CompileError(
+            f"step of {type(cell).__name__} may read {watch.asked[0]}, which a kernel cannot answer"
+        )
+    found = _captured(cell, watch, dtype)
+    graph, nodes = found.module.graph, found.inputs
+    simplify(graph)
+    states, memory = nodes.states, list(nodes.memory.values())
+    write_out(graph, [*states, *memory], nodes.cotangents, inline_weights)
+    split_addmm(graph, [*states, *memory], inline_weights)
+    promote(graph, [*states, *memory, *nodes.cotangents], inline_weights)
+    output = next(node for node in graph.nodes if node.op == "output").args[0]
+    new_states, gradients = _unflatten(output, len(states))
+    k, m = 1 + len(states), 1 + len(states) + len(memory)
+    d_parameters = dict(zip(found.learnt, gradients[m:], strict=True))
+    # a tensor may be read as itself and as what takes its place in the cell
+    own = list(watch.places)[: watch.parameters]
+    parameters = {n: p for n, p in nodes.tensors.items() if n in own or p.users}
+    drawn = ((node, f"draw {i}") for i, node in enumerate(found.drawn))
+    for node, label in (*nodes.labels(), *drawn):
+        node.meta["label"] = label
+    return Trace(
+        graph=graph,
+        dtype=dtype,
+        inline_weights=inline_weights,
+        x=nodes.x,
+        states=tuple(states),
+        memory=nodes.memory,
+        extents=found.extents,
+        parameters=parameters,
+        constants=found.constants,
+        draws=found.drawn,
+        cotangents=tuple(nodes.cotangents),
+        new_states=new_states,
+        d_x=gradients[0],
+        d_states=gradients[1:k],
+        d_parameters={name: d_parameters.get(name) for name in parameters},
+        d_memory=dict(zip(nodes.memory, gradients[k:m], strict=True)),
+    )
+
+
+def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
+    """A step and its vector-Jacobian product, made functional, and the same but for its sizes when
+    run for others."""
+    try:
+        with graphs_alone():
+            found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
+            if not cell.memory_shapes:
+                _same_but_for_sizes(found, other, "recorded")
+            found.make_functional()
+            if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
+                other.make_functional()
+                _same_but_for_sizes(found, other, "module")
+                forget(other.module)
+    except (SaikiError, MoreRanError):
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        at = line_of_step(cell, traceback.extract_tb(error.__traceback__))
+        raise TraceError(
+            f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
+        ) from error
+    forget(found.recorded, found.module, other.recorded)
+    return found
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The placeholders of a graph."""
+
+    x: fx.Node
+    states: list[fx.Node]
+    state_names: tuple[str, ...]
+    memory: dict[str, fx.Node]
+    tensors: dict[str, fx.Node]
+    cotangents: list[fx.Node]
+
+    def labels(self) -> Iterator[tuple[fx.Node, str]]:
+        """What a person calls each."""
+        yield self.x, "x"
+        yield from zip(self.states, self.state_names, strict=True)
+        yield from ((node, name) for name, node in (*self.memory.items(), *self.tensors.items()))
+        names = (f"d_{name}" for name in self.state_names)
+        yield from zip(self.cotangents, names, strict=True)
+
+
+class _Capture:
+    """A step and its vector-Jacobian product, run once for a size of the batch and of memory.
+
+    It is run on a twin of the cell, in place of whose tensors are ones that hold no numbers. First
+    PyTorch records what it does, its own autograd behind it; that record is then made functional
+    and decomposed.
+    """
+
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, sizes: "Sizes") -> None:
+        self.cell, self.watch, self.sizes = cell, watch, sizes
+        self.extents = _extents(cell, sizes)
+        self.shapes = {
+            name: tuple(self.extents[n] if isinstance(n, str) else n for n in shape)
+            for name, shape in cell.memory_shapes.items()
+        }
+        real = dict(zip(watch.places, watch.tensors(), strict=True))
+        for name, tensor in real.items():
+            if tensor.layout != torch.strided or isinstance(tensor, FakeTensor):
+                raise CompileError(f"the tensor {name} is of a kind that no kernel reads")
+            if tensor.is_complex() and (tensor.requires_grad or isinstance(tensor, nn.Parameter)):
+                raise CompileError(f"the parameter {name} is complex, and so would its gradient be")
+        self.real = real
+        self.learnt = [
+            name for name, t in real.items()
+            if t.is_floating_point() and (t.requires_grad or isinstance(t, nn.Parameter))
+        ]  # fmt: skip
+        self.mode = FakeTensorMode(allow_non_fake_inputs=True)
+        with self.mode:
+            self.arguments = self._arguments(dtype)
+        with fx_traceback.preserve_node_meta():
+            self.recorded = make_fx(lambda *a: self._joint(*a), **_FAKE)(*self.arguments)
+        without_detach(self.recorded.graph)
+        self.found = lift(self.recorded)
+        """Tensors that the step found elsewhere, inputs of the record after its arguments."""
+        self.draws = lift_draws(type(cell).__name__, self.recorded, sizes)
+        """What the step draws, the last inputs."""
+
+    def _arguments(self, dtype: torch.dtype) -> tuple[Any, ...]:
+        rows, sizes = self.sizes.rows, self.cell.state_sizes
+        shapes = [core(shape) for shape in self.shapes.values()]
+        return (
+            torch.empty(rows, self.cell.input_size, dtype=dtype).requires_grad_(),
+            [torch.empty(rows, n, dtype=dtype).requires_grad_() for n in sizes],
+            [torch.empty(rows, *shape, dtype=dtype).requires_grad_() for shape in shapes],
+            [
+                torch.empty(t.shape, dtype=t.dtype).requires_grad_(name in self.learnt)
+                for name, t in self.real.items()
+            ],
+            [torch.empty(rows, n, dtype=dtype) for n in sizes],
+        )
+
+    def make_functional(self) -> None:
+        """Decompose the record into operations that change nothing in place."""
+        found: list[Tensor] = [self.mode.from_tensor(tensor) for tensor in self.found]
+        with self.mode:
+            found += [torch.empty(self.sizes.rows, d.width, dtype=d.dtype) for d in self.draws]
+        flat = [tensor.detach() for tensor in (*tree_leaves(self.arguments), *found)]
+
+        def replay(*values: Tensor) -> Any:
+            return fx.Interpreter(self.recorded).run(*values)
+
+        functional = functionalize(replay, remove="mutations")
+        with fx_traceback.preserve_node_meta():
+            self.module = make_fx(functional, decomposition_table=decompositions(), **_FAKE)(*flat)
+        self._name_inputs()
+        _refuse_mutation(self.cell, self.module.graph)
+
+    def _joint(
+        self,
+        x: Tensor,
+        states: list[Tensor],
+        memory: list[Tensor],
+        given: list[Tensor],
+        cotangents: list[Tensor],
+    ) -> tuple[Any, ...]:
+        values = dict(zip(self.real, given, strict=True))
+        twin = Twin((real, like(values[name], real)) for name, real in self.real.items())
+        cell = twin.of(self.cell)
+        shapes = self.shapes
+        read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
+        audit = Audit()
+        elsewhere = [name for name, value in self.watch.walk.outside if twin.has_copied(value)]
+        if elsewhere:
+            raise CompileError(
+                f"step of {type(self.cell).__name__} finds {elsewhere[0]}, which its cell holds, "
+                "elsewhere; read it as an attribute of the cell"
+            )
+        with twin.putting_back():
+            with self._heard_by(audit, Lines(self.cell, audit)):
+                new = as_states(cell(x, *states, **read))
+            changed = twin.changed()
+        if changed:
+            raise CompileError(
+                f"step of {type(self.cell).__name__} changes {changed} of its cell, which a loop "
+                "of steps must see"
+            )
+        outside = [self.real[n] for n in self.learnt if self.real[n].requires_grad]
+        wanted = [x, *states, *memory, *(values[name] for name in self.learnt), *outside]
+        differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
+        if not differentiable:
+            audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
+            return tuple(new), (None,) * (len(wanted) - len(outside))
+        with self._heard_by(audit):
+            gradients = list(
+                torch.autograd.grad(
+                    [n for n, _ in differentiable],
+                    wanted,
+                    [g for _, g in differentiable],
+                    allow_unused=True,
+                )
+            )
+        audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
+        first = len(wanted) - len(outside) - len(self.learnt)
+        rest = iter(gradients[len(wanted) - len(outside) :])
+        for i, name in enumerate(self.learnt, first):
+            other = next(rest) if self.real[name].requires_grad else None
+            if other is not None:
+                gradients[i] = other if gradients[i] is None else gradients[i] + other
+        return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
+
+    @contextmanager
+    def _heard_by(self, audit: Audit, *modes: AbstractContextManager[Any]) -> Iterator[None]:
+        """Once, what is run is noted."""
+        with ExitStack() as stack:
+            if self.sizes is FIRST:
+                for mode in (*modes, Deaf(audit), audit.listening()):
+                    stack.enter_context(mode)
+            yield
+
+    def _name_inputs(self) -> None:
+        """Sort the placeholders; those of tensors that the step found elsewhere become one with
+        those of the same tensors in the cell, or constants."""
+        graph = self.module.graph
+        first, *rest = (node for node in graph.nodes if node.op == "placeholder")
+        found = iter(rest)
+        take = lambda names: [next(found) for _ in names]  # noqa: E731
+        states, memory = take(self.cell.state_sizes), take(self.shapes)
+        tensors, cotangents = take(self.real), take(self.cell.state_sizes)
+        elsewhere = take(self.found)
+        self.drawn: dict[fx.Node, Draw] = dict(zip(found, self.draws, strict=True))
+        self.inputs = _Inputs(
+            first,
+            states,
+            self.cell.state_names,
+            dict(zip(self.shapes, memory, strict=True)),
+            dict(zip(self.real, tensors, strict=True)),
+            cotangents,
+        )
+        names = {id(tensor): name for name, tensor in self.real.items()}
+        self.constants: dict[fx.Node, Tensor] = {}
+        for node, tensor in zip(elsewhere, self.found, strict=True):
+            name = names.get(id(tensor))
+            if name is not None:
+                node.replace_all_uses_with(self.inputs.tensors[name])
+                graph.erase_node(node)
+            elif tensor.requires_grad:
+                raise CompileError(
+                    f"step of {type(self.cell).__name__} reads a tensor of shape "
+                    f"{tuple(tensor.shape)} that requires a gradient and is held neither by its "
+                    "cell nor by a global or closure; register it as a parameter"
+                )
+            else:
+                self.constants[node] = tensor
+
+
+_FAKE: Any = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
+
+
+def _refuse_mutation(cell: Cell, graph: fx.Graph) -> None:
+    """What functionalisation leaves are changes of what the step was given or sees elsewhere."""
+    for node in graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and schema.is_mutable:
+            raise CompileError(
+                f"step of {type(cell).__name__} changes a tensor in place that it was given or "
+                f"sees elsewhere{where(node)}; write it without"
+            )
+
+
+def _same_but_for_sizes(
+    ours: _Capture, other: _Capture, graph: Literal["recorded", "module"]
+) -> None:
+    """Raise unless two captures differ in the sizes of batch and memory alone."""
+    a, b = (list(getattr(capture, graph).graph.nodes) for capture in (ours, other))
+    for one, two in zip(a, b, strict=False):
+        same = one.target == two.target or one.op == "placeholder" == two.op
+        if not same or _numbers(one, ours.sizes) != _numbers(two, other.sizes):
+            raise unsupported(one, "it depends on the number of rows, or on the size of a memory")
+    same = len(a) == len(b) and len(ours.found) == len(other.found) and ours.draws == other.draws
+    same = same and all(
+        s is t or torch.equal(s, t) for s, t in zip(ours.found, other.found, strict=True)
+    )
+    if not same:
+        raise CompileError(
+            f"step of {type(ours.cell).__name__} depends on the number of rows, or on the size of "
+            "a memory"
+        )
+
+
+def _numbers(node: fx.Node, sizes: "Sizes") -> str:
+    """What a node takes; sizes of batch and memory by their names, where sizes are meant."""
+
+    def seen(value: Any, is_size: bool) -> Any:
+        if isinstance(value, fx.Node):
+            return value.name
+        if isinstance(value, list | tuple):
+            return [seen(v, True) for v in value]
+        if is_size and isinstance(value, int) and not isinstance(value, bool):
+            return sizes.name(value)
+        return repr(value)
+
+    is_size = node.target in SIZED
+    return repr([seen(arg, is_size) for arg in (*node.args, *node.kwargs.items())])
+
+
+def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:
+    """The size that stands for each named one while tracing."""
+    shapes = cell.memory_shapes.values()
+    names = dict.fromkeys(size for shape in shapes for size in shape if isinstance(size, str))
+    if len(names) > len(sizes.extents):
+        raise CompileError(
+            f"the memory of {type(cell).__name__} has more than {len(sizes.extents)} named sizes"
+        )
+    return dict(zip(names, sizes.extents, strict=False))
+
+
+def _unflatten(output: Any, states: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    flat = tuple(
+        tree_leaves(output, is_leaf=lambda leaf: leaf is None or isinstance(leaf, fx.Node))
+    )
+    return flat[:states], flat[states:]

@@ -1,0 +1,1 @@
+"""What a kernel depends on beside the arguments of ``step``: found, and watched at every call."""

@@ -1,0 +1,157 @@
+"""What kinds of values a step may read, and how each is told from another."""
+
+import array
+import datetime
+import functools
+import operator
+import pathlib
+import re
+import threading
+import types
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saiki.compiler.watch.code import UNWATCHED
+from saiki.compiler.watch.identity import Itself
+from saiki.compiler.watch.whose import is_changeable, is_library
+from saiki.errors import CompileError
+
+SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
+            torch.Size, range, Enum, np.generic)  # fmt: skip
+EXTENDED = (int, float, complex, str, bytes)
+"""Of what a user's class may be a kind, with a value beside its attributes."""
+VALUES = {datetime.timedelta, datetime.date, pathlib.PurePosixPath, pathlib.PureWindowsPath,
+          type(pathlib.Path())}  # fmt: skip
+"""What stays as it is and says all of itself when it is written down."""
+ARRAYS = (bytearray, array.array, memoryview, np.ndarray)
+"""What holds numbers in memory."""
+BUILT_IN = (list, dict, set, frozenset, deque, tuple, functools.partial, *ARRAYS)
+"""What is followed as it is, without attributes that somebody gave it."""
+SELDOM = {
+    "__init__", "__new__", "__repr__", "__str__", "__init_subclass__", "__reduce__",
+    "__reduce_ex__", "__deepcopy__", "__copy__", "__getstate__", "__setstate__", "__del__",
+}  # fmt: skip
+"""Functions of a class that are followed only where they are seen to run: few steps make objects,
+and those that do the rest of the work read much that no step reads."""
+UNREAD = {"__dict__", "__weakref__", "__annotate__", "__annotate_func__", "_abc_impl"}
+"""Of a class: what is no value of its own."""
+CONSTANT = (
+    types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
+    types.MethodWrapperType, types.GetSetDescriptorType, types.ClassMethodDescriptorType,
+    types.MemberDescriptorType, types.GenericAlias, types.UnionType, types.CodeType,
+    type(Ellipsis), type(NotImplemented), slice, operator.attrgetter, operator.itemgetter,
+    operator.methodcaller, re.Pattern, np.dtype, np.ufunc, super,
+    type(np.clip), type(threading.Lock()), type(threading.RLock()),
+    type(vars(namedtuple("Named", "field"))["field"]),
+)  # fmt: skip
+"""What objects without attributes of their own are: they hold the same as long as they live."""
+OF_A_KIND = (Tensor, tuple, np.ndarray)
+"""What is not followed as an object with a class, of whatever class it is."""
+CLASS = operator.attrgetter("__name__", "__qualname__", "__bases__")
+"""What a class is beside its attributes."""
+PLAIN = {list, dict, set, frozenset, deque, OrderedDict, defaultdict, Counter, *ARRAYS}
+"""What is followed where it is of this very class."""
+READERS = {getattr, hasattr, vars, dir, object.__getattribute__, type.__getattribute__,
+           operator.attrgetter, operator.methodcaller, str.format, str.format_map}  # fmt: skip
+"""What reads attributes whose names it is given."""
+
+
+def must_be_watched(does: str, module: str) -> None:
+    """Raise where no watch can answer for a module of Python or NumPy."""
+    why = UNWATCHED.get(module.partition(".")[0])
+    if module.startswith("numpy.random"):
+        why = UNWATCHED["random"]
+    if why:
+        raise CompileError(f"step {does} {module}, {why}")
+
+
+def own_of(value: Any) -> dict[str, Any] | None:
+    """The attributes of an object, whatever it says of itself."""
+    try:
+        own = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return None
+    return own if isinstance(own, dict) else None
+
+
+def is_key(value: Any) -> bool:
+    """Whether it is equal to no other than what means the same."""
+    if isinstance(value, tuple | frozenset):
+        return is_library(type(value).__module__) and all(map(is_key, value))
+    return isinstance(value, (*SCALARS, type, types.FunctionType))
+
+
+def key_of(value: Any) -> Any:
+    """What says of a key which it is."""
+    if isinstance(value, tuple | frozenset):
+        return type(value)(map(key_of, value))
+    return Itself(value) if isinstance(value, Enum | type | types.FunctionType) else repr(value)
+
+
+def without_owner(value: Any) -> Itself:
+    """A built-in function or class; a bound method by the name that others of its type share."""
+    if not is_bound(value):
+        return Itself(value)
+    return Itself(getattr(type(value.__self__), value.__name__))
+
+
+def is_bound(value: Any) -> bool:
+    """Whether it is a built-in method of some object."""
+    is_method = isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType)
+    return is_method and not isinstance(value.__self__, types.ModuleType | type | None)
+
+
+def parts_of(value: Any) -> tuple[Any, ...]:
+    """What a constant holds."""
+    match value:
+        case types.GenericAlias() | types.UnionType():
+            return (value.__args__,)
+        case slice():
+            return value.start, value.stop, value.step
+        case super():
+            return tuple(getattr(value, name) for name in ("__thisclass__", "__self__"))
+        case operator.attrgetter() | operator.itemgetter() | operator.methodcaller():
+            return tuple(value.__reduce__()[1:])
+    return ()
+
+
+def members_of(cls: type) -> dict[str, Any]:
+    """The slots of its objects by their names, those that private names of bases have, too."""
+    return {
+        name: each for base in reversed(cls.__mro__) for name, each in vars(base).items()
+        if isinstance(each, types.MemberDescriptorType) and is_changeable(base)
+    }  # fmt: skip
+
+
+def holds_more(cls: type) -> bool:
+    """Whether its objects hold more than their attributes and slots."""
+    word = tuple.__itemsize__
+    members = sum(
+        isinstance(each, types.MemberDescriptorType)
+        for base in cls.__mro__
+        if is_changeable(base)
+        for each in vars(base).values()
+    )
+    own = (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
+    return cls.__itemsize__ > 0 or cls.__basicsize__ > object.__basicsize__ + word * (members + own)
+
+
+def of_tensor(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)
+
+
+def of_memory(value: Any) -> tuple[Any, ...]:
+    """What an array holds, and how it lies in memory."""
+    match value:
+        case np.ndarray():
+            return value.shape, value.strides, value.dtype.str, value.flags.num, value.tobytes()
+        case array.array():
+            return value.typecode, value.tobytes()
+        case memoryview():
+            return value.format, value.shape, value.strides, value.readonly, value.tobytes()
+    return (bytes(value),)
