@@ -19,11 +19,17 @@ RULES: dict[str, Rule] = {
 }
 
 
-class Optimisation(Knobs):
-    """From gradients to weights, and which of them are kept."""
+class Batching(Knobs):
+    """What an update of the weights is made from."""
 
     batch_size: int = knob(32, "examples of a batch, in each process", minimum=1, maximum=10**6)
     accumulate: int = knob(1, "batches for each update of the weights", minimum=1, maximum=10**4)
+
+
+class Optimisation(Knobs):
+    """From gradients to weights, and which of them are kept."""
+
+    batching: Batching = Batching()
     optimiser: str = knob("adam", "rule of the update", choices=RULES)
     learning_rate: float = knob(0.01, "size of the update, at its largest", minimum=0, maximum=1e6)
     warmup: float = knob(

@@ -1,11 +1,15 @@
-"""The order of examples: permutations end to end, cut into batches of one size."""
+"""The order of examples: permutations end to end, cut into batches of one size or of similar
+lengths."""
 
 import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from saiki.data.order import shuffled
+from saiki.data.order import POOL, buckets, shuffled
+from saiki.errors import InputError
 
 
 def batches(number, *arguments, start=0):
@@ -58,3 +62,73 @@ def test_each_index_is_as_likely_at_each_place():
     first = np.array([next(shuffled(4, 4, seed))[0, 1] for seed in range(2_000)])
     counts = np.bincount(first, minlength=4)
     assert np.abs(counts - 500).max() < 4 * np.sqrt(2_000 * 0.25 * 0.75)
+
+
+# Batches of similar lengths.
+
+sizes = st.integers(1, 60), st.integers(1, 9)
+
+
+def bucketed(*arguments):
+    return (rows for rows, _ in buckets(*arguments))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(*sizes, st.integers(0, 5), st.integers(0, 40))
+def test_each_row_is_in_an_epoch_once_in_batches_of_nearly_one_size(count, size, seed, start):
+    lengths = np.random.default_rng(seed).integers(1, 9, count)
+    per_epoch = -(-count // size)
+    batches = list(itertools.islice(bucketed(lengths, size, seed), 3 * per_epoch))
+    for epoch in range(3):
+        its = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
+        assert sorted(np.concatenate(its)) == list(range(count))
+        assert {len(batch) for batch in its} <= {count // per_epoch, -(-count // per_epoch)}
+        assert max(map(len, its)) <= size
+    later = itertools.islice(bucketed(lengths, size, seed, start), 5)
+    wanted = itertools.islice(bucketed(lengths, size, seed), start, start + 5)
+    for batch, other in zip(later, wanted, strict=True):
+        np.testing.assert_array_equal(batch, other)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(*sizes, st.integers(0, 5))
+def test_rows_of_a_batch_have_similar_lengths(count, size, seed):
+    lengths = [
+        tuple(pair) for pair in np.random.default_rng(seed).integers(1, 5, (count, 2)).tolist()
+    ]
+    batches = itertools.islice(bucketed(lengths, size, seed), -(-count // size))
+    spans = sorted((min(its), max(its)) for its in ([lengths[i] for i in b] for b in batches))
+    for (_, longest), (shortest, _) in itertools.pairwise(spans):
+        assert longest <= shortest  # all are sorted together, as they are fewer than POOL batches
+
+
+def test_rows_are_shuffled_between_epochs_and_with_the_seed():
+    lengths = np.ones(64, int)
+    per_epoch = 8
+    epochs = [
+        np.concatenate(
+            list(itertools.islice(bucketed(lengths, 8, seed, start), per_epoch))
+        ).tolist()
+        for seed, start in ((0, 0), (0, per_epoch), (1, 0))
+    ]
+    assert len({tuple(order) for order in epochs}) == 3
+    assert epochs[0] != sorted(epochs[0])
+
+
+def test_batches_of_all_lengths_come_in_any_order():
+    firsts = [lengths[0] for lengths in itertools.islice(bucketed(np.arange(400), 4, 0), 100)]
+    assert firsts != sorted(firsts)
+    assert abs(np.corrcoef(firsts, np.arange(100))[0, 1]) < 0.3
+
+
+def test_padding_is_little_where_rows_are_many():
+    lengths = np.random.default_rng(0).integers(1, 50, 3 * POOL * 8)
+    batches = list(itertools.islice(bucketed(lengths, 8, 0), 3 * POOL))
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    assert padded / lengths.sum() < 1.02
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+
+
+def test_no_rows_have_no_batches():
+    with pytest.raises(InputError, match="no rows"):
+        next(buckets([], 4, 0))

@@ -38,7 +38,7 @@ class Line(Bare):
     def batches(self, start=0):
         random = np.random.default_rng(self.seed)
         for step in itertools.count(1):
-            size = self.optimisation.batch_size
+            size = self.optimisation.batching.batch_size
             x, t = random.normal(size=(size, 2)), random.normal(size=size)
             if step == self.breaks_at:
                 t[1] = np.nan

@@ -39,7 +39,7 @@ def rows(repeats: int) -> Iterator[Row]:
     for seed in range(repeats):
         for name, contender in contenders.items():
             runs[name].append(contender(seed))
-    batch = setting.optimisation.batch_size
+    batch = setting.optimisation.batching.batch_size
     for figure in ("first epoch", "second epoch"):
         seconds = {name: [run[figure] for run in its] for name, its in runs.items()}
         middle = {name: median(its) for name, its in seconds.items()}

@@ -58,7 +58,7 @@ def input_feeding(repeats: int) -> Iterator[Row]:
 
 def _size(experiment: Translate) -> tuple[int, ...]:
     layers = experiment.recurrent
-    return experiment.optimisation.batch_size, layers.embedding_size, layers.hidden_size
+    return experiment.optimisation.batching.batch_size, layers.embedding_size, layers.hidden_size
 
 
 class _ByStep(Decoder, name="bench.decoder_by_step.v1"):

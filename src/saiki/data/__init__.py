@@ -3,20 +3,20 @@
 Speakers are drawn by ``saiki.data.sound.voices.voices``.
 """
 
-from saiki.data.datasets import DATASETS, Dataset
+from saiki.data.datasets import DATASETS, PublishedDataset
 from saiki.data.skipped import Skipped
 from saiki.data.sound.files import LONGEST, SoundError, Wave, read, record, resample, save
 from saiki.data.sound.layouts import Recording, find
 from saiki.data.sound.recordings import Recordings, load
 from saiki.data.sound.splits import SPLITS, Split, split
 from saiki.data.sound.voices import Voice, say, say_all
-from saiki.data.store import dataset, describe, listing, locate, where
+from saiki.data.store import describe, listing, locate, where
 
 __all__ = [
     "DATASETS",
     "LONGEST",
     "SPLITS",
-    "Dataset",
+    "PublishedDataset",
     "Recording",
     "Recordings",
     "Skipped",
@@ -24,7 +24,6 @@ __all__ = [
     "Split",
     "Voice",
     "Wave",
-    "dataset",
     "describe",
     "find",
     "listing",

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 
 @dataclass(frozen=True)
-class Dataset:
+class PublishedDataset:
     """A dataset that is published at one address: as one archive (``.tar.gz`` or ``.zip``), or,
     below it, as ``files``. The address names a version, so that it always gives the same bytes."""
 
@@ -54,7 +54,7 @@ _JAPANESE = "tmu-nlp/JapaneseWordSimilarityDataset/f07ba54d414656fcfe2dd2d2fbdcb
 DATASETS = {
     each.name: each
     for each in (
-        Dataset(
+        PublishedDataset(
             name="fsdd",
             summary="Free Spoken Digit Dataset 1.0.9: 2,500 recordings of English digits by five "
             "speakers, 8 kHz",
@@ -66,7 +66,7 @@ DATASETS = {
             "Free Spoken Digit Dataset, 2018, doi:10.5281/zenodo.1342401",
             holds=("recordings/*.wav", "*.wav"),
         ),
-        Dataset(
+        PublishedDataset(
             name="small_parallel_enja",
             summary="50,000 English and Japanese sentences from the Tanaka corpus, tokenised",
             address="https://raw.githubusercontent.com/odashi/small_parallel_enja/"
@@ -88,7 +88,7 @@ DATASETS = {
                 ("dev.ja", "cd534f56b8639dc130f86a365e5ec0aa70042000bdd740a622fbbf8b6be4acca"),
             ),
         ),
-        Dataset(
+        PublishedDataset(
             name="jrte",
             summary="Japanese sentences of reviews of hotels, each bad, neither or good, and how "
             "people voted",
@@ -101,7 +101,7 @@ DATASETS = {
             holds=("pn.tsv", "data/pn.tsv"),
             files=(("data/pn.tsv", None),),
         ),
-        Dataset(
+        PublishedDataset(
             name="english_novels",
             summary="100 English novels of the 19th and the early 20th century, 14.2 million words",
             address="https://github.com/computationalstylistics/100_english_novels/archive/"
@@ -114,7 +114,7 @@ DATASETS = {
             inside="corpus",
             alone=("english_novels.txt", "english_novels.txt.xz", "english_novels.txt.gz"),
         ),
-        Dataset(
+        PublishedDataset(
             name="chitchat",
             summary="7,168 English conversations of students, 138,737 turns",
             address="https://files.pythonhosted.org/packages/cb/49/"
@@ -128,7 +128,7 @@ DATASETS = {
             "https://github.com/BYU-PCCL/chitchat-dataset",
             holds=("dataset.json", "dataset.json.xz", "chitchat_dataset/dataset.json"),
         ),
-        Dataset(
+        PublishedDataset(
             name="dailydialog",
             summary="13,118 English dialogues of daily life",
             address="http://yanran.li/files/ijcnlp_dailydialog.zip",
@@ -140,7 +140,7 @@ DATASETS = {
             holds=("train.zip", "train/dialogues_train.txt"),
             inside="ijcnlp_dailydialog",
         ),
-        Dataset(
+        PublishedDataset(
             name="word_similarity",
             summary="tests of word vectors: 19,544 English analogies, and pairs of Japanese words "
             "with their similarity",
@@ -175,7 +175,7 @@ DATASETS = {
                 ),
             ),
         ),
-        Dataset(
+        PublishedDataset(
             name="ett",
             summary="load and oil temperature of a transformer by the hour, two years",
             address="https://raw.githubusercontent.com/zhouhaoyi/ETDataset/"
@@ -191,7 +191,7 @@ DATASETS = {
                 ),
             ),
         ),
-        Dataset(
+        PublishedDataset(
             name="fashion-mnist",
             summary="70,000 grey images, 28 × 28, of clothes of ten classes",
             address="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -220,7 +220,7 @@ DATASETS = {
             ),
             installed="/usr/share/datasets/fashion-mnist",
         ),
-        Dataset(
+        PublishedDataset(
             name="images",
             summary="a photo to try things on, fruits.jpg, 512 × 480",
             address="https://raw.githubusercontent.com/opencv/opencv/4.10.0/samples/data/",

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from saiki.data.archive import unpack
-from saiki.data.datasets import DATASETS, Dataset
+from saiki.data.datasets import DATASETS, PublishedDataset
 from saiki.errors import InputError, SaikiError, near
 from saiki.inputs import open_file
 from saiki.terminal import complain
 
 
-def dataset(name: str) -> Dataset:
+def published(name: str) -> PublishedDataset:
     """What is known of the dataset of that name.
 
     Raises:
@@ -42,7 +42,7 @@ def where(name: str) -> Path | None:
     Raises:
         InputError: there is no such dataset, or ``$SAIKI_DATA/NAME`` is something else.
     """
-    wanted = dataset(name)
+    wanted = published(name)
     if supplied := os.environ.get("SAIKI_DATA"):
         folder = Path(supplied) / name
         if folder.exists():
@@ -71,7 +71,7 @@ def locate(name: str, given: Path | None = None, trust: bool = False) -> Path:
         InputError: there is no such dataset or no ``given``, or the dataset is not here and cannot
             be downloaded; the error says how to supply it.
     """
-    wanted = dataset(name)
+    wanted = published(name)
     if given is not None:
         if not given.exists():
             raise InputError(f"{given} does not exist")
@@ -90,7 +90,7 @@ def listing() -> str:
 
 def describe(name: str) -> str:
     """One dataset in full, a line for each fact."""
-    each = dataset(name)
+    each = published(name)
     facts = {
         "name": each.name,
         "summary": each.summary,
@@ -103,7 +103,7 @@ def describe(name: str) -> str:
     return "\n".join(f"{fact:9} {text}" for fact, text in facts.items())
 
 
-def _whereabouts(wanted: Dataset) -> str:
+def _whereabouts(wanted: PublishedDataset) -> str:
     try:
         return str(where(wanted.name) or "not here")
     except InputError as error:
@@ -116,7 +116,7 @@ def _cache() -> Path:
     return Path(pooch.os_cache("saiki"))
 
 
-def _download(wanted: Dataset, folder: Path, trust: bool) -> Path:
+def _download(wanted: PublishedDataset, folder: Path, trust: bool) -> Path:
     """Fetch and unpack beside ``folder``, then rename: it is there whole or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -109,7 +109,7 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
         return cells.make(self.recurrent.cell, 2, self.recurrent.hidden_size, **changed)
 
     def batches(self, start: int = 0) -> Iterator[sums.Bits]:
-        drawn = sums.drawn(self.bits, self.optimisation.batch_size, self.seed)
+        drawn = sums.drawn(self.bits, self.optimisation.batching.batch_size, self.seed)
         return itertools.islice(drawn, start, None)
 
     def example(self) -> Tensor:

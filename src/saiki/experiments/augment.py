@@ -122,14 +122,14 @@ class Augment(Experiment[ImageClassifier, Batch]):
 
     @property
     def epoch(self) -> float:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         return batches_of(len(self.learned), size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         data, names = self.learned, len(self.learned.classes)
         augmenter = self.augmentation.build() if self.augmentation.on else None
         mixer = self.mixing.build(names)
-        shares = passes(len(data), self.optimisation.batch_size, self.seed, start)
+        shares = passes(len(data), self.optimisation.batching.batch_size, self.seed, start)
         for number, (rows, key) in enumerate(shares, start):
             mine = rows[processes.part(len(rows))]
             its = data[torch.from_numpy(mine)]

@@ -113,12 +113,15 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
 
     @property
     def epoch(self) -> float:
-        return self.source.batches(self.optimisation.batch_size) / self.optimisation.accumulate
+        return (
+            self.source.batches(self.optimisation.batching.batch_size)
+            / self.optimisation.batching.accumulate
+        )
 
     def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        size = self.optimisation.batch_size
+        size = self.optimisation.batching.batch_size
         for number, turns in enumerate(self.source.rows.batches(size, self.seed, start), start):
-            step = number // self.optimisation.accumulate
+            step = number // self.optimisation.batching.accumulate
             weight = self.of_dialogue.latent.divergence.weight(step, self.iterations)
             yield *turns, torch.tensor(weight, dtype=self.dtype)
 

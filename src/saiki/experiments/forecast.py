@@ -131,12 +131,12 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     @property
     def epoch(self) -> float:
-        count = batches_of(len(self.train), self.optimisation.batch_size)
-        return count / self.optimisation.accumulate
+        count = batches_of(len(self.train), self.optimisation.batching.batch_size)
+        return count / self.optimisation.batching.accumulate
 
     def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
         self.beside.check()
-        yield from self.train.batches(self.optimisation.batch_size, self.seed, start)
+        yield from self.train.batches(self.optimisation.batching.batch_size, self.seed, start)
 
     def model(self) -> Forecaster:
         return self.of_model.build(self.source, self.look_back, self.horizon)

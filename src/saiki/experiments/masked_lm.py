@@ -110,11 +110,11 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
 
     @property
     def epoch(self) -> float:
-        size = self.optimisation.batch_size * processes.count()
-        return len(self.corpus.train) / (size * self.optimisation.accumulate)
+        size = self.optimisation.batching.batch_size * processes.count()
+        return len(self.corpus.train) / (size * self.optimisation.batching.accumulate)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.corpus.batches(self.optimisation.batch_size, self.seed, start)
+        return self.corpus.batches(self.optimisation.batching.batch_size, self.seed, start)
 
     def data_items(self) -> dict[str, Iterable[str | bytes]]:
         corpus = self.corpus

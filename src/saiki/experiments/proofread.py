@@ -90,7 +90,7 @@ class Proofread(Experiment[Tagger, Batch]):
         return Mistyped.read(text, other, self.length, self.rate, self.seed, self.unusable.left_out)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.texts.batches(self.optimisation.batch_size, start)
+        return self.texts.batches(self.optimisation.batching.batch_size, start)
 
     def data_items(self) -> dict[str, Sequence[str]]:
         prose, others = self.texts.prose, self.texts.others

@@ -142,11 +142,11 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
 
     @property
     def epoch(self) -> float:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         return batches_of(len(self.source.rows.train), size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         for number, rows in enumerate(self.source.rows.batches(size, self.seed, start), start):
             weight = self.divergence.weight(number // count, self.iterations)
             yield *rows, torch.tensor(weight, dtype=self.dtype)

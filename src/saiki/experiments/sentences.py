@@ -112,8 +112,8 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
 
     @property
     def epoch(self) -> float:
-        size = self.optimisation.batch_size * processes.count()
-        return math.ceil(len(self.parts.train) / size) / self.optimisation.accumulate
+        size = self.optimisation.batching.batch_size * processes.count()
+        return math.ceil(len(self.parts.train) / size) / self.optimisation.batching.accumulate
 
     def describe_data(self) -> str:
         return self.corpus.in_words()
@@ -135,7 +135,9 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
         return SentenceClassifier(features, classes, layers, self.pooling, self.recurrent.dropout)
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.corpus.rows["train"].batches(self.optimisation.batch_size, self.seed, start)
+        return self.corpus.rows["train"].batches(
+            self.optimisation.batching.batch_size, self.seed, start
+        )
 
     def measure(self, model: SentenceClassifier, batch: Batch) -> Measures:
         tokens, lengths, targets = batch

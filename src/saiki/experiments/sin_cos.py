@@ -129,14 +129,14 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
 
     @property
     def epoch(self) -> float:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         return batches_of(self.series.learnt, size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        shares = passes(self.series.learnt, self.optimisation.batch_size, self.seed, start)
+        shares = passes(self.series.learnt, self.optimisation.batching.batch_size, self.seed, start)
         for number, (rows, key) in enumerate(shares, start):
             random = np.random.default_rng(key)
-            done = number // self.optimisation.accumulate
+            done = number // self.optimisation.batching.accumulate
             share = self.forcing.share(done, self.iterations)
             batch = self.batch(self._drawn(rows, random), share, random)
             mine = processes.part(len(rows))

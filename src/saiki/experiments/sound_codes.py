@@ -114,12 +114,12 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
 
     @property
     def epoch(self) -> float:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         return batches_of(len(self.parts.train), size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         train = self.parts.train
-        for rows, _ in passes(len(train), self.optimisation.batch_size, self.seed, start):
+        for rows, _ in passes(len(train), self.optimisation.batching.batch_size, self.seed, start):
             yield self.heard.batch([train[i] for i in rows[processes.part(len(rows))]])
 
     def model(self) -> SoundVQVAE:

@@ -106,7 +106,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     @cached_property
     def sounds(self) -> Sounds:
-        size, groups = self.optimisation.batch_size, (self.hearing, self.speakers)
+        size, groups = self.optimisation.batching.batch_size, (self.hearing, self.speakers)
         how = *groups, self.augmentation, size, self.seed, self.dtype
         return Sounds(self.recordings, self.parts, *how)
 
@@ -115,8 +115,8 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     @property
     def epoch(self) -> int:
-        real = self.optimisation.batch_size - self.sounds.spoken_in_batch
-        heard = real * processes.count() * self.optimisation.accumulate
+        real = self.optimisation.batching.batch_size - self.sounds.spoken_in_batch
+        heard = real * processes.count() * self.optimisation.batching.accumulate
         return max(1, math.ceil(len(self.parts.train) / heard))
 
     def data_items(self) -> dict[str, Iterable[str | bytes]]:

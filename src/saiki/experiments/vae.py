@@ -110,15 +110,15 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
 
     @property
     def epoch(self) -> float:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         return batches_of(len(self.images.train), size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         pixels = self.images.train.pixels
-        shares = passes(len(pixels), self.optimisation.batch_size, self.seed, start)
+        shares = passes(len(pixels), self.optimisation.batching.batch_size, self.seed, start)
         for number, (rows, key) in enumerate(shares, start):
             x = self.seen(pixels[torch.from_numpy(rows)], key)
-            step = number // self.optimisation.accumulate
+            step = number // self.optimisation.batching.accumulate
             weight = torch.tensor(self.divergence.weight(step, self.iterations), dtype=self.dtype)
             yield x[processes.part(len(rows))], weight
 

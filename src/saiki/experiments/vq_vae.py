@@ -108,12 +108,12 @@ class VQVAEs(Experiment[VQVAE, Batch]):
 
     @property
     def epoch(self) -> float:
-        size, count = self.optimisation.batch_size, self.optimisation.accumulate
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
         return batches_of(len(self.images.train), size) / count
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
         train = self.images.train
-        for rows, _ in passes(len(train), self.optimisation.batch_size, self.seed, start):
+        for rows, _ in passes(len(train), self.optimisation.batching.batch_size, self.seed, start):
             mine = torch.from_numpy(rows[processes.part(len(rows))])
             yield train.pixels[mine].to(self.dtype) / 255, train.labels[mine]
 

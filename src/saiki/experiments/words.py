@@ -132,7 +132,7 @@ class Words(Experiment[WordVectors, Batch]):
 
     @property
     def epoch(self) -> float:
-        return self.text.pieces(self.optimisation.batch_size) / processes.count()
+        return self.text.pieces(self.optimisation.batching.batch_size) / processes.count()
 
     @cached_property
     def first(self) -> Vectors:
@@ -170,7 +170,7 @@ class Words(Experiment[WordVectors, Batch]):
         return model
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        size, count = self.optimisation.batch_size, processes.count()
+        size, count = self.optimisation.batching.batch_size, processes.count()
         places = self.text.places(self.known[0])
         number = start * count + processes.rank()
         while True:

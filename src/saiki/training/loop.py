@@ -102,7 +102,11 @@ class Training:
             StoppedError: the loss or the gradient became NaN or infinite; the model has the
                 weights from before: the last, the best or their mean, as the knobs say.
         """
-        experiment, model, count = self.experiment, self.model, self.optimisation.accumulate
+        experiment, model, count = (
+            self.experiment,
+            self.model,
+            self.optimisation.batching.accumulate,
+        )
         last, point_every = experiment.iterations, experiment.point_every
         moves = self.device.type != "cpu" or experiment.precision == "float64"
         model.train()

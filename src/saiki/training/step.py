@@ -63,7 +63,7 @@ class Step:
             self.objective = nn.parallel.DistributedDataParallel(self.objective)
         self.is_recorded = (
             experiment.recordable
-            and experiment.optimisation.accumulate == 1
+            and experiment.optimisation.batching.accumulate == 1
             and experiment.precision != "bfloat16"
             and self.device.type in BACKENDS
             and not self.shared

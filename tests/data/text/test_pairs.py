@@ -1,15 +1,13 @@
 """Pairs of texts out of files of all kinds, set apart without overlap; batches of like lengths."""
 
 import gzip
-import itertools
 import lzma
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saiki.data.text.pairs import MOST, POOL, Corpus, Pairs, buckets, corpus, read_pairs
+from saiki.data.text.pairs import MOST, Corpus, Pairs, corpus, read_pairs
 from saiki.errors import InputError
 
 THREE = [("a", "あ"), ("b b", "い"), ("c", "う")]
@@ -298,67 +296,3 @@ def test_long_pairs_are_left_out_of_what_is_learned_from_and_counted():
     assert read.within(2, str.split, str.split) is read
     with pytest.raises(InputError, match="all pairs to learn from have more than 0 tokens"):
         read.within(0, str.split, str.split)
-
-
-# Batches.
-
-sizes = st.integers(1, 60), st.integers(1, 9)
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(*sizes, st.integers(0, 5), st.integers(0, 40))
-def test_each_row_is_in_an_epoch_once_in_batches_of_nearly_one_size(count, size, seed, start):
-    lengths = np.random.default_rng(seed).integers(1, 9, count)
-    per_epoch = -(-count // size)
-    batches = list(itertools.islice(buckets(lengths, size, seed), 3 * per_epoch))
-    for epoch in range(3):
-        its = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
-        assert sorted(np.concatenate(its)) == list(range(count))
-        assert {len(batch) for batch in its} <= {count // per_epoch, -(-count // per_epoch)}
-        assert max(map(len, its)) <= size
-    later = itertools.islice(buckets(lengths, size, seed, start), 5)
-    wanted = itertools.islice(buckets(lengths, size, seed), start, start + 5)
-    for batch, other in zip(later, wanted, strict=True):
-        np.testing.assert_array_equal(batch, other)
-
-
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(*sizes, st.integers(0, 5))
-def test_rows_of_a_batch_have_similar_lengths(count, size, seed):
-    lengths = [
-        tuple(pair) for pair in np.random.default_rng(seed).integers(1, 5, (count, 2)).tolist()
-    ]
-    batches = itertools.islice(buckets(lengths, size, seed), -(-count // size))
-    spans = sorted((min(its), max(its)) for its in ([lengths[i] for i in b] for b in batches))
-    for (_, longest), (shortest, _) in itertools.pairwise(spans):
-        assert longest <= shortest  # all are sorted together, as they are fewer than POOL batches
-
-
-def test_rows_are_shuffled_between_epochs_and_with_the_seed():
-    lengths = np.ones(64, int)
-    per_epoch = 8
-    epochs = [
-        np.concatenate(list(itertools.islice(buckets(lengths, 8, seed, start), per_epoch))).tolist()
-        for seed, start in ((0, 0), (0, per_epoch), (1, 0))
-    ]
-    assert len({tuple(order) for order in epochs}) == 3
-    assert epochs[0] != sorted(epochs[0])
-
-
-def test_batches_of_all_lengths_come_in_any_order():
-    firsts = [lengths[0] for lengths in itertools.islice(buckets(np.arange(400), 4, 0), 100)]
-    assert firsts != sorted(firsts)
-    assert abs(np.corrcoef(firsts, np.arange(100))[0, 1]) < 0.3
-
-
-def test_padding_is_little_where_rows_are_many():
-    lengths = np.random.default_rng(0).integers(1, 50, 3 * POOL * 8)
-    batches = list(itertools.islice(buckets(lengths, 8, 0), 3 * POOL))
-    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
-    assert padded / lengths.sum() < 1.02
-    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
-
-
-def test_no_rows_have_no_batches():
-    with pytest.raises(InputError, match="no rows"):
-        next(buckets([], 4, 0))

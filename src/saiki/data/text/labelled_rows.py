@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from saiki import processes
-from saiki.data.text.pairs import buckets
+from saiki.data.order import buckets
 from saiki.text import UNKNOWN
 from saiki.text.rows import padded
 
@@ -41,7 +41,7 @@ class LabelledRows:
     def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[Batch]:
         """Of similar lengths, without end, from number ``start`` on; the part of this process."""
         lengths = [(len(row),) for row in self.rows]
-        for indices in buckets(lengths, batch_size * processes.count(), seed, start):
+        for indices, _ in buckets(lengths, batch_size, seed, start):
             yield self.batch(indices[processes.part(len(indices))])
 
     def by_length(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:

@@ -8,7 +8,8 @@ from typing import Self
 from torch import Tensor
 
 from saiki import processes
-from saiki.data.text.pairs import Pairs, buckets
+from saiki.data.order import buckets
+from saiki.data.text.pairs import Pairs
 from saiki.text import BEGIN, END, Text
 from saiki.text.rows import padded
 
@@ -41,7 +42,7 @@ class PairRows:
     def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[Batch]:
         """Of similar lengths, without end, from number ``start`` on; the part of this process."""
         lengths = [(len(y), len(x)) for x, y in self.rows]
-        for indices in buckets(lengths, batch_size * processes.count(), seed, start):
+        for indices, _ in buckets(lengths, batch_size, seed, start):
             mine = indices[processes.part(len(indices))].tolist()
             yield _batch([self.rows[i] for i in mine])
 

@@ -1,6 +1,5 @@
 """Pairs of texts, such as a sentence and its translation."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +15,6 @@ from saiki.inputs import PACKED, bare
 
 SHARE, MOST = 0.05, 1000
 """Of the different sources, those set apart to develop, and as many to test; and their number."""
-POOL = 100
-"""Batches whose rows are sorted by length together."""
 DEVELOPMENT = ("dev", "development", "valid", "validation", "val")
 TABLES = (".tsv", ".csv", ".txt")
 
@@ -172,40 +169,6 @@ def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
     if again := len(train) - len(set(zip(train.source, train.target, strict=True))):
         notes.append(f"{_count(again)} to learn from occur again, and are kept")
     return Corpus(train, development, test, _joined(*notes))
-
-
-def buckets(
-    lengths: Sequence[tuple[int, ...]] | numpy.ndarray, size: int, seed: int, start: int = 0
-) -> Iterator[numpy.ndarray]:
-    """Batches of indices of rows of similar lengths, epoch after epoch without end.
-
-    Each epoch has ⌈rows / size⌉ batches, in which each row is once. Their sizes differ by one at
-    most, so that no batch is much smaller than the others. Rows are shuffled in every epoch; those
-    of ``POOL`` batches are sorted by length together and cut, and the batches shuffled again.
-
-    Args:
-        lengths: of each row: one, or several of which the first counts most.
-        size: rows of a batch at most.
-        seed: the batches follow from it and from their number alone.
-        start: the number of the first batch.
-
-    Raises:
-        InputError: there are no rows.
-    """
-    if not len(lengths):
-        raise InputError("there are no rows to make batches of")
-    sides = numpy.asarray(lengths).reshape(len(lengths), -1)
-    count = -(-len(sides) // size)
-    for epoch in itertools.count(start // count):
-        draw = numpy.random.default_rng((seed, epoch))
-        order = draw.permutation(len(sides))
-        edges = numpy.arange(count + 1) * len(sides) // count
-        for at in range(0, count, POOL):
-            pool = order[edges[at] : edges[min(at + POOL, count)]]
-            pool[:] = pool[numpy.lexsort(sides[pool].T[::-1])]
-        batches = numpy.split(order, edges[1:-1])
-        for number in draw.permutation(count)[max(0, start - epoch * count) :]:
-            yield batches[number]
 
 
 def _set_apart(pairs: Pairs, tested: bool, seed: int) -> tuple[Pairs, Pairs, Pairs]:

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from saiki import processes
+from saiki.data.order import buckets
 from saiki.data.text.digests import place
 from saiki.data.text.masking import TokenRows
-from saiki.data.text.pairs import buckets
 from saiki.errors import InputError
 from saiki.text import END, FIRST, UNKNOWN, Text
 
@@ -114,8 +114,7 @@ class SentenceRows:
 
     def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[Rows]:
         """Of similar lengths, without end, from number ``start`` on; the part of this process."""
-        size = batch_size * processes.count()
-        for indices in buckets(self.train.lengths, size, seed, start):
+        for indices, _ in buckets(self.train.lengths, batch_size, seed, start):
             yield batch(self.train, indices[processes.part(len(indices))])
 
 

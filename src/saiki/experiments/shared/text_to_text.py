@@ -103,11 +103,13 @@ class TextToText(Experiment[Translator, Batch]):
 
     @property
     def epoch(self) -> float:
-        batches = -(-len(self.corpus.train) // (self.optimisation.batch_size * processes.count()))
-        return batches / self.optimisation.accumulate
+        batches = -(
+            -len(self.corpus.train) // (self.optimisation.batching.batch_size * processes.count())
+        )
+        return batches / self.optimisation.batching.accumulate
 
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.rows.batches(self.optimisation.batch_size, self.seed, start)
+        return self.rows.batches(self.optimisation.batching.batch_size, self.seed, start)
 
     def model(self) -> Translator:
         source, target = self.texts
@@ -192,7 +194,7 @@ class TextToText(Experiment[Translator, Batch]):
         sums = torch.zeros(2, dtype=torch.float64)
         learner = model.members[0]
         with torch.no_grad():
-            for batch in held.by_length(self.optimisation.batch_size):
+            for batch in held.by_length(self.optimisation.batching.batch_size):
                 written = learner.write(*placed(batch, model))
                 count = len(written.targets)
                 sums += torch.tensor([count * learner.loss(written).item(), count])
