@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 from saiki.bench.harness import machine
 from saiki.bench.updates import in_words, updates
 from saiki.data.text.dialogue_rows import Turns
-from saiki.experiments.dialogue import Conversing
+from saiki.experiments.dialogue.exercise import Conversing
 from saiki.models.hred import GAIN
 from saiki.text import BEGIN
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from saiki.cli import main as saiki
-from saiki.experiments.shared.forecast_judgement import Judgement
+from saiki.experiments.forecast.judgement import Judgement
 from saiki.metrics.forecasts import mean_of_known
 from saiki.runs.reopen import reopen
 

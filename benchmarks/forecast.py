@@ -34,8 +34,8 @@ from torch.nn import functional as F
 from saiki.bench.harness import machine
 from saiki.bench.updates import in_words, updates
 from saiki.data.series.origins import Window
-from saiki.experiments.forecast import Forecasting
-from saiki.experiments.shared.forecasting import LEVELS
+from saiki.experiments.forecast.exercise import Forecasting
+from saiki.experiments.forecast.model import LEVELS
 from saiki.metrics.forecasts import crps_of_quantiles, mean_of_known
 from saiki.models.segment_forecaster import BESIDE
 from saiki.training.loop import Training

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import VectorQuantize
 
 from saiki.bench.harness import interleaved, machine
-from saiki.experiments.shared.coded_images import measured
-from saiki.experiments.vq_vae import VQVAEs
+from saiki.experiments.vq_vae.exercise import VQVAEs
+from saiki.experiments.vq_vae.measures import measured
 from saiki.models.vqvae import VQVAE
 from saiki.nn import Quantised, VectorQuantizer
 from saiki.nn.quantise.quantised import count

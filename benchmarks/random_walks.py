@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 
 from saiki.data.series.made import coefficients
-from saiki.experiments.forecast import Forecasting
-from saiki.experiments.shared.forecast_judgement import judge
-from saiki.experiments.shared.forecasting import Simple
+from saiki.experiments.forecast.exercise import Forecasting
+from saiki.experiments.forecast.judgement import judge
+from saiki.experiments.forecast.model import Simple
 from saiki.metrics.forecasts import mean_of_known
 from saiki.metrics.significance import clopper_pearson
 from saiki.training.loop import Training

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
 
-from saiki.experiments.shared.autoencoders import nll
-from saiki.experiments.vae import Autoencoding
+from saiki.experiments.vae.exercise import Autoencoding
+from saiki.experiments.vae.measures import nll
 from saiki.training.loop import Training
 
 PIXELS, HIDDEN, LATENT = 784, 400, 40

@@ -10,7 +10,7 @@ import torch._inductor.config as inductor
 
 os.environ["SAIKI_KERNELS"] = ""  # each test compiles for itself
 LONG = (
-    "test_docs.py", "test_contract.py", "test_against_eager.py", "test_dialogue.py",
+    "test_docs.py", "test_contract.py", "test_against_eager.py", "dialogue/test_exercise.py",
     "test_how_to_add.py", "test_corpus.py", "test_export.py", "test_resume.py",
 )  # fmt: skip
 """Files that take a minute; each is one process's, so that what its tests share is made once."""
@@ -20,7 +20,7 @@ FINISHED = itertools.count(1)
 
 def pytest_collection_modifyitems(items):
     """Long files first, so that no process waits for another at the end."""
-    items.sort(key=lambda item: LONG.index(n) if (n := item.path.name) in LONG else len(LONG))
+    items.sort(key=lambda item: [not item.path.match(name) for name in LONG])
 
 
 def only_what_is_new_is_collected():

@@ -129,7 +129,7 @@ def _attention(texts: tuple[str, ...]) -> Callable[[Path, Path], object]:
 
 
 def _variants(run: Path, target: Path) -> None:
-    from saiki.experiments.shared.augmentation import ACROSS, reduced, variants
+    from saiki.experiments.augment.sheets import ACROSS, reduced, variants
     from saiki.plots.augmentation import draw_variants
     from saiki.runs.folder import RunFolder
     from saiki.runs.reopen import setting_of
@@ -140,7 +140,7 @@ def _variants(run: Path, target: Path) -> None:
 
 
 def _techniques(run: Path, target: Path) -> None:
-    from saiki.experiments.shared.augmentation import by_technique, reduced
+    from saiki.experiments.augment.sheets import by_technique, reduced
     from saiki.plots.augmentation import draw_techniques
     from saiki.runs.folder import RunFolder
     from saiki.runs.reopen import setting_of

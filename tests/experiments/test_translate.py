@@ -12,7 +12,7 @@ from saiki import cli
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.shared import text_to_text
+from saiki.experiments.groups import text_to_text
 from saiki.experiments.translate import Translate
 from saiki.metrics.bleu import CLASSES
 from saiki.runs.folder import RunFolder

@@ -1,4 +1,4 @@
-"""The exercises, one a file, by the name the command line gives them."""
+"""The exercises, each a file or a folder, by the name the command line gives them."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -15,16 +15,16 @@ HOMES = {
     "translate": ("saiki.experiments.translate", "Translate"),
     "proofread": ("saiki.experiments.proofread", "Proofread"),
     "masked-lm": ("saiki.experiments.masked_lm", "MaskedLanguage"),
-    "sentences": ("saiki.experiments.sentences", "Sentences"),
-    "words": ("saiki.experiments.words", "Words"),
-    "forecast": ("saiki.experiments.forecast", "Forecasting"),
-    "augment": ("saiki.experiments.augment", "Augment"),
+    "sentences": ("saiki.experiments.sentences.exercise", "Sentences"),
+    "words": ("saiki.experiments.words.exercise", "Words"),
+    "forecast": ("saiki.experiments.forecast.exercise", "Forecasting"),
+    "augment": ("saiki.experiments.augment.exercise", "Augment"),
     "spoken-digits": ("saiki.experiments.spoken_digits", "SpokenDigits"),
-    "vae": ("saiki.experiments.vae", "Autoencoding"),
-    "dialogue": ("saiki.experiments.dialogue", "Conversing"),
-    "sentence-vae": ("saiki.experiments.sentence_vae", "SentenceCodes"),
-    "vq-vae": ("saiki.experiments.vq_vae", "VQVAEs"),
-    "sound-codes": ("saiki.experiments.sound_codes", "SoundCodes"),
+    "vae": ("saiki.experiments.vae.exercise", "Autoencoding"),
+    "dialogue": ("saiki.experiments.dialogue.exercise", "Conversing"),
+    "sentence-vae": ("saiki.experiments.sentence_vae.exercise", "SentenceCodes"),
+    "vq-vae": ("saiki.experiments.vq_vae.exercise", "VQVAEs"),
+    "sound-codes": ("saiki.experiments.sound_codes.exercise", "SoundCodes"),
 }
 
 

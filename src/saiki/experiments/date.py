@@ -8,12 +8,11 @@ from saiki.data.text.dates import dates
 from saiki.data.text.pairs import Corpus, Pairs
 from saiki.duration import Epochs
 from saiki.errors import InputError
-from saiki.experiment import Figures
-from saiki.experiments.claims.date import CLAIMS
-from saiki.experiments.shared.decoding import Decoding
-from saiki.experiments.shared.layers import TokenLayers
-from saiki.experiments.shared.targets import label_smoothing
-from saiki.experiments.shared.text_to_text import TextToText
+from saiki.experiment import Claim, Figures, Trial
+from saiki.experiments.groups.decoding import Decoding
+from saiki.experiments.groups.layers import TokenLayers
+from saiki.experiments.groups.targets import label_smoothing
+from saiki.experiments.groups.text_to_text import TextToText
 from saiki.knobs import Value, knob
 from saiki.metrics.text import exact_match
 from saiki.models.translator import Translation, Translator
@@ -21,6 +20,31 @@ from saiki.optimisation import Optimisation
 from saiki.text import Text
 
 WRONG_SHOWN = 5
+
+
+def _right(trial: Trial) -> str:
+    return f"{trial.mean('exact_match'):.2%}"
+
+
+def _better_with_attention(trials: Sequence[Trial]) -> tuple[bool, str]:
+    shown = (f"attention {trial.knobs['attention']}: {_right(trial)}" for trial in trials)
+    return trials[0].mean("exact_match") > trials[1].mean("exact_match"), ", ".join(shown)
+
+
+CLAIMS = (
+    Claim(
+        "At least 99 % of dates are read without a mistake",
+        "good",
+        ({},),
+        lambda trials: (trials[0].mean("exact_match") >= 0.99, _right(trials[0])),
+    ),
+    Claim(
+        "With attention more dates are right than without",
+        "good",
+        ({}, {"attention": "none"}),
+        _better_with_attention,
+    ),
+)
 
 
 class Date(TextToText):

@@ -1,5 +1,6 @@
 """Masked words: a network that reads in both directions restores words that are hidden."""
 
+import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -18,11 +19,20 @@ from saiki.data.text.hidden_words import Batch, HiddenWords, numbered, parted
 from saiki.data.text.masking import Masking
 from saiki.duration import Updates
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
-from saiki.experiments.claims.masked_lm import CLAIMS
-from saiki.experiments.shared.layers import TokenLayers
-from saiki.experiments.shared.targets import tied
-from saiki.experiments.shared.tokens import Tokens
+from saiki.experiment import (
+    Claim,
+    Experiment,
+    Figures,
+    Measures,
+    Points,
+    Trial,
+    only,
+    placed,
+    untrained,
+)
+from saiki.experiments.groups.layers import TokenLayers
+from saiki.experiments.groups.targets import tied
+from saiki.experiments.groups.tokens import Tokens
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
 from saiki.metrics.text import perplexity
@@ -43,6 +53,32 @@ SMALL: dict[str, Value] = {
     "learning_rate": 0.005,
 }
 """What teaches something within an hour."""
+
+
+def _judge(trials: Sequence[Trial]) -> tuple[bool, str]:
+    both, one = (trial.values("dev_perplexity") for trial in trials)
+    unigram = trials[0].mean("unigram_perplexity")
+    figures = (
+        f"perplexity with both directions {_mean_and_range(both)}, with one "
+        f"{_mean_and_range(one)}, of the unigram model {unigram:.1f}"
+    )
+    pairs = itertools.product(both, one)
+    return all(b < o < unigram for b, o in pairs), figures
+
+
+def _mean_and_range(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+CLAIMS = (
+    Claim(
+        "With both directions the perplexity is lower than with one, and with one lower than "
+        "that of a unigram model",
+        "small",
+        ({}, {"bidirectional": False}),
+        _judge,
+    ),
+)
 
 
 class MaskedLanguage(Experiment[MaskedLM, Batch]):

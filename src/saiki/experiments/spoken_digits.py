@@ -22,9 +22,9 @@ from saiki.data.sound.utterances import DIGITS, Voices
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.shared.layers import Layers
-from saiki.experiments.shared.recording_source import RecordingSource
-from saiki.experiments.shared.targets import label_smoothing
+from saiki.experiments.groups.layers import Layers
+from saiki.experiments.groups.recording_source import RecordingSource
+from saiki.experiments.groups.targets import label_smoothing
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics import classes

@@ -1,0 +1,237 @@
+"""Images changed at random while a classifier learns from few of them: does it help?"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from saiki import processes
+from saiki.data import store
+from saiki.data.images.augmentation import REPORT, Augmentation, Mixing, write_policy
+from saiki.data.images.files import read_image
+from saiki.data.images.labelled import Images
+from saiki.data.order import batches_of, passes
+from saiki.duration import Epochs
+from saiki.errors import InputError
+from saiki.experiment import Experiment, Figures, Measures, Points, Trial, placed, untrained
+from saiki.experiments.augment.claims import CLAIMS, gains, lines
+from saiki.experiments.augment.sheets import ACROSS, by_technique, reduced, variants
+from saiki.experiments.groups.images import ImageSource, image_of
+from saiki.files import to_json
+from saiki.knobs import Value, knob
+from saiki.metrics import classes
+from saiki.metrics.classes import Answer
+from saiki.models.image_classifier import GROUP, ImageClassifier
+from saiki.optimisation import Optimisation
+from saiki.plots.augmentation import draw_techniques, draw_variants
+from saiki.plots.confusion import draw_confusion
+from saiki.plots.spread import draw_spread
+from saiki.weak import WeakKeys
+
+Batch = tuple[Tensor, Tensor]
+"""Images from 0 to 1, ``(batch, channels, height, width)``, and how much of each class they are,
+``(batch, classes)``."""
+VALIDATED, EVALUATED = 1000, 500
+"""Images of validation that the curves are measured by, and those of a batch where nothing is
+learned."""
+
+
+class Augment(Experiment[ImageClassifier, Batch]):
+    """A small convolutional network learns to tell images apart from few examples, each changed
+    anew whenever it is seen. Beside its accuracy there are sheets of what becomes of one photo.
+    """
+
+    images: ImageSource = ImageSource(examples=500)
+    image: str = knob(
+        "",
+        "photo of which the sheets are; fruits.jpg without, or the first of a folder in data",
+        is_path=True,
+    )
+    augmentation: Augmentation = Augmentation(flip_horizontal=0.5, shift=0.05)
+    mixing: Mixing = Mixing(cutmix=1.0)
+    width: int = knob(16, "channels after the first convolution", minimum=4, maximum=1024)
+    dropout: float = knob(0.2, "of what the last layer reads", minimum=0, maximum=0.95)
+    duration: Epochs = Epochs(epochs=15.0, updates=1500)
+    optimisation: Optimisation = Optimisation(
+        batch_size=32,
+        optimiser="adamw",
+        learning_rate=0.003,
+        warmup=0.1,
+        schedule="cosine",
+        weight_decay=0.01,
+    )
+
+    name = "augment"
+    summary = "learn from few images, changed at random, and draw what becomes of a photo"
+    minutes = 0.4
+    threads = 1
+    score = "accuracy"
+    selected_by = "validation_loss"
+    shown = ("loss", "validation_loss", "validation_accuracy")
+    takes = "image"
+    points = 5
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "quick": {"epochs": 10.0, "updates": 500, "most_updates": 800},
+        "plain": {**Augmentation().to_dict(), **Mixing().to_dict()},
+        "report": {**REPORT.to_dict(), **Mixing().to_dict()},
+    }
+    claims = CLAIMS
+
+    def validate(self) -> None:
+        if self.width % GROUP:
+            raise InputError(f"width must be a multiple of {GROUP}, got {self.width}")
+
+    @cached_property
+    def learned(self) -> Images:
+        """The examples, which the seed chooses."""
+        self.images.parts.check_classes()
+        return self.images.drawn(self.seed)
+
+    @cached_property
+    def photo(self) -> Tensor:
+        """What the sheets are of, in colour, as large as they show it."""
+        if self.image or not self.images.data:
+            path = Path(self.image) if self.image else store.locate("images") / "fruits.jpg"
+            return reduced(read_image(path))
+        first = self.images.parts.train.pixels[0]
+        return reduced(first.expand(3, -1, -1))
+
+    def describe_data(self) -> str:
+        said = self.images.describe(self.learned)
+        on = [*self.augmentation.on, *(n for n, v in self.mixing.to_dict().items() if v)]
+        return f"{said}, changed by {', '.join(on)}" if on else f"{said}, as they are"
+
+    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
+        parts = (self.learned, self.images.validation, self.images.test)
+        return {
+            "classes": self.learned.classes,
+            "images": (image.numpy().tobytes() for part in parts for image in part.pixels),
+            "labels": (part.labels.numpy().tobytes() for part in parts),
+            "photos": [self.photo.numpy().tobytes()],
+        }
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.learned), len(self.images.test)
+
+    @property
+    def epoch(self) -> float:
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
+        return batches_of(len(self.learned), size) / count
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        data, names = self.learned, len(self.learned.classes)
+        augmenter = self.augmentation.build() if self.augmentation.on else None
+        mixer = self.mixing.build(names)
+        shares = passes(len(data), self.optimisation.batching.batch_size, self.seed, start)
+        for number, (rows, key) in enumerate(shares, start):
+            mine = rows[processes.part(len(rows))]
+            its = data[torch.from_numpy(mine)]
+            # of the epoch and the image, and not of where in the epoch it comes
+            keys = [(*key[:3], i) for i in mine.tolist()]
+            x = augmenter.changed_all(its.pixels, keys) if augmenter else its.pixels
+            x = x.to(self.dtype) / 255
+            if mixer:
+                drawn = np.random.SeedSequence((self.seed, number, processes.rank()))
+                x, targets = mixer(x, its.labels, int(drawn.generate_state(1)[0]))
+            else:
+                targets = F.one_hot(its.labels, names)
+            yield x, targets.to(self.dtype)
+
+    def model(self) -> ImageClassifier:
+        self.augmentation.build()  # the sheets in the end need it; where it is missing, say so now
+        return self.network(self.learned.classes, self.images.shape)
+
+    def network(
+        self, classes: tuple[str, ...] = ("class", "other"), shape: tuple[int, ...] = (1, 28, 28)
+    ) -> ImageClassifier:
+        """A new model that tells these classes apart."""
+        return ImageClassifier(classes, shape, self.width, self.dropout)
+
+    def measure(self, model: ImageClassifier, batch: Batch) -> Measures:
+        x, targets = batch
+        return {"loss": F.cross_entropy(model(x), targets)}
+
+    @torch.no_grad()
+    def answers(self, model: ImageClassifier, images: Images) -> list[Answer]:
+        """What the model says of images as they are."""
+        found = list[Answer]()
+        for at in range(0, len(images), EVALUATED):
+            its = images[torch.arange(at, min(at + EVALUATED, len(images)))]
+            p = model(placed(its.pixels.to(self.dtype) / 255, model)).softmax(1).cpu()
+            names = its.names or [f"image {at + i}" for i in range(len(its))]
+            for name, label, row in zip(names, its.labels.tolist(), p, strict=True):
+                found.append(Answer.of_text(name, its.classes[label], model.classes, row))
+        return found
+
+    def monitor(self, model: ImageClassifier) -> dict[str, float]:
+        some = self.images.validation.some(VALIDATED, 0)
+        answers = self.answers(model, some)
+        found = {"validation_loss": classes.loss(answers)}
+        return {**found, "validation_accuracy": classes.accuracy(answers)}
+
+    @cached_property
+    def _tested(self) -> WeakKeys[ImageClassifier, list[Answer]]:
+        """What a model said of the test images when it was evaluated last."""
+        return WeakKeys()
+
+    def evaluate(self, model: ImageClassifier) -> Figures:
+        answers = self._tested[model] = self.answers(model, self.images.test)
+        return {
+            "accuracy": classes.accuracy(answers),
+            "test_loss": classes.loss(answers),
+            "examples_learned": float(len(self.learned)),
+            **self.images.skipped,
+        }
+
+    def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:
+        answers = self._tested.get(model) or self.answers(model, self.images.test)
+        pairs = [(a.label, a.said) for a in answers]
+        sheet = variants(self.photo, self.augmentation, self.seed)
+        rows = by_technique(self.photo, self.seed)
+        write_policy(folder / "policy.json", self.augmentation, self.seed, **self.mixing.to_dict())
+        return [
+            draw_variants(folder / "variants.png", sheet, ACROSS, self.title),
+            draw_techniques(folder / "techniques.png", rows, "each technique by itself"),
+            draw_confusion(folder / "confusion.png", pairs, model.classes, {}, self.title),
+        ]
+
+    @classmethod
+    def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
+        """Accuracy by the number of examples, with augmentation and without, and what each
+        technique gains, with the spread over seeds."""
+        drawn, gained = lines(list(trials.values())), gains(list(trials.values()))
+        if not (drawn or gained):
+            return []
+        path = folder / "accuracy.png"
+        axes = {"xlabel": "examples", "ylabel": "accuracy on test images"}
+        return [draw_spread(path, drawn, gained, gained="accuracy gained", **axes)]
+
+    def input_example(self) -> str:
+        return self.images.example()
+
+    @torch.no_grad()
+    def predict(self, model: ImageClassifier, text: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        x = image_of(text, model.shape).to(self.dtype) / 255
+        best = classes.likeliest(model.classes, model(placed(x, model)).softmax(1)[0])
+        answer = {"input": text, **best[0], "classes": best}
+        answer |= {"seconds": time.perf_counter() - started}
+        said = ", ".join(f"{each['label']} ({each['probability']:.1%})" for each in best)
+        return {**answer, "text": f"{text}: {said}"}
+
+    def exported(self, model: ImageClassifier) -> dict[str, tuple[nn.Module, Any]]:
+        return {"": (model, torch.zeros(2, *model.shape, dtype=self.dtype))}
+
+    def metadata(self, model: ImageClassifier) -> dict[str, str]:
+        return {"classes": to_json(model.classes), "shape": to_json(model.shape)}
+
+    def equations(self) -> str:
+        model = untrained(self.network).equations()
+        return f"{model}\nE = −Σ target ln p, over the classes"

@@ -1,1 +1,0 @@
-"""What is said of the exercises: statements, each with the measurement that decides it."""

@@ -1,0 +1,1 @@
+"""Forecasts of a series of one's own, how sure they are, and what they are worth."""

@@ -1,0 +1,253 @@
+"""Forecasts of a series of one's own, how sure they are, and what they are worth."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from saiki.data.order import batches_of
+from saiki.data.series.origins import Origins, Split, Timelines, Window
+from saiki.duration import Epochs
+from saiki.errors import InputError
+from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiments.forecast.answers import (
+    draw_ahead,
+    exported_forecaster,
+    fans_of,
+    law_names,
+)
+from saiki.experiments.forecast.claims import CLAIMS
+from saiki.experiments.forecast.follower import Follower
+from saiki.experiments.forecast.judgement import (
+    SHARES,
+    Judgement,
+    calibrate,
+    first_step,
+    judge,
+    seasonal_scales,
+)
+from saiki.experiments.forecast.model import LEVELS, ForecastModel, Simple, simple_forecasts
+from saiki.experiments.forecast.outlook import Outlook
+from saiki.experiments.forecast.source import SeriesSource
+from saiki.experiments.forecast.statistical_peers import Judgements, StatisticalPeers
+from saiki.files import to_json
+from saiki.knobs import Value, knob
+from saiki.models.forecaster import Forecaster
+from saiki.optimisation import Optimisation
+from saiki.plots.first_step import draw_first_step
+from saiki.plots.forecasts import draw_fans, draw_horizon
+from saiki.weak import WeakKeys
+
+WATCHED = 2000
+"""Windows of the validation part that are looked at while it learns, about."""
+
+
+class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
+    """A recurrent network forecasts the columns of a table, with intervals, and is compared with
+    the last value, the season before and a linear map. By default the temperature of a
+    transformer's oil, by the hour.
+    """
+
+    source: SeriesSource = SeriesSource()
+    horizon: int = knob(24, "rows that are forecast", minimum=1, maximum=100_000)
+    look_back: int = knob(168, "rows that a forecast is made from", minimum=2, maximum=100_000)
+    of_model: ForecastModel = ForecastModel()
+    every: int = knob(
+        1, "rows from one forecast of what is tested to the next", minimum=1, maximum=10**6
+    )
+    paths: int = knob(
+        200, "continuations that are drawn, where steps go one by one", minimum=2, maximum=100_000
+    )
+    beside: StatisticalPeers = StatisticalPeers()
+    calibrated: bool = knob(
+        True, "whether intervals are made as wide as the validation part asks for"
+    )
+    duration: Epochs = Epochs(epochs=10.0, updates=300)
+    optimisation: Optimisation = Optimisation(
+        batch_size=64, learning_rate=0.001, schedule="cosine", warmup=0.03, clip_norm=1.0,
+        keep="best",
+    )  # fmt: skip
+
+    name = "forecast"
+    summary = "forecast series of yours, with intervals, and beside doing nothing"
+    minutes = 0.5
+    score = "skill"
+    selected_by = "validation_loss"
+    shown = ("loss", "validation_loss")
+    prefetch = 2
+    points = 20
+    predict_knobs = ("horizon", "gaps", "dates", "paths", "seed")
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "quick": {"epochs": 3.0, "updates": 100, "most_updates": 400},
+        "etth1": {
+            "target": "HUFL, HULL, MUFL, MULL, LUFL, LULL, OT", "train": 8640, "validation": 2880.0,
+            "test": 2880.0, "horizon": 96, "look_back": 720, "segment": 48, "hidden_size": 256,
+            "batch_size": 256, "calendar": False, "initial_scale": 0.03, "average": 0.998,
+            "schedule": "constant", "epochs": 6.0, "log_every": 54, "patience": 6,
+        },
+        "prices": {
+            "made": "prices", "scaling": "log-return", "horizon": 5, "look_back": 60, "segment": 5,
+            "hidden_size": 32, "calendar": False,
+        },
+        "demand": {
+            "made": "demand", "steps": "one-by-one", "likelihood": "negative_binomial",
+            "horizon": 14, "look_back": 56, "hidden_size": 48, "learning_rate": 0.005, "paths": 100,
+        },
+    }  # fmt: skip
+    claims = CLAIMS
+
+    def describe_data(self) -> str:
+        return self.source.in_words()
+
+    @cached_property
+    def timelines(self) -> Timelines:
+        return self.source.timelines(self.look_back, self.horizon)
+
+    @cached_property
+    def train(self) -> Origins:
+        ranges = [
+            (min(self.look_back, max(1, split.train - self.horizon)), split.train)
+            for split in self.source.splits
+        ]
+        return Origins(self.timelines, ranges)
+
+    @cached_property
+    def validation(self) -> Origins:
+        return Origins(self.timelines, [(s.train, s.validation) for s in self.source.splits])
+
+    @cached_property
+    def test(self) -> Origins:
+        return self._tested(self.source.splits)
+
+    def _tested(self, splits: Sequence[Split]) -> Origins:
+        return Origins(self.timelines, [split.tested(self.horizon) for split in splits])
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.train), len(self.test)
+
+    @property
+    def epoch(self) -> float:
+        count = batches_of(len(self.train), self.optimisation.batching.batch_size)
+        return count / self.optimisation.batching.accumulate
+
+    def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        self.beside.check()
+        yield from self.train.batches(self.optimisation.batching.batch_size, self.seed, start)
+
+    def model(self) -> Forecaster:
+        return self.of_model.build(self.source, self.look_back, self.horizon)
+
+    def measure(self, model: Forecaster, batch: tuple[Any, ...]) -> Measures:
+        return {"loss": model.loss(Window(*batch))}
+
+    @torch.no_grad()
+    def monitor(self, model: Forecaster) -> dict[str, float]:
+        every = max(1, len(self.validation) // WATCHED)
+        total, count = 0.0, 0
+        for window, rows in self.validation.in_order(WATCHED, every):
+            total += len(rows) * float(model.loss(Window(*placed(tuple(window), model))))
+            count += len(rows)
+        return {"validation_loss": total / count}
+
+    def settle(self, model: Forecaster) -> None:
+        """Make intervals as wide as the validation part asks for."""
+        if self.calibrated:
+            every = max(1, len(self.validation) // WATCHED)
+            calibrate(model, self.validation, every, self.paths, self.seed)
+
+    @cached_property
+    def simple(self) -> dict[str, Simple]:
+        return simple_forecasts(self.source, self.look_back, self.horizon)
+
+    def judged(self, model: Forecaster, test: Origins | None = None) -> Judgement:
+        test = test or self.test
+        return judge(model, test, self.every, self.simple, self.paths, self._calibrated_on(test))
+
+    def _calibrated_on(self, test: Origins) -> float:
+        return len(self.validation) / len(test) if self.calibrated else 0.0
+
+    def evaluate(self, model: Forecaster) -> Figures:
+        judgement = self.judged(model)
+        figures = {"skill": judgement.skill(), **judgement.figures(seasonal_scales(self.source))}
+        for part, splits in self.source.parts_tested():
+            figures[f"skill_origin_{part}"] = self.judged(model, self._tested(splits)).skill()
+        calibrated_on = self._calibrated_on(self.test)
+        beside = self.beside.judged(model, self.source, self.test, self.paths, calibrated_on)
+        self._judgements[model] = judgement, beside
+        return figures | (beside.figures() if beside else {})
+
+    @cached_property
+    def _judgements(self) -> WeakKeys[Forecaster, Judgements]:
+        """Of the test, as a model was evaluated last."""
+        return WeakKeys()
+
+    def describe_model(self, model: Forecaster) -> str:
+        judgement, beside = self._judgements.get(model) or (self.judged(model), None)
+        verdicts = [judgement.verdict(), *(beside.verdicts() if beside else ())]
+        return "\n".join((*verdicts, *map(judgement.coverage_verdict, SHARES)))
+
+    def draw(self, model: Forecaster, points: Points, folder: Path) -> list[Path]:
+        judgement, _ = self._judgements.get(model) or (self.judged(model), None)
+        fans = fans_of(model, self.source, self.test, self.paths, self.calibrated)
+        errors, covered = judgement.by_horizon()
+        step = first_step(judgement, self.source.columns[0], self.test, self.every)
+        return [
+            draw_fans(folder / "forecasts.png", fans, LEVELS, self.title),
+            draw_horizon(folder / "horizon.png", errors, covered, self.title),
+            draw_first_step(folder / "first_step.png", step, self.title),
+        ]
+
+    def input_example(self) -> str:
+        return "TABLE.csv" if self.source.is_made else str(self.source.path)
+
+    def outlook(self, model: Forecaster) -> Outlook:
+        return Outlook(model, self.source, self.horizon, self.paths, self.seed)
+
+    def predict(self, model: Forecaster, text: str) -> dict[str, Any]:
+        return self.outlook(model).answer(Path(text))
+
+    def follow(
+        self, model: Forecaster, inputs: Sequence[str], arriving: Iterable[Sequence[bytes]]
+    ) -> Iterator[dict[str, Any] | InputError]:
+        if len(inputs) > 1:
+            raise InputError(f"rows go on with one table, got {len(inputs)} of them")
+        follower = Follower(self.outlook(model), *map(Path, inputs))
+        for lines in arriving:
+            yield from follower.hear(lines)
+        yield from follower.end()
+
+    def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
+        return draw_ahead(self.outlook(model), texts, path, self.title)
+
+    def example(self) -> tuple[Any, ...]:
+        return next(self.batches())
+
+    def exported(self, model: Forecaster) -> Mapping[str, tuple[nn.Module, Any]]:
+        """All steps at once, scaled back and calibrated; or a step to the law of the next."""
+        return {"": exported_forecaster(model)}
+
+    def metadata(self, model: Forecaster) -> dict[str, str]:
+        about = ("series", "targets", "known", "observed", "levels")
+        law = {"law": to_json(law_names(model))} if law_names(model) else {}
+        return {name: to_json(getattr(model, name)) for name in about} | law
+
+    def data_items(self) -> Mapping[str, Iterator[bytes]]:
+        parts = ("values", "known", "observed")
+        each = (getattr(column, part) for column in self.source.columns for part in parts)
+        return {"columns": (values.tobytes() for values in each)}
+
+    def folds(self, by: str) -> list[dict[str, Value]]:
+        if by != "origins" or self.source.origins < 2:
+            raise InputError(
+                f"{self.name} is cross-validated by origins, 2 at least, as in "
+                f"--origins 5 --cross-validate origins"
+            )
+        return [{"origin": part} for part in range(1, self.source.origins + 1)]
+
+    def equations(self) -> str:
+        network = untrained(lambda: self.of_model.network(1, 0, 0, self.horizon))
+        return f"{network.equations()}\nE = {self.of_model.error()}"

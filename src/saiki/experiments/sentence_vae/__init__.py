@@ -1,0 +1,1 @@
+"""Sentences as codes: a few numbers that each becomes, and new sentences from such numbers."""

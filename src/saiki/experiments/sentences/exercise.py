@@ -1,0 +1,248 @@
+"""Sentences of a few kinds: word vectors that exist already, and recurrent layers over them."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saiki import processes
+from saiki.data import store
+from saiki.data.text.labelled import FOLDS, LabelledParts, Table
+from saiki.data.text.labelled_rows import Batch
+from saiki.duration import Epochs
+from saiki.errors import InputError
+from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
+from saiki.experiments.groups.layers import Layers
+from saiki.experiments.sentences.claims import CLAIMS
+from saiki.experiments.sentences.labelled_words import LabelledWords
+from saiki.experiments.sentences.source import WordSource
+from saiki.files import to_json
+from saiki.inputs import files_below
+from saiki.knobs import Value, knob
+from saiki.metrics import classes
+from saiki.metrics.classes import Answer
+from saiki.models.sentence_classifier import SentenceClassifier
+from saiki.models.word_features import WordFeatures
+from saiki.nn.pooling import POOLINGS
+from saiki.optimisation import Optimisation
+from saiki.plots.confusion import draw_confusion
+from saiki.plots.curves import curves_of, draw_curves
+from saiki.plots.influence import Moved, draw_influence
+from saiki.text import FIRST, Text
+
+EVALUATED, SHOWN, DRAWN = 256, 6, 20
+"""Rows of a batch where nothing is learned, mistakes that are shown, and sentences of a user's that
+are drawn."""
+
+
+class Sentences(Experiment[SentenceClassifier, Batch]):
+    """Which class a sentence belongs to, from the vectors of its words: Japanese reviews of hotels
+    that are bad, neither, or good, cut by GiNZA and with its vectors; or the texts and labels of a
+    table of yours.
+    """
+
+    data: str = knob(
+        "", "table of texts and labels, TSV or CSV; reviews of hotels, jrte, without", is_path=True
+    )
+    columns: Table = Table()
+    words: WordSource = WordSource()
+    votes: bool = knob(
+        True, "whether the targets are shares of votes, where a table counts them; else one-hot"
+    )
+    recurrent: Layers = Layers(cell="gru", hidden_size=128, dropout=0.3)
+    pooling: str = knob(
+        "attention+max", "from all words to one vector", choices=(*POOLINGS, "attention+max")
+    )
+    duration: Epochs = Epochs(epochs=6.0, updates=300)
+    optimisation: Optimisation = Optimisation(
+        batch_size=32,
+        optimiser="adamw",
+        learning_rate=0.002,
+        warmup=0.1,
+        schedule="cosine",
+        weight_decay=0.01,
+        clip_norm=1.0,
+    )
+
+    name = "sentences"
+    summary = "classify sentences by the vectors of their words, by default Japanese reviews"
+    minutes = 1.0
+    threads = 1
+    score = "macro_f1"
+    selected_by = "validation_loss"
+    shown = ("loss", "validation_loss", "validation_macro_f1")
+    takes = "line"
+    predict_batch = 64
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "quick": {"epochs": 3.0, "updates": 150, "most_updates": 600},
+        "report": {
+            "norms": False, "votes": False, "embedding_size": 0, "cell": "lstm",
+            "pooling": "mean", "optimiser": "adam", "learning_rate": 0.001, "warmup": 0.0,
+            "schedule": "constant", "weight_decay": 0.0,
+        },
+    }  # fmt: skip
+    claims = CLAIMS
+
+    @cached_property
+    def parts(self) -> LabelledParts:
+        path = store.locate("jrte", Path(self.data) if self.data else None)
+        path = path if self.data else files_below(path, ["pn.tsv"])[0]
+        parts = self.columns.read(path, self.seed)
+        chooses = self.optimisation.patience or self.optimisation.keep == "best"
+        if chooses and not parts.has_test:
+            raise InputError(
+                "patience and keep best need a table of three parts, train, dev and test: what is "
+                "tested may choose nothing"
+            )
+        return parts
+
+    @cached_property
+    def corpus(self) -> LabelledWords:
+        return LabelledWords(self.parts, self.words, self.votes)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.parts.train), len(self.parts.test)
+
+    @property
+    def epoch(self) -> float:
+        size = self.optimisation.batching.batch_size * processes.count()
+        return math.ceil(len(self.parts.train) / size) / self.optimisation.batching.accumulate
+
+    def describe_data(self) -> str:
+        return self.corpus.in_words()
+
+    def data_items(self) -> dict[str, list[str]]:
+        parts = self.parts.train, self.parts.development, self.parts.test
+        return {
+            "texts": [text for its in parts for text in its.texts],
+            "labels": [label for its in parts for label in its.labels],
+            "votes": [to_json(votes) for its in parts for votes in its.votes if self.votes],
+        }
+
+    def model(self) -> SentenceClassifier:
+        return self.network(self.words.build(*self.corpus.known), self.parts.classes)
+
+    def network(self, features: WordFeatures, classes: Sequence[str]) -> SentenceClassifier:
+        """A new model over these features."""
+        layers = self.words.layers or self.recurrent.build(features.output_size)
+        return SentenceClassifier(features, classes, layers, self.pooling, self.recurrent.dropout)
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        return self.corpus.rows["train"].batches(
+            self.optimisation.batching.batch_size, self.seed, start
+        )
+
+    def measure(self, model: SentenceClassifier, batch: Batch) -> Measures:
+        tokens, lengths, targets = batch
+        v = model(tokens, lengths)
+        return {"loss": F.cross_entropy(v, targets.to(v))}
+
+    @torch.no_grad()
+    def answers(self, model: SentenceClassifier, part: str = "test") -> list[Answer]:
+        """What the model says of the texts of a part, in their order."""
+        texts, found = getattr(self.parts, part), dict[int, Answer]()
+        for places, (tokens, lengths, _) in self.corpus.rows[part].by_length(EVALUATED):
+            p = model(*placed((tokens, lengths), model)).softmax(1).cpu()
+            for i, its in zip(places.tolist(), p, strict=True):
+                found[i] = Answer.of_text(texts.texts[i], texts.labels[i], model.classes, its)
+        return [found[i] for i in range(len(texts))]
+
+    def monitor(self, model: SentenceClassifier) -> dict[str, float]:
+        answers = self.answers(model, "development")
+        pairs = [(a.label, a.said) for a in answers]
+        f1 = classes.macro_f1(pairs, model.classes)
+        return {"validation_loss": classes.loss(answers), "validation_macro_f1": f1}
+
+    def evaluate(self, model: SentenceClassifier) -> Figures:
+        answers = self.answers(model)
+        pairs = [(a.label, a.said) for a in answers]
+        return {
+            "macro_f1": classes.macro_f1(pairs, model.classes),
+            **{f"f1_{name}": f1 for name, f1 in classes.f1_of(pairs, model.classes).items()},
+            "test_accuracy": classes.accuracy(answers),
+            "test_loss": classes.loss(answers),
+            **self.corpus.baselines,
+            "words_sharing_a_vector": self.corpus.shared[1],
+        }
+
+    def describe_model(self, model: SentenceClassifier) -> str:
+        mistakes = classes.mistakes(self.answers(model), SHOWN)
+        return "\n".join((mistakes, *self.corpus.remarks()))
+
+    def draw(self, model: SentenceClassifier, points: Points, folder: Path) -> list[Path]:
+        answers = self.answers(model)
+        wrong = sorted((a for a in answers if a.said != a.label), key=lambda a: a.right)[:SHOWN]
+        pairs, f1 = [(a.label, a.said) for a in answers], curves_of(points)
+        drawn = [draw_confusion(folder / "confusion.png", pairs, model.classes, {}, self.title)]
+        moved = self._moved(model, [a.name for a in wrong], [f"was {a.label}, " for a in wrong])
+        if moved:
+            drawn.append(draw_influence(folder / "mistakes.png", moved, self.title))
+        if lines := f1.get("validation_macro_f1"):
+            path, axis = folder / "f1.png", "macro-F1 of what is set apart"
+            drawn.append(
+                draw_curves(path, {"": [lines]}, ylabel=axis, kind="share", title=self.title)
+            )
+        return drawn
+
+    def draw_answers(self, model: SentenceClassifier, texts: Sequence[str], path: Path) -> Path:
+        some, rest = texts[:DRAWN], len(texts) - DRAWN
+        moved = self._moved(model, some, [""] * len(some))
+        if not moved:
+            raise InputError("there is no sentence with a word to draw")
+        title = f"{self.title}; {rest} more sentences are not drawn" if rest > 0 else self.title
+        return draw_influence(path, moved, title)
+
+    def _moved(
+        self, model: SentenceClassifier, texts: Sequence[str], before: Sequence[str]
+    ) -> list[Moved]:
+        """What the words of each text did that has any, to be drawn under a heading."""
+        moved = []
+        for begin, its in zip(before, model.read(texts, self.words.others()), strict=True):
+            if not isinstance(its, InputError):
+                (label, p), (word, by) = its.classes[0], its.most_influential[0]
+                heading = f"{begin}said {label} ({p:.0%}), most by {word} ({by:+.2f})"
+                moved.append(Moved(heading, its.words, its.influence))
+        return moved
+
+    def input_example(self) -> str:
+        return self.parts.test.texts[0]
+
+    def predict(self, model: SentenceClassifier, text: str) -> dict[str, Any]:
+        return only(self.predict_all(model, [text]))
+
+    def predict_all(
+        self, model: SentenceClassifier, texts: Sequence[str]
+    ) -> list[dict[str, Any] | InputError]:
+        started = time.perf_counter()
+        model.features.text.tokeniser.words(".")  # where its library is missing, that is told once
+        found = model.read(texts, self.words.others())
+        spent = {"seconds": (time.perf_counter() - started) / max(1, len(texts))}
+        return [
+            its if isinstance(its, InputError) else its.answer(text) | spent
+            for text, its in zip(texts, found, strict=True)
+        ]
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        random = torch.Generator().manual_seed(0)
+        return torch.randint(FIRST, (3, 7), generator=random), torch.tensor([4, 7, 2])
+
+    def metadata(self, model: SentenceClassifier) -> dict[str, str]:
+        return {**model.features.text.metadata(), "classes": to_json(model.classes)}
+
+    def folds(self, by: str) -> list[dict[str, Value]]:
+        if by != "folds":
+            raise InputError(f"{self.name} is cross-validated by folds, got {by!r}")
+        return [{"fold": number} for number in range(1, FOLDS + 1)]
+
+    def equations(self) -> str:
+        text = Text.learn("words", ["word"])
+        features = untrained(lambda: self.words.network(text, FIRST, 1))
+        model = untrained(lambda: self.network(features, ["class", "other"])).equations()
+        return f"{features.equation()}\n{model}\nE = −Σ target ln p, over the classes"

@@ -1,0 +1,1 @@
+"""Sounds as codes: a recurrent autoencoder with a codebook, and new sounds from a prior over it."""

@@ -1,0 +1,248 @@
+"""Sounds as codes: a recurrent autoencoder with a codebook, and new sounds from a prior over it."""
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from saiki import processes
+from saiki.data.order import batches_of, passes
+from saiki.data.skipped import in_words
+from saiki.data.sound.files import Sound, read, save
+from saiki.data.sound.hearing import SpectrumChoice
+from saiki.data.sound.layouts import Recording
+from saiki.data.sound.recordings import Recordings
+from saiki.data.sound.splits import Split
+from saiki.duration import Epochs
+from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiments.groups.layers import Layers
+from saiki.experiments.groups.quantisation import Quantisation, SequencePriorChoice, draw_usage
+from saiki.experiments.groups.recording_source import RecordingSource
+from saiki.experiments.sound_codes.claims import CLAIMS
+from saiki.experiments.sound_codes.measures import (
+    Batch,
+    Heard,
+    asked,
+    coded,
+    drawn,
+    judged,
+    longest_of,
+    measured,
+    returned,
+)
+from saiki.files import to_json
+from saiki.knobs import Value, knob
+from saiki.models.sound_vqvae import SoundDecoding, SoundEncoding, SoundVQVAE
+from saiki.optimisation import Optimisation
+from saiki.plots.sound_codes import CodedSound, draw_sound_codes
+
+SHOWN, WRITTEN, NEW_OF_A_CLASS, NEW_JUDGED = 6, 10, 2, 20
+"""Recordings of a picture and of the folder of sounds; new ones of a class there, and judged."""
+SMALL: dict[str, Value] = {"epochs": 8.0, "updates": 200, "hidden_size": 64, "judge": 150}
+"""What teaches something within an hour."""
+
+
+class SoundCodes(Experiment[SoundVQVAE, Batch]):
+    """A recurrent encoder makes a short sequence of codes of the spectrum of a recording, each the
+    nearest of a codebook, and a recurrent decoder the spectrum from the codes, from which comes
+    a wave to be listened to. Meanwhile a recurrent network learns in which order codes come and
+    when they end, so that new sounds can be drawn, of a class if wanted. The default, also called
+    ``good``, is for spoken digits.
+    """
+
+    source: RecordingSource = RecordingSource()
+    spectrum: SpectrumChoice = SpectrumChoice()
+    frames_per_code: int = knob(
+        2, "frames of the spectrum that become one code, or one of each", minimum=1, maximum=256
+    )
+    recurrent: Layers = Layers(hidden_size=128)
+    quantisation: Quantisation = Quantisation()
+    code_prior: SequencePriorChoice = SequencePriorChoice()
+    judge: int = knob(
+        300,
+        "updates of the classifier that listens to what comes back; 0: none",
+        minimum=0,
+        maximum=10**6,
+    )
+    duration: Epochs = Epochs(epochs=30.0, updates=800)
+    optimisation: Optimisation = Optimisation(
+        batch_size=32, learning_rate=0.002, schedule="cosine", warmup=0.05, clip_norm=1.0
+    )
+
+    name = "sound-codes"
+    summary = "learn a codebook of which sounds are made, and draw new ones"
+    minutes = 3.6
+    score = "spectral_snr"
+    selected_by = "validation_error"
+    shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
+    takes = "sound"
+    points = 20
+    prefetch = 2
+    presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
+        "good": {},
+        "small": SMALL,
+        "quick": SMALL | {"most_updates": 300},
+    }
+    claims = CLAIMS
+
+    @cached_property
+    def recordings(self) -> Recordings:
+        return self.source.load(self.spectrum.rate)
+
+    @cached_property
+    def parts(self) -> Split:
+        return self.source.parts(self.recordings, self.seed)
+
+    @cached_property
+    def heard(self) -> Heard:
+        return Heard(self.recordings, self.spectrum, self.dtype)
+
+    def describe_data(self) -> str:
+        said = self.source.describe(self.recordings, self.parts)
+        return "\n".join((said, *in_words(self.recordings.skipped)))
+
+    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
+        return self.source.items(self.recordings)
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.parts.train), len(self.parts.test)
+
+    @property
+    def epoch(self) -> float:
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
+        return batches_of(len(self.parts.train), size) / count
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        train = self.parts.train
+        for rows, _ in passes(len(train), self.optimisation.batching.batch_size, self.seed, start):
+            yield self.heard.batch([train[i] for i in rows[processes.part(len(rows))]])
+
+    def model(self) -> SoundVQVAE:
+        return self.network(self.recordings.classes)
+
+    def network(self, classes: Sequence[str] = ("a", "b")) -> SoundVQVAE:
+        """A new model of recordings of these classes."""
+        spectrum, latent = self.spectrum.build(), self.quantisation.build()
+        encoder = self.recurrent.build(self.frames_per_code * spectrum.bins)
+        decoder = self.recurrent.build(latent.size)
+        prior = self.code_prior.build(self.recurrent.cell, latent, len(classes))
+        its = (encoder, decoder, self.frames_per_code, prior, classes)
+        return SoundVQVAE(spectrum, latent, *its)
+
+    def measure(self, model: SoundVQVAE, batch: Batch) -> Measures:
+        waves, lengths, labels = batch
+        found = model.autoencode(*model.spectrum(waves, lengths))
+        latent, error = found.latent, found.error.detach()
+        measures = {"loss": found.loss, "reconstruction_error": error}
+        if model.prior is not None:
+            nll = model.prior.nll(found.codes, asked(model, labels), found.steps).mean()
+            measures |= {"loss": found.loss + nll, "prior_nll": nll.detach()}
+        if latent.counts.numel():
+            measures["batch_usage"], measures["batch_perplexity"] = latent.usage, latent.perplexity
+        return measures
+
+    def monitor(self, model: SoundVQVAE) -> dict[str, float]:
+        found = measured(model, self.heard, self.parts.validation)
+        return {"validation_error": found.pop("reconstruction_error")} | {
+            f"validation_{name}": value for name, value in found.items()
+        }
+
+    def evaluate(self, model: SoundVQVAE) -> Figures:
+        train, test = self.parts.train, self.parts.test
+        figures: Figures = dict(measured(model, self.heard, test))
+        about = (self.judge, self._longest(model), NEW_JUDGED)
+        figures |= judged(model, self.heard, train, test, *about)
+        return {**figures, "skipped_files": float(len(self.recordings.skipped))}
+
+    def _longest(self, model: SoundVQVAE) -> int:
+        """Steps at which new sounds are cut."""
+        waves = [self.recordings.waves[i] for i in self.parts.train]
+        return longest_of(model, waves, self.spectrum.seconds)
+
+    @torch.no_grad()
+    def draw(self, model: SoundVQVAE, points: Points, folder: Path) -> list[Path]:
+        shown = self.heard.of_each_class(self.parts.test, SHOWN)
+        z, frames, _, _, found = coded(model, self.heard.batch(shown))
+        sounds = [
+            CodedSound(
+                _name(self.recordings.entries[i]),
+                z[row, : frames[row]],
+                found.codes[row, : found.steps[row]],
+                found.spectra[row, : frames[row]],
+            )
+            for row, i in enumerate(shown)
+        ]
+        frame = self.spectrum.hop / self.spectrum.rate
+        pace, highest = (frame, frame * self.frames_per_code), self.spectrum.rate / 2
+        path, codes = folder / "codes.png", model.quantiser.codes
+        pictures = [draw_sound_codes(path, sounds, codes, pace, highest, self.title)]
+        if model.quantiser.books:
+            pictures.append(draw_usage(points, codes, folder / "usage.png", self.title))
+        return [*pictures, self._write(model, folder / "sounds")]
+
+    def _write(self, model: SoundVQVAE, folder: Path) -> Path:
+        """Recordings, what comes back of them, and new sounds, as WAV files."""
+        some = self.heard.of_each_class(self.parts.test, WRITTEN)
+        waves = dict[str, Tensor]()
+        for i, back in zip(some, returned(model, self.heard, some), strict=True):
+            name = f"{i}-{Path(self.recordings.entries[i].name).stem}"
+            waves |= {name: self.heard.waves([i])[0], f"{name}-back": back}
+        if model.prior is not None:
+            by_class = model.prior.classes > 0
+            names = model.classes if by_class else ("sound",)
+            labels = torch.arange(len(names)).repeat_interleave(NEW_OF_A_CLASS)
+            for n, wave in enumerate(drawn(model, labels, self._longest(model))):
+                plain = re.sub(r"[^\w-]+", "_", names[labels[n]])[:40]  # a class may be any text
+                waves[f"new-{plain}-{n + 1}"] = wave
+        for name, wave in waves.items():
+            save(folder / f"{name}.wav", wave.numpy(), self.spectrum.rate)
+        return folder
+
+    def input_example(self) -> str:
+        return str(self.recordings.entries[self.parts.test[0]].path)
+
+    @torch.no_grad()
+    def predict(self, model: SoundVQVAE, text: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        wave = torch.from_numpy(read(text, self.spectrum.rate))[None]  # all of it
+        waves, lengths = placed((wave, torch.tensor([wave.shape[1]])), model)
+        z, frames = model.spectrum(waves, lengths)
+        found = model.autoencode(z, frames)
+        [back] = model.waves(found.spectra, frames, lengths)
+        error, pace = found.error.item(), len(found.codes[0]) / (len(back) / self.spectrum.rate)
+        answer = {"input": text, "output": Sound(back.cpu().numpy(), self.spectrum.rate)}
+        answer |= {"reconstruction_error": error, "seconds": time.perf_counter() - started}
+        said = f"{text}: squared error {error:.4f}"
+        if model.quantiser.books:
+            codes, pace = found.codes[0].tolist(), pace * model.quantiser.books
+            answer |= {"codes": codes, "codes_per_second": pace}
+            listed = " ".join("·".join(map(str, step)) for step in codes)
+            said += f", {pace:.1f} codes a second: {listed}"
+        return {**answer, "text": said}
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        return self.spectrum.example(self.dtype)
+
+    def exported(self, model: SoundVQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
+        encoding, x = SoundEncoding(model), self.example()
+        return {"encoder": (encoding, x), "decoder": (SoundDecoding(model), encoding(*x))}
+
+    def metadata(self, model: SoundVQVAE) -> dict[str, str]:
+        about = {name: getattr(self.spectrum, name) for name in ("rate", "window", "hop", "floor")}
+        return {"classes": to_json(model.classes)} | {n: str(value) for n, value in about.items()}
+
+    def equations(self) -> str:
+        model = untrained(self.network)
+        cost = f" + {model.quantiser.cost}" if model.quantiser.cost else ""
+        prior = " − ln p(codes, end)" if model.prior is not None else ""
+        return f"{model.equations()}\nE = |z − ẑ|²{cost}{prior}"
+
+
+def _name(recording: Recording) -> str:
+    """What it is, and who speaks."""
+    return recording.label + (f" ({recording.speaker})" if recording.speaker else "")

@@ -1,0 +1,253 @@
+"""Autoencoders of images: few numbers that an image becomes, and new images from such numbers."""
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from saiki import processes
+from saiki.data.images.labelled import balanced
+from saiki.data.order import batches_of, passes
+from saiki.duration import Epochs
+from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiments.groups.images import ImageSource, image_of
+from saiki.experiments.groups.latent import Divergence, between
+from saiki.experiments.vae.claims import CLAIMS
+from saiki.experiments.vae.measures import (
+    COMPARED,
+    ImageMeasures,
+    measure_images,
+    nll,
+    samples_near,
+    walked,
+)
+from saiki.experiments.vae.networks import ImageNetworks, LikelihoodChoice
+from saiki.files import to_json
+from saiki.knobs import Value, knob
+from saiki.metrics.latent import active_units
+from saiki.models.autoencoder import VAE, Autoencoder, Decoding, Encoding
+from saiki.optimisation import Optimisation
+from saiki.plots.images import draw_rows, draw_sheet
+from saiki.plots.latent import draw_course, draw_plane
+from saiki.weak import WeakKeys
+
+VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
+"""Images that validate, those of a row in a picture, and those from one image to another."""
+
+Batch = tuple[Tensor, Tensor]
+"""Images from 0 to 1, ``(batch, channels, height, width)``, and the weight of the divergence."""
+SMALL: dict[str, Value] = {"examples": 20_000, "epochs": 3.0, "nll_images": 100}
+"""What teaches something within an hour."""
+
+
+class Autoencoding(Experiment[Autoencoder, Batch]):
+    """An encoder makes a few numbers of an image, and a decoder the image of the numbers. The
+    variational one, which is the default, says a distribution of them and holds it to mean 0 and
+    variance 1, so that numbers drawn from there become new images. The default is also called
+    ``good``.
+    """
+
+    images: ImageSource = ImageSource()
+    networks: ImageNetworks = ImageNetworks()
+    variational: bool = knob(True, "whether codes are drawn, and held to mean 0 and variance 1")
+    pixels: LikelihoodChoice = LikelihoodChoice()
+    divergence: Divergence = Divergence()
+    samples: int = knob(
+        1,
+        "codes drawn for each image in training; more than 1: the importance-weighted bound",
+        minimum=1,
+        maximum=10_000,
+    )
+    nll_samples: int = knob(
+        200, "codes drawn for each image when nll is estimated", minimum=1, maximum=100_000
+    )
+    nll_images: int = knob(
+        500, "test images that nll is estimated on, of each class alike; 0: all", minimum=0
+    )
+    duration: Epochs = Epochs(epochs=10.0, updates=500)
+    optimisation: Optimisation = Optimisation(
+        batch_size=128, learning_rate=0.003, warmup=0.05, schedule="cosine", clip_norm=100.0
+    )
+
+    name = "vae"
+    summary = "learn what images are made of, and draw new ones"
+    score = "elbo"
+    selected_by = "validation_loss"
+    shown = ("loss", "reconstruction", "kl", "active_units")
+    takes = "image"
+    minutes = 4.0
+    presets: ClassVar[dict[str, dict[str, Value]]] = {
+        "good": {},
+        "published": {
+            "network": "fully-connected", "width": 400, "latent_size": 40,
+            "likelihood": "bernoulli", "binarise": "drawn", "nll_images": 0, "epochs": 50.0,
+            "batch_size": 100, "learning_rate": 0.001, "warmup": 0.0, "schedule": "constant",
+            "clip_norm": 0.0,
+        },
+        "small": SMALL,
+        "quick": SMALL | {"updates": 300, "most_updates": 500},
+        "plane": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+        },
+        "plain": {
+            "network": "fully-connected", "width": 400, "latent_size": 2, "likelihood": "bernoulli",
+            "variational": False,
+        },
+    }  # fmt: skip
+    claims = CLAIMS
+
+    def validate(self) -> None:
+        self.divergence.check(self.variational, self.samples)
+
+    def describe_data(self) -> str:
+        return self.images.describe(self.images.train)
+
+    def data_items(self) -> Mapping[str, Iterator[bytes]]:
+        parts = (self.images.train, self.images.validation, self.images.test)
+        return {"images": (image.numpy().tobytes() for its in parts for image in its.pixels)}
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.images.train), len(self.images.test)
+
+    @property
+    def epoch(self) -> float:
+        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
+        return batches_of(len(self.images.train), size) / count
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        pixels = self.images.train.pixels
+        shares = passes(len(pixels), self.optimisation.batching.batch_size, self.seed, start)
+        for number, (rows, key) in enumerate(shares, start):
+            x = self.seen(pixels[torch.from_numpy(rows)], key)
+            step = number // self.optimisation.batching.accumulate
+            weight = torch.tensor(self.divergence.weight(step, self.iterations), dtype=self.dtype)
+            yield x[processes.part(len(rows))], weight
+
+    def seen(self, pixels: Tensor, key: Sequence[int] = (0,)) -> Tensor:
+        """See :meth:`LikelihoodChoice.seen`."""
+        return self.pixels.seen(pixels, self.dtype, key)
+
+    def model(self) -> Autoencoder:
+        return self.network(self.images.shape)
+
+    def network(self, shape: Sequence[int] = (1, 4, 4)) -> Autoencoder:
+        """A new model of images of this shape."""
+        return self.networks.build(shape, self.pixels.build(shape[0]), self.variational)
+
+    def measure(self, model: Autoencoder, batch: Batch) -> Measures:
+        x, weight = batch
+        found = model.bound(x, self.samples)
+        measures = self.divergence.measures(found, weight)
+        if self.samples > 1:
+            measures["loss"] = -found.importance_weighted.mean()
+        return measures
+
+    @cached_property
+    def _validation(self) -> Tensor:
+        return self.seen(self.images.validation.some(VALIDATED, 0).pixels)
+
+    def monitor(self, model: Autoencoder) -> dict[str, float]:
+        return measure_images(model, self._validation).validation(self.divergence.beta)
+
+    @cached_property
+    def tested(self) -> Tensor:
+        """The test images as the network sees them."""
+        return self.seen(self.images.test.pixels)
+
+    def some(self, count: int) -> Tensor:
+        """So many of the test images as the network sees them, of each class alike."""
+        return self.tested[balanced(self.images.test.labels, count, 0)]
+
+    @cached_property
+    def _measured(self) -> WeakKeys[Autoencoder, ImageMeasures]:
+        """What a model made of the test images when it was evaluated last."""
+        return WeakKeys()
+
+    def evaluate(self, model: Autoencoder) -> Figures:
+        found = self._measured[model] = measure_images(model, self.tested)
+        figures: Figures = {"elbo": None, "nll": None, "kl": None}
+        if isinstance(model, VAE):
+            figures["elbo"] = -found.reconstruction - found.kl
+            some = self.some(self.nll_images or len(self.tested))
+            figures["nll"] = nll(model, some, self.nll_samples)
+            figures["kl"] = found.kl
+        figures["active_units"] = active_units(found.codes)
+        figures["samples_near"] = samples_near(model, self.images.train.pixels, self.some(COMPARED))
+        figures |= self.images.skipped
+        return {**figures, "reconstruction_error": found.errors.mean().item()}
+
+    @torch.no_grad()
+    def draw(self, model: Autoencoder, points: Points, folder: Path) -> list[Path]:
+        labels, classes = self.images.test.labels, self.images.test.classes
+        found = self._measured.get(model) or measure_images(model, self.tested)
+        x = placed(self.some(SHOWN), model)
+        new = model.sample(6 * SHOWN, torch.Generator(x.device).manual_seed(0))
+        rows, drawn = {"image": x, "back": model(x)}, f"{self.title}, codes drawn from N(0, 1)"
+        pictures = [
+            draw_rows(folder / "reconstructions.png", rows, self.title),
+            draw_sheet(folder / "samples.png", new, SHOWN, drawn),
+        ]
+        if model.latent_size > 1:
+            plane = walked(model, found.codes, labels, classes)
+            pictures.append(draw_plane(folder / "plane.png", plane, self.title))
+        if isinstance(model, VAE):
+            cost = found.divergences.mean(0).tolist()
+            pictures.append(draw_course(folder / "course.png", points, cost, self.title))
+        return pictures
+
+    def input_example(self) -> str:
+        return self.images.example()
+
+    def read(self, model: Autoencoder, path: str) -> Tensor:
+        """The image of a file as the model sees it, ``(1, *shape)``."""
+        x: Tensor = placed(self.seen(image_of(path, model.shape)), model)
+        return x
+
+    @torch.no_grad()
+    def predict(self, model: Autoencoder, text: str) -> dict[str, Any]:
+        started = time.perf_counter()
+        x = self.read(model, text)
+        z = model.encode(x)
+        back = model.decode(z)
+        error = (back - x).square().mean().item()
+        return {
+            "input": text,
+            "output": (back[0] * 255).round().to("cpu", torch.uint8),
+            "code": z[0].tolist(),
+            "reconstruction_error": error,
+            "seconds": time.perf_counter() - started,
+            "text": f"{text}: squared error {error:.4f} a pixel",
+        }
+
+    @torch.no_grad()
+    def draw_answers(self, model: Autoencoder, texts: Sequence[str], path: Path) -> Path:
+        x = torch.cat([self.read(model, text) for text in texts])
+        z = model.encode(x)
+        rows = {"image": x, "back": model.decode(z)}
+        for i, codes in enumerate(itertools.pairwise(z), 1):
+            rows[f"{i} to {i + 1}"] = model.decode(between(*codes, BETWEEN))
+        return draw_rows(path, rows, self.title)
+
+    def example(self) -> Tensor:
+        return torch.zeros(2, *self.images.shape, dtype=self.dtype)
+
+    def exported(self, model: Autoencoder) -> dict[str, tuple[nn.Module, Any]]:
+        z = torch.zeros(2, model.latent_size, dtype=self.dtype)
+        x = torch.zeros(2, *model.shape, dtype=self.dtype)
+        return {"encoder": (Encoding(model), x), "decoder": (Decoding(model), z)}
+
+    def metadata(self, model: Autoencoder) -> dict[str, str]:
+        return {"shape": to_json(model.shape), "binarise": self.pixels.binarise}
+
+    def equations(self) -> str:
+        model = untrained(self.network).equations()
+        if not self.variational:
+            return f"{model}\nE = −ln p(x | z)"
+        if self.samples > 1:
+            return f"{model}\nE = −ln 1/K Σₖ p(x, zₖ) / q(zₖ | x),  K = {self.samples}"
+        return f"{model}\nE = −ln p(x | z) + {self.divergence.equation()}"

@@ -1,0 +1,1 @@
+"""Word vectors: what a word means follows from the words around it."""
