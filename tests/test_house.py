@@ -1,5 +1,5 @@
-"""The house stays one that can be walked through: no file, and no exercise, is too long, and there
-is one way in for what a person names."""
+"""The house stays one that can be walked through: no file is too long, what serves one exercise is
+that exercise's, and there is one way in for what a person names."""
 
 import ast
 from pathlib import Path
@@ -26,6 +26,11 @@ OWN = {
 BY_HAND = {"read_text", "read_bytes", "rglob", "walk", "scandir"}
 
 
+EXERCISES = HOUSE / "experiments"
+REGISTRY = {"__init__", "outlines"}
+"""Modules that are of no exercise, nor of what exercises share."""
+
+
 def lines(path):
     return len(path.read_text(encoding="utf-8").splitlines())
 
@@ -38,6 +43,51 @@ def test_no_file_holds_more_than_one_idea(path):
 def test_folders_say_what_they_hold():
     for folder in {path.parent for path in FILES}:
         assert (folder / "__init__.py").read_text(encoding="utf-8").startswith('"""'), folder
+
+
+def parts_of(path):
+    """The names of a module, from the exercise or the folder ``groups`` on."""
+    return path.relative_to(EXERCISES).with_suffix("").parts
+
+
+def imports():
+    """Of each module of an exercise, or of what they share: those that it imports."""
+    modules = {parts_of(path): path for path in EXERCISES.rglob("*.py")}
+    for module, path in modules.items():
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("saiki.experiments"):
+                package = tuple(node.module.split(".")[2:])
+                found |= {
+                    m if (m := (*package, n.name)) in modules else package for n in node.names
+                }
+        if module[0] not in REGISTRY:
+            yield module, found
+
+
+def test_exercises_know_nothing_of_each_other():
+    wrong = [
+        f"{'.'.join(module)} imports {'.'.join(other)}"
+        for module, found in imports()
+        for other in found
+        if {*other[:1]} - {module[0], "groups"}
+    ]
+    assert wrong == []
+
+
+def test_what_serves_one_exercise_is_with_it():
+    """And not among the groups, each of which serves several, itself or through others."""
+    users = {module: set() for module, _ in imports() if module[0] == "groups"}
+    for module, found in imports():
+        for other in found & {*users}:
+            users[other].add(module)
+
+    def served(group):
+        inner = (served(m) if m[0] == "groups" else {m[0]} for m in users[group])
+        return set().union(*inner)
+
+    alone = [group for group in users if group[1] != "__init__" and len(served(group)) < 2]
+    assert alone == []
 
 
 def test_what_other_versions_of_pytorch_are_tested_with_is_there():
