@@ -106,7 +106,7 @@ def _of_run(name: str) -> Callable[[Path, Path], object]:
 
 
 def _gradient(run: Path, target: Path) -> None:
-    from saiki.plots.lens import draw_inside
+    from saiki.lens.drawing import draw_inside
     from saiki.runs.folder import RunFolder
     from saiki.runs.record import looks_of
     from saiki.runs.reopen import setting_of

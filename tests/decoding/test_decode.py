@@ -12,7 +12,7 @@ from decoding.decoding_by_hand import BEGIN, END, Toy
 from saiki import Bidirectional, Stack
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.decoding.decode import Ensemble, Search, decode
-from saiki.decoding.search import select
+from saiki.decoding.state import select
 from saiki.errors import InputError
 from saiki.models.decoder import Decoder
 from saiki.models.encoder import Encoder

@@ -6,9 +6,9 @@ import pytest
 
 from saiki.activations import CATALOGUE
 from saiki.errors import InputError, SaikiError
+from saiki.lens.drawing import draw_inside
 from saiki.plots.activations import draw_activations
 from saiki.plots.curves import draw_curves
-from saiki.plots.lens import draw_inside
 
 
 def test_each_picture_is_a_png_of_the_size_it_says(tmp_path, history):

@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 from saiki.activations import CATALOGUE
 from saiki.lens import LayerView, Statistics
+from saiki.lens.drawing import draw_inside
 from saiki.plots import canvas
 from saiki.plots.activations import draw_activations
 from saiki.plots.attention import draw_attention
@@ -26,7 +27,6 @@ from saiki.plots.forecasts import Fan, draw_fans
 from saiki.plots.images import draw_rows
 from saiki.plots.influence import Moved, draw_influence
 from saiki.plots.latent import Plane, draw_plane
-from saiki.plots.lens import draw_inside
 from saiki.plots.sentences import draw_by_length
 from saiki.plots.series import draw_written
 from saiki.plots.sound_codes import CodedSound, draw_sound_codes
@@ -145,7 +145,7 @@ PICTURES = {
 
 def test_each_kind_of_picture_is_drawn_with_names_in_japanese():
     modules = {path.stem for path in Path(canvas.__file__).parent.glob("*.py")}
-    kinds = {"one point"} | modules - {"__init__", "canvas", "fonts"}
+    kinds = {"one point", "lens"} | modules - {"__init__", "canvas", "fonts"}
     assert set(PICTURES) == kinds
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from saiki.decoding.constraints import Forced, Progress, share
-from saiki.decoding.search import Chosen, Grown, Method, Phrase, Search
+from saiki.decoding.search import Chosen, Grown, Method, Search
+from saiki.decoding.state import Phrase
 from saiki.decoding.task import Task
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from saiki.decoding.search import Phrase
+from saiki.decoding.state import Phrase
 from saiki.decoding.task import Task
 from saiki.errors import InputError
 

@@ -7,16 +7,8 @@ import torch
 from torch import Tensor
 
 from saiki.decoding.ranking import Scoring
-from saiki.decoding.search import (
-    METHODS,
-    Advance,
-    Hypothesis,
-    Method,
-    Phrase,
-    Search,
-    State,
-    select,
-)
+from saiki.decoding.search import METHODS, Hypothesis, Method, Search
+from saiki.decoding.state import Advance, Phrase, State, select
 from saiki.decoding.task import Task, check_count
 from saiki.decoding.trellis import Ends, Trellis
 from saiki.errors import InputError
@@ -54,7 +46,7 @@ def decode(
         [3, 3]
 
     Args:
-        advance: one step of the model; see :class:`saiki.decoding.search.Advance`.
+        advance: one step of the model; see :class:`saiki.decoding.state.Advance`.
         state: before the first step, one for each row.
         memory: of each row, which no step changes.
         limits: tokens that each row has at most, the end not counted.

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki.decoding.search import Chosen, Grown, Method, Phrase, Search, State
+from saiki.decoding.search import Chosen, Grown, Method, Search
+from saiki.decoding.state import Phrase, State
 from saiki.decoding.task import Task
 from saiki.errors import InputError
 

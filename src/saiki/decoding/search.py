@@ -1,55 +1,16 @@
-"""What every way to decode shares: the model's step, the settings, the hypotheses."""
+"""What every way to decode shares: the settings and the hypotheses."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
+from saiki.decoding.state import Phrase, State
+from saiki.decoding.task import Task
 from saiki.errors import InputError
-
-if TYPE_CHECKING:
-    from saiki.decoding.task import Task
-
-State = Any
-"""Nested tuples (named ones too) of tensors whose first dimension is the rows; None is allowed."""
-Phrase = Sequence[int]
-
-
-class Advance(Protocol):
-    """One step of a token model.
-
-    Takes the last token of each hypothesis, ``(hypotheses,)`` in int64, their state, and the
-    memory of their rows, which no step changes; every row has equally many hypotheses, side by
-    side. Returns the logarithms of the probabilities of the next token, ``(hypotheses,
-    vocabulary)``, what it attended to, ``(hypotheses, source)``, or None, and the new state.
-    """
-
-    def __call__(
-        self, tokens: Tensor, state: State, memory: State, /
-    ) -> tuple[Tensor, Tensor | None, State]: ...
-
-
-def select(state: State, rows: Tensor) -> State:
-    """The state of these rows only, in this order; a row may occur several times or never.
-
-    Raises:
-        InputError: the state holds something that is neither a tensor nor a tuple nor None.
-    """
-    match state:
-        case None:
-            return None
-        case Tensor():
-            return state.index_select(0, rows)
-        case tuple():
-            parts = (select(part, rows) for part in state)
-            return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-    raise InputError(
-        f"a state is made of tensors, tuples and None, got {type(state).__name__}; put what does "
-        "not follow the rows into the function that advances"
-    )
 
 
 class Grown(NamedTuple):
@@ -104,7 +65,7 @@ class Method(ABC):
             cls.name = name
             METHODS[name] = cls
 
-    def __init__(self, task: "Task", search: "Search", forced: Sequence[Sequence[Phrase]]) -> None:
+    def __init__(self, task: Task, search: "Search", forced: Sequence[Sequence[Phrase]]) -> None:
         self.search = search
 
     @classmethod

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saiki.decoding.search import Advance, State, select
+from saiki.decoding.state import Advance, State, select
 from saiki.errors import InputError
 
 ROUNDING = 0.01

@@ -45,6 +45,6 @@ def draw(view: View, path: str | Path = "lens.png", title: str = "") -> Path:
     Raises:
         InputError: nothing was seen, or the picture is of another format.
     """
-    from saiki.plots.lens import draw_view  # Matplotlib takes a second, and most look at numbers
+    from saiki.lens.drawing import draw_view  # Matplotlib takes a second, and most look at numbers
 
     return draw_view(Path(path), view, title)

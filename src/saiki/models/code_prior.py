@@ -6,13 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.errors import InputError
-from saiki.layers import equations
-from saiki.layers.stack import as_layer
-from saiki.saving.pretrained import DescribedModule
+from saiki.models.code_network import CodeNetwork
 
 
-class CodePrior(DescribedModule, name="code_prior.v1"):
+class CodePrior(CodeNetwork, name="code_prior.v1"):
     """Codes one after the other, row by row from the top, each from all before it (as pixels in van
     den Oord, Kalchbrenner & Kavukcuoglu 2016, §3), of a class if wanted.
 
@@ -26,24 +23,16 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         classes: how many there are; 0: none is asked for.
     """
 
+    row: nn.Embedding
+    column: nn.Embedding
+
     def __init__(
         self, shape: Sequence[int], codes: int, recurrent: nn.Module, classes: int = 0
     ) -> None:
-        super().__init__()
-        self.shape = rows, columns, books = tuple(shape)
-        self.codes, self.classes = codes, classes
-        self.recurrent = recurrent = as_layer(recurrent)
-        size: int = recurrent.input_size
-        self.before = nn.Embedding(books * codes + 1, size)  # the last is that of no code
-        self.above = nn.Embedding(books * codes + 1, size)
-        self.row = nn.Embedding(rows, size)
-        self.column = nn.Embedding(columns, size)
-        self.book = nn.Embedding(books, size) if books > 1 else None
-        self.of_class = nn.Embedding(classes, size) if classes else None
-        self.readout = nn.Linear(recurrent.output_size, codes)
-        for module in self.modules():
-            if isinstance(module, nn.Embedding):  # the sum of all has a variance of about 1
-                nn.init.normal_(module.weight, std=0.4)
+        rows, columns, books = shape
+        places = {"row": rows, "column": columns}
+        super().__init__(books, codes, recurrent, classes, columns * books, codes, places, 0.4)
+        self.shape = tuple(shape)
 
     @property
     def steps(self) -> int:
@@ -61,8 +50,8 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         Raises:
             InputError: there are classes and no labels, or the other way round.
         """
-        check_labels(self.classes, labels)
-        y, _ = self.recurrent(self._inputs(codes.flatten(1), slice(None), labels))
+        self.check_labels(labels)
+        y, _ = self.recurrent(self.inputs(codes.flatten(1), slice(None), labels))
         v: Tensor = self.readout(y)
         return v
 
@@ -90,55 +79,20 @@ class CodePrior(DescribedModule, name="code_prior.v1"):
         Raises:
             InputError: there are classes and no labels, or the other way round.
         """
-        check_labels(self.classes, labels)
+        self.check_labels(labels)
         codes = torch.zeros(count, self.steps, dtype=torch.long, device=self.readout.weight.device)
         state = None
         for step in range(self.steps):
-            x = self._inputs(codes, slice(step, step + 1), labels)
+            x = self.inputs(codes, slice(step, step + 1), labels)
             y, state = self.recurrent(x, state)
             p = (self.readout(y[:, 0]) / temperature).softmax(1)
             codes[:, step] = torch.multinomial(p, 1, generator=generator)[:, 0]
         return codes.view(count, *self.shape)
 
-    def _inputs(self, codes: Tensor, steps: slice, labels: Tensor | None) -> Tensor:
-        """``(batch, steps, size)`` for some of the steps; no code of these or later is read."""
-        _, columns, books = self.shape
-        at = torch.arange(self.steps, device=codes.device)
-        book = at % books
-        numbers = codes + book * self.codes
-        # the code before each, and the one in the same place of the row above
-        none = self.before.num_embeddings - 1
-        lags = 1, columns * books
-        before, above = (delayed(numbers, lag, none)[:, steps] for lag in lags)
-        place = (at // books)[steps]
-        x = self.before(before) + self.above(above)
-        x = x + self.row(place // columns) + self.column(place % columns)
-        if self.book is not None:
-            x = x + self.book(book[steps])
-        if self.of_class is not None:
-            x = x + self.of_class(labels)[:, None]
-        result: Tensor = x
+    def placed(self, x: Tensor, place: Tensor) -> Tensor:
+        columns = self.shape[1]
+        result: Tensor = x + self.row(place // columns) + self.column(place % columns)
         return result
 
     def equations(self) -> str:
-        label = " + Y[class]" if self.classes else ""
-        book = " + B[book]" if self.book is not None else ""
-        read = f"x ← P[code before] + A[code above] + R[row] + C[column]{book}{label}"
-        layers = equations.of_layer(self.recurrent)
-        return f"{read}\n{layers}\np(code) = softmax(W y + b)"
-
-
-def check_labels(classes: int, labels: Tensor | None) -> None:
-    """Raise :class:`InputError` where a prior has learned classes and there are no labels, or the
-    other way round."""
-    if (labels is None) == (classes > 0):
-        raise InputError(
-            f"the prior has learned {classes} classes; say the label of each example"
-            if labels is None
-            else "the prior has learned no classes; leave the labels out"
-        )
-
-
-def delayed(numbers: Tensor, lag: int, none: int) -> Tensor:
-    """Numbers ``(batch, steps)`` so many steps later, and before them ``none``, that of no code."""
-    return F.pad(numbers, (lag, 0), value=none)[:, : numbers.shape[1]]
+        return self.written(" + A[code above] + R[row] + C[column]", "code")

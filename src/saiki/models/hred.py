@@ -234,7 +234,7 @@ class HRED(DescribedModule, name="hred.v1"):
     def advance(
         self, tokens: Tensor, state: DecoderState, memory: Memory | None
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
-        """One token further while decoding; see :class:`saiki.decoding.search.Advance`."""
+        """One token further while decoding; see :class:`saiki.decoding.state.Advance`."""
         h, attended, new = self.decoder.step(tokens, state, memory, best=True)
         read = None if attended is None else attended.context
         weights = None if attended is None else attended.weights

@@ -220,7 +220,7 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
     def advance(
         self, tokens: Tensor, state: DecoderState, memory: Memory | None
     ) -> tuple[Tensor, Tensor | None, DecoderState]:
-        """One token further while decoding; see :class:`saiki.decoding.search.Advance`."""
+        """One token further while decoding; see :class:`saiki.decoding.state.Advance`."""
         h, attended, new = self.decoder.step(tokens, state, memory, best=True)
         p = self._probabilities(h, attended, memory)
         return p, None if attended is None else attended.weights, new

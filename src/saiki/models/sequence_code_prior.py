@@ -4,14 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from saiki.layers import equations
-from saiki.layers.stack import as_layer
-from saiki.models.code_prior import check_labels, delayed
+from saiki.models.code_network import CodeNetwork
 from saiki.nn.pooling import real_steps
-from saiki.saving.pretrained import DescribedModule
 
 
-class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
+class SequenceCodePrior(CodeNetwork, name="sequence_code_prior.v1"):
     """Codes one after the other, each from all before it, until an end, of a class if wanted. Where
     a step has several codes, those of its books come one after the other, too, and the end can
     take the place of the first only.
@@ -29,18 +26,8 @@ class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
     """
 
     def __init__(self, books: int, codes: int, recurrent: nn.Module, classes: int = 0) -> None:
-        super().__init__()
-        self.books, self.codes, self.classes = books, codes, classes
-        self.recurrent = recurrent = as_layer(recurrent)
-        size: int = recurrent.input_size
-        self.before = nn.Embedding(books * codes + 1, size)  # the last is that of no code
-        self.above = nn.Embedding(books * codes + 1, size) if books > 1 else None
-        self.book = nn.Embedding(books, size) if books > 1 else None
-        self.of_class = nn.Embedding(classes, size) if classes else None
-        self.readout = nn.Linear(recurrent.output_size, codes + 1)  # the last is the end
-        for module in self.modules():
-            if isinstance(module, nn.Embedding):  # the sum of all has a variance of about 1
-                nn.init.normal_(module.weight, std=0.5)
+        above = books if books > 1 else 0
+        super().__init__(books, codes, recurrent, classes, above, codes + 1, {}, 0.5)
 
     def forward(
         self, codes: Tensor, labels: Tensor | None = None, lengths: Tensor | None = None
@@ -56,13 +43,13 @@ class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
         Raises:
             InputError: there are classes and no labels, or the other way round.
         """
-        check_labels(self.classes, labels)
+        self.check_labels(labels)
         given = F.pad(codes.flatten(1), (0, 1))
         y, _ = self.recurrent(
-            self._inputs(given, slice(None), labels),
+            self.inputs(given, slice(None), labels),
             lengths=None if lengths is None else lengths * self.books + 1,
         )
-        return self._said(y, slice(None))
+        return self._log_probabilities(y, slice(None))
 
     def nll(
         self, codes: Tensor, labels: Tensor | None = None, lengths: Tensor | None = None
@@ -100,15 +87,15 @@ class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
         Raises:
             InputError: there are classes and no labels, or the other way round.
         """
-        check_labels(self.classes, labels)
+        self.check_labels(labels)
         device = self.readout.weight.device
         codes = torch.zeros(count, longest * self.books, dtype=torch.long, device=device)
         lengths = torch.full((count,), longest, device=device)
         state = None
         for at in range(longest * self.books):
             here = slice(at, at + 1)
-            y, state = self.recurrent(self._inputs(codes, here, labels), state)
-            p = (self._said(y, here)[:, 0] / temperature).softmax(1)
+            y, state = self.recurrent(self.inputs(codes, here, labels), state)
+            p = (self._log_probabilities(y, here)[:, 0] / temperature).softmax(1)
             drawn = torch.multinomial(p, 1, generator=generator)[:, 0]
             ends = (drawn == self.codes) & (lengths == longest)
             lengths = lengths.masked_fill(ends, at // self.books)
@@ -118,20 +105,7 @@ class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
                 break
         return codes.view(count, longest, self.books)[:, : int(lengths.max())], lengths
 
-    def _inputs(self, codes: Tensor, at: slice, labels: Tensor | None) -> Tensor:
-        """``(batch, places, size)`` for some of the places of ``codes: (batch, steps · books)``; no
-        code of these or later is read."""
-        book = torch.arange(codes.shape[1], device=codes.device) % self.books
-        numbers, none = codes + book * self.codes, self.before.num_embeddings - 1
-        x = self.before(delayed(numbers, 1, none)[:, at])
-        if self.above is not None and self.book is not None:
-            x = x + self.above(delayed(numbers, self.books, none)[:, at]) + self.book(book[at])
-        if self.of_class is not None:
-            x = x + self.of_class(labels)[:, None]
-        result: Tensor = x
-        return result
-
-    def _said(self, y: Tensor, at: slice) -> Tensor:
+    def _log_probabilities(self, y: Tensor, at: slice) -> Tensor:
         """Log probabilities from the outputs of some of the places."""
         v: Tensor = self.readout(y)
         first = at.start or 0
@@ -141,8 +115,5 @@ class SequenceCodePrior(DescribedModule, name="sequence_code_prior.v1"):
         return v.masked_fill(cannot_end[:, None] & is_end, -torch.inf).log_softmax(-1)
 
     def equations(self) -> str:
-        above = " + A[code of this book in the step before] + B[book]" if self.books > 1 else ""
-        label = " + Y[class]" if self.classes else ""
-        layers = equations.of_layer(self.recurrent)
-        read = f"x ← P[code before]{above}{label}"
-        return f"{read}\n{layers}\np(code or end) = softmax(W y + b)"
+        above = " + A[code of this book in the step before]" if self.books > 1 else ""
+        return self.written(above, "code or end")

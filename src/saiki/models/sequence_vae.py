@@ -180,7 +180,7 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         return decode(self.advance, self.begin(z), z, limits, search, **how)
 
     def advance(self, tokens: Tensor, state: Any, z: Tensor) -> tuple[Tensor, None, Any]:
-        """One token further: see :class:`saiki.decoding.search.Advance`. Before the first comes
+        """One token further: see :class:`saiki.decoding.state.Advance`. Before the first comes
         BEGIN, of which nothing is read.
 
         Args:

@@ -14,7 +14,7 @@ from torch import nn
 from saiki import lens, processes, progress
 from saiki.errors import InputError, OutputError, SaikiError
 from saiki.experiment import Experiment, Figures, placed
-from saiki.plots.lens import draw_inside
+from saiki.lens.drawing import draw_inside
 from saiki.plots.training import draw_training
 from saiki.runs.enough import too_few
 from saiki.runs.folder import RunFolder

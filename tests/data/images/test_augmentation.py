@@ -11,12 +11,11 @@ import pytest
 from saiki.data.images.augmentation import (
     REPORT,
     Augmentation,
-    Box,
-    Changes,
     Mixing,
     read_policy,
     write_policy,
 )
+from saiki.data.images.changes import Box, Changes
 from saiki.data.images.techniques import techniques
 from saiki.errors import InputError
 

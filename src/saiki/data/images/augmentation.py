@@ -1,19 +1,19 @@
 """Images as they might have been: what may be done to a picture, and what is.
 
 How far each change may go is an :class:`Augmentation`; what was drawn for one picture are its
-:class:`Changes`, which can be written down and done again. torchvision does them, see
+:class:`~saiki.data.images.changes.Changes`. torchvision does them, see
 :mod:`saiki.data.images.augmenter`; here it is not needed.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saiki.data.images.changes import Box, Changes
 from saiki.errors import InputError
 from saiki.files import write_json
 from saiki.inputs import read_json
@@ -29,71 +29,6 @@ _SLIM = 3.3
 _ERASED = 0.5
 """How often something is erased (Zhong et al. 2017, §4.4)."""
 _DRAWS = 24
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in a picture; all are shares of its width and height, from the left and above."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-    def pixels(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Top, left, height and width in a picture of this size; at least one pixel."""
-        tall, wide = max(1, round(self.height * height)), max(1, round(self.width * width))
-        top, left = round(self.top * height), round(self.left * width)
-        return min(top, height - tall), min(left, width - wide), tall, wide
-
-    def __str__(self) -> str:
-        return f"{self.left:.4f} {self.top:.4f} {self.width:.4f} {self.height:.4f}"
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What is done to one picture, in this order; as it stands here, nothing.
-
-    Args:
-        quarter_turns: to the left.
-        rotation: degrees to the right, about the middle.
-        shift_right: share of the width; what comes in from the border is black.
-        shift_down: share of the height.
-        crop: what is left of the picture, scaled to its size again.
-        brightness, contrast, saturation: factors; 0 is black, evenly grey, without colour.
-        hue: turns around the circle of colours, from −½ to ½.
-        blur: deviation of a Gaussian, share of the shorter side.
-        noise: deviation of Gaussian noise, share of full brightness.
-        erasing: what becomes grey.
-        seed: of the noise.
-    """
-
-    flip_horizontal: bool = False
-    flip_vertical: bool = False
-    quarter_turns: int = 0
-    rotation: float = 0.0
-    shift_right: float = 0.0
-    shift_down: float = 0.0
-    crop: Box | None = None
-    brightness: float = 1.0
-    contrast: float = 1.0
-    saturation: float = 1.0
-    hue: float = 0.0
-    blur: float = 0.0
-    noise: float = 0.0
-    erasing: Box | None = None
-    seed: int = 0
-
-    def row(self) -> dict[str, str]:
-        """Each of them as a cell of a table, empty where nothing is done."""
-        return {
-            each.name: "" if (value := getattr(self, each.name)) == each.default else _cell(value)
-            for each in fields(self)
-        }
-
-
-def _cell(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class Augmentation(Knobs):
@@ -197,7 +132,7 @@ class Augmentation(Knobs):
         """
         with _torchvision():
             from saiki.data.images.augmenter import Augmenter
-        return Augmenter(self)
+        return Augmenter(self.draw)
 
 
 class Mixing(Knobs):

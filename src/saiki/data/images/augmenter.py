@@ -1,6 +1,6 @@
 """What torchvision makes of a picture by its changes; see :mod:`saiki.data.images.augmentation`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from saiki.data.images.augmentation import Augmentation, Changes
+from saiki.data.images.changes import Changes
 
 FOLLOWS = (tv_tensors.Mask, tv_tensors.BoundingBoxes, tv_tensors.KeyPoints)
 """What is moved as its image is, and has no colours."""
@@ -20,19 +20,23 @@ GREY = 127
 
 
 class Augmenter(nn.Module):
-    """Changes images at random, as far as an :class:`Augmentation` lets it.
+    """Changes images at random.
 
     It takes what transforms of torchvision take: an image, or a tuple or dictionary of them with
     labels, and with boxes, masks and points, as ``torchvision.tv_tensors``, which follow their
     image. Boxes that no longer lie in it are left out, and so are those of the ``"labels"`` beside
     them in a dictionary.
-    What is drawn follows from PyTorch's random state; with :meth:`Augmentation.draw` and
-    :meth:`changed`, from numbers.
+    What is drawn follows from PyTorch's random state; with ``draw`` and :meth:`changed`, from
+    numbers.
+
+    Args:
+        draw: the changes of the picture of a key, as
+            :meth:`saiki.data.images.augmentation.Augmentation.draw` draws them.
     """
 
-    def __init__(self, augmentation: Augmentation) -> None:
+    def __init__(self, draw: Callable[..., Changes]) -> None:
         super().__init__()
-        self.transform = _Change(augmentation)
+        self.transform = _Change(draw)
         self.sanitise = v2.SanitizeBoundingBoxes(labels_getter=_labels)
 
     def forward(self, *inputs: Any) -> Any:
@@ -51,18 +55,18 @@ class Augmenter(nn.Module):
         """Images of one size, ``(examples, channels, height, width)``, each with what is drawn for
         its key. A picture whose sides were exchanged is scaled back to that size."""
         size = list(images.shape[-2:])
-        drawn = (self.transform.augmentation.draw(*key) for key in keys)
+        drawn = (self.transform.draw(*key) for key in keys)
         every = (self.changed(x, changes) for x, changes in zip(images, drawn, strict=True))
         return torch.stack([x if list(x.shape[-2:]) == size else F.resize(x, size) for x in every])
 
 
 class _Change(v2.Transform):
-    def __init__(self, augmentation: Augmentation) -> None:
+    def __init__(self, draw: Callable[..., Changes]) -> None:
         super().__init__()
-        self.augmentation = augmentation
+        self.draw = draw
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        return {"changes": self.augmentation.draw(int(torch.randint(2**62, ())))}
+        return {"changes": self.draw(int(torch.randint(2**62, ())))}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, Image.Image):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from saiki.data.folders import shown
 from saiki.data.images import table
-from saiki.data.images.augmentation import Augmentation, Changes, write_policy
+from saiki.data.images.augmentation import Augmentation, write_policy
+from saiki.data.images.changes import Changes
 from saiki.data.images.files import read_images, write_image
 from saiki.data.images.folder import digest, find
 from saiki.data.skipped import Skipped

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from saiki.data.images.augmentation import Changes
+from saiki.data.images.changes import Changes
 from saiki.errors import InputError
 from saiki.files import write_text
 from saiki.inputs import read_text

@@ -1,6 +1,7 @@
 """Each technique of augmentation by itself, from weak to strong."""
 
-from saiki.data.images.augmentation import Augmentation, Box, Changes
+from saiki.data.images.augmentation import Augmentation
+from saiki.data.images.changes import Box, Changes
 
 Strengths = dict[str, Changes]
 """What is done, by what is said of it, the weakest first."""

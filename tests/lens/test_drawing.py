@@ -11,7 +11,7 @@ from saiki import Recurrent, lens
 from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
 from saiki.lens import LayerView
-from saiki.plots.lens import draw_inside
+from saiki.lens.drawing import draw_inside
 
 
 def xy(line):

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from matplotlib.axes import Axes
@@ -13,15 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from saiki.errors import InputError
+from saiki.lens.views import LayerView, View
 from saiki.plots import canvas
 from saiki.plots.canvas import Decades
 from saiki.plots.curves import DECADES
 
-if TYPE_CHECKING:
-    from saiki.lens import LayerView, View
 
-
-def draw_inside(path: Path, history: "Sequence[tuple[int, View]]", title: str = "") -> Path:
+def draw_inside(path: Path, history: Sequence[tuple[int, View]], title: str = "") -> Path:
     """Iteration × time step: the norm of ∂L/∂h as a heat map, on one scale for all layers, and the
     shares of saturated units beside their means. A single iteration is drawn as :func:`draw_view`
     draws it."""
@@ -46,7 +43,7 @@ def draw_inside(path: Path, history: "Sequence[tuple[int, View]]", title: str = 
     return canvas.save(figure, path)
 
 
-def draw_view(path: Path, view: "View", title: str = "") -> Path:
+def draw_view(path: Path, view: View, title: str = "") -> Path:
     """One pass, a row a layer: each state over time, on one scale for all layers; the norm of the
     gradient at each step; and the mean of each gate beside the share of it that is saturated.
 
@@ -87,7 +84,7 @@ def _decades(norms: Iterable[float]) -> LogNorm | None:
 def _gradient_map(
     figure: Figure,
     axes: Axes,
-    frames: "Sequence[tuple[int, LayerView]]",
+    frames: Sequence[tuple[int, LayerView]],
     name: str,
     scale: LogNorm | None,
 ) -> None:
@@ -116,7 +113,7 @@ def _gradient_map(
     axes.set(xlabel="iteration", ylabel="time step", title=f"{name}gradient over time{grey}")
 
 
-def _gates(axes: Axes, frames: "Sequence[tuple[int, LayerView]]", title: str, figure: str) -> None:
+def _gates(axes: Axes, frames: Sequence[tuple[int, LayerView]], title: str, figure: str) -> None:
     """A figure of every quantity that an activation with a bound made, over the iterations."""
     gates = {n for _, view in frames for n, s in view.values.items() if s.saturated is not None}
     for gate in sorted(gates):
@@ -146,7 +143,7 @@ def _state(figure: Figure, axes: Axes, values: torch.Tensor, title: str, scale: 
     axes.set(xlabel="time step", ylabel="unit", title=f"{title} over time")
 
 
-def _gradient_norms(axes: Axes, layer: "LayerView", prefix: str) -> None:
+def _gradient_norms(axes: Axes, layer: LayerView, prefix: str) -> None:
     sizes = []
     for state, norms in layer.gradient.items():
         known = [(t, n) for t, n in enumerate(norms, 1) if 0 < n < math.inf]
@@ -168,7 +165,7 @@ def _gradient_norms(axes: Axes, layer: "LayerView", prefix: str) -> None:
         axes.set_ylim(bottom=0)
 
 
-def _gate_bars(axes: Axes, layer: "LayerView", prefix: str) -> None:
+def _gate_bars(axes: Axes, layer: LayerView, prefix: str) -> None:
     gates = {name: s for name, s in layer.values.items() if s.saturated is not None}
     if not gates:
         axes.text(0.5, 0.5, "no activation with a bound", ha="center", va="center")
