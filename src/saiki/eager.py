@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from saiki.call import Call
 from saiki.cell import Cell
 
 
@@ -35,34 +36,23 @@ def unroll(
     return outputs, tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
-def run(
-    cell: Cell,
-    x: Tensor,
-    start: tuple[Tensor, ...],
-    lengths: Tensor | None,
-    reverse: bool = False,
-    time_first: bool = False,
-    memory: Sequence[Tensor] = (),
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The output at each step, in the layout of x, and the last states.
-
-    Args:
-        x: ``(batch, time, input_size)``, or ``(time, batch, input_size)`` with ``time_first``; or
-            ``(steps of all rows, input_size)``, packed as
-            :class:`torch.nn.utils.rnn.PackedSequence` holds them.
-        lengths: ``(batch,)``; or, of a packed x, the number of rows at each step.
-    """
+def run(cell: Cell, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """The output at each step of a call of one layer, in the layout of x, and the last states; with
+    the tensors that ``cell`` has."""
+    x, lengths = call.x, call.lengths
+    (part,) = call.parts
     if x.ndim == 2:
         assert lengths is not None
         packed = PackedSequence(x, lengths)
         x, lengths = pad_packed_sequence(packed, batch_first=True)
-        y, end = run(cell, x, start, lengths, reverse, memory=memory)
+        y, end = run(cell, Call(x, lengths, False, call.parts))
         return pack_padded_sequence(y, lengths, batch_first=True).data, end
-    if time_first:
-        y, end = run(cell, x.transpose(0, 1), start, lengths, reverse, memory=memory)
+    if call.time_first:
+        y, end = run(cell, Call(x.transpose(0, 1), lengths, False, call.parts))
         return y.transpose(0, 1), end
-    if reverse:
+    if part.reverse:
         x = flip(x, lengths)
+    start, memory = tuple(part.states), part.memory
     if lengths is None:
         outputs, end = unroll(cell, x.unbind(1), start, memory)
         y = torch.stack(outputs, 1)
@@ -77,7 +67,7 @@ def run(
         whole = PackedSequence(torch.cat(outputs), packed.batch_sizes, order, back)
         y, _ = pad_packed_sequence(whole, batch_first=True, total_length=x.shape[1])
         end = tuple(s[back] for s in end)
-    if reverse:
+    if part.reverse:
         y = flip(y, lengths)
     return y, end
 

@@ -25,8 +25,8 @@ class Interpreter(Backend):
         self.runs = 0
         """Jobs so far."""
 
-    def obstacle(self, x):
-        return "" if x.dtype in (torch.float32, torch.float64) else f"no kernel for {x.dtype}"
+    def obstacle(self, dtype):
+        return "" if dtype in (torch.float32, torch.float64) else f"no kernel for {dtype}"
 
     def describe(self, dtype):
         return "read line by line"

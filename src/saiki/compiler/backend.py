@@ -121,8 +121,8 @@ class Backend(ABC):
     would take longer to write the product for all steps, and to read it."""
 
     @abstractmethod
-    def obstacle(self, x: Tensor) -> str:
-        """Why it cannot serve a layer that reads ``x``; empty if it can."""
+    def obstacle(self, dtype: torch.dtype) -> str:
+        """Why it cannot serve layers that read numbers of that type; empty if it can."""
 
     @abstractmethod
     def describe(self, dtype: torch.dtype) -> str:

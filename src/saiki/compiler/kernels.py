@@ -207,7 +207,7 @@ class Kernels:
         backend = BACKENDS.get(x.device.type)
         if backend is None:
             return f"there is no kernel for {x.device.type} tensors"
-        why = backend.obstacle(x)
+        why = backend.obstacle(x.dtype)
         if why:
             return why
         if is_transformed():

@@ -1,11 +1,11 @@
 """The compiled pair as one differentiable operation of PyTorch.
 
 Forward and backward are two operators of ``torch.library``, opaque to tracers, so that
-``torch.compile`` sees ordinary operations; an autograd function ties them together.
+``torch.compile`` sees ordinary operations; an autograd function ties them together. Where nobody
+sees the operators, the functions behind them are called.
 """
 
 import math
-import operator
 from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
@@ -13,98 +13,77 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saiki.call import Call, Results
 from saiki.compiler.kernels import BACKENDS
-from saiki.compiler.run.call import (
-    SCAN,
-    SCAN_BACKWARD,
-    BackwardCall,
-    Call,
-    Layout,
-    backward_results,
-    scan_backward_call,
-    scan_call,
-)
-from saiki.compiler.run.compiled import compiled_cell
-from saiki.compiler.trace.clean_room import in_clean_room
-from saiki.compiler.trace.draws import drawing_again
-from saiki.compiler.trust.guard import guarded_backward, guarded_forward
+from saiki.compiler.run.call import SCAN, SCAN_BACKWARD, arguments, call_of, has_gradient
+from saiki.compiler.run.compiled import compiled_cells
+from saiki.compiler.trust import guard
 from saiki.torch_internals import is_batched, is_unseen, undisturbed
 
 
 def _forward_shapes(call: Call, training: bool) -> list[Tensor]:
-    x = call.x
+    x, steps = call.x, [compiled.step for compiled in compiled_cells(call.parts)]
+    pairs = list(zip(steps, call.parts, strict=True))
     residuals = []
     if training:
         is_ragged = x.ndim == 3 and call.lengths is not None
         total: int | torch.SymInt = math.prod(x.shape[:-1])
         if is_ragged:
             total = torch.library.get_ctx().new_dynamic_size()
-        widths = (part.step.residual_widths(part.memory) for part in call.parts)
-        residuals = [x.new_empty(total, width) for found in widths for width in found]
-        if call.draws:
+        widths = (width for step, part in pairs for width in step.residual_widths(part.memory))
+        residuals = [x.new_empty(total, width) for width in widths]
+        if any(step.draws for step in steps):
             residuals.append(torch.empty(torch.get_rng_state().shape, dtype=torch.uint8))
-    y = x.new_empty(*x.shape[:-1], sum(part.step.output_size for part in call.parts))
-    states = [torch.empty_like(state) for part in call.parts for state in part.states]
-    return [y, *states, *residuals]
+    y = x.new_empty(*x.shape[:-1], sum(step.output_size for step in steps))
+    return [y, *(torch.empty_like(s) for part in call.parts for s in part.states), *residuals]
 
 
-def _backward_shapes(call: BackwardCall) -> list[Tensor]:
-    def wanted(tensor: Tensor, is_wanted: bool) -> Tensor | None:
-        if not is_wanted:
-            return None
-        return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
-
-    is_x_wanted = False
-    d_parameters: list[Tensor | None] = []
-    d_memory: list[Tensor | None] = []
-    for part, back in zip(call.forward.parts, call.parts, strict=True):
-        needs = back.needs.x, *back.needs.parameters, *back.needs.memory
-        of_x, *found = map(operator.and_, needs, part.step.has_gradient)
-        is_x_wanted = is_x_wanted or of_x
-        count = len(part.parameters)
-        d_parameters += map(wanted, part.parameters, found[:count])
-        d_memory += map(wanted, part.memory, found[count:])
-    _, *d_states = map(torch.empty_like, call.gradients())
-    x = call.forward.x
-    return backward_results(x, wanted(x, is_x_wanted), d_states, d_parameters, d_memory)
+def _backward_shapes(
+    call: Call,
+    gradients: Sequence[Tensor],
+    residuals: Sequence[Tensor],
+    needs: Sequence[bool],
+) -> list[Tensor]:
+    exist = has_gradient(compiled_cells(call.parts))
+    return [
+        tensor.new_empty(tensor.shape if need and has else 0)
+        for tensor, need, has in zip(call.tensors(), needs, exist, strict=True)
+    ]
 
 
-DIRECT: dict[Any, Callable[..., list[Tensor]]] = {}
-"""The functions behind the operators, for a caller that has only tensors of the CPU."""
 _LIBRARY = torch.library.Library("saiki", "DEF")
 
 
 def _define(
-    schema: str, kernel: Callable[..., list[Tensor]], shapes: Callable[..., list[Tensor]]
+    schema: str, function: Callable[..., list[Tensor]], shapes: Callable[..., list[Tensor]]
 ) -> None:
+    """An operator that does what a function of a call does."""
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
     for device in BACKENDS:
-        _LIBRARY.impl(name, undisturbed(kernel), device.upper())
-    torch.library.register_fake(f"saiki::{name}", shapes, lib=_LIBRARY)
-    DIRECT[getattr(torch.ops.saiki, name).default] = kernel
+        kernel = undisturbed(lambda *given: function(*call_of(*given)))
+        _LIBRARY.impl(name, kernel, device.upper())
+    fake = lambda *given: shapes(*call_of(*given))  # noqa: E731
+    torch.library.register_fake(f"saiki::{name}", fake, lib=_LIBRARY)
 
 
-_define(
-    SCAN,
-    lambda *arguments: guarded_forward(*scan_call(*arguments)),
-    lambda *arguments: _forward_shapes(*scan_call(*arguments)),
-)
-_define(
-    SCAN_BACKWARD,
-    lambda *arguments: guarded_backward(scan_backward_call(*arguments)),
-    lambda *arguments: _backward_shapes(scan_backward_call(*arguments)),
-)
+_define(SCAN, guard.forward, _forward_shapes)
+_define(SCAN_BACKWARD, guard.backward, _backward_shapes)
 
 
-def _run(operator: Any, *arguments: Any) -> list[Tensor]:
-    """What the operator computes, by the function behind it where nobody sees the difference."""
-    found: list[Tensor] = (DIRECT[operator] if is_unseen(arguments[0]) else operator)(*arguments)
-    return found
+def _forward(call: Call, training: bool) -> list[Tensor]:
+    if is_unseen(call.x):
+        return guard.forward(call, training)
+    results: list[Tensor] = torch.ops.saiki.scan(*arguments(call), training)
+    return results
 
 
-Eager = Callable[..., tuple[Tensor, ...]]
-"""``eager(x, *states, *parameters, *memory)``: y and the last states by the plain loop."""
+def _backward(call: Call, *given: Sequence[Any]) -> list[Tensor]:
+    gradients, _, _ = given
+    if is_unseen(gradients[0]):
+        return guard.backward(call, *given)
+    results: list[Tensor] = torch.ops.saiki.scan_backward(*arguments(call), *given)
+    return results
 
 
 class _Scan(torch.autograd.Function):
@@ -112,70 +91,37 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, layout: Layout, lengths: Tensor | None, eager: Eager, *tensors: Tensor
+        ctx: Any, bare: Call, lengths: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
-        outputs = _run(torch.ops.saiki.scan.default, *layout.scan(tensors, lengths, True))
-        last = 1 + layout.states
-        ctx.save_for_backward(lengths, *tensors, *outputs[last:])
-        ctx.layout, ctx.eager, ctx.count = layout, eager, len(tensors)
-        return tuple(outputs[:last])
+        """``bare`` is the call without its tensors, which are autograd's to hold."""
+        results = _forward(bare.with_tensors(tensors, lengths), True)
+        outputs = 1 + sum(len(part.states) for part in bare.parts)
+        ctx.save_for_backward(lengths, *tensors, *results[outputs:])
+        ctx.bare, ctx.count = bare, len(tensors)
+        return tuple(results[:outputs])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         lengths, *rest = ctx.saved_tensors
         tensors, residuals = rest[: ctx.count], rest[ctx.count :]
-        plain = torch.compiler.is_compiling()
-        again = torch.is_grad_enabled() and not plain
-        if again or (not plain and any(map(is_batched, gradients))):
-            with drawing_again(ctx.layout.generator(residuals)):
-                return None, None, None, *_eager_gradients(ctx, tensors, gradients, again)
-        arguments = ctx.layout.scan_backward(
-            gradients, tensors, lengths, residuals, ctx.needs_input_grad[3:]
-        )
-        found = _run(torch.ops.saiki.scan_backward.default, *arguments)
-        return None, None, None, *(None if g.numel() == 0 else g for g in found)
+        call = ctx.bare.with_tensors(tensors, lengths)
+        if not torch.compiler.is_compiling():
+            again = torch.is_grad_enabled()
+            if again or any(map(is_batched, gradients)):
+                for cell in compiled_cells(call.parts):
+                    cell.must_be_unchanged()
+                return None, None, *guard.eager_gradients(call, gradients, residuals, again)
+        results = _backward(call, gradients, residuals, ctx.needs_input_grad[2:])
+        return None, None, *(None if g.numel() == 0 else g for g in results)
 
 
-def _eager_gradients(
-    ctx: Any, tensors: Sequence[Tensor], gradients: Sequence[Tensor], again: bool
-) -> list[Tensor | None]:
-    """The same gradients by the eager loop, as a graph that can be differentiated ``again``."""
-    for key in ctx.layout.keys:
-        compiled_cell(key).must_be_unchanged()
-    wanted = [t for t in tensors if t.requires_grad]
-
-    def forward() -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            outputs: tuple[Tensor, ...] = ctx.eager(*tensors)
-        return outputs
-
-    # gradients in a batch must not keep a step from drawing random numbers
-    outputs = in_clean_room(forward) if any(map(is_batched, gradients)) else forward()
-    pairs = [(o, g) for o, g in zip(outputs, gradients, strict=True) if o.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            [o for o, _ in pairs],
-            wanted,
-            [g for _, g in pairs],
-            create_graph=again,
-            allow_unused=True,
-        )
-    )
-    return [next(found) if t.requires_grad else None for t in tensors]
-
-
-def scan(call: Call, eager: Eager) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-    """The outputs of all cells of a call side by side, and the last states of each.
-
-    Args:
-        eager: what to differentiate twice.
-    """
-    if torch.is_grad_enabled() and any(t.requires_grad for t in call.flat().tensors()):
-        flat = call.flat()
-        y, *ends = _Scan.apply(flat.layout(), call.lengths, eager, *flat.tensors())
-    elif is_unseen(call.x):
-        y, *ends = guarded_forward(call, False)
+def scan(call: Call) -> Results:
+    """What the compiled cells of a call compute."""
+    tensors = call.tensors()
+    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+        bare = call.with_tensors([None] * len(tensors), None)
+        y, *ends = _Scan.apply(bare, call.lengths, *tensors)
     else:
-        y, *ends = torch.ops.saiki.scan(*call.flat().scan(False))
+        y, *ends = _forward(call, False)
     rest = iter(ends)
     return y, [tuple(islice(rest, len(part.states))) for part in call.parts]

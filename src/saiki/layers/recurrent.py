@@ -1,18 +1,20 @@
 """A cell over time."""
 
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from saiki.call import Call
 from saiki.cell import Cell, as_states, check_contract, holding, of_numbers, replacing
 from saiki.compiler.kernels import Kernels
 from saiki.eager import run as run_eagerly
-from saiki.errors import CompileError, InputError
+from saiki.errors import InputError
+from saiki.layers.kernel import why_not
 from saiki.layers.run import exporter, run_layers
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import is_autocast_on, is_expanded, leaf
@@ -208,27 +210,16 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
                 )
         return tuple(memory[name] for name in shapes)
 
-    def eager(
-        self,
-        x: Tensor,
-        start: tuple[Tensor, ...],
-        lengths: Tensor | None,
-        tensors: Sequence[Tensor] | None = None,
-        time_first: bool = False,
-        memory: Sequence[Tensor] = (),
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Step by step, with ``tensors`` in place of the parameters and buffers of the cell; any
-        after those are of other places, and left there.
-
-        Shapes are those of :func:`run_layers`.
-        """
-        if tensors is not None:
-            with holding(self.cell, replacing(self.cell, tensors)):
-                return self.eager(x, start, lengths, time_first=time_first, memory=memory)
+    def eager(self, call: Call) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The outputs and last states of a call of this layer alone, step by step, with what the
+        call has in place of parameters and buffers of the cell."""
+        (part,) = call.parts
+        own = part.parameters
         try:
-            return run_eagerly(self.cell, x, start, lengths, self.reverse, time_first, memory)
+            with holding(self.cell, replacing(self.cell, own)) if own else nullcontext():
+                return run_eagerly(self.cell, call)
         except RuntimeError as error:
-            self._explain(error, x)
+            self._explain(error, call.x)
             raise
 
     def _explain(self, error: RuntimeError, x: Tensor) -> None:
@@ -239,45 +230,6 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
             raise InputError(
                 f"x is of {x.dtype} and the weights are of {like.dtype}; convert one of them"
             ) from None
-
-    def kernel(
-        self, x: Tensor, given: tuple[Tensor, ...], tensors: Sequence[Tensor] | None
-    ) -> tuple[int, Sequence[Tensor]]:
-        """The number of the kernel that serves x, the states and memory ``given`` and these
-        tensors, -1 for the eager loop, as for an empty batch; and ``tensors``, or those of the cell
-        in their place.
-
-        Raises:
-            CompileError: the backend asked for by name cannot serve.
-        """
-        if self.backend == "eager" or x.shape[0] == 0:
-            return -1, tensors or ()
-        kernels = self.kernels
-        why, kind = kernels.obstacle(x), (x.dtype, x.device.type)
-        if torch.compiler.is_compiling():
-            _look_at(self.cell)
-        elif not why:
-            why = kernels.hooked(kind)
-        if not why:
-            key: int = _key(self, *kind)
-            why = kernels.hooked(kind)
-            if not why and key >= 0 and torch.compiler.is_compiling() and _draws(self, *kind):
-                why = "torch.compile and torch.export draw random numbers step by step"
-            if not why and key >= 0:
-                if tensors is None:
-                    tensors = [owner[name] for owner, name in kernels.known[kind][0].inputs]
-                why = kernels.mixture(x, (*given, *tensors))
-                if not why:
-                    return key, tensors
-            elif not why:
-                why = _why_not(self, *kind)
-                is_told = kernels.known[kind][0].compiled is not None  # when it was refused
-                if self.backend == "auto" and not self._saiki_warned and not is_told:
-                    self._saiki_warned = True
-                    warnings.warn(f"running step by step: {why}", stacklevel=4)
-        if self.backend != "auto":
-            raise CompileError(why)
-        return -1, tensors or ()
 
     @property
     def kernels(self) -> Kernels:
@@ -322,7 +274,7 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         """Why inputs of that type go through the eager loop; None if a kernel serves them."""
         if self.backend == "eager":
             return "the backend is 'eager'"
-        return _why_not(self, dtype) or None
+        return why_not(self, dtype) or None
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the kernels behind; they are compiled again when needed."""
@@ -364,34 +316,3 @@ def refuse_memory(name: str, layers: Iterable[nn.Module | None]) -> None:
                 f"{name} hands no memory on, and {type(cell).__name__} reads "
                 f"{', '.join(cell.memory_shapes)}; take a Recurrent"
             )
-
-
-def _look_at(cell: Cell) -> None:
-    """Let ``torch.compile`` see on what the choice of a kernel depends, so that it compiles anew
-    when that changes. What it cannot see, the operators ask for when they run."""
-    for module in cell.modules():
-        if module.training:
-            pass
-        for table in (module._parameters, module._buffers):
-            for tensor in table.values():
-                if tensor is None:
-                    pass
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _key(layer: Recurrent, dtype: torch.dtype, device: str) -> int:
-    found = layer.kernels.find(dtype, device)
-    if found.compiled is not None:
-        found.compiled.is_fresh = True
-    return found.key
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _draws(layer: Recurrent, dtype: torch.dtype, device: str) -> bool:
-    found = layer.kernels.find(dtype, device)
-    return found.compiled is not None and bool(found.compiled.step.draws)
-
-
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _why_not(layer: Recurrent, dtype: torch.dtype, device: str = "cpu") -> str:
-    return layer.kernels.find(dtype, device).why_eager

@@ -19,9 +19,9 @@ class CPU(Backend):
     name = "cpu"
     inline_weights = 1 << 16
 
-    def obstacle(self, x: Tensor) -> str:
-        if x.dtype not in (torch.float32, torch.float64):
-            return f"there is no kernel for {x.dtype}"
+    def obstacle(self, dtype: torch.dtype) -> str:
+        if dtype not in (torch.float32, torch.float64):
+            return f"there is no kernel for {dtype}"
         return ""
 
     def describe(self, dtype: torch.dtype) -> str:

@@ -3,9 +3,11 @@
 import itertools
 import warnings
 import weakref
+from collections.abc import Sequence
 
 from torch import Tensor
 
+from saiki.call import Part
 from saiki.cell import Cell
 from saiki.compiler.run.spot_checks import SpotChecks
 from saiki.compiler.run.step import CompiledStep
@@ -31,6 +33,7 @@ class CompiledCell:
         self.is_fresh = False
         """Whether its layer has just seen that nothing has changed."""
         self.why_refused = ""
+        """Why the eager loop must take its place; empty if it need not."""
         self.proved: set[str] = set()
         """What of it has been compared with the eager loop."""
         self.checks = SpotChecks()
@@ -47,11 +50,6 @@ class CompiledCell:
         if cell is None:
             raise CompileError("this graph calls the compiled loop of a cell that is no more")
         return cell
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether the eager loop must take its place."""
-        return bool(self.why_refused)
 
     def refuse(self, why: str) -> None:
         """Never run it again, here or in another process.
@@ -111,3 +109,8 @@ def compiled_cell(key: int) -> CompiledCell:
             "trace or compile the model again"
         )
     return cell
+
+
+def compiled_cells(parts: Sequence[Part]) -> list[CompiledCell]:
+    """Those of the parts of a call."""
+    return [compiled_cell(part.key) for part in parts]

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from saiki.call import Call, Part
 from saiki.compiler.backend import Place, Walk
-from saiki.compiler.run.call import BackwardCall, Call, Part, backward_results
-from saiki.compiler.run.outside import Operands
+from saiki.compiler.run.compiled import compiled_cells
+from saiki.compiler.run.outside import Needs, Operands
+from saiki.compiler.run.step import CompiledStep
 from saiki.compiler.trace.draws import draw
 
 
@@ -79,19 +82,17 @@ class Path:
         y.flatten(0, -2).index_copy_(0, self.index, rows)
         return y
 
-    def drawn(self, part: Part, like: Tensor) -> list[Tensor]:
-        """What the steps of a part draw, as rows of the loop."""
-        draws = part.step.draws
-        if not draws:
-            return []
-        places = self.walk.places(part.reverse)
-        found = draw(draws, self.walk.counts.tolist(), like)
-        return [torch.empty_like(each).index_copy_(0, places, each) for each in found]
-
     def operands(self, rows: Tensor, part: Part) -> Operands:
         """What the loop of a part reads, with the rows of x."""
-        memory = part.memory if self.order is None else [*map(self.sorted, part.memory)]
-        return Operands(rows, part.parameters, memory)
+        return Operands(rows, part.parameters, [*map(self.sorted, part.memory)])
+
+    def drawn(self, step: CompiledStep, reverse: bool, like: Tensor) -> list[Tensor]:
+        """What a step draws, as rows of the loop."""
+        if not step.draws:
+            return []
+        places = self.walk.places(reverse)
+        found = draw(step.draws, self.walk.counts.tolist(), like)
+        return [torch.empty_like(each).index_copy_(0, places, each) for each in found]
 
     def sorted(self, state: Tensor) -> Tensor:
         return state if self.order is None else state[self.order]
@@ -114,14 +115,14 @@ def forward(call: Call, training: bool, run: Run | None = None) -> list[Tensor]:
     if any(state.shape[0] != path.walk.rows for part in call.parts for state in part.states):
         raise ValueError(f"states must have {path.walk.rows} rows")
     rows = path.rows(call.x)
-    drawn = [path.drawn(part, call.x) for part in call.parts]
-    steps = [part.step for part in call.parts]
+    steps = [compiled.step for compiled in compiled_cells(call.parts)]
     y = path.empty(call.x, sum(step.output_size for step in steps))
     outputs, column = y.flatten(0, -2), 0
     loops = []
-    for part, step, own in zip(call.parts, steps, drawn, strict=True):
+    for part, step in zip(call.parts, steps, strict=True):
+        drawn = path.drawn(step, part.reverse, call.x)
         loop = step.forward(
-            path.operands(rows, part)._replace(drawn=own),
+            path.operands(rows, part)._replace(drawn=drawn),
             Place(outputs, column),
             [*map(path.sorted, part.states)],
             path.walk.backwards if part.reverse else path.walk,
@@ -137,41 +138,52 @@ def forward(call: Call, training: bool, run: Run | None = None) -> list[Tensor]:
     ]
 
 
-def backward(call: BackwardCall, run: Run | None = None) -> list[Tensor]:
-    """∂L/∂x, ∂L/∂(initial states), ∂L/∂parameters and ∂L/∂memory; empty where not needed or
-    absent. ``run`` as in :func:`forward`."""
-    path = Path(call.forward)
-    rows = path.rows(call.forward.x)
-    d_outputs, column = path.rows(call.d_y), 0
+def backward(
+    call: Call,
+    gradients: Sequence[Tensor],
+    residuals: Sequence[Tensor],
+    needs: Sequence[bool],
+    run: Run | None = None,
+) -> list[Tensor]:
+    """The gradients by the tensors of a call, empty where not needed or absent.
+
+    Args:
+        gradients: ∂L/∂y and ∂L/∂(last states).
+        residuals: what the forward pass left.
+        needs: for each of the tensors, whether the gradient is needed.
+        run: as in :func:`forward`.
+    """
+    path = Path(call)
+    rows = path.rows(call.x)
+    d_outputs, column = path.rows(gradients[0]), 0
     if d_outputs.stride(1) != 1:
         d_outputs = d_outputs.contiguous()
+    d_states, of_loops, needed = iter(gradients[1:]), iter(residuals), iter(needs[1:])
     loops = []
-    for part, back in zip(call.forward.parts, call.parts, strict=True):
-        step = part.step
+    for part, compiled in zip(call.parts, compiled_cells(call.parts), strict=True):
+        step, states = compiled.step, len(part.states)
+        of_states = [*islice(needed, states)]
+        of_others = (tuple(islice(needed, len(own))) for own in (part.parameters, part.memory))
         loop = step.backward(
             path.operands(rows, part),
             Place(d_outputs, column),
-            [*map(path.sorted, back.d_states)],
-            back.residuals,
+            [path.sorted(d) for d in islice(d_states, states)],
+            [*islice(of_loops, step.residuals.count)],
             path.walk if part.reverse else path.walk.backwards,
-            back.needs,
+            Needs(needs[0], *of_others),
         )
-        loops.append(loop)
+        loops.append((loop, of_states))
         column += step.output_size
-    (run or step.backend.run)([loop.job for loop in loops])
+    (run or step.backend.run)([loop.job for loop, _ in loops])
     d_x: Tensor | None = None
-    d_parameters: list[Tensor | None] = []
-    d_memory: list[Tensor | None] = []
-    for loop in loops:
+    others: list[Tensor | None] = []
+    for loop, of_states in loops:
         found = loop.gradients()
         if found.d_x is not None:
             d_x = found.d_x if d_x is None else d_x + found.d_x
-        d_parameters += found.d_parameters
-        d_memory += (None if d is None else path.unsorted(d) for d in found.d_memory)
-    return backward_results(
-        call.forward.x,
-        None if d_x is None else path.padded(d_x),
-        [path.unsorted(start) for loop in loops for start in loop.d_states],
-        d_parameters,
-        d_memory,
-    )
+        starts = zip(loop.d_states, of_states, strict=True)
+        others += (path.unsorted(start) if need else None for start, need in starts)
+        others += found.d_parameters
+        others += (None if d is None else path.unsorted(d) for d in found.d_memory)
+    of_x = None if d_x is None else path.padded(d_x)
+    return [call.x.new_empty(0) if d is None else d for d in (of_x, *others)]

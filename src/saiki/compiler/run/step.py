@@ -94,6 +94,8 @@ class CompiledStep:
         )
         self.after: dict[Needs, After] = {}
         self.states = len(t.states)
+        self.counts = self.states, len(self.names), len(self.memory)
+        """States, parameters and memory."""
         self.output_size = width(t.new_states[0])
 
     @torch.no_grad()
@@ -211,10 +213,11 @@ class CompiledStep:
 
     @property
     def has_gradient(self) -> list[bool]:
-        """Of x, each parameter or buffer and each memory: whether the new state depends on it."""
+        """Of x, each state, parameter or buffer and memory: whether there is a gradient by it."""
         t = self.trace
         return [
             t.d_x is not None,
+            *[True] * self.states,
             *(t.d_parameters.get(n) is not None for n in self.names),
             *(t.d_memory[n] is not None or bool(t.outer.get(n)) for n in self.memory),
         ]

@@ -8,36 +8,33 @@ takes its place inside the operators, so that whoever called them gets what is r
 
 import warnings
 from collections.abc import Sequence
-from itertools import chain
 
 import torch
 from torch import Tensor
 
 import saiki
-from saiki.compiler.run.call import BackwardCall, BackwardPart, Call, Part, backward_results
-from saiki.compiler.run.compiled import CompiledCell
-from saiki.compiler.run.loops import Path, backward, forward
-from saiki.compiler.run.outside import Needs
+from saiki.call import Call, Part
+from saiki.compiler.run import loops
+from saiki.compiler.run.call import eagerly, has_gradient, originals
+from saiki.compiler.run.compiled import CompiledCell, compiled_cells
 from saiki.compiler.run.step import LoopKind
 from saiki.compiler.trace.clean_room import in_clean_room
 from saiki.compiler.trace.draws import draw, drawing_again
 from saiki.compiler.trust import trial
 from saiki.errors import CompileError
+from saiki.torch_internals import is_batched
 from saiki.twin import like
 
 
-def guarded_forward(call: Call, training: bool) -> list[Tensor]:
-    """:func:`saiki.compiler.run.loops.forward`, or the eager loop where a kernel is not trusted."""
-    cells = [part.cell for part in call.parts]
-    kind: LoopKind = "training" if training else "inference"
-    generator = torch.get_rng_state() if call.draws else None
+def forward(call: Call, training: bool) -> list[Tensor]:
+    """:func:`~saiki.compiler.run.loops.forward`, or the eager loop where a kernel is not trusted.
+    Where steps draw random numbers, the state of the generator before them is last in training."""
+    cells = compiled_cells(call.parts)
+    generator = torch.get_rng_state() if any(cell.step.draws for cell in cells) else None
     drawn_from = [generator] if training and generator is not None else []
     changed = [_has_changed(cell, training) for cell in cells]
-    is_stale = any(changed)
-    if not is_stale:
-        _prove(call, cells, kind)
-    if not is_stale and not any(cell.is_refused for cell in cells):
-        results = forward(call, training)
+    if not any(changed) and _are_proved(call, cells, "training" if training else "inference"):
+        results = loops.forward(call, training)
         if _is_right(call, cells, results[0], generator):
             return results + drawn_from
         if generator is not None:
@@ -45,10 +42,11 @@ def guarded_forward(call: Call, training: bool) -> list[Tensor]:
 
     def work() -> list[Tensor]:
         with torch.no_grad():
-            return call.eagerly()
+            return eagerly(call)
 
-    total = len(Path(call).rows(call.x))
-    widths = [n for p in call.parts for n in p.step.residual_widths(p.memory)] if training else []
+    total = len(loops.Path(call).rows(call.x))
+    pairs = zip(cells, call.parts, strict=True) if training else ()
+    widths = [n for cell, part in pairs for n in cell.step.residual_widths(part.memory)]
     before = torch.get_rng_state()
     results = in_clean_room(work)
     if training and not drawn_from and not torch.equal(before, torch.get_rng_state()):
@@ -59,37 +57,48 @@ def guarded_forward(call: Call, training: bool) -> list[Tensor]:
     return results + [call.x.new_full((total, n), torch.nan) for n in widths] + drawn_from
 
 
-def guarded_backward(call: BackwardCall) -> list[Tensor]:
+def backward(
+    call: Call, gradients: Sequence[Tensor], residuals: Sequence[Tensor], needs: Sequence[bool]
+) -> list[Tensor]:
     """:func:`~saiki.compiler.run.loops.backward`, or autograd through the eager loop where a kernel
     is not trusted, or was not for the forward pass, which then left NaN."""
-    cells = [part.cell for part in call.forward.parts]
-    _prove(call.forward, cells, "backward")
-    residuals = [tensor for part in call.parts for tensor in part.residuals]
-    by_eager_loop = bool(residuals) and bool(residuals[0][0, 0].isnan())
-    if not by_eager_loop and not any(cell.is_refused for cell in cells):
-        return backward(call)
-    with drawing_again(call.generator):
-        return in_clean_room(lambda: _eager_gradients(call))
+    cells = compiled_cells(call.parts)
+    is_proved = _are_proved(call, cells, "backward")
+    by_eager_loop = any(cell.step.residuals.count for cell in cells) and residuals[0][0, 0].isnan()
+    if is_proved and not by_eager_loop:
+        return loops.backward(call, gradients, residuals, needs)
+    results = []
+    for gradient, tensor, need, has in zip(
+        eager_gradients(call, gradients, residuals, False),
+        call.tensors(), needs, has_gradient(cells), strict=True,
+    ):  # fmt: skip
+        if gradient is not None and need:
+            results.append(gradient.contiguous())
+        else:
+            results.append(tensor.new_zeros(tensor.shape if need and has else 0))
+    return results
 
 
-def _eager_gradients(call: BackwardCall) -> list[Tensor]:
-    forward = call.forward
-    tensors = forward.flat().tensors()
-    states = [state for part in forward.parts for state in part.states]
-    real = [tensor for part in forward.parts for tensor in part.cell.real_tensors()]
-    first = [None] * (1 + len(states))
-    originals = [*first, *real, *[None] * (len(tensors) - len(first) - len(real))]
-    leaves = [_leaf(t, r) for t, r in zip(tensors, originals, strict=True)]
-    outputs = forward.with_tensors(leaves).eagerly()
-    found = trial.gradients_of(outputs, call.gradients(), leaves, originals)
-    d_x, *rest = [
-        gradient.contiguous() if gradient is not None and need else None
-        for gradient, need in zip(found, call.needs(), strict=True)
-    ]
-    count = len(states)
-    pairs = zip(states, rest[:count], strict=True)
-    d_states = [torch.zeros_like(state) if d is None else d for state, d in pairs]
-    return backward_results(forward.x, d_x, d_states, rest[count:])
+def eager_gradients(
+    call: Call, gradients: Sequence[Tensor], residuals: Sequence[Tensor], again: bool
+) -> list[Tensor | None]:
+    """The gradients by the tensors of a call by the eager loop, which draws what the forward pass
+    drew; as a graph that can be differentiated ``again``, or for good."""
+    tensors, real = call.tensors(), originals(call)
+    leaves = tensors if again else [*map(_leaf, tensors, real)]
+
+    def outputs() -> list[Tensor]:
+        with torch.enable_grad():
+            return eagerly(call.with_tensors(leaves, call.lengths))
+
+    def found(outputs: Sequence[Tensor]) -> list[Tensor | None]:
+        return trial.gradients_of(outputs, gradients, leaves, real, again)
+
+    is_drawn = any(cell.step.draws for cell in compiled_cells(call.parts))
+    with drawing_again(residuals[-1] if is_drawn else None):
+        if any(map(is_batched, gradients)):  # which must not keep a step from drawing numbers
+            return found(in_clean_room(outputs))
+        return found(outputs()) if again else in_clean_room(lambda: found(outputs()))
 
 
 def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
@@ -127,15 +136,15 @@ def _has_changed(cell: CompiledCell, training: bool) -> bool:
     return True
 
 
-def _prove(call: Call, cells: Sequence[CompiledCell], kind: LoopKind) -> None:
-    """Compare each kernel with the eager loop, the first time it is to run."""
+def _are_proved(call: Call, cells: Sequence[CompiledCell], kind: LoopKind) -> bool:
+    """Whether all kernels may run; each is compared with the eager loop before it first does."""
     for part, cell in zip(call.parts, cells, strict=True):
-        if kind not in cell.proved and not cell.is_refused:
-            _prove_part(call, part, kind)
+        if kind not in cell.proved and not cell.why_refused:
+            _prove(call, part, cell, kind)
+    return not any(cell.why_refused for cell in cells)
 
 
-def _prove_part(call: Call, part: Part, kind: LoopKind) -> None:
-    cell = part.cell
+def _prove(call: Call, part: Part, cell: CompiledCell, kind: LoopKind) -> None:
     try:
         cell.step.loops[kind].compile()
     except Exception as error:
@@ -165,17 +174,14 @@ def _prove_part(call: Call, part: Part, kind: LoopKind) -> None:
 def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     """How a kernel differs from the eager loop on a sample of the call; empty if it does not."""
     sample = trial.Sample(call, part)
-    count = 1 + part.step.states
+    count = 1 + len(part.states)
     with drawing_again():
-        results = forward(sample.call, kind != "inference")
+        results = loops.forward(sample.call, kind != "inference")
     outputs, residuals = results[:count], results[count:]
     if kind == "backward":
         cotangents = [sample.noise(tensor) for tensor in outputs]
-        (own,) = sample.call.parts
-        floats = tuple(tensor.is_floating_point() for tensor in own.parameters)
-        needs = Needs(True, floats, (True,) * len(own.memory))
-        back = BackwardPart(cotangents[1:], residuals, needs)
-        found = backward(BackwardCall(sample.call, cotangents[0], [back]))
+        needs = [tensor.is_floating_point() for tensor in sample.call.tensors()]
+        found = loops.backward(sample.call, cotangents, residuals, needs)
         gradients = [gradient if gradient.numel() else None for gradient in found]
         return sample.difference(trial.outcome(sample.call, outputs, gradients), cotangents)
     whole = sample.difference(trial.outcome(sample.call, outputs))
@@ -185,7 +191,7 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     try:
         first = trial.first_rows(sample.call, 1)
         with drawing_again():
-            found = forward(first, kind != "inference")[:count]
+            found = loops.forward(first, kind != "inference")[:count]
         alone = sample.difference(trial.outcome(first, found), rows=1)
     except Exception as error:
         raise CompileError(
@@ -202,23 +208,19 @@ def _is_right(
     """Whether a step of what the kernels have computed, where one is due to be compared, is what
     the cells make of it now, drawing as from that state of the generator on."""
     right, column = True, 0
+    numbers = (t for part in call.parts for t in (*part.states, *part.parameters))
     for i, cell in enumerate(cells):
         first, column = column, column + cell.step.output_size
         is_due = saiki.verify and cell.checks.due(len(call.parts[i].states[0]))
-        if is_due and _can_judge(call):
+        if is_due and trial.can_judge(call.x, *numbers):
             right = _is_step_right(call, i, y[..., first:column], generator) and right
     return right
 
 
-def _can_judge(call: Call) -> bool:
-    numbers = ((*part.states, *part.parameters) for part in call.parts)
-    return trial.can_judge(call.x, *chain.from_iterable(numbers))
-
-
 def _is_step_right(call: Call, index: int, y: Tensor, generator: Tensor | None) -> bool:
-    part = call.parts[index]
-    cell = part.cell
-    path = Path(call)
+    part, cells = call.parts[index], compiled_cells(call.parts)
+    cell = cells[index]
+    path = loops.Path(call)
     outputs, counts = path.rows(y), path.walk.counts.tolist()
     places = path.walk.places(part.reverse).split(counts)
     step = cell.checks.random.randrange(len(counts)) if cell.step.states == 1 else 0
@@ -229,26 +231,26 @@ def _is_step_right(call: Call, index: int, y: Tensor, generator: Tensor | None) 
     memory = [path.sorted(m)[:rows] for m in part.memory]
     x = path.rows(call.x)[at]
 
-    def eagerly(x: Tensor, states: Sequence[Tensor]) -> trial.Outcome:
-        alone = Part(part.key, False, states, part.parameters, memory)
+    def by_eager_loop(x: Tensor, states: Sequence[Tensor]) -> trial.Outcome:
+        alone = part._replace(reverse=False, states=states, memory=memory)
         once = Call(x.unsqueeze(1), None, False, [alone])
 
         def work() -> Tensor:
             with torch.no_grad():
-                return once.eagerly()[0].squeeze(1)
+                return eagerly(once)[0].squeeze(1)
 
         with drawing_again(generator):
-            for other in call.parts[:index]:
+            for other in cells[:index]:
                 draw(other.step.draws, counts, call.x)
-            draw(part.step.draws, counts[:step], call.x)
+            draw(cell.step.draws, counts[:step], call.x)
             return {"y": in_clean_room(work)}
 
     found: trial.Outcome = {"y": outputs[at]}
-    expected = eagerly(x, before)
+    expected = by_eager_loop(x, before)
     problem = trial.difference(found, expected, cell.step.eps)
     if problem:
         near, *states = (t * (1 + 4 * torch.finfo(t.dtype).eps) for t in (x, *before))
-        problem = trial.difference(found, expected, cell.step.eps, eagerly(near, states))
+        problem = trial.difference(found, expected, cell.step.eps, by_eager_loop(near, states))
     if problem:
         cell.refuse(
             f"step of {type(cell.cell).__name__} no longer computes what it did when it was "

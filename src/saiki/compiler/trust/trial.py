@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from saiki import eager
-from saiki.compiler.run.call import Call, Part
+from saiki.call import Call, Part
+from saiki.compiler.run.call import eagerly, originals
+from saiki.compiler.run.compiled import compiled_cell
 from saiki.compiler.trace.clean_room import in_clean_room
 from saiki.compiler.trace.draws import drawing_again
-from saiki.twin import Twin, like
+from saiki.twin import like
 
 ROWS = 3
 """Rows of the batch that are compared as they are; two more are changed a little, for a batch of
@@ -36,16 +37,14 @@ class Sample:
         x = self._with_changed(steps, 0.05)
         states = [self._with_changed(t[rows], 0.05) for t in part.states]
         memory = [self._with_changed(t[rows], 0.0) for t in part.memory]
-        own = (
-            part.cell.watch.parameters
-        )  # in place of others, another value cannot be put everywhere
-        real = part.cell.real_tensors()
+        cell = compiled_cell(part.key)
+        own = cell.watch.parameters  # in place of others, another value cannot be put everywhere
         parameters = [
             self._parameter(p) if i < own and isinstance(t, torch.nn.Parameter) else p
-            for i, (p, t) in enumerate(zip(part.parameters, real, strict=True))
+            for i, (p, t) in enumerate(zip(part.parameters, cell.real_tensors(), strict=True))
         ]
-        own_part = Part(part.key, part.reverse, states, parameters, memory)
-        self.call = Call(x, None, False, [own_part])
+        self.call = Call(x, None, False, [Part(part.reverse, states, parameters, memory, part.key)])
+        self.eps = cell.step.eps
 
     def _with_changed(self, rows: Tensor, added: float) -> Tensor:
         more = rows[torch.arange(2) % len(rows)]
@@ -71,20 +70,19 @@ class Sample:
     ) -> str:
         """How what a kernel has found differs from what the eager loop finds, for the first
         ``rows``; with ``cotangents`` the gradients too."""
-        eps = self.call.parts[0].step.eps
         expected = eager_outcome(first_rows(self.call, rows), cotangents)
-        if not difference(found, expected, eps):
+        if not difference(found, expected, self.eps):
             return ""
         nearby = eager_outcome(first_rows(self._nearby(), rows), cotangents)
-        return difference(found, expected, eps, nearby)
+        return difference(found, expected, self.eps, nearby)
 
     def _nearby(self) -> Call:
         """The call with numbers that differ in their last bits."""
         (part,) = self.call.parts
         x, *states = map(self._close, (self.call.x, *part.states))
         parameters = [*map(self._close, part.parameters)]
-        close = Part(part.key, part.reverse, states, parameters, part.memory)
-        return Call(x, None, False, [close])
+        close = part._replace(states=states, parameters=parameters)
+        return self.call._replace(x=x, parts=[close])
 
     def _close(self, tensor: Tensor) -> Tensor:
         if not tensor.is_floating_point():
@@ -115,16 +113,12 @@ def first_rows(call: Call, rows: int | None) -> Call:
     if rows is None:
         return call
     parts = [
-        Part(
-            part.key,
-            part.reverse,
-            [state[:rows] for state in part.states],
-            part.parameters,
-            [memory[:rows] for memory in part.memory],
+        part._replace(
+            states=[s[:rows] for s in part.states], memory=[m[:rows] for m in part.memory]
         )
         for part in call.parts
     ]
-    return Call(call.x[:rows], None, False, parts)
+    return call._replace(x=call.x[:rows], parts=parts)
 
 
 def can_judge(*tensors: Tensor) -> bool:
@@ -215,7 +209,7 @@ def outcome(
     names = [
         "∂L/∂x",
         *(f"∂L/∂(first state {i})" for i in range(len(part.states))),
-        *(f"∂L/∂{name}" for name in part.step.names),
+        *(f"∂L/∂{name}" for name in compiled_cell(part.key).step.names),
         *(f"∂L/∂(memory {i})" for i in range(len(part.memory))),
     ]
     return found | dict(zip(names, gradients, strict=True))
@@ -223,29 +217,25 @@ def outcome(
 
 def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
     """What the eager loop gives for a call of one part; with ``cotangents`` its gradients too."""
-    (part,) = call.parts
+    is_learning = cotangents is not None
+
+    def leaf(tensor: Tensor, original: Tensor | None) -> Tensor:
+        if original is None:
+            return tensor.detach().requires_grad_(is_learning)
+        if not (isinstance(original, torch.nn.Parameter) or original.requires_grad):
+            return tensor
+        number = tensor.detach().requires_grad_(is_learning and tensor.is_floating_point())
+        return like(number, original)
 
     def work() -> Outcome:
-        def leaf(t: Tensor) -> Tensor:
-            return t.detach().requires_grad_(cotangents is not None and t.is_floating_point())
-
-        real = part.cell.real_tensors()
-        x, states, memory = leaf(call.x), [*map(leaf, part.states)], [*map(leaf, part.memory)]
-        parameters = [
-            like(leaf(p), r) if isinstance(r, torch.nn.Parameter) or r.requires_grad else p
-            for p, r in zip(part.parameters, real, strict=True)
-        ]
-        copies = Twin(zip(real, parameters, strict=True), clone=True)
-        twin = copies.of(part.cell.cell)
-        with torch.set_grad_enabled(cotangents is not None), copies.putting_back():
-            y, ends = eager.run(twin, x, tuple(states), None, part.reverse, memory=memory)
-        outputs = [tensor.detach() for tensor in (y, *ends)]
+        real = originals(call)
+        leaves = [*map(leaf, call.tensors(), real)]
+        with torch.set_grad_enabled(is_learning):
+            outputs = eagerly(call.with_tensors(leaves, None), on_trial=True)
+        found = [tensor.detach() for tensor in outputs]
         if cotangents is None:
-            return outcome(call, outputs)
-        leaves = [x, *states, *parameters, *memory]
-        originals = [*[None] * (1 + len(states)), *real, *[None] * len(memory)]
-        gradients = gradients_of([y, *ends], cotangents, leaves, originals)
-        return outcome(call, outputs, gradients)
+            return outcome(call, found)
+        return outcome(call, found, gradients_of(outputs, cotangents, leaves, real))
 
     with drawing_again():
         return in_clean_room(work)
@@ -256,9 +246,14 @@ def gradients_of(
     cotangents: Sequence[Tensor],
     leaves: Sequence[Tensor],
     originals: Sequence[Tensor | None],
+    again: bool = False,
 ) -> list[Tensor | None]:
     """∂L/∂leaf for each leaf. A step may read the original of a leaf, a global for example, in
-    whose place the leaf could not be put: what arrives there counts."""
+    whose place the leaf could not be put: what arrives there counts.
+
+    Args:
+        again: whether the gradients are to be differentiated once more.
+    """
     pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
     originals = [None if t is leaf else t for t, leaf in zip(originals, leaves, strict=True)]
     wanted = [t for t in leaves if t.requires_grad]
@@ -266,7 +261,11 @@ def gradients_of(
     if not pairs:
         return [None] * len(leaves)
     found = torch.autograd.grad(
-        [o for o, _ in pairs], [*wanted, *real], [c for _, c in pairs], allow_unused=True
+        [o for o, _ in pairs],
+        [*wanted, *real],
+        [c for _, c in pairs],
+        create_graph=again,
+        allow_unused=True,
     )
     of_leaves, of_real = iter(found[: len(wanted)]), iter(found[len(wanted) :])
     total: list[Tensor | None] = []

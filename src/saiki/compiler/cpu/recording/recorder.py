@@ -19,7 +19,8 @@ from saiki.compiler.cpu.recording.operations import (
     Where,
     cost,
 )
-from saiki.compiler.run.call import scan_backward_call, scan_call
+from saiki.compiler.run.call import call_of
+from saiki.compiler.run.compiled import compiled_cells
 from saiki.compiler.run.loops import backward, forward
 from saiki.compiler.trace.nodes import POINTWISE, aten
 from saiki.compiler.trace.rewrites import decompositions
@@ -297,22 +298,17 @@ class Recorder(TorchDispatchMode):
 
     def _scanned(self, func: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
         """The loops of compiled cells, forward or backward, with what is done around them."""
-        if func is torch.ops.saiki.scan.default:
-            call, training = scan_call(*args, **kwargs)
-            work: Callable[[], list[Tensor]] = lambda: forward(call, training, self._run)  # noqa: E731
-        elif func is torch.ops.saiki.scan_backward.default:
-            back = scan_backward_call(*args, **kwargs)
-            call = back.forward
-            work = lambda: backward(back, self._run)  # noqa: E731
-        else:
-            raise CompileError(f"there is no recording of {func}")
-        refused = any(part.cell.is_refused for part in call.parts)
-        if refused or call.draws or call.lengths is not None:
+        call, *given = call_of(*args, **kwargs)
+        cells = compiled_cells(call.parts)
+        is_forward = func is torch.ops.saiki.scan.default
+        work: Callable[..., list[Tensor]] = forward if is_forward else backward
+        refused = any(cell.why_refused or cell.step.draws for cell in cells)
+        if refused or call.lengths is not None:
             raise CompileError("there is no recording of loops that draw or go step by step")
         before, self._in_loops = self._in_loops, True
         try:
             with self:
-                return work()
+                return work(call, *given, self._run)
         finally:
             self._in_loops = before
 
