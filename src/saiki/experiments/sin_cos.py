@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from saiki import processes
 from saiki.data.order import batches_of, passes
-from saiki.data.series.tables import numbers_of
 from saiki.data.series.waves import NAMES, Wave
-from saiki.data.series.windows import Array, Pair, Windows, learnt
+from saiki.data.series.windows import Array, Pair, Windows, learnt, numbers_of
+from saiki.data.tables.encoding import Encoding
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed, untrained
@@ -113,7 +113,8 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     itself.
     """
 
-    data: str = knob("", "CSV file of input and target; sine and cosine without", is_path=True)
+    data: str = knob("", "table of input and target; sine and cosine without", is_path=True)
+    encoded: Encoding = Encoding()
     wave: Wave = Wave()
     steps: int = knob(24, "points of a window", minimum=2, maximum=10_000)
     noise: float = knob(
@@ -155,7 +156,9 @@ class SinCos(Experiment[SeriesSeq2Seq, Batch]):
     @cached_property
     def series(self) -> Windows:
         if self.data:
-            return Windows.of_file(Path(self.data), self.steps, self.validation)
+            return Windows.of_file(
+                Path(self.data), self.steps, self.validation, self.encoded.encoding
+            )
         return Windows(self.wave.values(), NAMES, "the wave", self.steps, self.validation)
 
     @cached_property

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from saiki.data.tables.encoding import Encoding
 from saiki.data.text.pairs import Corpus, Pairs, corpus
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
@@ -104,6 +105,7 @@ class Translate(TextToText):
         "table of two columns, or folder with train and dev files; small_parallel_enja without",
         is_path=True,
     )
+    encoded: Encoding = Encoding()
     source: str = knob("ja", "language that is read: how the names of its files end")
     target: str = knob("en", "language that is written")
     source_tokens: str = knob("words", "how the source is cut", choices=TOKENISERS)
@@ -136,7 +138,7 @@ class Translate(TextToText):
     @cached_property
     def _read(self) -> Corpus:
         path = Path(self.data) if self.data else None
-        return corpus(path, self.source, self.target, self.seed)
+        return corpus(path, self.source, self.target, self.seed, self.encoded.encoding)
 
     @cached_property
     def corpus(self) -> Corpus:

@@ -1,7 +1,5 @@
 """Files of analogies and of similar words are read as they are published, or told in a sentence."""
 
-import gzip
-
 import pytest
 
 from saiki.data.text.word_tests import (
@@ -75,7 +73,7 @@ def test_a_folder_need_not_hold_both_kinds(tmp_path):
 def test_a_folder_without_a_test_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds no questions-words\.txt$"):
         read_analogies(tmp_path)
-    with pytest.raises(InputError, match=r"holds no \*\.tsv and no \*\.csv$"):
+    with pytest.raises(InputError, match=r"holds no \*\.tsv and no \*\.csv and no \*\.parquet$"):
         read_all_pairs(tmp_path)
 
 
@@ -86,14 +84,10 @@ TWO = (("cat", "dog", 7.5), ("cup", "sea", 0.0))
     ("name", "text", "column"),
     [
         ("t.tsv", "# WordSim\n# Word 1\tWord 2\tHuman (mean)\ncat\tdog\t7.50\ncup\tsea\t0\n", ""),
-        ("t.tsv", "cat\tdog\t7.5\r\n\r\ncup\tsea\t0", ""),
         ("t.csv", "word1,word2,mean,sub1\r\ncat,dog,7.5,8\r\ncup,sea,0,1\r\n", ""),
-        ("t.csv", 'a,b,c\n"cat","dog",7.5\ncup, sea, 0\n', ""),
         ("t.txt", "a\tb\tPOS\tSimLex999\ncat\tdog\tN\t7.5\ncup\tsea\tN\t0\n", "SimLex999"),
         ("t.csv", "a,b,1,mean\ncat,dog,3,7.5\ncup,sea,3,0\n", "mean"),
-        ("t.txt", "cat;dog;7.5\ncup;sea;0\n", ""),
         ("t.txt", "cat dog 7.5\ncup  sea 0\n", ""),
-        ("t.csv.gz", gzip.compress(b"cat,dog,7.5\ncup,sea,0\n", mtime=0), ""),
     ],
 )
 def test_pairs_are_read_from_tables_as_they_are_published(tmp_path, name, text, column):
@@ -103,16 +97,14 @@ def test_pairs_are_read_from_tables_as_they_are_published(tmp_path, name, text, 
 @pytest.mark.parametrize(
     ("name", "text", "column", "told"),
     [
-        ("t.tsv", "a\tb\t1\ncat\tdog\n", "", "has 2 columns in line 2; a line is two words and a"),
-        ("t.tsv", "a\tb\t1\ncat\t\t3\n", "", "has 3 columns in line 2"),
+        ("t.tsv", "a\tb\t1\ncat\tdog\n", "", "has 2 columns in line 2 instead of 3"),
+        ("t.tsv", "a\tb\t1\ncat\t\t3\n", "", "has no two words and a score in line 2"),
         ("t.tsv", "a\tb\t1\ncat\tdog\tx\n", "", "has 'x' in line 2, where a score must stand$"),
         ("t.tsv", "a\tb\t1\ncat\tdog\tnan\n", "", "has 'nan' in line 2"),
         ("t.txt", "a\tb\tPOS\tscore\nc\td\tN\t7\n", "", "has 'N' in line 2, .*; name the column of "
          "scores: POS, score$"),
-        ("t.csv", "a,b,c\nd,e,1\n", "mean", "has no column 'mean'; its first line names a, b, c$"),
-        ("t.csv", 'a,b,c\n"d"x,e,1\n', "", "is no table in line 2: "),
+        ("t.csv", "a,b,c\nd,e,1\n", "mean", "has no column 'mean'; it has 'a', 'b', 'c'$"),
         ("t.csv", "a,b,c\n", "", "holds no pairs of words$"),
-        ("t.csv", "", "", "holds no pairs of words$"),
     ],
 )  # fmt: skip
 def test_what_is_no_table_of_pairs_is_refused(tmp_path, name, text, column, told):

@@ -10,14 +10,12 @@ import polars as pl
 
 from saiki.data.series.order import Rows
 from saiki.data.series.steps import DAY
-from saiki.data.tables import cells as numerals
 from saiki.data.tables import times
+from saiki.data.tables.cells import decimal_of, no_number, number, signs, unreadable
 from saiki.data.tables.table_file import ROW, TableFile
 from saiki.errors import InputError, shown
 
 Array = np.ndarray[Any, Any]
-LARGEST = 1e30
-"""Of a number, as float32 can do with."""
 _CLOCKS = ("time", "hour", "時刻", "時間", "時")
 _DATES = (
     (("month", "mon", "mo", "月"), r"0?[1-9]|1[0-2]"),
@@ -151,12 +149,6 @@ def find_reading(
     return Reading(numbers, at, groups, day_first, decimal_of(table, numbers))
 
 
-def decimal_of(table: TableFile, numbers: Mapping[int, str]) -> str:
-    """See :func:`saiki.data.tables.cells.style`."""
-    text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
-    return numerals.style(table.path, table.scan, text, table.delimiter)
-
-
 def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
     """The rows of the table and its time zone, in the order of the file.
 
@@ -165,11 +157,11 @@ def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
     """
     numbers, at, series, decimal = reading.numbers, reading.at, reading.series, reading.decimal
     text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
-    wanted = [pl.col(ROW), *(_number(table, i, decimal) for i in numbers)]
+    wanted = [pl.col(ROW), *(number(table, i, decimal) for i in numbers)]
     notes = list(table.notes)
     if decimal:
         notes += ["decimals are written with a comma"] * (decimal == ",")
-        notes += numerals.signs(table.scan, text)
+        notes += signs(table.scan, text)
     if at:
         wanted += [pl.col("t"), pl.col("z")]
     if series is not None:
@@ -182,11 +174,6 @@ def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
             empty = [pl.col(str(i)).fill_null("").str.strip_chars() == "" for i in used]
             wanted.append(pl.all_horizontal(empty).alias("blank"))
     frame = scan.select(wanted).collect(engine="streaming")
-    if len(frame) != table.rows:
-        raise InputError(
-            f"{table.path} has a quotation mark inside a field; double it, and put the field into "
-            "quotation marks, or take it away"
-        )
     if "blank" in frame.columns and (blank := int(frame["blank"].sum())):
         frame = frame.filter(~pl.col("blank"))
         notes.append(f"rows left out in which nothing stands: {blank:,}")
@@ -202,38 +189,24 @@ def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
     for place, i in enumerate(numbers):
         values[:, place] = frame[str(i)].to_numpy()
     rows = Rows(
-        table.path, names, codes, micros, values, tuple(numbers.values()), lines + table.skip,
+        table.path, names, codes, micros, values, tuple(numbers.values()),
+        table.places(lines) - 1,
         at is not None, table.word, notes=tuple(notes),
     )  # fmt: skip
     if at and series is None:
         apart = table.columns.tell_apart(at.column, [*numbers, at.column])
         rows = replace(rows, apart="" if apart is None else table.columns.name(apart))
-    bad = np.isinf(values) | (np.abs(values) > LARGEST)
-    if bad.any():
-        row, column = (int(n) for n in np.argwhere(bad)[0])
-        cell = table.cell(int(lines[row]), [*numbers][column])
-        raise InputError(
-            f"{table.path} has {shown(cell, 40)} in the column {shown(rows.columns[column])} at "
-            f"{rows.place(row)}, which is no finite number within ±1e30; correct it, or leave the "
-            "cell empty where nothing was measured"
+    bad = unreadable(values)
+    if len(bad):
+        row, column = (int(n) for n in bad[0])
+        raise no_number(
+            table,
+            int(lines[row]),
+            [*numbers][column],
+            rows.columns[column],
+            f"at {rows.place(row)}",
         )
     return rows, zone
-
-
-def _number(table: TableFile, column: int, decimal: str) -> pl.Expr:
-    """Numbers, NaN where there is none, infinity for what is no number."""
-    name, kind = str(column), table.types[column]
-    cell = pl.col(name)
-    if kind != pl.String:
-        if not (kind.is_numeric() or kind == pl.Boolean):
-            raise InputError(
-                f"the column {shown(table.columns.name(column))} of {table.path} is of the type "
-                f"{kind}; it must hold numbers"
-            )
-        return cell.cast(pl.Float64).fill_null(float("nan")).alias(name)
-    number = numerals.people(cell, decimal) if decimal else numerals.plain(cell)
-    empty = pl.when(numerals.missing(cell)).then(float("nan")).otherwise(float("inf"))
-    return pl.when(number.is_finite()).then(number).otherwise(empty).alias(name)
 
 
 def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, day_first: bool) -> pl.LazyFrame:
@@ -295,7 +268,7 @@ def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, s
         what = f"{shown(cell, 40)}, which is no date or time as the others are"
         raise InputError(
             f"{table.path} has {what if cell.strip() else 'no time'} in the column {name} in "
-            f"{table.word} {row + table.skip + 1:,}; correct it, or take the {table.word} away"
+            f"{table.place(row)}; correct it, or take the {table.word} away"
         )
     clocks = column.to_numpy().astype(np.int64)
     notes = [] if at.named else [f"times are those of the column {name}"]
@@ -309,7 +282,7 @@ def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, s
         row = int(frame[ROW][int(ahead.is_null().arg_max() or 0)])
         raise InputError(
             f"{table.path} has a time without its distance to UTC in the column {name} in "
-            f"{table.word} {row + table.skip + 1:,}, and others with it; write it for all or none"
+            f"{table.place(row)}, and others with it; write it for all or none"
         )
     minutes = ahead.to_numpy().astype(np.int64)
     zone = getattr(table.types[at.column], "time_zone", None)
@@ -339,7 +312,7 @@ def _series(
         row = int(frame[ROW][int(empty.arg_max() or 0)])
         raise InputError(
             f"{table.path} has nothing in the column {shown(table.columns.name(series))}, which "
-            f"tells series apart, in {table.word} {row + table.skip + 1:,}"
+            f"tells series apart, in {table.place(row)}"
         )
     names = cells.unique(maintain_order=True)
     codes = cells.cast(pl.Enum(names)).to_physical().to_numpy().astype(np.int64)

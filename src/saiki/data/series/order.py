@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from saiki.data.series.memory import check_memory
 from saiki.data.series.steps import (
     DAY,
     BusinessDays,
@@ -17,6 +16,7 @@ from saiki.data.series.steps import (
     in_words,
     places,
 )
+from saiki.data.tables.memory import check_memory
 from saiki.errors import InputError, shown
 
 Array = np.ndarray[Any, Any]

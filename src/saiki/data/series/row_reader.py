@@ -7,9 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from saiki.data.series.columns import Reading, decimal_of, find_reading, read_rows
+from saiki.data.series.columns import Reading, find_reading, read_rows
 from saiki.data.series.growing import NewRow
-from saiki.data.tables.layout import Columns, layout_of
+from saiki.data.tables.cells import decimal_of
+from saiki.data.tables.layout import layout_of
+from saiki.data.tables.roles import Columns
 from saiki.data.tables.table_file import ROW, TableFile, in_sentences, opened
 from saiki.errors import InputError
 
@@ -144,7 +146,12 @@ class RowReader:
 
     def _cells(self, text: str, delimiter: str, width: int) -> list[str]:
         try:
-            [cells] = csv.reader([text], delimiter=delimiter, strict=True)
+            if delimiter == " ":
+                cells = text.split()
+            else:
+                [cells] = csv.reader(
+                    [text], delimiter=delimiter, strict=True, skipinitialspace=True
+                )
         except (csv.Error, ValueError):
             raise InputError(
                 f"{_SOURCE} has a quotation mark in line {self._count:,} that is not closed; a row "
@@ -183,4 +190,4 @@ def _table(
     schema = dict.fromkeys(data, pl.String)
     frame = pl.DataFrame(data, schema=schema).with_columns(pl.Series(ROW, numbers, pl.UInt32))
     types = (pl.String(),) * columns.width
-    return TableFile(_SOURCE, frame.lazy(), columns, types, delimiter, len(rows), 0, "line", ())
+    return TableFile(_SOURCE, frame.lazy(), columns, types, delimiter, len(rows), "line")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from saiki.data.series.memory import check_memory
 from saiki.data.series.order import GAPS, Rows, filled, in_order, without_gaps
 from saiki.data.series.steps import Step, in_words
+from saiki.data.tables.memory import check_memory
 from saiki.errors import InputError, near, shown
 
 DATES = ("auto", "day-first", "month-first")
@@ -84,6 +84,7 @@ def read_series(
     past: Sequence[str] = (),
     gaps: str = "refuse",
     dates: str = "auto",
+    encoding: str = "",
 ) -> SeriesTable:
     """The series of a table: CSV with any delimiter, encoding and way to write numbers and times,
     packed or not, or Parquet.
@@ -101,9 +102,10 @@ def read_series(
             is taken; ``linear``: what lies on a line between both neighbours; ``missing``: NaN.
         dates: in what order day and month stand where both are numbers before the year:
             ``day-first``, ``month-first``, or ``auto``, which finds it by numbers above 12.
+        encoding: of a table that is text; found without.
 
     Raises:
-        InputError: polars is not installed, the file cannot be read, a column is not there, or what
+        InputError: the file cannot be read, a column is not there, or what
             stands somewhere is not what is needed; the message says where and what to do.
     """
     path = Path(path)
@@ -115,12 +117,11 @@ def read_series(
             )
     if isinstance(targets, str) or not targets:
         raise InputError("targets must be a list of the names of columns, one at least")
-    check_polars()
     from saiki.data.series.columns import find_reading, read_rows
     from saiki.data.tables.table_file import opened
     from saiki.data.tables.times import NAMES
 
-    with opened(path, targets) as table:
+    with opened(path, targets, encoding) as table:
         check_memory(path, table.rows, len(targets) + len(known) + len(past))
         reading = find_reading(table, (*targets, *known, *past), time, series, dates)
         at, numbers = reading.at, reading.numbers
@@ -143,20 +144,6 @@ def read_series(
         _split(rows, ends, len(targets), len(known)), tuple(targets), tuple(known), tuple(past),
         name, rows.step, zone, "; ".join(rows.notes), changes,
     )  # fmt: skip
-
-
-def check_polars() -> None:
-    """Raise unless tables can be read.
-
-    Raises:
-        InputError: polars is not installed.
-    """
-    try:
-        import polars  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "to read a table of series needs polars: pip install 'saiki[series]'"
-        ) from None
 
 
 def _behind(rows: Rows, last: NDArray[np.int64]) -> NDArray[np.bool_]:

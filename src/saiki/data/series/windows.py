@@ -1,6 +1,8 @@
 """Windows of two series over the same points: what is read, and what is to be written."""
 
 import math
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from saiki.data.series.tables import read_table
-from saiki.errors import InputError
+from saiki.data.tables.numbers import LARGEST, read_numbers
+from saiki.errors import InputError, shown
 
 SHOWN = 8
 """As many windows side by side fit into the picture of a long series."""
@@ -53,13 +55,15 @@ class Windows:
     """Points of a window."""
     validation: float
     """Share of the windows that are kept from training."""
+    notes: str = ""
+    """What a person should know of how they were read."""
 
     @classmethod
-    def of_file(cls, path: Path, steps: int, validation: float) -> "Windows":
-        """Of the two columns of a CSV file."""
-        table = read_table(path, (2,))
+    def of_file(cls, path: Path, steps: int, validation: float, encoding: str = "") -> "Windows":
+        """Of the two columns of a table; see :func:`saiki.data.tables.numbers.read_numbers`."""
+        table = read_numbers(path, (2,), encoding)
         names = table.names or ("input", "target")
-        return cls(table.values, names, str(path), steps, validation)
+        return cls(table.values, names, str(path), steps, validation, "; ".join(table.notes))
 
     @cached_property
     def learnt(self) -> int:
@@ -98,6 +102,7 @@ class Windows:
         return (
             f"{count:,} windows of {self.steps} points, from {read} to {wanted}: "
             f"{self.learnt:,} to learn from, the last {count - self.learnt:,} to validate"
+            + (f"; {self.notes}" if self.notes else "")
         )
 
     def starts(self) -> list[int]:
@@ -124,3 +129,30 @@ def learnt(points: int, steps: int, validation: float) -> int:
             f"{validation:g} of them for validation; take fewer steps or more points"
         )
     return found
+
+
+def numbers_of(text: str, encoding: str = "") -> tuple[Array, Array | None]:
+    """What a user gives, as numbers or in a file: the first column, and the second if there is one.
+
+    Raises:
+        InputError: it is neither.
+    """
+    words = re.split(r"[\s,;]+", text.strip())
+    with suppress(ValueError):
+        numbers = np.array([float(word) for word in words])
+        if (np.abs(numbers) <= LARGEST).all():
+            return numbers, None
+    if _is_file(text):
+        values = read_numbers(Path(text), (1, 2), encoding).values
+        return values[:, 0], values[:, 1] if values.shape[1] == 2 else None
+    raise InputError(
+        "sin-cos takes numbers within ±1e30 such as '0 0.5 0.9', or a table of them, got "
+        f"{shown(text)}"
+    )
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False

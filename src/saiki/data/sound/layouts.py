@@ -1,16 +1,17 @@
 """Where labelled recordings are: file names that say it, a folder for each class, or a table."""
 
-import csv
-import io
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from saiki.data.folders import check_spelling, shown, tidy
 from saiki.data.sound.formats import READERS
+from saiki.data.tables.roles import known_columns
+from saiki.data.tables.texts import TABLES, read_texts
 from saiki.errors import InputError
-from saiki.inputs import files_below, read_text
+from saiki.inputs import bare, files_below
 
 SOUNDS = (
     *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"),
@@ -18,12 +19,10 @@ SOUNDS = (
     *READERS,
 )
 """What a sound file's name ends with, in small or capital letters."""
-TABLES = (".csv", ".tsv")
 
 _NAMED = re.compile(r"(?P<label>.+)_(?P<speaker>[^_]+)_(?P<take>\d+)")
 _SPEECH_COMMANDS = re.compile(r"(?P<speaker>[^_]+)_nohash_\d+")
 _NOT_A_CLASS = "_background_noise_"  # long noises that come with Speech Commands
-_DELIMITERS = "\t;,"
 _COLUMNS = {
     "path": ("path", "file", "filename"),
     "label": ("label", "class", "category"),
@@ -43,7 +42,7 @@ class Recording:
     take: int | None = None
 
 
-def find(source: str | Path) -> tuple[Recording, ...]:
+def find(source: str | Path, encoding: str = "") -> tuple[Recording, ...]:
     """The recordings below ``source``, in the order of their names, the same on every machine.
 
     ``source`` is one of
@@ -52,8 +51,10 @@ def find(source: str | Path) -> tuple[Recording, ...]:
       as in the Free Spoken Digit Dataset;
     - a folder with a subfolder for each class, which holds its sound files, nested as you like;
       names of Speech Commands, ``SPEAKER_nohash_N.wav``, tell the speaker;
-    - a table, ``.csv`` or ``.tsv``, with the columns ``path`` and ``label``, and ``speaker`` if it
-      is known; paths start from the table's folder.
+    - a table, see :func:`saiki.data.tables.texts.read_texts`, with the columns ``path`` and
+      ``label``, and ``speaker`` if it is known; paths start from the table's folder.
+
+    ``encoding`` is that of a table that is text; found without.
 
     Hidden files and files that are no sound by their name are passed over. Nothing is opened.
 
@@ -65,8 +66,8 @@ def find(source: str | Path) -> tuple[Recording, ...]:
         found = _in_folder(source)
     elif not source.exists():
         raise InputError(f"{source} does not exist")
-    elif source.suffix.lower() in TABLES:
-        found = _in_table(source)
+    elif bare(source).suffix.lower() in TABLES:
+        found = _in_table(source, encoding)
     else:
         raise InputError(
             f"{source} is neither a folder of recordings nor a table of them "
@@ -133,67 +134,35 @@ def _of_class(source: Path, name: str) -> Recording:
     return Recording(source / name, name, name.split("/")[0], speaker)
 
 
-def _in_table(source: Path) -> list[Recording]:
-    try:
-        lines = _rows(read_text(source))
-    except csv.Error:  # a cell that is longer than any path
-        raise InputError(
-            f"{source} is not a table: a quotation mark that begins a cell is never closed"
-        ) from None
-    if not lines:
-        raise InputError(f"{source} is empty; it needs the columns path and label")
-    columns = _columns(source, lines[0][1])
-    if columns.pop("header"):
-        lines = lines[1:]
-    if not lines:
+def _in_table(source: Path, encoding: str) -> list[Recording]:
+    table = read_texts(source, encoding, [*_COLUMNS["path"], *_COLUMNS["label"]])
+    columns = known_columns(table.rows[0], _COLUMNS)
+    headed = table.has_header or {"path", "label"} <= {*columns}
+    if not {"path", "label"} <= {*columns}:
+        columns = _unnamed(source, table.rows[0])
+    if len(table.rows) == headed:
         raise InputError(f"{source} names no recordings below its header")
     found, seen = [], dict[Path, int]()
-    for number, row in lines:
-        name = _cell(source, number, row, columns["path"], "path").strip()
-        label = _cell(source, number, row, columns["label"], "label")
-        at = columns.get("speaker")
-        speaker = tidy(row[at]) if at is not None and at < len(row) else ""
+    for number, row in enumerate(table.rows[headed:], headed):
+        for column in ("path", "label"):
+            if not row[columns[column]]:
+                raise InputError(f"{source} has no {column} in {table.place(number)}")
+        name, label = row[columns["path"]], row[columns["label"]]
+        speaker = tidy(row[columns["speaker"]]) if "speaker" in columns else ""
         path = Path(os.path.normpath(source.parent / name))
         if path in seen:
-            raise InputError(f"{source} lists {name} twice, in lines {seen[path]} and {number}")
+            places = f"{table.word}s {table.lines[seen[path]]} and {table.lines[number]}"
+            raise InputError(f"{source} lists {name} twice, in {places}")
         seen[path] = number
         found.append(Recording(path, name, label, speaker or None))
     return found
 
 
-def _rows(text: str) -> list[tuple[int, list[str]]]:
-    """Line numbers and cells, by the delimiter that makes the most rows like the first one."""
-    best: list[tuple[int, list[str]]] = []
-    score = -1
-    for delimiter in _DELIMITERS:
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-        alike = sum(len(row) == len(rows[0][1]) >= 2 for _, row in rows)
-        if alike > score:
-            best, score = rows, alike
-    return best
-
-
-def _columns(source: Path, first: list[str]) -> dict[str, int]:
-    """Which column holds what, and under ``header`` whether the first row names the columns."""
-    names = [cell.strip().lower() for cell in first]
-    found = {
-        column: names.index(name)
-        for column, known in _COLUMNS.items()
-        for name in reversed(known)
-        if name in names
-    }
-    if "path" in found and "label" in found:
-        return {"header": 1, **found}
-    if Path(first[0].strip()).suffix.lower() not in SOUNDS:
+def _unnamed(source: Path, first: Sequence[str]) -> dict[str, int]:
+    """Which column holds what, where the first row names a sound file and not the columns."""
+    if Path(first[0]).suffix.lower() not in SOUNDS:
         raise InputError(
-            f"{source} begins with {first[0].strip()!r}, which is no sound file; name its columns "
-            "in the first line: path, label and, if known, speaker"
+            f"{source} begins with {first[0]!r}, which is no sound file; name its columns in the "
+            "first line: path, label and, if known, speaker"
         )
-    return {"header": 0, "path": 0, "label": 1} | ({"speaker": 2} if len(first) == 3 else {})
-
-
-def _cell(source: Path, number: int, row: list[str], at: int, column: str) -> str:
-    if at >= len(row) or not row[at].strip():
-        raise InputError(f"{source} has no {column} in line {number}")
-    return row[at]
+    return {"path": 0, "label": 1} | ({"speaker": 2} if len(first) == 3 else {})

@@ -41,20 +41,21 @@ class Recordings:
         return f"{len(self):,} recordings of {len(self.classes)} classes{speakers}"
 
 
-def load(source: str | Path, rate: int, strict: bool = False) -> Recordings:
+def load(source: str | Path, rate: int, strict: bool = False, encoding: str = "") -> Recordings:
     """Read the recordings that :func:`saiki.data.find` finds, at ``rate`` Hz.
 
     A file that is missing, broken, empty or silent is skipped, and ``skipped`` tells the reason.
 
     Args:
         strict: whether such a file is refused instead.
+        encoding: of a table that is text; found without.
 
     Raises:
         InputError: there are no recordings or none that can be used, only one class, or a class
             with fewer than two usable recordings.
     """
     check_rate(rate)
-    found = find(source)
+    found = find(source, encoding)
     entries, waves, skipped = [], [], []
     for entry in found:
         try:

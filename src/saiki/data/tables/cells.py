@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
-from saiki.errors import InputError
+from saiki.data.tables.numbers import LARGEST
+from saiki.data.tables.table_file import TableFile
+from saiki.errors import InputError, shown
 
 MISSING = (
     *("", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "?"),
@@ -45,6 +49,57 @@ _SAYS = {
 Of 1,234 and 1.234 it is open."""
 
 
+def number(table: TableFile, column: int, decimal: str) -> pl.Expr:
+    """The numbers of a column, NaN where there is none, infinity for what is no number.
+
+    Args:
+        decimal: see :func:`decimal_of`.
+
+    Raises:
+        InputError: the table says that they are something else.
+    """
+    name, kind = str(column), table.types[column]
+    cell = pl.col(name)
+    if kind != pl.String:
+        if not (kind.is_numeric() or kind == pl.Boolean):
+            raise InputError(
+                f"the column {shown(table.columns.name(column))} of {table.path} is of the type "
+                f"{kind}; it must hold numbers"
+            )
+        return cell.cast(pl.Float64).fill_null(float("nan")).alias(name)
+    number = people(cell, decimal) if decimal else plain(cell)
+    empty = pl.when(missing(cell)).then(float("nan")).otherwise(float("inf"))
+    return pl.when(number.is_finite()).then(number).otherwise(empty).alias(name)
+
+
+def unreadable(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The places of what is no number, or too large for one."""
+    return np.argwhere(np.isinf(values) | (np.abs(values) > LARGEST))
+
+
+def no_number(table: TableFile, row: int, column: int, name: str, where: str) -> InputError:
+    """What is said of a cell that holds no finite number."""
+    return InputError(
+        f"{table.path} has {shown(table.cell(row, column), 40)} in the column {shown(name)} "
+        f"{where}, which is no finite number within ±1e30; correct it, or leave the cell empty "
+        "where nothing was measured"
+    )
+
+
+def decimal_of(table: TableFile, numbers: Mapping[int, str]) -> str:
+    """The sign before the decimals of a table, ``.`` or ``,``; nothing where all of it is written
+    as programs do.
+
+    Args:
+        numbers: columns, and what they are called.
+
+    Raises:
+        InputError: signs contradict each other, or leave open which of the two it is.
+    """
+    text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
+    return _style(table.path, table.scan, text, table.delimiter)
+
+
 def missing(text: pl.Expr) -> pl.Expr:
     """Whether there is no number."""
     return text.is_null() | text.str.strip_chars().str.to_lowercase().is_in(MISSING)
@@ -70,16 +125,8 @@ def people(text: pl.Expr, decimal: str) -> pl.Expr:
     return pl.when(digits.str.contains(_WHOLE[decimal])).then(number)
 
 
-def style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter: str) -> str:
-    """The sign before the decimals of a table, ``.`` or ``,``; nothing where all of it is written
-    as programs do.
-
-    Args:
-        columns: of text, and what they are called.
-
-    Raises:
-        InputError: signs contradict each other, or leave open which of the two it is.
-    """
+def _style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter: str) -> str:
+    """See :func:`decimal_of`; ``columns`` are those of text."""
     if not columns:
         return ""
     odd = [(plain(pl.col(c)).is_null() & ~missing(pl.col(c))).sum().alias(c) for c in columns]

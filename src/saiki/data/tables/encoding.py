@@ -1,6 +1,7 @@
-"""Tables in files of text, whatever their encoding: as UTF-8, and whether rows are of one width."""
+"""In what encoding the text of a table is, and that text as UTF-8."""
 
 import codecs
+import io
 import re
 import shutil
 import tempfile
@@ -10,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-
-from saiki.errors import InputError
-from saiki.inputs import PACKED, limit, open_bytes, open_file, too_much
+from saiki.errors import InputError, shown
+from saiki.inputs import PACKED, open_bytes, open_file
+from saiki.knobs import Knobs, knob
 
 CHUNK = 2**20
 """Bytes that are looked at together."""
@@ -26,9 +26,14 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_WIDE = "[\u3000-\u9fff\uf900-\ufaff\uff00-\uff60]"
-_JAPANESE = re.compile(f"{_WIDE}{{2}}|(?<![A-Za-z]){_WIDE}(?![A-Za-z])")
+_WIDE, _HALF = "[\u3000-\u9fff\uf900-\ufaff\uff00-\uff60]", "[\uff66-\uff9f]"
+_JAPANESE = re.compile(
+    f"{_WIDE}{{2}}|(?<![A-Za-z]){_WIDE}(?![A-Za-z])|(?<![A-Za-z]){_HALF}{{2,}}(?![A-Za-z])"
+)
+"""What hardly stands in a text of another language that is read as Japanese."""
 _PRIVATE = re.compile("[\ue000-\uf8ff]")
+_NO_TEXT = re.compile("[\0-\b\x0e-\x1f\ue000-\uf8ff\ufdd0-\ufdef\ufffe\uffff\u0a00\u0d00]")
+"""Signs that stand in no table, and line ends of which the bytes are exchanged."""
 _KINDS = {
     b"PK\x03\x04": "a workbook or an archive; save the table as CSV",
     b"\xd0\xcf\x11\xe0": "a workbook; save the table as CSV",
@@ -37,6 +42,21 @@ _KINDS = {
     b"BZh": "packed; call it .bz2 at the end",
 }
 """What files begin with that are no text."""
+
+
+class Encoding(Knobs):
+    """How the text of a table is encoded."""
+
+    encoding: str = knob("", "of a table that is text, such as cp932 or cp1252; found without")
+
+    def validate(self) -> None:
+        try:
+            io.TextIOWrapper(io.BytesIO(), self.encoding or "utf-8")  # codecs knows rot13, too
+        except LookupError:
+            raise InputError(
+                f"there is no encoding {shown(self.encoding)}; Japanese tables that are not UTF-8 "
+                "are mostly cp932"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -58,37 +78,67 @@ class TextFile:
             start = start[: start.rfind(b"\n") + 1]
         return start.decode("utf-8-sig", "replace")
 
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how it was read."""
+        is_usual = self.encoding in ("utf-8", "utf-8-sig")
+        return [] if is_usual else [f"read as {self.encoding}"]
+
 
 @contextmanager
-def as_text(path: Path) -> Iterator[TextFile]:
+def as_text(path: Path, encoding: str = "") -> Iterator[TextFile]:
     """The table as UTF-8. Where it is packed or of another encoding, that is a temporary file as
     long as the block lasts.
 
-    The encoding is what a byte order mark says; else UTF-8, UTF-16 without a mark, cp932 (the
-    Shift_JIS of Windows), and as the last resort cp1252 or latin-1, which fit anything.
+    Args:
+        encoding: a name that Python knows; without, what a byte order mark says; else UTF-8, UTF-16
+            without a mark, EUC-JP, cp932 (the Shift_JIS of Windows), and as the last resort cp1252
+            or latin-1, which fit anything.
 
     Raises:
         InputError: there is no such file, it cannot be read, or it is no text.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give a table in it")
     with open_bytes(path) as file:
         begin = file.read(HEAD)
     for mark, kind in _KINDS.items():
         if begin.startswith(mark):
             raise InputError(f"{path} is {kind}")
     if not begin:
-        raise InputError(f"{path} is empty; it needs a row for each time")
-    encoding = _encoding(path, begin)
+        raise empty(path)
+    if encoding and not _fits(path, encoding):
+        raise InputError(f"{path} is not {encoding} throughout")
+    encoding = codecs.lookup(encoding).name if encoding else _encoding(path, begin)
     line_feeds = b"\n" in begin or b"\r" not in begin
-    if encoding.startswith("utf-8") and path.suffix not in PACKED and line_feeds:
+    if encoding in ("utf-8", "utf-8-sig") and path.suffix not in PACKED and line_feeds:
         yield TextFile(path, path, encoding)
         return
+    with temporary() as plain:
+        _write(path, encoding, plain)
+        plain.close()
+        yield TextFile(path, Path(plain.name), encoding)
+
+
+def empty(path: Path) -> InputError:
+    """What is said of a table in which nothing stands."""
+    return InputError(f"{path} is empty; it needs a row for each example")
+
+
+@contextmanager
+def temporary() -> Iterator[IO[bytes]]:
+    """A file for the text of a table, gone after the block."""
     with tempfile.NamedTemporaryFile("wb", prefix="saiki-", suffix=".csv", delete=False) as plain:
         try:
-            _write(path, encoding, plain)
-            plain.close()
-            yield TextFile(path, Path(plain.name), encoding)
+            yield plain
         finally:
             Path(plain.name).unlink(missing_ok=True)
+
+
+def check_room(plain: IO[bytes], path: Path, size: int) -> None:
+    """Raise :class:`InputError` where a temporary file has no room for so much more."""
+    if shutil.disk_usage(plain.name).free < 2 * size:
+        raise InputError(f"{path} does not fit on the disk unpacked; unpack it yourself")
 
 
 def _encoding(path: Path, begin: bytes) -> str:
@@ -101,18 +151,55 @@ def _encoding(path: Path, begin: bytes) -> str:
                 )
             return name
     if b"\0" in begin:
-        even, odd = begin[::2].count(0), begin[1::2].count(0)
-        name = "utf-16-le" if odd > even else "utf-16-be"
-        if max(even, odd) < len(begin) // 8 or min(even, odd) or not _fits(path, name):
-            raise InputError(f"{path} is no text; save the table as CSV in UTF-8")
-        return name
+        for name in ("utf-16-le", "utf-16-be"):
+            if _fits(path, name) and not _NO_TEXT.search(_decoded(begin, name)):
+                return name
+        raise InputError(f"{path} is no text; save the table as CSV in UTF-8")
     if _fits(path, "utf-8"):
         return "utf-8"
-    if _fits(path, "cp932") and not _PRIVATE.search(text := begin.decode("cp932", "ignore")):
-        beyond_ascii = not text.isascii()
-        if not beyond_ascii or _JAPANESE.search(text):
-            return "cp932"
+    sample = _beyond_ascii(path)
+    replaced = _decoded(sample, "utf-8", "replace")
+    damaged = replaced.count("\ufffd")
+    if sum(not sign.isascii() for sign in replaced) > 2 * damaged:
+        raise InputError(
+            f"{path} is UTF-8, but not in line {_line_of_damage(path):,}; mend it there, or name "
+            "its encoding with --encoding"
+        )
+    for name in ("euc_jp", "cp932"):
+        text = _decoded(sample, name)
+        if _fits(path, name) and _JAPANESE.search(text) and not _PRIVATE.search(text):
+            return name
     return "cp1252" if _fits(path, "cp1252") else "latin-1"
+
+
+def _decoded(data: bytes, encoding: str, errors: str = "ignore") -> str:
+    """As far as it is whole."""
+    return codecs.getincrementaldecoder(encoding)(errors).decode(data)
+
+
+def _beyond_ascii(path: Path) -> bytes:
+    """Lines of the file, those that hold more than ASCII."""
+    found = bytearray()
+    with open_bytes(path) as file:
+        while len(found) < HEAD and (chunk := file.read(CHUNK)):
+            chunk += file.readline(CHUNK)
+            if not chunk.isascii():
+                found += b"\n".join(line for line in chunk.splitlines() if not line.isascii())
+                found += b"\n"
+    return bytes(found)
+
+
+def _line_of_damage(path: Path) -> int:
+    """The first line that is not UTF-8."""
+    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
+    with open_bytes(path) as file:
+        for part in iter(lambda: file.readline(CHUNK), b""):
+            try:
+                decoder.decode(part)
+            except UnicodeError:
+                break
+            line += part.endswith(b"\n")
+    return line
 
 
 def _fits(path: Path, encoding: str) -> bool:
@@ -132,78 +219,10 @@ def _write(path: Path, encoding: str, plain: IO[bytes]) -> None:
     decoder = codecs.getincrementaldecoder(encoding)()
     written = ""
     with open_bytes(path) as file:
-        try:
-            while chunk := file.read(CHUNK):
-                text = written[-1:] * (written[-1:] == "\r") + decoder.decode(chunk)
-                written = text
-                body = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-                if shutil.disk_usage(plain.name).free < 2 * len(body):
-                    raise InputError(
-                        f"{path} does not fit on the disk unpacked; unpack it yourself"
-                    )
-                plain.write(body.encode())
-        except UnicodeError:
-            raise InputError(f"{path} is not {encoding} throughout; save it as UTF-8") from None
-    plain.write(b"\n" * written.endswith("\r"))
-
-
-def check_rows(text: TextFile, delimiter: str, width: int, skip: int) -> int:
-    """The number of lines behind the first ``skip``, blank ones among them, each of which has
-    ``width`` fields. A line that ends inside quotation marks goes on.
-
-    Raises:
-        InputError: a line has another number of fields, or a quotation mark is not closed.
-    """
-    line, fields, unfinished, open_quote = 0, 0, 0, False
-    opened, feeds, most = 0, 0, limit("line")
-    with open_file(text.plain) as file:
         while chunk := file.read(CHUNK):
-            codes = np.frombuffer(chunk, np.uint8)
-            breaks, delimiters = codes == 10, codes == ord(delimiter)
-            if open_quote or b'"' in chunk:
-                inside = ((np.cumsum(codes == 34) + open_quote) & 1).astype(bool)
-                open_quote = bool(inside[-1])
-                marks = np.flatnonzero((codes == 34) & inside)
-                opened = feeds + int(breaks[: marks[-1]].sum()) if len(marks) else opened
-                feeds += int(breaks.sum())
-                breaks &= ~inside
-                delimiters &= ~inside
-            else:
-                feeds += int(breaks.sum())
-            ends = np.flatnonzero(breaks)
-            if not len(ends):
-                fields += int(delimiters.sum())
-                unfinished += len(chunk)
-                if unfinished > most:
-                    more = f"has more than {most:,} bytes in line {line + 1:,}"
-                    raise too_much(text.path, "line", more)
-                continue
-            counts = np.diff(np.cumsum(delimiters)[ends], prepend=0)
-            lengths = np.diff(ends, prepend=-1) - 1
-            counts[0] += fields
-            lengths[0] += unfinished
-            odd = (counts != width - 1) & (lengths > 0)
-            odd[: max(0, skip - line)] = False
-            for at in np.flatnonzero(odd).tolist():
-                start = ends[at] - lengths[at]
-                if start < 0 or chunk[start : ends[at]].strip():
-                    raise _uneven(text, line + at + 1, int(counts[at]) + 1, width)
-            line += len(ends)
-            fields = int(delimiters[ends[-1] :].sum())
-            unfinished = len(chunk) - 1 - int(ends[-1])
-    if open_quote:
-        raise InputError(
-            f"{text.path} has a quotation mark in line {opened + 1} that is not closed"
-        )
-    if unfinished:
-        line += 1
-        if fields != width - 1 and line > skip:
-            raise _uneven(text, line, fields + 1, width)
-    return max(0, line - skip)
-
-
-def _uneven(text: TextFile, line: int, count: int, width: int) -> InputError:
-    return InputError(
-        f"{text.path} has {count} column{'s' * (count != 1)} in line {line} instead of {width}; "
-        "take the line away, or write it as the others are"
-    )
+            text = written[-1:] * (written[-1:] == "\r") + decoder.decode(chunk)
+            written = text
+            body = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
+            check_room(plain, path, len(body))
+            plain.write(body.encode())
+    plain.write(b"\n" * written.endswith("\r"))

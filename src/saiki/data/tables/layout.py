@@ -1,7 +1,8 @@
-"""How a table is laid out: what separates its columns, where its header ends, names of columns.
+"""How a table of text is laid out: what separates its columns, and where its rows begin.
 
-The first lines decide. The header is the line that names the targets, with other lines above it and
-below it that hold no number and no date; what stands before it is passed over.
+The first lines decide. The header of numbers is the line that names the targets, with other lines
+above it and below it that hold no number and no date; what stands before it is passed over. The
+header of texts is the first row, or the first as wide as the others that names known columns.
 """
 
 import csv
@@ -9,122 +10,30 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saiki.data.tables.encoding import TextFile
-from saiki.errors import InputError, near, shown
+from saiki.data.tables.encoding import TextFile, empty
+from saiki.data.tables.roles import Columns, folded
+from saiki.errors import InputError
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "blank"}
+_BLANK = " "
 SAMPLE = 400
 """Lines that are looked at to find the layout."""
 _MOST_HEADERS = 6
+_MOST_LINES = 100
+"""Among which a header must be."""
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _VALUE = re.compile(
     rf"[(+\-−]?\s*(?:[^\w\s(+.,-]\s*)?[+\-−]?[.,]?\d.*|(?:明治|大正|昭和|平成|令和).*|(?:{_MONTHS})[a-z]*\W*\d.*",
     re.IGNORECASE,
 )
 """What begins as a number or a date does."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Columns by their headers.
-
-    Args:
-        path: of the table.
-        headers: the lines of the header, none or each as wide as the table.
-        width: how many columns there are.
-        sample: some of the rows below the header.
-    """
-
-    path: Path
-    headers: tuple[tuple[str, ...], ...]
-    width: int
-    sample: tuple[tuple[str, ...], ...]
-
-    def find(self, name: str) -> int | None:
-        """The column that is called so in one line of the header, or in all together with blanks
-        between them; else the one of this number, from 1 on; else None.
-
-        Raises:
-            InputError: several are called so.
-        """
-        wanted = name.strip()
-        for tidy in (str, _folded):
-            for lines in (self.headers, (self._joined(),)):
-                found = {
-                    i for line in lines for i, cell in enumerate(line) if tidy(cell) == tidy(wanted)
-                }
-                if len(found) == 1:
-                    return found.pop()
-                if found and lines is not self.headers:
-                    raise InputError(
-                        f"{self.path} has {len(found)} columns called {shown(name)}; name one by "
-                        f"its number, from 1 to {self.width}: here "
-                        f"{' or '.join(str(i + 1) for i in sorted(found))}"
-                    )
-        if wanted.isdecimal() and len(wanted) < 9 and 1 <= int(wanted) <= self.width:
-            return int(wanted) - 1
-        return None
-
-    def of(self, name: str) -> int:
-        """See :meth:`find`.
-
-        Raises:
-            InputError: there is no such column, or there are several.
-        """
-        column = self.find(name)
-        if column is not None:
-            return column
-        if not self.headers:
-            raise InputError(
-                f"{self.path} has no column {shown(name)}: it has no header, and columns are named "
-                f"by their numbers, from 1 to {self.width}"
-            )
-        names = [cell for line in self.headers for cell in line if cell]
-        some = ", ".join(shown(self.name(i), 40) for i in range(min(self.width, 6)))
-        more = " …" if self.width > 6 else ""
-        raise InputError(
-            f"{self.path} has no column {shown(name)}; it has {some}{more}{near(name, names)}"
-        )
-
-    def name(self, column: int, known: Sequence[str] = ()) -> str:
-        """What it is called, by one of the names that are known if it has it; without a header, its
-        number."""
-        for line in self.headers:
-            if _folded(line[column]) in known:
-                return line[column]
-        return (self._joined()[column] if self.headers else "") or str(column + 1)
-
-    def cells(self, column: int) -> list[str]:
-        """What stands in a column of the sample, without empty cells."""
-        return [row[column] for row in self.sample if row[column]]
-
-    def called(self, names: Sequence[str]) -> list[int]:
-        """The columns that have one of these names, whatever their case."""
-        return [
-            i
-            for i in range(self.width)
-            if any(_folded(line[i]) in names for line in (*self.headers, self._joined()))
-        ]
-
-    def tell_apart(self, time: int, used: Sequence[int]) -> int | None:
-        """The column that tells rows of the same time apart, if one does in the sample: one of
-        values that occur again and again."""
-        for column in (i for i in range(self.width) if i not in used):
-            values = {row[column] for row in self.sample}
-            pairs = {(row[time], row[column]) for row in self.sample}
-            if len(values) <= len(self.sample) // 2 and len(pairs) == len(self.sample):
-                return column
-        return None
-
-    def _joined(self) -> tuple[str, ...]:
-        if not self.headers:
-            return ("",) * self.width
-        columns = zip(*self.headers, strict=True)
-        return tuple(" ".join(dict.fromkeys(cell for cell in cells if cell)) for cells in columns)
+_APART = re.compile(r"[;\t|]")
+_SAYS = re.compile(r"""(?i:"?sep=)([!#-&*-,/:-@\[-^`{-~\t])"?\r?(?:\n|$)""")
+_MARKED = re.compile(r'"(?:[^"]|"")*"')
 
 
 @dataclass(frozen=True)
@@ -132,46 +41,136 @@ class Layout:
     """How a file of text is read."""
 
     delimiter: str
+    quoted: bool
+    """Whether a field that begins with a quotation mark ends with the next one."""
     skip: int
     """Lines before the first row."""
-    records: int
-    """The same, where several lines inside quotation marks count as one."""
     columns: Columns
     preamble: int
     """Lines of them that stand before the header."""
+    named: bool = False
+    """Whether the first row is a header, which may lack an empty cell at its end."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of it."""
+        passed = f"the first {self.preamble} lines, before the header, were passed over"
+        return [passed] if self.preamble else []
 
 
 def find_layout(text: TextFile, targets: Sequence[str]) -> Layout:
-    """The layout in which most of the targets are named in a header, and then the one with which
-    most rows have the same number of columns, and many.
+    """The layout of numbers in which most of the targets are named in a header, and then the one
+    with which most rows have the same number of columns, and many.
 
     Raises:
         InputError: there is nothing but blank lines, or a header without rows.
     """
     layout = layout_of(text.path, text.head(), targets)
     if layout is None:
-        raise InputError(f"{text.path} holds no rows of numbers; it needs one for each time")
+        raise InputError(f"{text.path} holds no rows of numbers")
     return layout
 
 
 def layout_of(path: Path, head: str, targets: Sequence[str]) -> Layout | None:
-    """The same of the first lines of a table; None where no row of numbers is among them.
+    """The same of the first lines of a table; None where no row of numbers is among them."""
+    choices = _choices(head)
+    tried = [_tried(path, head, each, targets) for each in choices]
+    score, layout = max(tried, key=lambda each: each[0])
+    if layout and layout.columns.width == 1 and choices[1:]:
+        (named, _, even, *_), apart = _tried(path, head, _BLANK, targets)
+        if apart and even == 1 and named == score[0]:
+            return apart
+    return layout
+
+
+def find_text_layout(
+    text: TextFile, names: Collection[str], width: int, comments: str, blanks: bool
+) -> Layout:
+    """The layout of texts in which the header names most of the known columns, and then the one
+    with which most rows have the same number of columns.
+
+    Args:
+        width: the number of columns; 0: two at least.
+        comments: what lines begin with that may stand before the first row; none without.
+        blanks: whether columns may stand between blanks.
 
     Raises:
-        InputError: they are no text.
+        InputError: nothing stands in the file, there is one column alone, or two delimiters part
+            all rows alike.
     """
-    if "\0" in head:
-        raise InputError(f"{path} is no text; save the table as CSV in UTF-8")
-    first = re.match(r'"?sep=(.)"?\r?\n', head, re.IGNORECASE)
-    choices = [first[1]] if first and first[1] in DELIMITERS else [*DELIMITERS]
-    return max((_tried(path, head, each, targets) for each in choices), key=lambda t: t[0])[1]
+    head = text.head()
+    choices = _choices(head)
+    tried = {each: _tried_texts(text.path, head, each, names, width, comments) for each in choices}
+    best = max(tried, key=lambda each: tried[each][0])
+    (named, even), layout = tried[best]
+    if layout is None and blanks and choices[1:]:
+        (named, even), layout = _tried_texts(text.path, head, _BLANK, names, width, comments)
+    if layout is None:
+        if head.strip("\ufeff \t\r\n,;|"):
+            between = " or ".join(f"a {in_words(each)}" for each in choices)
+            raise InputError(
+                f"{text.path} has one column; it needs {width or 'two or more'}, with {between} "
+                "between them"
+            )
+        raise empty(text.path)
+    alike = [each for each in choices if tried[each][0] == (named, even)]
+    if even == 1 and len(alike) > 1 and best != "\t":
+        between = " and ".join(map(in_words, alike))
+        raise InputError(
+            f"{text.path} has columns whether {between} separate them; say which in a first line, "
+            f"such as sep={best}"
+        )
+    return layout
+
+
+def in_words(delimiter: str) -> str:
+    """What a delimiter is called."""
+    return DELIMITERS.get(delimiter, repr(delimiter))
+
+
+def _choices(head: str) -> list[str]:
+    """What may separate columns: what the first line says, or all delimiters but blanks."""
+    first = _SAYS.match(head)
+    return [first[1]] if first else [each for each in DELIMITERS if each != _BLANK]
+
+
+def _tried_texts(
+    path: Path, head: str, delimiter: str, names: Collection[str], width: int, comments: str
+) -> tuple[tuple[int, float], Layout | None]:
+    """How well a delimiter does, and the layout with it."""
+    rows, ends, quoted = _rows(head, delimiter)
+    begin = 0
+    while comments and begin < len(rows) and (
+        not any(rows[begin]) or rows[begin][0].startswith(comments)
+    ):  # fmt: skip
+        begin += 1
+    full = [i for i in range(begin, len(rows)) if any(rows[i])]
+    counts = Counter(len(rows[i]) for i in full if len(rows[i]) > 1)
+    if not counts:
+        return (-1, 0.0), None
+    width = width or counts.most_common(1)[0][0]
+    named, first, preamble = 0, full[0], 0
+    for i in full[:_MOST_LINES]:
+        found = sum(folded(cell) in names for cell in rows[i])
+        if found and width - 1 <= len(rows[i]) <= width:
+            named, first = found, i
+            preamble = ends[i - 1] if i > full[0] else 0
+        if len(rows[i]) == width:
+            break
+    skip = ends[first - 1] if first else 0
+    below = [i for i in full if i >= first]
+    even = sum(len(rows[i]) == width for i in below) / len(below)
+    sample = tuple(_padded(rows[i], width) for i in below if len(rows[i]) == width)
+    columns = Columns(path, (), width, sample)
+    layout = Layout(delimiter, quoted, skip, columns, preamble, bool(named))
+    return (named, even), layout
 
 
 def _tried(
     path: Path, head: str, delimiter: str, targets: Sequence[str]
 ) -> tuple[tuple[float, ...], Layout | None]:
     """How well a delimiter does, and the layout with it."""
-    rows, ends = _rows(head, delimiter)
+    rows, ends, quoted = _rows(head, delimiter)
     full = [i for i, row in enumerate(rows) if any(row)]
     data = [i for i in full if any(map(_is_value, rows[i]))]
     if not data:
@@ -205,14 +204,25 @@ def _tried(
     )
     skip = ends[after - 1] if after else 0
     columns = Columns(path, tuple(_spread(headers)), width, tuple(body))
-    layout = Layout(delimiter, skip, after, columns, ends[begin - 1] if begin else 0)
-    return (float(named), round(even, 2), float(width)), layout
+    layout = Layout(delimiter, quoted, skip, columns, ends[begin - 1] if begin else 0)
+    values = [cell for row in body for cell in row if _is_value(cell)]
+    clean = sum(not _APART.search(cell) for cell in values) / max(1, len(values))
+    return (float(named), width > 1, round(even, 2), round(clean, 2), float(width)), layout
 
 
-def _rows(head: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
-    """The first rows, and how many lines end with each."""
-    reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter)
+def _rows(head: str, delimiter: str) -> tuple[list[list[str]], list[int], bool]:
+    """The first rows, how many lines end with each, and whether fields are quoted."""
+    if said := _SAYS.match(head):
+        head = "\n" + head[said.end() :]  # and lines keep their numbers
+    quoted = delimiter != _BLANK and (delimiter != "\t" or _is_quoted(head))
     rows, ends = list[list[str]](), list[int]()
+    if not quoted:
+        split = None if delimiter == _BLANK else delimiter
+        lines = re.split(r"\r\n|\n|\r", head, maxsplit=SAMPLE)[:SAMPLE]
+        lines = lines if lines[-1] else lines[:-1]
+        rows = [[cell.strip() for cell in line.split(split)] for line in lines]
+        return rows, [*range(1, len(rows) + 1)], False
+    reader = csv.reader(io.StringIO(head, newline=""), delimiter=delimiter, skipinitialspace=True)
     try:
         for row in reader:
             rows.append([cell.strip() for cell in row])
@@ -221,7 +231,28 @@ def _rows(head: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
                 break
     except csv.Error:  # a field too long to be one
         pass
-    return rows, ends
+    return rows, ends, True
+
+
+def _is_quoted(head: str) -> bool:
+    """Whether quotation marks are more than characters between tabs: where no field that begins
+    with one goes on behind the next, and one holds a tab, a line break or a doubled mark, or all of
+    a column have them."""
+    if '"' not in head:
+        return False
+    try:
+        quoted = [*csv.reader(io.StringIO(head, newline=""), delimiter="\t", strict=True)]
+    except csv.Error:
+        return False
+    plain = [line.split("\t") for line in re.split(r"\r\n|\n|\r", head) if line]
+    if len({len(row) for row in quoted if row}) == 1 < len({len(row) for row in plain}):
+        return True
+    columns = [[cell for cell in column if cell] for column in zip(*plain, strict=False)]
+    marked = [[cell for cell in column if _MARKED.fullmatch(cell)] for column in columns]
+    return any(
+        cells and (len(cells) == len(column) or any('""' in cell[1:-1] for cell in cells))
+        for cells, column in zip(marked, columns, strict=True)
+    )
 
 
 def _header(
@@ -229,12 +260,12 @@ def _header(
 ) -> tuple[int, int | None]:
     """How many of the targets the best line names, and which one it is."""
     best: tuple[int, int | None] = (0, None)
-    for i in full[:100]:
+    for i in full[:_MOST_LINES]:
         row = rows[i]
         if not width - 1 <= len(row) <= width or all(_is_value(cell) for cell in row if cell):
             continue
-        folded = {_folded(cell) for cell in row}
-        named = sum(_folded(target) in folded for target in targets)
+        cells = {folded(cell) for cell in row}
+        named = sum(folded(target) in cells for target in targets)
         if named > best[0]:
             best = (named, i)
     return best
@@ -273,7 +304,3 @@ def _spread(headers: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
             names.append(last)
         spread.append(tuple(names))
     return [*spread, *headers[-1:]]
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", name).strip().casefold()

@@ -1,21 +1,25 @@
 """Tables in files of any kind as columns that polars reads: text, packed or not, and Parquet."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from saiki.data.stderr import hushed
-from saiki.data.tables.encoding import as_text, check_rows
-from saiki.data.tables.layout import SAMPLE, Columns, find_layout
-from saiki.errors import InputError, shown
+from saiki.data.tables.encoding import as_text
+from saiki.data.tables.layout import SAMPLE, find_layout
+from saiki.data.tables.roles import Columns
+from saiki.data.tables.rows import plain_rows
+from saiki.data.tables.texts import PARQUET
+from saiki.errors import InputError
 from saiki.inputs import open_bytes
 
 ROW = "row"
-_PARQUET = b"PAR1"
+Lines = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +33,30 @@ class TableFile:
     types: tuple[pl.DataType, ...]
     delimiter: str
     rows: int
-    skip: int
-    """Lines before the first row."""
     word: str
     """What a row is called in the file."""
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    skip: int = 0
+    """Lines before the first row."""
+    lines: Lines | None = None
+    """The line of each row, from 1 on, where they do not follow each other."""
+
+    def places(self, rows: Lines) -> Lines:
+        """The lines of rows, from 1 on."""
+        return rows + self.skip + 1 if self.lines is None else self.lines[rows]
+
+    def place(self, row: int) -> str:
+        """Where a row is, in words."""
+        return f"{self.word} {int(self.places(np.array([row]))[0]):,}"
+
+    def texts(self) -> Iterator[tuple[str, ...]]:
+        """The rows as text, what is no text or number of them empty."""
+        columns = [
+            pl.lit("") if kind.is_nested() or kind == pl.Binary else pl.col(str(i)).cast(pl.String)
+            for i, kind in enumerate(self.types)
+        ]
+        named = [column.fill_null("").alias(str(i)) for i, column in enumerate(columns)]
+        yield from self.scan.select(named).collect(engine="streaming").iter_rows()
 
     def cell(self, row: int, column: int) -> str:
         """What stands at one place."""
@@ -43,45 +66,42 @@ class TableFile:
 
 
 @contextmanager
-def opened(path: Path, targets: Sequence[str]) -> Iterator[TableFile]:
-    """The table of a file, as long as the block lasts.
+def opened(path: Path, targets: Sequence[str], encoding: str = "") -> Iterator[TableFile]:
+    """The table of numbers in a file, as long as the block lasts.
+
+    Args:
+        targets: names of columns, by which the header is known.
+        encoding: see :func:`saiki.data.tables.encoding.as_text`.
 
     Raises:
         InputError: there is no such file, it is no table, or it cannot be read, here or in the
             block.
     """
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give a table in it")
-    with open_bytes(path) as file:
-        parquet = file.read(4) == _PARQUET
-    if parquet:
-        with hushed(), in_sentences(path):
-            yield _parquet(path)
-        return
-    with as_text(path) as text:
+    if not path.is_dir():
+        with open_bytes(path) as file:
+            parquet = file.read(4) == PARQUET
+        if parquet:
+            with hushed(), in_sentences(path):
+                yield _parquet(path)
+            return
+    with as_text(path, encoding) as text:
         layout = find_layout(text, targets)
         columns = layout.columns
-        rows = check_rows(text, layout.delimiter, columns.width, layout.records)
-        notes = []
-        if text.encoding not in ("utf-8", "utf-8-sig"):
-            notes.append(f"read as {text.encoding}")
-        if layout.preamble:
-            notes.append(f"the first {layout.preamble} lines, before the header, were passed over")
-        names = [str(i) for i in range(columns.width)]
-        with in_sentences(path):
+        with plain_rows(text, layout) as rows, in_sentences(path):
             scan = pl.scan_csv(
-                text.plain,
+                rows.path,
                 has_header=False,
-                schema=dict.fromkeys(names, pl.String),
-                separator=layout.delimiter,
-                skip_lines=layout.skip,
+                schema=dict.fromkeys(map(str, range(columns.width)), pl.String),
+                separator=rows.separator,
+                quote_char='"' if rows.quoted else None,
+                skip_lines=rows.skip,
                 row_index_name=ROW,
                 glob=False,
             )
             types = (pl.String(),) * columns.width
             yield TableFile(
-                path, scan, columns, types, layout.delimiter, rows, layout.skip, "line",
-                tuple(notes),
+                path, scan, columns, types, layout.delimiter, rows.count, "line",
+                (*text.notes, *layout.notes), rows.skip, rows.lines,
             )  # fmt: skip
 
 
@@ -92,14 +112,11 @@ def _parquet(path: Path) -> TableFile:
         raise InputError(f"{path} has no columns")
     names = [str(i) for i in range(len(schema))]
     scan = scan.rename(dict(zip(schema.names(), names, strict=True))).with_row_index(ROW)
-    text = [
-        pl.col(name).cast(pl.String) if kind.is_numeric() or not kind.is_nested() else pl.lit("")
-        for name, kind in zip(names, schema.dtypes(), strict=True)
-    ]
-    sample = scan.head(SAMPLE).select(text).fill_null("").collect().rows()
-    columns = Columns(path, (tuple(schema.names()),), len(schema), tuple(sample))
+    columns = Columns(path, (tuple(schema.names()),), len(schema), ())
     rows = scan.select(pl.len()).collect().item()
-    return TableFile(path, scan, columns, tuple(schema.dtypes()), "", rows, 0, "row", ())
+    table = TableFile(path, scan, columns, tuple(schema.dtypes()), "", rows, "row")
+    sample = replace(table, scan=scan.head(SAMPLE)).texts()
+    return replace(table, columns=replace(columns, sample=tuple(sample)))
 
 
 @contextmanager
@@ -108,12 +125,5 @@ def in_sentences(path: Path) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        said = " ".join(str(error).split("\n")[0].split())
-        if "could not parse" in said or "malformed" in said:
-            where = re.search("`(.*)`", said)
-            raise InputError(
-                f"{path} has a quotation mark inside a field"
-                f"{f', near {shown(where[1], 40)}' if where else ''}; double it, and put the field "
-                "into quotation marks, or take it away"
-            ) from None
-        raise InputError(f"{path} cannot be read as a table: {said[:200]}") from None
+        reason = " ".join(str(error).split("\n")[0].split())
+        raise InputError(f"{path} cannot be read as a table: {reason[:200]}") from None

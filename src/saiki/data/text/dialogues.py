@@ -5,12 +5,14 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from saiki.data import store
 from saiki.data.skipped import LeftOut
-from saiki.data.text.columns import read_columns
+from saiki.data.tables.roles import known_columns
+from saiki.data.tables.texts import read_texts
 from saiki.data.text.digests import digest, place, plain
 from saiki.data.text.pairs import DEVELOPMENT
 from saiki.data.text.plain_text import decoded_lines, lines
@@ -37,7 +39,8 @@ NAMES = {
 """What columns and fields are called."""
 TURNS = ("turns", "dialogue", "dialog", "messages", "conversation", "utterances", "対話", "発話")
 """What the list of turns is called in a dialogue that has fields."""
-ENDINGS = (".jsonl", ".ndjson", ".json", ".tsv", ".csv", ".txt", ".zip")
+TABLES = (".tsv", ".csv", ".parquet")
+ENDINGS = (".jsonl", ".ndjson", ".json", *TABLES, ".txt", ".zip")
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Dialogues:
         return ", ".join(f"{count} to {what}" for count, what in said)
 
 
-def dialogues(path: Path | None, left_out: LeftOut | None = None) -> Dialogues:
+def dialogues(path: Path | None, left_out: LeftOut | None = None, encoding: str = "") -> Dialogues:
     """What to learn from, to develop and to test.
 
     A folder may hold these parts, each in a file or folder named ``train``, one in ``DEVELOPMENT``,
@@ -74,12 +77,13 @@ def dialogues(path: Path | None, left_out: LeftOut | None = None) -> Dialogues:
         path: see :func:`read_dialogues`; chitchat if None.
         left_out: takes the files of a folder that cannot be used; without it, the first is an
             error.
+        encoding: of tables that are text; found without.
 
     Raises:
         InputError: see :func:`read_dialogues`; or there are too few dialogues.
     """
     path = store.locate("chitchat", path) if path is None or path.exists() else path
-    found = _parts(path, left_out or LeftOut())
+    found = _parts(path, left_out or LeftOut(), encoding)
     notes = list[str]()
     parts = {name: _with_replies(path, its, notes) for name, its in found.items()}
     lacking = [name for name in ("development", "test") if name not in parts]
@@ -123,7 +127,7 @@ def _with_replies(path: Path, found: Sequence[Dialogue], notes: list[str]) -> li
     return unlike
 
 
-def _parts(path: Path, left_out: LeftOut) -> dict[str, list[Dialogue]]:
+def _parts(path: Path, left_out: LeftOut, encoding: str) -> dict[str, list[Dialogue]]:
     """The parts of a folder, or all under ``train``."""
     if path.is_dir():
         names = {"train": ("train",), "development": DEVELOPMENT, "test": ("test",)}
@@ -133,12 +137,12 @@ def _parts(path: Path, left_out: LeftOut) -> dict[str, list[Dialogue]]:
         }
         if inside["train"]:
             its = {part: files[0] for part, files in inside.items() if files}
-            return {part: read_dialogues(file, left_out) for part, file in its.items()}
+            return {part: read_dialogues(file, left_out, encoding) for part, file in its.items()}
         if given := [files[0].name for files in inside.values() if files]:
             raise InputError(
                 f"{path} holds {' and '.join(given)}, and nothing named train to learn from"
             )
-    return {"train": read_dialogues(path, left_out)}
+    return {"train": read_dialogues(path, left_out, encoding)}
 
 
 def _named(folder: Path, name: str) -> Path | None:
@@ -151,7 +155,9 @@ def _named(folder: Path, name: str) -> Path | None:
     return None
 
 
-def read_dialogues(path: Path, left_out: LeftOut | None = None) -> list[Dialogue]:
+def read_dialogues(
+    path: Path, left_out: LeftOut | None = None, encoding: str = ""
+) -> list[Dialogue]:
     """The dialogues of a file, packed or not (``.gz``, ``.xz``, ``.bz2``), or of all such files in
     a folder. White space in a turn becomes one space, and empty turns are left out.
 
@@ -159,7 +165,8 @@ def read_dialogues(path: Path, left_out: LeftOut | None = None) -> list[Dialogue
     ``.jsonl``, ``.ndjson``      a dialogue a line: a list of turns, or an object with such a list
                                  under a name in ``TURNS``
     ``.json``                    a list of dialogues, or an object of them by any names
-    ``.tsv``, ``.csv``           a row a turn: dialogue, number of the turn, text
+    ``.tsv``, ``.csv``,          a row a turn: dialogue, number of the turn, text; see
+    ``.parquet``                 :func:`saiki.data.tables.texts.read_texts`
     ``.txt``                     DailyDialog, where ``__eou__`` stands between turns and a line is a
                                  dialogue; otherwise a turn a line and blank lines between dialogues
     ``.zip``                     of DailyDialog
@@ -181,12 +188,13 @@ def read_dialogues(path: Path, left_out: LeftOut | None = None) -> list[Dialogue
             raise InputError(
                 f"{path} holds no dialogues: no file in it ends with {', '.join(ENDINGS)}"
             )
-        read = (left_out or LeftOut()).read(files, read_dialogues)
-        return [dialogue for _, its in read for dialogue in its]
+        parts = (left_out or LeftOut()).read(files, partial(read_dialogues, encoding=encoding))
+        return [dialogue for _, its in parts for dialogue in its]
     kind = _kind(path)
     if not kind:
         raise InputError(f"{path} holds no dialogues: its name must end with {', '.join(ENDINGS)}")
-    found = [turns for turns in map(_tidy, READERS[kind](path)) if turns]
+    read = _of_table(path, encoding) if kind in TABLES else READERS[kind](path)
+    found = [turns for turns in map(_tidy, read) if turns]
     if not found:
         raise InputError(f"{path} holds no dialogue")
     return found
@@ -261,18 +269,15 @@ def _said(turn: Any, where: str) -> str:
     return unicodedata.normalize("NFC", valid(turn))
 
 
-def _of_table(path: Path) -> Iterator[list[str]]:
-    rows = read_columns(path, count=0)
-    if not rows:
-        raise InputError(f"{path} is empty; it needs a row for each turn")
+def _of_table(path: Path, encoding: str) -> Iterator[list[str]]:
+    names = {name for known in NAMES.values() for name in known}
+    rows = read_texts(path, encoding, names).texts
     if len(rows[0]) < 3:
         raise InputError(
             f"{path} has {len(rows[0])} columns; a table of dialogues has three: the dialogue, the "
             "number of the turn, and the text"
         )
-    first = [name.casefold() for name in rows[0]]
-    called = ((what, i) for what, names in NAMES.items() for i, n in enumerate(first) if n in names)
-    places = dict(reversed([*called]))
+    places = known_columns(rows[0], NAMES)
     headed = len(places) == len(NAMES)
     if not headed and len(rows[0]) > 3:
         lacks = " and ".join(what for what in NAMES if what not in places)
@@ -330,8 +335,6 @@ READERS = {
     ".jsonl": _of_lines,
     ".ndjson": _of_lines,
     ".json": _of_json,
-    ".tsv": _of_table,
-    ".csv": _of_table,
     ".txt": _of_text,
     ".zip": _of_archive,
 }

@@ -1,7 +1,5 @@
 """Tables of texts, each of which belongs to one of several classes."""
 
-import codecs
-import io
 import json
 import math
 from collections import Counter
@@ -11,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from saiki.data.text.columns import read_columns
+from saiki.data.tables.encoding import Encoding
+from saiki.data.tables.roles import Columns, folded, known_columns
+from saiki.data.tables.texts import TextTable, read_texts
 from saiki.data.text.pairs import DEVELOPMENT
-from saiki.errors import InputError, near, shown
-from saiki.inputs import open_bytes
+from saiki.errors import InputError, shown
 from saiki.knobs import Knobs, knob
 
 NAMES = {
@@ -85,7 +84,7 @@ class LabelledParts:
 
 
 class Table(Knobs):
-    """How a table is read: TSV or CSV, packed or not, with a header or without.
+    """How a table is read, with a header or without; see :mod:`saiki.data.tables.texts`.
 
     What no knob names is found. The column of labels is called so, or has the fewest different
     values; that of texts is called so, or has the most letters; one that holds nothing but train,
@@ -99,20 +98,11 @@ class Table(Knobs):
         "", "that of the parts, train, dev and test; found without, and if there is none, a fifth "
         "of each class is set apart"
     )  # fmt: skip
-    encoding: str = knob("", "of the table, such as cp932; UTF-8 or, if it says so, UTF-16 without")
+    encoded: Encoding = Encoding()
     fold: int = knob(
         0, "of five folds of what is learned from, that which is tested in place of what is set "
         "apart; 0: none", minimum=0, maximum=FOLDS,
     )  # fmt: skip
-
-    def validate(self) -> None:
-        try:
-            io.TextIOWrapper(io.BytesIO(), self.encoding or "utf-8")  # codecs knows rot13, too
-        except LookupError:
-            raise InputError(
-                f"there is no encoding {shown(self.encoding)}; Japanese tables that are not UTF-8 "
-                "are mostly cp932"
-            ) from None
 
     def read(self, path: Path, seed: int) -> LabelledParts:
         """The parts of the table.
@@ -121,18 +111,21 @@ class Table(Knobs):
             InputError: it cannot be read, a column is not there or cannot be found, there are fewer
                 than two classes, or too few texts of one.
         """
-        rows = self._rows(path)
-        columns, headed = _columns(path, rows, self._named())
+        named = self._named()
+        known = [*NAMES["text"], *NAMES["label"], *map(folded, named.values())]
+        table = read_texts(path, self.encoded.encoding, known)
+        columns, headed = _columns(table, named)
+        rows = table.texts
         body = rows[headed:]
         whole = [row for row in body if row[columns["text"]] and row[columns["label"]]]
         if not whole:
             raise InputError(f"{path} holds no text with a label")
-        table = _labelled(whole, columns)
-        counts = Counter(table.labels)
+        examples = _labelled(whole, columns)
+        counts = Counter(examples.labels)
         hint = "" if headed else "; if the first row is a header, name its columns: --text-column"
         if len(counts) < 2:
             raise InputError(
-                f"all texts of {path} have the label {shown(table.labels[0])}, in column "
+                f"all texts of {path} have the label {shown(examples.labels[0])}, in column "
                 f"{columns['label'] + 1}; it takes two classes at least"
             )
         if rare := [name for name, count in counts.items() if count < 2]:
@@ -140,13 +133,13 @@ class Table(Knobs):
                 f"the class {shown(rare[0])} has one text only in {path}; each needs one to learn "
                 f"from and one to test at least{hint}"
             )
-        notes = [_where(columns, headed, rows[0])]
+        notes = [*table.notes, _where(columns, headed, rows[0])]
         if len(whole) < len(body):
             notes.append(f"{len(body) - len(whole):,} rows without a text or a label left out")
         if "split" in columns:
             odd = sum(row[columns["split"]].casefold() not in PARTS for row in whole)
             notes += [f"{odd:,} rows of no part left out"] if odd else []
-        train, development, test = self._parts(path, table, whole, columns.get("split"), seed)
+        train, development, test = self._parts(path, examples, whole, columns.get("split"), seed)
         if not len(test):
             raise InputError(
                 f"the texts of each class of {path} are all the same; nothing can be set apart"
@@ -161,22 +154,6 @@ class Table(Knobs):
                 "needs one"
             )
         return LabelledParts(classes, train, development, test, "; ".join(notes))
-
-    def _rows(self, path: Path) -> list[tuple[str, ...]]:
-        if path.is_dir():
-            raise InputError(f"{path} is a folder; give a table in it")
-        with open_bytes(path) as file:
-            marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        encoding = self.encoding or ("utf-16" if marked else "utf-8")
-        try:
-            rows = read_columns(path, count=0, encoding=encoding)
-        except InputError as error:
-            if "UTF-8" not in str(error):
-                raise
-            raise InputError(f"{error}, or name its encoding, as in --encoding cp932") from None
-        if not rows:
-            raise InputError(f"{path} is empty; it needs a row for each text with its label")
-        return rows
 
     def _named(self) -> dict[str, str]:
         given = {"text": self.text_column, "label": self.label_column, "split": self.split_column}
@@ -223,35 +200,22 @@ def _labelled(rows: Sequence[tuple[str, ...]], columns: Mapping[str, int]) -> La
     return Labelled(texts, labels, kept)
 
 
-def _columns(
-    path: Path, rows: Sequence[tuple[str, ...]], named: Mapping[str, str]
-) -> tuple[dict[str, int], bool]:
+def _columns(table: TextTable, named: Mapping[str, str]) -> tuple[dict[str, int], bool]:
     """The place of each column that is there, and whether the first row is a header."""
-    width, first = len(rows[0]), [name.casefold() for name in rows[0]]
-    by_name = {
-        what: next((i for i, name in enumerate(first) if name in names), None)
-        for what, names in NAMES.items()
-    }
-    by_number = {w: int(n) for w, n in named.items() if n.isdecimal() and n.casefold() not in first}
-    headed = len(named) > len(by_number) or any(
-        by_name[what] is not None for what in ("text", "label") if what not in named
+    path, rows, first = table.path, table.texts, table.texts[0]
+    columns = Columns(path, (first,), len(first), tuple(rows))
+    known = known_columns(first, NAMES)
+    places = {what: columns.of(name) for what, name in named.items()}
+    headed = (
+        table.has_header
+        or any(folded(name) in map(folded, first) for name in named.values())
+        or any(what in known for what in ("text", "label") if what not in named)
     )
-    found = {what: i for what, i in by_name.items() if i is not None and headed}
+    found = known if headed else {}
     if "split" in found and not _has_parts({row[found["split"]].casefold() for row in rows[1:]}):
         del found["split"]  # which is called so for another reason
-    for what, name in named.items():
-        if what in by_number and 1 <= by_number[what] <= width:
-            found[what] = by_number[what] - 1
-        elif what not in by_number and name.casefold() in first:
-            found[what] = first.index(name.casefold())
-        else:
-            hint = near(name, rows[0])
-            raise InputError(
-                f"{path} has no column {shown(name)}; its first row is "
-                f"{', '.join(map(shown, rows[0][:6]))}, and columns are named as there or by "
-                f"numbers from 1 to {width}{hint}"
-            )
-    body = rows[headed:]
+    found |= places
+    body, width = rows[headed:], len(first)
     if not body:
         raise InputError(f"{path} holds no rows below its header")
     for what, is_it in (("split", _tells_parts), ("votes", _tells_votes)):

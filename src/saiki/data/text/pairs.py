@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 
 from saiki.data import store
-from saiki.data.text.columns import read_columns
+from saiki.data.tables.texts import TABLES, read_texts
 from saiki.data.text.headers import header
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
@@ -16,7 +16,6 @@ from saiki.inputs import PACKED, bare
 SHARE, MOST = 0.05, 1000
 """Of the different sources, those set apart to develop, and as many to test; and their number."""
 DEVELOPMENT = ("dev", "development", "valid", "validation", "val")
-TABLES = (".tsv", ".csv", ".txt")
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Pairs:
     target: list[str]
     left_out: int = 0
     """Pairs that were read and are not here, as a side of them is empty."""
-    header: str = ""
-    """What was taken for the header of their table, in words."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how they were read."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -84,10 +83,10 @@ class Corpus:
         return replace(self, train=train.take(kept), notes=_joined(self.notes, note))
 
 
-def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: str = "") -> Pairs:
+def read_pairs(path: Path, source: str = "src", target: str = "trg", encoding: str = "") -> Pairs:
     """The pairs of a table of two columns or of two parallel files, but those with an empty side.
 
-    - A table, see :func:`saiki.data.text.columns.read_columns`, holds the source and then the
+    - A table, see :func:`saiki.data.tables.texts.read_texts`, holds the source and then the
       target. Its first row may be a header, which may say that the target comes first; see
       :func:`saiki.data.text.headers.header`.
     - Of parallel files, NAME.SOURCE and NAME.TARGET, line n of one goes with line n of the other.
@@ -98,7 +97,7 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: 
     Args:
         source: how the name of the file of sources ends, such as ``en``.
         target: how that of targets ends.
-        delimiter: between the columns of a table, if told.
+        encoding: of a table that is text; found without.
 
     Raises:
         InputError: there is no such file, one of two is missing, they have different numbers of
@@ -107,10 +106,10 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: 
     if path.exists() and not path.is_dir():
         unpacked = bare(path)
         if unpacked.suffix not in (f".{source}", f".{target}"):
-            return _table(path, source, target, delimiter)
+            return _table(path, source, target, encoding)
         return _parallel(unpacked.with_suffix(""), source, target)
     if not path.is_dir():
-        found = _part(path, source, target, delimiter)
+        found = _part(path, source, target, encoding)
         if found is None:
             raise InputError(f"{path} does not exist")
         return found
@@ -128,7 +127,7 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", delimiter: 
     return _parallel(path / names[0], source, target)
 
 
-def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
+def corpus(path: Path | None, source: str, target: str, seed: int, encoding: str = "") -> Corpus:
     """What to learn from, to develop and to test.
 
     A folder may hold these parts, named ``train``, one in ``DEVELOPMENT``, and ``test``: each two
@@ -139,6 +138,7 @@ def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
 
     Args:
         path: see :func:`read_pairs`; small_parallel_enja if None.
+        encoding: of tables that are text; found without.
 
     Raises:
         InputError: see :func:`read_pairs`; or all sources are the same.
@@ -146,15 +146,15 @@ def corpus(path: Path | None, source: str, target: str, seed: int) -> Corpus:
     if path is None or path.exists():
         path = store.locate("small_parallel_enja", path)
     folder = path.is_dir()
-    train = _part(path / "train", source, target) if folder else None
+    train = _part(path / "train", source, target, encoding) if folder else None
     if train is None:
-        train = read_pairs(path, source, target)
-    held = [_part(path / name, source, target) for name in DEVELOPMENT] if folder else []
+        train = read_pairs(path, source, target, encoding)
+    held = [_part(path / name, source, target, encoding) for name in DEVELOPMENT] if folder else []
     development = next((part for part in held if part is not None), None)
-    test = _part(path / "test", source, target) if folder else None
+    test = _part(path / "test", source, target, encoding) if folder else None
     read = [part for part in (train, development, test) if part is not None]
     empty = sum(part.left_out for part in read)
-    notes = list(dict.fromkeys(part.header for part in read if part.header))
+    notes = list(dict.fromkeys(note for part in read for note in part.notes))
     notes += [f"{_count(empty)} with an empty side left out"] if empty else []
     if development is None:
         train, development, other = _set_apart(train, test is None, seed)
@@ -190,11 +190,11 @@ def _set_apart(pairs: Pairs, tested: bool, seed: int) -> tuple[Pairs, Pairs, Pai
     return pairs.take(places[2]), pairs.take(places[0]), pairs.take(places[1])
 
 
-def _part(prefix: Path, source: str, target: str, delimiter: str = "") -> Pairs | None:
+def _part(prefix: Path, source: str, target: str, encoding: str) -> Pairs | None:
     if _file(f"{prefix}.{source}") or _file(f"{prefix}.{target}"):
         return _parallel(prefix, source, target)
     tables = [table for end in TABLES if (table := _file(f"{prefix}{end}"))]
-    return _table(tables[0], source, target, delimiter) if tables else None
+    return _table(tables[0], source, target, encoding) if tables else None
 
 
 def _file(name: str) -> Path | None:
@@ -220,17 +220,18 @@ def _parallel(prefix: Path, source: str, target: str) -> Pairs:
     return _full(prefix, zip(*texts, strict=True))
 
 
-def _table(path: Path, source: str, target: str, delimiter: str) -> Pairs:
-    rows = [(x, y) for x, y in read_columns(path, delimiter)]
+def _table(path: Path, source: str, target: str, encoding: str) -> Pairs:
+    table = read_texts(path, encoding, width=2)
+    rows = [(x, y) for x, y in table.texts]
     is_header, exchanged = header(rows, source, target)
-    if not is_header:
-        return _full(path, rows)
-    (first, second), *rows = rows
-    said = f"the first row of {path.name}, {first!r} and {second!r}, taken for a header"
+    notes = [*table.notes]
+    if is_header or table.has_header:
+        (first, second), *rows = rows
+        taken = f"the first row of {path.name}, {first!r} and {second!r}, taken for a header"
+        notes.append(taken + ", which says that the target comes first" * exchanged)
     if exchanged:
         rows = [(y, x) for x, y in rows]
-        said += ", which says that the target comes first"
-    return replace(_full(path, rows), header=said)
+    return replace(_full(path, rows), notes=tuple(notes))
 
 
 def _full(path: Path, rows: Iterable[tuple[str, str]]) -> Pairs:

@@ -1,20 +1,19 @@
 """Tests of word vectors: analogies, and pairs of words with a similarity that people gave them."""
 
-import csv
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from saiki.data.tables.roles import Columns, folded
+from saiki.data.tables.texts import read_texts
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
 from saiki.inputs import bare, files_below
 
 Question = tuple[str, str, str, str]
 QUESTIONS = "questions-words.txt"
-_TABLES = ("*.tsv", "*.csv")
-_SEPARATORS = ("\t", ",", ";")
+_TABLES = ("*.tsv", "*.csv", "*.parquet")
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,11 @@ def read_analogies(path: Path) -> Analogies:
 
 def read_pairs(path: Path, column: str = "") -> Pairs:
     """The pairs of a table: two words, and a score in the third column, or in the one that the
-    first line calls ``column``.
+    first row calls ``column``.
 
-    Columns stand between tabs, commas, semicolons or, where there is none of them, spaces; in a
-    ``.csv`` file a field may stand in quotation marks. The first line may name the columns, and
-    lines that begin with ``#`` may stand before it. WordSim-353, SimLex-999 (``column``
+    See :func:`saiki.data.tables.texts.read_texts`; where there is no other delimiter, columns stand
+    between blanks. The first row may name the columns, and lines that begin with ``#`` may stand
+    before it. WordSim-353, SimLex-999 (``column``
     ``"SimLex999"``) and the Japanese sets of Sakaizawa & Komachi (2018) are such tables; of the
     last the third column is the mean without the annotators who gave extreme scores, which their
     paper takes.
@@ -101,34 +100,35 @@ def read_pairs(path: Path, column: str = "") -> Pairs:
         InputError: there is no such file or column, a line has too few columns or a score that is
             no finite number, or there are no pairs.
     """
-    rows, names, place = list[Pair](), list[str](), 2
-    for number, fields in _rows(path):
-        if not rows and not names and (column or not _is_number("".join(fields[2:3]))):
-            names = fields
-            if column and column not in names:
-                raise InputError(
-                    f"{path} has no column {column!r}; its first line names {', '.join(names)}"
-                )
-            place = names.index(column) if column else 2
+    table = read_texts(path, names=[folded(column)] if column else (), comments="#", blanks=True)
+    rows, first, place = table.texts, table.texts[0], 2
+    headed = table.has_header or bool(column) or not _is_number("".join(first[2:3]))
+    if column:
+        place = Columns(path, (first,), len(first), tuple(rows)).of(column)
+    pairs = list[Pair]()
+    for number, cells in enumerate(rows):
+        if number < headed:
             continue
-        if len(fields) <= place or not fields[0] or not fields[1]:
+        if len(cells) <= place or not cells[0] or not cells[1]:
             raise InputError(
-                f"{path} has {len(fields)} columns in line {number}; a line is two words and a "
-                "score, with a tab or a comma between them"
+                f"{path} has no two words and a score in {table.place(number)}; a row is two words "
+                "and their score"
             )
-        if not _is_number(fields[place]):
+        if not _is_number(cells[place]):
+            names = first[2:] if headed else ()
             raise InputError(
-                f"{path} has {fields[place][:40]!r} in line {number}, where a score must stand"
-                f"{'; name the column of scores: ' + ', '.join(names[2:]) if names[3:] else ''}"
+                f"{path} has {cells[place][:40]!r} in {table.place(number)}, where a score must "
+                f"stand{'; name the column of scores: ' + ', '.join(names) if names[1:] else ''}"
             )
-        rows.append(Pair(fields[0], fields[1], float(fields[place])))
-    if not rows:
+        pairs.append(Pair(cells[0], cells[1], float(cells[place])))
+    if not pairs:
         raise InputError(f"{path} holds no pairs of words")
-    return Pairs(bare(path).stem, tuple(rows))
+    return Pairs(bare(path).stem, tuple(pairs))
 
 
 def read_all_pairs(folder: Path) -> list[Pairs]:
-    """The tables of pairs in a folder or below it, by name: files that end in ``.tsv`` or ``.csv``.
+    """The tables of pairs in a folder or below it, by name: files that end in ``.tsv``,
+    ``.csv`` or ``.parquet``.
 
     Raises:
         InputError: there is none; or see :func:`read_pairs`.
@@ -156,29 +156,6 @@ def _inside(folder: Path, *patterns: str) -> list[Path]:
     if not found:
         raise InputError(f"{folder} holds no {' and no '.join(patterns)}")
     return found
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Numbers of lines and their fields, without what comes before them."""
-    text = [line if line.strip() else "" for line in lines(path)]
-    begin = next((i for i, line in enumerate(text) if line and not line.startswith("#")), len(text))
-    first = "".join(text[begin : begin + 1])
-    separator = next((each for each in _SEPARATORS if each in first), None)
-    if separator and bare(path).suffix == ".csv":
-        reader = csv.reader(
-            (f"{line}\n" for line in text[begin:]), delimiter=separator, strict=True
-        )
-        try:
-            for fields in reader:
-                if any(fields):
-                    yield begin + reader.line_num, [field.strip() for field in fields]
-        except csv.Error as error:
-            number = begin + reader.line_num
-            raise InputError(f"{path} is no table in line {number}: {error}") from None
-    else:
-        for i, line in enumerate(text[begin:], begin + 1):
-            if line:
-                yield i, [field.strip() for field in line.split(separator)]
 
 
 def _is_number(field: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from saiki.data.order import batches_of
 from saiki.data.skipped import Unusable, in_words
+from saiki.data.tables.encoding import Encoding
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.data.text.dialogues import Dialogue, Dialogues, dialogues
 from saiki.experiments.groups.tokens import Tokens
@@ -22,6 +23,7 @@ class DialogueSource(Knobs):
     data: str = knob(
         "", "dialogues: JSON lines, JSON, a table or a folder; chitchat without", is_path=True
     )
+    encoded: Encoding = Encoding()
     tokens: str = knob(
         "plain",
         "how a turn is cut; plain: words in small letters, and punctuation; words: at spaces",
@@ -36,7 +38,8 @@ class DialogueSource(Knobs):
 
     @cached_property
     def parts(self) -> Dialogues:
-        return dialogues(Path(self.data) if self.data else None, self.unusable.left_out)
+        path = Path(self.data) if self.data else None
+        return dialogues(path, self.unusable.left_out, self.encoded.encoding)
 
     @cached_property
     def text(self) -> Text:

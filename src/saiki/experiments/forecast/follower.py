@@ -13,7 +13,6 @@ from saiki.data.series import steps
 from saiki.data.series.features import Features, calendar_features
 from saiki.data.series.growing import GrowingSeries, NewRow
 from saiki.data.series.order import clock
-from saiki.data.series.series_table import check_polars
 from saiki.errors import InputError, printable
 from saiki.experiments.forecast.outlook import Outlook, in_words
 from saiki.models.forecaster import Memory
@@ -42,7 +41,6 @@ class Follower:
     """
 
     def __init__(self, outlook: Outlook, table: Path | None = None) -> None:
-        check_polars()
         from saiki.data.series.row_reader import RowReader
 
         self.outlook, self.source, self.reach = outlook, outlook.source, outlook.reach

@@ -10,6 +10,7 @@ from saiki.data.series.features import Column, calendar_names, columns_of
 from saiki.data.series.order import GAPS
 from saiki.data.series.origins import Split, Timelines
 from saiki.data.series.series_table import DATES, SeriesTable, read_series
+from saiki.data.tables.encoding import Encoding
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
@@ -34,6 +35,7 @@ class SeriesSource(Knobs):
         "", "a table of series: CSV of any kind or Parquet; a transformer's temperature without",
         is_path=True,
     )  # fmt: skip
+    encoded: Encoding = Encoding()
     made: str = knob(
         NOTHING, "what is made up where no table is given: prices, the demand for many things, a "
         "random walk, a series of a known law, or nothing", choices=(NOTHING, *made.MADE),
@@ -97,9 +99,10 @@ class SeriesSource(Knobs):
             InputError: it cannot be read, or nothing says what is forecast.
         """
         targets, known, past = self.column_names
+        encoding = self.encoded.encoding if str(path) == self.data else ""
         return read_series(
             path, targets, time=self.time, series=self.series_column, known=known, past=past,
-            gaps=self.gaps, dates=self.dates,
+            gaps=self.gaps, dates=self.dates, encoding=encoding,
         )  # fmt: skip
 
     @property

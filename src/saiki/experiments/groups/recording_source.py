@@ -8,6 +8,7 @@ from saiki.data import store
 from saiki.data.skipped import strict
 from saiki.data.sound.recordings import Recordings, load
 from saiki.data.sound.splits import SPLITS, Split, by_default, split
+from saiki.data.tables.encoding import Encoding
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
@@ -20,6 +21,7 @@ class RecordingSource(Knobs):
         "folder of recordings, one subfolder a class, or a table of path and label; FSDD without",
         is_path=True,
     )
+    encoded: Encoding = Encoding()
     split: str = knob(
         "auto",
         "what is tested: takes 0 to 4 (official), 15 % at random, or speakers; auto: official "
@@ -35,7 +37,8 @@ class RecordingSource(Knobs):
 
     def load(self, rate: int) -> Recordings:
         """All recordings, at ``rate`` Hz; see :func:`saiki.data.sound.recordings.load`."""
-        return load(store.locate("fsdd", Path(self.data) if self.data else None), rate, self.strict)
+        source = store.locate("fsdd", Path(self.data) if self.data else None)
+        return load(source, rate, self.strict, self.encoded.encoding)
 
     def tested_by(self, recordings: Recordings) -> str:
         """The split that is meant."""
