@@ -89,6 +89,18 @@ def test_check_passes_a_good_cell_of_a_file():
 
 
 @pytest.mark.usefixtures("cells")
+def test_check_shows_the_passes_of_the_compiler():
+    code, out, err = saiki("check", "cells.py:Good", "--passes")
+    assert (code, err) == (0, [])
+    assert out[0] == "Good, pass by pass"
+    numbered = [line.partition(":")[0] for line in out if line[0].isdigit()]
+    assert (numbered[0], numbered[-1]) == ("1. record", f"{len(numbered)}. check")
+    plan = next(i for i, line in enumerate(out) if line.startswith("cpu: one loop"))
+    assert out.index("Good") > plan > out.index(next(line for line in out if "check" in line))
+    assert out[-1] == "  passed"
+
+
+@pytest.mark.usefixtures("cells")
 @pytest.mark.parametrize(
     "name",
     [
@@ -156,6 +168,7 @@ def test_check_finds_the_wrong_derivative_and_names_the_weights_it_spoils():
         ("lstm --preset report", "--preset goes with the name of an experiment"),
         ("cells.py --preset report", "--preset goes with the name of an experiment"),
         ("adder --hidden-size 3", "--input-size and --hidden-size go with a cell"),
+        ("adder --passes", "--passes goes with a cell"),
     ],
 )
 def test_what_check_has_no_use_for_is_refused(words, sentence):

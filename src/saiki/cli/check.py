@@ -24,12 +24,16 @@ def main(words: list[str]) -> int:
         "examples:\n"
         "  saiki check lstm                     the built-in cell in every variant\n"
         "  saiki check my_cell.py:MyCell        a cell of yours\n"
+        "  saiki check my_cell.py:MyCell --passes    what the compiler does to it, too\n"
         "  saiki check adder --preset report    an experiment's model and its loss",
     )
     parser.add_argument("target", metavar="TARGET", help="rnn, lstm, gru, FILE.py:Cell or NAME")
     parser.add_argument("--preset", help="settings of the experiment")
     parser.add_argument("--input-size", type=count, help="of a cell (3)")
     parser.add_argument("--hidden-size", type=count, help="of a cell (5)")
+    parser.add_argument(
+        "--passes", action="store_true", help="show what each pass of the compiler does to a cell"
+    )
     options = parser.parse_args(words)
     from saiki.experiments import HOMES, outlines
 
@@ -38,6 +42,8 @@ def main(words: list[str]) -> int:
         parser.error("--preset goes with the name of an experiment")
     if any(sizes) and target in HOMES:
         parser.error("--input-size and --hidden-size go with a cell")
+    if options.passes and target in HOMES:
+        parser.error("--passes goes with a cell")
     if target in HOMES:
         outlines.exercise(target).preset(options.preset)
     elif ".py" in target:
@@ -49,16 +55,20 @@ def main(words: list[str]) -> int:
             f"FILE.py:Cell for a cell of yours{near(target, known)}"
         )
     passed = True
-    for report in reports(target, options.preset, sizes[0] or 3, sizes[1] or 5):
+    for report in reports(target, options.preset, sizes[0] or 3, sizes[1] or 5, options.passes):
         say(report)
         passed &= report.passed
     return 0 if passed else 1
 
 
 def reports(
-    target: str, preset: str | None, input_size: int, hidden_size: int
+    target: str, preset: str | None, input_size: int, hidden_size: int, passes: bool = False
 ) -> "Iterator[Report]":
-    """The proofs of a built-in family, of the cells of a file, or of an experiment's model."""
+    """The proofs of a built-in family, of the cells of a file, or of an experiment's model.
+
+    Args:
+        passes: whether to say first what the passes of the compiler do to each cell.
+    """
     import torch
 
     from saiki import proof
@@ -69,11 +79,16 @@ def reports(
 
     if target in VARIANTS:
         for name, variant in VARIANTS[target].items():
-            yield replace(proof.check(variant(input_size, hidden_size)), title=name)
+            made = variant(input_size, hidden_size)
+            if passes:
+                _say_passes(name, made)
+            yield replace(proof.check(made), title=name)
     elif ".py" in target:
         for cell in cells_in(target):
             try:
                 made = cell(input_size, hidden_size)
+                if passes:
+                    _say_passes(cell.__name__, made)
                 report = proof.check(made)
                 notes = (beside_eager(made),) if report.passed else ()
             except SaikiError:
@@ -94,6 +109,13 @@ def reports(
                 yield proof.check(layer)
         batch = next(experiment.batches())
         yield proof.check_loss(model, lambda twin: experiment.measure(twin, doubled(batch))["loss"])
+
+
+def _say_passes(name: str, cell: "Cell") -> None:
+    from saiki.layers.recurrent import Recurrent
+
+    say(f"{name}, pass by pass")
+    say(Recurrent(cell).explain(passes=True))
 
 
 def doubled(batch: Any) -> Any:

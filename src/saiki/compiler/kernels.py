@@ -14,9 +14,11 @@ from torch import Tensor
 from saiki.cell import Cell
 from saiki.compiler.backend import Backend
 from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.pipeline import Printer, derive, plan_loops
 from saiki.compiler.run.compiled import CompiledCell, register
 from saiki.compiler.run.step import CompiledStep
 from saiki.compiler.trace.clean_room import in_clean_room, is_inside
+from saiki.compiler.trace.record import Source
 from saiki.compiler.watch.audit import MoreRanError
 from saiki.compiler.watch.reach import Place
 from saiki.compiler.watch.watch import Watch, all_hooks
@@ -183,6 +185,23 @@ class Kernels:
         compiled = CompiledCell(step, self.cell, watch, self.is_strict)
         register(compiled)
         return Known(watch, compiled)
+
+    def passes(self, dtype: torch.dtype, device: str = "cpu") -> str:
+        """What each pass of the compiler does to the cell, up to the one that refuses it."""
+        known = self.find(dtype, device)
+        printer = Printer()
+        if known.watch is None:
+            return ""
+        source = Source(self.cell, known.watch, dtype, BACKENDS[device].inline_weights)
+        put_back = known.watch.remember()
+        try:
+            in_clean_room(lambda: plan_loops(derive(source, printer), printer))
+        except Exception:
+            if not known.why_not:  # which says it already
+                raise
+        finally:
+            put_back()
+        return str(printer)
 
     def _warn_of_changes(self, watch: Watch, kind: TensorKind) -> None:
         """Say so once where the same values make the cell compile again and again."""

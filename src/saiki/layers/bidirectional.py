@@ -114,9 +114,11 @@ class Bidirectional(DescribedModule, name="bidirectional.v1"):
         """
         raise InputError(BOTH_WAYS)
 
-    def explain(self) -> str:
+    def explain(self, passes: bool = False) -> str:
         """The plan of each direction in words; see :meth:`Recurrent.explain`."""
-        forward, backward = self.forward_layer.explain(), self.backward_layer.explain()
+        forward, backward = (
+            each.explain(passes) for each in (self.forward_layer, self.backward_layer)
+        )
         return f"forward, {forward}\nbackward, {backward}"
 
     def extra_repr(self) -> str:

@@ -259,14 +259,22 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
             raise InputError(f"the state must have the shapes {wanted}, got {got}")
         return given
 
-    def explain(self) -> str:
-        """The plan in words: which backend runs, what is hoisted, the stages, what is saved."""
+    def explain(self, passes: bool = False) -> str:
+        """The plan in words: which backend runs, what is hoisted, the stages, what is saved.
+
+        Args:
+            passes: whether to show first what each pass of the compiler did to the cell.
+        """
+        if passes and self.backend != "eager":
+            each = self.kernels.passes(of_numbers(self.cell).dtype)
+            return f"{each}\n{self.explain()}".lstrip()
         dtype = of_numbers(self.cell).dtype
         why = self.why_eager(dtype)
         known = None if self.backend == "eager" else self.kernels.find(dtype)
         step = None if known is None or known.compiled is None else known.compiled.step
         if why:  # what went wrong can be found in the trace
-            return f"eager: {why}" + ("" if step is None else f"\n{step}\n{step.trace}".rstrip())
+            graph = [] if step is None else [str(step), *step.trace.lines()]
+            return "\n".join((f"eager: {why}", *graph))
         assert step is not None
         return f"{step.backend.name}: {step}"
 

@@ -81,9 +81,10 @@ class Stack(DescribedModule, name="stack.v1"):
             raise InputError(f"the state must hold {len(self.layers)} entries, got {len(state)}")
         return state
 
-    def explain(self) -> str:
+    def explain(self, passes: bool = False) -> str:
         """The plan of each layer in words, the lowest first; see :meth:`Recurrent.explain`."""
-        return "\n".join(f"layer {i}, {as_layer(x).explain()}" for i, x in enumerate(self.layers))
+        plans = (as_layer(layer).explain(passes) for layer in self.layers)
+        return "\n".join(f"layer {i}, {plan}" for i, plan in enumerate(plans))
 
 
 Layer = Recurrent | Bidirectional | Stack

@@ -11,9 +11,10 @@ from compiler.twins import step_by_step
 from saiki import Cell, Recurrent
 from saiki.cells import GRU, LSTM
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.plan import check, plan, schedule
+from saiki.compiler.pipeline import derive, plan_loops
+from saiki.compiler.plan import check, schedule
 from saiki.compiler.plan.check import ProgramError
-from saiki.compiler.trace.trace import trace
+from saiki.compiler.trace.record import Source
 from saiki.compiler.watch.watch import Watch
 
 
@@ -31,7 +32,7 @@ class Joined(Cell):
 
 def planned(cell):
     cell.double()
-    return plan.plan(trace(cell, Watch(cell), torch.float64, CPU.inline_weights))
+    return plan_loops(derive(Source(cell, Watch(cell), torch.float64, CPU.inline_weights)))
 
 
 CELLS = {
@@ -46,7 +47,7 @@ CELLS = {
 def test_what_is_planned_passes(name):
     found = planned(CELLS[name]())
     for loop in (found.inference, found.training, found.backward):
-        check.check(loop.scheduler)
+        check.check_program(loop.scheduler)
 
 
 def later_product(scheduler):
@@ -118,7 +119,7 @@ def test_a_fault_is_seen(name, which, fault):
     scheduler = getattr(planned(CELLS[name]()), which).scheduler
     fault(scheduler)
     with pytest.raises(ProgramError, match="the planner is wrong"):
-        check.check(scheduler)
+        check.check_program(scheduler)
 
 
 def test_a_product_of_memory_not_yet_written_is_seen(monkeypatch):

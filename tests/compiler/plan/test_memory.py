@@ -12,8 +12,9 @@ from compiler.comparison import assert_agrees, compiled, draw, eager
 from compiler.test_operation import Calls
 from saiki import Cell, Recurrent
 from saiki.compiler.cpu.backend import CPU
+from saiki.compiler.pipeline import derive
 from saiki.compiler.plan.memory import lower_memory
-from saiki.compiler.trace.trace import trace
+from saiki.compiler.trace.record import Source
 from saiki.compiler.watch.watch import Watch
 from saiki.errors import CompileError
 
@@ -271,7 +272,7 @@ def test_only_what_is_asked_for_has_a_gradient():
 
 def lowered_memory(cell):
     cell = cell.double()
-    return lower_memory(trace(cell, Watch(cell), torch.float64, CPU.inline_weights))
+    return lower_memory(derive(Source(cell, Watch(cell), torch.float64, CPU.inline_weights)))
 
 
 def test_the_gradient_of_memory_is_one_product_after_the_loop():

@@ -6,9 +6,9 @@ import torch
 from saiki import Recurrent
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.plan.plan import plan
+from saiki.compiler.pipeline import derive, plan_loops
 from saiki.compiler.trace.nodes import width
-from saiki.compiler.trace.trace import trace
+from saiki.compiler.trace.record import Source
 from saiki.compiler.watch.watch import Watch
 from test_examples import CELLS
 
@@ -17,7 +17,7 @@ aten = torch.ops.aten
 
 def planned(cell, inline_weights=0):
     cell = cell.double()
-    return plan(trace(cell, Watch(cell), torch.float64, inline_weights))
+    return plan_loops(derive(Source(cell, Watch(cell), torch.float64, inline_weights)))
 
 
 def stages(program):

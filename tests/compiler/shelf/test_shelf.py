@@ -20,20 +20,17 @@ from compiler.test_against_eager import ALL
 from corpus.outcomes import build, cells
 from saiki import Cell, Recurrent, sources
 from saiki.activations import CATALOGUE
-from saiki.compiler import kernels
+from saiki.compiler import kernels, pipeline
 from saiki.compiler.cpu import jit
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.machine import AVX2, machine
 from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import packing
-from saiki.compiler.plan.memory import lower_memory
-from saiki.compiler.plan.plan import plan
 from saiki.compiler.shelf import secret, shelf
-from saiki.compiler.trace import kept_trace
 from saiki.compiler.trace.graph_file import UnwrittenError, from_text, to_text
-from saiki.compiler.trace.kept_trace import lasting_key
-from saiki.compiler.trace.trace import trace
+from saiki.compiler.trace.record import Source
+from saiki.compiler.trace.shelved import lasting_key
 from saiki.compiler.trust import trial
 from saiki.compiler.watch.identity import Itself
 from saiki.compiler.watch.lasting import PassingError, lasting
@@ -86,7 +83,7 @@ def refuse(*arguments):
 def test_another_process_neither_traces_nor_compiles(name, folder, monkeypatch):
     first = trained(ALL[name](3, 5))
     forget()
-    monkeypatch.setattr(kept_trace, "trace", refuse)
+    monkeypatch.setattr(pipeline, "record", refuse)
     monkeypatch.setattr(jit, "translate", refuse)
     assert_equal(trained(ALL[name](3, 5)), first)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -96,8 +93,8 @@ def test_a_process_of_its_own_finds_what_another_left(folder):
     code = (
         "import torch, saiki\n"
         "from saiki.cells import GRU\n"
-        "from saiki.compiler.trace import kept_trace\n"
-        "if {again}: kept_trace.trace = None\n"
+        "from saiki.compiler import pipeline\n"
+        "if {again}: pipeline.record = None\n"
         "torch.manual_seed(0); y = saiki.Recurrent(GRU(3, 5), backend='cpu')(torch.ones(2, 4, 3))\n"
         "print(y[0].tolist())"
     )
@@ -269,7 +266,7 @@ def test_what_is_signed_and_cannot_be_read_is_made_anew(folder, monkeypatch):
         forget()
         assert_equal(trained(ALL["lstm"](3, 5)), first)
     forget()
-    for module, made in ((kept_trace, "trace"), (jit, "translate")):
+    for module, made in ((pipeline, "record"), (jit, "translate")):
         monkeypatch.setattr(module, made, refuse)
     assert_equal(trained(ALL["lstm"](3, 5)), first)
 
@@ -331,8 +328,8 @@ def test_a_kernel_that_proves_wrong_is_not_kept(folder, monkeypatch):
     monkeypatch.setenv(shelf.VARIABLE, str(folder))
     forget()
     traced = []
-    own = kept_trace.trace
-    monkeypatch.setattr(kept_trace, "trace", lambda *given: traced.append(1) or own(*given))
+    own = pipeline.record
+    monkeypatch.setattr(pipeline, "record", lambda *given: traced.append(1) or own(*given))
     Recurrent(ALL["gru"](3, 5), backend="cpu")(torch.ones(2, 4, 3))
     assert traced
 
@@ -520,7 +517,7 @@ def layouts(node):
 def test_a_graph_that_was_read_is_planned_like_the_one_that_was_traced(make):
     cell = make()
     try:
-        found = trace(cell, Watch(cell), torch.float64, CPU.inline_weights)
+        found = pipeline.derive(Source(cell, Watch(cell), torch.float64, CPU.inline_weights))
     except Exception:
         pytest.skip("there is no graph")
     try:
@@ -529,16 +526,16 @@ def test_a_graph_that_was_read_is_planned_like_the_one_that_was_traced(make):
         assert found.constants
         return
     read = from_text(text)
-    assert str(read) == str(found)
+    assert str(read.graph) == str(found.graph)
     for one, other in zip(found.graph.nodes, read.graph.nodes, strict=True):
         assert (one.stack_trace, one.meta.get("label"), layouts(one)) == (
             other.stack_trace, other.meta.get("label"), layouts(other)
         )  # fmt: skip
     try:
-        traced = plan(lower_memory(found))
+        traced = pipeline.plan_loops(found)
     except Exception:
         return
-    read = plan(lower_memory(read))
+    read = pipeline.plan_loops(read)
     assert str(read) == str(traced)
     for part in ("inference", "training", "backward"):
         one, other = (

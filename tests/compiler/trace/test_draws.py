@@ -646,7 +646,7 @@ def test_a_trace_from_disk_draws_the_same(folder, monkeypatch):
     def never(*args):
         raise AssertionError("traced once more")
 
-    monkeypatch.setattr("saiki.compiler.trace.kept_trace.trace", never)
+    monkeypatch.setattr("saiki.compiler.pipeline.record", never)
     found, _ = seeded(Recurrent(layer.cell, backend="cpu"), x, None, LENGTHS)
     assert_same(found, expected, 1e-12)
     assert "drawn: draw 0 = bernoulli(0.7) of 3" in Recurrent(layer.cell, backend="cpu").explain()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import torch
 from torch import fx
 
+from saiki.compiler.plan.plan import Plan
 from saiki.compiler.plan.program import Array, Grid, Loop, Product, Value
 from saiki.compiler.plan.schedule import Scheduler
 from saiki.compiler.trace.nodes import (
@@ -40,7 +41,18 @@ class ProgramError(CompileError):
     """A program would not compute what it says: a fault of the planner, and so never run."""
 
 
-def check(scheduler: Scheduler) -> None:
+def check(plan: Plan) -> Plan:
+    """Hold each program to reading only what has been written, where it has been written.
+
+    Raises:
+        ProgramError: it does not.
+    """
+    for loop in (plan.inference, plan.training, plan.backward):
+        check_program(loop.scheduler)
+    return plan
+
+
+def check_program(scheduler: Scheduler) -> None:
     """Raise unless a program reads only what has been written, where it has been written.
 
     Raises:

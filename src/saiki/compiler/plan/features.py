@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx.node import map_arg
 
 from saiki.compiler.plan.writer import Writer
+from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import (
     CONSTANTS,
     ROWS,
@@ -24,7 +25,6 @@ from saiki.compiler.trace.nodes import (
     unsupported,
     width,
 )
-from saiki.compiler.trace.trace import Trace
 
 
 def has_rows(shape: Iterable[int]) -> bool:

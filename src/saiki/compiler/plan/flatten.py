@@ -18,22 +18,23 @@ from torch import Tensor
 
 from saiki.compiler.plan.cores import PLAIN
 from saiki.compiler.plan.features import Features, Seen, common_row, has_rows, without_rows
+from saiki.compiler.plan.partition import Parts
 from saiki.compiler.plan.places import MOVES, PUTS, by_index, put, put_by_index, touched
+from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import (
     CONSTANTS,
     FOLDS,
     ROWS,
     SUMS,
     Node,
+    ancestors,
     aten,
-    flat,
     is_row,
     is_take,
     operand,
     unsupported,
     width,
 )
-from saiki.compiler.trace.trace import Trace
 from saiki.errors import CompileError
 
 PRODUCTS_AT_MOST = 64
@@ -41,9 +42,17 @@ PRODUCTS_AT_MOST = 64
 
 
 def flatten(trace: Trace) -> Trace:
-    """The trace with all that depends on the state as vectors of features, where that can be said;
-    what cannot is left as it is, for the planner to refuse."""
+    """See all that depends on the state as vectors of features, where that can be said; what cannot
+    is left as it is, for the planner to refuse."""
     return _Flattening(trace).result()
+
+
+def is_flat(trace: Trace) -> bool:
+    """Whether the loops would hold vectors of features alone, and leave their order as it is."""
+    parts = Parts(trace)
+    needed = ancestors([*trace.new_states, *trace.recursion])
+    in_loops = needed & (parts.of_state | parts.of_cotangent)
+    return not any(map(_is_of_other_shape, in_loops))
 
 
 class _Flattening:
@@ -56,46 +65,20 @@ class _Flattening:
 
     def result(self) -> Trace:
         f, t = self.features, self.trace
-        output = next(node for node in t.graph.nodes if node.op == "output")
-        results = flat(output.args[0])
         for node in list(t.graph.nodes):
             if node.op != "call_function" or not f.inside.intersection(node.all_input_nodes):
                 continue
             f.inside.add(node)
             f.here = node
-            if self._concerns(node):
+            if _is_of_other_shape(node):
                 try:
                     found = self._taken(node)
                 except CompileError as error:
                     node.meta["refused"] = str(error)
                     continue
                 self._settle(node, found)
-        became = dict(zip(results, flat(output.args[0]), strict=True))
         t.graph.eliminate_dead_code()
-        return dataclasses.replace(
-            t,
-            constants=f.constants,
-            new_states=tuple(map(became.__getitem__, t.new_states)),
-            d_x=became.get(t.d_x),
-            d_states=tuple(map(became.get, t.d_states)),
-            d_parameters={name: became.get(d) for name, d in t.d_parameters.items()},
-        )
-
-    def _concerns(self, node: Node) -> bool:
-        """Whether the node has, or takes, another shape than a vector of features, or moves
-        features about."""
-        if node.target in CONSTANTS | {aten.split_with_sizes.default}:
-            return False
-        source = operand(node) if node.target is operator.getitem else node
-        shapes = [
-            tuple(value.shape)
-            for value in (n.meta.get("val") for n in (node, *source.all_input_nodes))
-            if isinstance(value, Tensor) and has_rows(value.shape)
-        ]
-        if any(len(shape) > 2 or shape[0] != ROWS for shape in shapes):
-            return True
-        steps = node.target is aten.slice.Tensor and len(node.args) > 4 and node.args[4] != 1
-        return bool(shapes) and bool(steps or node.target in _OF_VECTORS)
+        return t.rewritten(constants=f.constants)
 
     def _settle(self, node: Node, found: Seen | Node) -> None:
         """Let ``found`` take the place of ``node``."""
@@ -354,6 +337,23 @@ class _Flattening:
             return found[0]
         found = [self.emit(aten.unsqueeze.default, (total, 0), (1, n, m)) for total in found]
         return self.emit(aten.cat.default, (found, 0), (count, n, m))
+
+
+def _is_of_other_shape(node: Node) -> bool:
+    """Whether an operation has, or takes, another shape than a vector of features, or moves
+    features about."""
+    if node.op != "call_function" or node.target in CONSTANTS | {aten.split_with_sizes.default}:
+        return False
+    source = operand(node) if node.target is operator.getitem else node
+    shapes = [
+        tuple(value.shape)
+        for value in (n.meta.get("val") for n in (node, *source.all_input_nodes))
+        if isinstance(value, Tensor) and has_rows(value.shape)
+    ]
+    if any(len(shape) > 2 or shape[0] != ROWS for shape in shapes):
+        return True
+    steps = node.target is aten.slice.Tensor and len(node.args) > 4 and node.args[4] != 1
+    return bool(shapes) and bool(steps or node.target in _OF_VECTORS)
 
 
 _OF_VECTORS = PUTS | {

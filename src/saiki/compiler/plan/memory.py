@@ -5,7 +5,6 @@ Views, transpositions and products of matrices of single rows are written anew a
 and ``h`` beside every key, summed over the inner feature, and a kernel never writes a grid down.
 """
 
-import dataclasses
 import math
 import operator
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from saiki.compiler.plan.cores import PLAIN, Cores, Group, Seen, common_shape, is_rows
 from saiki.compiler.plan.outer import memory_gradient
+from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import (
     CONSTANTS,
     RESHAPES,
@@ -22,21 +22,19 @@ from saiki.compiler.trace.nodes import (
     SUMS,
     Node,
     aten,
-    flat,
     is_extent,
     unsupported,
 )
-from saiki.compiler.trace.trace import Trace
 from saiki.errors import CompileError
 
 
 def lower_memory(trace: Trace) -> Trace:
-    """The trace with all that memory takes part in as vectors and grids.
+    """See all that memory takes part in as vectors and grids.
 
     Raises:
         CompileError: the step does what cannot be written so.
     """
-    return _Lowering(trace).result() if trace.memory else trace
+    return _Lowering(trace).result()
 
 
 class _Lowering:
@@ -79,29 +77,19 @@ class _Lowering:
 
     def _lowered(self) -> Trace:
         """The trace over the graph as it now is, with the gradients of memory in their parts."""
-        output = next(node for node in self.graph.nodes if node.op == "output")
-        self.cores.here = output
         t = self.trace
-        k, count = len(t.states), len(t.memory)
-        results = flat(output.args[0])
-        gradients = results[k + 1 + k : k + 1 + k + count]
-        pairs = [memory_gradient(self.cores, gradient) for gradient in gradients]
-        kept = [node for rest, outer in pairs for node in (rest, *(n for p in outer for n in p))]
-        rest = [*results[: k + 1 + k], *results[k + 1 + k + count :]]
-        output.args = ((*rest, *kept),)
+        self.cores.here = output = t.output
+        results = t.results
+        first = 2 * len(t.states) + 1
+        outer: dict[str, tuple[tuple[Node, Node], ...]] = {}
+        for i, name in enumerate(t.memory, first):
+            results[i], outer[name] = memory_gradient(self.cores, results[i])
+        vectors = [node for pairs in outer.values() for pair in pairs for node in pair]
+        output.args = ((*results, *vectors),)
         self.graph.eliminate_dead_code()
         for node in self.graph.nodes:
             _check_sizes(node)
-        names = list(t.memory)
-        return dataclasses.replace(
-            t,
-            new_states=tuple(rest[:k]),
-            d_x=rest[k],
-            d_states=tuple(rest[k + 1 : k + 1 + k]),
-            d_parameters=dict(zip(t.d_parameters, rest[k + 1 + k :], strict=True)),
-            d_memory={name: d for name, (d, _) in zip(names, pairs, strict=True)},
-            outer={name: outer for name, (_, outer) in zip(names, pairs, strict=True)},
-        )
+        return t.rewritten(outer=outer)
 
     def _concerns(self, node: Node) -> bool:
         """Whether the node has, or takes, a shape that a vector of features lacks."""

@@ -1,18 +1,21 @@
 """Partition: which values cross the edges of the loops."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import (
     CHEAP,
     CONSTANTS,
     POINTWISE,
     SUMS,
     Node,
+    ancestors,
     aten,
+    descendants,
     is_cat,
     is_extent,
     is_feature_sum,
@@ -24,13 +27,13 @@ from saiki.compiler.trace.nodes import (
     is_supported,
     is_take,
     is_value,
-    must_be_value,
+    label,
     operand,
     unsupported,
     whole_numbers,
     width,
 )
-from saiki.compiler.trace.trace import Trace
+from saiki.compiler.trace.printing import sizes_of
 
 FEW = 9
 """Features of x below which the backward loop would rather multiply by weights again than read
@@ -56,6 +59,11 @@ class Partition:
     backward loop sums it over time, row by row."""
 
     @property
+    def from_loops(self) -> tuple[Node, ...]:
+        """What must lie in arrays, beside streams."""
+        return *self.step_residuals, *self.hoisted_residuals, *self.passed, *self.summed
+
+    @property
     def summed(self) -> tuple[Node, ...]:
         """What the backward loop sums over time, row by row."""
         return tuple(dict.fromkeys(self.rows_summed.values()))
@@ -72,13 +80,13 @@ class Parts:
         self.inline_weights = trace.inline_weights
         self.order = {node: i for i, node in enumerate(nodes)}
         self.memory = memory
-        self.of_state = _descendants(nodes, [*trace.states, *memory, *grids])
+        self.of_state = descendants(nodes, [*trace.states, *memory, *grids])
         fitting = self._fitting(nodes)
-        self.of_state |= _descendants(
+        self.of_state |= descendants(
             nodes, [n for n in nodes if is_inline(n, trace.inline_weights) and n in fitting]
         )
-        self.of_cotangent = _descendants(nodes, trace.cotangents)
-        self.of_rows = _descendants(
+        self.of_cotangent = descendants(nodes, trace.cotangents)
+        self.of_rows = descendants(
             nodes, [trace.x, *trace.draws, *trace.states, *memory, *trace.cotangents]
         )
         """What differs from row to row, whatever its shape."""
@@ -89,9 +97,9 @@ class Parts:
             if n not in self.of_state | self.of_cotangent and n.target not in CONSTANTS
         }
         self.forward = self.of_state - self.of_cotangent
-        self.loop_forward = _ancestors(trace.new_states) & self.forward
-        recursion = _recursion(trace)
-        self.loop_backward = (_ancestors(recursion) & self.of_cotangent) | set(trace.cotangents)
+        self.loop_forward = ancestors(trace.new_states) & self.forward
+        recursion = trace.recursion
+        self.loop_backward = (ancestors(recursion) & self.of_cotangent) | set(trace.cotangents)
         self.evaluable: set[Node] = set()
         """What the loops have, or can make of what they have."""
         for node in nodes:
@@ -140,12 +148,41 @@ class Parts:
         return in_loop or is_supported(node, self.dtype)
 
 
-def _recursion(trace: Trace) -> list[Node]:
-    """What the backward loop must have at the end of each step."""
-    return [d for d in (*trace.d_states, *trace.d_memory.values()) if d is not None]
+@dataclass(frozen=True)
+class Split:
+    """A trace, and what of it is done where."""
+
+    trace: Trace
+    parts: Parts
+    partition: Partition
+
+    @property
+    def sizes(self) -> str:
+        parts = self.parts
+        before = sum(node.op == "call_function" for node in parts.hoisted)
+        return (
+            f"of each row {before} operations before the loops, {len(parts.loop_forward)} in the "
+            f"loop forward, {len(parts.loop_backward)} in the loop backward"
+        )
+
+    def lines(self) -> Iterator[str]:
+        """What goes from before the loops to them, and from each to what comes after it."""
+        part = self.partition
+        for what, nodes in (
+            ("hoisted", part.streams),
+            ("saved at each step for the way back", part.step_residuals),
+            ("hoisted for the way back", part.hoisted_residuals),
+            ("passed on from the way back", part.passed),
+            ("summed over time on the way back", part.summed),
+        ):
+            for node in nodes:
+                yield f"{what}: {label(node)}: {sizes_of(node, self.trace.extents)}"
 
 
-def partition(trace: Trace, parts: Parts, streams: tuple[Node, ...]) -> Partition:
+def partition(trace: Trace) -> Split:
+    """Decide what is done before the loops, in them and after them, and what each hands on."""
+    parts = Parts(trace)
+    of_x = _streams(trace, parts)
     passed, rows_summed = _passed(trace, parts)
     summed = tuple(dict.fromkeys(rows_summed.values()))
     saved, read = _residuals(trace, parts, (*passed, *summed))
@@ -153,12 +190,11 @@ def partition(trace: Trace, parts: Parts, streams: tuple[Node, ...]) -> Partitio
     hoisted = tuple(sorted((n for n in read if n in parts.hoisted), key=order.__getitem__))
     of_steps = sorted((n for n in saved if n in read), key=lambda n: is_extent(width(n)))
     passed = [n for n in passed if n not in saved and n not in parts.hoisted]
-    for node in (*of_steps, *hoisted, *passed, *summed):
-        must_be_value(node, trace.dtype)
-    return Partition(streams, tuple(of_steps), hoisted, tuple(passed), rows_summed)
+    found = Partition(of_x, tuple(of_steps), hoisted, tuple(passed), rows_summed)
+    return Split(trace, parts, found)
 
 
-def streams(trace: Trace, parts: Parts) -> tuple[Node, ...]:
+def _streams(trace: Trace, parts: Parts) -> tuple[Node, ...]:
     """What the loops forward read of what is computed before them."""
     streams = dict.fromkeys(
         source
@@ -168,8 +204,6 @@ def streams(trace: Trace, parts: Parts) -> tuple[Node, ...]:
         if source in parts.hoisted
     )
     streams |= dict.fromkeys(n for n in trace.new_states if n in parts.hoisted)
-    for node in streams:
-        must_be_value(node, trace.dtype)
     return tuple(streams)
 
 
@@ -178,9 +212,9 @@ def _residuals(
 ) -> tuple[dict[Node, None], set[Node]]:
     """What the loop of training saves; and what of that, and of what is hoisted, is read by the
     backward loop or by what comes ``after`` it."""
-    recursion = _recursion(trace)
+    recursion = trace.recursion
     in_loop = sorted(
-        _ancestors([*recursion, *after]) & parts.of_cotangent, key=parts.order.__getitem__
+        ancestors([*recursion, *after]) & parts.of_cotangent, key=parts.order.__getitem__
     )
     demanded = dict.fromkeys(
         source
@@ -316,23 +350,4 @@ def row_inputs(node: Node) -> list[Node]:
             found.append(operand(source))
         elif is_row(source) and source.target not in CONSTANTS:
             found.append(source)
-    return found
-
-
-def _descendants(nodes: Iterable[Node], roots: Iterable[Node]) -> set[Node]:
-    found = set(roots)
-    for node in nodes:
-        if any(source in found for source in node.all_input_nodes):
-            found.add(node)
-    return found
-
-
-def _ancestors(nodes: Iterable[Node]) -> set[Node]:
-    found: set[Node] = set()
-    stack = list(nodes)
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found.add(node)
-            stack.extend(node.all_input_nodes)
     return found

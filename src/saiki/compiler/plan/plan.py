@@ -5,19 +5,20 @@ recursion of the gradients does not need is done after it; both by PyTorch, for 
 steps at once. What remains is a program for the loop forward and one for the loop backward.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import Literal
 
-from saiki.compiler.plan.check import check
-from saiki.compiler.plan.flatten import flatten
-from saiki.compiler.plan.partition import Partition, Parts, partition, streams
+from saiki.compiler.plan.partition import Partition, Split
 from saiki.compiler.plan.program import Array, Program
 from saiki.compiler.plan.schedule import Scheduler
-from saiki.compiler.trace.nodes import Node, is_extent, label, width
-from saiki.compiler.trace.trace import Trace
-from saiki.errors import CompileError
+from saiki.compiler.trace.graph import Trace
+from saiki.compiler.trace.nodes import Node, is_extent, label, must_be_value, width
+from saiki.compiler.trace.printing import formula
+
+LoopKind = Literal["inference", "training", "backward"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,24 @@ class Plan:
     training: ForwardPlan
     backward: BackwardPlan
 
+    @property
+    def programs(self) -> dict[LoopKind, Program]:
+        return {
+            "inference": self.inference.program,
+            "training": self.training.program,
+            "backward": self.backward.program,
+        }
+
+    @property
+    def sizes(self) -> str:
+        counts = (f"{name} {len(p.stages)}" for name, p in self.programs.items())
+        return f"stages: {', '.join(counts)}"
+
+    def lines(self) -> Iterator[str]:
+        for name, program in self.programs.items():
+            yield name
+            yield from str(program).splitlines()
+
     def __str__(self) -> str:
         part = self.partition
         draws = ", ".join(f"{label(node)} = {each}" for node, each in self.trace.draws.items())
@@ -108,46 +127,28 @@ def _with_size(node: Node) -> str:
     return label(node) if is_extent(width(node)) else f"{label(node)} ({width(node)})"
 
 
-def formula(node: Node) -> str:
-    """``mm = mm(x, W.weightᵀ)``: a node and what it is made of."""
-    if node.op == "placeholder":
-        return label(node)
-    name = str(node.target).removeprefix("aten.").split(".")[0]
-    return f"{label(node)} = {name}({', '.join(label(n) for n in node.all_input_nodes)})"
-
-
-def plan(trace: Trace) -> Plan:
-    """Split the trace into what comes before, in and after the loop; where that cannot be done with
-    the shapes as they are, with vectors of features in their place.
+def plan(split: Split) -> Plan:
+    """Put what is done in the loops in order: a program for inference, one for the way forward in
+    training, and one for the way back.
 
     Raises:
-        CompileError: the loop would hold an operation that no kernel can do.
+        CompileError: a loop would hold an operation that no kernel can do.
     """
-    try:
-        return _plan(trace)
-    except CompileError:
-        if trace.memory:
-            raise
-        return _plan(flatten(trace))
+    trace, part = split.trace, split.partition
+    for node in part.streams:
+        must_be_value(node, trace.dtype)
+    inference = _forward(split, ())
+    for node in part.from_loops:
+        must_be_value(node, trace.dtype)
+    training = _forward(split, part.step_residuals)
+    return Plan(trace, part, inference, training, _backward(split))
 
 
-def _plan(trace: Trace) -> Plan:
-    parts = Parts(trace)
-    of_x = streams(trace, parts)
-    inference = _forward(trace, parts, of_x, ())
-    part = partition(trace, parts, of_x)
-    training = _forward(trace, parts, of_x, part.step_residuals)
-    backward = _backward(trace, parts, part)
-    for scheduler in (inference.scheduler, training.scheduler, backward.scheduler):
-        check(scheduler)
-    return Plan(trace, part, inference, training, backward)
-
-
-def _forward(
-    trace: Trace, parts: Parts, streams: Sequence[Node], residuals: Sequence[Node]
-) -> ForwardPlan:
+def _forward(split: Split, residuals: Sequence[Node]) -> ForwardPlan:
     """The loop forward: reads streams, state and memory, writes residuals, y and the new state."""
-    s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
+    trace = split.trace
+    s = Scheduler(trace.extents.values(), trace.dtype, split.parts.of_rows)
+    streams = split.partition.streams
     of_streams = {n: s.array(f"stream {label(n)}", "step", width(n)) for n in streams}
     for node, array in of_streams.items():
         s.read(node, array)
@@ -166,10 +167,11 @@ def _forward(
     return ForwardPlan(s, of_streams, states, memory, of_residuals, y)
 
 
-def _backward(trace: Trace, parts: Parts, partition: Partition) -> BackwardPlan:
+def _backward(split: Split) -> BackwardPlan:
     """The loop backward: reads residuals, ∂L/∂y, ∂L/∂state and memory; writes what is passed on,
     what is summed over time, and ∂L/∂(state before)."""
-    s = Scheduler(trace.extents.values(), trace.dtype, parts.of_rows)
+    trace, partition = split.trace, split.partition
+    s = Scheduler(trace.extents.values(), trace.dtype, split.parts.of_rows)
     residuals: dict[Node, Array] = {}
     for kind, nodes in (
         ("save", partition.step_residuals),

@@ -2,25 +2,24 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from saiki.cell import Cell
 from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
-from saiki.compiler.plan.memory import lower_memory
-from saiki.compiler.plan.plan import plan
-from saiki.compiler.plan.program import Array, Program
+from saiki.compiler.pipeline import compile_step
+from saiki.compiler.plan.plan import LoopKind
+from saiki.compiler.plan.program import Array
 from saiki.compiler.run.function import extract, function
 from saiki.compiler.run.outside import After, Before, Finished, Needs, Operands, Residuals
 from saiki.compiler.shelf import shelf
 from saiki.compiler.trace.draws import SAMPLE, refuse_meeting_rows
-from saiki.compiler.trace.kept_trace import kept_trace, lasting_key
 from saiki.compiler.trace.nodes import width
+from saiki.compiler.trace.record import Source
+from saiki.compiler.trace.shelved import lasting_key
 from saiki.compiler.watch.watch import Watch
-
-LoopKind = Literal["inference", "training", "backward"]
 
 
 class Gradients(NamedTuple):
@@ -63,20 +62,15 @@ class CompiledStep:
 
     def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, backend: Backend) -> None:
         self.key = key = lasting_key(watch, dtype, backend.inline_weights)
-        self.plan = plan(lower_memory(kept_trace(key, cell, watch, dtype, backend.inline_weights)))
+        self.plan = compile_step(Source(cell, watch, dtype, backend.inline_weights), key)
         self.trace = self.plan.trace
         self.dtype = dtype
         self.eps = self.trace.eps
         self.backend = backend
         t, p = self.trace, self.plan
-        programs: dict[LoopKind, Program] = {
-            "inference": p.inference.program,
-            "training": p.training.program,
-            "backward": p.backward.program,
-        }
         self.loops: dict[LoopKind, Loop] = {
             kind: backend.loop(program, dtype, key and f"{key} {kind}")
-            for kind, program in programs.items()
+            for kind, program in p.programs.items()
         }
         self.names = list(t.parameters)
         self.memory = dict(cell.memory_shapes)

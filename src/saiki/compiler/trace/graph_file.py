@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from saiki.compiler.trace.draws import Draw
-from saiki.compiler.trace.trace import Trace
+from saiki.compiler.trace.graph import Trace
 
 _KINDS = {"dtype": torch.dtype, "layout": torch.layout, "memory format": torch.memory_format}
 """What PyTorch calls by names of its own."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from saiki.compiler.trace.nodes import Node, argument, aten, flat, is_inline, operand
+from saiki.compiler.trace.graph import Trace
+from saiki.compiler.trace.nodes import Node, ancestors, argument, aten, is_inline, operand
 from saiki.compiler.trace.rewrites import decompositions
 from saiki.torch_internals import make_fx
 
@@ -201,22 +202,17 @@ Parts = tuple[set[Node], set[Node]]
 _CHOICES: dict[Any, Any] = {aten.max.dim: aten.amax.default, aten.min.dim: aten.amin.default}
 
 
-def write_out(
-    graph: fx.Graph, states: Sequence[Node], cotangents: Sequence[Node], inline_weights: int
-) -> None:
+def write_out(trace: Trace) -> Trace:
     """Write out what depends on states or memory, what their gradients are made of, and what is
     done inside though it depends on x alone."""
-    output = next(node for node in graph.nodes if node.op == "output")
-    first = len(cotangents) + 1
-    recursion = {n for n in flat(output.args[0])[first : first + len(states)] if n is not None}
-    for node in reversed(graph.nodes):
-        if node in recursion:
-            recursion.update(node.all_input_nodes)
-    inside, backward = set(states), set(cotangents)
+    graph = trace.graph
+    recursion = ancestors(trace.recursion)
+    inside, backward = {*trace.states, *trace.memory.values()}, set(trace.cotangents)
     for node in list(graph.nodes):
         if backward.intersection(node.all_input_nodes):
             backward.add(node)
-        of_state = inside.intersection(node.all_input_nodes) or is_inline(node, inline_weights)
+        is_inside = is_inline(node, trace.inline_weights)
+        of_state = is_inside or inside.intersection(node.all_input_nodes)
         if not (of_state or (node in backward and node in recursion)):
             continue
         if of_state:
@@ -234,6 +230,7 @@ def write_out(
                 return target(*args, **node.kwargs) if found is NotImplemented else found
 
             _replace(graph, node, whole, node.all_input_nodes, (inside, backward))
+    return trace.rewritten()
 
 
 def _replace(

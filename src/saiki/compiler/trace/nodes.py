@@ -1,7 +1,7 @@
 """What a node of a trace is: of which operation, of which sizes, and what people call it."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -158,6 +158,27 @@ def flat(values: Any) -> list[Any]:
     if isinstance(values, list | tuple):
         return [leaf for value in values for leaf in flat(value)]
     return [values]
+
+
+def descendants(nodes: Iterable[Node], roots: Iterable[Node]) -> set[Node]:
+    """Of ``nodes``, in their order: what is made of the roots, and these."""
+    found = set(roots)
+    for node in nodes:
+        if any(source in found for source in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def ancestors(nodes: Iterable[Node]) -> set[Node]:
+    """What these are made of, and they themselves."""
+    found: set[Node] = set()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack.extend(node.all_input_nodes)
+    return found
 
 
 def label(node: fx.Node) -> str:

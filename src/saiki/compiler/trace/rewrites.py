@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import POINTWISE, aten, is_inline, is_row, whole_numbers
 from saiki.torch_internals import (
     core_aten_decompositions,
@@ -103,13 +104,14 @@ _WHOLE = (aten.native_layer_norm.default,)
 """Kept whole outside the recursion, where PyTorch has a kernel that treats each row by itself."""
 
 
-def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_weights: int) -> None:
-    """Inside the recursion a product and the bias added to it are two things."""
-    of_state = set(states)
+def split_addmm(trace: Trace) -> Trace:
+    """Inside the recursion, let a product and the bias added to it be two things."""
+    graph = trace.graph
+    of_state = {*trace.states, *trace.memory.values()}
     for node in list(graph.nodes):
         if any(source in of_state for source in node.all_input_nodes):
             of_state.add(node)
-        elif not is_inline(node, inline_weights):
+        elif not is_inline(node, trace.inline_weights):
             continue
         if node.target is aten.addmm.default:
             bias, left, right = node.args
@@ -129,12 +131,15 @@ def split_addmm(graph: fx.Graph, states: list[fx.Node], inline_weights: int) -> 
                     of_state.add(new)
             node.replace_all_uses_with(total)
             graph.erase_node(node)
+    return trace.rewritten()
 
 
-def promote(graph: fx.Graph, recursion: list[fx.Node], inline_weights: int) -> None:
+def promote(trace: Trace) -> Trace:
     """Convert what meets the recursion, or a product that may be made in it, in another type before
     it does, as PyTorch does within the operation; flags stay what they are."""
-    inside = {*recursion, *(node for node in graph.nodes if is_inline(node, inline_weights))}
+    graph = trace.graph
+    inside = {*trace.states, *trace.memory.values(), *trace.cotangents}
+    inside |= {node for node in graph.nodes if is_inline(node, trace.inline_weights)}
     for node in list(graph.nodes):
         if not inside.intersection(node.all_input_nodes):
             continue
@@ -151,6 +156,7 @@ def promote(graph: fx.Graph, recursion: list[fx.Node], inline_weights: int) -> N
             copy.meta = {"val": source.meta["val"].to(dtype)}
             copy.stack_trace = node.stack_trace
             node.replace_input_with(source, copy)
+    return trace.rewritten()
 
 
 _SAME = {
@@ -162,8 +168,9 @@ _SAME = {
 }
 
 
-def simplify(graph: fx.Graph) -> None:
+def simplify(trace: Trace) -> Trace:
     """Drop copies and views that change nothing, compute equal things once, drop the unused."""
+    graph = trace.graph
     seen: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
         if node.op != "call_function":
@@ -198,6 +205,7 @@ def simplify(graph: fx.Graph) -> None:
         else:
             seen[key] = node
     graph.eliminate_dead_code()
+    return trace.rewritten()
 
 
 def without_detach(graph: fx.Graph) -> None:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 import saiki
 from saiki.call import Call, Part
+from saiki.compiler.plan.plan import LoopKind
 from saiki.compiler.run import loops
 from saiki.compiler.run.call import eagerly, has_gradient, originals
 from saiki.compiler.run.compiled import CompiledCell, compiled_cells
-from saiki.compiler.run.step import LoopKind
 from saiki.compiler.trace.clean_room import in_clean_room
 from saiki.compiler.trace.draws import draw, drawing_again
 from saiki.compiler.trust import trial

@@ -1,4 +1,4 @@
-"""Trace and derive: a cell's step and its vector-Jacobian product as one graph of ATen operations.
+"""Record: a cell's step and its vector-Jacobian product as one graph of ATen operations.
 
 ``step`` is run once on tensors that hold no numbers. PyTorch's own autograd is run through as well,
 so that no derivative is written by hand anywhere, and everything is decomposed to a small core set.
@@ -7,8 +7,8 @@ so that no derivative is written by hand anywhere, and everything is decomposed 
 import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,17 +17,20 @@ from torch.fx import traceback as fx_traceback
 
 from saiki.cell import Cell, as_states
 from saiki.compiler.trace.draws import Draw, lift_draws
-from saiki.compiler.trace.inside import write_out
+from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.lines import Deaf, Lines, line_of_step
-from saiki.compiler.trace.nodes import FIRST, SECOND, SIZED, Sizes, core, unsupported, where
-from saiki.compiler.trace.rewrites import (
-    decompositions,
-    lift,
-    promote,
-    simplify,
-    split_addmm,
-    without_detach,
+from saiki.compiler.trace.nodes import (
+    FIRST,
+    SECOND,
+    SIZED,
+    Sizes,
+    ancestors,
+    core,
+    flat,
+    unsupported,
+    where,
 )
+from saiki.compiler.trace.rewrites import decompositions, lift, without_detach
 from saiki.compiler.watch.audit import Audit, MoreRanError
 from saiki.compiler.watch.watch import Watch
 from saiki.errors import CompileError, SaikiError, TraceError
@@ -42,107 +45,61 @@ from saiki.torch_internals import (
 from saiki.twin import Twin, like
 
 
-@dataclass(frozen=True)
-class Trace:
-    """One graph: from x, state, parameters and ∂L/∂(new state) to the new state and all gradients.
+class Source(NamedTuple):
+    """A step to be compiled."""
 
-    A row tensor has ``ROWS`` as its first size. The gradients are None where there are none.
-    """
-
-    graph: fx.Graph
+    cell: Cell
+    watch: Watch
+    """What the step depends on."""
     dtype: torch.dtype
     inline_weights: int
-    """Of a product with x, up to which it stays in the loop."""
-    x: fx.Node
-    states: tuple[fx.Node, ...]
-    parameters: dict[str, fx.Node]
-    """Parameters and buffers by their name in the cell; then what else ``step`` reads."""
-    constants: dict[fx.Node, Tensor]
-    """Tensors that ``step`` makes of numbers."""
-    draws: dict[fx.Node, Draw]
-    """What ``step`` draws, in its order."""
-    memory: dict[str, fx.Node]
-    """Without its sizes of 1."""
-    extents: dict[str, int]
-    """The size that stands for each named one."""
-    cotangents: tuple[fx.Node, ...]
-    new_states: tuple[fx.Node, ...]
-    d_x: fx.Node | None
-    d_states: tuple[fx.Node | None, ...]
-    d_parameters: dict[str, fx.Node | None]
-    d_memory: dict[str, fx.Node | None]
-    outer: dict[str, tuple[tuple[fx.Node, fx.Node], ...]] = field(default_factory=dict)
-    """What ``d_memory`` lacks of the gradient of each memory: products of two vectors."""
-
-    @property
-    def inputs(self) -> list[fx.Node]:
-        """What is the same at all steps, or there for all of them before the first."""
-        return [self.x, *self.parameters.values(), *self.constants]
-
-    @property
-    def eps(self) -> float:
-        """Of the coarsest type among all values: what a step may round to, to its last bit in one
-        way here and in another there."""
-        values = (node.meta.get("val") for node in self.graph.nodes)
-        dtypes = {v.dtype for v in values if isinstance(v, Tensor)}
-        return max(torch.finfo(d).eps for d in dtypes if d.is_floating_point or d.is_complex)
-
-    def __str__(self) -> str:
-        return str(self.graph)
+    """Of :class:`saiki.compiler.backend.Backend`."""
 
 
-def trace(cell: Cell, watch: Watch, dtype: torch.dtype, inline_weights: int) -> Trace:
-    """The graph of ``cell`` for inputs of that type.
+def record(source: Source) -> Trace:
+    """Run ``step`` and its vector-Jacobian product on tensors without numbers, and note both as
+    one graph.
 
-    It is traced twice, with other sizes of batch and memory; what comes out must differ in sizes
+    They are run twice, with other sizes of batch and memory; what comes out must differ in sizes
     alone.
-
-    Args:
-        inline_weights: of :class:`saiki.compiler.backend.Backend`.
 
     Raises:
         CompileError: ``step`` does what no graph can say, such as deciding by a tensor's values.
         MoreRanError: it runs more than ``watch`` follows.
     """
+    cell, watch, dtype, inline_weights = source
     if watch.asked:
         raise CompileError(
             f"step of {type(cell).__name__} may read {watch.asked[0]}, which a kernel cannot answer"
         )
     found = _captured(cell, watch, dtype)
-    graph, nodes = found.module.graph, found.inputs
-    simplify(graph)
-    states, memory = nodes.states, list(nodes.memory.values())
-    write_out(graph, [*states, *memory], nodes.cotangents, inline_weights)
-    split_addmm(graph, [*states, *memory], inline_weights)
-    promote(graph, [*states, *memory, *nodes.cotangents], inline_weights)
-    output = next(node for node in graph.nodes if node.op == "output").args[0]
-    new_states, gradients = _unflatten(output, len(states))
-    k, m = 1 + len(states), 1 + len(states) + len(memory)
-    d_parameters = dict(zip(found.learnt, gradients[m:], strict=True))
+    graph, inputs = found.module.graph, found.inputs
+    drawn = ((node, f"draw {i}") for i, node in enumerate(found.drawn))
+    for node, label in (*inputs.labels(), *drawn):
+        node.meta["label"] = label
+    output = graph.output_node()
+    results = flat(output.args[0])
+    live = ancestors(node for node in results if node is not None)
     # a tensor may be read as itself and as what takes its place in the cell
     own = list(watch.places)[: watch.parameters]
-    parameters = {n: p for n, p in nodes.tensors.items() if n in own or p.users}
-    drawn = ((node, f"draw {i}") for i, node in enumerate(found.drawn))
-    for node, label in (*nodes.labels(), *drawn):
-        node.meta["label"] = label
-    return Trace(
+    parameters = {n: p for n, p in inputs.tensors.items() if n in own or p in live}
+    count = len(results) - len(found.learnt)
+    gradients = dict(zip(found.learnt, results[count:], strict=True))
+    output.args = ((*results[:count], *map(gradients.get, parameters)),)
+    trace = Trace(
         graph=graph,
         dtype=dtype,
         inline_weights=inline_weights,
-        x=nodes.x,
-        states=tuple(states),
-        memory=nodes.memory,
-        extents=found.extents,
+        x=inputs.x,
+        states=tuple(inputs.states),
         parameters=parameters,
         constants=found.constants,
         draws=found.drawn,
-        cotangents=tuple(nodes.cotangents),
-        new_states=new_states,
-        d_x=gradients[0],
-        d_states=gradients[1:k],
-        d_parameters={name: d_parameters.get(name) for name in parameters},
-        d_memory=dict(zip(nodes.memory, gradients[k:m], strict=True)),
+        memory=inputs.memory,
+        extents=found.extents,
+        cotangents=tuple(inputs.cotangents),
     )
+    return trace.rewritten()
 
 
 def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
@@ -414,10 +371,3 @@ def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:
             f"the memory of {type(cell).__name__} has more than {len(sizes.extents)} named sizes"
         )
     return dict(zip(names, sizes.extents, strict=False))
-
-
-def _unflatten(output: Any, states: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    flat = tuple(
-        tree_leaves(output, is_leaf=lambda leaf: leaf is None or isinstance(leaf, fx.Node))
-    )
-    return flat[:states], flat[states:]
