@@ -123,9 +123,13 @@ def _is_ours(path: Path) -> bool:
 
 def _make_room(place: Path) -> None:
     """Only files of this module go, in whatever folder it is."""
-    found = [(path.lstat(), path) for path in place.iterdir() if _is_ours(path)]
-    size = sum(stat.st_size for stat, _ in found)
-    for stat, path in sorted(found, key=lambda each: each[0].st_mtime):
+    with os.scandir(place) as entries:
+        sizes = [(entry, entry.stat(follow_symlinks=False)) for entry in entries]
+    if sum(stat.st_size for _, stat in sizes) <= MOST:
+        return
+    ours = [(stat, Path(entry)) for entry, stat in sizes if _is_ours(Path(entry))]
+    size = sum(stat.st_size for stat, _ in ours)
+    for stat, path in sorted(ours, key=lambda each: each[0].st_mtime):
         if size <= MOST:
             break
         path.unlink(missing_ok=True)
