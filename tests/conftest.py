@@ -3,12 +3,15 @@
 import gc
 import itertools
 import os
+from pathlib import Path
 
 import pytest
 import torch
 import torch._inductor.config as inductor
 
-os.environ["SAIKI_KERNELS"] = ""  # each test compiles for itself
+KERNELS = Path(__file__).parent.parent / ".pytest_cache" / "kernels"
+"""What tests compile, for each other and for the next time; a change of saiki's source makes all anew."""
+os.environ["SAIKI_KERNELS"] = str(KERNELS)
 LONG = (
     "test_docs.py", "test_contract.py", "test_against_eager.py", "dialogue/test_exercise.py",
     "test_how_to_add.py", "test_corpus.py", "test_export.py", "test_resume.py",
@@ -54,6 +57,13 @@ def one_thread_and_one_seed():
     torch.default_generator.manual_seed(0)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def what_is_tested_is_compiled(request, monkeypatch):
+    """Where that is what is tested, and not read from the disk."""
+    if {"compiler", "corpus"} & set(request.path.parts):
+        monkeypatch.setenv("SAIKI_KERNELS", "")
 
 
 @pytest.fixture(autouse=True)
