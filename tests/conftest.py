@@ -10,7 +10,7 @@ import torch
 import torch._inductor.config as inductor
 
 KERNELS = Path(__file__).parent.parent / ".pytest_cache" / "kernels"
-"""What tests compile, for each other and for the next time; a change of saiki's source makes all anew."""
+"""What tests compile, for each other and for the next time, as long as no source changes."""
 os.environ["SAIKI_KERNELS"] = str(KERNELS)
 LONG = (
     "test_docs.py", "test_contract.py", "test_against_eager.py", "dialogue/test_exercise.py",

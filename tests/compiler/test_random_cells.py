@@ -10,6 +10,7 @@ from torch import nn
 from compiler.comparison import assert_agrees, compiled, draw
 from compiler.random_cells import DISPROVED, generate, judge
 from saiki import Cell
+from shares import one_in
 
 SIZE = 5
 
@@ -120,6 +121,6 @@ def test_agrees(cell, ragged, reverse):
     )
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", one_in(4, range(60)))
 def test_is_never_wrong(seed):
     assert DISPROVED not in judge(generate(seed).source, seed)

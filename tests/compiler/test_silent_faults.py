@@ -32,7 +32,10 @@ from compiler.twins import (
 )
 from saiki import Recurrent
 
-pytestmark = pytest.mark.filterwarnings("ignore:running step by step:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:running step by step:UserWarning"),
+    pytest.mark.usefixtures("each_backend"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,7 @@ def kinds():
     return {}
 
 
+@pytest.mark.usefixtures("each_backend")
 @pytest.mark.parametrize("name", OFTEN)
 def test_is_right_or_says_why_it_is_eager(name, kinds):
     outcome = judge(CELLS[name], TYPES[name])

@@ -127,6 +127,7 @@ def test_pickle_and_save(name, training, tmp_path):
             torch.testing.assert_close(call(twin, sample), expected, rtol=0, atol=0)
 
 
+@pytest.mark.long
 def test_in_place_or_not_and_non_contiguous_tensors(name):
     def stretched(t):
         if t.ndim == 0 or not t.is_floating_point():

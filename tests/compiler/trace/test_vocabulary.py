@@ -8,9 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from compiler.comparison import assert_agrees, compiled, draw, eager
-from compiler.interpreter import Interpreter
 from saiki import Cell, Recurrent
-from saiki.compiler.kernels import BACKENDS
 from saiki.errors import CompileError
 
 INPUT, HIDDEN = 4, 6
@@ -335,6 +333,7 @@ def _normal(h):
 TURNS = {name: turn for turn, name in enumerate(CELLS)}
 
 
+@pytest.mark.usefixtures("each_backend")
 @pytest.mark.parametrize("name", CELLS)
 def test_is_compiled_as_the_eager_loop_computes(name):
     """Forwards and in reverse by turns; in float32 too, for some."""
@@ -385,15 +384,6 @@ def test_the_first_of_several_that_are_largest_gets_the_gradient(largest):
     layer = compiled(Written(lambda c, x, h: torch.tanh(x) * 0 + h * largest(h, -1)[0][:, None]))
     start = torch.tensor([[1.0, 2, 2, 0, 0, 2], [0, 0, 0, 0, 0, 0]]).double()
     assert_agrees(layer, draw(2, 1, INPUT).requires_grad_(), start, None, 1e-12)
-
-
-@pytest.mark.parametrize("name", ["multi-head linear attention", "max and its place", "atan2"])
-def test_the_program_says_all_that_is_done(name, monkeypatch):
-    """Another backend computes the same from the same program."""
-    monkeypatch.setitem(BACKENDS, "cpu", Interpreter())
-    layer = compiled(CELLS[name])
-    start = 0.5 * draw(4, CELLS[name].hidden_size)
-    assert_agrees(layer, draw(4, 5, INPUT).requires_grad_(), start, LENGTHS)
 
 
 class OfOneFeature(Cell):
