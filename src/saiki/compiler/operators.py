@@ -34,6 +34,7 @@ def _forward_shapes(call: Call, training: bool) -> list[Tensor]:
         residuals = [x.new_empty(total, width) for width in widths]
         if any(step.draws for step in steps):
             residuals.append(torch.empty(torch.get_rng_state().shape, dtype=torch.uint8))
+        residuals.append(torch.empty((), dtype=torch.bool))
     y = x.new_empty(*x.shape[:-1], sum(step.output_size for step in steps))
     return [y, *(torch.empty_like(s) for part in call.parts for s in part.states), *residuals]
 
@@ -117,8 +118,8 @@ class _Scan(torch.autograd.Function):
 
 def scan(call: Call) -> Results:
     """What the compiled cells of a call compute."""
-    tensors = call.tensors()
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    tensors = call.tensors() if torch.is_grad_enabled() else ()
+    if any(t.requires_grad for t in tensors):
         bare = call.with_tensors([None] * len(tensors), None)
         y, *ends = _Scan.apply(bare, call.lengths, *tensors)
     else:

@@ -60,7 +60,7 @@ def kernel(layer: Loop, x: Tensor, part: Part) -> Part | None:
             is_told = kernels.known[kind][0].compiled is not None  # when it was refused
             if layer.backend == "auto" and not layer._saiki_warned and not is_told:
                 layer._saiki_warned = True
-                warnings.warn(f"running step by step: {why}", stacklevel=5)
+                warnings.warn(f"running step by step: {why}", stacklevel=4)
     if layer.backend != "auto":
         raise CompileError(why)
     return None

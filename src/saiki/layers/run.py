@@ -54,13 +54,14 @@ def _run(call: Call) -> Results:
     look = watcher()
     if look is not None:
         return _side_by_side([_watched(one, look) for one in call.alone()])
-    served = [
-        kernel(layer, call.x, part) for layer, part in zip(call.layers, call.parts, strict=True)
-    ]
-    parts = [part for part in served if part is not None]
-    if len(parts) == len(served):
-        return scan(call._replace(parts=parts))
-    if len(served) == 1:
+    parts = []
+    for layer, part in zip(call.layers, call.parts, strict=True):
+        served = kernel(layer, call.x, part)
+        if served is not None:
+            parts.append(served)
+    if len(parts) == len(call.parts):
+        return scan(Call(call.x, call.lengths, call.time_first, parts, call.layers))
+    if len(call.parts) == 1:
         y, end = call.layers[0].eager(call)
         return y, [end]
     return _side_by_side([_run(one) for one in call.alone()])

@@ -1528,6 +1528,23 @@ def test_a_change_after_torch_compile(case):
         assert_same(results(compiled, x, modules=found), expected, TOLERANCE)
 
 
+def test_a_change_after_a_graph_was_made_of_a_step_that_leaves_nothing_for_its_gradient():
+    its = cell(lambda self, x, h: self.W(x) + self.a * h, W=linear(3, 4), a=0.5)
+    found, x = layer(its), inputs().requires_grad_()
+
+    def step(given):
+        y, _ = given(x)
+        return y, torch.autograd.grad(y.square().sum(), x)[0]
+
+    graph = torch.fx.experimental.proxy_tensor.make_fx(lambda: step(found))()
+    its.a = 0.7
+    with pytest.warns(UserWarning, match="has changed since a graph was made"):
+        y, gradient = graph()
+    expected, wanted = step(Recurrent(its, backend="eager"))
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(gradient, wanted)
+
+
 OF_A_THREAD, NUMBERS = threading.local(), itertools.count(1)
 HIDDEN = {
     "the environment": lambda: float(os.environ.get("SAIKI_TEST_SCALE", "0.5")),

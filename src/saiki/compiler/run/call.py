@@ -19,8 +19,9 @@ from saiki.twin import Twin
 
 _CALL = "Tensor[] tensors, Tensor? lengths, int[] keys, bool[] reverse, bool time_first"
 SCAN = f"scan({_CALL}, bool training) -> Tensor[]"
-"""Returns y, the last states, then what the backward pass needs; where steps draw random numbers,
-the state of the generator before them last."""
+"""Returns y, the last states, then what the backward pass needs: what the loops leave, the state of
+the generator before them where steps draw random numbers, and whether the eager loop ran, which
+leaves nothing. The last two lie on the CPU, so that the backward pass waits for no device."""
 SCAN_BACKWARD = (
     f"scan_backward({_CALL}, Tensor[] gradients, Tensor[] residuals, bool[] needs) -> Tensor[]"
 )

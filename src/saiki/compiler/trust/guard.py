@@ -27,8 +27,7 @@ from saiki.twin import like
 
 
 def forward(call: Call, training: bool) -> list[Tensor]:
-    """:func:`~saiki.compiler.run.loops.forward`, or the eager loop where a kernel is not trusted.
-    Where steps draw random numbers, the state of the generator before them is last in training."""
+    """What the operator scan returns, by kernels, or by the eager loop where one is not trusted."""
     cells = compiled_cells(call.parts)
     generator = torch.get_rng_state() if any(cell.step.draws for cell in cells) else None
     drawn_from = [generator] if training and generator is not None else []
@@ -36,7 +35,7 @@ def forward(call: Call, training: bool) -> list[Tensor]:
     if not any(changed) and _are_proved(call, cells, "training" if training else "inference"):
         results = loops.forward(call, training)
         if _is_right(call, cells, results[0], generator):
-            return results + drawn_from
+            return [*results, *drawn_from, torch.tensor(False)] if training else results
         if generator is not None:
             torch.set_rng_state(generator)
 
@@ -54,18 +53,17 @@ def forward(call: Call, training: bool) -> list[Tensor]:
             "a step draws random numbers, and drew none when a graph was made that calls its "
             "compiled loop; make the graph again"
         )
-    return results + [call.x.new_full((total, n), torch.nan) for n in widths] + drawn_from
+    residuals = [call.x.new_empty(total, n) for n in widths]
+    return [*results, *residuals, *drawn_from, torch.tensor(True)] if training else results
 
 
 def backward(
     call: Call, gradients: Sequence[Tensor], residuals: Sequence[Tensor], needs: Sequence[bool]
 ) -> list[Tensor]:
-    """:func:`~saiki.compiler.run.loops.backward`, or autograd through the eager loop where a kernel
-    is not trusted, or was not for the forward pass, which then left NaN."""
+    """What the operator scan_backward returns, by kernels, or by autograd through the eager loop
+    where one is not trusted, or was not for the forward pass."""
     cells = compiled_cells(call.parts)
-    is_proved = _are_proved(call, cells, "backward")
-    by_eager_loop = any(cell.step.residuals.count for cell in cells) and residuals[0][0, 0].isnan()
-    if is_proved and not by_eager_loop:
+    if _are_proved(call, cells, "backward") and not residuals[-1]:
         return loops.backward(call, gradients, residuals, needs)
     results = []
     for gradient, tensor, need, has in zip(
@@ -95,7 +93,7 @@ def eager_gradients(
         return trial.gradients_of(outputs, gradients, leaves, real, again)
 
     is_drawn = any(cell.step.draws for cell in compiled_cells(call.parts))
-    with drawing_again(residuals[-1] if is_drawn else None):
+    with drawing_again(residuals[-2] if is_drawn else None):
         if any(map(is_batched, gradients)):  # which must not keep a step from drawing numbers
             return found(in_clean_room(outputs))
         return found(outputs()) if again else in_clean_room(lambda: found(outputs()))
@@ -128,9 +126,7 @@ def _has_changed(cell: CompiledCell, training: bool) -> bool:
         f"{type(cell.cell).__name__} has changed since a graph was made that calls its compiled "
         "loop; make the graph again, after torch.compile by torch.compiler.reset()"
     )
-    if list(watch.places) != list(cell.watch.places) or (
-        training and cell.step.residuals.count == 0
-    ):
+    if list(watch.places) != list(cell.watch.places):
         raise CompileError(message)
     warnings.warn(f"running step by step: {message}", stacklevel=2)
     return True
