@@ -41,12 +41,12 @@ class Call(NamedTuple):
 
     def tensors(self) -> list[Tensor]:
         """All that gradients are taken by: x, then states, parameters and memory of each part."""
-        found = [self.x]
+        tensors = [self.x]
         for part in self.parts:
-            found += part.states
-            found += part.parameters
-            found += part.memory
-        return found
+            tensors += part.states
+            tensors += part.parameters
+            tensors += part.memory
+        return tensors
 
     def with_tensors(self, tensors: Sequence[Any], lengths: Tensor | None) -> "Call":
         """The same call of others, in the order of :meth:`tensors`."""

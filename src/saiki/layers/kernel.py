@@ -57,8 +57,8 @@ def kernel(layer: Loop, x: Tensor, part: Part) -> Part | None:
                 return Part(part.reverse, part.states, parameters, part.memory, key)
         elif not why:
             why = why_not(layer, *kind)
-            is_told = kernels.known[kind][0].compiled is not None  # when it was refused
-            if layer.backend == "auto" and not layer._saiki_warned and not is_told:
+            was_refused = kernels.known[kind][0].compiled is not None  # with a warning
+            if layer.backend == "auto" and not layer._saiki_warned and not was_refused:
                 layer._saiki_warned = True
                 warnings.warn(f"running step by step: {why}", stacklevel=4)
     if layer.backend != "auto":

@@ -147,6 +147,22 @@ def test_what_changes_unseen_is_found_later(monkeypatch):
     assert torch.equal(y, step_by_step(layer)(x)[0])
 
 
+def test_a_step_of_either_direction_is_compared_where_the_numbers_of_both_can_be(monkeypatch):
+    layer = saiki.Bidirectional(LSTM(3, 4).double())
+    layer(draw(5, 6, 3))
+    x, numbers = draw(4, 6, 3), []
+    original = trial.can_judge
+
+    def can_judge(*tensors):
+        numbers.extend([len(tensors)] if tensors[0] is x else [])
+        return original(*tensors)
+
+    monkeypatch.setattr(trial, "can_judge", can_judge)
+    layer(x)  # rows of a new number
+    each = sum(1 for _ in layer.forward_layer.parameters()) + 2
+    assert numbers == [1 + 2 * each] * 2
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("lengths", [None, torch.tensor([2, 6, 1, 4, 6])])
 def test_checks_of_single_steps_find_nothing_in_what_is_right(dtype, lengths):

@@ -62,12 +62,12 @@ def has_gradient(cells: Sequence[CompiledCell]) -> list[bool]:
 def originals(call: Call) -> list[Tensor | None]:
     """Of each tensor of a call: the one of the cell in whose place it is; None for x, states and
     memory."""
-    found: list[Tensor | None] = [None]
+    real: list[Tensor | None] = [None]
     for part, cell in zip(call.parts, compiled_cells(call.parts), strict=True):
-        found += [None] * len(part.states)
-        found += cell.real_tensors()
-        found += [None] * len(part.memory)
-    return found
+        real += [None] * len(part.states)
+        real += cell.real_tensors()
+        real += [None] * len(part.memory)
+    return real
 
 
 def eagerly(call: Call, on_trial: bool = False) -> list[Tensor]:

@@ -31,7 +31,7 @@ def forward(call: Call, training: bool) -> list[Tensor]:
     cells = compiled_cells(call.parts)
     generator = torch.get_rng_state() if any(cell.step.draws for cell in cells) else None
     drawn_from = [generator] if training and generator is not None else []
-    changed = [_has_changed(cell, training) for cell in cells]
+    changed = [_has_changed(cell) for cell in cells]
     if not any(changed) and _are_proved(call, cells, "training" if training else "inference"):
         results = loops.forward(call, training)
         if _is_right(call, cells, results[0], generator):
@@ -89,14 +89,14 @@ def eager_gradients(
         with torch.enable_grad():
             return eagerly(call.with_tensors(leaves, call.lengths))
 
-    def found(outputs: Sequence[Tensor]) -> list[Tensor | None]:
+    def derived(outputs: Sequence[Tensor]) -> list[Tensor | None]:
         return trial.gradients_of(outputs, gradients, leaves, real, again)
 
     is_drawn = any(cell.step.draws for cell in compiled_cells(call.parts))
     with drawing_again(residuals[-2] if is_drawn else None):
         if any(map(is_batched, gradients)):  # which must not keep a step from drawing numbers
-            return found(in_clean_room(outputs))
-        return found(outputs()) if again else in_clean_room(lambda: found(outputs()))
+            return derived(in_clean_room(outputs))
+        return derived(outputs()) if again else in_clean_room(lambda: derived(outputs()))
 
 
 def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
@@ -108,7 +108,7 @@ def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
     return leaf if real is None else like(leaf, real)
 
 
-def _has_changed(cell: CompiledCell, training: bool) -> bool:
+def _has_changed(cell: CompiledCell) -> bool:
     """Whether the cell has changed since a graph was made that calls its kernel. A layer that is
     called itself has just asked."""
     if cell.is_fresh:
@@ -204,10 +204,10 @@ def _is_right(
     """Whether a step of what the kernels have computed, where one is due to be compared, is what
     the cells make of it now, drawing as from that state of the generator on."""
     right, column = True, 0
-    numbers = (t for part in call.parts for t in (*part.states, *part.parameters))
     for i, cell in enumerate(cells):
         first, column = column, column + cell.step.output_size
         is_due = saiki.verify and cell.checks.due(len(call.parts[i].states[0]))
+        numbers = (t for part in call.parts for t in (*part.states, *part.parameters))
         if is_due and trial.can_judge(call.x, *numbers):
             right = _is_step_right(call, i, y[..., first:column], generator) and right
     return right
