@@ -232,7 +232,7 @@ def test_what_takes_long_is_not_recorded(monkeypatch):
     monkeypatch.setattr(recorder, "MOST", 1000)
     assert Native(lambda batch: [batch[0] @ batch[0]], [torch.randn(9, 9)])
     with pytest.raises(CompileError, match="takes so long"):
-        Native(lambda batch: [batch[0] @ batch[0]], [torch.randn(10, 10)])
+        Native(lambda batch: [batch[0] @ batch[0]], [torch.randn(11, 11)])
 
 
 def test_inputs_may_lie_in_any_way():

@@ -17,6 +17,9 @@ INT = ir.IntType(64)
 POINTER = ir.PointerType()
 FLAG = ir.IntType(1)
 PLACE = ir.IntType(32)
+SIGNATURE = ir.FunctionType(ir.VoidType(), [*[POINTER] * 4, *[INT] * 6, POINTER])
+"""Of a program: pointers, strides, offsets, counts, steps, first row, row after the last, row
+stride; of threads that do the same rows which this is, how many there are, and what they meet by."""
 BLOCK = 4
 """Sums of a grid that go on side by side, since one would wait for itself."""
 INLINED = 16
@@ -24,13 +27,14 @@ INLINED = 16
 
 
 class Builder:
-    """Writes a module of LLVM IR over the arrays of a program.
+    """Writes a module of LLVM IR, with functions over the arrays of programs.
 
-    Whoever writes its function sets ``b``, where instructions go, and what the function is given:
+    Whoever writes one sets ``b``, where instructions go, its program, and what it is given:
     pointers and strides of the arrays, sizes of memory, and the place of the present step.
     """
 
     b: ir.IRBuilder
+    program: Program
     pointers: list[ir.Value]
     strides: list[ir.Value]
     extents: dict[int, ir.Value]
@@ -40,8 +44,7 @@ class Builder:
     team: ir.Value
     meeting: ir.Value
 
-    def __init__(self, program: Program, dtype: torch.dtype, machine: Machine) -> None:
-        self.program = program
+    def __init__(self, dtype: torch.dtype, machine: Machine) -> None:
         self.machine = machine
         self.lanes = machine.lanes(dtype)
         self.element = ir.FloatType() if dtype == torch.float32 else ir.DoubleType()
@@ -220,9 +223,16 @@ class Builder:
                 return self.at(pointer, self.b.mul(at, stride))
             case "row":
                 return self.at(pointer, self.b.mul(r, stride))
+            case "column":
+                return self.at(pointer, r)
         return pointer
+
+    def stride(self, array: Array) -> ir.Value:
+        return self.strides[self.program.arrays.index(array)]
 
     def row_step(self, array: Array) -> ir.Value:
         """From one row of the array to the next."""
-        stride = self.strides[self.program.arrays.index(array)]
+        stride = self.stride(array)
+        if array.kind == "column":
+            return INT(1)
         return self.b.mul(stride, self.row_stride) if array.kind == "step" else stride

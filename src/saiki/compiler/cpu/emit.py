@@ -6,13 +6,14 @@ depend neither on the number of threads nor on how rows are shared among them.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from llvmlite import ir
 
 from saiki.compiler.cpu import meeting
-from saiki.compiler.cpu.builder import BLOCK, INT, POINTER, Builder
+from saiki.compiler.cpu.builder import BLOCK, INT, POINTER, SIGNATURE, Builder
 from saiki.compiler.cpu.machine import Machine
 from saiki.compiler.cpu.packing import panel_name
 from saiki.compiler.cpu.product import Products
@@ -20,11 +21,6 @@ from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, mini
 from saiki.compiler.cpu.vector import Vector, declared
 from saiki.compiler.plan.program import Array, Grid, Loop, Program, Store
 from saiki.compiler.trace.nodes import Node, aten, operand, reduction
-
-SIGNATURE = ir.FunctionType(ir.VoidType(), [*[POINTER] * 4, *[INT] * 6, POINTER])
-"""pointers, strides, offsets, counts, steps, first row, row after the last, row stride; of threads
-that do the same rows which this is, how many there are, and what they meet by."""
-
 
 def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
     """The program as the text of an LLVM module with a function ``run``.
@@ -39,16 +35,42 @@ def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
     Where several threads do the same rows, each computes a part of the columns of a product, and
     the pointwise work of a part of the rows; they meet before and after products.
     """
-    return str(_Emitter(program, dtype, machine).module)
+    emitter = _Emitter(dtype, machine)
+    emitter.function(program, "run", flushes=True)
+    return str(emitter.module)
+
+
+def emit_all(programs: Sequence[Program], dtype: torch.dtype, machine: Machine) -> str:
+    """Short programs, each as by :func:`emit`, in one module, which is compiled faster than many,
+    with a function ``addresses`` of a table, into which it writes where that of each lies. They
+    leave small results as they are, for to say otherwise takes longer than what they do."""
+    emitter = _Emitter(dtype, machine)
+    functions = [emitter.function(program, f"run.{i}", False) for i, program in enumerate(programs)]
+    kind = ir.FunctionType(ir.VoidType(), [POINTER])
+    addresses = ir.Function(emitter.module, kind, "addresses")
+    b = ir.IRBuilder(addresses.append_basic_block("entry"))
+    for i, function in enumerate(functions):
+        b.store(function, b.gep(addresses.args[0], [INT(i)], source_etype=POINTER))
+    b.ret_void()
+    return str(emitter.module)
 
 
 class _Emitter(Builder):
-    def __init__(self, program: Program, dtype: torch.dtype, machine: Machine) -> None:
-        super().__init__(program, dtype, machine)
+    def __init__(self, dtype: torch.dtype, machine: Machine) -> None:
+        super().__init__(dtype, machine)
         self.products = Products(self, panel_name(dtype, machine))
-        function = ir.Function(self.module, SIGNATURE, "run")
+
+    def function(self, program: Program, name: str, flushes: bool) -> ir.Function:
+        """A function that runs the program, and perhaps takes subnormal numbers for 0."""
+        self.program = program
+        function = ir.Function(self.module, SIGNATURE, name)
         self.b = ir.IRBuilder(function.append_basic_block("entry"))
+        before = self._flush() if flushes else None
         self._run(function)
+        if before is not None:
+            self._control(before)
+        self.b.ret_void()
+        return function
 
     def _run(self, function: ir.Function) -> None:
         pointers, strides, offsets, counts, steps, first, last, self.row_stride = function.args[:8]
@@ -60,7 +82,6 @@ class _Emitter(Builder):
         rows_of_all = b.sub(last, first)
         own, end = self._share(rows_of_all)
         own_first, own_last = b.add(first, own), b.add(first, end)
-        kept = self._flush()
         self._unpack(pointers, strides)
         with self.loop(INT(0), steps) as s:
             self.offset = b.load(b.gep(offsets, [s], source_etype=INT), typ=INT)
@@ -84,8 +105,6 @@ class _Emitter(Builder):
             for source, target in self.program.copies:
                 with self.loop(own_first, end) as r:
                     self._copy(source, target, r)
-        self._control(kept)
-        b.ret_void()
 
     def _share(self, count: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Where the share of this thread begins among so many, and where that of the next."""
@@ -128,13 +147,13 @@ class _Emitter(Builder):
         """Let the processor take subnormal numbers for 0; what it did before."""
         b = self.b
         if self.machine.control == "fpcr":
-            get = ir.Function(self.module, ir.FunctionType(INT, []), "llvm.aarch64.get.fpcr")
+            get = declared(self.module, "llvm.aarch64.get.fpcr", ir.FunctionType(INT, []))
             kept = b.call(get, [])
             self._control(b.or_(kept, INT(1 << 24)))
             return kept
         self.word = b.alloca(ir.IntType(32))
         kind = ir.FunctionType(ir.VoidType(), [POINTER])
-        b.call(ir.Function(self.module, kind, "llvm.x86.sse.stmxcsr"), [self.word])
+        b.call(declared(self.module, "llvm.x86.sse.stmxcsr", kind), [self.word])
         kept = b.load(self.word, typ=ir.IntType(32))
         self._control(b.or_(kept, ir.IntType(32)(0x8040)))
         return kept
@@ -146,8 +165,7 @@ class _Emitter(Builder):
             name, kind = "llvm.x86.sse.ldmxcsr", ir.FunctionType(ir.VoidType(), [POINTER])
             self.b.store(value, self.word)
             value = self.word
-        known = self.module.globals.get(name)
-        self.b.call(known or ir.Function(self.module, kind, name), [value])
+        self.b.call(declared(self.module, name, kind), [value])
 
     def _pointwise(self, loop: Loop, r: ir.Value, stage: int) -> None:
         sums = [self._start_sum(node) for node, _ in loop.sums]

@@ -5,8 +5,6 @@ each slice into the nearest cache on its way, and the others read it as :func:`p
 never kept from call to call: what has changed in it, nobody can tell without reading it.
 """
 
-import ctypes
-from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -14,15 +12,13 @@ import torch
 from llvmlite import binding, ir
 from torch import Tensor
 
-from saiki.compiler.cpu.builder import INT, POINTER, Builder
+from saiki.compiler.cpu.builder import INT, POINTER, SIGNATURE, Builder
 from saiki.compiler.cpu.jit import Compiled, compile_text
 from saiki.compiler.cpu.machine import Machine
-from saiki.compiler.plan.program import Program
 
 PANEL = ir.FunctionType(ir.VoidType(), [POINTER, INT, INT, POINTER, INT, INT, INT])
 """source, from one inner place to the next and from one column to the next, target, inner size,
 columns, columns with the padding."""
-_PACK = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64] * 2)
 
 
 def panel_name(dtype: torch.dtype, machine: Machine) -> str:
@@ -35,8 +31,6 @@ class Packing(NamedTuple):
 
     panel: Compiled
     pack: Compiled
-    call: Callable[[int, int, int, int, int, int], None]
-    """source, inner and column strides, target, inner size, columns."""
 
 
 @cache
@@ -45,7 +39,7 @@ def packing(dtype: torch.dtype, machine: Machine) -> Packing:
     panel = compile_text(_panel(dtype, machine), machine, "panel")
     binding.add_symbol(panel_name(dtype, machine), panel.address)
     pack = compile_text(_pack(dtype, machine), machine, "pack")
-    return Packing(panel, pack, _PACK(pack.address))
+    return Packing(panel, pack)
 
 
 def padded(columns: int, dtype: torch.dtype, machine: Machine) -> int:
@@ -58,15 +52,14 @@ def pack(weight: Tensor, machine: Machine) -> Tensor:
     """``weight``, ``(inner, columns)``, panel by panel, 0 in the padding."""
     inner, columns = weight.shape
     into = weight.new_empty(inner * padded(columns, weight.dtype, machine))
-    call = packing(weight.dtype, machine).call
-    along, across = weight.stride()
-    call(weight.data_ptr(), along, across, into.data_ptr(), inner, columns)
+    run = packing(weight.dtype, machine).pack.run
+    run(weight.data_ptr(), into.data_ptr(), 0, 0, *weight.stride(), inner, columns, 0, 1, None)
     return into
 
 
 def _panel(dtype: torch.dtype, machine: Machine) -> str:
     """target[k, j] ← source[k, j], 0 from ``columns`` to ``width``."""
-    e = Builder(Program(), dtype, machine)
+    e = Builder(dtype, machine)
     function = ir.Function(e.module, PANEL, "panel")
     source, along, across, target, inner, columns, width = function.args
     for i in (0, 3):
@@ -126,11 +119,10 @@ def _transposed(b: ir.IRBuilder, rows: list[ir.Value]) -> list[ir.Value]:
 
 
 def _pack(dtype: torch.dtype, machine: Machine) -> str:
-    """A whole weight, panel by panel."""
-    e = Builder(Program(), dtype, machine)
-    kinds = [POINTER, INT, INT, POINTER, INT, INT]
-    function = ir.Function(e.module, ir.FunctionType(ir.VoidType(), kinds), "pack")
-    source, along, across, target, inner, columns = function.args
+    """A whole weight, panel by panel; called as programs are."""
+    e = Builder(dtype, machine)
+    function = ir.Function(e.module, SIGNATURE, "pack")
+    source, target, _, _, along, across, inner, columns, *_ = function.args
     panel = ir.Function(e.module, PANEL, panel_name(dtype, machine))
     e.b = ir.IRBuilder(function.append_basic_block("entry"))
     block = INT(machine.tile[1] * e.lanes)

@@ -18,10 +18,11 @@ threads may share rows at any multiple of it."""
 
 
 class Rows(NamedTuple):
-    """Where rows lie: the first, and how far it is from one to the next."""
+    """Where rows lie: the first, and how far it is from one to the next, and along a row."""
 
     start: ir.Value
     step: ir.Value
+    along: ir.Value = INT(1)
 
 
 class Weight(NamedTuple):
@@ -47,7 +48,7 @@ class Products:
     def __init__(self, builder: Builder, panel: str) -> None:
         self.e = builder
         self.panel = panel
-        self.known: dict[tuple[int, int], ir.Function] = {}
+        self.known: dict[tuple[int, int, bool], ir.Function] = {}
 
     def emit(
         self,
@@ -71,6 +72,8 @@ class Products:
         along = b.select(by_rows, stride, INT(1))
         is_packed = b.icmp_signed("==", stride, INT(0))
         column = b.select(is_packed, INT(inner), across)
+        is_column = product.source.kind == "column"
+        source = self.e.stride(product.source) if is_column else INT(1)
         most = self.e.machine.tile[1]
         whole, _ = self.blocks(product.weight.width)
         rest = -(-product.weight.width // self.e.lanes) - whole * most
@@ -79,8 +82,11 @@ class Products:
                 own, end = shares[blocks]
                 start = b.mul(b.add(own, INT(before)), INT(most * self.e.lanes))
                 arguments = [
-                    self.e.at(self.e.row(product.source, first), INT(product.column)),
+                    self.e.at(
+                        self.e.row(product.source, first), b.mul(INT(product.column), source)
+                    ),
                     self.e.row_step(product.source),
+                    source,
                     self.e.at(self.e.row(product.weight, first), b.mul(start, column)),
                     is_packed,
                     along,
@@ -91,29 +97,32 @@ class Products:
                     rows,
                     b.sub(end, own),
                 ]
-                self.e.b.call(self._blocks(inner, vectors), arguments)
+                self.e.b.call(self._blocks(inner, vectors, is_column), arguments)
 
     def blocks(self, width: int) -> tuple[int, int]:
         """Of so many columns: blocks of as many vectors as a tile has, and of fewer."""
         whole, rest = divmod(-(-width // self.e.lanes), self.e.machine.tile[1])
         return whole, int(rest > 0)
 
-    def _blocks(self, inner: int, vectors: int) -> ir.Function:
-        """``blocks(a, a_step, *weight, c, c_step, rows, count)``: ``count`` blocks of columns of
-        c ← a · w, one after the other."""
-        if (inner, vectors) in self.known:
-            return self.known[inner, vectors]
-        kinds = [POINTER, INT, POINTER, FLAG, INT, INT, INT, POINTER, INT, INT, INT]
+    def _blocks(self, inner: int, vectors: int, is_column: bool) -> ir.Function:
+        """``blocks(a, a_step, a_along, *weight, c, c_step, rows, count)``: ``count`` blocks of
+        columns of c ← a · w, one after the other; ``a_along`` is 1 but where columns are rows."""
+        if (inner, vectors, is_column) in self.known:
+            return self.known[inner, vectors, is_column]
+        kinds = [POINTER, INT, INT, POINTER, FLAG, INT, INT, INT, POINTER, INT, INT, INT]
         function = ir.Function(
-            self.e.module, ir.FunctionType(ir.VoidType(), kinds), f"blocks_{inner}_{vectors}"
+            self.e.module, ir.FunctionType(ir.VoidType(), kinds), f"blocks_{len(self.known)}"
         )
         function.linkage = "internal"
         function.attributes.add("noinline")
-        for i in (0, 2, 7):
+        for i in (0, 3, 8):
             function.args[i].add_attribute("noalias")
-        self.known[inner, vectors] = function
+        self.known[inner, vectors, is_column] = function
         outside, self.e.b = self.e.b, ir.IRBuilder(function.append_basic_block("entry"))
-        a, a_step, w, is_packed, along, across, columns, c, c_step, rows, count = function.args
+        a, a_step, a_along, w, is_packed, along, across, columns, c, c_step, rows, count = (
+            function.args
+        )
+        source = Rows(a, a_step, a_along if is_column else INT(1))
         block, b = vectors * self.e.lanes, self.e.b
         room = b.alloca(self.e.element, INT(block * min(inner, self._depth(vectors))))
         room.align = self.e.machine.vector_bytes
@@ -123,7 +132,7 @@ class Products:
             left = b.sub(columns, b.mul(i, INT(block)))
             weight = Weight(at_w, is_packed, along, across, left)
             at_c = self.e.at(c, b.mul(i, INT(block)))
-            self._block(Rows(a, a_step), weight, room, Rows(at_c, c_step), rows, inner, vectors)
+            self._block(source, weight, room, Rows(at_c, c_step), rows, inner, vectors)
         self.e.b.ret_void()
         self.e.b = outside
         return function
@@ -151,7 +160,7 @@ class Products:
         whole = max(inner - inner % depth, min(inner, depth))
 
         def slice_at(start: ir.Value, size: int, add: bool) -> None:
-            at_a = self.e.at(a.start, start)
+            at_a = self.e.at(a.start, self.e.b.mul(start, a.along))
             at_w = self._slice(w, room, start, size, vectors)
             begin, b = INT(0), self.e.b
             for step in (self.e.machine.tile[0], PAIR, 1):
@@ -160,7 +169,7 @@ class Products:
                     row_a = self.e.at(at_a, self.e.b.mul(r, a.step))
                     row_c = self.e.at(c.start, self.e.b.mul(r, c.step))
                     self._tile(
-                        Rows(row_a, a.step), at_w, Rows(row_c, c.step), size, vectors, step, add
+                        a._replace(start=row_a), at_w, Rows(row_c, c.step), size, vectors, step, add
                     )
                 begin = end
 
@@ -213,7 +222,7 @@ class Products:
                 for v in range(vectors)
             ]
             for i, row in enumerate(rows_a):
-                factor = self.e.splat(self.e.load(self.e.at(row, k), 1), self.e.lanes)
+                factor = self.e.splat(self.e.load(self.e.at(row, b.mul(k, a.along)), 1), self.e.lanes)
                 for v, weight in enumerate(weights):
                     product = Vector(b, factor)
                     addend = Vector(b, sums[way][i][v])

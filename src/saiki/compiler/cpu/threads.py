@@ -56,7 +56,29 @@ WHO = f"""\
   %number.32 = call i32 @{ASK[1]}()
   %number = zext i32 %number.32 to i64"""
 """How many threads there are, and which this one is."""
-SHARE = f"""
+PIECES = f"""
+; some pieces one after the other, each by one thread
+define void @pieces(ptr %pieces, i64 %first, i64 %last) {{
+entry:
+  br label %each.piece
+
+each.piece:
+  %i = phi i64 [ %first, %entry ], [ %next.i, %call ]
+  %more = icmp slt i64 %i, %last
+  br i1 %more, label %call, label %end
+
+call:
+  %index = mul i64 %i, {FIELDS}
+  %piece = getelementptr i64, ptr %pieces, i64 %index
+{_call("i64 0, i64 1, ptr null")}
+  %next.i = add i64 %i, 1
+  br label %each.piece
+
+end:
+  ret void
+}}
+"""
+SHARE = f"""{PIECES}
 declare i32 @{ASK[0]}()
 declare i32 @{ASK[1]}()
 
@@ -72,7 +94,7 @@ entry:
   br label %each.share
 
 each.share: ; of a team smaller than was asked for, some threads take several
-  %share = phi i64 [ %number, %entry ], [ %next.share, %next ]
+  %share = phi i64 [ %number, %entry ], [ %next.share, %begin ]
   %more.shares = icmp slt i64 %share, %shares
   br i1 %more.shares, label %begin, label %end
 
@@ -81,21 +103,7 @@ begin:
   %first = load i64, ptr %at.first
   %at.last = getelementptr i64, ptr %at.first, i64 1
   %last = load i64, ptr %at.last
-  br label %each.piece
-
-each.piece:
-  %i = phi i64 [ %first, %begin ], [ %next.i, %call ]
-  %more = icmp slt i64 %i, %last
-  br i1 %more, label %call, label %next
-
-call:
-  %index = mul i64 %i, {FIELDS}
-  %piece = getelementptr i64, ptr %pieces, i64 %index
-{_call("i64 0, i64 1, ptr null")}
-  %next.i = add i64 %i, 1
-  br label %each.piece
-
-next:
+  call void @pieces(ptr %pieces, i64 %first, i64 %last)
   %next.share = add i64 %share, %team
   br label %each.share
 
@@ -184,6 +192,25 @@ def run(jobs: Sequence[Job]) -> None:
     data = (ctypes.c_int64 * 3)(ctypes.addressof(pieces), ctypes.addressof(starts), len(shares))
     share_all, _, gomp = parallel
     gomp(share_all.address, ctypes.addressof(data), threads, 0)
+
+
+def sequence(pieces: Sequence[tuple[int, ...]]) -> Callable[[], None]:
+    """What runs the pieces one after the other, on the thread that calls it."""
+    flat = [*chain.from_iterable(pieces)]
+    table = (ctypes.c_int64 * len(flat))(*flat)
+    run, address, count = _pieces()[1], ctypes.addressof(table), len(pieces)
+
+    def run_all(table: object = table) -> None:
+        run(address, 0, count)
+
+    return run_all
+
+
+@cache
+def _pieces() -> tuple[Compiled, Callable[..., None]]:
+    compiled = compile_text(PIECES, machine(), "pieces")
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return compiled, kind(compiled.address)
 
 
 def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:

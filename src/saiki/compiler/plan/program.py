@@ -11,7 +11,7 @@ from typing import Literal
 
 from saiki.compiler.trace.nodes import Node, is_extent
 
-ArrayKind = Literal["step", "row", "vector", "weight"]
+ArrayKind = Literal["step", "row", "column", "vector", "weight"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Array:
     """Numbers that a loop reads or writes.
 
     ``step``: one row for each row of the batch at each time step; ``row``: one for each row of the
-    batch; ``vector``: one for all; ``weight``: a matrix ``(inner, width)``. A ``row`` of memory may
+    batch; ``column``: the same, column by column, for products; ``vector``: one for all; ``weight``: a matrix ``(inner, width)``. A ``row`` of memory may
     be such a matrix too.
     """
 

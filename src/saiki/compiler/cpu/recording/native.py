@@ -7,14 +7,9 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.backend import Recorded
-from saiki.compiler.cpu.jit import compile_text
-from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.recording.emit import emit
-from saiki.compiler.cpu.recording.operations import NativeCall, Pointwise
+from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.recording.recorder import Recorder
 from saiki.errors import CompileError
-
-_RUN = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class Native(Recorded):
@@ -39,35 +34,28 @@ class Native(Recorded):
             raise CompileError("there is no recording of tensors without numbers")
         (dtype,) = dtypes
         recorder = Recorder(dtype)
-        given = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
-        own = [torch.empty_like(tensor) for tensor in given]
+        self._inputs = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
         with recorder:
-            for mine, of_caller in zip(own, given, strict=True):
-                mine.copy_(of_caller)
-            self.results = function(own)
-        of_inputs = {*map(id, (*given, *own))}
+            self.results = function(self._inputs)
+        of_inputs = {*map(id, self._inputs)}
         self.reads = [t for key, t in recorder.outside.items() if key not in of_inputs]
-        self._alive = recorder.alive
-        entries = [*recorder.memory]
-        for operation in recorder.operations:
-            if isinstance(operation, NativeCall):
-                entries += [operation.address, *operation.arguments]
-        copies = recorder.operations[: len(inputs)]
-        self._places = [
-            where.memory
-            for copy in copies
-            if isinstance(copy, Pointwise)
-            for where in copy.operands.values()
+        pieces, held = recorder.programs.compile()
+        self._alive = recorder.alive, held
+        self._flags_before = recorder.flags
+        self._flags_after = [
+            (result, recorder.numbers(result))
+            for result in self.results
+            if result is not None and result.dtype == torch.bool
         ]
-        self._table = (ctypes.c_int64 * len(entries))(*entries)
-        self._address = ctypes.addressof(self._table)
-        text = emit(recorder.operations, len(recorder.memory), dtype, machine())
-        self._compiled = compile_text(text, machine())
-        self._run = _RUN(self._compiled.address)
+        self._run = threads.sequence(pieces)
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        held = [tensor.contiguous() for tensor in inputs]
-        for place, tensor in zip(self._places, held, strict=True):
-            self._table[place] = tensor.data_ptr()
-        self._run(self._address)
+        for own, tensor in zip(self._inputs, inputs, strict=True):
+            whole = tensor.contiguous()
+            ctypes.memmove(own.data_ptr(), whole.data_ptr(), own.nbytes)
+        for numbers, flags in self._flags_before:
+            numbers.copy_(flags)
+        self._run()
+        for flags, numbers in self._flags_after:
+            flags.copy_(numbers)
         return self.results

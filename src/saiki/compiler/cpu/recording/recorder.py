@@ -4,21 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.loop import Job
-from saiki.compiler.cpu.packing import packing
-from saiki.compiler.cpu.recording.operations import (
-    NativeCall,
-    Operation,
-    Pointwise,
-    Product,
-    Reduction,
-    Where,
-    cost,
-)
+from saiki.compiler.cpu.recording.programs import COPY, Programs
 from saiki.compiler.run.call import call_of
 from saiki.compiler.run.compiled import compiled_cells
 from saiki.compiler.run.loops import backward, forward
@@ -29,7 +20,6 @@ from saiki.torch_internals import tree_leaves
 
 MOST = 1 << 26
 """Multiplications in all of what is recorded: what takes longer is not waiting for Python."""
-COPY = aten._to_copy.default
 COPIES = {aten.clone.default, COPY, aten.lift_fresh_copy.default}
 VIEWS = {
     aten.detach.default, aten.alias.default, aten._unsafe_view.default, aten.lift_fresh.default,
@@ -64,12 +54,13 @@ class Recorder(TorchDispatchMode):
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.operations: list[Operation] = []
-        self.memory: list[int] = []
-        """Addresses, in the order in which operations meet them."""
+        self.programs = Programs(dtype)
         self.alive: list[Any] = []
         """What the memory belongs to."""
-        self._places: dict[int, int] = {}
+        self._flags: dict[int, Tensor] = {}
+        """Flags as numbers, by the address of the memory that holds them as bytes."""
+        self.flags: list[tuple[Tensor, Tensor]] = []
+        """Of those that were there before: the numbers, and the flags that they are read from."""
         self.outside: dict[int, Tensor] = {}
         """What is read and was there before, by ``id``."""
         self._made: set[int] = set()
@@ -79,7 +70,6 @@ class Recorder(TorchDispatchMode):
         self._in_loops = False
         self._constants: set[int] = set()
         """Addresses of what follows from numbers alone, such as places; nobody writes there."""
-        self._graph = fx.Graph()
         self._cost = 0
 
     @classmethod
@@ -185,8 +175,11 @@ class Recorder(TorchDispatchMode):
 
     def _changed(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation that writes into a tensor which is there."""
-        if self._is_constant(kwargs.get("out", args[0])):
+        changed = kwargs.get("out", args[0])
+        if self._is_constant(changed):
             raise CompileError(f"{func} changes a constant")
+        if changed.dtype == torch.bool and _address(changed) not in self._inside:
+            raise CompileError(f"{func} changes flags that were there before")
         if name == "copy_":
             self._pointwise(COPY, (args[1],), {}, args[0])
         elif name in ("zero_", "fill_"):
@@ -213,27 +206,20 @@ class Recorder(TorchDispatchMode):
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: Tensor
     ) -> None:
         """Note down a value for each place of ``result``."""
-        to = self.where(result)
-        operands: dict[fx.Node, Where] = {}
+        if not result.numel():
+            return
 
         def given(value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
             number = self._number(value)
-            if number is not None:
-                return number
-            place = self.where(value.expand(result.shape))
-            if place.memory == to.memory and place != to:
-                raise CompileError(f"{target} reads what it writes")
-            node = self._graph.placeholder("read")
-            node.meta["val"] = torch.empty(0, dtype=value.dtype)
-            operands[node] = place
-            return node
+            return self.numbers(value).expand(result.shape) if number is None else number
 
-        arguments = tuple(map(given, args))
-        node = self._graph.call_function(target, arguments, kwargs)
-        node.meta["val"] = torch.empty(0, dtype=result.dtype)
-        self._note(Pointwise(node, operands, to), to)
+        taken, is_flag = [*map(given, args)], result.dtype == torch.bool
+        if is_flag:
+            self._inside.add(_address(result))
+        self.programs.pointwise(target, taken, kwargs, self.numbers(result), is_flag)
+        self._charge(result.numel())
 
     def _number(self, tensor: Tensor) -> float | bool | None:
         """The number that a constant of another type stands for."""
@@ -261,32 +247,20 @@ class Recorder(TorchDispatchMode):
         whole = result.as_strided(
             shape, [next(strides) if keeps or d not in over else 1 for d in range(x.ndim)]
         )
-        to = self.where(whole)
-        self._note(Reduction(name, self.where(x), over, to), to)
+        if x.numel():
+            self.programs.reduction(name, self.numbers(x), over, self.numbers(whole))
+            self._charge(x.numel())
         return result
 
     def _product(self, name: str, args: Sequence[Tensor], result: Tensor) -> None:
         *added, left, right = args
-        if result.ndim == 2:
-            left, right = left.unsqueeze(0), right.unsqueeze(0)
-        whole = result.view(left.shape[0], left.shape[1], right.shape[2])
-        more = added[0].expand(result.shape).view_as(whole) if added else None
-        lies = left.stride(2) == right.stride(1) == 1
-        if whole.shape[2] == 1 and not lies:  # a row of numbers rather than a column
-            left, right, whole = (t.transpose(1, 2) for t in (right, left, whole))
-            more = None if more is None else more.transpose(1, 2)
-        if whole.shape[2] > 1 and right.stride(2) != 1:
-            right = self._copy(right)
-        if more is not None and more.stride(2) not in (0, 1):
-            more = self._copy(more)
-        to = self.where(whole)
-        of = None if more is None else self.where(more)
-        self._note(Product(self.where(left), self.where(right), of, to), to)
-
-    def _copy(self, tensor: Tensor) -> Tensor:
-        copy = torch.empty(tensor.shape, dtype=tensor.dtype)
-        self._pointwise(COPY, (tensor,), {}, copy)
-        return copy
+        if not left.shape[-1]:
+            raise CompileError("there is no recording of products of nothing")
+        more = self.numbers(added[0]).expand(result.shape) if added else None
+        self._charge(result.numel() * left.shape[-1])
+        if result.numel():
+            factors = self.numbers(left), self.numbers(right)
+            self.programs.product(*factors, more, self.numbers(result))
 
     def _concatenated(self, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         result: Tensor = aten.cat.default(tensors, dim)
@@ -314,39 +288,31 @@ class Recorder(TorchDispatchMode):
 
     def _run(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
-            self._cost += job.cost * job.rows * job.arguments[4]
-            self.alive.append(job)
-            for weight, ready in job.packed():
-                sizes = weight.shape
-                along, across = weight.stride()
-                arguments = weight.data_ptr(), along, across, ready.data_ptr(), *sizes
-                pack = packing(weight.dtype, job.loop.machine).pack
-                self.alive += [weight, ready]
-                self._note(NativeCall(pack.address, arguments, 0b001001))
-            for piece in job.pieces(0, len(job.tiles)):
-                call = NativeCall(job.compiled.address, (*piece, 0, 1, 0), 0b10000001111)
-                self._note(call)
+            self._charge(job.cost * job.rows * job.arguments[4])
+            self.programs.job(job)
         threads.run(jobs)
 
-    def where(self, tensor: Tensor) -> Where:
-        """Where a tensor lies."""
-        if tensor.dtype not in (self.dtype, torch.bool):
+    def numbers(self, tensor: Tensor) -> Tensor:
+        """The tensor, or the numbers that stand for its flags."""
+        if tensor.dtype == self.dtype:
+            return tensor
+        if tensor.dtype != torch.bool:
             raise CompileError(f"there is no recording of {tensor.dtype} beside {self.dtype}")
         address = _address(tensor)
-        if address not in self._places:
-            self._places[address] = len(self.memory)
-            self.memory.append(address)
-            self.alive.append(tensor)
-        memory, shape = self._places[address], tuple(tensor.shape)
-        return Where(memory, int(tensor.storage_offset()), shape, tensor.stride(), tensor.dtype)
+        if address not in self._flags:
+            flags = torch.empty(0, dtype=torch.bool).set_(tensor.untyped_storage())
+            self._flags[address] = flags.to(self.dtype)
+            self.alive.append(flags)
+            if address not in self._inside:
+                self.flags.append((self._flags[address], flags))
+        numbers = self._flags[address]
+        return numbers.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
 
-    def _note(self, operation: Operation, to: Where | None = None) -> None:
-        if to is not None and not to.size:
-            return
-        self._cost += cost(operation)
+    def _charge(self, cost: int) -> None:
+        """For so many multiplications or so."""
+        self._cost += cost
         if self._cost > MOST:
             raise CompileError("it takes so long that nothing is gained by a recording")
-        self.operations.append(operation)
 
 
 def _tensors(*values: Any) -> list[Tensor]:

@@ -1,0 +1,324 @@
+"""What a recorder sees, as programs like those of loops, each bound to where its tensors lie."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx
+from torch.fx.node import map_arg
+
+from saiki.compiler.backend import Place, Walk
+from saiki.compiler.cpu.emit import emit_all
+from saiki.compiler.cpu.jit import Compiled, compile_text
+from saiki.compiler.cpu.loop import CompiledLoop, Job
+from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.meeting import meeting
+from saiki.compiler.cpu.packing import packing
+from saiki.compiler.plan.program import Array, Grid, Loop, Product, Program, Stage, Store, Value
+from saiki.compiler.trace.nodes import ROWS, Node, aten, fold_amax, fold_amin, fold_sum
+from saiki.errors import CompileError
+
+COPY = aten._to_copy.default
+REDUCTIONS: dict[str, tuple[Any, Any]] = {
+    "sum": (aten.sum.dim_IntList, fold_sum),
+    "amax": (aten.amax.default, fold_amax),
+    "amin": (aten.amin.default, fold_amin),
+}
+"""Over the features of each row, and over the outer ones of a vector seen as a grid."""
+Operand = tuple[Tensor, Sequence[int]]
+"""Where the first row is, and how far it is from one to the next along each dimension of rows."""
+
+
+class Where(NamedTuple):
+    """Numbers of a memory, along the dimensions of a group."""
+
+    memory: int
+    offset: int
+    strides: tuple[int, ...]
+
+
+class Group:
+    """Pointwise operations over the same dimensions, which become one program."""
+
+    def __init__(self, sizes: Sequence[int], in_rows: bool) -> None:
+        self.sizes, self.in_rows = sizes, in_rows
+        self.width = sizes[-1] if in_rows else 1
+        self.graph = fx.Graph()
+        self.reads: dict[Where, Node] = {}
+        self.writes: dict[Where, Node] = {}
+        self.tensors: dict[Where, Tensor] = {}
+
+    def suits(self, sizes: Sequence[int], in_rows: bool, to: Where, of: Sequence[Where]) -> bool:
+        """Whether an operation can be one more: what one of them writes, others read and write at
+        the same place alone."""
+        touched = (*self.writes, *self.reads)
+        return (
+            (self.sizes, self.in_rows) == (sizes, in_rows)
+            and all(to == each for each in touched if to.memory == each.memory)
+            and all(own == each for each in self.writes for own in of if own.memory == each.memory)
+        )
+
+    def read(self, where: Where) -> Node:
+        node = self.writes.get(where) or self.reads.get(where)
+        if node is None:
+            node = self.reads[where] = _leaf(self.graph, self.features(where))
+        return node
+
+    def features(self, where: Where) -> int:
+        """One, where the same number is beside all features of a row."""
+        return self.width if where.strides[-1] else 1
+
+    @property
+    def kind(self) -> str:
+        """Equal for all that do the same."""
+        order = {node: i for i, node in enumerate(self.graph.nodes)}
+        described = [
+            (str(n.target), map_arg((n.args, n.kwargs), lambda m: order[m]), str(n.meta["val"]))
+            for n in order
+        ]
+        ends = [order[node] for node in (*self.reads.values(), *self.writes.values())]
+        return f"{described} {ends}"
+
+
+class Unbound(NamedTuple):
+    """A loop that is compiled later."""
+
+    loop: CompiledLoop
+    where: dict[Array, Place]
+    weights: Sequence[Tensor]
+    walk: Walk
+
+    def bind(self) -> Job:
+        return self.loop.bind(self.where, self.weights, self.walk, {})
+
+
+class Programs:
+    """Writes what happens as programs, in its order.
+
+    Args:
+        dtype: of all numbers; flags are 0 and 1 here.
+    """
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self._loops: dict[Any, CompiledLoop] = {}
+        self._jobs: list[Job | Unbound] = []
+        self._group: Group | None = None
+
+    def job(self, job: Job) -> None:
+        """A loop, and before it what packs its weights."""
+        self._finish()
+        self._jobs.append(job)
+
+    def compile(self) -> tuple[list[tuple[int, ...]], object]:
+        """All as pieces of :mod:`saiki.compiler.cpu.threads`, and what their addresses point to."""
+        self._finish()
+        loops, pack = [*self._loops.values()], packing(self.dtype, machine()).pack
+        meeting(machine())
+        text = emit_all([loop.program for loop in loops], self.dtype, machine())
+        compiled = compile_text(text, machine(), "addresses")
+        addresses = (ctypes.c_int64 * len(loops))()
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)(addresses)
+        for loop, address in zip(loops, addresses, strict=True):
+            loop.compiled = Compiled(compiled.run, address)
+        jobs = [job if isinstance(job, Job) else job.bind() for job in self._jobs]
+        pieces = []
+        for job in jobs:
+            for weight, ready in job.packed():
+                lies = weight.data_ptr(), ready.data_ptr(), 0, 0
+                pieces.append((pack.address, *lies, *weight.stride(), *weight.shape))
+            pieces += [(job.compiled.address, *piece) for piece in job.pieces(0, len(job.tiles))]
+        return pieces, (compiled, jobs)
+
+    def _finish(self) -> None:
+        """Write the program of the pointwise work that is still collected."""
+        group, self._group = self._group, None
+        if group is None:
+            return
+
+        def program() -> Program:
+            reads = {n: Array("read", "row", group.features(w)) for w, n in group.reads.items()}
+            writes = {n: Array("written", "row", group.width) for n in group.writes.values()}
+            loop = Loop(group.width, [Store(node, array) for node, array in writes.items()])
+            return _program(reads, writes, Stage(loops=[loop]))
+
+        rows = slice(-1 if group.in_rows else None)
+        all_of = (*group.reads, *group.writes)
+        operands = [(group.tensors[where], where.strides[rows]) for where in all_of]
+        self._bind(group.kind, program, group.sizes[rows], operands)
+
+    def _bind(
+        self,
+        kind: Any,
+        program: Callable[[], Program],
+        sizes: Sequence[int],
+        operands: Sequence[Operand],
+        weights: Sequence[Tensor] = (),
+    ) -> None:
+        """Run the program for all rows, as many as the last of the sizes, at each place of the
+        others. Its first arrays are the operands."""
+        if kind not in self._loops:
+            self._loops[kind] = CompiledLoop(program(), self.dtype)
+        loop = self._loops[kind]
+        *outer, rows = sizes or [1]
+        walk = Walk(torch.tensor([0]), torch.tensor([rows]), 1, (1,) * rows)
+        for index in product(*map(range, outer)):
+            where = {}
+            for array, (tensor, strides) in zip(loop.program.arrays, operands, strict=False):
+                *apart, step = strides or [0]
+                at = sum(i * stride for i, stride in zip(index, apart, strict=True))
+                at += int(tensor.storage_offset())
+                where[array] = Place(tensor.as_strided((1, 1), (step, 1), at))
+            self._finish()
+            self._jobs.append(Unbound(loop, where, weights, walk))
+
+    def pointwise(self, target: Any, args: Any, kwargs: Any, result: Tensor, flag: bool) -> None:
+        """``result`` ← ``target(*args)``, of numbers and of tensors of its shape."""
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        order = sorted(range(result.ndim), key=lambda d: -result.stride(d))
+        sizes, strides = places(
+            [result.shape[d] for d in order],
+            *([t.stride(d) for d in order] for t in (result, *tensors)),
+        )
+        to, *of = (
+            Where(t.untyped_storage().data_ptr(), int(t.storage_offset()), tuple(steps))
+            for t, steps in zip((result, *tensors), strides, strict=True)
+        )
+        if any(each.memory == to.memory and each != to for each in of):
+            raise CompileError(f"{target} reads what it writes")
+        in_rows = all(each.strides[-1] <= 1 for each in (to, *of))
+        group = self._group
+        if group is None or not group.suits(sizes, in_rows, to, of):
+            self._finish()
+            group = self._group = Group(sizes, in_rows)
+        group.tensors |= zip((to, *of), (result, *tensors), strict=True)
+        nodes = map(group.read, of)
+        taken = tuple(next(nodes) if isinstance(arg, Tensor) else arg for arg in args)
+        node = _valued(group.graph.call_function(target, taken, kwargs), group.width)
+        if flag:
+            node = _valued(group.graph.call_function(COPY, (node,)), group.width, torch.bool)
+        group.writes[to] = node
+
+    def copy(self, tensor: Tensor) -> Tensor:
+        """The same numbers in one piece."""
+        result = torch.empty(tensor.shape, dtype=self.dtype)
+        self.pointwise(COPY, (tensor,), {}, result, False)
+        return result
+
+    def reduction(self, name: str, x: Tensor, over: Sequence[int], result: Tensor) -> None:
+        """``result`` ← the sum, ``amax`` or ``amin`` over some dimensions, each of size 1 in it."""
+        kept = [d for d in range(x.ndim) if d not in over]
+        sizes, (to, of) = places(
+            [x.shape[d] for d in kept],
+            [result.stride(d) for d in kept],
+            [x.stride(d) for d in kept],
+        )
+        (size, *more), ((step, *_),) = places(
+            [x.shape[d] for d in over], [x.stride(d) for d in over]
+        )
+        is_grid = not more and (to[-1], of[-1], step) == (1, 1, sizes[-1])
+        if not is_grid and (more or step > 1):
+            last = [d for d in kept[-1:] if x.stride(d) == 1]
+            order = [*kept[: len(kept) - len(last)], *over, *last]
+            inside = range(len(kept) - len(last), x.ndim - len(last))
+            self.reduction(name, self.copy(x.permute(order)), inside, result.permute(order))
+            return
+        width = sizes[-1] if is_grid else 1
+
+        def program() -> Program:
+            graph, target = fx.Graph(), Array("written", "row", width)
+            source, leaf = Array("read", "row", size * width), _leaf(graph, size * width)
+            of_rows, of_grids = REDUCTIONS[name]
+            if is_grid:
+                node = graph.call_function(of_grids, (leaf, size, width, 0))
+                grid = Grid(size, width, {leaf: (source, 0)}, over_outer=[(node, target)])
+                stage = Stage(grids=[grid])
+            else:
+                node = graph.call_function(of_rows, (leaf, [1], True))
+                stage = Stage(loops=[Loop(size, sums=[(node, target)])])
+            return _program({leaf: source}, {_valued(node, width): target}, stage)
+
+        rows = slice(-1 if is_grid else None)
+        operands = (x, of[rows]), (result, to[rows])
+        self._bind((name, size, width, is_grid), program, sizes[rows], operands)
+
+    def product(self, left: Tensor, right: Tensor, added: Tensor | None, result: Tensor) -> None:
+        """``result`` ← ``left · right + added``, of matrices or of as many as the first size says."""
+        if result.ndim == 3:
+            for i in range(len(result)):
+                self.product(left[i], right[i], None if added is None else added[i], result[i])
+            return
+        if result.shape[1] == 1 and result.stride(0) == 1:  # a row rather than a column
+            left, right, result = right.t(), left.t(), result.t()
+            added = None if added is None else added.t()
+        rows, inner = left.shape
+        width = result.shape[1]
+        is_column = inner > 1 and left.stride(1) != 1
+        if is_column and rows > 1 and left.stride(0) != 1:
+            left, is_column = self.copy(left), False
+        if added is not None and added.stride(1) not in (0, 1):
+            added = self.copy(added)
+        beside = 0 if added is None else width if added.stride(1) else 1
+
+        def program() -> Program:
+            graph = fx.Graph()
+            source = Array("left", "column" if is_column else "row", inner)
+            weight, target = Array("right", "weight", width, inner), Array("product", "row", width)
+            factors = _leaf(graph, inner), _leaf(graph, width)
+            reads = {factors[0]: source}
+            node = _valued(graph.call_function(aten.mm.default, factors), width)
+            stage = Stage([Product(node, source, 0, weight, target)])
+            end = node
+            if beside:
+                more = _leaf(graph, beside)
+                reads[more] = Array("added", "row", beside)
+                end = _valued(graph.call_function(aten.add.Tensor, (node, more)), width)
+            written = Array("written", "row", width)
+            stage.loops.append(Loop(width, [Store(end, written)]))
+            made = _program(reads, {end: written}, stage)
+            made.arrays += [weight, target]
+            made.values[node] = Value((target,), 0, 0)
+            made.temporaries.append(target)
+            made.parameters[factors[1]] = weight
+            return made
+
+        operands = [(left, [left.stride(1 if is_column else 0)])]
+        operands += [] if added is None else [(added, [added.stride(0)])]
+        operands.append((result, [result.stride(0)]))
+        self._bind((inner, width, is_column, beside), program, [rows], operands, [right])
+
+
+def places(shape: Sequence[int], *all_strides: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """The sizes and strides of as few dimensions as go through the same places in the same order
+    of all that lie so; one at least."""
+    sizes: list[int] = []
+    strides: list[list[int]] = [[] for _ in all_strides]
+    for size, *steps in zip(shape, *all_strides, strict=True):
+        if size == 1:
+            continue
+        pairs = zip(strides, steps, strict=True)
+        if sizes and all(known[-1] == step * size for known, step in pairs):
+            sizes[-1] *= size
+            for known, step in zip(strides, steps, strict=True):
+                known[-1] = step
+        else:
+            sizes.append(size)
+            for known, step in zip(strides, steps, strict=True):
+                known.append(step)
+    return (sizes, strides) if sizes else ([1], [[0] for _ in strides])
+
+
+def _program(reads: dict[Node, Array], writes: dict[Node, Array], stage: Stage) -> Program:
+    values = {node: Value((array,), 0, 0) for node, array in reads.items()}
+    return Program([*reads.values(), *writes.values()], [stage], values)
+
+
+def _leaf(graph: fx.Graph, features: int) -> Node:
+    return _valued(graph.placeholder("read"), features)
+
+
+def _valued(node: Node, features: int, dtype: torch.dtype = torch.float32) -> Node:
+    node.meta["val"] = torch.empty(ROWS, features, dtype=dtype, device="meta")
+    return node
