@@ -19,7 +19,8 @@ FLAG = ir.IntType(1)
 PLACE = ir.IntType(32)
 SIGNATURE = ir.FunctionType(ir.VoidType(), [*[POINTER] * 4, *[INT] * 6, POINTER])
 """Of a program: pointers, strides, offsets, counts, steps, first row, row after the last, row
-stride; of threads that do the same rows which this is, how many there are, and what they meet by."""
+stride; of threads that do the same rows which this is, how many there are, and what they meet
+by."""
 BLOCK = 4
 """Sums of a grid that go on side by side, since one would wait for itself."""
 INLINED = 16

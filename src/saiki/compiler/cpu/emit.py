@@ -22,6 +22,7 @@ from saiki.compiler.cpu.vector import Vector, declared
 from saiki.compiler.plan.program import Array, Grid, Loop, Program, Store
 from saiki.compiler.trace.nodes import Node, aten, operand, reduction
 
+
 def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:
     """The program as the text of an LLVM module with a function ``run``.
 

@@ -222,7 +222,9 @@ class Products:
                 for v in range(vectors)
             ]
             for i, row in enumerate(rows_a):
-                factor = self.e.splat(self.e.load(self.e.at(row, b.mul(k, a.along)), 1), self.e.lanes)
+                factor = self.e.splat(
+                    self.e.load(self.e.at(row, b.mul(k, a.along)), 1), self.e.lanes
+                )
                 for v, weight in enumerate(weights):
                     product = Vector(b, factor)
                     addend = Vector(b, sums[way][i][v])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +57,7 @@ WHO = f"""\
   %number = zext i32 %number.32 to i64"""
 """How many threads there are, and which this one is."""
 PIECES = f"""
-; some pieces one after the other, each by one thread
+; pieces one after the other, each by one thread
 define void @pieces(ptr %pieces, i64 %first, i64 %last) {{
 entry:
   br label %each.piece
@@ -75,6 +75,15 @@ call:
   br label %each.piece
 
 end:
+  ret void
+}}
+"""
+SEQUENCE = f"""{PIECES}
+; data: how many pieces, and the pieces
+define void @sequence(ptr %data) {{
+  %count = load i64, ptr %data
+  %pieces = getelementptr i64, ptr %data, i64 1
+  call void @pieces(ptr %pieces, i64 0, i64 %count)
   ret void
 }}
 """
@@ -194,23 +203,17 @@ def run(jobs: Sequence[Job]) -> None:
     gomp(share_all.address, ctypes.addressof(data), threads, 0)
 
 
-def sequence(pieces: Sequence[tuple[int, ...]]) -> Callable[[], None]:
-    """What runs the pieces one after the other, on the thread that calls it."""
-    flat = [*chain.from_iterable(pieces)]
-    table = (ctypes.c_int64 * len(flat))(*flat)
-    run, address, count = _pieces()[1], ctypes.addressof(table), len(pieces)
-
-    def run_all(table: object = table) -> None:
-        run(address, 0, count)
-
-    return run_all
+def sequence(pieces: Sequence[tuple[int, ...]]) -> tuple[Callable[[], None], object]:
+    """What runs the pieces one after the other on the thread that calls it, and what must be held
+    as long as it is."""
+    data = (ctypes.c_int64 * (1 + FIELDS * len(pieces)))(len(pieces), *chain.from_iterable(pieces))
+    return partial(_sequence()[0], ctypes.addressof(data)), data
 
 
 @cache
-def _pieces() -> tuple[Compiled, Callable[..., None]]:
-    compiled = compile_text(PIECES, machine(), "pieces")
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    return compiled, kind(compiled.address)
+def _sequence() -> tuple[Callable[[int], None], Compiled]:
+    compiled = compile_text(SEQUENCE, machine(), "sequence")
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
 
 
 def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:

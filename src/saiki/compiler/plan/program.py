@@ -19,8 +19,9 @@ class Array:
     """Numbers that a loop reads or writes.
 
     ``step``: one row for each row of the batch at each time step; ``row``: one for each row of the
-    batch; ``column``: the same, column by column, for products; ``vector``: one for all; ``weight``: a matrix ``(inner, width)``. A ``row`` of memory may
-    be such a matrix too.
+    batch; ``column``: the same, of a matrix that lies column by column and is multiplied;
+    ``vector``: one for all; ``weight``: a matrix ``(inner, width)``. A ``row`` of memory may be
+    such a matrix too.
     """
 
     name: str

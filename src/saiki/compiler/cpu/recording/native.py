@@ -1,6 +1,5 @@
 """A recorded function as one native call."""
 
-import ctypes
 from collections.abc import Callable, Sequence
 
 import torch
@@ -40,19 +39,18 @@ class Native(Recorded):
         of_inputs = {*map(id, self._inputs)}
         self.reads = [t for key, t in recorder.outside.items() if key not in of_inputs]
         pieces, held = recorder.programs.compile()
-        self._alive = recorder.alive, held
         self._flags_before = recorder.flags
         self._flags_after = [
             (result, recorder.numbers(result))
             for result in self.results
             if result is not None and result.dtype == torch.bool
         ]
-        self._run = threads.sequence(pieces)
+        self._run, table = threads.sequence(pieces)
+        self._alive = recorder.alive, held, table
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
         for own, tensor in zip(self._inputs, inputs, strict=True):
-            whole = tensor.contiguous()
-            ctypes.memmove(own.data_ptr(), whole.data_ptr(), own.nbytes)
+            own.copy_(tensor)
         for numbers, flags in self._flags_before:
             numbers.copy_(flags)
         self._run()

@@ -1,7 +1,9 @@
 """What a recorder sees, as programs like those of loops, each bound to where its tensors lie."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -35,12 +37,53 @@ class Where(NamedTuple):
     """Numbers of a memory, along the dimensions of a group."""
 
     memory: int
-    offset: int
+    begin: int
+    end: int
     strides: tuple[int, ...]
+
+    def clashes(self, other: "Where") -> bool:
+        """Whether some numbers may be in both, and not at the same places."""
+        overlap = self.begin < other.end and other.begin < self.end
+        return self.memory == other.memory and overlap and self != other
+
+
+@dataclass
+class Work:
+    """A program for all rows, as many as the last of the sizes, at each place of the others.
+
+    Args:
+        kind: equal for all that have the same program.
+        operands: what the first arrays of the program are.
+    """
+
+    kind: Any
+    program: Callable[[], Program]
+    sizes: Sequence[int]
+    operands: Sequence[Operand]
+    weights: Sequence[Tensor] = ()
+
+    def jobs(self, loop: CompiledLoop) -> Iterator[Job]:
+        *outer, rows = self.sizes or [1]
+        walk = Walk(torch.tensor([0]), torch.tensor([rows]), 1, (1,) * rows)
+        for index in product(*map(range, outer)):
+            where = {}
+            for array, (tensor, strides) in zip(loop.program.arrays, self.operands, strict=False):
+                *apart, step = strides or [0]
+                at = sum(i * stride for i, stride in zip(index, apart, strict=True))
+                at += int(tensor.storage_offset())
+                where[array] = Place(tensor.as_strided((1, 1), (step, 1), at))
+            yield loop.bind(where, self.weights, walk, {})
+
+    @cached_property
+    def touched(self) -> tuple[list[Where], list[Where]]:
+        """What is read, and the last operand, which is written."""
+        *read, written = (_where(tensor, ()) for tensor, _ in self.operands)
+        return [*read, *(_where(weight, ()) for weight in self.weights)], [written]
 
 
 class Group:
-    """Pointwise operations over the same dimensions, which become one program."""
+    """Pointwise operations over the same dimensions, which become one program, and sums of what
+    they yield."""
 
     def __init__(self, sizes: Sequence[int], in_rows: bool) -> None:
         self.sizes, self.in_rows = sizes, in_rows
@@ -48,16 +91,21 @@ class Group:
         self.graph = fx.Graph()
         self.reads: dict[Where, Node] = {}
         self.writes: dict[Where, Node] = {}
+        self.sums: dict[Where, Node] = {}
         self.tensors: dict[Where, Tensor] = {}
+
+    @property
+    def touched(self) -> tuple[list[Where], list[Where]]:
+        return [*self.reads], [*self.writes, *self.sums]
 
     def suits(self, sizes: Sequence[int], in_rows: bool, to: Where, of: Sequence[Where]) -> bool:
         """Whether an operation can be one more: what one of them writes, others read and write at
         the same place alone."""
-        touched = (*self.writes, *self.reads)
+        read, written = self.touched
         return (
             (self.sizes, self.in_rows) == (sizes, in_rows)
-            and all(to == each for each in touched if to.memory == each.memory)
-            and all(own == each for each in self.writes for own in of if own.memory == each.memory)
+            and not any(map(to.clashes, (*read, *written)))
+            and not any(own.clashes(each) for each in written for own in of)
         )
 
     def read(self, where: Where) -> Node:
@@ -70,32 +118,39 @@ class Group:
         """One, where the same number is beside all features of a row."""
         return self.width if where.strides[-1] else 1
 
+    def sum(self, name: str, of: Where, to: Where, result: Tensor) -> None:
+        """The reduction of that name over the features of each row."""
+        node = self.graph.call_function(REDUCTIONS[name][0], (self.writes[of], [1], True))
+        self.sums[to], self.tensors[to] = _valued(node, 1), result
+
+    def work(self) -> Work:
+        rows = slice(-1 if self.in_rows else None)
+        ends = [(where, where.strides[rows]) for where in (*self.reads, *self.writes)]
+        ends += [(where, where.strides) for where in self.sums]
+        operands = [(self.tensors[where], strides) for where, strides in ends]
+        return Work(self._kind, self._program, self.sizes[rows], operands)
+
+    def _program(self) -> Program:
+        reads = {n: Array("read", "row", self.features(w)) for w, n in self.reads.items()}
+        writes = {n: Array("written", "row", self.width) for n in self.writes.values()}
+        sums = {n: Array("sum", "row", 1) for n in self.sums.values()}
+        stores = [Store(node, array) for node, array in writes.items()]
+        loop = Loop(self.width, stores, [*sums.items()])
+        return _program(reads, writes | sums, Stage(loops=[loop]))
+
     @property
-    def kind(self) -> str:
-        """Equal for all that do the same."""
+    def _kind(self) -> str:
         order = {node: i for i, node in enumerate(self.graph.nodes)}
         described = [
             (str(n.target), map_arg((n.args, n.kwargs), lambda m: order[m]), str(n.meta["val"]))
             for n in order
         ]
-        ends = [order[node] for node in (*self.reads.values(), *self.writes.values())]
+        ends = [[order[n] for n in of.values()] for of in (self.reads, self.writes, self.sums)]
         return f"{described} {ends}"
 
 
-class Unbound(NamedTuple):
-    """A loop that is compiled later."""
-
-    loop: CompiledLoop
-    where: dict[Array, Place]
-    weights: Sequence[Tensor]
-    walk: Walk
-
-    def bind(self) -> Job:
-        return self.loop.bind(self.where, self.weights, self.walk, {})
-
-
 class Programs:
-    """Writes what happens as programs, in its order.
+    """Writes what happens as programs.
 
     Args:
         dtype: of all numbers; flags are 0 and 1 here.
@@ -103,28 +158,30 @@ class Programs:
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self._loops: dict[Any, CompiledLoop] = {}
-        self._jobs: list[Job | Unbound] = []
-        self._group: Group | None = None
+        self._items: list[Group | Work | Job] = []
+        """In an order that has the same results."""
 
     def job(self, job: Job) -> None:
-        """A loop, and before it what packs its weights."""
-        self._finish()
-        self._jobs.append(job)
+        """A loop of a compiled cell."""
+        self._items.append(job)
 
     def compile(self) -> tuple[list[tuple[int, ...]], object]:
         """All as pieces of :mod:`saiki.compiler.cpu.threads`, and what their addresses point to."""
-        self._finish()
-        loops, pack = [*self._loops.values()], packing(self.dtype, machine()).pack
+        items = [item.work() if isinstance(item, Group) else item for item in self._items]
+        works = {item.kind: item for item in items if isinstance(item, Work)}
+        loops = {kind: CompiledLoop(work.program(), self.dtype) for kind, work in works.items()}
+        pack = packing(self.dtype, machine()).pack
         meeting(machine())
-        text = emit_all([loop.program for loop in loops], self.dtype, machine())
+        text = emit_all([loop.program for loop in loops.values()], self.dtype, machine())
         compiled = compile_text(text, machine(), "addresses")
         addresses = (ctypes.c_int64 * len(loops))()
         ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)(addresses)
-        for loop, address in zip(loops, addresses, strict=True):
+        for loop, address in zip(loops.values(), addresses, strict=True):
             loop.compiled = Compiled(compiled.run, address)
-        jobs = [job if isinstance(job, Job) else job.bind() for job in self._jobs]
-        pieces = []
+        jobs: list[Job] = []
+        pieces: list[tuple[int, ...]] = []
+        for item in items:
+            jobs += [item] if isinstance(item, Job) else item.jobs(loops[item.kind])
         for job in jobs:
             for weight, ready in job.packed():
                 lies = weight.data_ptr(), ready.data_ptr(), 0, 0
@@ -132,67 +189,44 @@ class Programs:
             pieces += [(job.compiled.address, *piece) for piece in job.pieces(0, len(job.tiles))]
         return pieces, (compiled, jobs)
 
-    def _finish(self) -> None:
-        """Write the program of the pointwise work that is still collected."""
-        group, self._group = self._group, None
-        if group is None:
-            return
-
-        def program() -> Program:
-            reads = {n: Array("read", "row", group.features(w)) for w, n in group.reads.items()}
-            writes = {n: Array("written", "row", group.width) for n in group.writes.values()}
-            loop = Loop(group.width, [Store(node, array) for node, array in writes.items()])
-            return _program(reads, writes, Stage(loops=[loop]))
-
-        rows = slice(-1 if group.in_rows else None)
-        all_of = (*group.reads, *group.writes)
-        operands = [(group.tensors[where], where.strides[rows]) for where in all_of]
-        self._bind(group.kind, program, group.sizes[rows], operands)
-
-    def _bind(
-        self,
-        kind: Any,
-        program: Callable[[], Program],
-        sizes: Sequence[int],
-        operands: Sequence[Operand],
-        weights: Sequence[Tensor] = (),
-    ) -> None:
-        """Run the program for all rows, as many as the last of the sizes, at each place of the
-        others. Its first arrays are the operands."""
-        if kind not in self._loops:
-            self._loops[kind] = CompiledLoop(program(), self.dtype)
-        loop = self._loops[kind]
-        *outer, rows = sizes or [1]
-        walk = Walk(torch.tensor([0]), torch.tensor([rows]), 1, (1,) * rows)
-        for index in product(*map(range, outer)):
-            where = {}
-            for array, (tensor, strides) in zip(loop.program.arrays, operands, strict=False):
-                *apart, step = strides or [0]
-                at = sum(i * stride for i, stride in zip(index, apart, strict=True))
-                at += int(tensor.storage_offset())
-                where[array] = Place(tensor.as_strided((1, 1), (step, 1), at))
-            self._finish()
-            self._jobs.append(Unbound(loop, where, weights, walk))
+    def _seek(
+        self, to: Where, of: Sequence[Where], suits: Callable[[Group], bool]
+    ) -> tuple[int, Group | None]:
+        """The last group that can do what writes and reads there, or the first place where another
+        one can be."""
+        at = len(self._items)
+        for item in reversed(self._items):
+            if isinstance(item, Group) and suits(item):
+                return at, item
+            if isinstance(item, Job):
+                break
+            read, written = item.touched
+            pairs = [(to, read), (to, written), *((each, written) for each in of)]
+            if any(one == other or one.clashes(other) for one, others in pairs for other in others):
+                break
+            at -= 1
+        return at, None
 
     def pointwise(self, target: Any, args: Any, kwargs: Any, result: Tensor, flag: bool) -> None:
         """``result`` ← ``target(*args)``, of numbers and of tensors of its shape."""
         tensors = [arg for arg in args if isinstance(arg, Tensor)]
-        order = sorted(range(result.ndim), key=lambda d: -result.stride(d))
+        order = sorted(range(result.ndim), key=lambda d: result.stride()[d], reverse=True)
         sizes, strides = places(
             [result.shape[d] for d in order],
             *([t.stride(d) for d in order] for t in (result, *tensors)),
         )
-        to, *of = (
-            Where(t.untyped_storage().data_ptr(), int(t.storage_offset()), tuple(steps))
-            for t, steps in zip((result, *tensors), strides, strict=True)
-        )
-        if any(each.memory == to.memory and each != to for each in of):
+        in_rows = all(steps[-1] <= 1 for steps in strides)
+        if not in_rows:  # one number a row: as many of them at a time as can be
+            longest = sizes.index(max(sizes))
+            for each in (sizes, *strides):
+                each.append(each.pop(longest))
+        to, *of = map(_where, (result, *tensors), strides)
+        if any(map(to.clashes, of)):
             raise CompileError(f"{target} reads what it writes")
-        in_rows = all(each.strides[-1] <= 1 for each in (to, *of))
-        group = self._group
-        if group is None or not group.suits(sizes, in_rows, to, of):
-            self._finish()
-            group = self._group = Group(sizes, in_rows)
+        at, group = self._seek(to, of, lambda g: g.suits(sizes, in_rows, to, of))
+        if group is None:
+            group = Group(sizes, in_rows)
+            self._items.insert(at, group)
         group.tensors |= zip((to, *of), (result, *tensors), strict=True)
         nodes = map(group.read, of)
         taken = tuple(next(nodes) if isinstance(arg, Tensor) else arg for arg in args)
@@ -225,6 +259,18 @@ class Programs:
             inside = range(len(kept) - len(last), x.ndim - len(last))
             self.reduction(name, self.copy(x.permute(order)), inside, result.permute(order))
             return
+        if not is_grid:
+            whole = [*(n for n in sizes if n > 1), size]
+            source = _where(x, [*(of if sizes != [1] else []), 1])
+            target = _where(result, to if sizes != [1] else [])
+            _, group = self._seek(
+                target,
+                [source],
+                lambda g: g.suits(whole, True, target, [source]) and source in g.writes,
+            )
+            if group is not None:
+                group.sum(name, source, target, result)
+                return
         width = sizes[-1] if is_grid else 1
 
         def program() -> Program:
@@ -242,19 +288,21 @@ class Programs:
 
         rows = slice(-1 if is_grid else None)
         operands = (x, of[rows]), (result, to[rows])
-        self._bind((name, size, width, is_grid), program, sizes[rows], operands)
+        self._items.append(Work((name, size, width, is_grid), program, sizes[rows], operands))
 
     def product(self, left: Tensor, right: Tensor, added: Tensor | None, result: Tensor) -> None:
-        """``result`` ← ``left · right + added``, of matrices or of as many as the first size says."""
+        """``result`` ← ``left · right + added``, matrices or as many as the first size says."""
         if result.ndim == 3:
             for i in range(len(result)):
                 self.product(left[i], right[i], None if added is None else added[i], result[i])
             return
-        if result.shape[1] == 1 and result.stride(0) == 1:  # a row rather than a column
-            left, right, result = right.t(), left.t(), result.t()
-            added = None if added is None else added.t()
-        rows, inner = left.shape
-        width = result.shape[1]
+        rows, width, inner = *result.shape, left.shape[1]
+        if width < machine().lanes(self.dtype) <= rows:  # rows rather than columns
+            turned = torch.empty(width, rows, dtype=self.dtype)
+            self.product(right.t(), left.t(), None, turned)
+            more = (turned.t(),) if added is None else (turned.t(), added)
+            self.pointwise(COPY if added is None else aten.add.Tensor, more, {}, result, False)
+            return
         is_column = inner > 1 and left.stride(1) != 1
         if is_column and rows > 1 and left.stride(0) != 1:
             left, is_column = self.copy(left), False
@@ -287,7 +335,8 @@ class Programs:
         operands = [(left, [left.stride(1 if is_column else 0)])]
         operands += [] if added is None else [(added, [added.stride(0)])]
         operands.append((result, [result.stride(0)]))
-        self._bind((inner, width, is_column, beside), program, [rows], operands, [right])
+        kind = inner, width, is_column, beside
+        self._items.append(Work(kind, program, [rows], operands, [right]))
 
 
 def places(shape: Sequence[int], *all_strides: Sequence[int]) -> tuple[list[int], list[list[int]]]:
@@ -308,6 +357,13 @@ def places(shape: Sequence[int], *all_strides: Sequence[int]) -> tuple[list[int]
             for known, step in zip(strides, steps, strict=True):
                 known.append(step)
     return (sizes, strides) if sizes else ([1], [[0] for _ in strides])
+
+
+def _where(tensor: Tensor, strides: Sequence[int]) -> Where:
+    begin = int(tensor.storage_offset())
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    end = begin + 1 + sum((size - 1) * step for size, step in steps)
+    return Where(tensor.untyped_storage().data_ptr(), begin, end, tuple(strides))
 
 
 def _program(reads: dict[Node, Array], writes: dict[Node, Array], stage: Stage) -> Program:
