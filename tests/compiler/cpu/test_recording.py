@@ -132,6 +132,36 @@ def test_any_strides_and_sizes():
         agrees(work, shape, shape, seed=seed, count=2)
 
 
+STEPS = {
+    "beside a row": lambda a, b, cut: b + a[cut],
+    "beside": lambda a, b, cut: a + b,
+    "in place": lambda a, b, cut: a.mul_(0.5).add_(b * 0.1) + 0,
+    "into a part": lambda a, b, cut: (a[:, cut:].copy_(b[:, : 8 - cut].clone()), a * 0.5)[1],
+    "from a part": lambda a, b, cut: torch.cat((a[:, cut:], b[:, :cut]), 1),
+    "into a row": lambda a, b, cut: (a[cut].copy_(b.sum(0) * 0.1), a * 0.5)[1],
+    "sums": lambda a, b, cut: (a * b).sum(1, keepdim=True) * 0.1 + b,
+    "products": lambda a, b, cut: a @ b.t() @ b * 0.01,
+}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_done_in_the_same_memory_is_done_in_its_order(seed):
+    chosen = random.Random(seed)
+    plan = [
+        (chosen.choice([*STEPS.values()]), chosen.random(), chosen.random(), chosen.randint(1, 4))
+        for _ in range(30)
+    ]
+
+    def work(x, y):
+        values = [x.clone(), y.clone()]
+        for step, i, j, cut in plan:
+            a, b = (values[int(at * len(values))] for at in (i, j))
+            values.append(step(a, b, cut))
+        return values
+
+    agrees(work, (5, 8), (5, 8), seed=seed, count=2)
+
+
 CELLS = ("rnn", "lstm layer norm", "gru reset before", "PeepholeLSTM", "SRU", "Shared", "Buffers")
 LAYERS = {
     **{name: (lambda name=name: Recurrent(ALL[name](3, 5), backend="cpu")) for name in CELLS},
@@ -176,11 +206,25 @@ def test_a_training_step_of_any_layer(name):
     agrees_in_training(layer, lambda: torch.randn(4, 6, layer.input_size, dtype=torch.float64))
 
 
+def test_flags_from_before_are_read_where_they_lie():
+    flags = torch.tensor([True, False, True])
+    native = Native(
+        lambda batch: [torch.where(flags, batch[0], -batch[0]), ~flags], [torch.ones(3)]
+    )
+    for _ in range(2):
+        chosen, others = native([torch.ones(3)])
+        assert torch.equal(chosen, torch.where(flags, 1.0, -1.0))
+        assert torch.equal(others, ~flags)
+        flags.logical_not_()
+
+
 COUNT = torch.tensor(2)
+FLAGS = torch.tensor([True] * 6)
 REFUSED = {
     "random numbers": lambda x: (x + torch.randn_like(x),),
     "random numbers beside it": lambda x: (x + torch.rand(6),),
     "a number that may change": lambda x: (x * COUNT,),
+    "changed flags": lambda x: (FLAGS.logical_and_(x[0] > 0), x + FLAGS),
     "a changed constant": lambda x: (torch.arange(6, dtype=x.dtype).mul_(x[0]),),
     "dropout": lambda x: (F.dropout(x, 0.5, True),),
     "a number": lambda x: (x * x.sum().item(),),

@@ -82,11 +82,18 @@ def _panel(dtype: torch.dtype, machine: Machine) -> str:
     def is_one(stride: ir.Value) -> ir.Value:
         return e.b.icmp_signed("==", stride, INT(1))
 
+    with e.loop(zero, inner) as k, e.loop(whole, width, lanes) as j:
+        write(e.number(0.0, lanes), k, j)
     with e.b.if_else(is_one(across)) as (rows_lie_in_one, otherwise):
         with rows_lie_in_one:
             with e.loop(zero, inner) as k, e.loop(zero, whole, lanes) as j:
                 write(read(k, j, lanes), k, j)
-            one_by_one(zero, whole)
+            at, count = whole, lanes // 2
+            while count:  # the columns that are left over, in ever shorter vectors
+                some = e.b.and_(columns, INT(count))
+                with e.b.if_then(e.b.icmp_signed(">", some, zero)), e.loop(zero, inner) as k:
+                    write(read(k, at, count), k, at)
+                at, count = e.b.add(at, some), count // 2
         with otherwise, e.b.if_else(is_one(along)) as (columns_lie_in_one, otherwise):
             with columns_lie_in_one:
                 with e.loop(zero, whole, lanes) as j, e.loop(zero, deep, lanes) as k:
@@ -98,8 +105,6 @@ def _panel(dtype: torch.dtype, machine: Machine) -> str:
                 one_by_one(zero, whole)
             with otherwise:
                 one_by_one(zero, zero)
-    with e.loop(zero, inner) as k, e.loop(columns, width) as j:
-        write(e.number(0.0, 1), k, j)
     e.b.ret_void()
     return str(e.module)
 

@@ -33,12 +33,15 @@ class Native(Recorded):
             raise CompileError("there is no recording of tensors without numbers")
         (dtype,) = dtypes
         recorder = Recorder(dtype)
-        self._inputs = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
+        given = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
+        own = [recorder.programs.copy(tensor) for tensor in given]
+        for mine, tensor in zip(own, given, strict=True):
+            mine.copy_(tensor)
         with recorder:
-            self.results = function(self._inputs)
-        of_inputs = {*map(id, self._inputs)}
+            self.results = function(own)
+        of_inputs = {*map(id, own)}
         self.reads = [t for key, t in recorder.outside.items() if key not in of_inputs]
-        pieces, held = recorder.programs.compile()
+        pieces, self._slots, held = recorder.programs.compile(given)
         self._flags_before = recorder.flags
         self._flags_after = [
             (result, recorder.numbers(result))
@@ -46,11 +49,12 @@ class Native(Recorded):
             if result is not None and result.dtype == torch.bool
         ]
         self._run, table = threads.sequence(pieces)
-        self._alive = recorder.alive, held, table
+        self._alive = own, recorder.alive, held, table
 
     def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
-        for own, tensor in zip(self._inputs, inputs, strict=True):
-            own.copy_(tensor)
+        held = [tensor.contiguous() for tensor in inputs]
+        for (table, i), tensor in zip(self._slots, held, strict=True):
+            table[i] = tensor.data_ptr()
         for numbers, flags in self._flags_before:
             numbers.copy_(flags)
         self._run()

@@ -165,8 +165,11 @@ class Programs:
         """A loop of a compiled cell."""
         self._items.append(job)
 
-    def compile(self) -> tuple[list[tuple[int, ...]], object]:
-        """All as pieces of :mod:`saiki.compiler.cpu.threads`, and what their addresses point to."""
+    def compile(
+        self, inputs: Sequence[Tensor]
+    ) -> tuple[list[tuple[int, ...]], list[tuple[Any, int]], object]:
+        """All as pieces of :mod:`saiki.compiler.cpu.threads`; where each of the inputs, which are
+        copied first of all, is pointed to, by table and place; and what the pieces point to."""
         items = [item.work() if isinstance(item, Group) else item for item in self._items]
         works = {item.kind: item for item in items if isinstance(item, Work)}
         loops = {kind: CompiledLoop(work.program(), self.dtype) for kind, work in works.items()}
@@ -187,7 +190,12 @@ class Programs:
                 lies = weight.data_ptr(), ready.data_ptr(), 0, 0
                 pieces.append((pack.address, *lies, *weight.stride(), *weight.shape))
             pieces += [(job.compiled.address, *piece) for piece in job.pieces(0, len(job.tiles))]
-        return pieces, (compiled, jobs)
+        tables = [job.alive[-1] for job in jobs]
+        slots = [
+            next((t, i) for t in tables for i, at in enumerate(t) if at == tensor.data_ptr())
+            for tensor in inputs
+        ]
+        return pieces, slots, (compiled, jobs)
 
     def _seek(
         self, to: Where, of: Sequence[Where], suits: Callable[[Group], bool]
