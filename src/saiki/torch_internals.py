@@ -80,6 +80,7 @@ def are_plain(tensors: Sequence[Any]) -> bool:
             or t.layout is not torch.strided
             or t.device != device
             or t.is_nested
+            or t.is_neg()
         ):
             return False
     return True

@@ -10,7 +10,7 @@ import itertools
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -192,12 +192,15 @@ class Twin:
             made = value
         self._known(value, made)
         copied = {name: self._copy(item, f"{path}.{name}") for name, item in own.items()}
-        in_slots = [self._copy(item, f"{path}.{name}") for name, item in slots]
-        if _are_same(copied.values(), own.values()) and _are_same(in_slots, slots.values()):
+        content = slots.content()
+        in_slots = {k: self._copy(item, f"{path}.{k.__name__}") for k, item in content.items()}
+        if _are_same(copied.values(), own.values()) and _are_same(
+            in_slots.values(), content.values()
+        ):
             made = self._known(value, value)
         if made is not value:
             made.__dict__.update(copied) if copied else None
-            Slots(made).fill(slots.names, in_slots)
+            Slots(made).fill(in_slots)
         if has_own:
             self._note(path, vars(made))
         if slots.members:
@@ -216,37 +219,34 @@ class Slots:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self.members = {
-            name: each
+        self.members = [
+            each
             for base in reversed(type(value).__mro__)
-            for name, each in vars(base).items()
+            for each in vars(base).values()
             if isinstance(each, types.MemberDescriptorType) and "__slots__" in vars(base)
-        }
+        ]
 
-    @property
-    def names(self) -> list[str]:
-        """Of those that hold something."""
-        return [name for name in self.members if hasattr(self.value, name)]
+    def content(self) -> dict[types.MemberDescriptorType, Any]:
+        """What those hold that hold something; of one name there may be several."""
+        found = {}
+        for member in self.members:
+            with suppress(AttributeError):
+                found[member] = member.__get__(self.value)
+        return found
 
-    def values(self) -> list[Any]:
-        return [self.members[name].__get__(self.value) for name in self.names]
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        return zip(self.names, self.values(), strict=True)
-
-    def fill(self, names: Iterable[str], values: Iterable[Any]) -> None:
+    def fill(self, content: Mapping[types.MemberDescriptorType, Any]) -> None:
         """Put these values there, and nothing else."""
-        for name in self.names:
-            self.members[name].__delete__(self.value)
-        for name, value in zip(names, values, strict=True):
-            self.members[name].__set__(self.value, value)
+        for member in self.content():
+            member.__delete__(self.value)
+        for member, value in content.items():
+            member.__set__(self.value, value)
 
 
 def _content(container: Any) -> tuple[list[Any], list[Any]]:
+    if isinstance(container, Slots):
+        container = container.content()
     if isinstance(container, dict):
         return list(container), list(container.values())
-    if isinstance(container, Slots):
-        return container.names, container.values()
     return list(range(len(container))), list(container)
 
 
@@ -259,6 +259,7 @@ def _change(name: str, container: Any, keys: list[Any], values: list[Any]) -> st
     now_keys, now = _content(container)
     for i, (key, value) in enumerate(zip(keys, values, strict=True)):
         if i >= len(now) or now_keys[i] != key or now[i] is not value:
+            key = getattr(key, "__name__", key)
             return f"{name}.{key}" if isinstance(key, str) and name else str(key or name)
     if len(now) != len(values):
         return (
@@ -269,7 +270,7 @@ def _change(name: str, container: Any, keys: list[Any], values: list[Any]) -> st
 
 def _put_back(container: Any, keys: list[Any], values: list[Any]) -> None:
     if isinstance(container, Slots):
-        container.fill(keys, values)
+        container.fill(dict(zip(keys, values, strict=True)))
         return
     container.clear()
     match container:

@@ -208,10 +208,7 @@ class Kernels:
         known = self.known.get(kind, ())
         if not known or known[0].watch is None:
             return
-        changed = sorted(
-            str(new[0]) for new in set(watch.fingerprint) - set(known[0].watch.fingerprint)
-        )
-        for name in changed:
+        for name in watch.changes_since(known[0].watch):
             self.changes[name] = self.changes.get(name, 0) + 1
             if self.changes[name] == OFTEN:
                 warnings.warn(
@@ -256,6 +253,8 @@ class Kernels:
         for tensor in (x, *others):
             if not is_plain(tensor):
                 return f"there is no kernel for tensors of {type(tensor).__name__}"
+            if tensor.is_neg():
+                return "there is no kernel for tensors whose numbers lie there with the other sign"
             of_x = tensor.dtype == x.dtype or not tensor.is_floating_point()  # flags and counts
             if not of_x or tensor.device != x.device:
                 return f"x is of {x.dtype} and a state or parameter of {tensor.dtype}"

@@ -24,13 +24,16 @@ _READS = {
     Tensor.__bool__, Tensor.__index__, Tensor.__complex__, torch.equal,
 }  # fmt: skip
 """What makes numbers of Python of those of a tensor."""
-_LAYOUT: set[Any] = {
-    Tensor.is_contiguous, Tensor.stride, Tensor.dim_order, Tensor.storage_offset,
-    Tensor.is_shared, Tensor.is_pinned, Tensor.is_set_to, Tensor.data_ptr, Tensor.storage,
-    Tensor.untyped_storage, Tensor._is_view, Tensor.as_strided, torch.as_strided,
-    *(vars(torch._C.TensorBase)[name].__get__ for name in ("_version", "_base")),
+_OF_MEMORY = {"as_strided", "as_strided_", "as_strided_copy", "_base", "grad", "_grad"}
+"""Functions and attributes that make tensors of how one lies in memory, or of what else it has."""
+_ALIKE = {
+    "shape", "size", "sym_size", "dim", "ndim", "ndimension", "numel", "nelement", "sym_numel",
+    "__len__", "dtype", "device", "layout", "type", "itemsize", "element_size", "nbytes",
+    "get_device", "result_type", "is_same_size", "is_floating_point", "is_complex", "is_signed",
+    "is_sparse", "is_sparse_csr", "is_quantized", "is_nested", "is_mkldnn", "is_cpu", "is_cuda",
+    "is_meta", "is_mps", "is_xpu", "__iter__", "register_hook",
 }  # fmt: skip
-"""What tells how a tensor lies in memory, and whose that is."""
+"""What may be asked of a tensor, since it is the same of the one that stands for it."""
 _OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _OWN = {"aten", "prims", "prim", "_c10d_functional"}
 """Namespaces of PyTorch's operators."""
@@ -38,7 +41,7 @@ _PLAIN = (Tensor, type(None), bool, int, float, complex, str, bytes, slice, type
           torch.device, torch.layout, torch.memory_format, torch.Generator, np.ndarray, np.generic,
           range)  # fmt: skip
 """What holds no code of a user's."""
-_PYTHON_OF_TENSORS = {"torch._tensor", "torch.overrides"}
+_PYTHON_OF_TENSORS = {"torch._tensor", "torch.overrides", "torch._ops"}
 """Modules in which some of these are written."""
 
 
@@ -58,19 +61,24 @@ class Lines(TorchFunctionMode):
                 "others at the next call"
             )
         frame: FrameType | None = sys._getframe(1)
-        if func in _LAYOUT and _is_of_user(frame):
-            name = getattr(func, "__self__", func).__name__
+        result = self._run(func, args, kwargs or {}, frame)
+        name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
+        is_told = result is not None or func.__name__ == "__get__"
+        asks = is_told and name not in _ALIKE and not _holds_tensors(result)
+        if (asks or name in _OF_MEMORY) and _is_of_user(frame):
             raise CompileError(
                 f"step asks {name} of a tensor, which differs from call to call and which a kernel "
                 "does not know"
             )
+        return result
+
+    def _run(self, func: Any, args: Any, kwargs: Any, frame: FrameType | None) -> Any:
         while frame is not None and frame.f_code is not self.code:
             frame = frame.f_back
         if frame is not None:
             place = self.code.co_filename, frame.f_lineno
             line = linecache.getline(*place).strip()
             fx_traceback.set_stack_trace([f" at {place[0]}, line {place[1]}: {line}"])
-        kwargs = kwargs or {}
         if isinstance(func, FunctionType) or not _is_of_pytorch_alone(func, (args, kwargs)):
             return func(*args, **kwargs)
         with self.audit.deaf():
@@ -94,6 +102,12 @@ class Deaf(TorchDispatchMode):
             return func(*args, **kwargs)
         with self.audit.deaf():
             return func(*args, **kwargs)
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_holds_tensors, value))
+    return isinstance(value, Tensor)
 
 
 def _is_of_pytorch_alone(func: Any, arguments: Any = ()) -> bool:

@@ -238,6 +238,7 @@ class _Capture:
             with self._heard_by(audit, Lines(self.cell, audit)):
                 new = as_states(cell(x, *states, **read))
             changed = twin.changed()
+            self._must_change_nothing()
         if changed:
             raise CompileError(
                 f"step of {type(self.cell).__name__} changes {changed} of its cell, which a loop "
@@ -258,6 +259,7 @@ class _Capture:
                     allow_unused=True,
                 )
             )
+        self._must_change_nothing()
         audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
         first = len(wanted) - len(outside) - len(self.learnt)
         rest = iter(gradients[len(wanted) - len(outside) :])
@@ -266,6 +268,17 @@ class _Capture:
             if other is not None:
                 gradients[i] = other if gradients[i] is None else gradients[i] + other
         return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
+
+    def _must_change_nothing(self) -> None:
+        """Raise if what the step depends on is no longer what it was before it ran."""
+        if self.watch.unchanged():
+            return
+        changed = self.watch.again(self.cell).changes_since(self.watch)
+        if changed:
+            raise CompileError(
+                f"step of {type(self.cell).__name__} changes {changed[0]}, which a loop of steps "
+                "must see"
+            )
 
     @contextmanager
     def _heard_by(self, audit: Audit, *modes: AbstractContextManager[Any]) -> Iterator[None]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.watch.code import HIDDEN, UNFOLLOWED, UNWATCHED
-from saiki.compiler.watch.whose import is_installed
+from saiki.compiler.watch.whose import is_changeable, is_installed
 
 _PURE = {
     "builtins", "math", "cmath", "operator", "itertools", "functools", "collections", "bisect",
@@ -88,6 +88,18 @@ def why_not_called(function: Any, is_by_user: bool) -> str:
         shown = name in _GUARDS and not is_by_user
         fits = shown or (root.lstrip("_") in _PURE and name != "copy_context")
     return "" if fits else f"calls {name}{_of(module)}, {_why(module)}"
+
+
+def why_not_made(cls: type) -> str:
+    """Why a step must not know a class that is written in C, since nothing tells whether it makes
+    objects of it; empty if it may."""
+    module = str(cls.__module__)
+    root = module.partition(".")[0]
+    named = (root in UNWATCHED and root != "datetime") or module.startswith("numpy.random")
+    in_c = not is_changeable(cls) and root not in {"torch", "numpy", "datetime"}
+    if named or (in_c and root.lstrip("_") not in _PURE):
+        return f"knows {cls.__name__}{_of(module)}, {_why(module)}"
+    return ""
 
 
 def why_not_run(code: types.CodeType, module: str) -> str:

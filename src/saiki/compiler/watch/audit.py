@@ -118,7 +118,7 @@ class Audit:
         names = unread | ((self.names - walk.named) & asked)
         if not codes and not names:
             return
-        if walk.ran.codes.keys() >= {id(code) for code in codes} and not names:
+        if {*walk.ran.codes.values()} >= {*codes} and not names:  # made anew each time, perhaps
             code = codes[0]
             raise CompileError(
                 f"step of {name} runs {code.co_qualname} ({code.co_filename}, line "

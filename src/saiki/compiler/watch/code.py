@@ -19,6 +19,8 @@ _SETS = {"BUILD_SET", "SET_ADD", "SET_UPDATE"}
 _FIELD = re.compile(r"\{[^{}]*[.\[]")
 FIELD = "{}"
 """Stands for texts that read an attribute or an item when they are formatted."""
+STATEMENT = "class"
+"""Stands for statements for which Python calls what it finds among built-in functions."""
 COPIED = "dispatch_table"
 """The name under which Python finds how objects are copied."""
 HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "input"}
@@ -26,7 +28,7 @@ HIDDEN = {"globals", "locals", "eval", "exec", "__import__", "id", "open", "inpu
 UNFOLLOWED = {
     "_getframe", "f_globals", "f_locals", "f_builtins", "f_back", "__globals__", "__builtins__",
     "__subclasses__", "__annotations__", "get_type_hints", "state_dict",
-    "__hash__", "getweakrefcount", "getweakrefs",
+    "__hash__", "__sizeof__", "__alloc__", "getweakrefcount", "getweakrefs",
 }  # fmt: skip
 """Attributes that do."""
 CHANCE = {"random", "secrets", "time", "datetime", "uuid"}
@@ -56,6 +58,8 @@ def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"):
             loaded[str(instruction.argval)] = None
+        elif instruction.opname in ("LOAD_BUILD_CLASS", "IMPORT_NAME"):
+            names.add(STATEMENT)
     constants = list(code.co_consts)
     while constants:
         constant = constants.pop()

@@ -6,6 +6,7 @@ reached. Whether that is all that a step runs, its trace tells (:mod:`saiki.comp
 what ran beside it is followed, too, the next time.
 """
 
+import builtins
 import contextvars
 import copyreg
 import functools
@@ -13,7 +14,7 @@ import logging
 import operator
 import types
 import weakref
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from saiki.cell import Cell
 from saiki.compiler.watch.answers import why_not_called
-from saiki.compiler.watch.code import COPIED, FIELD, NOTHING, Ran, reads_fields
+from saiki.compiler.watch.code import COPIED, FIELD, NOTHING, STATEMENT, Ran, reads_fields
 from saiki.compiler.watch.identity import (
     Itself,
     are_same,
@@ -42,9 +43,12 @@ from saiki.compiler.watch.kinds import (
     READERS,
     SCALARS,
     VALUES,
+    WRITTEN,
+    bits_of,
     holds_more,
     is_bound,
     is_key,
+    is_of_numpy,
     key_of,
     members_of,
     must_be_watched,
@@ -70,7 +74,12 @@ _INTERNAL = set(vars(nn.Module()))
 _NAMED = (torch._ops.OpOverload, torch._ops.OpOverloadPacket, torch.jit.ScriptFunction)
 """Operators, which are told by their names."""
 _LOGGER = operator.attrgetter("name", "level", "disabled")
+_STATEMENTS = operator.itemgetter("__build_class__", "__import__")
+"""What Python runs for the statements ``class`` and ``import``."""
 _PARTIAL = operator.attrgetter("func", "args", "keywords")
+_PROPERTY = operator.attrgetter("fget", "fset", "fdel", "__doc__")
+_SUPER = operator.attrgetter("__thisclass__", "__self__")
+_LONGEST = operator.attrgetter("maxlen", "maxlen")
 
 
 class Fingerprint(Spaces):
@@ -78,6 +87,7 @@ class Fingerprint(Spaces):
 
     def __init__(self, cell: nn.Module, ran: Ran = NOTHING) -> None:
         super().__init__(cell, ran)
+        self.is_of_numpy = False
         self._class("Tensor", Tensor)
         if COPIED in ran.names:
             self._push("copyreg.dispatch_table", copyreg.dispatch_table)
@@ -90,7 +100,10 @@ class Fingerprint(Spaces):
                     "buffers"
                 )
         self.watch_spaces()
-        if self.arrays or any(space is np for _, space, _ in self.spaces):
+        if STATEMENT in self.mentioned:
+            self.getters.append((_STATEMENTS, vars(builtins)))
+            self.tokens += (("statement", Itself(each)) for each in _STATEMENTS(vars(builtins)))
+        if self.is_of_numpy:
             self.values.append((_of_numpy, _of_numpy()))
             self.tokens.append(("numpy", _of_numpy()))
         for path, name in self.attributes:
@@ -101,20 +114,19 @@ class Fingerprint(Spaces):
                 )
 
     def _visit(self, path: str, value: Any, place: Place | None) -> None:
+        self.is_of_numpy = self.is_of_numpy or is_of_numpy(value)
         if isinstance(value, np.generic):
             _must_be_plain(path, value.dtype)
-            self.tokens.append((path, repr(value)))
-            return
         if isinstance(value, SCALARS) and is_installed(type(value)):
-            exact = repr(value) if isinstance(value, float | complex | range) else value
-            self.tokens.append((path, type(value), exact))
+            exact = repr(value) if isinstance(value, WRITTEN) else value
+            self.tokens.append((path, type(value), exact, bits_of(value)))
             if isinstance(value, str):  # which may name an attribute
                 self._mention((value, FIELD) if reads_fields(value) else (value,))
             return
         if id(value) in self.seen:
             self.tokens.append((path, "same", self.seen[id(value)]))
             return
-        self.seen[id(value)] = path
+        self._see(value)
         self.alive.append(value)
         if isinstance(value, BUILT_IN) and self._attributes(path, value):
             raise CompileError(
@@ -123,7 +135,7 @@ class Fingerprint(Spaces):
             )
         for kind in EXTENDED:
             if isinstance(value, kind):
-                self.tokens.append((path, kind, kind.__repr__(value)))
+                self.tokens.append((path, kind, kind.__repr__(value), bits_of(value)))
         if isinstance(value, OF_A_KIND) and not is_installed(type(value)):
             self._class(type(value).__name__, type(value))
         self._follow(path, value, place)
@@ -175,7 +187,7 @@ class Fingerprint(Spaces):
                 self.getters.append((_PARTIAL, value))
                 self._wrapper(path, value, "partial", "keywords", "args", "func")
             case _ if type(value) is property:
-                self.getters.append((operator.attrgetter("__doc__", "__doc__"), value))
+                self.getters.append((_PROPERTY, value))
                 self._wrapper(path, value, "property", "__doc__", "fdel", "fset", "fget")
             case _ if type(value) in (staticmethod, classmethod):
                 own = self._attributes(path, value) or {}
@@ -188,6 +200,9 @@ class Fingerprint(Spaces):
         if not all(map(is_key, value)):
             raise CompileError(f"{path} is keyed by objects, which is not watched")
         self._table(path, value)
+        if isinstance(value, OrderedDict):  # which has another order as a dictionary
+            self.values.append((functools.partial(_as_dict, value), _as_dict(value)))
+            self.tokens.append((path, *map(key_of, _as_dict(value))))
         if isinstance(value, defaultdict):
             self.getters.append((operator.attrgetter("default_factory", "default_factory"), value))
             self._push(path + ".default_factory", value.default_factory)
@@ -216,6 +231,8 @@ class Fingerprint(Spaces):
         if not isinstance(value, tuple):
             self.sequences.append(value)
             self.names_of.append(path)
+        if isinstance(value, deque):
+            self.getters.append((_LONGEST, value))
         self.tokens.append((path, type(value), len(value), getattr(value, "maxlen", None)))
         for i in reversed(range(len(value))):
             self._push(f"{path}[{i}]", value[i], (value, i))
@@ -241,11 +258,15 @@ class Fingerprint(Spaces):
 
     def _tensor(self, path: str, tensor: Tensor, place: Place | None) -> None:
         if place is not None and not isinstance(place[0], tuple):
+            while path in self.places:  # of another variable of that name
+                path += "'"
             self.places[path] = place
+            self.tokens.append((path, *of_tensor(tensor), tensor.requires_grad))
         elif tensor.requires_grad:
             raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
+        else:  # of which the kernel has its own
+            self.tokens.append((path, *of_tensor(tensor), Itself(tensor)))
         self.tensors.append(tensor)
-        self.tokens.append((path, *of_tensor(tensor), tensor.requires_grad, place is None))
         self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
         self.attributes += ((path, name) for name in vars(tensor))
 
@@ -262,6 +283,7 @@ class Fingerprint(Spaces):
         self.objects.append(module)
         self.owners.append((module, own))
         self.tokens.append((path, "module", Itself(type(module)), module.training))
+        self.buffer_tables.append(module._buffers)
         for table in (module._parameters, module._buffers):
             self.tensor_tables.append(table)
             for name, tensor in table.items():
@@ -324,8 +346,8 @@ class Fingerprint(Spaces):
                     self._push(f"{path}.{name}", each, (own, name))
         members = members_of(cls)
         if members:
-            self.getters.append((functools.partial(in_slots, [*members.values()]), value))
-            for name, member in reversed(members.items()):
+            self.getters.append((functools.partial(in_slots, [m for _, m in members]), value))
+            for name, member in reversed(members):
                 self._offer(f"{path}.{name}", name, in_slot(member, value))
         self._class(cls.__name__, cls)
 
@@ -343,6 +365,8 @@ class Fingerprint(Spaces):
             _must_be_plain(path, value)
         if any(value is each for each in READERS) or type(value) in READERS:
             self._mention({"getattr"})
+        if type(value) is super:
+            self.getters.append((_SUPER, value))
         self._must_be_followed({getattr(value, "__name__", "")})
         self.tokens.append((path, "object", Itself(value)))
         for part in parts_of(value):
@@ -352,6 +376,10 @@ class Fingerprint(Spaces):
 def _is_of_torch(cls: type) -> bool:
     """Whether it is a kind of module that PyTorch wrote."""
     return cls is not nn.Module and cls.__module__.startswith("torch.nn.") and is_installed(cls)
+
+
+def _as_dict(value: OrderedDict[Any, Any]) -> list[Any]:
+    return [*dict.keys(value)]
 
 
 def _of_numpy() -> tuple[Any, ...]:

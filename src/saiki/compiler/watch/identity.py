@@ -43,7 +43,7 @@ class _Contents:
 CONTENTS = _Contents()
 FUNCTION = operator.attrgetter(
     "__code__", "__defaults__", "__kwdefaults__", "__closure__", "__name__", "__qualname__",
-    "__module__", "__doc__",
+    "__module__", "__doc__", "__dict__",
 )  # fmt: skip
 ABSENT = object()
 """What stands for a value that is not there."""

@@ -6,6 +6,7 @@ import functools
 import operator
 import pathlib
 import re
+import struct
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saiki.compiler.watch.code import UNWATCHED
 from saiki.compiler.watch.identity import Itself
@@ -23,6 +24,8 @@ from saiki.errors import CompileError
 
 SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
             torch.Size, range, Enum, np.generic)  # fmt: skip
+WRITTEN = (float, complex, range, np.generic)
+"""Of these, what differs though it is equal."""
 EXTENDED = (int, float, complex, str, bytes)
 """Of what a user's class may be a kind, with a value beside its attributes."""
 VALUES = {datetime.timedelta, datetime.date, pathlib.PurePosixPath, pathlib.PureWindowsPath,
@@ -90,7 +93,34 @@ def key_of(value: Any) -> Any:
     """What says of a key which it is."""
     if isinstance(value, tuple | frozenset):
         return type(value)(map(key_of, value))
-    return Itself(value) if isinstance(value, Enum | type | types.FunctionType) else repr(value)
+    if isinstance(value, Enum | type | types.FunctionType):
+        return Itself(value)
+    return repr(value), bits_of(value)
+
+
+def bits_of(value: Any) -> bytes | None:
+    """All bits of a number that may be none, of which there are several, and of one of NumPy."""
+    match value:
+        case np.longdouble() | np.clongdouble():  # between which are others, which say nothing
+            return None
+        case np.generic():
+            return np.generic.tobytes(value)
+        case float():
+            return struct.pack("d", value)
+        case complex():
+            return struct.pack("dd", *complex.__getnewargs__(value))
+    return None
+
+
+def is_of_numpy(value: Any) -> bool:
+    """Whether it is NumPy's, or of a kind of it."""
+    if isinstance(value, types.ModuleType):
+        name = value.__name__
+    elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        name = value.__module__
+    else:
+        name = type(value).__module__
+    return str(name).partition(".")[0] == "numpy"
 
 
 def without_owner(value: Any) -> Itself:
@@ -120,29 +150,25 @@ def parts_of(value: Any) -> tuple[Any, ...]:
     return ()
 
 
-def members_of(cls: type) -> dict[str, Any]:
-    """The slots of its objects by their names, those that private names of bases have, too."""
-    return {
-        name: each for base in reversed(cls.__mro__) for name, each in vars(base).items()
+def members_of(cls: type) -> list[tuple[str, Any]]:
+    """The slots of its objects with their names, those of bases, too."""
+    return [
+        (name, each) for base in reversed(cls.__mro__) for name, each in vars(base).items()
         if isinstance(each, types.MemberDescriptorType) and is_changeable(base)
-    }  # fmt: skip
+    ]  # fmt: skip
 
 
 def holds_more(cls: type) -> bool:
     """Whether its objects hold more than their attributes and slots."""
     word = tuple.__itemsize__
-    members = sum(
-        isinstance(each, types.MemberDescriptorType)
-        for base in cls.__mro__
-        if is_changeable(base)
-        for each in vars(base).values()
-    )
+    members = len(members_of(cls))
     own = (cls.__dictoffset__ > 0) + (cls.__weakrefoffset__ > 0)
     return cls.__itemsize__ > 0 or cls.__basicsize__ > object.__basicsize__ + word * (members + own)
 
 
 def of_tensor(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor)
+    is_parameter = isinstance(tensor, nn.Parameter)
+    return tuple(tensor.shape), tensor.dtype, tensor.layout, type(tensor), is_parameter
 
 
 def of_memory(value: Any) -> tuple[Any, ...]:

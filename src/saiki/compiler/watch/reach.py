@@ -11,8 +11,9 @@ from saiki.compiler.watch.code import ALL, FIELD, Ran, functions_of
 from saiki.compiler.watch.kinds import SCALARS
 
 _CALLED = {"step", "forward", "backward", "setup_context", "_call_impl", "_compiled_call_impl",
-           "_slow_forward"}  # fmt: skip
-"""What PyTorch calls of modules and functions of its own accord."""
+           "_slow_forward", "__array_interface__", "__array_struct__", "__bases__",
+           "__class__"}  # fmt: skip
+"""What PyTorch calls of modules and functions of its own accord, and what C code asks objects for."""
 Place = tuple[Any, Any]
 """A container and the key under which it holds a tensor."""
 
@@ -33,6 +34,7 @@ class Reach:
         self.tables: list[Any] = []
         self.tables_of: list[str] = []
         self.tensor_tables: list[Mapping[str, Tensor | None]] = []
+        self.buffer_tables: list[Mapping[str, Tensor | None]] = []
         self.class_tables: list[tuple[str, type, dict[str, Any]]] = []
         self.sequences: list[Any] = []
         self.names_of: list[str] = []
@@ -49,7 +51,8 @@ class Reach:
         self.arrays: list[tuple[str, np.ndarray]] = []
         self.getters: list[tuple[Any, Any]] = []
         self.values: list[tuple[Callable[[], Any], Any]] = []
-        self.seen: dict[int, str] = {}
+        self.seen: dict[int, int] = {}
+        """In which order things were found, of which several may have one name."""
         self.read_modules: dict[str, types.ModuleType] = {}
         self.alive: list[Any] = []
         self.mentioned = {*_CALLED, *ran.names}
@@ -77,9 +80,12 @@ class Reach:
 
     def _place(self, path: str, tensor: Tensor | None, owner: Any, key: Any) -> None:
         if tensor is not None and id(tensor) not in self.seen:
-            self.seen[id(tensor)] = path
+            self._see(tensor)
             self.alive.append(tensor)
             self.places[path] = owner, key
+
+    def _see(self, value: Any) -> None:
+        self.seen[id(value)] = len(self.seen)
 
     def _push(self, path: str, value: Any, place: Place | None = None) -> None:
         self.stack.append((path, value, place))

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from saiki.compiler.watch.answers import why_not_made
 from saiki.compiler.watch.code import (
     ALL,
     HIDDEN,
@@ -61,7 +62,8 @@ _OPERATORS = {
                  "xor", "lshift", "rshift")
     for side in ("", "r", "i")
 } | {f"__{name}__" for name in ("neg", "pos", "abs", "invert", "len", "iter", "getitem",
-                                "lt", "le", "eq", "ne", "gt", "ge")}  # fmt: skip
+                                "lt", "le", "eq", "ne", "gt", "ge", "getattr",
+                                "getattribute")}  # fmt: skip
 """What Python calls of installed classes where no code mentions it."""
 _UNWATCHED = {
     **dict.fromkeys(("environ", "environb", "getenv", "getenvb"), ("os", "the environment")),
@@ -272,7 +274,7 @@ class Spaces(Reach):
         new = [base for base in cls.__mro__ if base not in self.classes]
         self.classes.update(new)
         for base in new:
-            self.seen[id(base)] = path
+            self._see(base)
             if type(base) is not type:
                 self._metaclass(path, base)
             own = vars(base)
@@ -304,6 +306,8 @@ class Spaces(Reach):
 
     def _installed_class(self, cls: type, own: Mapping[str, Any]) -> None:
         """A class of an installed package; what its functions mention is followed in objects."""
+        if why := why_not_made(cls):
+            raise CompileError(f"step {why}")
         if is_changeable(cls):
             self.spaces.append((cls.__name__, cls, set()))
         if not cls.__module__.startswith(("torch", "builtins", "saiki.cell.")):

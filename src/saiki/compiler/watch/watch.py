@@ -21,6 +21,7 @@ from saiki.compiler.watch.identity import ABSENT, are_same, contents
 from saiki.compiler.watch.reach import Place
 
 _SIZES = operator.attrgetter("shape", "dtype")
+_KIND = operator.attrgetter("shape", "dtype", "requires_grad")
 _OWN = operator.attrgetter("__dict__")
 _get = object.__getattribute__
 _DICT = repeat("__dict__")
@@ -49,6 +50,7 @@ class Watch:
         """What the code reads that tells in which mode it runs."""
         self.walk = walk
         self._tensors = [table.values() for table in walk.tensor_tables]
+        self._buffers = [table.values() for table in walk.buffer_tables if table]
         self._pattern = self._now_pattern()
         self._empty = [x for x in (*walk.tables, *walk.tensor_tables, *walk.sequences) if not x]
         self._tables = [table for table in (*walk.tables, *walk.tensor_tables) if table]
@@ -86,6 +88,10 @@ class Watch:
         keys = [*chain.from_iterable(self._tables)]
         return keys == self._keys and all(keys[i] is kept for i, kept in self._odd_keys)
 
+    def changes_since(self, before: "Watch") -> list[str]:
+        """The names of what is another than it was."""
+        return sorted(str(new[0]) for new in set(self.fingerprint) - set(before.fingerprint))
+
     def again(self, cell: nn.Module) -> "Watch":
         """What a step that runs the same depends on now."""
         return Watch(cell, self.walk.ran)
@@ -104,11 +110,12 @@ class Watch:
 
     def _now_pattern(self) -> list[Any]:
         """Which of the tensors in modules are there and the same, the names of their attributes,
-        and how large all tensors are."""
+        how large all tensors are, and which that are no parameters are learnt."""
         places = [*chain.from_iterable(self._tensors)]
         tensors = [tensor for tensor in places if tensor is not None]
         found = [*(tensor is None for tensor in places), *map(_SIZES, tensors)]
-        found += map(_SIZES, self.walk.tensors)
+        found += map(_KIND, self.walk.tensors)
+        found += [t is not None and t.requires_grad for t in chain.from_iterable(self._buffers)]
         if any(map(_OWN, tensors)):
             found += map(tuple, map(_OWN, tensors))
         if len(set(map(id, tensors))) < len(tensors):
