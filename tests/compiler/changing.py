@@ -9,6 +9,14 @@ from compiler.twins import TOLERANCE, assert_same, cell, inputs, layer, linear, 
 from saiki import Recurrent
 
 
+class Cases(list):
+    """The functions that it has decorated."""
+
+    def __call__(self, case):
+        self.append(case)
+        return case
+
+
 def scaled(read, **attributes):
     """A cell whose state is multiplied by what ``read`` makes of the cell."""
     return cell(

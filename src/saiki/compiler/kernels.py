@@ -176,12 +176,13 @@ class Kernels:
                 error = TraceError(f"{type(self.cell).__name__} cannot be compiled: {problem}")
             passing = isinstance(error, TraceError)
             again = wait - 1 if passing else 0
-            return Known(watch, None, str(error), again=again, wait=wait)
+            lasts = watch.unchanged()  # or each step would have it compiled anew
+            return Known(watch if lasts else None, None, str(error), again=again, wait=wait)
         finally:
             changed = put_back()
         if changed:
             why = f"step of {type(self.cell).__name__} changes {changed}, which is not its cell's"
-            return Known(watch, None, why)
+            return Known(None, None, why)
         compiled = CompiledCell(step, self.cell, watch, self.is_strict)
         register(compiled)
         return Known(watch, compiled)

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from compiler.changing import activated, check, scaled
+from compiler.changing import Cases, activated, check, scaled
 from compiler.twins import (
     HIDDEN,
     OF_PYTORCH,
@@ -46,12 +46,7 @@ from saiki.cells import GRU
 
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
 
-CASES = []
-
-
-def changes(case):
-    CASES.append(case)
-    return case
+changes = Cases()
 
 
 # globals and closures
@@ -1373,7 +1368,7 @@ def as_it_was():
 
 
 @pytest.mark.filterwarnings("ignore:.*_norm.* is deprecated:FutureWarning")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)
 def test_a_change_is_noticed(case):
     check(case)
 

@@ -27,20 +27,15 @@ import numpy as np
 import pytest
 import torch
 
-from compiler.changing import check, scaled
+from compiler.changing import Cases, check, scaled
 from compiler.twins import OF_PYTORCH, ignored
 
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
 
-CASES = []
+changes = Cases()
 RATE = 0.5
 TABLE = {"rate": 0.5}
 RATES = [0.5, 0.25]
-
-
-def changes(case):
-    CASES.append(case)
-    return case
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +61,7 @@ def global_changed(make):
         change_of_the_global()
         yield
 
-    CASES.append(case)
+    changes.append(case)
     return make
 
 
@@ -1748,6 +1743,6 @@ def a_view_of_a_weight():
     yield
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)
 def test_a_change_is_noticed(case):
     check(case)

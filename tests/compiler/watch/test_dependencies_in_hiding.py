@@ -26,19 +26,14 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from compiler.changing import activated, check_change, scaled
+from compiler.changing import Cases, activated, check_change, scaled
 from compiler.twins import OF_PYTORCH, ignored
 from saiki import Cell
 
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
 
-CASES = []
+changes = Cases()
 RATE = 0.5
-
-
-def changes(case):
-    CASES.append(case)
-    return case
 
 
 class Gate:
@@ -437,6 +432,6 @@ def test_a_change_of_what_a_library_reads_is_noticed(make, imported):
     check_change(make(library, gate), partial(setitem, gate.rates, 0, 0.7))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)
 def test_a_change_is_noticed(case, monkeypatch):
     check_change(*case(monkeypatch))

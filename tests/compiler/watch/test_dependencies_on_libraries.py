@@ -35,18 +35,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from compiler.changing import check_change, scaled
+from compiler.changing import Cases, check_change, scaled
 from compiler.twins import OF_PYTORCH, ignored
 
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
 
-CASES = []
+changes = Cases()
 FIELDS = [("a", "f8"), ("b", "f8")]
-
-
-def changes(case):
-    CASES.append(case)
-    return case
 
 
 # arrays and tensors
@@ -432,6 +427,6 @@ def test_a_change_of_a_setting_is_noticed(get, put, other):
     check_change(lambda: 0.5 if get() == before else 0.7, partial(put, other), partial(put, before))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)
 def test_a_change_is_noticed(case, monkeypatch):
     check_change(*case(monkeypatch))

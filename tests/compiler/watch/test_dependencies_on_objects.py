@@ -20,18 +20,13 @@ from operator import setitem
 
 import pytest
 
-from compiler.changing import check_change, scaled
+from compiler.changing import Cases, check_change, scaled
 from compiler.twins import OF_PYTORCH, ignored
 
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
 
-CASES = []
+changes = Cases()
 RATE = 0.5
-
-
-def changes(case):
-    CASES.append(case)
-    return case
 
 
 def first(held):
@@ -416,6 +411,6 @@ def test_another_that_looks_the_same_is_noticed(read, one, other):
     check_change(its, lambda: setattr(its, "held", other))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)
 def test_a_change_is_noticed(case):
     check_change(*case())

@@ -13,7 +13,7 @@ from saiki.compiler.watch.kinds import SCALARS
 _CALLED = {"step", "forward", "backward", "setup_context", "_call_impl", "_compiled_call_impl",
            "_slow_forward", "__array_interface__", "__array_struct__", "__bases__",
            "__class__"}  # fmt: skip
-"""What PyTorch calls of modules and functions of its own accord, and what C code asks objects for."""
+"""What PyTorch calls of modules and functions of its own accord, and C code asks objects for."""
 Place = tuple[Any, Any]
 """A container and the key under which it holds a tensor."""
 
