@@ -100,15 +100,13 @@ def key_of(value: Any) -> Any:
 
 def bits_of(value: Any) -> bytes | None:
     """All bits of a number that may be none, of which there are several, and of one of NumPy."""
-    match value:
-        case np.longdouble() | np.clongdouble():  # between which are others, which say nothing
-            return None
-        case np.generic():
-            return np.generic.tobytes(value)
-        case float():
-            return struct.pack("d", value)
-        case complex():
-            return struct.pack("dd", *complex.__getnewargs__(value))
+    if isinstance(value, np.generic):
+        filled = value.dtype.char in "gG"  # with what says nothing
+        return None if filled else np.generic.tobytes(value)
+    if isinstance(value, float):
+        return struct.pack("d", value)
+    if isinstance(value, complex):
+        return struct.pack("dd", complex.real.__get__(value), complex.imag.__get__(value))
     return None
 
 
