@@ -254,7 +254,7 @@ class Kernels:
         for tensor in (x, *others):
             if not is_plain(tensor):
                 return f"there is no kernel for tensors of {type(tensor).__name__}"
-            if tensor.is_neg():
+            if not torch.compiler.is_compiling() and tensor.is_neg():
                 return "there is no kernel for tensors whose numbers lie there with the other sign"
             of_x = tensor.dtype == x.dtype or not tensor.is_floating_point()  # flags and counts
             if not of_x or tensor.device != x.device:

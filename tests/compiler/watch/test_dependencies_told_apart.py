@@ -28,6 +28,8 @@ from saiki import Recurrent
 pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
 
 changes = Cases()
+MEMORY = np.full(1, 0.5), np.full(1, 0.7)
+"""Which nothing but its address tells."""
 HELD = ContextVar("HELD")
 
 
@@ -277,10 +279,8 @@ def how_much_memory_a_list_has(patch):
 
 @changes
 def what_c_code_reads_of_an_object(patch):
-    gate = type("Gate", (), {"__array_interface__": np.full(1, 0.5).__array_interface__})()
-    kept = np.full(1, 0.5), np.full(1, 0.7)
-    type(gate).__array_interface__ = kept[0].__array_interface__
-    change = partial(setattr, type(gate), "__array_interface__", kept[1].__array_interface__)
+    gate = type("Gate", (), {"__array_interface__": MEMORY[0].__array_interface__})()
+    change = partial(setattr, type(gate), "__array_interface__", MEMORY[1].__array_interface__)
     return lambda: float(np.asarray(gate)[0]), change
 
 
