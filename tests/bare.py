@@ -1,6 +1,21 @@
 """What an experiment must have beside its data, its model and its loss, left empty."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from saiki.data.dataset import Dataset
 from saiki.experiment import Experiment
+
+
+@dataclass(frozen=True, eq=False)
+class Stream(Dataset):
+    """Batches as a function of the number of the first one makes them."""
+
+    make: Callable[[int], Iterator]
+
+    def batches(self, seed, start=0):
+        return self.make(start)
 
 
 class Bare(Experiment):
@@ -8,6 +23,10 @@ class Bare(Experiment):
 
     name = "bare"
     summary = score = ""
+
+    @cached_property
+    def data(self):
+        return Stream(self.optimisation.batching, self.batches)
 
     def evaluate(self, model):
         return {}

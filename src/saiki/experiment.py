@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from saiki.data.dataset import Dataset
 from saiki.duration import Duration, Updates
 from saiki.errors import InputError
 from saiki.knobs import Knobs, Value, knob
@@ -159,10 +160,13 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         return ", ".join(said)
 
     @property
+    def data(self) -> Dataset[Batch]:
+        """What is learned from and judged by, made of these knobs; it is not read yet."""
+        raise NotImplementedError
+
+    @property
     def epoch(self) -> float:
-        """Updates of the weights in which each example is seen once; infinity where examples are
-        drawn without end."""
-        return math.inf
+        return self.data.epoch
 
     @property
     def iterations(self) -> int:
@@ -183,19 +187,11 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def model(self) -> Model:
         """A new model; the random state has been seeded."""
 
-    @abstractmethod
     def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Training batches without end from number ``start`` on, the same for the same seed.
-
-        Where several processes train, each batch is the part of this process, ``batch_size``
-        examples, of one for all of them: see :func:`saiki.processes.part`.
-        """
+        return self.data.batches(self.seed, start)
 
     def example(self) -> Any:
-        """Two or more inputs of the model, as an export needs them, made without any data; here the
-        first part of a batch."""
-        batch: Any = next(self.batches())
-        return batch[0] if isinstance(batch, tuple) else batch
+        return self.data.example()
 
     def exported(self, model: Model) -> Mapping[str, tuple[nn.Module, Any]]:
         """What is exported of the trained model, and an example of its arguments, by the names of
@@ -235,8 +231,7 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """
 
     def input_example(self) -> str:
-        """An input of :meth:`predict`, from the data where there are any."""
-        return "INPUT"
+        return self.data.input_example()
 
     def predict_all(
         self, model: Model, texts: Sequence[str]
@@ -287,23 +282,23 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         return []
 
     def describe_data(self) -> str:
-        """What a person should know of the data before the training begins; nothing if empty."""
-        return ""
+        """What a person should know of the data, and of what is done with them, before the training
+        begins; nothing if empty.
+
+        Raises:
+            InputError: they cannot be read, or nothing can be learned from them.
+        """
+        return self.data.describe()
 
     def examples(self) -> tuple[int, int] | None:
-        """How many there are to learn from, and how many that the final figures are of; None where
-        they are made without end."""
-        return None
+        return self.data.examples()
 
     def describe_model(self, model: Model) -> str:
         """What a person should know of the trained model beside its figures."""
         return ""
 
     def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
-        """What is learned from and judged by, where it does not follow from the knobs: items in
-        their order under the name of their kind, a plural. A run that goes on must find the same.
-        """
-        return {}
+        return self.data.items()
 
     def draw(self, model: Model, points: Points, folder: Path) -> list[Path]:
         """Pictures of what the trained model does and of how it came to it, written into

@@ -79,8 +79,8 @@ def made(experiment):
 
 def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
     experiment = setting(book)
-    train = experiment.texts.prose.train
-    passages = [experiment.texts.passage(place) for place in range(300)]
+    train = experiment.data.prose.train
+    passages = [experiment.data.passage(experiment.seed, place) for place in range(300)]
     for clean, text, mistakes in passages:
         assert clean in train
         assert len(clean) <= 60
@@ -103,9 +103,9 @@ def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
 def test_batches_say_what_is_wrong_where(book):
     experiment = setting(book)
     tokens, lengths, kinds, missing = next(experiment.batches(3))
-    characters = experiment.texts.characters
+    characters = experiment.data.characters
     for row in range(16):
-        _, text, mistakes = experiment.texts.passage(3 * 16 + row)
+        _, text, mistakes = experiment.data.passage(experiment.seed, 3 * 16 + row)
         count = len(text) + 1
         assert lengths[row] == count
         assert tokens[row, :count].tolist() == [*characters.ids(text), END]
@@ -132,14 +132,14 @@ def test_two_processes_share_what_one_would_have(book, monkeypatch):
 
 def test_what_is_held_has_the_same_mistakes_for_every_setting(book):
     experiment = setting(book)
-    assert experiment.texts.validation == setting(book, seed=5, rate=0.2).texts.validation
-    assert experiment.texts.test == setting(book, seed=5, rate=0.2).texts.test
+    assert experiment.data.validation == setting(book, seed=5, rate=0.2).data.validation
+    assert experiment.data.test == setting(book, seed=5, rate=0.2).data.test
     for held, clean in (
-        (experiment.texts.validation, experiment.texts.prose.validation),
-        (experiment.texts.test, experiment.texts.prose.test),
+        (experiment.data.validation, experiment.data.prose.validation),
+        (experiment.data.test, experiment.data.prose.test),
     ):
         assert tuple(example.clean for example in held) == clean
-        assert all(example.clean not in experiment.texts.prose.train for example in held)
+        assert all(example.clean not in experiment.data.prose.train for example in held)
         assert all(mend(e.text + "\n", e.mistakes) == e.clean + "\n" for e in held)
         count = sum(len(example.mistakes) for example in held)
         length = sum(len(example.clean) for example in held)
@@ -153,12 +153,12 @@ def test_rare_characters_are_unknown_and_digits_are_not_touched(book, tmp_path):
         text.replace("seven", "7seven") + "A ж here and no other place at all.\n" + text
     )
     experiment = setting(path)
-    assert "ж" not in experiment.texts.characters
-    assert "7" in experiment.texts.characters
-    assert "7" not in experiment.texts.touched
-    assert experiment.texts.touched >= set("abcxyz .")
+    assert "ж" not in experiment.data.characters
+    assert "7" in experiment.data.characters
+    assert "7" not in experiment.data.touched
+    assert experiment.data.touched >= set("abcxyz .")
     random = np.random.default_rng(0)
-    _, mistakes = mistype("7" * 50, 1.0, experiment.texts.touched, random)
+    _, mistakes = mistype("7" * 50, 1.0, experiment.data.touched, random)
     assert mistakes == []
 
 
@@ -186,10 +186,10 @@ def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
     monkeypatch.setattr(proofread, "EVALUATED", 7)
     experiment = setting(book, threshold=0.4)
     model = made(experiment)
-    losses = [experiment.measure(model, experiment.texts.encode([e]))["loss"].item()
-              for e in experiment.texts.validation]  # fmt: skip
+    losses = [experiment.measure(model, experiment.data.encode([e]))["loss"].item()
+              for e in experiment.data.validation]  # fmt: skip
     right = marked = alarms = 0
-    for example in experiment.texts.validation:
+    for example in experiment.data.validation:
         (marks,), (clean,) = (
             experiment.found(model, [text]) for text in (example.text, example.clean)
         )
@@ -197,8 +197,8 @@ def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
         right += sum((m.mistake.place, m.mistake.kind) in known for m in marks)
         marked += len(marks)
         alarms += len(clean)
-    count = sum(len(e.mistakes) for e in experiment.texts.validation)
-    length = sum(len(e.clean) for e in experiment.texts.validation)
+    count = sum(len(e.mistakes) for e in experiment.data.validation)
+    length = sum(len(e.clean) for e in experiment.data.validation)
     figures = experiment.monitor(model)
     assert marked
     assert figures == pytest.approx({
@@ -218,7 +218,7 @@ def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
     assert result["false_alarms"] < 3
     assert result["character_error_rate_after"] < result["character_error_rate_before"] / 3
     experiment, model = reopen(learned)
-    test = experiment.texts.test
+    test = experiment.data.test
     texts = [experiment.predict(model, e.text)["output"] for e in test]
     length = sum(len(e.clean) for e in test)
     before, after = (
@@ -279,7 +279,7 @@ def test_lines_and_their_ends_and_margins_stay(learned):
 
 def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned):
     experiment, model = reopen(learned)
-    texts = [example.text for example in experiment.texts.test[:20]]
+    texts = [example.text for example in experiment.data.test[:20]]
     together = experiment.predict_all(model, texts)
     for text, answer in zip(texts, together, strict=True):
         alone = experiment.predict(model, text)
@@ -289,7 +289,7 @@ def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned
     assert lined["output"] == "\n".join(answer["output"] for answer in together)
     whole = experiment.predict(model, " ".join(texts * 5))
     cer = edit_distance(
-        whole["output"], " ".join([e.clean for e in experiment.texts.test[:20]] * 5)
+        whole["output"], " ".join([e.clean for e in experiment.data.test[:20]] * 5)
     )
     assert cer < 0.02 * len(whole["output"])
 
@@ -301,7 +301,7 @@ def test_the_threshold_may_be_changed_at_use(learned):
         assert "threshold" in experiment.predict_knobs
         strict = Proofread.from_dict({**experiment.to_dict(), "threshold": threshold})
         marks = [
-            m for its in strict.found(model, [e.text for e in experiment.texts.test]) for m in its
+            m for its in strict.found(model, [e.text for e in experiment.data.test]) for m in its
         ]
         assert all(mark.probability >= threshold for mark in marks)
         counts.append(len(marks))
@@ -321,7 +321,7 @@ def settled(learned):
 def test_the_threshold_is_the_lowest_that_leaves_clean_sentences_alone(settled):
     experiment, model = settled
     least = experiment.least(model)
-    held = experiment.texts.validation
+    held = experiment.data.validation
     mistaken = [e for e in held if e.mistakes]
 
     def by_hand(threshold):
@@ -340,7 +340,7 @@ def test_the_threshold_is_the_lowest_that_leaves_clean_sentences_alone(settled):
 
 def test_text_of_another_kind_has_a_say(settled, tmp_path):
     experiment, model = settled
-    backwards = [" ".join(reversed(e.clean[:-1].split())) for e in experiment.texts.validation]
+    backwards = [" ".join(reversed(e.clean[:-1].split())) for e in experiment.data.validation]
     (tmp_path / "other.txt").write_text("\n".join(f"{line.capitalize()}?" for line in backwards))
     both = experiment.changed({"other": str(tmp_path / "other.txt")})
     assert "sentences of another kind of text" in both.describe_data()
@@ -388,7 +388,7 @@ def test_a_proofreader_that_harms_is_switched_off_and_says_so(learned, book, cap
 def test_impossible_marks_are_not_made(book):
     experiment = setting(book, threshold=1e-9)
     model = made(experiment)
-    for example in experiment.texts.test:
+    for example in experiment.data.test:
         (marks,) = experiment.found(model, [example.text])
         assert marks
         text = example.text
@@ -410,12 +410,12 @@ def test_a_run_leaves_pictures_curves_and_words(learned):
     assert {"loss", "validation_loss", "validation_f1", "validation_false_alarms"} <= {*points[0]}
     experiment, model = reopen(learned)
     opening = experiment.describe_data()
-    assert f"{len(experiment.texts.prose.train):,} characters to learn from" in opening
+    assert f"{len(experiment.data.prose.train):,} characters to learn from" in opening
     lines = experiment.describe_model(model).splitlines()
     assert sum(line.startswith("    mended: ") for line in lines) == proofread.SHOWN
     typed, _, got = experiment.sample(model).partition(" → ")
     assert experiment.predict(model, typed)["output"] == got
-    assert typed in [example.text for example in experiment.texts.validation]
+    assert typed in [example.text for example in experiment.data.validation]
 
 
 def test_the_model_is_exported(learned, tmp_path):
@@ -448,7 +448,7 @@ def test_the_shape_follows_the_knobs(book):
         tokens, lengths = experiment.example()
         assert tokens.max() < len(SPECIAL)
         u, v = model(tokens, lengths)
-        assert (u.shape[-1], v.shape[-1]) == (4, len(experiment.texts.characters))
+        assert (u.shape[-1], v.shape[-1]) == (4, len(experiment.data.characters))
         assert ("32 units each way" in experiment.equations()) == bidirectional
 
 

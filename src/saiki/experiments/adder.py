@@ -1,14 +1,13 @@
 """Adding binary numbers: a recurrent network reads two numbers bit by bit and learns to carry."""
 
-import itertools
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from saiki import cells
@@ -199,6 +198,10 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
         if self.wrong_derivative and self.loss_function != "squared":
             raise InputError("wrong_derivative is about loss_function squared")
 
+    @cached_property
+    def data(self) -> sums.Sums:
+        return sums.Sums(self.optimisation.batching, self.bits)
+
     def model(self) -> AdderNetwork:
         size = self.recurrent.hidden_size
         model = AdderNetwork(self._cell(), self.bias, self.wrong_derivative)
@@ -216,13 +219,6 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
         asked = {"activation": self.activation, "bias": self.bias}
         changed = {n: value for n, value in asked.items() if value != self.knob(n).default}
         return cells.make(self.recurrent.cell, 2, self.recurrent.hidden_size, **changed)
-
-    def batches(self, start: int = 0) -> Iterator[sums.Bits]:
-        drawn = sums.drawn(self.bits, self.optimisation.batching.batch_size, self.seed)
-        return itertools.islice(drawn, start, None)
-
-    def example(self) -> Tensor:
-        return sums.encode(np.arange(2), self.bits)[0]
 
     def measure(self, model: AdderNetwork, batch: sums.Bits) -> Measures:
         bits, target = batch
@@ -266,9 +262,6 @@ class Adder(Experiment[AdderNetwork, sums.Bits]):
         width = self.bits - 1
         pairs = sums.kept_apart(self.bits)[:3].tolist()
         return "   ".join(self._add(model, p >> width, p % 2**width)[0] for p in pairs)
-
-    def input_example(self) -> str:
-        return "37 + 58"
 
     def predict(self, model: AdderNetwork, text: str) -> dict[str, Any]:
         match = re.fullmatch(r"\s*(\d{1,30})\s*\+\s*(\d{1,30})\s*", text)

@@ -2,19 +2,16 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import corrections
 from saiki.data.text.corrections import Example, Mark, mended
-from saiki.data.text.mistyped import IGNORED, Batch, Mistyped
+from saiki.data.text.mistyped import IGNORED, Batch, Mistyped, MistypedText
 from saiki.data.text.prose import plain
 from saiki.data.text.typos import KINDS
 from saiki.duration import Updates
@@ -39,7 +36,7 @@ from saiki.models.tagger import Tagger
 from saiki.optimisation import Optimisation
 from saiki.plots.corrections import draw_marks, draw_trade_off
 from saiki.plots.curves import curves_of, draw_curves
-from saiki.text import SPECIAL, Vocabulary
+from saiki.text import Vocabulary
 
 EVALUATED, SHOWN = 64, 6
 """Rows of a batch where nothing is learned, and sentences that are shown."""
@@ -79,24 +76,11 @@ class Proofread(Experiment[Tagger, Batch]):
     was dropped. The mistakes it learns from are made at random, anew at each step.
     """
 
-    data: str = knob(
-        "", "text file, or folder of .txt files; 100 English novels without", is_path=True
-    )
-    length: int = knob(160, "characters of a passage, at most", minimum=10, maximum=10_000)
-    rate: float = knob(
-        0.06, "mistakes for each character that is learned from", minimum=0.001, maximum=0.25
-    )
-    other: str = knob(
-        "",
-        "text of another kind, whose clean sentences choose the threshold too; without: Python's "
-        "docstrings beside the novels, and nothing beside a text of yours",
-        is_path=True,
-    )
+    source: MistypedText = MistypedText()
     touched: float = knob(0.02, "clean sentences that may be changed", minimum=0, maximum=1)
     threshold: float = knob(
         0.0, "probability of a mistake that is marked; 0: as touched has it", minimum=0, maximum=1
     )
-    unusable: Unusable = Unusable()
     recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=256, layers=2, embedding_size=64)
     duration: Updates = Updates(iterations=6000, log_every=600)
     optimisation: Optimisation = Optimisation(
@@ -109,7 +93,6 @@ class Proofread(Experiment[Tagger, Batch]):
     score = "f1"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_f1")
-    prefetch = 2
     predict_knobs = ("threshold",)
     predict_batch = 64
     takes = "line"
@@ -121,30 +104,11 @@ class Proofread(Experiment[Tagger, Batch]):
     claims = CLAIMS
 
     @cached_property
-    def texts(self) -> Mistyped:
-        text, other = (Path(path) if path else None for path in (self.data, self.other))
-        return Mistyped.read(text, other, self.length, self.rate, self.seed, self.unusable.left_out)
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.texts.batches(self.optimisation.batching.batch_size, start)
-
-    def data_items(self) -> dict[str, Sequence[str]]:
-        prose, others = self.texts.prose, self.texts.others
-        own = (prose.train, *prose.validation, *prose.test)
-        return {"texts": own, "sentences of another kind": others}
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.texts.prose.train) // self.length, len(self.texts.test)
-
-    def describe_data(self) -> str:
-        return "\n".join((self.texts.in_words(), *in_words(self.unusable.left_out.files)))
-
-    def example(self) -> tuple[Tensor, Tensor]:
-        random = torch.Generator().manual_seed(0)
-        return torch.randint(len(SPECIAL), (3, 30), generator=random), torch.tensor([17, 30, 9])
+    def data(self) -> Mistyped:
+        return Mistyped(self.optimisation.batching, self.source)
 
     def model(self) -> Tagger:
-        return self.network(self.texts.characters)
+        return self.network(self.data.characters)
 
     def network(self, characters: Vocabulary) -> Tagger:
         """A new model that knows these characters."""
@@ -162,11 +126,11 @@ class Proofread(Experiment[Tagger, Batch]):
         return {"loss": (of_row / lengths).mean()}
 
     def monitor(self, model: Tagger) -> dict[str, float]:
-        held = sorted(self.texts.validation, key=lambda example: len(example.text))
+        held = sorted(self.data.validation, key=lambda example: len(example.text))
         total = 0.0
         for at in range(0, len(held), EVALUATED):
             rows = held[at : at + EVALUATED]
-            batch = placed(self.texts.encode(rows), model)
+            batch = placed(self.data.encode(rows), model)
             total += len(rows) * self.measure(model, batch)["loss"].item()
         found = self.found(model, [example.text for example in held])
         return {
@@ -184,8 +148,8 @@ class Proofread(Experiment[Tagger, Batch]):
         """What each threshold spoils and mends, in sentences to validate and, if there are any, in
         those of another kind of text; see :func:`rates`."""
         kinds = {
-            "text of this kind": self.texts.validation,
-            "of another": self.texts.other_validation,
+            "text of this kind": self.data.validation,
+            "of another": self.data.other_validation,
         }
         marks = {name: self.both(model, its, THRESHOLDS[0]) for name, its in kinds.items() if its}
         return {
@@ -206,13 +170,13 @@ class Proofread(Experiment[Tagger, Batch]):
         model.threshold.fill_(lowest_threshold(kinds, self.touched))
 
     def evaluate(self, model: Tagger) -> Figures:
-        test, least = self.texts.test, self.least(model)
+        test, least = self.data.test, self.least(model)
         figures: Figures = {
             **quality(test, self.found(model, [example.text for example in test])),
             "false_alarms": self.false_alarms(model, test),
             "threshold": least if math.isfinite(least) else None,
         }
-        for kind, its in (("", test), ("other_", self.texts.other_test)):
+        for kind, its in (("", test), ("other_", self.data.other_test)):
             if its:
                 shares = rates(its, *self.both(model, its))
                 figures[f"{kind}clean_touched"], figures[f"{kind}typed_right"] = shares
@@ -233,9 +197,6 @@ class Proofread(Experiment[Tagger, Batch]):
             for text, reading in zip(texts, readings, strict=True)
         ]
 
-    def input_example(self) -> str:
-        return min(self.texts.validation, key=lambda e: (not e.mistakes, len(e.text))).text
-
     def predict(self, model: Tagger, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
 
@@ -251,11 +212,11 @@ class Proofread(Experiment[Tagger, Batch]):
         return [answer | remark | {"seconds": seconds} for answer in answers]
 
     def sample(self, model: Tagger) -> str:
-        text = self.input_example()
+        text = self.data.input_example()
         return f"{text} → {mended(text, self.found(model, [text])[0])}"
 
     def describe_model(self, model: Tagger) -> str:
-        shown = [example for example in self.texts.test if example.mistakes][:SHOWN]
+        shown = [example for example in self.data.test if example.mistakes][:SHOWN]
         found = self.found(model, [example.text for example in shown])
         lines = [f"  {OFF}"] if math.isinf(self.least(model)) else []
         for example, its in zip(shown, found, strict=True):
@@ -265,7 +226,7 @@ class Proofread(Experiment[Tagger, Batch]):
         return "\n".join(lines)
 
     def draw(self, model: Tagger, points: Points, folder: Path) -> list[Path]:
-        test = self.texts.test
+        test = self.data.test
         found = self.found(model, [example.text for example in test])
         values = scores(test, found)
         each = {kind: values[f"f1_{kind}"] for kind in KINDS} | {"all": values["f1"]}

@@ -3,7 +3,9 @@
 A pair of numbers below 2^(bits−1) is one number, a · 2^(bits−1) + b.
 """
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saiki import processes
+from saiki.data.dataset import Dataset
 
 KEPT_APART = 2000
 Numbers = np.ndarray[Any, Any]
@@ -38,15 +41,29 @@ def kept_apart(bits: int) -> Numbers:
     return random.permutation(pairs)[:count]
 
 
-def drawn(bits: int, batch_size: int, seed: int) -> Iterator[Bits]:
-    """Batches of other pairs without end, the part of this process of each."""
-    size = batch_size * processes.count()
-    random = np.random.default_rng(seed)
-    apart = np.sort(kept_apart(bits))
-    mine = processes.part(size)
-    while True:
-        pairs = random.integers(0, 4 ** (bits - 1), 4096 * max(1, size // 64))
-        x, t = encode(pairs[~np.isin(pairs, apart)], bits)
-        whole = len(x) - len(x) % size
-        for numbers, target in zip(x[:whole].split(size), t[:whole].split(size), strict=True):
-            yield numbers[mine], target[mine]
+@dataclass(frozen=True, eq=False)
+class Sums(Dataset[Bits]):
+    """Pairs that are drawn without end, but those kept apart."""
+
+    bits: int
+
+    def batches(self, seed: int, start: int = 0) -> Iterator[Bits]:
+        return itertools.islice(self._from_the_first(seed), start, None)
+
+    def _from_the_first(self, seed: int) -> Iterator[Bits]:
+        size = self.batching.batch_size * processes.count()
+        random = np.random.default_rng(seed)
+        apart = np.sort(kept_apart(self.bits))
+        part = processes.part(size)
+        while True:
+            pairs = random.integers(0, 4 ** (self.bits - 1), 4096 * max(1, size // 64))
+            x, t = encode(pairs[~np.isin(pairs, apart)], self.bits)
+            whole = len(x) - len(x) % size
+            for numbers, target in zip(x[:whole].split(size), t[:whole].split(size), strict=True):
+                yield numbers[part], target[part]
+
+    def example(self) -> Tensor:
+        return encode(np.arange(2), self.bits)[0]
+
+    def input_example(self) -> str:
+        return "37 + 58"

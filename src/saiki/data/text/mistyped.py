@@ -1,24 +1,23 @@
 """Prose with typing mistakes, made anew for each passage that is learned from."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from saiki import processes
 from saiki.data import store
-from saiki.data.skipped import LeftOut
+from saiki.data.dataset import Draw, IndexedDataset
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import plain_text
 from saiki.data.text.corrections import END, Example
 from saiki.data.text.docstrings import docstrings
 from saiki.data.text.prose import Prose, of_another_kind, prose
 from saiki.data.text.typos import KINDS, mistype
+from saiki.knobs import Knobs, knob
 from saiki.text import SPECIAL, Vocabulary
 from saiki.text.rows import padded, tokens_of
 
@@ -35,42 +34,48 @@ Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 missing characters where one is dropped."""
 
 
-@dataclass(frozen=True)
-class Mistyped:
-    """A text and the mistakes made in it."""
+class MistypedText(Knobs):
+    """A text, and how often mistakes are made in it."""
 
-    prose: Prose
-    length: int
-    """Characters of a passage at most."""
-    rate: float
-    """Mistakes for each character that is learned from."""
-    seed: int
-    others: Sequence[str] = ()
-    """Sentences of another kind of text."""
+    data: str = knob(
+        "", "text file, or folder of .txt files; 100 English novels without", is_path=True
+    )
+    length: int = knob(160, "characters of a passage, at most", minimum=10, maximum=10_000)
+    rate: float = knob(
+        0.06, "mistakes for each character that is learned from", minimum=0.001, maximum=0.25
+    )
+    other: str = knob(
+        "",
+        "text of another kind, whose clean sentences choose the threshold too; without: Python's "
+        "docstrings beside the novels, and nothing beside a text of yours",
+        is_path=True,
+    )
+    unusable: Unusable = Unusable()
 
-    @classmethod
-    def read(
-        cls,
-        path: Path | None,
-        other: Path | None,
-        length: int,
-        rate: float,
-        seed: int,
-        left_out: LeftOut | None = None,
-    ) -> Self:
-        """From files of text; without one from the English novels, beside which the docstrings of
-        Python are of another kind.
 
-        Raises:
-            InputError: they cannot be read, or hold too little.
-        """
-        others = list[str]()
-        if other is not None:
-            others = plain_text.sentences(other, left_out)
-        elif path is None:
-            others = docstrings()
-        own = prose(store.locate("english_novels", path), left_out)
-        return cls(own, length, rate, seed, of_another_kind(others))
+@dataclass(frozen=True, eq=False)
+class Mistyped(IndexedDataset[Batch]):
+    """Passages of a text, of which there are new ones without end, and the mistakes made in them;
+    and sentences that are always the same."""
+
+    source: MistypedText
+
+    prefetch = 2
+
+    @cached_property
+    def others(self) -> Sequence[str]:
+        """Sentences of another kind of text."""
+        found = list[str]()
+        if self.source.other:
+            found = plain_text.sentences(Path(self.source.other), self.source.unusable.left_out)
+        elif not self.source.data:
+            found = docstrings()
+        return of_another_kind(found)
+
+    @cached_property
+    def prose(self) -> Prose:
+        path = Path(self.source.data) if self.source.data else None
+        return prose(store.locate("english_novels", path), self.source.unusable.left_out)
 
     @cached_property
     def characters(self) -> Vocabulary:
@@ -88,11 +93,11 @@ class Mistyped:
         text, mistakes = mistype(clean + END, rate, self.touched, random)
         return Example(clean, text.removesuffix(END), mistakes)
 
-    def passage(self, place: int) -> Example:
+    def passage(self, seed: int, number: int) -> Example:
         """One of the endless row of passages to learn from."""
-        random = np.random.default_rng((place, self.seed, LEARNED))
-        start = random.integers(max(1, len(self.prose.train) - self.length))
-        return self.mistyped(self.prose.passage(int(start), self.length), self.rate, random)
+        random, length = np.random.default_rng((number, seed, LEARNED)), self.source.length
+        start = random.integers(max(1, len(self.prose.train) - length))
+        return self.mistyped(self.prose.passage(int(start), length), self.source.rate, random)
 
     @cached_property
     def validation(self) -> list[Example]:
@@ -118,13 +123,8 @@ class Mistyped:
             for place, clean in enumerate(sentences)
         ]
 
-    def batches(self, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """Of passages, without end, from number ``start`` on; the part of this process."""
-        size = batch_size * processes.count()
-        mine = processes.part(size)
-        for number in itertools.count(start):
-            places = range(number * size, (number + 1) * size)[mine]
-            yield self.encode([self.passage(place) for place in places])
+    def batch(self, draw: Draw) -> Batch:
+        return self.encode([self.passage(draw.seed, number) for number in draw.own.tolist()])
 
     def encode(self, examples: Sequence[Example]) -> Batch:
         """Texts, and what there is to say of them."""
@@ -139,12 +139,26 @@ class Mistyped:
                     missing[-1][place] = self.characters.ids(character)[0]
         return *padded(rows), padded(kinds, IGNORED)[0], padded(missing, IGNORED)[0]
 
-    def in_words(self) -> str:
-        """What a person should know of it."""
-        parts = self.prose
-        others = f"\n{len(self.others):,} sentences of another kind of text" if self.others else ""
-        return (
+    def examples(self) -> tuple[int, int]:
+        return len(self.prose.train) // self.source.length, len(self.test)
+
+    def items(self) -> dict[str, Sequence[str]]:
+        own = (self.prose.train, *self.prose.validation, *self.prose.test)
+        return {"texts": own, "sentences of another kind": self.others}
+
+    def describe(self) -> str:
+        others, parts = self.others, self.prose
+        said = (
             f"{len(parts.train):,} characters to learn from, {len(self.characters) - len(SPECIAL)} "
             f"different ones known; {len(parts.validation):,} sentences to validate, "
-            f"{len(parts.test):,} to test{others}"
+            f"{len(parts.test):,} to test"
         )
+        beside = [f"{len(others):,} sentences of another kind of text"] if others else []
+        return "\n".join((said, *beside, *in_words(self.source.unusable.left_out.files)))
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        random = torch.Generator().manual_seed(0)
+        return torch.randint(len(SPECIAL), (3, 30), generator=random), torch.tensor([17, 30, 9])
+
+    def input_example(self) -> str:
+        return min(self.validation, key=lambda e: (not e.mistakes, len(e.text))).text
