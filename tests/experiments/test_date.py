@@ -62,9 +62,9 @@ def test_the_days_judged_on_are_never_learned_from():
 
 def test_wrong_settings_are_refused():
     with pytest.raises(InputError, match="'klingon' is no language"):
-        _ = Date(languages="en klingon").corpus
+        _ = Date(languages="en klingon").data.corpus
     with pytest.raises(InputError, match="must not come before the first, 2010, got 2000"):
-        _ = Date(first_year=2010, last_year=2000).corpus
+        _ = Date(first_year=2010, last_year=2000).data.corpus
     with pytest.raises(InputError, match="languages must hold one code"):
         Date(languages=" ")
 

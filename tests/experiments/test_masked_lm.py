@@ -61,8 +61,7 @@ def setting(data, **changes):
 
 
 def corpus(data, **changes):
-    found = setting(data, **changes).corpus
-    return found.text, found.train, found.development
+    return setting(data, **changes).data.corpus
 
 
 def some(experiment, count, start=0):
@@ -110,7 +109,7 @@ def test_only_what_is_learned_from_makes_the_vocabulary(tmp_path):
 
 
 def test_long_sentences_are_cut_and_nothing_is_lost(novel):
-    whole, cut = setting(novel).corpus.train, setting(novel, longest=7).corpus.train
+    whole, cut = setting(novel).data.corpus.train, setting(novel, longest=7).data.corpus.train
     assert max(cut.lengths) == 8
     words = [tokens[tokens != END].tolist() for tokens in (whole.tokens, cut.tokens)]
     assert words[0] == words[1]
@@ -118,10 +117,11 @@ def test_long_sentences_are_cut_and_nothing_is_lost(novel):
 
 def test_some_sentences_are_spread_over_the_whole_text(novel):
     few, all_ = setting(novel, sentences=50), setting(novel)
-    assert len(few.corpus.train) == 50
+    assert len(few.data.corpus.train) == 50
     # the last sentence of the text is the last one of these
-    assert few.corpus.text.decode([*few.corpus.train.rows()][-1].tolist()).startswith("quite")
-    assert len(setting(novel, sentences=5_000).corpus.train) == len(all_.corpus.train)
+    text, train, _ = few.data.corpus
+    assert text.decode([*train.rows()][-1].tolist()).startswith("quite")
+    assert len(setting(novel, sentences=5_000).data.corpus.train) == len(all_.data.corpus.train)
 
 
 @pytest.mark.parametrize("tokens", ["words", "characters", "bpe", "japanese"])
@@ -134,7 +134,7 @@ def test_every_tokeniser_serves(tokens, tmp_path):
     path.write_text("".join(space.join([f"\n{i}", *words]) for i in range(60)))
     experiment = setting(path, tokens=tokens, vocabulary=400)
     model = experiment.model()
-    assert len(experiment.corpus.train) == 57
+    assert len(experiment.data.corpus.train) == 57
     words[4] = "[MASK]"
     answer = experiment.predict(model, space.join(words[2:]))
     assert answer["output"].startswith(space.join(["猫", "は", ""]))
@@ -166,9 +166,9 @@ def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tmp_path):
 
 def test_batches_show_the_text_but_for_the_words_to_be_restored(novel):
     experiment = setting(novel, replaced=0.2, kept=0.2)
-    learned = Counter(tuple(row.tolist()) for row in experiment.corpus.train.rows())
+    learned = Counter(tuple(row.tolist()) for row in experiment.data.corpus.train.rows())
     seen, kinds = Counter(), Counter()
-    epoch = -(-len(experiment.corpus.train) // 16)
+    epoch = -(-len(experiment.data.corpus.train) // 16)
     for tokens, lengths, chosen, words in some(experiment, epoch):
         original = tokens.clone()
         original[chosen] = words + MASK + 1
@@ -183,7 +183,7 @@ def test_batches_show_the_text_but_for_the_words_to_be_restored(novel):
         kinds["kept"] += int((shown == words + MASK + 1).sum())
         kinds["all"] += len(words)
     assert set(seen) == set(learned)
-    known = len(experiment.corpus.text.vocabulary) - MASK - 1
+    known = len(experiment.data.corpus.text.vocabulary) - MASK - 1
     share = kinds["all"] / sum((len(row) - 1) * n for row, n in seen.items())
     assert share == pytest.approx(0.3, abs=0.04)
     assert kinds["masked"] / kinds["all"] == pytest.approx(0.6, abs=0.05)
@@ -209,8 +209,8 @@ def test_two_processes_share_what_one_would_have(novel, monkeypatch):
 def test_what_is_measured_is_hidden_always_and_at_the_same_places(novel):
     others = {"seed": 7, "bidirectional": False, "share": 0.9, "replaced": 0.5}
     one, other = setting(novel), setting(novel, **others)
-    ours = list(one.corpus.kept_apart())
-    same(ours, list(other.corpus.kept_apart()))
+    ours = list(one.data.kept_apart())
+    same(ours, list(other.data.kept_apart()))
     for tokens, _, chosen, _ in ours:
         assert (tokens[chosen] == MASK).all()
         assert not (tokens[~chosen] == MASK).any()
@@ -222,7 +222,7 @@ def test_what_is_measured_is_hidden_always_and_at_the_same_places(novel):
 def by_hand(experiment, model):
     """ln p of each hidden word, and whether it is the best, row by row."""
     found = []
-    for tokens, lengths, chosen, words in experiment.corpus.kept_apart():
+    for tokens, lengths, chosen, words in experiment.data.kept_apart():
         wanted = iter(words.tolist())
         for row, length, places in zip(tokens, lengths, chosen, strict=True):
             with torch.no_grad():
@@ -253,15 +253,15 @@ def test_the_figures_are_those_of_the_hidden_words(novel):
 
 def test_the_unigram_model_counts_words(novel):
     experiment = setting(novel, vocabulary=15)
-    text, train = experiment.corpus.text, experiment.corpus.train
+    text, train = experiment.data.corpus.text, experiment.data.corpus.train
     counts = Counter(int(i) for i in train.tokens if i > MASK)
     total = sum(counts.values()) + len(text.vocabulary) - MASK - 1
     best = max(counts, key=counts.__getitem__)
-    words = [int(i) for b in experiment.corpus.kept_apart() for i in b[3] + MASK + 1]
+    words = [int(i) for b in experiment.data.kept_apart() for i in b[3] + MASK + 1]
     assert UNKNOWN not in words
     loss = -sum(math.log((counts[w] + 1) / total) for w in words) / len(words)
-    assert experiment.corpus.unigram["unigram_perplexity"] == pytest.approx(math.exp(loss))
-    assert experiment.corpus.unigram["unigram_accuracy"] == pytest.approx(
+    assert experiment.data.unigram["unigram_perplexity"] == pytest.approx(math.exp(loss))
+    assert experiment.data.unigram["unigram_accuracy"] == pytest.approx(
         sum(w == best for w in words) / len(words)
     )
 
@@ -347,7 +347,7 @@ def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsy
         (c["probability"] for c in candidates), reverse=True
     )
     assert "write [MASK] in the place of each word" in err
-    assert "corpus" not in vars(experiment)
+    assert "corpus" not in vars(experiment.data)
     answer = experiment.predict(model, both.replace("bob", "zoe"))
     told = answer["text"].splitlines()
     assert len(told) == 1 + 2 * 6
@@ -371,7 +371,7 @@ def test_what_is_said_of_the_text_and_of_the_model(runs):
     experiment, model = reopen(runs["true"])
     opening = experiment.describe_data()
     assert "761 sentences to learn from" in opening
-    assert f"{experiment.corpus.unigram['unigram_perplexity']:.1f}" in opening
+    assert f"{experiment.data.unigram['unigram_perplexity']:.1f}" in opening
     lines = experiment.describe_model(model).splitlines()
     assert len(lines) == 6
     assert all("[MASK]" in line and " → " in line for line in lines)

@@ -274,7 +274,7 @@ def test_lines_and_their_ends_and_margins_stay(learned):
     assert [text[change["place"]] for change in answer["changes"]] == ["g", "o"]
     for nothing in ("", " \n\n"):
         assert experiment.predict(model, nothing)["output"] == nothing
-    assert "texts" not in vars(experiment)
+    assert "prose" not in vars(experiment.data)
 
 
 def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned):
@@ -288,9 +288,7 @@ def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned
     lined = experiment.predict(model, "\n".join(texts))
     assert lined["output"] == "\n".join(answer["output"] for answer in together)
     whole = experiment.predict(model, " ".join(texts * 5))
-    cer = edit_distance(
-        whole["output"], " ".join([e.clean for e in experiment.data.test[:20]] * 5)
-    )
+    cer = edit_distance(whole["output"], " ".join([e.clean for e in experiment.data.test[:20]] * 5))
     assert cer < 0.02 * len(whole["output"])
 
 

@@ -101,7 +101,7 @@ def made(experiment):
 
 def probabilities(experiment, model, index):
     """What the model says of one recording alone."""
-    wave = torch.from_numpy(experiment.recordings.waves[index])[None].to(experiment.dtype)
+    wave = torch.from_numpy(experiment.data.recordings.waves[index])[None].to(experiment.dtype)
     with torch.no_grad():
         return model(wave, torch.tensor([wave.shape[1]]))[0].softmax(0).numpy()
 
@@ -167,7 +167,7 @@ def test_a_stereo_file_of_44100_hz_gets_its_label(learned, tmp_path):
 def test_a_prediction_is_that_of_the_whole_model_on_the_same_wave(learned):
     experiment, model = learned
     for index in (0, 5, 20):
-        entry = experiment.recordings.entries[index]
+        entry = experiment.data.recordings.entries[index]
         answer = experiment.predict(model, str(entry.path))
         p = probabilities(experiment, model, index)
         assert answer["probability"] == pytest.approx(p.max(), rel=1e-5)
@@ -226,11 +226,11 @@ def test_every_epoch_hears_each_recording_once_with_its_label(tones):
     numbers = {"high": 0, "low": 1, "middle": 2}
     front = LogMel(8_000, 16).double()
     want = Counter()
-    for i in experiment.parts.train:
-        wave = torch.from_numpy(experiment.recordings.waves[i])[None].double()
+    for i in experiment.data.parts.train:
+        wave = torch.from_numpy(experiment.data.recordings.waves[i])[None].double()
         z, frames = front(wave, torch.tensor([wave.shape[1]]))
         mean = z[0, : frames[0]].square().mean().item()
-        want[round(mean, 9), numbers[experiment.recordings.entries[i].label]] += 1
+        want[round(mean, 9), numbers[experiment.data.recordings.entries[i].label]] += 1
     assert experiment.epoch == experiment.point_every == 5
     assert setting(tones, epochs=2.5).iterations == 13
     assert setting(tones, epochs=0.01).iterations == 1
@@ -268,9 +268,9 @@ def test_a_waveform_is_read_as_it_is(tones):
     ((z, steps, _),) = some(experiment, 1)
     assert steps is None
     assert z.shape == (30, 700, 1)
-    data = experiment.recordings
+    data = experiment.data.recordings
     want = {tuple(np.resize(np.append(data.waves[i], np.zeros(700)), 700).tolist())
-            for i in experiment.parts.train}  # fmt: skip
+            for i in experiment.data.parts.train}  # fmt: skip
     assert {tuple(row[:, 0].tolist()) for row in z} == want
     assert len(want) == 30
 
@@ -313,7 +313,7 @@ def test_synthetic_speakers_are_a_share_of_each_batch(ten, monkeypatch):
     monkeypatch.setattr(utterances, "digits", digits)
     changes = {"features": "waveform", "samples": 900, "pooling": "last"}
     experiment = plain(ten, voices=23, voice_share=0.5, batch_size=9, seed=5, **changes)
-    assert experiment.sounds.spoken_in_batch == 4  # of 9, as Python rounds 4.5
+    assert experiment.data.spoken_in_batch == 4  # of 9, as Python rounds 4.5
     assert experiment.epoch == math.ceil(140 / 5)
     assert (
         "23 utterances by synthetic speakers beside them" in experiment.describe_data().splitlines()
@@ -331,9 +331,9 @@ def test_synthetic_speakers_are_a_share_of_each_batch(ten, monkeypatch):
          some(experiment, 5)[3:])  # fmt: skip
     # there is always one that is real
     assert (
-        plain(ten, voices=23, voice_share=0.95, batch_size=2, **changes).sounds.spoken_in_batch == 1
+        plain(ten, voices=23, voice_share=0.95, batch_size=2, **changes).data.spoken_in_batch == 1
     )
-    assert plain(ten, voices=23, voice_share=0.0, **changes).sounds.spoken_in_batch == 0
+    assert plain(ten, voices=23, voice_share=0.0, **changes).data.spoken_in_batch == 0
 
 
 # The report.
@@ -344,11 +344,8 @@ def test_the_report_has_35082_parameters_and_splits_70_15_15(ten):
     report = SpokenDigits.from_dict(values)
     model = report.model()
     assert sum(p.numel() for p in model.parameters()) == 33_792 + 1_290
-    assert [len(p) for p in (report.parts.train, report.parts.validation, report.parts.test)] == [
-        140,
-        30,
-        30,
-    ]
+    parts = report.data.parts
+    assert [len(p) for p in (parts.train, parts.validation, parts.test)] == [140, 30, 30]
     assert (report.epoch, report.iterations, report.point_every) == (18, 18, 25)
     assert report.describe_data() == (
         "200 recordings of 10 classes by 2 speakers: 140 to learn from, 30 to validate, "
@@ -413,9 +410,9 @@ def test_what_is_monitored_is_the_mean_over_the_validation_part(tones, monkeypat
     experiment = plain(tones, label_smoothing=0.1)
     model = made(experiment)
     losses, right = [], []
-    for i in experiment.parts.validation:
+    for i in experiment.data.parts.validation:
         p = probabilities(experiment, model, i)
-        label = ("high", "low", "middle").index(experiment.recordings.entries[i].label)
+        label = ("high", "low", "middle").index(experiment.data.recordings.entries[i].label)
         losses.append(-(0.9 * np.log(p[label]) + 0.1 * np.log(p).mean()))
         right.append(p.argmax() == label)
     figures = experiment.monitor(model)
@@ -434,9 +431,9 @@ def test_the_final_figures_and_those_of_each_speaker_are_counted_by_hand(
     experiment = plain(tmp_path / "more", split="official")
     model = made(experiment)
     rights, losses = {}, []
-    for i in experiment.parts.test:
+    for i in experiment.data.parts.test:
         p = probabilities(experiment, model, i)
-        entry = experiment.recordings.entries[i]
+        entry = experiment.data.recordings.entries[i]
         rights.setdefault(entry.speaker, []).append(p.argmax() == int(entry.label))
         losses.append(-np.log(p[int(entry.label)]))
     everything = [right for its in rights.values() for right in its]
@@ -453,8 +450,8 @@ def test_the_final_figures_and_those_of_each_speaker_are_counted_by_hand(
         assert figures[f"test_accuracy_{speaker}"] == pytest.approx(np.mean(rights[speaker]))
     assert figures["skipped_files"] == 1
     answers = experiment.tested(model)
-    for answer, i in zip(answers, experiment.parts.test, strict=True):
-        entry, p = experiment.recordings.entries[i], probabilities(experiment, model, i)
+    for answer, i in zip(answers, experiment.data.parts.test, strict=True):
+        entry, p = experiment.data.recordings.entries[i], probabilities(experiment, model, i)
         assert (answer.name, answer.label, answer.speaker) == (
             entry.name,
             entry.label,
@@ -480,8 +477,8 @@ def test_the_worst_mistakes_are_told(tones, learned):
     experiment = plain(tones)
     model = made(experiment)
     wrong = []
-    for i in experiment.parts.test:
-        p, entry = probabilities(experiment, model, i), experiment.recordings.entries[i]
+    for i in experiment.data.parts.test:
+        p, entry = probabilities(experiment, model, i), experiment.data.recordings.entries[i]
         label = ("high", "low", "middle").index(entry.label)
         if p.argmax() != label:
             said = ("high", "low", "middle")[p.argmax()]
@@ -545,18 +542,18 @@ def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tones, spoken):
 def test_data_that_do_not_fit_are_refused_in_a_sentence(tones, spoken, tmp_path):
     assert "does not exist" in refusal(lambda: setting(tmp_path / "gone").describe_data())
     assert "holds no sound files" in refusal(lambda: setting(tmp_path).model())
-    assert "not known" in refusal(lambda: setting(tones, split="official").parts)
+    assert "not known" in refusal(lambda: setting(tones, split="official").data.parts)
     assert "these recordings do not tell" in refusal(
-        lambda: setting(tones, split="speakers", test_speakers="ann").parts
+        lambda: setting(tones, split="speakers", test_speakers="ann").data.parts
     )
-    assert refusal(lambda: setting(spoken, split="speakers").parts) == (
+    assert refusal(lambda: setting(spoken, split="speakers").data.parts) == (
         "the split speakers needs the speakers to test; there are ann, bob, cleo"
     )
     assert "no speaker 'dan'" in refusal(
-        lambda: setting(spoken, split="speakers", test_speakers="ann, dan").parts
+        lambda: setting(spoken, split="speakers", test_speakers="ann, dan").data.parts
     )
     assert "leaves none to learn from" in refusal(
-        lambda: setting(spoken, split="speakers", test_speakers="ann,bob,cleo").parts
+        lambda: setting(spoken, split="speakers", test_speakers="ann,bob,cleo").data.parts
     )
 
 
@@ -570,7 +567,7 @@ def test_speakers_are_held_out_one_after_another(spoken, tones):
     )
     assert "at least two" in refusal(lambda: setting(tones).folds("speakers"))
     two = setting(spoken, split="speakers", test_speakers=" bob ,ann,")
-    tested = {two.recordings.entries[i].speaker for i in two.parts.test}
+    tested = {two.data.recordings.entries[i].speaker for i in two.data.parts.test}
     assert tested == {"ann", "bob"}
 
 
@@ -624,10 +621,10 @@ def test_files_are_answered_around_one_that_is_broken(run_folder, tones, tmp_pat
 def test_the_reopened_model_needs_no_data(run_folder, tones, tmp_path, capsys):
     again, model = reopen(run_folder)
     assert not model.training
-    assert "recordings" not in vars(again)
+    assert "recordings" not in vars(again.data)
     path = str(tone(tmp_path / "1.wav", 700, 1))
     assert again.predict(model, path)["label"] == "middle"
-    assert "recordings" not in vars(again)
+    assert "recordings" not in vars(again.data)
 
 
 @pytest.fixture(scope="module")
@@ -696,7 +693,7 @@ def test_the_exported_model_takes_waves_and_says_the_classes(run_folder, tmp_pat
     experiment, model = reopen(run_folder)
     assert json.loads(said["classes"]) == list(model.classes)
     assert int(said["rate"]) == model.rate
-    recordings = experiment.recordings
+    recordings = experiment.data.recordings
     for rows in ([0], [1, 5, 2, 7]):
         waves, lengths = experiment.hearing.padded(
             [recordings.waves[i] for i in rows], experiment.dtype
@@ -709,8 +706,8 @@ def test_the_exported_model_takes_waves_and_says_the_classes(run_folder, tmp_pat
 
 
 def test_takes_decide_what_is_tested_where_they_are_known(tones, spoken):
-    assert setting(tones, split="auto").parts == setting(tones, split="random").parts
-    assert setting(spoken, split="auto").parts == setting(spoken, split="official").parts
+    assert setting(tones, split="auto").data.parts == setting(tones, split="random").data.parts
+    assert setting(spoken, split="auto").data.parts == setting(spoken, split="official").data.parts
 
 
 def test_few_recordings_are_heard_more_often(tones):

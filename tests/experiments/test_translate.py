@@ -187,7 +187,7 @@ def test_the_same_batches_come_from_any_start(table):
     source, lengths, target, steps = first[0]
     assert len(source) == len(target) == len(lengths) == len(steps)
     epoch = first[: int(experiment.epoch)]
-    assert sum(len(batch[0]) for batch in epoch) == len(experiment.corpus.train)
+    assert sum(len(batch[0]) for batch in epoch) == len(experiment.data.corpus.train)
 
 
 def test_every_setting_can_be_made_and_shown(table):
@@ -224,12 +224,12 @@ def test_wrong_settings_are_refused(table):
         with pytest.raises(InputError, match=told):
             Translate(**changes)
     with pytest.raises(InputError, match="does not exist"):
-        _ = Translate(data=str(table.parent / "none.tsv"), source="de", target="zh").corpus
+        _ = Translate(data=str(table.parent / "none.tsv"), source="de", target="zh").data.corpus
 
 
 def test_the_greedy_figure_is_that_of_greedy_decoding(finished):
     experiment, model = reopen(finished)
-    held = experiment.corpus.development
+    held = experiment.data.corpus.development
     written = experiment.written(model, held, Search("greedy"))
     result = RunFolder.open(finished).result
     assert experiment.bleu_of(held, written) == pytest.approx(result["dev_bleu_greedy"])
@@ -389,6 +389,6 @@ def test_byte_pairs_need_no_size(table):
     experiment = Translate(
         data=str(table), source="de", target="zh", source_tokens="bpe", target_tokens="characters"
     )
-    source, target = experiment.texts
+    source, target = experiment.data.texts
     assert source.decode(source.encode("zwei neue")) == "zwei neue"
     assert target.split("一 二") == ["一", " ", "二"]

@@ -30,7 +30,7 @@ def rows(repeats: int) -> Iterator[Row]:
     batches = [
         (x.numpy(), y.numpy()) for x, y in (_arrays(b) for b in _epoch(setting, setting.epoch))
     ]
-    parts = {"validation": setting.parts.validation, "test": setting.parts.test}
+    parts = {"validation": setting.data.parts.validation, "test": setting.data.parts.test}
     kept = {name: _together(setting, indices) for name, indices in parts.items()}
     contenders = {"saiki": lambda seed: _saiki(setting, seed, kept)}
     if find_spec("keras") is not None and find_spec("jax") is not None:
@@ -71,7 +71,7 @@ def _arrays(batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _together(setting: SpokenDigits, indices: tuple[int, ...]) -> Arrays:
-    found = [_arrays(batch) for batch in setting.sounds.unchanged(indices)]
+    found = [_arrays(batch) for batch in setting.data.unchanged(indices)]
     x, y = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return x, y
 

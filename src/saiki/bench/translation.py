@@ -136,7 +136,7 @@ def decoding(run: Path, repeats: int) -> Iterator[Row]:
     if not isinstance(experiment, Translate):
         raise InputError(f"{run} is a run of {experiment.name}; give one of translate")
     translator = cast(Translator, model)
-    texts = experiment.corpus.development.source[:SENTENCES]
+    texts = experiment.data.corpus.development.source[:SENTENCES]
     for search in (Search("greedy"), Search("beam", beam=5)):
         name = search.method if search.method == "greedy" else f"beam {search.beam}"
 

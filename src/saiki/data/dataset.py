@@ -142,9 +142,9 @@ class IndexedDataset(Dataset[Batch]):
         size = self.batching.batch_size
         if self.count is None:
             return endless(size, seed, start)
-        if self.lengths is None:
+        if (lengths := self.lengths) is None:
             return passes(self.count, size, seed, start)
-        return buckets(self.lengths, size, seed, start)
+        return buckets(lengths, size, seed, start)
 
     def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
         for number, (rows, key) in enumerate(self.order(seed, start), start):

@@ -4,20 +4,18 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from saiki.data.text.dates import dates
-from saiki.data.text.pairs import Corpus, Pairs
+from saiki.data.text.dates import Dates, DateSource
+from saiki.data.text.pairs import Pairs
 from saiki.duration import Epochs
-from saiki.errors import InputError
 from saiki.experiment import Claim, Figures, Trial
 from saiki.experiments.groups.decoding import Decoding
 from saiki.experiments.groups.layers import TokenLayers
 from saiki.experiments.groups.targets import label_smoothing
 from saiki.experiments.groups.text_to_text import TextToText
-from saiki.knobs import Value, knob
+from saiki.knobs import Value
 from saiki.metrics.text import exact_match
 from saiki.models.translator import Translation, Translator
 from saiki.optimisation import Optimisation
-from saiki.text import Text
 
 WRONG_SHOWN = 5
 
@@ -52,14 +50,7 @@ class Date(TextToText):
     are generated in many languages. The days judged on are not among those learned from.
     """
 
-    languages: str = knob(
-        "en_US en_GB de fr es it pt nl sv pl ru ja zh ko",
-        "codes of languages that Babel knows, with spaces between",
-    )
-    first_year: int = knob(1950, "of the dates", minimum=1, maximum=9998)
-    last_year: int = knob(2049, "of the dates", minimum=1, maximum=9998)
-    pairs: int = knob(40_000, "dates to learn from", minimum=1)
-
+    dates: DateSource = DateSource()
     recurrent: TokenLayers = TokenLayers(cell="gru", hidden_size=128, embedding_size=64)
     label_smoothing: float = label_smoothing(0.0)
     duration: Epochs = Epochs(epochs=6.0, updates=2000)
@@ -82,45 +73,26 @@ class Date(TextToText):
     }  # fmt: skip
     claims = CLAIMS
 
-    def validate(self) -> None:
-        super().validate()
-        if not self.languages.split():
-            raise InputError("languages must hold one code at least, such as en")
-
     @cached_property
-    def _dates(self) -> tuple[Corpus, list[str]]:
-        return dates(self.languages.split(), self.first_year, self.last_year, self.pairs, self.seed)
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        return self._dates[0]
-
-    @cached_property
-    def languages_of_held(self) -> list[str]:
-        """The language of each date to develop."""
-        return self._dates[1]
-
-    @cached_property
-    def texts(self) -> tuple[Text, Text]:
-        train = self.corpus.train
-        return Text.learn("characters", train.source), Text.learn("characters", train.target)
+    def data(self) -> Dates:
+        return Dates(self.optimisation.batching, self.dates, self.seed)
 
     def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
         return {"exact_match": exact_match([t.text for t in written], pairs.target)}
 
     def evaluate(self, model: Translator) -> Figures:
-        held = self.corpus.development
+        held = self.data.corpus.development
         written = self.written(model, held)
         figures: Figures = dict(self.judged(held, written))
-        for language in self.languages.split():
-            its = [i for i, spoken in enumerate(self.languages_of_held) if spoken == language]
+        for language in self.dates.languages.split():
+            its = [i for i, spoken in enumerate(self.data.languages_of_held) if spoken == language]
             if its:
                 right = self.judged(held.take(its), [written[i] for i in its])
                 figures[f"exact_match_{language}"] = right["exact_match"]
         return figures
 
     def describe_model(self, model: Translator) -> str:
-        held = self.corpus.development
+        held = self.data.corpus.development
         wrong = [
             f"  {source}: {t.text} and not {wanted}"
             for source, wanted, t in zip(

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,10 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saiki import processes
-from saiki.data import store
-from saiki.data.skipped import Unusable, in_words
-from saiki.data.text import plain_text
-from saiki.data.text.hidden_words import Batch, HiddenWords, numbered, parted
+from saiki.data.text.hidden_words import Batch, CorpusSource, HiddenWords
 from saiki.data.text.masking import Masking
 from saiki.duration import Updates
 from saiki.errors import InputError
@@ -32,14 +29,13 @@ from saiki.experiment import (
 )
 from saiki.experiments.groups.layers import TokenLayers
 from saiki.experiments.groups.targets import tied
-from saiki.experiments.groups.tokens import Tokens
-from saiki.knobs import Value, knob
+from saiki.knobs import Value
 from saiki.metrics import classes
 from saiki.metrics.text import perplexity
 from saiki.models.masked_lm import MaskedLM
 from saiki.optimisation import Optimisation
 from saiki.plots.curves import Curve, curves_of, draw_curves
-from saiki.text import FIRST, TOKENISERS, Text
+from saiki.text import FIRST, Text
 
 SHOWN, CANDIDATES = 6, 5
 """Restorations, and candidates for a word."""
@@ -87,16 +83,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     translator.
     """
 
-    data: str = knob("", "a text file, or a folder of them; english_novels without", is_path=True)
-    lines: bool = knob(False, "whether each line is a sentence; otherwise they are found by rules")
-    tokens: str = knob(
-        "plain",
-        "how a sentence is cut; plain: words in small letters, and punctuation; words: at spaces",
-        choices=("plain", *TOKENISERS),
-    )
-    known: Tokens = Tokens(vocabulary=10_000)
-    sentences: int = knob(0, "learned from at most, evenly spread over the text; 0: all", minimum=0)
-    unusable: Unusable = Unusable()
+    source: CorpusSource = CorpusSource()
     masking: Masking = Masking()
     recurrent: TokenLayers = TokenLayers(dropout=0.1)
     tied: bool = tied()
@@ -117,7 +104,6 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
     takes = "line"
-    prefetch = 2
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
@@ -128,51 +114,15 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
     claims = CLAIMS
 
     @cached_property
-    def corpus(self) -> HiddenWords:
-        path = store.locate("english_novels", Path(self.data) if self.data else None)
-        found = [*plain_text.lines(path, left_out=self.unusable.left_out)] if self.lines else None
-        found = plain_text.sentences(path, self.unusable.left_out) if found is None else found
-        train, held = parted(found, self.sentences)
-        text, longest = self.known.build(self.tokens, train), self.known.longest
-        rows = numbered(text, train, longest)
-        development = numbered(text, held, longest).without(rows)
-        for part, its in (("learn from", rows), ("develop", development)):
-            if not len(its):
-                raise InputError(f"{path} is too short: it has no sentence to {part}")
-        return HiddenWords(text, rows, development, self.masking)
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.corpus.train), len(self.corpus.development)
-
-    @property
-    def epoch(self) -> float:
-        size = self.optimisation.batching.batch_size * processes.count()
-        return len(self.corpus.train) / (size * self.optimisation.batching.accumulate)
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.corpus.batches(self.optimisation.batching.batch_size, self.seed, start)
-
-    def data_items(self) -> dict[str, Iterable[str | bytes]]:
-        corpus = self.corpus
-        return {
-            "tokens": corpus.text.vocabulary.words,
-            "sentences to learn from": (row.tobytes() for row in corpus.train.rows()),
-            "sentences to develop": (row.tobytes() for row in corpus.development.rows()),
-        }
-
-    def describe_data(self) -> str:
-        return "\n".join((self.corpus.in_words(), *in_words(self.unusable.left_out.files)))
+    def data(self) -> HiddenWords:
+        return HiddenWords(self.optimisation.batching, self.source, self.masking)
 
     def model(self) -> MaskedLM:
-        return self.network(self.corpus.text)
+        return self.network(self.data.corpus.text)
 
     def network(self, text: Text) -> MaskedLM:
         """A new model of this text."""
         return MaskedLM(self.recurrent.build_encoder(len(text.vocabulary)), text, self.tied)
-
-    def example(self) -> tuple[Tensor, Tensor]:
-        random = torch.Generator().manual_seed(0)
-        return torch.randint(FIRST + 1, (3, 7), generator=random), torch.tensor([4, 7, 2])
 
     def measure(self, model: MaskedLM, batch: Batch) -> Measures:
         tokens, lengths, chosen, words = batch
@@ -182,15 +132,15 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
         return {"loss": loss, "accuracy": (v.argmax(1) == words).to(loss.dtype).mean()}
 
     def monitor(self, model: MaskedLM) -> dict[str, float]:
-        held = self.corpus.kept_apart(processes.part(len(self.corpus.development)))
+        held = self.data.kept_apart(processes.part(len(self.data.corpus.development)))
         loss, accuracy = classes.means(processes.total(self._sums(model, held)))
         figures = {"validation_loss": loss, "validation_accuracy": accuracy}
         return {**figures, "dev_perplexity": perplexity(loss)}
 
     def evaluate(self, model: MaskedLM) -> Figures:
-        loss, accuracy = classes.means(self._sums(model, self.corpus.kept_apart()))
+        loss, accuracy = classes.means(self._sums(model, self.data.kept_apart()))
         figures = {"dev_perplexity": perplexity(loss), "dev_accuracy": accuracy}
-        return {**figures, **self.corpus.unigram}
+        return {**figures, **self.data.unigram}
 
     @torch.no_grad()
     def _sums(self, model: MaskedLM, batches: Iterator[Batch]) -> Tensor:
@@ -206,7 +156,7 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
 
     def _restorations(self, model: MaskedLM, count: int) -> Iterator[str]:
         """Sentences kept apart with one word hidden, and what the model makes of it."""
-        for hidden, wanted in self.corpus.gaps(count):
+        for hidden, wanted in self.data.gaps(count):
             word, p = model.restore([hidden])[0].candidates[0][0]
             yield f"{hidden} → {word} ({p:.0%}){'' if word == wanted else f', not {wanted}'}"
 
@@ -217,13 +167,10 @@ class MaskedLanguage(Experiment[MaskedLM, Batch]):
         last = perplexity[0][-1]
         lines: dict[str, list[Curve]] = {
             "masked language model": [perplexity],
-            "unigram model": [([0, last], [self.corpus.unigram["unigram_perplexity"]] * 2)],
+            "unigram model": [([0, last], [self.data.unigram["unigram_perplexity"]] * 2)],
         }
         path, name = folder / "perplexity.png", "perplexity of hidden words"
         return [draw_curves(path, lines, ylabel=name, kind="magnitude", title=self.title)]
-
-    def input_example(self) -> str:
-        return next((hidden for hidden, _ in self.corpus.gaps(1)), "[MASK]")
 
     def predict(self, model: MaskedLM, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))

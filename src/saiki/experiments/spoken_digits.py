@@ -1,14 +1,12 @@
 """Spoken digits, or any sounds of a few kinds: from a folder of recordings to a trained model."""
 
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from saiki import processes
@@ -16,14 +14,12 @@ from saiki.data.sound.augment import NONE, Augmentation
 from saiki.data.sound.batches import Batch, Sounds
 from saiki.data.sound.files import read
 from saiki.data.sound.hearing import Hearing
-from saiki.data.sound.recordings import Recordings
-from saiki.data.sound.splits import Split
+from saiki.data.sound.recorded import RecordingSource
 from saiki.data.sound.utterances import DIGITS, Voices
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.groups.layers import Layers
-from saiki.experiments.groups.recording_source import RecordingSource
 from saiki.experiments.groups.targets import label_smoothing
 from saiki.files import to_json
 from saiki.knobs import Value, knob
@@ -72,7 +68,6 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
     takes = "sound"
     points = 10
-    prefetch = 2
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "quick": {
@@ -97,36 +92,14 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
             )
 
     @cached_property
-    def recordings(self) -> Recordings:
-        return self.source.load(self.hearing.rate)
-
-    @cached_property
-    def parts(self) -> Split:
-        return self.source.parts(self.recordings, self.seed)
-
-    @cached_property
-    def sounds(self) -> Sounds:
-        size, groups = self.optimisation.batching.batch_size, (self.hearing, self.speakers)
-        how = *groups, self.augmentation, size, self.seed, self.dtype
-        return Sounds(self.recordings, self.parts, *how)
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.parts.train), len(self.parts.test)
-
-    @property
-    def epoch(self) -> int:
-        real = self.optimisation.batching.batch_size - self.sounds.spoken_in_batch
-        heard = real * processes.count() * self.optimisation.batching.accumulate
-        return max(1, math.ceil(len(self.parts.train) / heard))
-
-    def data_items(self) -> dict[str, Iterable[str | bytes]]:
-        return self.source.items(self.recordings)
-
-    def describe_data(self) -> str:
-        return self.sounds.in_words(self.source.describe(self.recordings, self.parts))
+    def data(self) -> Sounds:
+        return Sounds(
+            self.optimisation.batching, self.source, self.hearing, self.seed, self.dtype,
+            self.speakers, self.augmentation,
+        )  # fmt: skip
 
     def model(self) -> SequenceClassifier:
-        return self.network(self.recordings.classes)
+        return self.network(self.data.recordings.classes)
 
     def network(self, classes: Sequence[str] = DIGITS) -> SequenceClassifier:
         """A new model that tells these classes apart."""
@@ -139,14 +112,11 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         rate = self.hearing.rate
         return SequenceClassifier(features, classes, layers, self.pooling, front, dropout, rate)
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.sounds.batches(start)
-
     @cached_property
     def _validation(self) -> list[Batch]:
         """The features of the part of this process, made once."""
-        mine = processes.part(len(self.parts.validation))
-        return list(self.sounds.unchanged(self.parts.validation[mine]))
+        mine = processes.part(len(self.data.parts.validation))
+        return list(self.data.unchanged(self.data.parts.validation[mine]))
 
     def measure(self, model: SequenceClassifier, batch: Batch) -> Measures:
         features, steps, targets = batch
@@ -164,18 +134,18 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
     @torch.no_grad()
     def tested(self, model: SequenceClassifier) -> list[classes.Answer]:
         """What the model says of each recording kept apart, in their order."""
-        data, found = self.recordings, {}
-        ordered = sorted(self.parts.test, key=lambda i: len(data.waves[i]))
+        data, found = self.data.recordings, {}
+        ordered = sorted(self.data.parts.test, key=lambda i: len(data.waves[i]))
         rest = iter(ordered)
-        for features, steps, _ in self.sounds.unchanged(ordered):
+        for features, steps, _ in self.data.unchanged(ordered):
             v = model.classify(*placed((features, steps), model))
             for p in v.softmax(1).cpu():
                 i = next(rest)
                 found[i] = classes.Answer.of(data.entries[i], model.classes, p)
-        return [found[i] for i in self.parts.test]
+        return [found[i] for i in self.data.parts.test]
 
     def evaluate(self, model: SequenceClassifier) -> Figures:
-        skipped = float(len(self.recordings.skipped))
+        skipped = float(len(self.data.recordings.skipped))
         return {**classes.figures(self.tested(model)), "skipped_files": skipped}
 
     def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
@@ -183,7 +153,7 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         return {"train_accuracy": last.get("accuracy")} | {name: last.get(name) for name in names}
 
     def draw(self, model: SequenceClassifier, points: Points, folder: Path) -> list[Path]:
-        answers, sounds = self.tested(model), self.sounds.shown(SHOWN_SOUNDS)
+        answers, sounds = self.tested(model), self.data.shown(SHOWN_SOUNDS)
         rates = dict(sorted(classes.by_speaker(answers).items()))
         pairs = [(a.label, a.said) for a in answers]
         return [
@@ -193,9 +163,6 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
 
     def describe_model(self, model: SequenceClassifier) -> str:
         return classes.mistakes(self.tested(model))
-
-    def input_example(self) -> str:
-        return str(self.recordings.entries[self.parts.test[0]].path)
 
     @torch.no_grad()
     def predict(self, model: SequenceClassifier, text: str) -> dict[str, Any]:
@@ -207,16 +174,13 @@ class SpokenDigits(Experiment[SequenceClassifier, Batch]):
         said = ", ".join(f"{each['label']} ({each['probability']:.1%})" for each in best)
         return {**answer, "text": f"{text}: {said}"}
 
-    def example(self) -> tuple[Tensor, Tensor]:
-        return self.hearing.example(self.dtype)
-
     def metadata(self, model: SequenceClassifier) -> dict[str, str]:
         return {"classes": to_json(model.classes), "rate": str(model.rate)}
 
     def folds(self, by: str) -> list[dict[str, Value]]:
         if by != "speakers":
             raise InputError(f"{self.name} is cross-validated by speakers, got {by!r}")
-        speakers = self.recordings.speakers
+        speakers = self.data.recordings.speakers
         if len(speakers) < 2:
             raise InputError("cross-validation by speakers needs recordings that tell at least two")
         return [{"split": "speakers", "test_speakers": speaker} for speaker in speakers]

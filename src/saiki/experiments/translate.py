@@ -5,13 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from saiki.data.tables.encoding import Encoding
-from saiki.data.text.pairs import Corpus, Pairs, corpus
+from saiki.data.text.pair_rows import ParallelSource, ParallelText
+from saiki.data.text.pairs import Pairs
 from saiki.decoding.decode import Search
-from saiki.errors import InputError
 from saiki.experiment import Claim, Figures, Points, Trial
 from saiki.experiments.groups.text_to_text import TextToText
-from saiki.experiments.groups.tokens import Tokens
 from saiki.knobs import Value, knob
 from saiki.metrics.bleu import (
     BLEUS,
@@ -26,7 +24,6 @@ from saiki.metrics.bleu import (
 from saiki.metrics.text import exact_match
 from saiki.models.translator import Translation, Translator
 from saiki.plots.curves import curves_of, draw_curves
-from saiki.text import TOKENISERS, Text
 
 SHOWN = 5
 SMALL: dict[str, Value] = {"hidden_size": 256, "embedding_size": 128, "epochs": 6.0, "dropout": 0.2}
@@ -100,17 +97,7 @@ class Translate(TextToText):
     Tanaka corpus, or the two columns of a file of yours.
     """
 
-    data: str = knob(
-        "",
-        "table of two columns, or folder with train and dev files; small_parallel_enja without",
-        is_path=True,
-    )
-    encoded: Encoding = Encoding()
-    source: str = knob("ja", "language that is read: how the names of its files end")
-    target: str = knob("en", "language that is written")
-    source_tokens: str = knob("words", "how the source is cut", choices=TOKENISERS)
-    target_tokens: str = knob("words", "how the target is cut", choices=TOKENISERS)
-    known: Tokens = Tokens()
+    pairs: ParallelSource = ParallelSource()
     bleu: str = knob(
         "auto",
         "tokenisation of sacrebleu; auto: char without spaces, none for words, otherwise 13a",
@@ -136,33 +123,15 @@ class Translate(TextToText):
     claims = CLAIMS
 
     @cached_property
-    def _read(self) -> Corpus:
-        path = Path(self.data) if self.data else None
-        return corpus(path, self.source, self.target, self.seed, self.encoded.encoding)
-
-    @cached_property
-    def corpus(self) -> Corpus:
-        source, target = self.texts
-        return self._read.within(self.known.longest, source.split, target.split)
-
-    @cached_property
-    def texts(self) -> tuple[Text, Text]:
-        train, known = self._read.train, self.known
-        return (
-            known.build(self.source_tokens, train.source),
-            known.build(self.target_tokens, train.target),
-        )
-
-    def validate(self) -> None:
-        super().validate()
-        if self.source == self.target:
-            raise InputError(f"source and target must differ, got {self.source!r} twice")
+    def data(self) -> ParallelText:
+        return ParallelText(self.optimisation.batching, self.pairs, self.seed)
 
     @cached_property
     def cut(self) -> str:
         """How sacrebleu cuts what is compared."""
-        auto = self.bleu == "auto"
-        return fitting(self.target_tokens, self._read.train.target) if auto else self.bleu
+        if self.bleu != "auto":
+            return self.bleu
+        return fitting(self.pairs.target_tokens, self.data.all_lengths.train.target)
 
     def describe_data(self) -> str:
         measure = f"BLEU of {UNITS.get(self.cut, f'words cut by {self.cut}')}, and exact match"
@@ -175,7 +144,7 @@ class Translate(TextToText):
 
     def exact_match_of(self, pairs: Pairs, written: Sequence[Translation]) -> float:
         """Share of translations that are the wanted ones, but for white space that tokens lack."""
-        _, text = self.texts
+        _, text = self.data.texts
         wanted = [text.tokeniser.join(text.split(target)) for target in pairs.target]
         return exact_match([t.text for t in written], wanted)
 
@@ -184,8 +153,8 @@ class Translate(TextToText):
         return {f"dev_{name}_greedy": of(pairs, written) for name, of in measures.items()}
 
     def evaluate(self, model: Translator) -> Figures:
-        held, test = self.corpus.development, self.corpus.test
-        source, _ = self.texts
+        held, test = self.data.corpus.development, self.data.corpus.test
+        source, _ = self.data.texts
         best = self.written(model, held)
         figures: Figures = {
             "dev_bleu": self.bleu_of(held, best),
@@ -203,7 +172,8 @@ class Translate(TextToText):
         return figures
 
     def describe_model(self, model: Translator) -> str:
-        pairs = self.corpus.development.take(range(min(SHOWN, len(self.corpus.development))))
+        development = self.data.corpus.development
+        pairs = development.take(range(min(SHOWN, len(development))))
         lines = []
         for source, target, t in zip(
             pairs.source, pairs.target, self.written(model, pairs), strict=True

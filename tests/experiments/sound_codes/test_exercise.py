@@ -116,7 +116,7 @@ def test_a_folder_is_all_sounds_in_it_and_what_is_none_is_said(trained):
 def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
     assert saiki("export", trained / "run", "--onnx", trained / "m.onnx")[0] == 0
     experiment, model = reopen(trained / "run")
-    waves, lengths, _ = experiment.heard.batch(experiment.parts.test[:3])
+    waves, lengths, _ = experiment.data.padded(experiment.data.parts.test[:3])
     encoder, decoder = (
         onnxruntime.InferenceSession(trained / f"m.{part}.onnx") for part in ("encoder", "decoder")
     )
@@ -186,14 +186,14 @@ def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, said):
 
 def test_what_is_measured_is_that_of_each_recording_by_itself(tmp_path, monkeypatch):
     experiment = setting(tmp_path)
-    model, heard, test = experiment.model().eval(), experiment.heard, experiment.parts.train
-    whole = measured(model, heard, test)
+    model, data, test = experiment.model().eval(), experiment.data, experiment.data.parts.train
+    whole = measured(model, data, test)
     monkeypatch.setattr("saiki.experiments.sound_codes.measures.TOGETHER", 1)
-    assert measured(model, heard, test) == pytest.approx(whole, rel=1e-5)
-    seconds = sum(len(heard.recordings.waves[i]) for i in test) / 8000
+    assert measured(model, data, test) == pytest.approx(whole, rel=1e-5)
+    seconds = sum(len(data.recordings.waves[i]) for i in test) / 8000
     squares, steps, codes = [], 0, set()
     for i in test:
-        waves, lengths, _ = heard.batch([i])
+        waves, lengths, _ = data.padded([i])
         z, _ = model.spectrum(waves, lengths)
         found, count = model.encode(waves, lengths)
         squares += (model(waves, lengths).clamp(-1, 1) - z.clamp(-1, 1)).square().mean(2)[0]
@@ -212,11 +212,11 @@ def test_what_is_measured_is_that_of_each_recording_by_itself(tmp_path, monkeypa
 
 def test_sounds_come_back_in_their_order_and_are_drawn_the_same_each_time(tmp_path):
     experiment = setting(tmp_path)
-    model, heard = experiment.model().eval(), experiment.heard
-    some = experiment.parts.train[:5]
-    for i, wave in zip(some, returned(model, heard, some), strict=True):
-        assert len(wave) == len(heard.recordings.waves[i])
-        assert torch.allclose(wave, next(returned(model, heard, [i])), atol=1e-3)
+    model, data = experiment.model().eval(), experiment.data
+    some = experiment.data.parts.train[:5]
+    for i, wave in zip(some, returned(model, data, some), strict=True):
+        assert len(wave) == len(data.recordings.waves[i])
+        assert torch.allclose(wave, next(returned(model, data, [i])), atol=1e-3)
     labels = torch.tensor([0, 1, 1])
     for one, other in zip(*(drawn(model, labels, 5) for _ in range(2)), strict=True):
         assert torch.equal(one, other)
@@ -225,15 +225,15 @@ def test_sounds_come_back_in_their_order_and_are_drawn_the_same_each_time(tmp_pa
 
 def test_the_judge_hears_whether_what_comes_back_is_what_it_was(tmp_path, monkeypatch):
     experiment = setting(tmp_path, data=str(tones(tmp_path, takes=20)))
-    model, heard, parts = experiment.model().eval(), experiment.heard, experiment.parts
+    model, data, parts = experiment.model().eval(), experiment.data, experiment.data.parts
     monkeypatch.setattr(
         "saiki.experiments.sound_codes.measures.returned",
-        lambda model, heard, indices: iter(heard.waves(indices)[::-1]),  # each is another
+        lambda model, data, indices: iter(data.waves(indices)[::-1]),  # each is another
     )
-    found = judged(model, heard, parts.train, parts.test, 40, 5, 2)
+    found = judged(model, data, parts.train, parts.test, 40, 5, 2)
     assert found["judge_accuracy"] == 1
     assert found["judge_accuracy_reconstructions"] == 0
-    assert judged(model, heard, parts.train, parts.test, 0, 5, 2) == {}
+    assert judged(model, data, parts.train, parts.test, 0, 5, 2) == {}
 
 
 def test_a_class_may_be_called_anything_and_a_long_sound_comes_back_whole(tmp_path):

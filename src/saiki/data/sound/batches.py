@@ -1,5 +1,6 @@
 """Batches of recorded sounds, and of synthetic speakers among them."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +10,10 @@ from torch import Tensor
 
 from saiki import processes
 from saiki.data.order import shuffled
-from saiki.data.skipped import in_words
 from saiki.data.sound.augment import Augmentation, Augmenter
 from saiki.data.sound.files import Wave
 from saiki.data.sound.hearing import Hearing
-from saiki.data.sound.recordings import Recordings
-from saiki.data.sound.splits import Split, spread
+from saiki.data.sound.recorded import RecordedSounds
 from saiki.data.sound.utterances import Utterances, Voices
 from saiki.nn.mel import LogMel, Samples
 from saiki.progress import each
@@ -25,24 +24,13 @@ Batch = tuple[Tensor, Tensor | None, Tensor]
 """Features ``(batch, time, size)``, the real steps of each row, and the numbers of the classes."""
 
 
-@dataclass(frozen=True)
-class Sounds:
-    """Recordings in three parts, and the features of what is heard of them."""
+@dataclass(frozen=True, eq=False)
+class Sounds(RecordedSounds[Batch]):
+    """The features of what is heard of recordings, and of synthetic speakers among them."""
 
-    recordings: Recordings
-    parts: Split
     hearing: Hearing
     voices: Voices
     augmentation: Augmentation
-    batch_size: int
-    seed: int
-    dtype: torch.dtype
-
-    @cached_property
-    def numbers(self) -> list[int]:
-        """The number of the class of each recording."""
-        numbers = {label: i for i, label in enumerate(self.recordings.classes)}
-        return [numbers[entry.label] for entry in self.recordings.entries]
 
     @cached_property
     def spoken(self) -> Utterances:
@@ -53,45 +41,36 @@ class Sounds:
     @property
     def spoken_in_batch(self) -> int:
         """How many rows of a batch of one process are synthetic."""
-        return self.voices.in_batch(self.batch_size) if self.spoken[0] else 0
+        return self.voices.in_batch(self.batching.batch_size) if self.spoken[0] else 0
 
-    def in_words(self, sizes: str) -> str:
-        """What a person should know of them.
+    def notes(self) -> Sequence[str]:
+        return self.voices.in_words(self.spoken)
 
-        Args:
-            sizes: what is said of the parts.
-        """
-        skipped = in_words(self.recordings.skipped)
-        return "\n".join((sizes, *self.voices.in_words(self.spoken), *skipped))
+    @property
+    def epoch(self) -> int:
+        real = self.batching.batch_size - self.spoken_in_batch
+        size = real * processes.count() * self.batching.accumulate
+        return max(1, math.ceil(len(self.parts.train) / size))
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        """Of training, without end, from number ``start`` on."""
-        spoken = self.spoken_in_batch
-        real = self._rows(self.parts.train, self.batch_size - spoken, 0, start)
-        said = self._rows(range(len(self.spoken[0])), spoken, 1, start) if spoken else None
+    def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
+        spoken, train = self.spoken_in_batch, self.parts.train
+        real = _rows(train, self.batching.batch_size - spoken, 2 * seed, start)
+        others = range(len(self.spoken[0]))
+        said = _rows(others, spoken, 2 * seed + 1, start) if spoken else None
         for rows in real:
             waves = [self.recordings.waves[i] for _, i in rows]
             targets = [self.numbers[i] for _, i in rows]
-            keys = [(self.seed, 0, place) for place, _ in rows]
+            keys = [(seed, 0, place) for place, _ in rows]
             for place, i in next(said) if said is not None else ():
                 waves.append(self.spoken[0][i])
                 targets.append(self.spoken[1][i])
-                keys.append((self.seed, 1, place))
+                keys.append((seed, 1, place))
             padded, lengths = self.hearing.padded(waves, self.dtype)
             if self._augmenter is None:
                 features, steps = self._front(padded, lengths)
             else:
                 features, steps = self._augmenter(padded, lengths, keys)
             yield features, steps, torch.tensor(targets)
-
-    def _rows(
-        self, indices: Sequence[int], size: int, kind: int, start: int
-    ) -> Iterator[list[tuple[int, int]]]:
-        """Place and index of the rows of this process, of batches for all processes."""
-        mine = processes.part(size * processes.count())
-        seed = 2 * self.seed + kind
-        for rows in shuffled(len(indices), size * processes.count(), seed, start):
-            yield [(place, indices[i]) for place, i in rows[mine].tolist()]
 
     @cached_property
     def _front(self) -> LogMel | Samples:
@@ -114,6 +93,15 @@ class Sounds:
 
     def shown(self, count: int) -> dict[str, Wave]:
         """What is heard of some recordings of training, of as many classes as can be."""
-        train, data = self.parts.train, self.recordings
-        places = [train[i] for i in spread([data.entries[i].label for i in train], count)]
-        return {data.entries[i].name: self.hearing.heard(data.waves[i]) for i in places}
+        entries, waves = self.recordings.entries, self.recordings.waves
+        some = self.of_each_class(self.parts.train, count)
+        return {entries[i].name: self.hearing.heard(waves[i]) for i in some}
+
+
+def _rows(
+    indices: Sequence[int], batch_size: int, seed: int, start: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Place and index of the rows of this process, of batches for all processes."""
+    size = batch_size * processes.count()
+    for rows in shuffled(len(indices), size, seed, start):
+        yield [(place, indices[i]) for place, i in rows[processes.part(size)].tolist()]

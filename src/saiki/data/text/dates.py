@@ -10,13 +10,18 @@ import datetime
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, get_month_names
 
+from saiki.data.text.pair_rows import TextPairs
 from saiki.data.text.pairs import Corpus, Pairs
 from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
+from saiki.text import Text
 
 ERAS = (
     ("令和", datetime.date(2019, 5, 1)),
@@ -89,6 +94,50 @@ def _chinese(number: int) -> str:
         + ("十" if tens else "")
         + (_digits(ones) if ones else "")
     )
+
+
+class DateSource(Knobs):
+    """Which dates there are, and how many of them."""
+
+    languages: str = knob(
+        "en_US en_GB de fr es it pt nl sv pl ru ja zh ko",
+        "codes of languages that Babel knows, with spaces between",
+    )
+    first_year: int = knob(1950, "of the dates", minimum=1, maximum=9998)
+    last_year: int = knob(2049, "of the dates", minimum=1, maximum=9998)
+    pairs: int = knob(40_000, "dates to learn from", minimum=1)
+
+    def validate(self) -> None:
+        if not self.languages.split():
+            raise InputError("languages must hold one code at least, such as en")
+
+
+@dataclass(frozen=True, eq=False)
+class Dates(TextPairs):
+    """Dates and their ISO forms; the same for the same seed."""
+
+    source: DateSource
+    seed: int
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self._made[0]
+
+    @property
+    def languages_of_held(self) -> list[str]:
+        """The language of each date to develop."""
+        return self._made[1]
+
+    @cached_property
+    def texts(self) -> tuple[Text, Text]:
+        train = self.corpus.train
+        return Text.learn("characters", train.source), Text.learn("characters", train.target)
+
+    @cached_property
+    def _made(self) -> tuple[Corpus, list[str]]:
+        knobs = self.source
+        years = knobs.first_year, knobs.last_year
+        return dates(knobs.languages.split(), *years, knobs.pairs, self.seed)
 
 
 def dates(

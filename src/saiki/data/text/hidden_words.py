@@ -4,16 +4,25 @@ always the same."""
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy
 import torch
 from torch import Tensor
 
 from saiki import processes
-from saiki.data.order import shuffled
+from saiki.data import store
+from saiki.data.dataset import Draw, IndexedDataset
+from saiki.data.order import Order, shuffled
+from saiki.data.skipped import Unusable, in_words
+from saiki.data.text import plain_text
 from saiki.data.text.masking import Masking, TokenRows, choose, kept_apart
+from saiki.data.text.tokens import Tokens
+from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
 from saiki.progress import each
-from saiki.text import END, FIRST, MASK, UNKNOWN, Text
+from saiki.text import END, FIRST, MASK, TOKENISERS, UNKNOWN, Text
 
 SHARE, MOST = 0.05, 4000
 """Of the sentences, and sentences at most, on which nothing is learned."""
@@ -54,32 +63,104 @@ def numbered(text: Text, sentences: Iterable[str], longest: int) -> TokenRows:
     return TokenRows.of(rows())
 
 
-@dataclass(frozen=True)
-class HiddenWords:
-    """The rows of both parts, how text becomes rows, and how words are hidden."""
+class Corpus(NamedTuple):
+    """A text in two parts."""
 
     text: Text
+    """How it becomes rows."""
     train: TokenRows
     development: TokenRows
+
+
+class CorpusSource(Knobs):
+    """Running text, and how it becomes rows of tokens."""
+
+    data: str = knob("", "a text file, or a folder of them; english_novels without", is_path=True)
+    lines: bool = knob(False, "whether each line is a sentence; otherwise they are found by rules")
+    tokens: str = knob(
+        "plain",
+        "how a sentence is cut; plain: words in small letters, and punctuation; words: at spaces",
+        choices=("plain", *TOKENISERS),
+    )
+    known: Tokens = Tokens(vocabulary=10_000)
+    sentences: int = knob(0, "learned from at most, evenly spread over the text; 0: all", minimum=0)
+    unusable: Unusable = Unusable()
+
+    def read(self) -> Corpus:
+        """
+        Raises:
+            InputError: it cannot be read, or is too short.
+        """
+        path = store.locate("english_novels", Path(self.data) if self.data else None)
+        if self.lines:
+            found = [*plain_text.lines(path, left_out=self.unusable.left_out)]
+        else:
+            found = plain_text.sentences(path, self.unusable.left_out)
+        train, held = parted(found, self.sentences)
+        text, longest = self.known.build(self.tokens, train), self.known.longest
+        rows = numbered(text, train, longest)
+        development = numbered(text, held, longest).without(rows)
+        for part, its in (("learn from", rows), ("develop", development)):
+            if not len(its):
+                raise InputError(f"{path} is too short: it has no sentence to {part}")
+        return Corpus(text, rows, development)
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenWords(IndexedDataset[Batch]):
+    """Sentences, and which of their words are hidden."""
+
+    source: CorpusSource
     masking: Masking
 
-    def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[Batch]:
-        """To learn from, without end, from number ``start`` on; the part of this process."""
-        size = batch_size * processes.count()
-        mine = processes.part(size)
-        for number, drawn in enumerate(shuffled(len(self.train), size, seed, start), start):
-            tokens, lengths = self.train.padded(drawn[:, 1])
-            draw = numpy.random.default_rng((seed, number))
-            chosen = self.masking.choose(tokens, draw)
-            shown = self.masking.hide(tokens, chosen, len(self.text.vocabulary), draw)
-            yield _batch(shown[mine], lengths[mine], chosen[mine], tokens[mine])
+    prefetch = 2
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        return self.source.read()
+
+    def examples(self) -> tuple[int, int]:
+        return len(self.corpus.train), len(self.corpus.development)
+
+    @property
+    def epoch(self) -> float:
+        size = self.batching.batch_size * processes.count()
+        return len(self.corpus.train) / (size * self.batching.accumulate)
+
+    def order(self, seed: int, start: int) -> Order:
+        size = self.batching.batch_size * processes.count()
+        for number, drawn in enumerate(shuffled(len(self.corpus.train), size, seed, start), start):
+            yield drawn[:, 1], (seed, number)
+
+    def batch(self, draw: Draw) -> Batch:
+        text, train, _ = self.corpus
+        tokens, lengths = train.padded(draw.rows)
+        random = numpy.random.default_rng(draw.key)
+        chosen = self.masking.choose(tokens, random)
+        shown = self.masking.hide(tokens, chosen, len(text.vocabulary), random)
+        return _batch(*(each[draw.part] for each in (shown, lengths, chosen, tokens)))
+
+    def items(self) -> dict[str, Iterable[str | bytes]]:
+        text, train, development = self.corpus
+        return {
+            "tokens": text.vocabulary.words,
+            "sentences to learn from": (row.tobytes() for row in train.rows()),
+            "sentences to develop": (row.tobytes() for row in development.rows()),
+        }
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        random = torch.Generator().manual_seed(0)
+        return torch.randint(FIRST + 1, (3, 7), generator=random), torch.tensor([4, 7, 2])
+
+    def input_example(self) -> str:
+        return next((hidden for hidden, _ in self.gaps(1)), "[MASK]")
 
     @cached_property
     def _hidden(self) -> tuple[numpy.ndarray, ...]:
         """Shown tokens, lengths, places and tokens of what is kept apart, the shortest rows first.
         The words to be restored are the same whatever the seed and the masking of what is learned
         from, and all of them are hidden."""
-        rows = self.development
+        rows = self.corpus.development
         tokens, lengths = rows.padded(numpy.argsort(rows.lengths, kind="stable"))
         chosen = choose(tokens, HELD_SHARE, numpy.random.default_rng(0))
         return numpy.where(chosen, MASK, tokens), lengths, chosen, tokens
@@ -94,8 +175,8 @@ class HiddenWords:
     def unigram(self) -> dict[str, float]:
         """Figures of the model that knows only how frequent each word is, p = (n + 1) / Σ (n + 1),
         on the words kept apart; and how many these are."""
-        tokens = self.train.tokens
-        words = len(self.text.vocabulary) - FIRST
+        tokens = self.corpus.train.tokens
+        words = len(self.corpus.text.vocabulary) - FIRST
         n = numpy.bincount(tokens[tokens >= FIRST] - FIRST, minlength=words) + 1
         _, _, chosen, held = self._hidden
         wanted = held[chosen] - FIRST
@@ -106,26 +187,27 @@ class HiddenWords:
             "dev_words": float(len(wanted)),
         }
 
-    def in_words(self) -> str:
-        """What a person should know of them."""
-        tokens = self.train.tokens
-        unknown = (tokens == UNKNOWN).sum() / (tokens != END).sum()
-        return (
-            f"{len(self.train):,} sentences to learn from, {len(self.development):,} to develop, "
-            f"none of them in both; {len(self.text.vocabulary):,} tokens, {unknown:.1%} of the "
-            f"text unknown\n{self.unigram['dev_words']:,.0f} words to be restored; the perplexity "
-            f"of a unigram model is {self.unigram['unigram_perplexity']:.1f}"
+    def describe(self) -> str:
+        text, train, development = self.corpus
+        unknown = (train.tokens == UNKNOWN).sum() / (train.tokens != END).sum()
+        notes = (
+            f"{len(train):,} sentences to learn from, {len(development):,} to develop, none of "
+            f"them in both; {len(text.vocabulary):,} tokens, {unknown:.1%} of the text unknown",
+            f"{self.unigram['dev_words']:,.0f} words to be restored; the perplexity of a unigram "
+            f"model is {self.unigram['unigram_perplexity']:.1f}",
         )
+        return "\n".join((*notes, *in_words(self.source.unusable.left_out.files)))
 
     def gaps(self, count: int) -> Iterator[tuple[str, str]]:
         """Short sentences kept apart with one word hidden, and the word."""
         draw = numpy.random.default_rng(1)
-        rows = [r for r in self.development.rows() if len(r) <= SHORT and UNKNOWN not in r]
+        text, _, development = self.corpus
+        rows = [r for r in development.rows() if len(r) <= SHORT and UNKNOWN not in r]
         for i in draw.permutation(len(rows))[:count].tolist():
             row = rows[i].tolist()
             place = int(choose(rows[i][None], 0.0, draw).argmax())
-            hidden = self.text.decode([*row[:place], MASK, *row[place + 1 :]])
-            yield hidden, self.text.decode([row[place]]).strip()
+            hidden = text.decode([*row[:place], MASK, *row[place + 1 :]])
+            yield hidden, text.decode([row[place]]).strip()
 
 
 def _batch(

@@ -9,7 +9,7 @@ from saiki.data.skipped import Unusable, in_words
 from saiki.data.tables.encoding import Encoding
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.data.text.dialogues import Dialogue, Dialogues, dialogues
-from saiki.experiments.groups.tokens import Tokens
+from saiki.data.text.tokens import Tokens
 from saiki.knobs import Knobs, knob
 from saiki.text import TOKENISERS, Text
 

@@ -3,17 +3,17 @@
 import math
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saiki import processes
-from saiki.data.text.pair_rows import Batch, PairRows
-from saiki.data.text.pairs import Corpus, Pairs
+from saiki.data.text.pair_rows import Batch, PairRows, TextPairs
+from saiki.data.text.pairs import Pairs
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
 from saiki.errors import InputError
@@ -32,7 +32,7 @@ from saiki.models.translator import Translation, Translator, answer
 from saiki.optimisation import Optimisation
 from saiki.plots.attention import draw_attention
 from saiki.saving.pretrained import of_run
-from saiki.text import SPECIAL, Text
+from saiki.text import Text
 
 DRAWN = 4
 """Translations whose attention is drawn."""
@@ -66,7 +66,6 @@ class TextToText(Experiment[Translator, Batch]):
     )
 
     selected_by: ClassVar[str] = "validation_loss"
-    prefetch: ClassVar[int] = 2
     points: ClassVar[int] = 40
     takes = "line"
     predict_knobs: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "most_tokens", "also", "seed")
@@ -81,38 +80,15 @@ class TextToText(Experiment[Translator, Batch]):
 
     @cached_property
     @abstractmethod
-    def corpus(self) -> Corpus:
-        """All pairs."""
-
-    @cached_property
-    @abstractmethod
-    def texts(self) -> tuple[Text, Text]:
-        """How sources and targets are read and written."""
+    def data(self) -> TextPairs:
+        """What is read, and what is to be written."""
 
     @abstractmethod
     def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
         """Figures of what was written for the sources of ``pairs``."""
 
-    @cached_property
-    def rows(self) -> PairRows:
-        """The pairs to learn from, as numbers."""
-        return PairRows.of(self.corpus.train, *self.texts)
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.corpus.train), len(self.corpus.development)
-
-    @property
-    def epoch(self) -> float:
-        batches = -(
-            -len(self.corpus.train) // (self.optimisation.batching.batch_size * processes.count())
-        )
-        return batches / self.optimisation.batching.accumulate
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.rows.batches(self.optimisation.batching.batch_size, self.seed, start)
-
     def model(self) -> Translator:
-        source, target = self.texts
+        source, target = self.data.texts
         longest = self._longest if self.attending.needs_longest else None
         model = self.network(source, target, longest)
         if self.encoder:
@@ -143,18 +119,13 @@ class TextToText(Experiment[Translator, Batch]):
     @cached_property
     def _longest(self) -> int:
         """Room for sources twice as long as those learned from."""
-        source, _ = self.texts
-        return 2 * max(len(source.split(text)) + 1 for part in self.corpus for text in part.source)
-
-    def example(self) -> tuple[Tensor, ...]:
-        random = torch.Generator().manual_seed(0)
-        source, target = (torch.randint(len(SPECIAL), (3, 7), generator=random) for _ in range(2))
-        return source, torch.tensor([4, 7, 2]), target, torch.tensor([7, 3, 5])
+        (source, _), parts = self.data.texts, self.data.corpus
+        return 2 * max(len(source.split(text)) + 1 for part in parts for text in part.source)
 
     def exported(self, model: Translator) -> Mapping[str, tuple[nn.Module, Any]]:
         """What reads a source, and one step of what writes."""
         reading = Reading(model.members[0])
-        source, lengths, target, _ = placed(self.example(), model)
+        source, lengths, target, _ = placed(self.data.example(), model)
         with torch.no_grad():
             read = reading(source, lengths)
         count = 3 if model.members[0].decoder.attention is not None else 0
@@ -165,19 +136,10 @@ class TextToText(Experiment[Translator, Batch]):
     def metadata(self, model: Translator) -> dict[str, str]:
         return {**model.source.metadata("source_"), **model.target.metadata("target_")}
 
-    def data_items(self) -> dict[str, Iterator[str]]:
-        kinds = ("pairs to learn from", "pairs to develop", "pairs to test")
-        return {
-            kind: map("\t".join, zip(part.source, part.target, strict=True))
-            for kind, part in zip(kinds, self.corpus, strict=True)
-        }
-
     def describe_data(self) -> str:
         if self.encoder:
             self._learned()
-        source, target = (len(text.vocabulary) for text in self.texts)
-        notes = f"\n{self.corpus.notes}" if self.corpus.notes else ""
-        return f"{self.corpus.in_words()}; {source:,} and {target:,} tokens{notes}"
+        return super().describe_data()
 
     def measure(self, model: Translator, batch: Batch) -> Measures:
         source, source_lengths, target, target_lengths = batch
@@ -186,11 +148,11 @@ class TextToText(Experiment[Translator, Batch]):
         smoothing = self.label_smoothing if model.training else 0.0
         written = learner.write(source, source_lengths, target, target_lengths, forced)
         # each pair counts by its length, so that the parts of a batch add up to the whole
-        share = len(written.targets) / (len(source) * self.rows.mean_length)
+        share = len(written.targets) / (len(source) * self.data.rows.mean_length)
         return {"loss": share * learner.loss(written, smoothing, self.attending.entropy)}
 
     def monitor(self, model: Translator) -> dict[str, float]:
-        held = PairRows.of(self.corpus.development, *self.texts)
+        held = PairRows.of(self.data.corpus.development, *self.data.texts)
         sums = torch.zeros(2, dtype=torch.float64)
         learner = model.members[0]
         with torch.no_grad():
@@ -202,8 +164,8 @@ class TextToText(Experiment[Translator, Batch]):
         figures = {"validation_loss": total / count}
         if not math.isfinite(total):  # nor would there be anything to decode
             return dict.fromkeys(self.shown[1:], math.nan) | figures
-        shown = self.written(model, self.corpus.development, Search("greedy"))
-        return figures | self.judged(self.corpus.development, shown)
+        shown = self.written(model, self.data.corpus.development, Search("greedy"))
+        return figures | self.judged(self.data.corpus.development, shown)
 
     def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
         return {"loss": curve[-1]["validation_loss"]} if curve else {}
@@ -217,12 +179,9 @@ class TextToText(Experiment[Translator, Batch]):
         return [its[0] for its in found]
 
     def sample(self, model: Translator) -> str:
-        pairs = self.corpus.development
+        pairs = self.data.corpus.development
         one = pairs.take([0])
         return f"{one.source[0]} → {self.written(model, one, Search('greedy'))[0].text}"
-
-    def input_example(self) -> str:
-        return self.corpus.development.source[0]
 
     def predict(self, model: Translator, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
@@ -291,7 +250,7 @@ class TextToText(Experiment[Translator, Batch]):
         return draw_attention(path, drawn)
 
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
-        pairs = self.corpus.development
+        pairs = self.data.corpus.development
         shown = self.written(model, pairs.take(range(min(DRAWN, len(pairs)))))
         maps = [alignment for t in shown if (alignment := t.alignment) is not None]
         return [draw_attention(folder / "attention.png", maps, self.title)] if maps else []

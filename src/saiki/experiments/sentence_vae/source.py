@@ -8,8 +8,8 @@ from saiki.data import store
 from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import plain_text
 from saiki.data.text.sentence_rows import SentenceRows, Sentences
+from saiki.data.text.tokens import Tokens
 from saiki.errors import InputError
-from saiki.experiments.groups.tokens import Tokens
 from saiki.knobs import Knobs, knob
 from saiki.metrics.bleu import fitting
 from saiki.text import TOKENISERS, Text

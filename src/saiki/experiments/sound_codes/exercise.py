@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,23 +10,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from saiki import processes
-from saiki.data.order import batches_of, passes
-from saiki.data.skipped import in_words
 from saiki.data.sound.files import Sound, read, save
 from saiki.data.sound.hearing import SpectrumChoice
 from saiki.data.sound.layouts import Recording
-from saiki.data.sound.recordings import Recordings
-from saiki.data.sound.splits import Split
+from saiki.data.sound.recorded import RecordingSource
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.groups.layers import Layers
 from saiki.experiments.groups.quantisation import Quantisation, SequencePriorChoice, draw_usage
-from saiki.experiments.groups.recording_source import RecordingSource
 from saiki.experiments.sound_codes.claims import CLAIMS
 from saiki.experiments.sound_codes.measures import (
     Batch,
-    Heard,
+    LabelledWaves,
     asked,
     coded,
     drawn,
@@ -82,7 +77,6 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
     shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
     takes = "sound"
     points = 20
-    prefetch = 2
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "small": SMALL,
@@ -91,39 +85,12 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
     claims = CLAIMS
 
     @cached_property
-    def recordings(self) -> Recordings:
-        return self.source.load(self.spectrum.rate)
-
-    @cached_property
-    def parts(self) -> Split:
-        return self.source.parts(self.recordings, self.seed)
-
-    @cached_property
-    def heard(self) -> Heard:
-        return Heard(self.recordings, self.spectrum, self.dtype)
-
-    def describe_data(self) -> str:
-        said = self.source.describe(self.recordings, self.parts)
-        return "\n".join((said, *in_words(self.recordings.skipped)))
-
-    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
-        return self.source.items(self.recordings)
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.parts.train), len(self.parts.test)
-
-    @property
-    def epoch(self) -> float:
-        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
-        return batches_of(len(self.parts.train), size) / count
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        train = self.parts.train
-        for rows, _ in passes(len(train), self.optimisation.batching.batch_size, self.seed, start):
-            yield self.heard.batch([train[i] for i in rows[processes.part(len(rows))]])
+    def data(self) -> LabelledWaves:
+        batching = self.optimisation.batching
+        return LabelledWaves(batching, self.source, self.spectrum, self.seed, self.dtype)
 
     def model(self) -> SoundVQVAE:
-        return self.network(self.recordings.classes)
+        return self.network(self.data.recordings.classes)
 
     def network(self, classes: Sequence[str] = ("a", "b")) -> SoundVQVAE:
         """A new model of recordings of these classes."""
@@ -147,30 +114,30 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         return measures
 
     def monitor(self, model: SoundVQVAE) -> dict[str, float]:
-        found = measured(model, self.heard, self.parts.validation)
+        found = measured(model, self.data, self.data.parts.validation)
         return {"validation_error": found.pop("reconstruction_error")} | {
             f"validation_{name}": value for name, value in found.items()
         }
 
     def evaluate(self, model: SoundVQVAE) -> Figures:
-        train, test = self.parts.train, self.parts.test
-        figures: Figures = dict(measured(model, self.heard, test))
+        train, test = self.data.parts.train, self.data.parts.test
+        figures: Figures = dict(measured(model, self.data, test))
         about = (self.judge, self._longest(model), NEW_JUDGED)
-        figures |= judged(model, self.heard, train, test, *about)
-        return {**figures, "skipped_files": float(len(self.recordings.skipped))}
+        figures |= judged(model, self.data, train, test, *about)
+        return {**figures, "skipped_files": float(len(self.data.recordings.skipped))}
 
     def _longest(self, model: SoundVQVAE) -> int:
         """Steps at which new sounds are cut."""
-        waves = [self.recordings.waves[i] for i in self.parts.train]
+        waves = [self.data.recordings.waves[i] for i in self.data.parts.train]
         return longest_of(model, waves, self.spectrum.seconds)
 
     @torch.no_grad()
     def draw(self, model: SoundVQVAE, points: Points, folder: Path) -> list[Path]:
-        shown = self.heard.of_each_class(self.parts.test, SHOWN)
-        z, frames, _, _, found = coded(model, self.heard.batch(shown))
+        shown = self.data.of_each_class(self.data.parts.test, SHOWN)
+        z, frames, _, _, found = coded(model, self.data.padded(shown))
         sounds = [
             CodedSound(
-                _name(self.recordings.entries[i]),
+                _name(self.data.recordings.entries[i]),
                 z[row, : frames[row]],
                 found.codes[row, : found.steps[row]],
                 found.spectra[row, : frames[row]],
@@ -187,11 +154,11 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
 
     def _write(self, model: SoundVQVAE, folder: Path) -> Path:
         """Recordings, what comes back of them, and new sounds, as WAV files."""
-        some = self.heard.of_each_class(self.parts.test, WRITTEN)
+        some = self.data.of_each_class(self.data.parts.test, WRITTEN)
         waves = dict[str, Tensor]()
-        for i, back in zip(some, returned(model, self.heard, some), strict=True):
-            name = f"{i}-{Path(self.recordings.entries[i].name).stem}"
-            waves |= {name: self.heard.waves([i])[0], f"{name}-back": back}
+        for i, back in zip(some, returned(model, self.data, some), strict=True):
+            name = f"{i}-{Path(self.data.recordings.entries[i].name).stem}"
+            waves |= {name: self.data.waves([i])[0], f"{name}-back": back}
         if model.prior is not None:
             by_class = model.prior.classes > 0
             names = model.classes if by_class else ("sound",)
@@ -202,9 +169,6 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         for name, wave in waves.items():
             save(folder / f"{name}.wav", wave.numpy(), self.spectrum.rate)
         return folder
-
-    def input_example(self) -> str:
-        return str(self.recordings.entries[self.parts.test[0]].path)
 
     @torch.no_grad()
     def predict(self, model: SoundVQVAE, text: str) -> dict[str, Any]:
@@ -225,11 +189,8 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
             said += f", {pace:.1f} codes a second: {listed}"
         return {**answer, "text": said}
 
-    def example(self) -> tuple[Tensor, Tensor]:
-        return self.spectrum.example(self.dtype)
-
     def exported(self, model: SoundVQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
-        encoding, x = SoundEncoding(model), self.example()
+        encoding, x = SoundEncoding(model), self.data.example()
         return {"encoder": (encoding, x), "decoder": (SoundDecoding(model), encoding(*x))}
 
     def metadata(self, model: SoundVQVAE) -> dict[str, str]:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.sound.files import Wave
-from saiki.data.sound.hearing import SpectrumChoice
-from saiki.data.sound.recordings import Recordings
-from saiki.data.sound.splits import spread
+from saiki.data.sound.recorded import RecordedSounds
 from saiki.experiment import Figures, placed
 from saiki.models.sound_judge import SoundJudge
 from saiki.models.sound_vqvae import AutoencodedSound, SoundVQVAE
@@ -24,24 +23,23 @@ Batch = tuple[Tensor, Tensor, Tensor]
 """Waves ``(batch, samples)``, the samples of each, and the numbers of the classes."""
 
 
-@dataclass(frozen=True)
-class Heard:
-    """Recordings, and how much of them is heard."""
+@dataclass(frozen=True, eq=False)
+class LabelledWaves(RecordedSounds[Batch], IndexedDataset[Batch]):
+    """What is heard of recordings."""
 
-    recordings: Recordings
-    hearing: SpectrumChoice
-    dtype: torch.dtype
+    def batch(self, draw: Draw) -> Batch:
+        return self.padded([self.parts.train[i] for i in draw.own])
 
-    def batch(self, indices: Sequence[int]) -> Batch:
+    def padded(self, indices: Sequence[int]) -> Batch:
         """Some of the recordings side by side."""
         waves = [self.recordings.waves[i] for i in indices]
         return *self.hearing.padded(waves, self.dtype), self.labels(indices)
 
-    def batches(self, indices: Sequence[int]) -> Iterator[Batch]:
+    def by_length(self, indices: Sequence[int]) -> Iterator[Batch]:
         """The same of many, some at a time, the shortest first."""
         ordered = sorted(indices, key=lambda i: len(self.recordings.waves[i]))
         for at in range(0, len(ordered), TOGETHER):
-            yield self.batch(ordered[at : at + TOGETHER])
+            yield self.padded(ordered[at : at + TOGETHER])
 
     def waves(self, indices: Sequence[int]) -> list[Tensor]:
         """Each for itself, ``(samples,)``."""
@@ -50,13 +48,7 @@ class Heard:
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """The numbers of the classes."""
-        numbers = {label: i for i, label in enumerate(self.recordings.classes)}
-        return torch.tensor([numbers[self.recordings.entries[i].label] for i in indices])
-
-    def of_each_class(self, indices: Sequence[int], count: int) -> list[int]:
-        """Up to so many of the recordings, of as many classes as can be."""
-        labels = [self.recordings.entries[i].label for i in indices]
-        return [indices[place] for place in spread(labels, count)]
+        return torch.tensor([self.numbers[i] for i in indices])
 
 
 class Coded(NamedTuple):
@@ -82,11 +74,11 @@ def asked(model: SoundVQVAE, labels: Tensor) -> Tensor | None:
     return labels if model.prior is not None and model.prior.classes else None
 
 
-def measured(model: SoundVQVAE, heard: Heard, indices: Sequence[int]) -> dict[str, float]:
+def measured(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -> dict[str, float]:
     """Figures of each part of the model on recordings kept apart."""
     spectrum, counts = model.spectrum, torch.zeros(0)
     squares, frames, distance, power, noise, nll, steps, seconds = 8 * [0.0]
-    for batch in heard.batches(indices):
+    for batch in sounds.by_length(indices):
         z, count, lengths, labels, found = coded(model, batch)
         real = torch.arange(z.shape[1], device=z.device) < count[:, None]
         back, z = found.spectra[real].clamp(-1, 1), z[real].clamp(-1, 1)
@@ -122,10 +114,10 @@ def measured(model: SoundVQVAE, heard: Heard, indices: Sequence[int]) -> dict[st
 
 
 @torch.no_grad()
-def returned(model: SoundVQVAE, heard: Heard, indices: Sequence[int]) -> Iterator[Tensor]:
+def returned(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -> Iterator[Tensor]:
     """The waves of recordings as they come back from codes, in their order."""
     for at in range(0, len(indices), TOGETHER):
-        _, frames, lengths, _, found = coded(model, heard.batch(indices[at : at + TOGETHER]))
+        _, frames, lengths, _, found = coded(model, sounds.padded(indices[at : at + TOGETHER]))
         for wave in model.waves(found.spectra, frames, lengths):
             yield wave.cpu()
 
@@ -151,7 +143,7 @@ def longest_of(model: SoundVQVAE, waves: Sequence[Wave], seconds: float) -> int:
 
 def judged(
     model: SoundVQVAE,
-    heard: Heard,
+    sounds: LabelledWaves,
     train: Sequence[int],
     test: Sequence[int],
     updates: int,
@@ -165,16 +157,16 @@ def judged(
         longest: steps at which new ones are cut.
         new: how many of each class are drawn.
     """
-    classes = heard.recordings.classes
+    classes = sounds.recordings.classes
     if not updates:
         return {}
-    rate, labels = model.spectrum.rate, heard.labels(test)
-    waves, of_train = heard.waves(train), heard.labels(train)
+    rate, labels = model.spectrum.rate, sounds.labels(test)
+    waves, of_train = sounds.waves(train), sounds.labels(train)
     judge = SoundJudge.fitted(waves, of_train, len(classes), rate, updates)
     figures: Figures = {
-        "judge_accuracy": judge.accuracy(heard.waves(test), labels),
+        "judge_accuracy": judge.accuracy(sounds.waves(test), labels),
         "judge_accuracy_reconstructions": judge.accuracy(
-            list(returned(model, heard, test)), labels
+            list(returned(model, sounds, test)), labels
         ),
     }
     if model.prior is not None and model.prior.classes:

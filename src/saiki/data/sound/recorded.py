@@ -1,0 +1,119 @@
+"""Recordings of a few classes: where they come from, and which of them are tested."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saiki.data import store
+from saiki.data.dataset import Batch, Dataset
+from saiki.data.skipped import in_words, strict
+from saiki.data.sound.hearing import Listening
+from saiki.data.sound.recordings import Recordings, load
+from saiki.data.sound.splits import SPLITS, Split, by_default, split, spread
+from saiki.data.tables.encoding import Encoding
+from saiki.errors import InputError
+from saiki.knobs import Knobs, knob
+
+
+class RecordingSource(Knobs):
+    """FSDD, or a folder of recordings."""
+
+    data: str = knob(
+        "",
+        "folder of recordings, one subfolder a class, or a table of path and label; FSDD without",
+        is_path=True,
+    )
+    encoded: Encoding = Encoding()
+    split: str = knob(
+        "auto",
+        "what is tested: takes 0 to 4 (official), 15 % at random, or speakers; auto: official "
+        "where takes are known, otherwise random",
+        choices=("auto", *SPLITS),
+    )
+    strict: bool = strict()
+    test_speakers: str = knob("", "speakers never heard in training, with commas between")
+
+    def validate(self) -> None:
+        if self.test_speakers and self.split != "speakers":
+            raise InputError("test_speakers goes with split speakers")
+
+    def load(self, rate: int) -> Recordings:
+        """All recordings, at ``rate`` Hz; see :func:`saiki.data.sound.recordings.load`."""
+        source = store.locate("fsdd", Path(self.data) if self.data else None)
+        return load(source, rate, self.strict, self.encoded.encoding)
+
+    def tested_by(self, recordings: Recordings) -> str:
+        """The split that is meant."""
+        return by_default(recordings) if self.split == "auto" else self.split
+
+    def parts(self, recordings: Recordings, seed: int) -> Split:
+        """Which of them are learned from, which validate and which are tested."""
+        speakers = [name.strip() for name in self.test_speakers.split(",") if name.strip()]
+        return split(recordings, self.tested_by(recordings), seed, speakers)
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedSounds(Dataset[Batch]):
+    """Recordings in three parts.
+
+    Args:
+        hearing: how much of each is heard.
+        seed: which of them are in which part.
+    """
+
+    source: RecordingSource
+    hearing: Listening
+    seed: int
+    dtype: torch.dtype
+
+    prefetch = 2
+
+    @cached_property
+    def recordings(self) -> Recordings:
+        return self.source.load(self.hearing.rate)
+
+    @cached_property
+    def parts(self) -> Split:
+        return self.source.parts(self.recordings, self.seed)
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The number of the class of each recording."""
+        numbers = {label: i for i, label in enumerate(self.recordings.classes)}
+        return [numbers[entry.label] for entry in self.recordings.entries]
+
+    def notes(self) -> Sequence[str]:
+        """Lines on what there is beside the recordings."""
+        return ()
+
+    def describe(self) -> str:
+        recordings, parts = self.recordings, self.parts
+        sizes = (
+            f"{recordings.in_words()}: {len(parts.train):,} to learn from, "
+            f"{len(parts.validation):,} to validate, {len(parts.test):,} to test "
+            f"(split {self.source.tested_by(recordings)})"
+        )
+        return "\n".join((sizes, *self.notes(), *in_words(recordings.skipped)))
+
+    def items(self) -> dict[str, Iterable[str | bytes]]:
+        """What is learned from and judged by, wherever the files lie."""
+        heard = zip(self.recordings.entries, self.recordings.waves, strict=True)
+        return {
+            "classes": self.recordings.classes,
+            "recordings": (f"{replace(e, path=Path())}".encode() + w.tobytes() for e, w in heard),
+        }
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        return self.hearing.example(self.dtype)
+
+    def input_example(self) -> str:
+        return str(self.recordings.entries[self.parts.test[0]].path)
+
+    def of_each_class(self, indices: Sequence[int], count: int) -> list[int]:
+        """Up to so many of some recordings, of as many classes as can be."""
+        labels = [self.recordings.entries[i].label for i in indices]
+        return [indices[place] for place in spread(labels, count)]
