@@ -93,7 +93,7 @@ def train(experiment: VQVAEs, model: VQVAE) -> dict[str, float]:
         optimiser.zero_grad()
         experiment.measure(model, batch)["loss"].backward()
         optimiser.step()
-    return measured(model.eval(), experiment.images.test)
+    return measured(model.eval(), experiment.data.parts.test)
 
 
 def exercise(epochs: float, seed: int, gradient: str) -> dict[str, dict[str, float]]:

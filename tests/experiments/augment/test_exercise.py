@@ -47,7 +47,7 @@ def test_it_learns_to_tell_bright_halves_apart(tmp_path):
 
 def test_images_are_changed_anew_each_time_and_only_those_to_learn_from(tmp_path):
     plain = setting(tmp_path, **Augment.preset("plain"))
-    known = {x.numpy().tobytes() for x in plain.learned.pixels.float() / 255}
+    known = {x.numpy().tobytes() for x in plain.data.parts.train.pixels.float() / 255}
     batches = plain.batches()
     for _ in range(5):
         x, targets = next(batches)
@@ -56,12 +56,12 @@ def test_images_are_changed_anew_each_time_and_only_those_to_learn_from(tmp_path
     changed = setting(tmp_path, rotation=20.0, mixup=0.5)
     seen = {each.numpy().tobytes() for _ in range(5) for each in next(changed.batches())[0]}
     assert not seen & known
-    assert torch.equal(changed.images.test.pixels, plain.images.test.pixels)
+    assert torch.equal(changed.data.parts.test.pixels, plain.data.parts.test.pixels)
 
 
 def test_the_seed_chooses_the_examples_and_all_settings_learn_from_the_same(tmp_path):
     names = [
-        setting(tmp_path, examples=4, seed=seed, **more).learned.names
+        setting(tmp_path, examples=4, seed=seed, **more).data.parts.train.names
         for seed, more in ((0, {}), (0, {"noise": 0.1}), (1, {}))
     ]
     assert names[0] == names[1] != names[2]
@@ -72,15 +72,15 @@ def test_an_image_is_changed_alike_in_an_epoch_whatever_the_size_of_batches(tmp_
     seen = []
     for size in (3, 4):
         experiment = setting(tmp_path, rotation=20.0, noise=0.1, cutmix=0.0, batch_size=size)
-        epoch = itertools.islice(experiment.batches(), -(-len(experiment.learned) // size))
+        epoch = itertools.islice(experiment.batches(), -(-len(experiment.data.parts.train) // size))
         seen.append({x.numpy().tobytes() for batch, _ in epoch for x in batch})
     assert seen[0] == seen[1]
-    assert len(seen[0]) == len(experiment.learned)
+    assert len(seen[0]) == len(experiment.data.parts.train)
 
 
 def test_other_labels_for_the_same_images_are_other_data(tmp_path):
     experiment = setting(tmp_path)
-    test = experiment.images.test
+    test = experiment.data.parts.test
     before = {name: list(its) for name, its in experiment.data_items().items()}
     test.labels.copy_(1 - test.labels)
     after = {name: list(its) for name, its in experiment.data_items().items()}
@@ -89,25 +89,25 @@ def test_other_labels_for_the_same_images_are_other_data(tmp_path):
 
 def test_the_sheets_are_of_the_photo_and_can_be_made_again(tmp_path, monkeypatch):
     experiment = setting(tmp_path, **REPORT.to_dict())
-    sheet = variants(experiment.photo, experiment.augmentation, 3)
+    sheet = variants(experiment.data.photo, experiment.augmentation, 3)
     assert sheet.shape == (36, 3, 9, 9)
-    assert torch.equal(sheet, variants(experiment.photo, experiment.augmentation, 3))
-    assert not torch.equal(sheet, variants(experiment.photo, experiment.augmentation, 4))
-    rows = by_technique(experiment.photo, 0)
+    assert torch.equal(sheet, variants(experiment.data.photo, experiment.augmentation, 3))
+    assert not torch.equal(sheet, variants(experiment.data.photo, experiment.augmentation, 4))
+    rows = by_technique(experiment.data.photo, 0)
     assert {"mixup", "CutMix", "erasing", "hue"} <= rows.keys()
     for captions, pictures in rows.values():
         assert len(captions) == len(pictures)
     large = torch.randint(0, 256, (3, 480, 512), dtype=torch.uint8)
     assert reduced(large).shape == (3, 120, 128)
     path = tmp_path / "squares" / "left" / "3.png"
-    assert setting(tmp_path, image=str(path)).photo.shape == (3, 9, 7)
+    assert setting(tmp_path, image=str(path)).data.photo.shape == (3, 9, 7)
     with pytest.raises(InputError, match=r"none\.png cannot be read"):
         setting(tmp_path, image=str(tmp_path / "none.png")).data_items()
     photo = tmp_path / "store"
     photo.mkdir()
     path.rename(photo / "fruits.jpg")
     monkeypatch.setattr(store, "locate", lambda name: photo)
-    assert Augment().photo.shape == (3, 9, 7)
+    assert Augment().data.photo.shape == (3, 9, 7)
 
 
 def test_one_class_leaves_nothing_to_learn(tmp_path):

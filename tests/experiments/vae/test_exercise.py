@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 
 def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
     result = json.loads((trained / "run" / "result.json").read_text())
-    pixels = setting(trained).images.test.pixels / 255
+    pixels = setting(trained).data.parts.test.pixels / 255
     assert result.keys() >= FIGURES
     assert result["reconstruction_error"] < 0.5 * pixels.var(0).mean()
     assert -result["nll"] >= result["elbo"]
@@ -105,8 +105,10 @@ def test_pixels_are_drawn_anew_in_training_and_stay_the_same_where_they_are_test
     assert not torch.equal(first.mean(0), second.mean(0))
     again = setting(tmp_path, likelihood="bernoulli", binarise="drawn", seed=5)
     assert torch.equal(experiment.tested, again.tested)
-    grey = experiment.images.test.pixels / 255
-    many = torch.stack([experiment.seen(experiment.images.test.pixels, (i,)) for i in range(400)])
+    grey = experiment.data.parts.test.pixels / 255
+    many = torch.stack(
+        [experiment.data.seen(experiment.data.parts.test.pixels, (i,)) for i in range(400)]
+    )
     assert (many.mean(0) - grey).abs().max() < 0.13
     cut = setting(tmp_path, likelihood="bernoulli", binarise="threshold")
     assert torch.equal(cut.tested, (grey > 0.5).float())
@@ -274,7 +276,7 @@ def test_the_way_from_one_image_to_another_is_drawn(trained, tmp_path, monkeypat
 
 
 def test_encoder_and_decoder_are_exported_from_the_run_alone(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr("saiki.experiments.groups.images.ImageSource.parts", None)
+    monkeypatch.setattr("saiki.data.images.dataset.ImageSource.read", None)
     code, _, err = saiki("export", trained / "run", "--onnx", tmp_path / "m.onnx")
     assert (code, err) == (0, [])
     _, model = reopen(trained / "run")

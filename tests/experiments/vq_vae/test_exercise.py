@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
 
 def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
     result = json.loads((trained / "run" / "result.json").read_text())
-    pixels = reopen(trained / "run")[0].images.test.pixels / 255
+    pixels = reopen(trained / "run")[0].data.parts.test.pixels / 255
     assert result.keys() >= FIGURES
     assert result["reconstruction_error"] < 0.5 * pixels.var(0).mean()
     assert 0.25 <= result["codebook_usage"] <= 1
@@ -85,7 +85,7 @@ def test_an_image_of_another_size_gets_codes_a_class_and_comes_back(trained):
 def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
     assert saiki("export", trained / "run", "--onnx", trained / "m.onnx")[0] == 0
     experiment, model = reopen(trained / "run")
-    x = experiment.images.test.pixels.float() / 255
+    x = experiment.data.parts.test.pixels.float() / 255
     encoder, decoder = (
         onnxruntime.InferenceSession(trained / f"m.{part}.onnx") for part in ("encoder", "decoder")
     )
@@ -144,7 +144,7 @@ def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, said):
 
 def test_what_is_measured_is_that_of_all_images_at_once(tmp_path, monkeypatch):
     experiment = setting(tmp_path)
-    model, test = experiment.model().eval(), experiment.images.train
+    model, test = experiment.model().eval(), experiment.data.parts.train
     whole = measured(model, test)
     monkeypatch.setattr("saiki.experiments.vq_vae.measures.NUMBERS", 1000)
     parts = measured(model, test)
@@ -159,7 +159,7 @@ def test_no_more_images_are_held_at_once_than_fit_with_their_distances_from_all_
 ):
     experiment = setting(tmp_path, codes=128, heads=3)
     monkeypatch.setattr("saiki.experiments.vq_vae.measures.NUMBERS", 3 * 2 * 128 * 3 * 2)
-    parts = some_at_a_time(experiment.model(), experiment.images.train)
+    parts = some_at_a_time(experiment.model(), experiment.data.parts.train)
     assert max(len(x) for x, _ in parts) == 2
 
 
@@ -174,8 +174,8 @@ def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
     experiment.monitor(model)
     assert seen[0].labels.tolist() == [0, 1]
     many = Images(*(each.repeat_interleave(9, 0) for each in (
-        experiment.images.test.pixels, experiment.images.test.labels
-    )), experiment.images.test.classes)  # fmt: skip
+        experiment.data.parts.test.pixels, experiment.data.parts.test.labels
+    )), experiment.data.parts.test.classes)  # fmt: skip
     new = []
     monkeypatch.setattr("saiki.experiments.vq_vae.measures.NEW_COMPARED", 12)
     monkeypatch.setattr(
@@ -190,10 +190,10 @@ def test_the_probe_is_of_what_is_learned_from_and_judged_on_the_rest(tmp_path):
     experiment = setting(tmp_path, quantiser="plain")
     model = experiment.model().eval()
     image = str(tmp_path / "squares" / "left" / "0.png")
-    assert probe_accuracy(model, experiment.images.test) is None  # it has learned nothing yet
+    assert probe_accuracy(model, experiment.data.parts.test) is None  # it has learned nothing yet
     assert "label" not in experiment.predict(model, image)
-    fit_probe(model, experiment.images.train)
-    assert probe_accuracy(model, experiment.images.train) == 1
+    fit_probe(model, experiment.data.parts.train)
+    assert probe_accuracy(model, experiment.data.parts.train) == 1
     assert experiment.predict(model, image)["label"] == "left"
 
 
@@ -236,7 +236,7 @@ def test_the_usage_is_a_share_of_the_codes_there_are(tmp_path, monkeypatch):
 def test_blurred_images_are_less_sharp_and_farther_away(tmp_path):
     """The measures see what the claim is about."""
     experiment = setting(tmp_path)
-    model, train = experiment.model().eval(), experiment.images.train
+    model, train = experiment.model().eval(), experiment.data.parts.train
     pixels = torch.randint(0, 256, (60, 3, 9, 7), dtype=torch.uint8)
     images = Images(pixels, torch.arange(60) % 2, train.classes)
 

@@ -1,10 +1,11 @@
 """Images changed at random while a classifier learns from few of them: does it help?"""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,16 +14,16 @@ from torch.nn import functional as F
 
 from saiki import processes
 from saiki.data import store
+from saiki.data.dataset import Draw
 from saiki.data.images.augmentation import REPORT, Augmentation, Mixing, write_policy
+from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
 from saiki.data.images.files import read_image
-from saiki.data.images.labelled import Images
-from saiki.data.order import batches_of, passes
+from saiki.data.images.labelled import Images, Parts
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.augment.claims import CLAIMS, gains, lines
 from saiki.experiments.augment.sheets import ACROSS, by_technique, reduced, variants
-from saiki.experiments.groups.images import ImageSource, image_of
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
@@ -34,12 +35,72 @@ from saiki.plots.confusion import draw_confusion
 from saiki.plots.spread import draw_spread
 from saiki.weak import WeakKeys
 
+if TYPE_CHECKING:
+    from saiki.data.images.augmenter import Augmenter, Mixer
+
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and how much of each class they are,
 ``(batch, classes)``."""
 VALIDATED, EVALUATED = 1000, 500
 """Images of validation that the curves are measured by, and those of a batch where nothing is
 learned."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedImages(LabelledImages[Batch]):
+    """Images that are changed anew whenever they are seen.
+
+    Args:
+        image: the path of what the sheets are of; chosen where it is empty.
+    """
+
+    _: KW_ONLY
+    augmentation: Augmentation
+    mixing: Mixing
+    image: str
+
+    @cached_property
+    def parts(self) -> Parts:
+        self.every.check_classes()
+        return super().parts
+
+    @cached_property
+    def photo(self) -> Tensor:
+        """What the sheets are of, in colour, as large as they show it."""
+        if self.image or not self.source.data:
+            path = Path(self.image) if self.image else store.locate("images") / "fruits.jpg"
+            return reduced(read_image(path))
+        return reduced(self.every.train.pixels[0].expand(3, -1, -1))
+
+    @cached_property
+    def _augmenter(self) -> "Augmenter | None":
+        return self.augmentation.build() if self.augmentation.on else None
+
+    @cached_property
+    def _mixer(self) -> "Mixer | None":
+        return self.mixing.build(len(self.every.train.classes))
+
+    def batch(self, draw: Draw) -> Batch:
+        some = self.parts.train[torch.from_numpy(draw.own)]
+        pixels = some.pixels
+        if self._augmenter:
+            # of the epoch and the image, and not of where in the epoch it comes
+            keys = [(*draw.key[:3], i) for i in draw.own.tolist()]
+            pixels = self._augmenter.changed_all(pixels, keys)
+        x = pixels.to(self.dtype) / 255
+        if self._mixer:
+            key = np.random.SeedSequence((draw.seed, draw.number, processes.rank()))
+            x, targets = self._mixer(x, some.labels, int(key.generate_state(1)[0]))
+        else:
+            targets = F.one_hot(some.labels, len(some.classes))
+        return x, targets.to(self.dtype)
+
+    def describe(self) -> str:
+        on = [*self.augmentation.on, *(n for n, v in self.mixing.to_dict().items() if v)]
+        return super().describe() + (f", changed by {', '.join(on)}" if on else ", as they are")
+
+    def items(self) -> dict[str, Iterable[str | bytes]]:
+        return {**super().items(), "photos": [self.photo.numpy().tobytes()]}
 
 
 class Augment(Experiment[ImageClassifier, Batch]):
@@ -89,64 +150,15 @@ class Augment(Experiment[ImageClassifier, Batch]):
             raise InputError(f"width must be a multiple of {GROUP}, got {self.width}")
 
     @cached_property
-    def learned(self) -> Images:
-        """The examples, which the seed chooses."""
-        self.images.parts.check_classes()
-        return self.images.drawn(self.seed)
-
-    @cached_property
-    def photo(self) -> Tensor:
-        """What the sheets are of, in colour, as large as they show it."""
-        if self.image or not self.images.data:
-            path = Path(self.image) if self.image else store.locate("images") / "fruits.jpg"
-            return reduced(read_image(path))
-        first = self.images.parts.train.pixels[0]
-        return reduced(first.expand(3, -1, -1))
-
-    def describe_data(self) -> str:
-        said = self.images.describe(self.learned)
-        on = [*self.augmentation.on, *(n for n, v in self.mixing.to_dict().items() if v)]
-        return f"{said}, changed by {', '.join(on)}" if on else f"{said}, as they are"
-
-    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
-        parts = (self.learned, self.images.validation, self.images.test)
-        return {
-            "classes": self.learned.classes,
-            "images": (image.numpy().tobytes() for part in parts for image in part.pixels),
-            "labels": (part.labels.numpy().tobytes() for part in parts),
-            "photos": [self.photo.numpy().tobytes()],
-        }
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.learned), len(self.images.test)
-
-    @property
-    def epoch(self) -> float:
-        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
-        return batches_of(len(self.learned), size) / count
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        data, names = self.learned, len(self.learned.classes)
-        augmenter = self.augmentation.build() if self.augmentation.on else None
-        mixer = self.mixing.build(names)
-        shares = passes(len(data), self.optimisation.batching.batch_size, self.seed, start)
-        for number, (rows, key) in enumerate(shares, start):
-            mine = rows[processes.part(len(rows))]
-            its = data[torch.from_numpy(mine)]
-            # of the epoch and the image, and not of where in the epoch it comes
-            keys = [(*key[:3], i) for i in mine.tolist()]
-            x = augmenter.changed_all(its.pixels, keys) if augmenter else its.pixels
-            x = x.to(self.dtype) / 255
-            if mixer:
-                drawn = np.random.SeedSequence((self.seed, number, processes.rank()))
-                x, targets = mixer(x, its.labels, int(drawn.generate_state(1)[0]))
-            else:
-                targets = F.one_hot(its.labels, names)
-            yield x, targets.to(self.dtype)
+    def data(self) -> ChangedImages:
+        return ChangedImages(
+            self.optimisation.batching, self.images, self.dtype, self.seed,
+            augmentation=self.augmentation, mixing=self.mixing, image=self.image,
+        )  # fmt: skip
 
     def model(self) -> ImageClassifier:
         self.augmentation.build()  # the sheets in the end need it; where it is missing, say so now
-        return self.network(self.learned.classes, self.images.shape)
+        return self.network(self.data.parts.train.classes, self.data.shape)
 
     def network(
         self, classes: tuple[str, ...] = ("class", "other"), shape: tuple[int, ...] = (1, 28, 28)
@@ -171,7 +183,7 @@ class Augment(Experiment[ImageClassifier, Batch]):
         return found
 
     def monitor(self, model: ImageClassifier) -> dict[str, float]:
-        some = self.images.validation.some(VALIDATED, 0)
+        some = self.data.parts.validation.some(VALIDATED, 0)
         answers = self.answers(model, some)
         found = {"validation_loss": classes.loss(answers)}
         return {**found, "validation_accuracy": classes.accuracy(answers)}
@@ -182,19 +194,19 @@ class Augment(Experiment[ImageClassifier, Batch]):
         return WeakKeys()
 
     def evaluate(self, model: ImageClassifier) -> Figures:
-        answers = self._tested[model] = self.answers(model, self.images.test)
+        answers = self._tested[model] = self.answers(model, self.data.parts.test)
         return {
             "accuracy": classes.accuracy(answers),
             "test_loss": classes.loss(answers),
-            "examples_learned": float(len(self.learned)),
-            **self.images.skipped,
+            "examples_learned": float(len(self.data.parts.train)),
+            **self.data.skipped,
         }
 
     def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:
-        answers = self._tested.get(model) or self.answers(model, self.images.test)
+        answers = self._tested.get(model) or self.answers(model, self.data.parts.test)
         pairs = [(a.label, a.said) for a in answers]
-        sheet = variants(self.photo, self.augmentation, self.seed)
-        rows = by_technique(self.photo, self.seed)
+        sheet = variants(self.data.photo, self.augmentation, self.seed)
+        rows = by_technique(self.data.photo, self.seed)
         write_policy(folder / "policy.json", self.augmentation, self.seed, **self.mixing.to_dict())
         return [
             draw_variants(folder / "variants.png", sheet, ACROSS, self.title),
@@ -212,9 +224,6 @@ class Augment(Experiment[ImageClassifier, Batch]):
         path = folder / "accuracy.png"
         axes = {"xlabel": "examples", "ylabel": "accuracy on test images"}
         return [draw_spread(path, drawn, gained, gained="accuracy gained", **axes)]
-
-    def input_example(self) -> str:
-        return self.images.example()
 
     @torch.no_grad()
     def predict(self, model: ImageClassifier, text: str) -> dict[str, Any]:

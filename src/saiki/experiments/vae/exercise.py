@@ -2,7 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,12 +11,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from saiki import processes
+from saiki.data.dataset import Draw
+from saiki.data.images.dataset import ImageDataset, ImageSource, image_of
 from saiki.data.images.labelled import balanced
-from saiki.data.order import batches_of, passes
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.groups.images import ImageSource, image_of
 from saiki.experiments.groups.latent import Divergence, between
 from saiki.experiments.vae.claims import CLAIMS
 from saiki.experiments.vae.measures import (
@@ -43,6 +43,27 @@ Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and the weight of the divergence."""
 SMALL: dict[str, Value] = {"examples": 20_000, "epochs": 3.0, "nll_images": 100}
 """What teaches something within an hour."""
+
+
+@dataclass(frozen=True, eq=False)
+class SeenImages(ImageDataset[Batch]):
+    """Images as the network sees them.
+
+    Args:
+        weight: of the divergence, at each update.
+    """
+
+    _: KW_ONLY
+    pixels: LikelihoodChoice
+    weight: Callable[[int], float]
+
+    def seen(self, pixels: Tensor, key: Sequence[int] = (0,)) -> Tensor:
+        """See :meth:`LikelihoodChoice.seen`."""
+        return self.pixels.seen(pixels, self.dtype, key)
+
+    def batch(self, draw: Draw) -> Batch:
+        x = self.seen(self.parts.train.pixels[torch.from_numpy(draw.rows)], draw.key)
+        return x[draw.part], torch.tensor(self.weight(draw.update), dtype=self.dtype)
 
 
 class Autoencoding(Experiment[Autoencoder, Batch]):
@@ -104,36 +125,16 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     def validate(self) -> None:
         self.divergence.check(self.variational, self.samples)
 
-    def describe_data(self) -> str:
-        return self.images.describe(self.images.train)
+    @cached_property
+    def data(self) -> SeenImages:
+        def weight(update: int) -> float:
+            return self.divergence.weight(update, self.iterations)
 
-    def data_items(self) -> Mapping[str, Iterator[bytes]]:
-        parts = (self.images.train, self.images.validation, self.images.test)
-        return {"images": (image.numpy().tobytes() for its in parts for image in its.pixels)}
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.images.train), len(self.images.test)
-
-    @property
-    def epoch(self) -> float:
-        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
-        return batches_of(len(self.images.train), size) / count
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        pixels = self.images.train.pixels
-        shares = passes(len(pixels), self.optimisation.batching.batch_size, self.seed, start)
-        for number, (rows, key) in enumerate(shares, start):
-            x = self.seen(pixels[torch.from_numpy(rows)], key)
-            step = number // self.optimisation.batching.accumulate
-            weight = torch.tensor(self.divergence.weight(step, self.iterations), dtype=self.dtype)
-            yield x[processes.part(len(rows))], weight
-
-    def seen(self, pixels: Tensor, key: Sequence[int] = (0,)) -> Tensor:
-        """See :meth:`LikelihoodChoice.seen`."""
-        return self.pixels.seen(pixels, self.dtype, key)
+        batching = self.optimisation.batching
+        return SeenImages(batching, self.images, self.dtype, pixels=self.pixels, weight=weight)
 
     def model(self) -> Autoencoder:
-        return self.network(self.images.shape)
+        return self.network(self.data.shape)
 
     def network(self, shape: Sequence[int] = (1, 4, 4)) -> Autoencoder:
         """A new model of images of this shape."""
@@ -149,7 +150,7 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
 
     @cached_property
     def _validation(self) -> Tensor:
-        return self.seen(self.images.validation.some(VALIDATED, 0).pixels)
+        return self.data.seen(self.data.parts.validation.some(VALIDATED, 0).pixels)
 
     def monitor(self, model: Autoencoder) -> dict[str, float]:
         return measure_images(model, self._validation).validation(self.divergence.beta)
@@ -157,11 +158,11 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
     @cached_property
     def tested(self) -> Tensor:
         """The test images as the network sees them."""
-        return self.seen(self.images.test.pixels)
+        return self.data.seen(self.data.parts.test.pixels)
 
     def some(self, count: int) -> Tensor:
         """So many of the test images as the network sees them, of each class alike."""
-        return self.tested[balanced(self.images.test.labels, count, 0)]
+        return self.tested[balanced(self.data.parts.test.labels, count, 0)]
 
     @cached_property
     def _measured(self) -> WeakKeys[Autoencoder, ImageMeasures]:
@@ -177,13 +178,15 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             figures["nll"] = nll(model, some, self.nll_samples)
             figures["kl"] = found.kl
         figures["active_units"] = active_units(found.codes)
-        figures["samples_near"] = samples_near(model, self.images.train.pixels, self.some(COMPARED))
-        figures |= self.images.skipped
+        figures["samples_near"] = samples_near(
+            model, self.data.parts.train.pixels, self.some(COMPARED)
+        )
+        figures |= self.data.skipped
         return {**figures, "reconstruction_error": found.errors.mean().item()}
 
     @torch.no_grad()
     def draw(self, model: Autoencoder, points: Points, folder: Path) -> list[Path]:
-        labels, classes = self.images.test.labels, self.images.test.classes
+        labels, classes = self.data.parts.test.labels, self.data.parts.test.classes
         found = self._measured.get(model) or measure_images(model, self.tested)
         x = placed(self.some(SHOWN), model)
         new = model.sample(6 * SHOWN, torch.Generator(x.device).manual_seed(0))
@@ -200,12 +203,9 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
             pictures.append(draw_course(folder / "course.png", points, cost, self.title))
         return pictures
 
-    def input_example(self) -> str:
-        return self.images.example()
-
     def read(self, model: Autoencoder, path: str) -> Tensor:
         """The image of a file as the model sees it, ``(1, *shape)``."""
-        x: Tensor = placed(self.seen(image_of(path, model.shape)), model)
+        x: Tensor = placed(self.data.seen(image_of(path, model.shape)), model)
         return x
 
     @torch.no_grad()
@@ -232,9 +232,6 @@ class Autoencoding(Experiment[Autoencoder, Batch]):
         for i, codes in enumerate(itertools.pairwise(z), 1):
             rows[f"{i} to {i + 1}"] = model.decode(between(*codes, BETWEEN))
         return draw_rows(path, rows, self.title)
-
-    def example(self) -> Tensor:
-        return torch.zeros(2, *self.images.shape, dtype=self.dtype)
 
     def exported(self, model: Autoencoder) -> dict[str, tuple[nn.Module, Any]]:
         z = torch.zeros(2, model.latent_size, dtype=self.dtype)

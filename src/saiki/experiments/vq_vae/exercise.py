@@ -2,18 +2,18 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from saiki import processes
-from saiki.data.order import batches_of, passes
+from saiki.data.dataset import Draw
+from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.groups.images import ImageSource, image_of
 from saiki.experiments.groups.quantisation import PriorChoice, Quantisation, draw_usage
 from saiki.experiments.vq_vae.claims import CLAIMS
 from saiki.experiments.vq_vae.measures import (
@@ -47,6 +47,14 @@ SMALL: dict[str, Value] = {
     "judge": 100,
 }
 """What teaches something within an hour."""
+
+
+class ClassedImages(LabelledImages[Batch]):
+    """Images and their classes, as they are."""
+
+    def batch(self, draw: Draw) -> Batch:
+        some = self.parts.train[torch.from_numpy(draw.own)]
+        return some.pixels.to(self.dtype) / 255, some.labels
 
 
 class VQVAEs(Experiment[VQVAE, Batch]):
@@ -92,33 +100,12 @@ class VQVAEs(Experiment[VQVAE, Batch]):
     }
     claims = CLAIMS
 
-    def describe_data(self) -> str:
-        return self.images.describe(self.images.train)
-
-    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
-        parts = (self.images.train, self.images.validation, self.images.test)
-        return {
-            "classes": self.images.train.classes,
-            "images": (image.numpy().tobytes() for part in parts for image in part.pixels),
-            "labels": (part.labels.numpy().tobytes() for part in parts),
-        }
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.images.train), len(self.images.test)
-
-    @property
-    def epoch(self) -> float:
-        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
-        return batches_of(len(self.images.train), size) / count
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        train = self.images.train
-        for rows, _ in passes(len(train), self.optimisation.batching.batch_size, self.seed, start):
-            mine = torch.from_numpy(rows[processes.part(len(rows))])
-            yield train.pixels[mine].to(self.dtype) / 255, train.labels[mine]
+    @cached_property
+    def data(self) -> ClassedImages:
+        return ClassedImages(self.optimisation.batching, self.images, self.dtype)
 
     def model(self) -> VQVAE:
-        return self.network(self.images.shape, self.images.train.classes)
+        return self.network(self.data.shape, self.data.parts.train.classes)
 
     def network(self, shape: Sequence[int] = (1, 4, 4), names: Sequence[str] = ("a", "b")) -> VQVAE:
         """A new model of images of this shape and these classes."""
@@ -140,25 +127,25 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         return measures
 
     def monitor(self, model: VQVAE) -> dict[str, float]:
-        found = measured(model, self.images.validation.some(VALIDATED, 0))
+        found = measured(model, self.data.parts.validation.some(VALIDATED, 0))
         return {"validation_error": found.pop("reconstruction_error")} | {
             f"validation_{name}": value for name, value in found.items()
         }
 
     def settle(self, model: VQVAE) -> None:
-        fit_probe(model, self.images.train)
+        fit_probe(model, self.data.parts.train)
 
     def evaluate(self, model: VQVAE) -> Figures:
-        test = self.images.test
-        figures: Figures = {**measured(model, test), **self.images.skipped}
+        test = self.data.parts.test
+        figures: Figures = {**measured(model, test), **self.data.skipped}
         error = figures["reconstruction_error"] or 0.0
         figures["psnr"] = -10 * math.log10(error) if error > 0 else None
         figures["probe_accuracy"] = probe_accuracy(model, test)
-        return {**figures, **perceptual_figures(model, self.images.train, test, self.judge)}
+        return {**figures, **perceptual_figures(model, self.data.parts.train, test, self.judge)}
 
     @torch.no_grad()
     def draw(self, model: VQVAE, points: Points, folder: Path) -> list[Path]:
-        x, _ = as_seen(self.images.test.some(SHOWN, 0), model)
+        x, _ = as_seen(self.data.parts.test.some(SHOWN, 0), model)
         found = model.autoencode(x)
         rows, title = {"image": x, "back": found.images}, self.title
         pictures = [draw_rows(folder / "reconstructions.png", rows, title)]
@@ -174,7 +161,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
 
     def _counts(self, model: VQVAE) -> Tensor:
         """Of each code on the test images."""
-        return torch.stack([found.counts for _, found in coded(model, self.images.test)]).sum(0)
+        return torch.stack([found.counts for _, found in coded(model, self.data.parts.test)]).sum(0)
 
     def _new(self, model: VQVAE) -> dict[str, Tensor]:
         """New images of each class, or of none in particular."""
@@ -182,9 +169,6 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         names = model.classes if by_class else ("new 1", "new 2", "new 3")
         labels = torch.arange(len(names)).repeat_interleave(NEW_OF_A_CLASS)
         return dict(zip(names, drawn(model, labels).split(NEW_OF_A_CLASS), strict=True))
-
-    def input_example(self) -> str:
-        return self.images.example()
 
     @torch.no_grad()
     def predict(self, model: VQVAE, text: str) -> dict[str, Any]:
@@ -206,9 +190,6 @@ class VQVAEs(Experiment[VQVAE, Batch]):
             answer |= {**best[0], "classes": best}
             said += f", {best[0]['label']} ({best[0]['probability']:.1%})"
         return {**answer, "seconds": time.perf_counter() - started, "text": said}
-
-    def example(self) -> Tensor:
-        return torch.zeros(2, *self.images.shape, dtype=self.dtype)
 
     def exported(self, model: VQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
         x = torch.zeros(2, *model.shape, dtype=self.dtype)

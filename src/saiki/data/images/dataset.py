@@ -1,21 +1,21 @@
-"""Where the images of an exercise come from."""
+"""Images to learn from: where they come from, and which of them are taken."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from saiki.data import store
+from saiki.data.dataset import Batch, IndexedDataset
 from saiki.data.images import folder, idx
 from saiki.data.images.files import read_image
-from saiki.data.images.labelled import Images, Parts, cut_to
+from saiki.data.images.labelled import Parts, cut_to
 from saiki.data.skipped import in_words, strict
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
-
-SEED_OF_EXAMPLES = 0
-"""The seed that says which examples, where not all are learned from."""
 
 
 class ImageSource(Knobs):
@@ -46,8 +46,7 @@ class ImageSource(Knobs):
         if self.colours == 2:
             raise InputError("colours must be 1, 3, or 0 for those the images have, got 2")
 
-    @cached_property
-    def parts(self) -> Parts:
+    def read(self) -> Parts:
         """All images there are."""
         if not self.data:
             found = store.locate("fashion-mnist")
@@ -59,48 +58,70 @@ class ImageSource(Knobs):
             return idx.read_parts(path, (), self.side, self.colours)
         return folder.read_parts(path, self.side, self.colours, self.strict)
 
-    def drawn(self, seed: int) -> Images:
-        """What is learned from: ``examples`` of them, which a seed chooses."""
-        train = self.parts.train
-        return train.some(self.examples, seed) if self.examples else train
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset(IndexedDataset[Batch]):
+    """Images in three parts.
+
+    Args:
+        seed: which of them are learned from, where not all are.
+    """
+
+    source: ImageSource
+    dtype: torch.dtype
+    seed: int = 0
 
     @cached_property
-    def train(self) -> Images:
-        return self.drawn(SEED_OF_EXAMPLES)
+    def every(self) -> Parts:
+        """All images there are."""
+        return self.source.read()
 
-    @property
-    def validation(self) -> Images:
-        return self.parts.validation
-
-    @property
-    def test(self) -> Images:
-        return self.parts.test
+    @cached_property
+    def parts(self) -> Parts:
+        train, count = self.every.train, self.source.examples
+        return replace(self.every, train=train.some(count, self.seed) if count else train)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width; no image is read where that is known without."""
-        channels = self.colours or (0 if self.data else 1)
-        side = self.side or (0 if self.data else idx.SIDE)
+        knobs = self.source
+        channels = knobs.colours or (0 if knobs.data else 1)
+        side = knobs.side or (0 if knobs.data else idx.SIDE)
         if channels and side:
             return channels, side, side
-        channels, height, width = self.train.pixels.shape[1:]
+        channels, height, width = self.parts.train.pixels.shape[1:]
         return channels, height, width
 
-    def describe(self, learned: Images) -> str:
-        """How many images there are, and of how many of them is learned."""
-        fewer = len(learned) < len(self.parts.train)
-        said = self.parts.in_words() + (f"; learns from {len(learned):,}" if fewer else "")
-        return "\n".join((said, *in_words(self.parts.skipped)))
+    def describe(self) -> str:
+        count = len(self.parts.train)
+        fewer = f"; learns from {count:,}" if count < len(self.every.train) else ""
+        return "\n".join((self.every.in_words() + fewer, *in_words(self.every.skipped)))
+
+    def items(self) -> dict[str, Iterable[str | bytes]]:
+        parts = self.parts.train, self.parts.validation, self.parts.test
+        return {"images": (image.numpy().tobytes() for part in parts for image in part.pixels)}
 
     @property
     def skipped(self) -> dict[str, float | None]:
         """How many files are left out, as a figure."""
-        return {"skipped_files": float(len(self.parts.skipped))}
+        return {"skipped_files": float(len(self.every.skipped))}
 
-    def example(self) -> str:
-        """The path of a test image, where images are files."""
-        names = self.test.names if self.data else ()
-        return str(Path(self.data, names[0])) if names else "image.png"
+    def example(self) -> Tensor:
+        return torch.zeros(2, *self.shape, dtype=self.dtype)
+
+    def input_example(self) -> str:
+        names = self.parts.test.names if self.source.data else ()
+        return str(Path(self.source.data, names[0])) if names else "image.png"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages(ImageDataset[Batch]):
+    """Images, whose classes count, too."""
+
+    def items(self) -> dict[str, Iterable[str | bytes]]:
+        parts = self.parts.train, self.parts.validation, self.parts.test
+        labels = (part.labels.numpy().tobytes() for part in parts)
+        return {**super().items(), "classes": self.parts.train.classes, "labels": labels}
 
 
 def image_of(path: str, shape: Sequence[int]) -> Tensor:
