@@ -110,7 +110,7 @@ def compare(knobs: dict[str, Any], repeats: int) -> dict[str, Any]:
     batches = [*itertools.islice(experiment.batches(), BATCHES)]
     torch.manual_seed(0)
     ours = experiment.model()
-    peer = Peer(experiment, len(experiment.source.text.vocabulary))
+    peer = Peer(experiment, len(experiment.data.text.vocabulary))
     found = updates(
         experiment, ours, peer, lambda batch: peer(Turns(*batch[:-1])), batches, repeats
     )

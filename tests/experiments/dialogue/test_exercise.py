@@ -85,7 +85,7 @@ def test_context_tells_what_the_turn_before_does_not(runs):
 def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, capsys):
     experiment, _ = reopen(runs / model)
     test = tmp_path / "test.jsonl"
-    lines = (json.dumps(turns) + "\n" for turns in experiment.source.parts.test)
+    lines = (json.dumps(turns) + "\n" for turns in experiment.data.parts.test)
     test.write_text("".join(lines))
     asked = ["predict", str(runs / model), str(test), str(test), "--score", "--json"]
     assert cli.main(asked) == 0
@@ -124,7 +124,7 @@ def test_flags_without_use_are_refused(runs, capsys):
 
 def test_figures_are_those_by_hand(runs):
     experiment, model = reopen(runs / "hred")
-    part = experiment.source.parts.test
+    part = experiment.data.parts.test
     found = judge(model, experiment.source.whole(part, model.text, 0), 1)
     nll, tokens = 0.0, 0
     for turns in part:
@@ -152,7 +152,7 @@ def test_the_latent_variable_costs_what_its_weight_says(said):
     plain = experiment.measure(model, first)
     torch.manual_seed(0)
     held = experiment.measure(model, (*first[:-1], torch.tensor(2.0)))
-    tokens = int((first[3] == 0).sum()) * experiment.source.rows.mean_tokens
+    tokens = int((first[3] == 0).sum()) * experiment.data.rows.mean_tokens
     replies = int(first[4].sum())
     assert plain["kl"] == held["kl"]
     assert plain["kl"] > 0

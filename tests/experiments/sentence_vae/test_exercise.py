@@ -75,7 +75,7 @@ def test_sentences_are_learned_and_come_back_from_a_code_that_is_used(trained):
 
 def test_perplexity_is_of_a_token_of_the_sentences_that_nll_is_of(trained):
     experiment, model = reopen(trained)
-    result, test = result_of(trained), experiment.source.rows.test
+    result, test = result_of(trained), experiment.data.parts.test
     tokens = sum(len(row) for row in test.rows())
     assert result["perplexity"] == pytest.approx(math.exp(result["nll"] * len(test) / tokens))
     some = experiment.changed({"nll_sentences": 3}).evaluate(model)
@@ -85,7 +85,7 @@ def test_perplexity_is_of_a_token_of_the_sentences_that_nll_is_of(trained):
 
 def test_a_batch_of_sentences_counts_as_much_as_each_alone(trained):
     experiment, model = reopen(trained)
-    test = experiment.source.rows.test
+    test = experiment.data.parts.test
     found = measure_sentences(model, test)
     for i, row in enumerate(itertools.islice(test.rows(), 8)):
         alone = model.model.posterior(torch.from_numpy(row.astype(int))[None])
@@ -107,7 +107,7 @@ def test_a_batch_of_sentences_counts_as_much_as_each_alone(trained):
 
 def test_what_comes_back_is_counted_by_places(trained):
     experiment, model = reopen(trained)
-    test = experiment.source.rows.test
+    test = experiment.data.parts.test
     codes = measure_sentences(model, test).codes
     right = total = 0
     for row, z in zip(test.rows(), codes, strict=True):
@@ -283,9 +283,9 @@ def test_japanese_without_spaces_is_cut_into_characters_and_comes_back(tmp_path)
     experiment = SentenceCodes(
         **SMALL, data=str(tmp_path / "ja"), epochs=1.0, updates=0, latent_size=2
     )
-    assert experiment.source.cut == "characters"
+    assert experiment.data.cut == "characters"
     assert "tokens (characters)" in experiment.describe_data()
-    assert len(experiment.source.rows.train) > 500
+    assert len(experiment.data.parts.train) > 500
     model = experiment.model().eval()
     answer = experiment.predict(model, "赤い犬と白い猫がある。")
     assert answer["unknown"] == []
@@ -294,17 +294,17 @@ def test_japanese_without_spaces_is_cut_into_characters_and_comes_back(tmp_path)
 
 
 def test_english_of_a_users_own_is_cut_as_a_book_prints_it(tmp_path):
-    assert setting(tmp_path).source.cut == "plain"
-    words = setting(tmp_path, tokens="words").source
+    assert setting(tmp_path).data.cut == "plain"
+    words = setting(tmp_path, tokens="words").data
     assert words.cut == "words"
     assert any(word.endswith(".") and len(word) > 1 for word in words.text.vocabulary.words)
-    whole, ruled = setting(tmp_path).source.parts, setting(tmp_path, lines=False).source.parts
+    whole, ruled = setting(tmp_path).data.sentences, setting(tmp_path, lines=False).data.sentences
     assert whole == ruled  # a line is a sentence there
     (tmp_path / "page.txt").write_text(
         " ".join(Path(book(tmp_path)).read_text().splitlines()) + "\n"
     )
     changes = {"data": str(tmp_path / "page.txt"), "lines": False}
-    assert setting(tmp_path, **changes).source.parts == whole
+    assert setting(tmp_path, **changes).data.sentences == whole
 
 
 def test_the_parts_that_are_exported_write_what_the_model_writes(trained, tmp_path):

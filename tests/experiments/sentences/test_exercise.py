@@ -120,7 +120,7 @@ def test_the_exported_model_says_the_same_of_the_numbers_of_words(finished, tmp_
 
 def test_words_of_what_is_set_apart_are_known_by_their_vectors_alone(files):
     experiment = setting(files, embedding_size=3, minimum=8)
-    model, (text, learned) = experiment.model(), experiment.corpus.known
+    model, (text, learned) = experiment.model(), experiment.data.known
     assert {*WORDS} == {*text.vocabulary.words[FIRST:]}
     assert FIRST < learned < len(text.vocabulary)
     assert model.features.vectors.shape == (len(text.vocabulary), 6)
@@ -139,7 +139,7 @@ def test_vectors_of_a_run_of_words_are_taken_and_cut_as_there(files, tmp_path):
 
 
 def experiment_texts(files):
-    return [*setting(files).parts.train.texts, *setting(files).parts.test.texts]
+    return [*setting(files).data.parts.train.texts, *setting(files).data.parts.test.texts]
 
 
 def test_layers_of_a_run_of_masked_lm_go_on(files, tmp_path):

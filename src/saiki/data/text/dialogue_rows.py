@@ -8,8 +8,6 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from saiki import processes
-from saiki.data.order import passes
 from saiki.data.text.dialogues import Dialogue
 from saiki.text import END, UNKNOWN, Text
 from saiki.text.rows import padded
@@ -97,12 +95,6 @@ class DialogueRows:
         """The share of turns that were cut."""
         turns = [turn for piece in self.pieces for turn in piece.turns]
         return sum(turn[-1] != END for turn in turns) / len(turns)
-
-    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Turns]:
-        """Of ``size`` pieces, without end, from number ``start`` on; the part of this process."""
-        for indices, _ in passes(len(self.pieces), size, seed, start):
-            mine = indices[processes.part(len(indices))].tolist()
-            yield batch([self.pieces[i] for i in mine])
 
     def by_length(self, turns: int) -> Iterator[tuple[Turns, list[int]]]:
         """All pieces, the shortest first, as many at a time as have ``turns`` together, or one that

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki import processes
-from saiki.data.order import buckets
 from saiki.text import UNKNOWN
 from saiki.text.rows import padded
 
@@ -37,12 +35,6 @@ class LabelledRows:
         """Some rows, padded to the longest of them."""
         tokens, lengths = padded([self.rows[i] for i in places])
         return tokens, lengths, torch.from_numpy(self.targets[np.asarray(places)])
-
-    def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[Batch]:
-        """Of similar lengths, without end, from number ``start`` on; the part of this process."""
-        lengths = [(len(row),) for row in self.rows]
-        for indices, _ in buckets(lengths, batch_size, seed, start):
-            yield self.batch(indices[processes.part(len(indices))])
 
     def by_length(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
         """All rows, the shortest first, with their places."""

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki import processes
-from saiki.data.order import buckets
 from saiki.data.text.digests import place
 from saiki.data.text.masking import TokenRows
 from saiki.errors import InputError
@@ -111,11 +109,6 @@ class SentenceRows:
         """The share of what is learned from that the language does not know."""
         tokens = self.train.tokens
         return float((tokens == UNKNOWN).sum() / (tokens != END).sum())
-
-    def batches(self, batch_size: int, seed: int, start: int = 0) -> Iterator[Rows]:
-        """Of similar lengths, without end, from number ``start`` on; the part of this process."""
-        for indices, _ in buckets(self.train.lengths, batch_size, seed, start):
-            yield batch(self.train, indices[processes.part(len(indices))])
 
 
 def batch(rows: TokenRows, places: Sequence[int] | np.ndarray) -> Rows:

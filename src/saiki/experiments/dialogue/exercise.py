@@ -1,12 +1,11 @@
 """Dialogue: what is said next, by the turn before or by all that was said."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 from saiki.data.text.dialogue_rows import DialogueRows, Turns
@@ -30,21 +29,21 @@ from saiki.experiments.dialogue.replies import (
     side_by_side,
     some_of,
 )
-from saiki.experiments.dialogue.source import DialogueSource
+from saiki.experiments.dialogue.source import Batch, DialogueDataset, DialogueSource
 from saiki.experiments.groups.decoding import Decoding
 from saiki.knobs import Value, knob
 from saiki.models.dialogue import Dialoguer, Reply
 from saiki.optimisation import Optimisation
 from saiki.plots.attention import draw_attention
 from saiki.plots.curves import curves_of, draw_curves
-from saiki.text import SPECIAL, Text
+from saiki.text import Text
 from saiki.text.vectors import Vectors, read
 
 DRAWN = 4
 """Replies of which is drawn what they look at."""
 
 
-class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
+class Conversing(Experiment[Dialoguer, Batch]):
     """A hierarchical recurrent encoder-decoder says what comes next in a dialogue: one network
     reads a turn, another one follows the turns, a third one writes. English conversations, or
     dialogues of yours in any language.
@@ -72,7 +71,6 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "perplexity_turn_3", "kl")
     takes = "dialogue"
-    prefetch = 2
     points = 20
     predict_knobs = (*Decoding.knobs(), "context", "draws", "vectors", "seed")
     predict_batch = 64
@@ -91,46 +89,25 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
             )
 
     @cached_property
+    def data(self) -> DialogueDataset:
+        def weight(update: int) -> float:
+            return self.of_dialogue.latent.divergence.weight(update, self.iterations)
+
+        return DialogueDataset(self.optimisation.batching, self.source, weight, self.dtype)
+
+    @cached_property
     def development(self) -> DialogueRows:
-        return self.source.whole(self.source.parts.development, self.source.text, self.context)
+        return self.source.whole(self.data.parts.development, self.data.text, self.context)
 
     @cached_property
     def word_vectors(self) -> Vectors | None:
         return read(Path(self.vectors)) if self.vectors else None
 
-    def data_items(self) -> Mapping[str, Iterator[str]]:
-        return self.source.items()
-
     def describe_data(self) -> str:
         for phrase in (self.decoding.begin_with, *self.decoding.phrases):
-            self.source.text.phrase(phrase)  # what cannot be written is told now, as are bad files
+            self.data.text.phrase(phrase)  # what cannot be written is told now, as are bad files
         vectors = f"; {len(self.word_vectors):,} word vectors" if self.word_vectors else ""
-        return self.source.in_words() + vectors
-
-    def examples(self) -> tuple[int, int]:
-        learned, _, judged = (sum(len(turns) - 1 for turns in part) for part in self.source.parts)
-        return learned, judged
-
-    @property
-    def epoch(self) -> float:
-        return (
-            self.source.batches(self.optimisation.batching.batch_size)
-            / self.optimisation.batching.accumulate
-        )
-
-    def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        size = self.optimisation.batching.batch_size
-        for number, turns in enumerate(self.source.rows.batches(size, self.seed, start), start):
-            step = number // self.optimisation.batching.accumulate
-            weight = self.of_dialogue.latent.divergence.weight(step, self.iterations)
-            yield *turns, torch.tensor(weight, dtype=self.dtype)
-
-    def example(self) -> tuple[Any, ...]:
-        random = torch.Generator().manual_seed(0)
-        tokens = torch.randint(len(SPECIAL), (5, 7), generator=random)
-        place = torch.tensor([0, 1, 2, 0, 1])
-        dialogue = torch.tensor([0, 0, 0, 1, 1])
-        return tokens, torch.tensor([7, 3, 5, 2, 7]), dialogue, place, place > 0
+        return super().describe_data() + vectors
 
     def exported(self, model: Dialoguer) -> Mapping[str, tuple[nn.Module, Any]]:
         """What reads a dialogue, and one step of what writes the reply."""
@@ -140,15 +117,15 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         return model.text.metadata()
 
     def model(self) -> Dialoguer:
-        return self.of_dialogue.build(self.source.text, self.source.known.longest)
+        return self.of_dialogue.build(self.data.text, self.source.known.longest)
 
-    def measure(self, model: Dialoguer, batch: tuple[Any, ...]) -> Measures:
+    def measure(self, model: Dialoguer, batch: Batch) -> Measures:
         *parts, weight = batch
         turns, latent = Turns(*parts), self.of_dialogue.latent
         drop = self.of_dialogue.word_drop if model.training else 0.0
         replies = model(*turns, drop=drop, words=latent.bag_of_words > 0)
         # each piece counts by its tokens, so that the parts of a batch add up to the whole
-        share = 1 / (int((turns.place == 0).sum()) * self.source.rows.mean_tokens)
+        share = 1 / (int((turns.place == 0).sum()) * self.data.rows.mean_tokens)
         loss, kl = -replies.bound.log_likelihood.sum(), replies.bound.divergence
         if self.of_dialogue.is_latent:
             loss = loss + weight * len(kl) * latent.divergence.cost(kl)
@@ -167,7 +144,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
         }
 
     def evaluate(self, model: Dialoguer) -> Figures:
-        return self.figures(model, self.source.parts.test)
+        return self.figures(model, self.data.parts.test)
 
     def figures(self, model: Dialoguer, part: Sequence[Dialogue]) -> Figures:
         """How well a model tells the replies of dialogues, and what its own are like."""
@@ -190,9 +167,6 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
             how["must_hold"] = self.decoding.phrases
             how["begin_with"] = self.decoding.begin_with
         return model.replies(cut, search, **how)
-
-    def input_example(self) -> str:
-        return self.source.parts.test[0][0]
 
     def predict(self, model: Dialoguer, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
@@ -225,7 +199,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
 
     @cached_property
     def some(self) -> list[Dialogue]:
-        return shown_of(self.source.parts.test)
+        return shown_of(self.data.parts.test)
 
     def describe_model(self, model: Dialoguer) -> str:
         return in_words(self.some, self.written(model, [turns[:-1] for turns in self.some]))
@@ -233,7 +207,7 @@ class Conversing(Experiment[Dialoguer, tuple[Any, ...]]):
     def draw(self, model: Dialoguer, points: Points, folder: Path) -> list[Path]:
         found = self.written(model, [turns[:-1] for turns in self.some])
         keep(folder / FILE, self.some, found)
-        part, path = self.source.parts.test, folder / "turns.png"
+        part, path = self.data.parts.test, folder / "turns.png"
         drawn = [by_turn(model, part, self.source.known.longest, path, self.title)]
         if self.of_dialogue.is_latent:
             lines, label = {"": [curves_of(points)["validation_kl"]]}, "KL, nats a reply"

@@ -1,18 +1,24 @@
 """Where dialogues come from, by their knobs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from saiki.data.order import batches_of
+import torch
+from torch import Tensor
+
+from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.skipped import Unusable, in_words
 from saiki.data.tables.encoding import Encoding
-from saiki.data.text.dialogue_rows import DialogueRows
+from saiki.data.text.dialogue_rows import DialogueRows, batch
 from saiki.data.text.dialogues import Dialogue, Dialogues, dialogues
 from saiki.data.text.tokens import Tokens
 from saiki.knobs import Knobs, knob
-from saiki.text import TOKENISERS, Text
+from saiki.text import SPECIAL, TOKENISERS, Text
 
+Batch = tuple[Tensor, ...]
+"""The parts of :class:`saiki.data.text.dialogue_rows.Turns`, and the weight of the divergence."""
 MUCH = 0.1
 """Unknown share of the tokens above which a person is told how to cut them otherwise."""
 
@@ -36,44 +42,77 @@ class DialogueSource(Knobs):
     before: int = knob(12, "turns before them that are their context", minimum=1)
     unusable: Unusable = Unusable()
 
-    @cached_property
-    def parts(self) -> Dialogues:
-        path = Path(self.data) if self.data else None
-        return dialogues(path, self.unusable.left_out, self.encoded.encoding)
-
-    @cached_property
-    def text(self) -> Text:
-        return self.known.build(self.tokens, [turn for turns in self.parts.train for turn in turns])
-
-    @cached_property
-    def rows(self) -> DialogueRows:
-        """Pieces of the dialogues to learn from."""
-        cut = self.known.longest, self.replies, self.before
-        return DialogueRows.of(self.parts.train, self.text, *cut)
-
     def whole(self, part: Sequence[Dialogue], text: Text, context: int) -> DialogueRows:
         """Dialogues that are judged, in one piece each; or each reply after so many turns of
         ``context``, if that is not 0."""
         cut = (1, context) if context else ()
         return DialogueRows.of(part, text, self.known.longest, *cut)
 
-    def batches(self, size: int) -> int:
-        """Of an epoch, each of ``size`` pieces."""
-        return batches_of(len(self.rows.pieces), size)
+
+@dataclass(frozen=True, eq=False)
+class DialogueDataset(IndexedDataset[Batch]):
+    """Dialogues, whose pieces are learned from.
+
+    Args:
+        weight: of the divergence, at each update.
+    """
+
+    source: DialogueSource
+    weight: Callable[[int], float]
+    dtype: torch.dtype
+
+    prefetch = 2
+
+    @cached_property
+    def parts(self) -> Dialogues:
+        path = Path(self.source.data) if self.source.data else None
+        return dialogues(path, self.source.unusable.left_out, self.source.encoded.encoding)
+
+    @cached_property
+    def text(self) -> Text:
+        turns = [turn for turns in self.parts.train for turn in turns]
+        return self.source.known.build(self.source.tokens, turns)
+
+    @cached_property
+    def rows(self) -> DialogueRows:
+        """Pieces of the dialogues to learn from."""
+        cut = self.source.known.longest, self.source.replies, self.source.before
+        return DialogueRows.of(self.parts.train, self.text, *cut)
+
+    def examples(self) -> tuple[int, int]:
+        """The replies."""
+        train, _, test = (sum(len(turns) - 1 for turns in part) for part in self.parts)
+        return train, test
+
+    @property
+    def count(self) -> int:
+        return len(self.rows.pieces)
+
+    def batch(self, draw: Draw) -> Batch:
+        weight = torch.tensor(self.weight(draw.update), dtype=self.dtype)
+        return *batch([self.rows.pieces[i] for i in draw.own]), weight
 
     def items(self) -> dict[str, Iterator[str]]:
-        """All that is said, by parts."""
         kinds = ("dialogues to learn from", "dialogues to develop", "dialogues to test")
         return {kind: map("\n".join, part) for kind, part in zip(kinds, self.parts, strict=True)}
 
-    def in_words(self) -> str:
-        """What a person should know of it."""
-        unknown, cut = self.rows.unknown, self.rows.cut
+    def describe(self) -> str:
+        unknown, cut, longest = self.rows.unknown, self.rows.cut, self.source.known.longest
         how = " (another way to cut them, --tokens, may know more)" * (unknown > MUCH)
         notes = f"; {self.parts.notes}" if self.parts.notes else ""
         said = (
             f"{self.parts.in_words()}; {len(self.text.vocabulary):,} tokens, and {unknown:.1%} of "
             f"what is said is none of them{how}; {cut:.1%} of the turns have more than "
-            f"{self.known.longest}, and what is beyond is left out{notes}"
+            f"{longest}, and what is beyond is left out{notes}"
         )
-        return "\n".join((said, *in_words(self.unusable.left_out.files)))
+        return "\n".join((said, *in_words(self.source.unusable.left_out.files)))
+
+    def example(self) -> Batch:
+        random = torch.Generator().manual_seed(0)
+        tokens = torch.randint(len(SPECIAL), (5, 7), generator=random)
+        place = torch.tensor([0, 1, 2, 0, 1])
+        dialogue = torch.tensor([0, 0, 0, 1, 1])
+        return tokens, torch.tensor([7, 3, 5, 2, 7]), dialogue, place, place > 0
+
+    def input_example(self) -> str:
+        return self.parts.test[0][0]

@@ -1,15 +1,13 @@
 """Sentences as codes: a few numbers that each becomes, and new sentences from such numbers."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from saiki.data.order import batches_of
 from saiki.data.text.sentence_rows import spread
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
@@ -30,7 +28,7 @@ from saiki.experiments.sentence_vae.codes import (
     ways,
     write_table,
 )
-from saiki.experiments.sentence_vae.source import SentenceSource
+from saiki.experiments.sentence_vae.source import Batch, SentenceDataset, SentenceSource
 from saiki.knobs import Value, knob
 from saiki.layers.stack import Stack
 from saiki.metrics.latent import active_units
@@ -40,11 +38,9 @@ from saiki.models.sequence_vae import SequenceVAE
 from saiki.optimisation import Optimisation
 from saiki.plots.latent import draw_course
 from saiki.plots.sentences import draw_by_length
-from saiki.text import SPECIAL, Text
+from saiki.text import Text
 from saiki.weak import WeakKeys
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Tokens ``(batch, time)``, the length of each row, and the weight of the divergence."""
 SAMPLED = 5
 """New sentences that are shown in the end."""
 
@@ -102,7 +98,6 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "kl", "active_units")
     takes = "line"
-    prefetch = 2
     points = 40
     minutes = 5
     predict_knobs = (*Decoding.knobs(), "between", "nll_samples", "seed")
@@ -129,30 +124,20 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
                 "out copy_unknown and coverage_penalty"
             )
 
-    def data_items(self) -> Mapping[str, Iterator[str]]:
-        return self.source.items()
+    @cached_property
+    def data(self) -> SentenceDataset:
+        def weight(update: int) -> float:
+            return self.divergence.weight(update, self.iterations)
+
+        return SentenceDataset(self.optimisation.batching, self.source, weight, self.dtype)
 
     def describe_data(self) -> str:
         for phrase in (self.decoding.begin_with, *self.decoding.phrases):
-            self.source.text.phrase(phrase)  # what cannot be written is told now
-        return self.source.in_words()
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.source.rows.train), len(self.source.rows.test)
-
-    @property
-    def epoch(self) -> float:
-        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
-        return batches_of(len(self.source.rows.train), size) / count
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        size, count = self.optimisation.batching.batch_size, self.optimisation.batching.accumulate
-        for number, rows in enumerate(self.source.rows.batches(size, self.seed, start), start):
-            weight = self.divergence.weight(number // count, self.iterations)
-            yield *rows, torch.tensor(weight, dtype=self.dtype)
+            self.data.text.phrase(phrase)  # what cannot be written is told now
+        return super().describe_data()
 
     def model(self) -> SentenceVAE:
-        return self.network(self.source.text)
+        return self.network(self.data.text)
 
     def network(self, text: Text) -> SentenceVAE:
         """A new model of this language."""
@@ -169,7 +154,7 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
         return self.divergence.measures(found, weight)
 
     def monitor(self, model: SentenceVAE) -> dict[str, float]:
-        found = measure_sentences(model, self.source.rows.development)
+        found = measure_sentences(model, self.data.parts.development)
         return found.validation(self.divergence.beta)
 
     @cached_property
@@ -178,7 +163,7 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
         return WeakKeys()
 
     def evaluate(self, model: SentenceVAE) -> Figures:
-        test = self.source.rows.test
+        test = self.data.parts.test
         found = self._measured[model] = measure_sentences(model, test)
         some, draws = spread(test, self.nll_sentences), self.nll_samples
         closer = measure_sentences(model, some, draws if self.latent_size else 1)
@@ -193,12 +178,12 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
 
     def describe_model(self, model: SentenceVAE) -> str:
         lines = [f"  {text}" for text in new(model, SAMPLED, Search("sample", seed=self.seed))]
-        for said in ways(model, shown_of(self.source.rows.test))[: bool(self.latent_size)]:
+        for said in ways(model, shown_of(self.data.parts.test))[: bool(self.latent_size)]:
             lines += ["between two sentences:", *(f"  {text}" for text in said)]
         return "\n".join(["new sentences:", *lines])
 
     def draw(self, model: SentenceVAE, points: Points, folder: Path) -> list[Path]:
-        rows = self.source.rows
+        rows = self.data.parts
         drawn = [write_table(folder / FILE, model, rows.test, rows.train)]
         if self.latent_size:
             found = self._measured.get(model) or measure_sentences(model, rows.test)
@@ -209,9 +194,6 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
             path = folder / "codes.png"
             drawn.append(draw_by_length(path, found.codes, lengths, self.title))
         return drawn
-
-    def input_example(self) -> str:
-        return self.source.parts.test[0]
 
     def predict(self, model: SentenceVAE, text: str) -> dict[str, Any]:
         started = time.perf_counter()
@@ -224,10 +206,6 @@ class SentenceCodes(Experiment[SentenceVAE, Batch]):
         """What codes lead to, of as many ``tokens`` at least where it takes them."""
         search, limit = self.decoding.build(self.seed), max(model.longest, tokens)
         return model.write(codes, search, limit, self.decoding.begin_with, self.decoding.phrases)
-
-    def example(self) -> tuple[Tensor, Tensor]:
-        random = torch.Generator().manual_seed(0)
-        return torch.randint(len(SPECIAL), (3, 7), generator=random), torch.tensor([4, 7, 2])
 
     def exported(self, model: SentenceVAE) -> Mapping[str, tuple[nn.Module, Any]]:
         """What makes codes, what the decoder begins with, and one step of it."""

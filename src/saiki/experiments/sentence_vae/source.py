@@ -1,19 +1,27 @@
 """Where sentences come from, by their knobs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from saiki.data import store
+from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import plain_text
-from saiki.data.text.sentence_rows import SentenceRows, Sentences
+from saiki.data.text.sentence_rows import SentenceRows, Sentences, batch
 from saiki.data.text.tokens import Tokens
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.metrics.bleu import fitting
-from saiki.text import TOKENISERS, Text
+from saiki.text import SPECIAL, TOKENISERS, Text
 
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Tokens ``(batch, time)``, the length of each row, and the weight of the divergence."""
 PAIRS = "small_parallel_enja"
 
 
@@ -37,8 +45,7 @@ class SentenceSource(Knobs):
         if self.data and self.language != "en":
             raise InputError(f"language is of {PAIRS}; with data of your own leave it out")
 
-    @cached_property
-    def parts(self) -> Sentences:
+    def read(self) -> Sentences:
         path = store.locate(PAIRS, Path(self.data) if self.data else None)
         if not self.data:
             path /= f"train.{self.language}"
@@ -48,41 +55,72 @@ class SentenceSource(Knobs):
             found = iter(plain_text.sentences(path, self.unusable.left_out))
         return Sentences.parted(found, self.sentences)
 
+
+@dataclass(frozen=True, eq=False)
+class SentenceDataset(IndexedDataset[Batch]):
+    """Sentences as rows of tokens.
+
+    Args:
+        weight: of the divergence, at each update.
+    """
+
+    source: SentenceSource
+    weight: Callable[[int], float]
+    dtype: torch.dtype
+
+    prefetch = 2
+
+    @cached_property
+    def sentences(self) -> Sentences:
+        return self.source.read()
+
     @cached_property
     def cut(self) -> str:
         """How sentences are cut."""
-        if self.tokens != "auto":
-            return self.tokens
-        if not self.data:
+        if self.source.tokens != "auto":
+            return self.source.tokens
+        if not self.source.data:
             return "words"
-        return "characters" if fitting("plain", self.parts.train) == "char" else "plain"
+        return "characters" if fitting("plain", self.sentences.train) == "char" else "plain"
 
     @cached_property
     def text(self) -> Text:
-        return self.known.build(self.cut, self.parts.train)
+        return self.source.known.build(self.cut, self.sentences.train)
 
     @cached_property
-    def rows(self) -> SentenceRows:
-        return SentenceRows.of(self.parts, self.text, self.known.longest)
+    def parts(self) -> SentenceRows:
+        return SentenceRows.of(self.sentences, self.text, self.source.known.longest)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.parts.train.lengths
+
+    def batch(self, draw: Draw) -> Batch:
+        weight = torch.tensor(self.weight(draw.update), dtype=self.dtype)
+        return *batch(self.parts.train, draw.own), weight
 
     def items(self) -> Mapping[str, Iterator[str]]:
-        """All sentences, by parts."""
         kinds = ("sentences to learn from", "sentences to develop", "sentences to test")
-        return {kind: iter(part) for kind, part in zip(kinds, self.parts, strict=True)}
+        return {kind: iter(part) for kind, part in zip(kinds, self.sentences, strict=True)}
 
-    def in_words(self) -> str:
-        """What a person should know of it."""
-        rows = self.rows
+    def describe(self) -> str:
+        rows, longest = self.parts, self.source.known.longest
         notes = [
             f"{len(rows.train):,} sentences to learn from, {len(rows.development):,} to develop, "
             f"{len(rows.test):,} to test, none of them in two parts",
             f"{len(self.text.vocabulary):,} tokens ({self.cut}), {rows.unknown:.1%} of the text "
             "unknown",
-            *self.parts.notes,
+            *self.sentences.notes,
         ]
         if rows.left_out:
-            longest = self.known.longest
             notes.append(
                 f"{rows.left_out:,} of more than {longest} tokens or no known one left out"
             )
-        return "\n".join(("; ".join(notes), *in_words(self.unusable.left_out.files)))
+        return "\n".join(("; ".join(notes), *in_words(self.source.unusable.left_out.files)))
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        random = torch.Generator().manual_seed(0)
+        return torch.randint(len(SPECIAL), (3, 7), generator=random), torch.tensor([4, 7, 2])
+
+    def input_example(self) -> str:
+        return self.sentences.test[0]

@@ -1,29 +1,24 @@
 """Sentences of a few kinds: word vectors that exist already, and recurrent layers over them."""
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from saiki import processes
-from saiki.data import store
-from saiki.data.text.labelled import FOLDS, LabelledParts, Table
+from saiki.data.text.labelled import FOLDS
 from saiki.data.text.labelled_rows import Batch
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
 from saiki.experiments.groups.layers import Layers
 from saiki.experiments.sentences.claims import CLAIMS
-from saiki.experiments.sentences.labelled_words import LabelledWords
+from saiki.experiments.sentences.labelled_words import LabelledWords, TableSource
 from saiki.experiments.sentences.source import WordSource
 from saiki.files import to_json
-from saiki.inputs import files_below
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
 from saiki.metrics.classes import Answer
@@ -47,10 +42,7 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     table of yours.
     """
 
-    data: str = knob(
-        "", "table of texts and labels, TSV or CSV; reviews of hotels, jrte, without", is_path=True
-    )
-    columns: Table = Table()
+    source: TableSource = TableSource()
     words: WordSource = WordSource()
     votes: bool = knob(
         True, "whether the targets are shares of votes, where a table counts them; else one-hot"
@@ -91,53 +83,18 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     claims = CLAIMS
 
     @cached_property
-    def parts(self) -> LabelledParts:
-        path = store.locate("jrte", Path(self.data) if self.data else None)
-        path = path if self.data else files_below(path, ["pn.tsv"])[0]
-        parts = self.columns.read(path, self.seed)
-        chooses = self.optimisation.patience or self.optimisation.keep == "best"
-        if chooses and not parts.has_test:
-            raise InputError(
-                "patience and keep best need a table of three parts, train, dev and test: what is "
-                "tested may choose nothing"
-            )
-        return parts
-
-    @cached_property
-    def corpus(self) -> LabelledWords:
-        return LabelledWords(self.parts, self.words, self.votes)
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.parts.train), len(self.parts.test)
-
-    @property
-    def epoch(self) -> float:
-        size = self.optimisation.batching.batch_size * processes.count()
-        return math.ceil(len(self.parts.train) / size) / self.optimisation.batching.accumulate
-
-    def describe_data(self) -> str:
-        return self.corpus.in_words()
-
-    def data_items(self) -> dict[str, list[str]]:
-        parts = self.parts.train, self.parts.development, self.parts.test
-        return {
-            "texts": [text for its in parts for text in its.texts],
-            "labels": [label for its in parts for label in its.labels],
-            "votes": [to_json(votes) for its in parts for votes in its.votes if self.votes],
-        }
+    def data(self) -> LabelledWords:
+        chooses = bool(self.optimisation.patience) or self.optimisation.keep == "best"
+        how = self.source, self.words, self.votes, chooses, self.seed
+        return LabelledWords(self.optimisation.batching, *how)
 
     def model(self) -> SentenceClassifier:
-        return self.network(self.words.build(*self.corpus.known), self.parts.classes)
+        return self.network(self.words.build(*self.data.known), self.data.parts.classes)
 
     def network(self, features: WordFeatures, classes: Sequence[str]) -> SentenceClassifier:
         """A new model over these features."""
         layers = self.words.layers or self.recurrent.build(features.output_size)
         return SentenceClassifier(features, classes, layers, self.pooling, self.recurrent.dropout)
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.corpus.rows["train"].batches(
-            self.optimisation.batching.batch_size, self.seed, start
-        )
 
     def measure(self, model: SentenceClassifier, batch: Batch) -> Measures:
         tokens, lengths, targets = batch
@@ -147,8 +104,8 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
     @torch.no_grad()
     def answers(self, model: SentenceClassifier, part: str = "test") -> list[Answer]:
         """What the model says of the texts of a part, in their order."""
-        texts, found = getattr(self.parts, part), dict[int, Answer]()
-        for places, (tokens, lengths, _) in self.corpus.rows[part].by_length(EVALUATED):
+        texts, found = getattr(self.data.parts, part), dict[int, Answer]()
+        for places, (tokens, lengths, _) in self.data.rows[part].by_length(EVALUATED):
             p = model(*placed((tokens, lengths), model)).softmax(1).cpu()
             for i, its in zip(places.tolist(), p, strict=True):
                 found[i] = Answer.of_text(texts.texts[i], texts.labels[i], model.classes, its)
@@ -168,13 +125,13 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
             **{f"f1_{name}": f1 for name, f1 in classes.f1_of(pairs, model.classes).items()},
             "test_accuracy": classes.accuracy(answers),
             "test_loss": classes.loss(answers),
-            **self.corpus.baselines,
-            "words_sharing_a_vector": self.corpus.shared[1],
+            **self.data.baselines,
+            "words_sharing_a_vector": self.data.shared[1],
         }
 
     def describe_model(self, model: SentenceClassifier) -> str:
         mistakes = classes.mistakes(self.answers(model), SHOWN)
-        return "\n".join((mistakes, *self.corpus.remarks()))
+        return "\n".join((mistakes, *self.data.remarks()))
 
     def draw(self, model: SentenceClassifier, points: Points, folder: Path) -> list[Path]:
         answers = self.answers(model)
@@ -211,9 +168,6 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
                 moved.append(Moved(heading, its.words, its.influence))
         return moved
 
-    def input_example(self) -> str:
-        return self.parts.test.texts[0]
-
     def predict(self, model: SentenceClassifier, text: str) -> dict[str, Any]:
         return only(self.predict_all(model, [text]))
 
@@ -228,10 +182,6 @@ class Sentences(Experiment[SentenceClassifier, Batch]):
             its if isinstance(its, InputError) else its.answer(text) | spent
             for text, its in zip(texts, found, strict=True)
         ]
-
-    def example(self) -> tuple[Tensor, Tensor]:
-        random = torch.Generator().manual_seed(0)
-        return torch.randint(FIRST, (3, 7), generator=random), torch.tensor([4, 7, 2])
 
     def metadata(self, model: SentenceClassifier) -> dict[str, str]:
         return {**model.features.text.metadata(), "classes": to_json(model.classes)}

@@ -6,19 +6,27 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from saiki.data.text.labelled import LabelledParts
-from saiki.data.text.labelled_rows import LabelledRows
+from saiki.data import store
+from saiki.data.dataset import Draw, IndexedDataset
+from saiki.data.text.labelled import LabelledParts, Table
+from saiki.data.text.labelled_rows import Batch, LabelledRows
 from saiki.errors import InputError
 from saiki.experiment import Figures, untrained
 from saiki.experiments.sentences.source import WordSource
+from saiki.files import to_json
+from saiki.inputs import files_below
+from saiki.knobs import Knobs, knob
 from saiki.metrics import baselines
 from saiki.metrics.vectors import sharing
 from saiki.models.word_features import found_in, numbers
 from saiki.progress import each
-from saiki.text import Text
+from saiki.text import FIRST, Text
 from saiki.text.pipelines import PipelineVectors
 from saiki.text.tokenisers import Tokeniser, Word
 
@@ -28,24 +36,50 @@ MANY = 0.3
 """Share of words without a vector from which on others would be better."""
 
 
-@dataclass(frozen=True)
-class LabelledWords:
+class TableSource(Knobs):
+    """A table of texts and labels."""
+
+    data: str = knob(
+        "", "table of texts and labels, TSV or CSV; reviews of hotels, jrte, without", is_path=True
+    )
+    columns: Table = Table()
+
+    def read(self, seed: int) -> LabelledParts:
+        path = store.locate("jrte", Path(self.data) if self.data else None)
+        return self.columns.read(path if self.data else files_below(path, ["pn.tsv"])[0], seed)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledWords(IndexedDataset[Batch]):
     """Labelled texts in words.
 
     Args:
-        parts: the texts.
-        source: what cuts them, and where their words have vectors.
+        words: what cuts them, and where their words have vectors.
         voted: whether targets are shares of votes; see :meth:`Labelled.targets`.
+        chooses: whether the development part chooses the weights, so that it may not be tested.
+        seed: which texts are set apart, where nothing says it.
     """
 
-    parts: LabelledParts
-    source: WordSource
+    source: TableSource
+    words: WordSource
     voted: bool
+    chooses: bool
+    seed: int
+
+    @cached_property
+    def parts(self) -> LabelledParts:
+        parts = self.source.read(self.seed)
+        if self.chooses and not parts.has_test:
+            raise InputError(
+                "patience and keep best need a table of three parts, train, dev and test: what is "
+                "tested may choose nothing"
+            )
+        return parts
 
     @cached_property
     def cutter(self) -> Tokeniser:
         """What cuts the texts."""
-        return self.source.tokeniser(self.parts.train.texts)
+        return self.words.tokeniser(self.parts.train.texts)
 
     @cached_property
     def cut(self) -> dict[str, list[list[Word]]]:
@@ -60,7 +94,7 @@ class LabelledWords:
     def known(self) -> tuple[Text, int]:
         """See :meth:`WordSource.known`."""
         train, *others = self.cut.values()
-        return self.source.known(self.cutter, train, itertools.chain(*others))
+        return self.words.known(self.cutter, train, itertools.chain(*others))
 
     @cached_property
     def rows(self) -> dict[str, LabelledRows]:
@@ -71,9 +105,30 @@ class LabelledWords:
             found[name] = LabelledRows([numbers(words, vocabulary) for words in its], targets)
         return found
 
-    def in_words(self) -> str:
-        """What a person should know of them."""
-        lines, table = [self.parts.in_words()], self.source.table
+    @property
+    def lengths(self) -> list[tuple[int]]:
+        return [(len(row),) for row in self.rows["train"].rows]
+
+    def batch(self, draw: Draw) -> Batch:
+        return self.rows["train"].batch(draw.own)
+
+    def items(self) -> dict[str, list[str]]:
+        parts = self.parts.train, self.parts.development, self.parts.test
+        return {
+            "texts": [text for part in parts for text in part.texts],
+            "labels": [label for part in parts for label in part.labels],
+            "votes": [to_json(votes) for part in parts for votes in part.votes if self.voted],
+        }
+
+    def example(self) -> tuple[Tensor, Tensor]:
+        random = torch.Generator().manual_seed(0)
+        return torch.randint(FIRST, (3, 7), generator=random), torch.tensor([4, 7, 2])
+
+    def input_example(self) -> str:
+        return self.parts.test.texts[0]
+
+    def describe(self) -> str:
+        lines, table = [self.parts.in_words()], self.words.table
         words = [word for its in self.cut.values() for words in its for word in words]
         if table is not None:
             without = sum(found_in(word, table) is None for word in words) / max(1, len(words))
@@ -81,14 +136,14 @@ class LabelledWords:
             lines.append(f"{len(words):,} words, {without:.1%} of them without a vector{hint}")
         if isinstance(table, PipelineVectors):
             lines.append("{:,} words of the pipeline share {:,} vectors".format(*table.shared))
-        if self.source.layers is not None:
+        if self.words.layers is not None:
             lines.append("layers and vectors are those of the run of masked-lm")
         return "\n".join(lines)
 
     @cached_property
     def matrix(self) -> np.ndarray:
         """The vectors of the words that are known, before anything is learned."""
-        return untrained(lambda: self.source.build(*self.known)).vectors.detach().numpy()
+        return untrained(lambda: self.words.build(*self.known)).vectors.detach().numpy()
 
     @cached_property
     def shared(self) -> tuple[list[list[str]], float]:

@@ -11,7 +11,7 @@ from torch import nn
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.sin_cos import SinCos
+from saiki.experiments.sin_cos.exercise import SinCos
 from saiki.metrics.series import r2
 from saiki.models.series import Units, written
 from saiki.training import Training
@@ -51,13 +51,13 @@ class Writes(nn.Module):
 def test_the_windows_are_those_of_the_course():
     x = np.linspace(-3 * np.pi, 3 * np.pi, 100)
     report = setting("report")
-    windows = report.series.pairs
+    windows = report.data.series.pairs
     assert len(windows) == 76
     for i in range(76):
         np.testing.assert_allclose(windows.x[i], np.sin(x[i : i + 24]), atol=1e-12)
         np.testing.assert_allclose(windows.target[i], np.cos(x[i : i + 24]), atol=1e-12)
-    assert (report.series.learnt, report.epoch, report.iterations) == (60, 4, 320)
-    assert report.series.starts() == [0, 24, 49, 74]
+    assert (report.data.series.learnt, report.epoch, report.iterations) == (60, 4, 320)
+    assert report.data.series.starts() == [0, 24, 49, 74]
 
 
 def test_the_preset_report_is_that_of_the_course():
@@ -72,7 +72,7 @@ def test_an_epoch_sees_each_window_of_training_once():
     report = setting("report", precision="float64")
     for epoch in range(2):
         seen = torch.cat([target for _, _, target in some(report, 4, 4 * epoch)])[..., 0].numpy()
-        order = [int(np.abs(report.series.pairs.target - row).sum(1).argmin()) for row in seen]
+        order = [int(np.abs(report.data.series.pairs.target - row).sum(1).argmin()) for row in seen]
         assert sorted(order) == list(range(60))
         assert order != sorted(order)
 
@@ -134,14 +134,16 @@ def test_a_stretched_wave_is_one_and_a_short_one_its_beginning():
 def test_the_figures_are_those_of_what_is_written_free_and_told():
     report = setting("report", precision="float64")
     figures = report.evaluate(Writes(off=0.3, forced=0.1))
-    free, forced = (report.series.pairs.x + off - report.series.pairs.target for off in (0.3, 0.1))
+    free, forced = (
+        report.data.series.pairs.x + off - report.data.series.pairs.target for off in (0.3, 0.1)
+    )
     assert figures["free_running_rmse"] == pytest.approx(np.sqrt((free**2).mean()))
     assert figures["teacher_forced_rmse"] == pytest.approx(np.sqrt((forced**2).mean()))
     assert figures["validation_rmse"] == pytest.approx(np.sqrt((free[60:] ** 2).mean()))
     assert figures["loss"] == pytest.approx((forced[60:] ** 2).mean())
-    variance = report.series.pairs.target.var()
+    variance = report.data.series.pairs.target.var()
     assert figures["free_running_r2"] == pytest.approx(1 - (free**2).mean() / variance)
-    held = report.series.pairs.target[60:]  # nothing of the score has been learned from
+    held = report.data.series.pairs.target[60:]  # nothing of the score has been learned from
     wanted = 1 - (free[60:] ** 2).sum() / ((held - held.mean()) ** 2).sum()
     assert figures[report.score] == pytest.approx(wanted)
 
@@ -218,12 +220,12 @@ def series(folder, points=100):
 def test_a_series_of_ones_own_is_learnt_in_its_units(tmp_path, monkeypatch, capsys):
     path, rows = series(tmp_path)
     experiment = setting(data=str(path), steps=12, epochs=40.0)
-    assert experiment.series.names == ("load", "cost")
-    known = rows[: experiment.series.learnt + 11]
-    assert [u.mean for u in experiment.units] == pytest.approx(known.mean(0).tolist())
-    assert [u.scale for u in experiment.units] == pytest.approx(known.std(0).tolist())
-    begin = len(experiment.series.pairs) - len(experiment.unseen)
-    assert begin == experiment.series.learnt + 11  # shares no point with training
+    assert experiment.data.series.names == ("load", "cost")
+    known = rows[: experiment.data.series.learnt + 11]
+    assert [u.mean for u in experiment.data.units] == pytest.approx(known.mean(0).tolist())
+    assert [u.scale for u in experiment.data.units] == pytest.approx(known.std(0).tolist())
+    begin = len(experiment.data.series.pairs) - len(experiment.data.unseen)
+    assert begin == experiment.data.series.learnt + 11  # shares no point with training
     monkeypatch.chdir(tmp_path)
     words = "run sin-cos --data series.csv --steps 12 --epochs 40 --out run"
     assert cli.main(words.split()) == 0

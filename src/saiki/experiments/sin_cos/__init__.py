@@ -1,0 +1,1 @@
+"""From a sine to its cosine, or between two series of your own: an encoder and a decoder."""
