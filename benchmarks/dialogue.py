@@ -107,7 +107,7 @@ class Peer(nn.Module):
 
 def compare(knobs: dict[str, Any], repeats: int) -> dict[str, Any]:
     experiment = Conversing.from_dict(knobs)
-    batches = [*itertools.islice(experiment.batches(), BATCHES)]
+    batches = [*itertools.islice(experiment.data.batches(experiment.seed), BATCHES)]
     torch.manual_seed(0)
     ours = experiment.model()
     peer = Peer(experiment, len(experiment.data.text.vocabulary))

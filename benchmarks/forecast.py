@@ -97,7 +97,7 @@ class Peer(nn.Module):
 def together(horizon: int, repeats: int) -> dict[str, Any]:
     preset = Forecasting.preset("etth1")
     experiment = Forecasting(**(preset | {"horizon": horizon, "device": "cpu"}))
-    batches = [*itertools.islice(experiment.batches(), BATCHES)]
+    batches = [*itertools.islice(experiment.data.batches(experiment.seed), BATCHES)]
     torch.manual_seed(0)
     ours, peer = experiment.model(), Peer(experiment)
     found = updates(experiment, ours, peer, lambda batch: peer(Window(*batch)), batches, repeats)
@@ -107,7 +107,7 @@ def together(horizon: int, repeats: int) -> dict[str, Any]:
 
 def by_saiki(seed: int) -> tuple[float, float]:
     experiment = Forecasting(seed=seed, **STEPWISE)
-    experiment.train  # noqa: B018 - what is read is not timed
+    experiment.data.train  # noqa: B018 - what is read is not timed
     torch.manual_seed(seed)
     model = experiment.model()
     started = time.perf_counter()
@@ -140,7 +140,7 @@ def by_darts(seed: int) -> tuple[float, float]:
     started = time.perf_counter()
     model.fit(TimeSeries.from_values(z[: split.train]))
     seconds = time.perf_counter() - started
-    origins = experiment.test.origin[::24]
+    origins = experiment.data.test.origin[::24]
     series = [TimeSeries.from_values(z[:t][-look_back:]) for t in origins]
     drawn = model.predict(horizon, series=series, num_samples=experiment.paths, verbose=False)
     samples = np.stack([each.all_values()[:, 0] for each in drawn])

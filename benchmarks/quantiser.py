@@ -87,7 +87,9 @@ def train(experiment: VQVAEs, model: VQVAE) -> dict[str, float]:
     """What a model reaches on test images."""
     optimisation, last = experiment.optimisation, experiment.iterations
     optimiser = optimisation.build(list(model.train().parameters()))
-    for step, batch in zip(range(1, last + 1), experiment.batches(), strict=False):
+    for step, batch in zip(
+        range(1, last + 1), experiment.data.batches(experiment.seed), strict=False
+    ):
         torch.manual_seed(step)
         optimiser.param_groups[0]["lr"] = optimisation.rate(step, last)
         optimiser.zero_grad()

@@ -148,7 +148,7 @@ def main() -> int:
         except ImportError:
             print("pythae is not installed, and is left out", file=sys.stderr)
         for name, contender in others.items():
-            train(contender, experiment.batches(), steps, rate)
+            train(contender, experiment.data.batches(experiment.seed), steps, rate)
             estimate = contender.nll(images, options.samples)
             found.setdefault(name, []).append(estimate)
         for name, values in found.items():

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -102,8 +103,6 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """Inputs that ``predict_all`` is given together."""
     points: ClassVar[int] = 100
     """Points of the curves, about, where their number follows from the length of the training."""
-    prefetch: ClassVar[int] = 0
-    """Batches that a thread of its own prepares while the model learns; 0: no such thread."""
     minutes: ClassVar[float] = 0.0
     """That a run with the defaults takes on two cores, as measured; 0 where nobody has."""
     threads: ClassVar[int | None] = None
@@ -159,24 +158,20 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
                 said.append(f"{name} {Path(str(value)).name if its.is_path else value}")
         return ", ".join(said)
 
-    @property
+    @cached_property
+    @abstractmethod
     def data(self) -> Dataset[Batch]:
         """What is learned from and judged by, made of these knobs; it is not read yet."""
-        raise NotImplementedError
-
-    @property
-    def epoch(self) -> float:
-        return self.data.epoch
 
     @property
     def iterations(self) -> int:
         """Updates of the weights."""
-        return self.duration.updates_of(self.epoch)
+        return self.duration.updates_of(self.data.epoch)
 
     @property
     def point_every(self) -> int:
         """Iterations from one point of the curves to the next."""
-        return self.duration.point_every(self.epoch, self.points)
+        return self.duration.point_every(self.data.epoch, self.points)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -187,16 +182,10 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def model(self) -> Model:
         """A new model; the random state has been seeded."""
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        return self.data.batches(self.seed, start)
-
-    def example(self) -> Any:
-        return self.data.example()
-
     def exported(self, model: Model) -> Mapping[str, tuple[nn.Module, Any]]:
         """What is exported of the trained model, and an example of its arguments, by the names of
         the parts; made without any data. A model that is exported as a whole needs no name."""
-        return {"": (model, self.example())}
+        return {"": (model, self.data.example())}
 
     @abstractmethod
     def measure(self, model: Model, batch: Batch) -> Measures:
@@ -229,9 +218,6 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         ``"output"``, bytes ``(channels, height, width)``, or a
         :class:`saiki.data.sound.files.Sound` becomes a file, and its path the output.
         """
-
-    def input_example(self) -> str:
-        return self.data.input_example()
 
     def predict_all(
         self, model: Model, texts: Sequence[str]
@@ -290,15 +276,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """
         return self.data.describe()
 
-    def examples(self) -> tuple[int, int] | None:
-        return self.data.examples()
-
     def describe_model(self, model: Model) -> str:
         """What a person should know of the trained model beside its figures."""
         return ""
-
-    def data_items(self) -> Mapping[str, Iterable[str | bytes]]:
-        return self.data.items()
 
     def draw(self, model: Model, points: Points, folder: Path) -> list[Path]:
         """Pictures of what the trained model does and of how it came to it, written into

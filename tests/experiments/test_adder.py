@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import oracles
+from batches import training_batches
 from saiki.data.series import sums
 from saiki.errors import InputError
 from saiki.experiment import Trial
@@ -81,7 +82,7 @@ def test_what_is_kept_apart_never_appears_in_training(bits, batch_size):
     apart = {(int(p) >> (bits - 1), int(p) % 2 ** (bits - 1)) for p in sums.kept_apart(bits)}
     seen = set()
     for x, t in itertools.islice(
-        Adder(bits=bits, batch_size=batch_size).batches(), 12_000 // batch_size
+        training_batches(Adder(bits=bits, batch_size=batch_size)), 12_000 // batch_size
     ):
         assert len(x) == batch_size
         numbers = read(x, t)
@@ -94,7 +95,7 @@ def test_what_is_kept_apart_never_appears_in_training(bits, batch_size):
 
 
 def first(setting, count=200):
-    return torch.cat([x for x, _ in itertools.islice(setting.batches(), count)])
+    return torch.cat([x for x, _ in itertools.islice(training_batches(setting), count)])
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_seed_others():

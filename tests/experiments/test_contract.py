@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils._pytree import tree_leaves
 
+from batches import training_batches
 from saiki import cells, cli, lens
 from saiki.cell import Cell
 from saiki.errors import InputError
@@ -119,7 +120,7 @@ def test_the_equations_are_there_before_any_data_and_leave_the_random_state_alon
 @EVERY
 def test_batches_go_on_from_any_number_and_follow_from_the_seed(name, tmp_path):
     def some(count, start=0, **changes):
-        batches = setting(name, tmp_path, **changes).batches(start)
+        batches = training_batches(setting(name, tmp_path, **changes), start)
         return list(itertools.islice(batches, count))
 
     def same(ours, theirs):
@@ -213,7 +214,7 @@ def test_the_trained_model_answers_and_refuses_in_one_sentence(name, finished, t
 def test_the_input_that_is_named_as_an_example_has_an_answer(name, finished):
     folder = str(finished(name))
     experiment, _ = reopen(Path(folder))
-    assert cli.main(["predict", folder, experiment.input_example()]) == 0
+    assert cli.main(["predict", folder, experiment.data.input_example()]) == 0
 
 
 @EVERY_IN_TIME
@@ -249,7 +250,7 @@ def test_data_of_no_use_are_refused_in_one_sentence(name, wrong, tmp_path, capsy
 def test_one_example_at_a_time_is_enough(name, tmp_path):
     experiment = setting(name, tmp_path, **TINY[name].odd)
     model = experiment.model()
-    assert torch.isfinite(experiment.measure(model, next(experiment.batches()))["loss"])
+    assert torch.isfinite(experiment.measure(model, next(training_batches(experiment)))["loss"])
     experiment.monitor(model.eval())
     assert experiment.score in experiment.evaluate(model)
 
@@ -277,5 +278,5 @@ def test_a_family_that_is_registered_is_offered_and_built(name, tmp_path, monkey
     families = {type(m) for m in model.modules() if isinstance(m, Cell) and hasattr(m, "W")}
     assert families == {Leaky}
     assert "h ← ½ h + ½ tanh(W x)" in experiment.equations()
-    experiment.measure(model, next(experiment.batches()))["loss"].backward()
+    experiment.measure(model, next(training_batches(experiment)))["loss"].backward()
     assert all(p.grad is not None for p in model.parameters())

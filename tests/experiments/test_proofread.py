@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import training_batches
 from saiki import cli, processes
 from saiki.data.text.mistyped import HELD_RATE
 from saiki.data.text.typos import KINDS, mend, mistype
@@ -102,7 +103,7 @@ def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
 
 def test_batches_say_what_is_wrong_where(book):
     experiment = setting(book)
-    tokens, lengths, kinds, missing = next(experiment.batches(3))
+    tokens, lengths, kinds, missing = next(training_batches(experiment, 3))
     characters = experiment.data.characters
     for row in range(16):
         _, text, mistakes = experiment.data.passage(experiment.seed, 3 * 16 + row)
@@ -122,11 +123,11 @@ def test_batches_say_what_is_wrong_where(book):
 
 
 def test_two_processes_share_what_one_would_have(book, monkeypatch):
-    lengths, halves = next(setting(book).batches(2))[1], []
+    lengths, halves = next(training_batches(setting(book), 2))[1], []
     for rank in range(2):
         monkeypatch.setattr(processes, "count", lambda: 2)
         monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
-        halves.append(next(setting(book, batch_size=8).batches(2)))
+        halves.append(next(training_batches(setting(book, batch_size=8), 2)))
     assert torch.cat([half[1] for half in halves]).tolist() == lengths.tolist()
 
 
@@ -168,7 +169,7 @@ def test_rare_characters_are_unknown_and_digits_are_not_touched(book, tmp_path):
 def test_the_loss_is_the_log_probability_of_all_marks_by_hand(book):
     experiment = setting(book, precision="float64")
     model = made(experiment).double()
-    batch = next(experiment.batches())
+    batch = next(training_batches(experiment))
     tokens, lengths, kinds, missing = batch
     total = 0.0
     for row in range(16):
@@ -421,7 +422,7 @@ def test_the_model_is_exported(learned, tmp_path):
     path = tmp_path / "model.onnx"
     assert cli.main(["export", str(learned), "--onnx", str(path)]) == 0
     experiment, model = reopen(learned)
-    tokens, lengths, *_ = next(experiment.batches())
+    tokens, lengths, *_ = next(training_batches(experiment))
     exported = onnxruntime.InferenceSession(path)
     about = exported.get_modelmeta().custom_metadata_map
     assert json.loads(about["characters"]) == list(model.characters.words)
@@ -443,7 +444,7 @@ def test_the_shape_follows_the_knobs(book):
         model = experiment.model()
         assert model.encoder.output_size == 64
         assert len(getattr(model.encoder.recurrent, "layers", [0])) == layers
-        tokens, lengths = experiment.example()
+        tokens, lengths = experiment.data.example()
         assert tokens.max() < len(SPECIAL)
         u, v = model(tokens, lengths)
         assert (u.shape[-1], v.shape[-1]) == (4, len(experiment.data.characters))

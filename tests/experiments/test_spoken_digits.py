@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 
+from batches import training_batches
 from commands import saiki
 from saiki import cli, processes
 from saiki.data.sound import utterances
@@ -107,7 +108,7 @@ def probabilities(experiment, model, index):
 
 
 def some(experiment, count, start=0):
-    return list(itertools.islice(experiment.batches(start), count))
+    return list(itertools.islice(training_batches(experiment, start), count))
 
 
 def same(ours, theirs):
@@ -183,7 +184,7 @@ def test_only_the_first_seconds_are_heard(tmp_path, tones):
     ours, cut = (experiment.predict(model, str(p)) for p in (path, tmp_path / "cut.wav"))
     assert len(wave) > 900
     assert ours["probability"] == cut["probability"]
-    waves, lengths = experiment.example()
+    waves, lengths = experiment.data.example()
     assert model(waves.double(), lengths).shape == (3, 3)
 
 
@@ -231,10 +232,10 @@ def test_every_epoch_hears_each_recording_once_with_its_label(tones):
         z, frames = front(wave, torch.tensor([wave.shape[1]]))
         mean = z[0, : frames[0]].square().mean().item()
         want[round(mean, 9), numbers[experiment.data.recordings.entries[i].label]] += 1
-    assert experiment.epoch == experiment.point_every == 5
+    assert experiment.data.epoch == experiment.point_every == 5
     assert setting(tones, epochs=2.5).iterations == 13
     assert setting(tones, epochs=0.01).iterations == 1
-    assert setting(tones, accumulate=2).epoch == 3
+    assert setting(tones, accumulate=2).data.epoch == 3
     assert setting(tones, log_every=7).point_every == 7
     for epoch in range(3):
         heard = Counter()
@@ -285,7 +286,7 @@ def test_each_of_several_processes_has_its_part_of_one_batch(tones, monkeypatch)
     for rank in (0, 1):
         monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
         one = setting(tones, batch_size=6, patience=0)
-        assert one.epoch == 3  # 30 recordings, 12 at a time
+        assert one.data.epoch == 3  # 30 recordings, 12 at a time
         parts.append(some(one, 3))
     for i, (z, steps, targets) in enumerate(whole):
         assert torch.equal(torch.cat([its[i][2] for its in parts]), targets)
@@ -314,7 +315,7 @@ def test_synthetic_speakers_are_a_share_of_each_batch(ten, monkeypatch):
     changes = {"features": "waveform", "samples": 900, "pooling": "last"}
     experiment = plain(ten, voices=23, voice_share=0.5, batch_size=9, seed=5, **changes)
     assert experiment.data.spoken_in_batch == 4  # of 9, as Python rounds 4.5
-    assert experiment.epoch == math.ceil(140 / 5)
+    assert experiment.data.epoch == math.ceil(140 / 5)
     assert (
         "23 utterances by synthetic speakers beside them" in experiment.describe_data().splitlines()
     )
@@ -346,7 +347,7 @@ def test_the_report_has_35082_parameters_and_splits_70_15_15(ten):
     assert sum(p.numel() for p in model.parameters()) == 33_792 + 1_290
     parts = report.data.parts
     assert [len(p) for p in (parts.train, parts.validation, parts.test)] == [140, 30, 30]
-    assert (report.epoch, report.iterations, report.point_every) == (18, 18, 25)
+    assert (report.data.epoch, report.iterations, report.point_every) == (18, 18, 25)
     assert report.describe_data() == (
         "200 recordings of 10 classes by 2 speakers: 140 to learn from, 30 to validate, "
         "30 to test (split random)"
@@ -715,6 +716,6 @@ def test_few_recordings_are_heard_more_often(tones):
     assert few.iterations == 700
     assert few.point_every == 70
     many = setting(tones, updates=1, epochs=200.0)
-    assert many.iterations == 200 * many.epoch > 1
-    assert many.point_every == 20 * many.epoch
+    assert many.iterations == 200 * many.data.epoch > 1
+    assert many.point_every == 20 * many.data.epoch
     assert setting(tones, updates=700, log_every=3).point_every == 3

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import training_batches
 from saiki import cli
 from saiki.decoding.decode import Search
 from saiki.errors import InputError
@@ -180,13 +181,13 @@ def test_lengths_of_several_runs_are_one_picture(tmp_path):
 
 def test_the_same_batches_come_from_any_start(table):
     experiment = Translate(data=str(table), source="de", target="zh", minimum=1, batch_size=16)
-    whole = experiment.batches()
+    whole = training_batches(experiment)
     first = [next(whole) for _ in range(30)]
-    for wanted, found in zip(first[20:], experiment.batches(20), strict=False):
+    for wanted, found in zip(first[20:], training_batches(experiment, 20), strict=False):
         assert all((a == b).all() for a, b in zip(wanted, found, strict=True))
     source, lengths, target, steps = first[0]
     assert len(source) == len(target) == len(lengths) == len(steps)
-    epoch = first[: int(experiment.epoch)]
+    epoch = first[: int(experiment.data.epoch)]
     assert sum(len(batch[0]) for batch in epoch) == len(experiment.data.corpus.train)
 
 
@@ -203,7 +204,7 @@ def test_every_setting_can_be_made_and_shown(table):
     ):
         experiment = Translate(**known, **changes)
         model = experiment.model().train()
-        loss = experiment.measure(model, next(experiment.batches()))["loss"]
+        loss = experiment.measure(model, next(training_batches(experiment)))["loss"]
         loss.backward()
         missing = [n for n, p in model.named_parameters() if p.grad is None]
         assert not missing, changes
@@ -237,7 +238,7 @@ def test_the_greedy_figure_is_that_of_greedy_decoding(finished):
 
 def test_few_pairs_are_seen_often_enough(table):
     few = Translate(data=str(table), source="de", target="zh", minimum=1, batch_size=64)
-    assert few.epoch == 4
+    assert few.data.epoch == 4
     assert (few.iterations, few.point_every) == (2000, 50)
     assert Translate(**{**few.to_dict(), "updates": 0}).iterations == 56
     assert Translate(**{**few.to_dict(), "updates": 0}).point_every == 4

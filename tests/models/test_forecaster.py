@@ -1,5 +1,6 @@
 """From a table to forecasts: numbers of columns, scales, calibration, and going on with a table."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from saiki.cells import GRU
+from saiki.data.order import passes
 from saiki.data.series.features import calendar_names, columns_of
 from saiki.data.series.origins import Origins, Split, Timelines
 from saiki.data.series.series_table import read_series
@@ -130,7 +132,8 @@ def test_it_learns_the_wave_and_goes_on_with_the_table(kind, table, tmp_path):
     model = make(table, kind)
     model.fit_scales(columns, [split.train for split in splits])
     optimiser = torch.optim.Adam(model.parameters(), 0.01)
-    for _, window in zip(range(250), train.batches(32, 0), strict=False):
+    for rows, _ in itertools.islice(passes(len(train), 32, 0), 250):
+        window = train.window(rows)
         optimiser.zero_grad()
         model.loss(window).backward()
         optimiser.step()

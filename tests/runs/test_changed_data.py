@@ -12,7 +12,7 @@ from tiny import TINY, book, tones
 
 
 def of(name, folder, data):
-    return fingerprint(load(name).from_dict({**TINY[name].settings, "data": str(data)}))
+    return fingerprint(load(name).from_dict({**TINY[name].settings, "data": str(data)}).data)
 
 
 def test_sounds_that_change_are_told(tmp_path):
@@ -52,7 +52,7 @@ def test_texts_that_only_choose_the_threshold_and_votes_count_too(tmp_path):
     def of_other(text):
         other.write_text(text)
         values = {**TINY["proofread"].settings, "data": str(data), "other": str(other)}
-        return fingerprint(load("proofread").from_dict(values))
+        return fingerprint(load("proofread").from_dict(values).data)
 
     before = of_other("\n\n".join(sentences))
     assert changes(before, of_other("\n\n".join(sentences))) == ""

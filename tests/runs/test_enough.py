@@ -1,17 +1,22 @@
 """Whether data are enough to learn from and to be judged by."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from commands import saiki
+from saiki.data.series.sums import Sums
 from saiki.experiments.adder import Adder
+from saiki.optimisation import Batching
 from saiki.runs.enough import too_few
 from tiny import TINY
 
 
-class Counted(Adder):
+@dataclass(frozen=True, eq=False)
+class Counted(Sums):
     """With a number of examples."""
 
-    counts = (100, 30)
+    counts: tuple[int, int]
 
     def examples(self):
         return self.counts
@@ -26,15 +31,14 @@ class Counted(Adder):
         ((1, 1), ["1 example to learn from are so few", "the final figures are of 1 example, "]),
     ],
 )
-def test_few_examples_are_said_to_be_few(monkeypatch, counts, said):
-    monkeypatch.setattr(Counted, "counts", counts)
-    found = too_few(Counted())
+def test_few_examples_are_said_to_be_few(counts, said):
+    found = too_few(Counted(Batching(), 8, counts))
     assert len(found) == len(said)
     assert all(line.startswith(start) for line, start in zip(found, said, strict=True))
 
 
 def test_examples_that_are_drawn_without_end_are_never_few():
-    assert too_few(Adder()) == []
+    assert too_few(Adder().data) == []
 
 
 def test_it_is_said_before_the_training(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bare import Bare
+from batches import training_batches
 from saiki.cells import SimpleRNN
 from saiki.duration import Updates
 from saiki.knobs import knob
@@ -52,7 +53,7 @@ def trouble(experiment):
 def test_the_layer_that_overflows_and_its_step_are_named():
     torch.manual_seed(0)
     model = Deep().model()
-    x = next(Deep().batches())[0]
+    x = next(training_batches(Deep()))[0]
     h, _ = model.layers[0](x)
     h, _ = model.layers[1](h)
     step = 1 + int((~h.isfinite().all(-1).all(0)).nonzero()[0])

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from bare import Bare
+from batches import training_batches
 from saiki.cells import GRU
 from saiki.duration import Updates
 from saiki.errors import InputError
@@ -61,7 +62,7 @@ def by_hand(experiment, rule, bound=lambda g: g):
     model = experiment.model()
     w = np.append(model.weight[0].detach().numpy(), model.bias.item())
     losses, norms = [], []
-    for x, t in itertools.islice(experiment.batches(), experiment.iterations):
+    for x, t in itertools.islice(training_batches(experiment), experiment.iterations):
         x, t = np.column_stack((x, np.ones(len(x)))), t.numpy()
         errors = x @ w - t
         gradient = x.T @ errors
@@ -281,7 +282,7 @@ def test_the_view_of_a_point_is_that_of_its_own_iteration():
     Training(setting, model).run(points.append, watch=True)
     again = setting.model()
     Training(Sequences(iterations=1, optimiser="sgd"), again).run(lambda point: None)
-    _, (x, _) = itertools.islice(setting.batches(), 2)
+    _, (x, _) = itertools.islice(training_batches(setting), 2)
     h, _ = again(x[None])  # after one update, with the second batch
     assert points[1].view[""].values["h"].mean == pytest.approx(h.mean().item(), rel=1e-12)
     assert points[0].view[""].values["h"].mean != pytest.approx(h.mean().item(), rel=1e-3)
@@ -294,7 +295,7 @@ def test_batches_together_are_one_large_batch():
         """The same rows, twelve at a time; the sum over three rows is a mean over four times."""
 
         def batches(self, start=0):
-            parts = Line(batch_size=3, seed=self.seed).batches(4 * start)
+            parts = training_batches(Line(batch_size=3, seed=self.seed), 4 * start)
             while True:
                 x, t = zip(*itertools.islice(parts, 4), strict=True)
                 yield torch.cat(x), torch.cat(t)

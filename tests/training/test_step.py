@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from batches import training_batches
 from saiki import Cell
 from saiki.cells import GRU
 from saiki.experiments.adder import Adder
@@ -78,7 +79,7 @@ def test_random_numbers_are_drawn_anew_each_time_and_are_the_same():
 
 def test_the_same_batch_is_never_the_same_with_noise():
     experiment = Noisy()
-    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    step, batch = Step(experiment, experiment.model()), next(training_batches(experiment))
     losses = [step([batch])["loss"] for _ in range(5)]
     assert step.recorded
     assert len({*losses}) == 5
@@ -102,14 +103,14 @@ class Blind(Adder):
 
 def test_noise_that_depends_on_nothing_is_drawn_anew_too():
     experiment = Blind()
-    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    step, batch = Step(experiment, experiment.model()), next(training_batches(experiment))
     assert len({step([batch])["loss"] for _ in range(5)}) == 5
 
 
 def test_batches_of_another_shape_are_recorded_anew():
     experiment = Adder.from_dict({"batch_size": 4})
     model = experiment.model()
-    x, t = next(experiment.batches())
+    x, t = next(training_batches(experiment))
     step, anew = Step(experiment, model), Step(Anew.from_dict({"batch_size": 4}), model)
     for batch in (*[(x, t)] * 3, *[(x[:3], t[:3])] * 3, *[(x[:, :5], t[:, :5])] * 3, (x, t)):
         assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
@@ -125,7 +126,7 @@ def test_the_first_steps_have_the_bits_of_later_ones():
     """So a training that goes on in another process ends as if it had not stopped."""
     experiment = Adder()
     model = experiment.model()
-    first, batch = Step(experiment, model), next(experiment.batches())
+    first, batch = Step(experiment, model), next(training_batches(experiment))
     figures = [first([batch]) for _ in range(4)]
     gradients = [p.grad.clone() for p in model.parameters()]
     assert figures == [Step(experiment, model)([batch])] * 4
@@ -136,7 +137,7 @@ def test_parameters_that_lie_elsewhere_are_recorded_anew():
     experiment = Adder()
     model = experiment.model()
     step, anew = Step(experiment, model), Step(Anew(), model)
-    batch = next(experiment.batches())
+    batch = next(training_batches(experiment))
     for _ in range(4):
         step([batch])
     with torch.no_grad():
@@ -205,7 +206,7 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 def test_whatever_a_recording_reads_is_looked_for_where_it_lies(change):
     experiment = Adapted.from_dict({"precision": "float64"})
-    model, batch = experiment.model(), [t.double() for t in next(experiment.batches())]
+    model, batch = experiment.model(), [t.double() for t in next(training_batches(experiment))]
     step, anew = Step(experiment, model), Step(AdaptedAnew(), model)
     before = [step([batch])["loss"] for _ in range(4)][-1]
     assert all(recording.native is not None for recording in step.recorded.values())
@@ -235,7 +236,7 @@ class Beside(Adder):
 
 def test_a_step_that_reads_a_tensor_of_nobody_knows_whom_is_done_anew(monkeypatch):
     experiment = Beside()
-    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    step, batch = Step(experiment, experiment.model()), next(training_batches(experiment))
     loss = [step([batch])["loss"] for _ in range(4)][-1]
     monkeypatch.setattr(Beside, "scale", torch.tensor(3.0))
     assert step([batch])["loss"] == pytest.approx(3 * loss, rel=1e-6)
@@ -244,7 +245,7 @@ def test_a_step_that_reads_a_tensor_of_nobody_knows_whom_is_done_anew(monkeypatc
 def test_batches_of_another_type_are_not_read_as_of_the_first():
     experiment = Adder()
     step = Step(experiment, experiment.model())
-    x, t = next(experiment.batches())
+    x, t = next(training_batches(experiment))
     losses = [step([(x, t)])["loss"] for _ in range(4)]
     assert step([(x, t.double())])["loss"] == pytest.approx(losses[-1], rel=1e-5)
 
@@ -262,7 +263,7 @@ class Drifting(Adder):
 
 def test_a_step_that_is_not_the_same_each_time_is_found_out():
     experiment = Drifting()
-    step, batch = Step(experiment, experiment.model()), next(experiment.batches())
+    step, batch = Step(experiment, experiment.model()), next(training_batches(experiment))
     with pytest.warns(UserWarning, match="the recorded step of adder does not compute"):
         step([batch])
     losses = [step([batch])["loss"] for _ in range(3)]

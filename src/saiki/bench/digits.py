@@ -28,7 +28,7 @@ def rows(repeats: int) -> Iterator[Row]:
         {**SpokenDigits.preset("report"), "log_every": 10**6, "device": "cpu"}
     )
     batches = [
-        (x.numpy(), y.numpy()) for x, y in (_arrays(b) for b in _epoch(setting, setting.epoch))
+        (x.numpy(), y.numpy()) for x, y in (_arrays(b) for b in _epoch(setting, setting.data.epoch))
     ]
     parts = {"validation": setting.data.parts.validation, "test": setting.data.parts.test}
     kept = {name: _together(setting, indices) for name, indices in parts.items()}
@@ -60,7 +60,7 @@ def rows(repeats: int) -> Iterator[Row]:
 
 
 def _epoch(setting: SpokenDigits, count: int) -> Iterator[Any]:
-    stream = setting.batches()
+    stream = setting.data.batches(setting.seed)
     for _ in range(count):
         yield next(stream)
 

@@ -29,7 +29,7 @@ def training(repeats: int) -> Iterator[Row]:
     else is the same."""
     for precision in ("float32", "bfloat16"):
         experiment = Translate(precision=precision, device="cpu")
-        stream = experiment.batches()
+        stream = experiment.data.batches(experiment.seed)
         batches = [next(stream) for _ in range(BATCHES)]
         contenders = {
             "saiki": experiment.model(),
@@ -46,7 +46,7 @@ def input_feeding(repeats: int) -> Iterator[Row]:
     """The same with input feeding: attention inside the recurrence, as the equations of one cell,
     and step by step."""
     experiment = Translate(input_feeding=True, device="cpu")
-    stream = experiment.batches()
+    stream = experiment.data.batches(experiment.seed)
     batches = [next(stream) for _ in range(BATCHES)]
     contenders = {"saiki": experiment.model(), "step by step": experiment.model()}
     contenders["step by step"].members[0].decoder.__class__ = _ByStep

@@ -107,7 +107,7 @@ def reports(
         for layer in model.modules():
             if isinstance(layer, Recurrent):
                 yield proof.check(layer)
-        batch = next(experiment.batches())
+        batch = next(experiment.data.batches(experiment.seed))
         yield proof.check_loss(model, lambda twin: experiment.measure(twin, doubled(batch))["loss"])
 
 

@@ -22,7 +22,7 @@ def tell_result(
     if used is not None:
         run = shlex.quote(str(folder))
         say("\nnext:")
-        say(f"  saiki predict {run} {shlex.quote(used.input_example())}")
+        say(f"  saiki predict {run} {shlex.quote(used.data.input_example())}")
         say(f"  saiki compare {run} ANOTHER-RUN")
         say(f"  saiki export {run} {used.export_as.format(used.name)}")
     say(str(folder))

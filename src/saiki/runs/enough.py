@@ -1,14 +1,16 @@
 """Whether data are enough: to be learned from, and to be judged by."""
 
-from saiki.experiment import Experiment
+from typing import Any
+
+from saiki.data.dataset import Dataset
 
 LEARNED, JUDGED = 100, 30
 """Examples below which a person is told that they teach, or that they say, little."""
 
 
-def too_few(experiment: Experiment) -> list[str]:
+def too_few(data: Dataset[Any]) -> list[str]:
     """What a person should know where data are few, a sentence each."""
-    counts = experiment.examples()
+    counts = data.examples()
     if counts is None:
         return []
     learned, judged = counts

@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from saiki.experiment import Experiment
+from saiki.data.dataset import Dataset
 
 Fingerprint = dict[str, tuple[int, str, str]]
 """By the kind of items: how many there are, a checksum of them in their order, and one of them in
@@ -11,9 +12,8 @@ any order."""
 _ROOM = 2**128
 
 
-def fingerprint(experiment: Experiment) -> Fingerprint:
-    """Of the data of an experiment."""
-    return {kind: _of(items) for kind, items in experiment.data_items().items()}
+def fingerprint(data: Dataset[Any]) -> Fingerprint:
+    return {kind: _of(items) for kind, items in data.items().items()}
 
 
 def _of(items: Iterable[str | bytes]) -> tuple[int, str, str]:

@@ -132,7 +132,7 @@ class Record:
         self.drawn = self.started
         self.redraw_seconds = REDRAW_SECONDS
         self.board: Any = None
-        self.data = fingerprint(self.experiment) if self.writes else {}
+        self.data = fingerprint(self.experiment.data) if self.writes else {}
 
     @property
     def seconds(self) -> float:

@@ -165,10 +165,10 @@ def _introduce(training: Training, say: Say) -> None:
     experiment, model = training.experiment, training.model
     if opening := experiment.describe_data():
         say(opening + "\n")
-    for few in too_few(experiment):
+    for few in too_few(experiment.data):
         say(few + "\n")
     if training.step == 0:
-        say(summary(model, placed(experiment.example(), model)) + "\n")
+        say(summary(model, placed(experiment.data.example(), model)) + "\n")
     else:
         say(f"goes on from iteration {training.step}")
 

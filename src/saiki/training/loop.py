@@ -102,15 +102,12 @@ class Training:
             StoppedError: the loss or the gradient became NaN or infinite; the model has the
                 weights from before: the last, the best or their mean, as the knobs say.
         """
-        experiment, model, count = (
-            self.experiment,
-            self.model,
-            self.optimisation.batching.accumulate,
-        )
+        experiment, model, data = self.experiment, self.model, self.experiment.data
+        count = data.batching.accumulate
         last, point_every = experiment.iterations, experiment.point_every
         moves = self.device.type != "cpu" or experiment.precision == "float64"
         model.train()
-        with prefetch(experiment.batches(self.step * count), experiment.prefetch) as stream:
+        with prefetch(data.batches(experiment.seed, self.step * count), data.prefetch) as stream:
             while not (self.has_ended or self._pauses()):
                 step = self.step + 1
                 at_point = step % point_every == 0 or step == last

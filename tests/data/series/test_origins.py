@@ -1,7 +1,5 @@
 """Windows around the origins of forecasts: what they hold, and that nothing later is among it."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
@@ -64,18 +62,11 @@ def test_what_changes_after_an_origin_changes_nothing_that_a_forecast_goes_by():
         assert not torch.equal(after.past[~earlier], before.past[~earlier])
 
 
-def test_an_epoch_holds_each_origin_once_and_follows_from_the_seed():
+def test_each_origin_has_a_window_of_its_own():
     origins, _ = make((40, 30))
-    count = -(-len(origins) // 8)
-    epoch = [*itertools.islice(origins.batches(8, seed=3), count)]
-    seen = torch.cat([torch.stack((w.column, w.future[:, 0].long()), 1) for w in epoch])
-    assert len(seen) == len(origins) == len({*map(tuple, seen.tolist())})
-    again = next(origins.batches(8, seed=3, start=2))
-    torch.testing.assert_close(again.past, epoch[2].past, equal_nan=True)
-    other = next(origins.batches(8, seed=4))
-    assert not torch.equal(other.column, epoch[0].column) or not torch.equal(
-        other.future, epoch[0].future
-    )
+    window = origins.window(np.arange(len(origins)))
+    seen = {*zip(window.column.tolist(), window.future[:, 0].tolist(), strict=True)}
+    assert len(seen) == len(origins)
 
 
 def test_every_so_many_origins_of_each_column():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import training_batches
 from forked import CHILDREN
 from saiki import cli
 from saiki.data import store
@@ -48,13 +49,13 @@ def test_it_learns_to_tell_bright_halves_apart(tmp_path):
 def test_images_are_changed_anew_each_time_and_only_those_to_learn_from(tmp_path):
     plain = setting(tmp_path, **Augment.preset("plain"))
     known = {x.numpy().tobytes() for x in plain.data.parts.train.pixels.float() / 255}
-    batches = plain.batches()
+    batches = training_batches(plain)
     for _ in range(5):
         x, targets = next(batches)
         assert {each.numpy().tobytes() for each in x} <= known
         assert targets.sum(1).tolist() == [1.0] * 4
     changed = setting(tmp_path, rotation=20.0, mixup=0.5)
-    seen = {each.numpy().tobytes() for _ in range(5) for each in next(changed.batches())[0]}
+    seen = {each.numpy().tobytes() for _ in range(5) for each in next(training_batches(changed))[0]}
     assert not seen & known
     assert torch.equal(changed.data.parts.test.pixels, plain.data.parts.test.pixels)
 
@@ -72,7 +73,9 @@ def test_an_image_is_changed_alike_in_an_epoch_whatever_the_size_of_batches(tmp_
     seen = []
     for size in (3, 4):
         experiment = setting(tmp_path, rotation=20.0, noise=0.1, cutmix=0.0, batch_size=size)
-        epoch = itertools.islice(experiment.batches(), -(-len(experiment.data.parts.train) // size))
+        epoch = itertools.islice(
+            training_batches(experiment), -(-len(experiment.data.parts.train) // size)
+        )
         seen.append({x.numpy().tobytes() for batch, _ in epoch for x in batch})
     assert seen[0] == seen[1]
     assert len(seen[0]) == len(experiment.data.parts.train)
@@ -81,9 +84,9 @@ def test_an_image_is_changed_alike_in_an_epoch_whatever_the_size_of_batches(tmp_
 def test_other_labels_for_the_same_images_are_other_data(tmp_path):
     experiment = setting(tmp_path)
     test = experiment.data.parts.test
-    before = {name: list(its) for name, its in experiment.data_items().items()}
+    before = {name: list(its) for name, its in experiment.data.items().items()}
     test.labels.copy_(1 - test.labels)
-    after = {name: list(its) for name, its in experiment.data_items().items()}
+    after = {name: list(its) for name, its in experiment.data.items().items()}
     assert [name for name in before if before[name] != after[name]] == ["labels"]
 
 
@@ -102,7 +105,7 @@ def test_the_sheets_are_of_the_photo_and_can_be_made_again(tmp_path, monkeypatch
     path = tmp_path / "squares" / "left" / "3.png"
     assert setting(tmp_path, image=str(path)).data.photo.shape == (3, 9, 7)
     with pytest.raises(InputError, match=r"none\.png cannot be read"):
-        setting(tmp_path, image=str(tmp_path / "none.png")).data_items()
+        setting(tmp_path, image=str(tmp_path / "none.png")).data.items()
     photo = tmp_path / "store"
     photo.mkdir()
     path.rename(photo / "fruits.jpg")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import training_batches
 from saiki import cli
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.errors import InputError
@@ -144,7 +145,7 @@ def test_the_latent_variable_costs_what_its_weight_says(said):
     experiment = setting(
         said, model="vhred", annealing=0.5, free_bits=0.0, bag_of_words=0.0, epochs=2.0, updates=0
     )
-    batches = experiment.batches()
+    batches = training_batches(experiment)
     first = next(batches)
     assert first[-1] == 0
     model = experiment.model().train()
@@ -232,7 +233,7 @@ def test_the_most_probable_reply_comes_first_and_none_twice():
 
 def test_words_are_dropped_while_it_learns_alone(said):
     experiment = setting(said, word_drop=0.9)
-    model, batch = experiment.model(), next(experiment.batches())
+    model, batch = experiment.model(), next(training_batches(experiment))
 
     def losses(model):
         return {experiment.measure(model, batch)["loss"].item() for _ in range(3)}
@@ -307,5 +308,7 @@ def test_claims_are_decided_seed_by_seed():
 def test_one_position_may_be_looked_at(said):
     """With gumbel, which needs no loss of its own."""
     experiment = setting(said, attention="dot", choice="gumbel")
-    loss = experiment.measure(experiment.model().train(), next(experiment.batches()))["loss"]
+    loss = experiment.measure(experiment.model().train(), next(training_batches(experiment)))[
+        "loss"
+    ]
     assert torch.isfinite(loss)

@@ -149,7 +149,7 @@ def test_what_is_known_beforehand_is_data_of_the_run(table, tmp_path):
     changed.write_text(text.replace(",1\r\n", ",0\r\n", 1).replace(",1\n", ",0\n", 1))
     assert changed.read_text() != text
     items = [
-        [*Forecasting(data=str(path), target="sold", series="shop", known="sale").data_items()[
+        [*Forecasting(data=str(path), target="sold", series="shop", known="sale").data.items()[
             "columns"]] for path in (table, changed)
     ]  # fmt: skip
     assert items[0] != items[1]
@@ -213,7 +213,7 @@ def test_what_is_exported_forecasts_as_the_model_does(runs, tmp_path):
     path = tmp_path / "shops.onnx"
     assert cli.main(["export", str(runs / "together"), "--onnx", str(path)]) == 0
     experiment, model = reopen(runs / "together")
-    window = experiment.test.window(np.arange(0, 300, 50))
+    window = experiment.data.test.window(np.arange(0, 300, 50))
     session = runtime.InferenceSession(path)
     names = [each.name for each in session.get_inputs()]
     inputs = zip(names, (window.past, window.column, window.known), strict=True)
@@ -288,11 +288,11 @@ def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
     assert first == pytest.approx(once["skill_origin_1"], rel=1e-4)
     # parts follow each other, and hold all origins of what is tested together
     whole = reopen(tmp_path / "once")[0]
-    found = np.concatenate([e.test.origin[e.test.number == 0] for e, _ in anew])
-    np.testing.assert_array_equal(found, whole.test.origin[whole.test.number == 0])
+    found = np.concatenate([e.data.test.origin[e.data.test.number == 0] for e, _ in anew])
+    np.testing.assert_array_equal(found, whole.data.test.origin[whole.data.test.number == 0])
     for experiment, _ in anew:
         split = experiment.source.splits[0]
-        assert int(experiment.test.origin.min()) == split.validation
+        assert int(experiment.data.test.origin.min()) == split.validation
         assert split.validation - split.train == len(experiment.source.columns[0].values) // 10
     learned = [experiment.source.splits[0].train for experiment, _ in anew]
     assert learned == sorted({*learned})

@@ -59,7 +59,7 @@ def test_better_is_said_of_series_that_can_be_forecast_and_of_no_random_walk(kin
             steps.append(0.6 * steps[-1] - 0.4 * steps[-2])
         return torch.stack(steps[2:], 1)
 
-    found = judge(model, experiment.test, 1, {"last_value": law, "law": law}, 2)
+    found = judge(model, experiment.data.test, 1, {"last_value": law, "law": law}, 2)
     assert found.errors().mean() < 1.05 * found.errors("law").mean()
 
 
@@ -122,7 +122,7 @@ def test_errors_of_returns_count_in_shares_of_the_last_price():
     )  # fmt: skip
     model = experiment.model()
     simple = simple_forecasts(experiment.source, 10, 2)
-    found = judge(model, experiment.test, 3, simple, 2)
+    found = judge(model, experiment.data.test, 3, simple, 2)
     [column] = experiment.source.columns
     price, begin = column.values, experiment.source.splits[0].validation
     at = begin + 3 * np.arange(len(found.truth))
@@ -133,7 +133,7 @@ def test_errors_of_returns_count_in_shares_of_the_last_price():
             found.errors("last_value")[:, step, 0], wanted**2, rtol=1e-3, atol=1e-5
         )
     assert (found.quantiles > 0).all()
-    step = first_step(found, column, experiment.test, 3)
+    step = first_step(found, column, experiment.data.test, 3)
     np.testing.assert_allclose(step.truth, price[at], rtol=1e-6)
     np.testing.assert_allclose(
         step.change(step.truth), 100 * (price[at] / price[at - 1] - 1), atol=1e-3

@@ -105,7 +105,7 @@ def test_a_price_of_ones_own_takes_the_place_of_the_made_one(tmp_path):
 
 def test_other_seeds_make_other_prices():
     one, other = (Forecasting(**Forecasting.preset("prices"), made_seed=seed) for seed in (0, 1))
-    assert [*one.data_items()["columns"]] != [*other.data_items()["columns"]]
+    assert [*one.data.items()["columns"]] != [*other.data.items()["columns"]]
 
 
 def trials(settings, **figures):

@@ -53,7 +53,7 @@ def test_statistical_models_stand_beside_the_network_on_the_same_origins(
     assert "from 9 origins" in said
     figures = json.loads((tmp_path / "run" / "result.json").read_text())
     experiment, model = reopen(tmp_path / "run")
-    test, column = experiment.test, experiment.source.columns[0].values
+    test, column = experiment.data.test, experiment.source.columns[0].values
     every = -(-len(test) // 9)
     origins = test.origin[::every]
     truth = np.stack([column[t : t + 12] for t in origins])

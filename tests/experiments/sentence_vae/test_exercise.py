@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 
+from batches import training_batches
 from commands import saiki
 from saiki.errors import InputError
 from saiki.experiment import Trial
@@ -159,7 +160,7 @@ def test_knobs_that_do_not_fit_each_other_are_refused(tmp_path, changes, said):
 def test_the_loss_is_its_two_parts_weighed(tmp_path):
     for changes in ({}, {"beta": 3.0, "annealing": 0.0}, {"annealing": 1.0, "accumulate": 2}):
         experiment = setting(tmp_path, free_bits=0.0, **changes)
-        for batch in itertools.islice(experiment.batches(), 3):
+        for batch in itertools.islice(training_batches(experiment), 3):
             its = experiment.measure(experiment.model().eval(), batch)
             wanted = its["reconstruction"] + batch[2] * its["kl"]
             torch.testing.assert_close(its["loss"].detach(), wanted)
@@ -167,7 +168,7 @@ def test_the_loss_is_its_two_parts_weighed(tmp_path):
 
 def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
     experiment = setting(tmp_path, annealing=0.5, beta=2.0, accumulate=2, batch_size=16)
-    weights = [weight.item() for *_, weight in itertools.islice(experiment.batches(), 8)]
+    weights = [weight.item() for *_, weight in itertools.islice(training_batches(experiment), 8)]
     half = experiment.iterations / 2
     assert weights == pytest.approx([2 * min(1, (i // 2) / half) for i in range(8)])
 
@@ -184,7 +185,7 @@ def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
 def test_every_cell_and_objective_trains(tmp_path, changes):
     experiment = setting(tmp_path, **changes)
     model = experiment.model().to(experiment.dtype)
-    for batch in itertools.islice(experiment.batches(), 2):
+    for batch in itertools.islice(training_batches(experiment), 2):
         measured = experiment.measure(model, batch)
         measured["loss"].backward()
         assert all(torch.isfinite(value) for value in measured.values())

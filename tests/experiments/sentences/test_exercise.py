@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import training_batches
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
@@ -124,7 +125,7 @@ def test_words_of_what_is_set_apart_are_known_by_their_vectors_alone(files):
     assert {*WORDS} == {*text.vocabulary.words[FIRST:]}
     assert FIRST < learned < len(text.vocabulary)
     assert model.features.vectors.shape == (len(text.vocabulary), 6)
-    assert torch.isfinite(experiment.measure(model, next(experiment.batches()))["loss"])
+    assert torch.isfinite(experiment.measure(model, next(training_batches(experiment)))["loss"])
 
 
 def test_vectors_of_a_run_of_words_are_taken_and_cut_as_there(files, tmp_path):
@@ -168,7 +169,7 @@ def test_layers_of_a_run_of_masked_lm_go_on(files, tmp_path):
     there = learned.text.vocabulary.words.index("loud")
     assert torch.equal(model.features.vectors[word], learned.encoder.embedding.weight[there])
     assert "those of the run of masked-lm" in experiment.describe_data()
-    experiment.measure(model, next(experiment.batches()))["loss"].backward()
+    experiment.measure(model, next(training_batches(experiment)))["loss"].backward()
     assert all(p.grad is not None for p in model.parameters())
 
 
@@ -193,8 +194,8 @@ def test_targets_are_votes_unless_they_are_to_be_one_hot(tmp_path):
     table = tmp_path / "t.tsv"
     table.write_text("".join(rows), encoding="utf-8")
     small = {**SMALL, "data": str(table), "vectors": "scratch", "embedding_size": 2}
-    assert {*next(Sentences(**small).batches())[2].flatten().tolist()} == {0, 0.25, 0.75, 1}
-    one_hot = next(Sentences(**small, votes=False).batches())[2]
+    assert {*next(training_batches(Sentences(**small)))[2].flatten().tolist()} == {0, 0.25, 0.75, 1}
+    one_hot = next(training_batches(Sentences(**small, votes=False)))[2]
     assert {*one_hot.flatten().tolist()} == {0, 1}
     assert not Sentences(**Sentences.preset("report")).votes
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from batches import training_batches
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
@@ -22,7 +23,7 @@ def setting(preset=None, **changes):
 
 
 def some(experiment, count, start=0):
-    return list(itertools.islice(experiment.batches(start), count))
+    return list(itertools.islice(training_batches(experiment, start), count))
 
 
 def trained(experiment):
@@ -56,7 +57,7 @@ def test_the_windows_are_those_of_the_course():
     for i in range(76):
         np.testing.assert_allclose(windows.x[i], np.sin(x[i : i + 24]), atol=1e-12)
         np.testing.assert_allclose(windows.target[i], np.cos(x[i : i + 24]), atol=1e-12)
-    assert (report.data.series.learnt, report.epoch, report.iterations) == (60, 4, 320)
+    assert (report.data.series.learnt, report.data.epoch, report.iterations) == (60, 4, 320)
     assert report.data.series.starts() == [0, 24, 49, 74]
 
 

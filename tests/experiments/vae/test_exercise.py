@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from batches import training_batches
 from commands import saiki
 from saiki.data.images.files import read_image
 from saiki.errors import InputError
@@ -74,7 +75,7 @@ def test_a_plain_one_is_one_knob_away_and_has_no_bound(tmp_path):
 def test_every_likelihood_network_and_objective_trains(tmp_path, changes):
     experiment = setting(tmp_path, **changes)
     model = experiment.model().to(experiment.dtype)
-    for batch in itertools.islice(experiment.batches(), 3):
+    for batch in itertools.islice(training_batches(experiment), 3):
         measured = experiment.measure(model, batch)
         measured["loss"].backward()
         assert all(torch.isfinite(value) for value in measured.values())
@@ -84,7 +85,7 @@ def test_every_likelihood_network_and_objective_trains(tmp_path, changes):
 def test_the_loss_is_its_two_parts_weighed(tmp_path):
     for changes in ({}, {"beta": 3.0}, {"annealing": 0.5}):
         experiment = setting(tmp_path, **changes)
-        for x, weight in itertools.islice(experiment.batches(), 2):
+        for x, weight in itertools.islice(training_batches(experiment), 2):
             its = experiment.measure(experiment.model(), (x, weight))
             wanted = its["reconstruction"] + weight * its["kl"]
             torch.testing.assert_close(its["loss"].detach(), wanted)
@@ -92,7 +93,7 @@ def test_the_loss_is_its_two_parts_weighed(tmp_path):
 
 def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
     experiment = setting(tmp_path, annealing=0.5, beta=2.0, accumulate=2)
-    weights = [weight.item() for _, weight in itertools.islice(experiment.batches(), 6)]
+    weights = [weight.item() for _, weight in itertools.islice(training_batches(experiment), 6)]
     first, half = weights[0], experiment.iterations / 2
     assert first == 0
     assert weights == pytest.approx([2 * min(1, (i // 2) / half) for i in range(6)])
@@ -100,7 +101,7 @@ def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
 
 def test_pixels_are_drawn_anew_in_training_and_stay_the_same_where_they_are_tested(tmp_path):
     experiment = setting(tmp_path, likelihood="bernoulli", binarise="drawn", batch_size=100)
-    first, second = (x for x, _ in itertools.islice(experiment.batches(), 2))
+    first, second = (x for x, _ in itertools.islice(training_batches(experiment), 2))
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first.mean(0), second.mean(0))
     again = setting(tmp_path, likelihood="bernoulli", binarise="drawn", seed=5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from batches import training_batches
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiments.words import exercise
@@ -97,7 +98,7 @@ def test_a_run_begins_with_vectors_of_a_file_or_of_another_run(tmp_path, capsys)
     known = one.words[:3]
     path = write(Vectors((*known, "snail"), np.ones((4, 6), np.float32)), tmp_path / "v.txt")
     other, _ = first(f"start_from={path}")
-    assert "3 of those begin with vectors of " in capsys.readouterr().out
+    assert "3 of the known words begin with vectors of " in capsys.readouterr().out
     assert (other.vectors[known] == 1).all()
     assert np.abs(other.vectors[other.words[3:]]).max() < 0.1
     again, _ = first(f"start_from={folder}")
@@ -206,10 +207,10 @@ def test_several_processes_have_no_standard_input(tmp_path, monkeypatch):
 
 def test_batches_are_the_text(tmp_path):
     experiment = Words.from_dict({**SMALL, "data": str(book(tmp_path))})
-    batches = experiment.batches()
-    count = int(experiment.epoch)
+    batches = training_batches(experiment)
+    count = int(experiment.data.epoch)
     parts = [next(batches)[0] for _ in range(count)]
-    assert sum(int((part >= 0).sum()) for part in parts) == experiment.text.words
+    assert sum(int((part >= 0).sum()) for part in parts) == experiment.data.text.words
     assert sorted(map(len, parts)) == sorted(len(next(batches)[0]) for _ in range(count))
     assert next(batches)[1] == 2 * count
 

@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saiki import processes
-from saiki.data.order import passes
 from saiki.errors import InputError
 
 Array = np.ndarray[Any, Any]
@@ -178,12 +176,6 @@ class Origins:
             cut(self.of.observed, -self.look_back, 0),
             cut(self.of.values, 0, self.horizon),
         )
-
-    def batches(self, size: int, seed: int, start: int = 0) -> Iterator[Window]:
-        """Shuffled in each epoch, without end, from number ``start`` on; the part of this process
-        of each."""
-        for rows, _ in passes(len(self), size, seed, start):
-            yield self.window(rows[processes.part(len(rows))])
 
     def in_order(self, size: int, every: int = 1) -> Iterator[tuple[Window, Array]]:
         """So many at a time, and their numbers; of each column only every so many origins."""

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from saiki.data.order import batches_of
-from saiki.data.series.origins import Origins, Split, Timelines, Window
+from saiki.data.series.origins import Origins, Window
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
@@ -33,6 +32,7 @@ from saiki.experiments.forecast.model import LEVELS, ForecastModel, Simple, simp
 from saiki.experiments.forecast.outlook import Outlook
 from saiki.experiments.forecast.source import SeriesSource
 from saiki.experiments.forecast.statistical_peers import Judgements, StatisticalPeers
+from saiki.experiments.forecast.windows import Batch, SeriesWindows
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.models.forecaster import Forecaster
@@ -45,7 +45,7 @@ WATCHED = 2000
 """Windows of the validation part that are looked at while it learns, about."""
 
 
-class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
+class Forecasting(Experiment[Forecaster, Batch]):
     """A recurrent network forecasts the columns of a table, with intervals, and is compared with
     the last value, the season before and a linear map. By default the temperature of a
     transformer's oil, by the hour.
@@ -77,7 +77,6 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     score = "skill"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss")
-    prefetch = 2
     points = 20
     predict_knobs = ("horizon", "gaps", "dates", "paths", "seed")
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
@@ -100,55 +99,23 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     }  # fmt: skip
     claims = CLAIMS
 
-    def describe_data(self) -> str:
-        return self.source.in_words()
-
     @cached_property
-    def timelines(self) -> Timelines:
-        return self.source.timelines(self.look_back, self.horizon)
-
-    @cached_property
-    def train(self) -> Origins:
-        ranges = [
-            (min(self.look_back, max(1, split.train - self.horizon)), split.train)
-            for split in self.source.splits
-        ]
-        return Origins(self.timelines, ranges)
-
-    @cached_property
-    def validation(self) -> Origins:
-        return Origins(self.timelines, [(s.train, s.validation) for s in self.source.splits])
-
-    @cached_property
-    def test(self) -> Origins:
-        return self._tested(self.source.splits)
-
-    def _tested(self, splits: Sequence[Split]) -> Origins:
-        return Origins(self.timelines, [split.tested(self.horizon) for split in splits])
-
-    def examples(self) -> tuple[int, int]:
-        return len(self.train), len(self.test)
-
-    @property
-    def epoch(self) -> float:
-        count = batches_of(len(self.train), self.optimisation.batching.batch_size)
-        return count / self.optimisation.batching.accumulate
-
-    def batches(self, start: int = 0) -> Iterator[tuple[Any, ...]]:
-        self.beside.check()
-        yield from self.train.batches(self.optimisation.batching.batch_size, self.seed, start)
+    def data(self) -> SeriesWindows:
+        batching = self.optimisation.batching
+        return SeriesWindows(batching, self.source, self.look_back, self.horizon)
 
     def model(self) -> Forecaster:
+        self.beside.check()  # what is compared in the end; where it is missing, say so now
         return self.of_model.build(self.source, self.look_back, self.horizon)
 
-    def measure(self, model: Forecaster, batch: tuple[Any, ...]) -> Measures:
+    def measure(self, model: Forecaster, batch: Batch) -> Measures:
         return {"loss": model.loss(Window(*batch))}
 
     @torch.no_grad()
     def monitor(self, model: Forecaster) -> dict[str, float]:
-        every = max(1, len(self.validation) // WATCHED)
+        every = max(1, len(self.data.validation) // WATCHED)
         total, count = 0.0, 0
-        for window, rows in self.validation.in_order(WATCHED, every):
+        for window, rows in self.data.validation.in_order(WATCHED, every):
             total += len(rows) * float(model.loss(Window(*placed(tuple(window), model))))
             count += len(rows)
         return {"validation_loss": total / count}
@@ -156,27 +123,27 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     def settle(self, model: Forecaster) -> None:
         """Make intervals as wide as the validation part asks for."""
         if self.calibrated:
-            every = max(1, len(self.validation) // WATCHED)
-            calibrate(model, self.validation, every, self.paths, self.seed)
+            every = max(1, len(self.data.validation) // WATCHED)
+            calibrate(model, self.data.validation, every, self.paths, self.seed)
 
     @cached_property
     def simple(self) -> dict[str, Simple]:
         return simple_forecasts(self.source, self.look_back, self.horizon)
 
     def judged(self, model: Forecaster, test: Origins | None = None) -> Judgement:
-        test = test or self.test
+        test = test or self.data.test
         return judge(model, test, self.every, self.simple, self.paths, self._calibrated_on(test))
 
     def _calibrated_on(self, test: Origins) -> float:
-        return len(self.validation) / len(test) if self.calibrated else 0.0
+        return len(self.data.validation) / len(test) if self.calibrated else 0.0
 
     def evaluate(self, model: Forecaster) -> Figures:
         judgement = self.judged(model)
         figures = {"skill": judgement.skill(), **judgement.figures(seasonal_scales(self.source))}
         for part, splits in self.source.parts_tested():
-            figures[f"skill_origin_{part}"] = self.judged(model, self._tested(splits)).skill()
-        calibrated_on = self._calibrated_on(self.test)
-        beside = self.beside.judged(model, self.source, self.test, self.paths, calibrated_on)
+            figures[f"skill_origin_{part}"] = self.judged(model, self.data.tested(splits)).skill()
+        calibrated_on = self._calibrated_on(self.data.test)
+        beside = self.beside.judged(model, self.source, self.data.test, self.paths, calibrated_on)
         self._judgements[model] = judgement, beside
         return figures | (beside.figures() if beside else {})
 
@@ -192,17 +159,14 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
 
     def draw(self, model: Forecaster, points: Points, folder: Path) -> list[Path]:
         judgement, _ = self._judgements.get(model) or (self.judged(model), None)
-        fans = fans_of(model, self.source, self.test, self.paths, self.calibrated)
+        fans = fans_of(model, self.source, self.data.test, self.paths, self.calibrated)
         errors, covered = judgement.by_horizon()
-        step = first_step(judgement, self.source.columns[0], self.test, self.every)
+        step = first_step(judgement, self.source.columns[0], self.data.test, self.every)
         return [
             draw_fans(folder / "forecasts.png", fans, LEVELS, self.title),
             draw_horizon(folder / "horizon.png", errors, covered, self.title),
             draw_first_step(folder / "first_step.png", step, self.title),
         ]
-
-    def input_example(self) -> str:
-        return "TABLE.csv" if self.source.is_made else str(self.source.path)
 
     def outlook(self, model: Forecaster) -> Outlook:
         return Outlook(model, self.source, self.horizon, self.paths, self.seed)
@@ -223,9 +187,6 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
     def draw_answers(self, model: Forecaster, texts: Sequence[str], path: Path) -> Path:
         return draw_ahead(self.outlook(model), texts, path, self.title)
 
-    def example(self) -> tuple[Any, ...]:
-        return next(self.batches())
-
     def exported(self, model: Forecaster) -> Mapping[str, tuple[nn.Module, Any]]:
         """All steps at once, scaled back and calibrated; or a step to the law of the next."""
         return {"": exported_forecaster(model)}
@@ -234,11 +195,6 @@ class Forecasting(Experiment[Forecaster, tuple[Any, ...]]):
         about = ("series", "targets", "known", "observed", "levels")
         law = {"law": to_json(law_names(model))} if law_names(model) else {}
         return {name: to_json(getattr(model, name)) for name in about} | law
-
-    def data_items(self) -> Mapping[str, Iterator[bytes]]:
-        parts = ("values", "known", "observed")
-        each = (getattr(column, part) for column in self.source.columns for part in parts)
-        return {"columns": (values.tobytes() for values in each)}
 
     def folds(self, by: str) -> list[dict[str, Value]]:
         if by != "origins" or self.source.origins < 2:

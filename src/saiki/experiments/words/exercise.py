@@ -1,41 +1,30 @@
 """Word vectors: what a word means follows from the words around it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
 from saiki import processes
 from saiki.data import store
-from saiki.data.skipped import Unusable, in_words
-from saiki.data.text.numbered import NumberedText, Split, text_lines
-from saiki.data.text.phrases import JOINT
 from saiki.data.text.word_tests import Analogies, Pairs, read_tests
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, untrained
-from saiki.experiments.words.phrases import Phrases, SubWords, advice, signed, vectors_of
+from saiki.experiments.words.phrases import Phrases, SubWords, signed, vectors_of
+from saiki.experiments.words.text import Batch, TextPieces, TextSource
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics.vectors import LEAST, Judgement, judge
 from saiki.models.word_vectors import METHODS, PIECE, WordVectors
 from saiki.optimisation import Optimisation
 from saiki.plots.words import draw_words
-from saiki.text import TOKENISERS, tokeniser
-from saiki.text.plain_words import words_of
 from saiki.text.vectors import Vectors
 from saiki.weak import WeakKeys
 
 SHOWN, NEAREST, SHORTEST_SHOWN = 300, 10, 4
 """Words on the map, neighbours of one, and characters of a word on the map at least."""
-Batch = tuple[Tensor, Tensor]
-"""A piece of the text by the places of its words, and its number."""
 
 
 class Words(Experiment[WordVectors, Batch]):
@@ -43,15 +32,7 @@ class Words(Experiment[WordVectors, Batch]):
     bits for any number of threads. English novels, or a text of yours of any size and language.
     """
 
-    data: str = knob(
-        "", "text: a file, packed or not, a folder, or - for the standard input; novels without",
-        is_path=True,
-    )  # fmt: skip
-    tokens: str = knob(
-        "plain",
-        "how a line is cut; plain: words in small letters, without punctuation; words: at spaces",
-        choices=("plain", *(name for name in TOKENISERS if name != "bpe")),
-    )
+    source: TextSource = TextSource()
     minimum: int = knob(5, "times that a word occurs if it is to be known", minimum=1)
     most: int = knob(30_000, "words known, the most frequent ones; 0: no bound", minimum=0)
     size: int = knob(100, "features of a vector", minimum=1, maximum=4096)
@@ -68,7 +49,6 @@ class Words(Experiment[WordVectors, Batch]):
     start_from: str = knob(
         "", "vectors to begin with: a file, or the folder of a run of words", is_path=True
     )
-    unusable: Unusable = Unusable()
     parts: int = knob(2, "threads that can learn at once with the same bits", minimum=1, maximum=99)
     deterministic: bool = knob(True, "the same bits for any number of threads; false: they race")
     duration: Epochs = Epochs(epochs=5.0, updates=20)
@@ -80,7 +60,6 @@ class Words(Experiment[WordVectors, Batch]):
     summary = "learn a vector for each word of a text, and find what is like it"
     score = "analogy_accuracy"
     minutes = 2.0
-    prefetch = 1
     updates_itself: ClassVar[bool] = True
     export_as = "--vectors {}.txt"
     presets: ClassVar[dict[str, dict[str, Value]]] = {
@@ -109,36 +88,15 @@ class Words(Experiment[WordVectors, Batch]):
             minimum=self.minimum, most=self.most, parts=self.parts, words=words, counts=counts,
         )  # fmt: skip
 
-    @property
-    def split(self) -> Split:
-        return words_of if self.tokens == "plain" else tokeniser(self.tokens).split
-
     @cached_property
-    def text(self) -> NumberedText:
-        if self.data == "-" and processes.count() > 1:
-            raise InputError("several processes have no standard input in common; name a file")
-        path = self.data or str(store.locate("english_novels", None))
-        return self.untaught().with_phrases(
-            NumberedText(text_lines(path, self.unusable.left_out), self.split)
-        )
-
-    @cached_property
-    def known(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Words that get a vector, and how often they occur."""
-        try:
-            return self.untaught().frequent(self.text)
-        except InputError as error:
-            raise InputError("; ".join((str(error), *advice(self.text, self.tokens)))) from None
-
-    @property
-    def epoch(self) -> float:
-        return self.text.pieces(self.optimisation.batching.batch_size) / processes.count()
+    def data(self) -> TextPieces:
+        return TextPieces(self.optimisation.batching, self.source, self.untaught())
 
     @cached_property
     def first(self) -> Vectors:
         """The vectors to begin with, of words that are known."""
         found = vectors_of(Path(self.start_from))
-        both = tuple(word for word in self.known[0] if word in found)
+        both = tuple(word for word in self.data.known[0] if word in found)
         if not both:
             raise InputError(f"{self.start_from} has a vector of none of the words that are known")
         if found.size != self.size:
@@ -146,39 +104,17 @@ class Words(Experiment[WordVectors, Batch]):
         return Vectors(both, found[both], subwords=found.subwords)
 
     def describe_data(self) -> str:
-        text, known, _ = self.text, self.known, self.tests  # each may be refused
-        lines = [
-            f"{text.words:,} words, {len(text.numbers):,} different ones; {len(known[0]):,} of "
-            f"them are known, which are {known[1].sum() / max(text.words, 1):.1%} of the text"
-        ]
-        if self.joined.phrases:
-            found = [word for word in known[0] if JOINT in word]
-            such = f", such as {', '.join(found[:NEAREST])}" if found else ""
-            lines.append(f"{len(found):,} of those are phrases{such}")
-        if self.start_from:
-            lines.append(f"{len(self.first):,} of those begin with vectors of {self.start_from}")
-        lines += advice(text, self.tokens)
-        return "\n".join([*lines, *in_words(self.unusable.left_out.files)])
-
-    def data_items(self) -> dict[str, Iterator[bytes]]:
-        return {"text": self.text.parts()}
+        said, _ = super().describe_data(), self.tests  # which may be refused
+        if not self.start_from:
+            return said
+        begun = f"{len(self.first):,} of the known words begin with vectors of {self.start_from}"
+        return f"{said}\n{begun}"
 
     def model(self) -> WordVectors:
-        model = self.untaught().know(self.text)
+        model = self.untaught().know(self.data.text)
         if self.start_from:
             model.start_from(self.first)
         return model
-
-    def batches(self, start: int = 0) -> Iterator[Batch]:
-        size, count = self.optimisation.batching.batch_size, processes.count()
-        places = self.text.places(self.known[0])
-        number = start * count + processes.rank()
-        while True:
-            seen, at = divmod(number, self.text.pieces(size))
-            order = np.random.default_rng((self.seed, seen)).permutation(self.text.pieces(size))
-            piece = self.text.piece(int(order[at]) * size, size, places)
-            yield torch.from_numpy(piece), torch.tensor(number)
-            number += count
 
     @cached_property
     def _spent(self) -> dict[str, float]:
@@ -225,12 +161,9 @@ class Words(Experiment[WordVectors, Batch]):
             return "saiki data get word_similarity brings the analogies to test it with"
         return str(self._judged.get(model) or judge(model.vectors, *self.tests))
 
-    def input_example(self) -> str:
-        return self.known[0][0]
-
     def predict(self, model: WordVectors, text: str) -> dict[str, Any]:
         started, vectors = time.perf_counter(), model.vectors
-        found = vectors.most_similar(*signed(text, vectors, self.split), NEAREST)
+        found = vectors.most_similar(*signed(text, vectors, self.source.split), NEAREST)
         return {
             "input": text,
             "output": found[0][0] if found else "",
@@ -244,9 +177,6 @@ class Words(Experiment[WordVectors, Batch]):
         at = [i for i, word in enumerate(vectors.words) if len(word) >= SHORTEST_SHOWN][:SHOWN]
         words, path = [vectors.words[i] for i in at], folder / "map.png"
         return [draw_words(path, words, vectors.matrix[at], title=self.title)] if at else []
-
-    def example(self) -> Tensor:
-        return torch.tensor([[0, 1, 0], [1, 0, 1]])
 
     def metadata(self, model: WordVectors) -> dict[str, str]:
         return {"words": to_json(model.words)}

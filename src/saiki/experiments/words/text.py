@@ -1,0 +1,117 @@
+"""The text whose words get vectors, in pieces."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from saiki import processes
+from saiki.data import store
+from saiki.data.dataset import Dataset
+from saiki.data.skipped import Unusable, in_words
+from saiki.data.text.numbered import NumberedText, Split, text_lines
+from saiki.data.text.phrases import JOINT
+from saiki.errors import InputError
+from saiki.experiments.words.phrases import advice
+from saiki.knobs import Knobs, knob
+from saiki.models.word_vectors import WordVectors
+from saiki.text import TOKENISERS, tokeniser
+from saiki.text.plain_words import words_of
+
+SHOWN = 10
+"""Phrases that are named."""
+Batch = tuple[Tensor, Tensor]
+"""A piece of the text by the places of its words, and its number."""
+
+
+class TextSource(Knobs):
+    """A text, and how it is cut into words."""
+
+    data: str = knob(
+        "", "text: a file, packed or not, a folder, or - for the standard input; novels without",
+        is_path=True,
+    )  # fmt: skip
+    tokens: str = knob(
+        "plain",
+        "how a line is cut; plain: words in small letters, without punctuation; words: at spaces",
+        choices=("plain", *(name for name in TOKENISERS if name != "bpe")),
+    )
+    unusable: Unusable = Unusable()
+
+    @property
+    def split(self) -> Split:
+        return words_of if self.tokens == "plain" else tokeniser(self.tokens).split
+
+    def read(self) -> NumberedText:
+        if self.data == "-" and processes.count() > 1:
+            raise InputError("several processes have no standard input in common; name a file")
+        path = self.data or str(store.locate("english_novels", None))
+        return NumberedText(text_lines(path, self.unusable.left_out), self.split)
+
+
+@dataclass(frozen=True, eq=False)
+class TextPieces(Dataset[Batch]):
+    """Pieces of a text, by the words that are known of it.
+
+    Args:
+        untaught: a model that says which words are joined, and which are known.
+    """
+
+    source: TextSource
+    untaught: WordVectors
+
+    prefetch = 1
+
+    @cached_property
+    def text(self) -> NumberedText:
+        return self.untaught.with_phrases(self.source.read())
+
+    @cached_property
+    def known(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Words that get a vector, and how often they occur."""
+        try:
+            return self.untaught.frequent(self.text)
+        except InputError as error:
+            notes = advice(self.text, self.source.tokens)
+            raise InputError("; ".join((str(error), *notes))) from None
+
+    @property
+    def epoch(self) -> float:
+        return self.text.pieces(self.batching.batch_size) / processes.count()
+
+    def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
+        size, count = self.batching.batch_size, processes.count()
+        places = self.text.places(self.known[0])
+        number = start * count + processes.rank()
+        while True:
+            seen, at = divmod(number, self.text.pieces(size))
+            order = np.random.default_rng((seed, seen)).permutation(self.text.pieces(size))
+            piece = self.text.piece(int(order[at]) * size, size, places)
+            yield torch.from_numpy(piece), torch.tensor(number)
+            number += count
+
+    def describe(self) -> str:
+        text, (words, counts) = self.text, self.known
+        lines = [
+            f"{text.words:,} words, {len(text.numbers):,} different ones; {len(words):,} of "
+            f"them are known, which are {counts.sum() / max(text.words, 1):.1%} of the text"
+        ]
+        if self.untaught.phrases:
+            joint = [word for word in words if JOINT in word]
+            such = f", such as {', '.join(joint[:SHOWN])}" if joint else ""
+            lines.append(f"{len(joint):,} of those are phrases{such}")
+        lines += advice(text, self.source.tokens)
+        return "\n".join([*lines, *in_words(self.source.unusable.left_out.files)])
+
+    def items(self) -> dict[str, Iterator[bytes]]:
+        return {"text": self.text.parts()}
+
+    def example(self) -> Tensor:
+        return torch.tensor([[0, 1, 0], [1, 0, 1]])
+
+    def input_example(self) -> str:
+        return self.known[0][0]
