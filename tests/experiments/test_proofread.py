@@ -101,6 +101,12 @@ def test_passages_are_whole_words_of_the_first_part_with_mistakes(book):
     assert np.mean([share < 0.02 for share in shares]) > 0.1  # some hold hardly any
 
 
+def test_the_examples_are_as_many_passages_as_the_text_has_room_for_and_the_sentences(book):
+    data = setting(book, length=50).data
+    assert data.examples() == (len(data.prose.train) // 50, len(data.prose.test))
+    assert min(data.examples()) > 10
+
+
 def test_batches_say_what_is_wrong_where(book):
     experiment = setting(book)
     tokens, lengths, kinds, missing = next(training_batches(experiment, 3))

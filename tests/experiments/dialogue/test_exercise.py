@@ -68,6 +68,16 @@ def runs(said, tmp_path_factory):
     return folder
 
 
+def test_the_examples_are_the_replies(tmp_path):
+    talks = {"train": ["abc", "de", "fghij"], "dev": ["ab"], "test": ["klmn", "op"]}
+    for part, turns in talks.items():
+        lines = (json.dumps([*talk]) + "\n" for talk in turns)
+        (tmp_path / f"{part}.jsonl").write_text("".join(lines))
+    data = setting(tmp_path, replies=2).data
+    assert data.examples() == (2 + 1 + 4, 3 + 1)
+    assert data.count == 1 + 1 + 2  # pieces of two replies at most
+
+
 @pytest.mark.long
 def test_context_tells_what_the_turn_before_does_not(runs):
     figures = {

@@ -155,6 +155,12 @@ def test_what_is_known_beforehand_is_data_of_the_run(table, tmp_path):
     assert items[0] != items[1]
 
 
+def test_the_examples_are_the_origins_of_each_series(table):
+    data = Forecasting(data=str(table), target="sold", series="shop", horizon=6, look_back=48).data
+    # of 700 rows 490 are learned from and the last 140 tested; six rows follow each origin
+    assert data.examples() == (2 * (490 - 48 - 5), 2 * (140 - 5))
+
+
 def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path):
     experiment, model = reopen(runs / "together")
     whole = experiment.judged(model)

@@ -218,6 +218,13 @@ def series(folder, points=100):
     return path, rows
 
 
+def test_the_examples_are_windows_of_a_series_and_without_end_of_a_wave(tmp_path):
+    path, _ = series(tmp_path, points=100)
+    # 88 windows, of which a fifth is kept apart
+    assert setting(data=str(path), steps=12).data.examples() == (70, 18)
+    assert setting().data.examples() is None
+
+
 def test_a_series_of_ones_own_is_learnt_in_its_units(tmp_path, monkeypatch, capsys):
     path, rows = series(tmp_path)
     experiment = setting(data=str(path), steps=12, epochs=40.0)
