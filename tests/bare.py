@@ -1,14 +1,12 @@
 """What an experiment must have beside its data, its model and its loss, left empty."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 from saiki.data.dataset import Dataset
 from saiki.experiment import Experiment
 
 
-@dataclass(frozen=True, eq=False)
 class Stream(Dataset):
     """Batches as a function of the number of the first one makes them."""
 

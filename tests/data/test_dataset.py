@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -15,7 +14,6 @@ from saiki.data.dataset import IndexedDataset
 from saiki.optimisation import Batching
 
 
-@dataclass(frozen=True, eq=False)
 class Numbers(IndexedDataset):
     """Each example is its number; beside it what is known of the batch."""
 
@@ -102,7 +100,6 @@ def test_what_is_random_follows_from_the_seed_and_the_place():
         assert not np.array_equal(*numbers)
 
 
-@dataclass(frozen=True, eq=False)
 class Parted(IndexedDataset):
     parts = SimpleNamespace(train=range(7), test=range(2))
 

@@ -1,7 +1,5 @@
 """Whether data are enough to learn from and to be judged by."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from commands import saiki
@@ -12,7 +10,6 @@ from saiki.runs.enough import too_few
 from tiny import TINY
 
 
-@dataclass(frozen=True, eq=False)
 class Counted(Sums):
     """With a number of examples."""
 

@@ -7,7 +7,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+)
 
 import numpy as np
 
@@ -27,9 +35,16 @@ class Parts(Protocol):
     def test(self) -> Sized: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset(ABC, Generic[Batch]):
-    """Parts of data, and batches of what is learned from.
+@dataclass_transform(frozen_default=True, eq_default=False)
+class _Dataclass:
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclass(frozen=True, eq=False)(cls)
+
+
+class Dataset(_Dataclass, ABC, Generic[Batch]):
+    """Parts of data, and batches of what is learned from. A subclass tells what it is made of as
+    fields, and is a frozen dataclass without being called one.
 
     Args:
         batching: how many examples a batch has, and how many batches an update of the weights.

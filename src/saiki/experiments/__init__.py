@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "adder": ("saiki.experiments.adder", "Adder"),
-    "sin-cos": ("saiki.experiments.sin_cos.exercise", "SinCos"),
+    "sin-cos": ("saiki.experiments.sin_cos", "SinCos"),
     "date": ("saiki.experiments.date", "Date"),
     "translate": ("saiki.experiments.translate", "Translate"),
     "proofread": ("saiki.experiments.proofread", "Proofread"),

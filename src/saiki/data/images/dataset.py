@@ -1,7 +1,7 @@
 """Images to learn from: where they come from, and which of them are taken."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -59,7 +59,6 @@ class ImageSource(Knobs):
         return folder.read_parts(path, self.side, self.colours, self.strict)
 
 
-@dataclass(frozen=True, eq=False)
 class ImageDataset(IndexedDataset[Batch]):
     """Images in three parts.
 
@@ -114,7 +113,6 @@ class ImageDataset(IndexedDataset[Batch]):
         return str(Path(self.source.data, names[0])) if names else "image.png"
 
 
-@dataclass(frozen=True, eq=False)
 class LabelledImages(ImageDataset[Batch]):
     """Images, whose classes count, too."""
 

@@ -5,7 +5,6 @@ A pair of numbers below 2^(bits−1) is one number, a · 2^(bits−1) + b.
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,6 @@ def kept_apart(bits: int) -> Numbers:
     return random.permutation(pairs)[:count]
 
 
-@dataclass(frozen=True, eq=False)
 class Sums(Dataset[Bits]):
     """Pairs that are drawn without end, but those kept apart."""
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -24,7 +23,6 @@ Batch = tuple[Tensor, Tensor | None, Tensor]
 """Features ``(batch, time, size)``, the real steps of each row, and the numbers of the classes."""
 
 
-@dataclass(frozen=True, eq=False)
 class Sounds(RecordedSounds[Batch]):
     """The features of what is heard of recordings, and of synthetic speakers among them."""
 

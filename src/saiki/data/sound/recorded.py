@@ -1,7 +1,7 @@
 """Recordings of a few classes: where they come from, and which of them are tested."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,7 +56,6 @@ class RecordingSource(Knobs):
         return split(recordings, self.tested_by(recordings), seed, speakers)
 
 
-@dataclass(frozen=True, eq=False)
 class RecordedSounds(Dataset[Batch]):
     """Recordings in three parts.
 

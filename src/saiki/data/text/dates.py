@@ -10,7 +10,6 @@ import datetime
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -112,7 +111,6 @@ class DateSource(Knobs):
             raise InputError("languages must hold one code at least, such as en")
 
 
-@dataclass(frozen=True, eq=False)
 class Dates(TextPairs):
     """Dates and their ISO forms; the same for the same seed."""
 

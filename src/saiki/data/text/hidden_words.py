@@ -2,7 +2,6 @@
 always the same."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -106,7 +105,6 @@ class CorpusSource(Knobs):
         return Corpus(text, rows, development)
 
 
-@dataclass(frozen=True, eq=False)
 class HiddenWords(IndexedDataset[Batch]):
     """Sentences, and which of their words are hidden."""
 

@@ -1,7 +1,6 @@
 """Prose with typing mistakes, made anew for each passage that is learned from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -53,7 +52,6 @@ class MistypedText(Knobs):
     unusable: Unusable = Unusable()
 
 
-@dataclass(frozen=True, eq=False)
 class Mistyped(IndexedDataset[Batch]):
     """Passages of a text, of which there are new ones without end, and the mistakes made in them;
     and sentences that are always the same."""

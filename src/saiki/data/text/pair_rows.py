@@ -54,7 +54,6 @@ class PairRows:
             yield _batch(own[at : at + batch_size])
 
 
-@dataclass(frozen=True, eq=False)
 class TextPairs(IndexedDataset[Batch]):
     """Texts, each with the one that is to be written for it."""
 
@@ -130,7 +129,6 @@ class ParallelSource(Knobs):
             raise InputError(f"source and target must differ, got {self.source!r} twice")
 
 
-@dataclass(frozen=True, eq=False)
 class ParallelText(TextPairs):
     """Sentences of two languages.
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -46,7 +46,6 @@ VALIDATED, EVALUATED = 1000, 500
 learned."""
 
 
-@dataclass(frozen=True, eq=False)
 class ChangedImages(LabelledImages[Batch]):
     """Images that are changed anew whenever they are seen.
 

@@ -1,7 +1,6 @@
 """Where dialogues come from, by their knobs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -49,7 +48,6 @@ class DialogueSource(Knobs):
         return DialogueRows.of(part, text, self.known.longest, *cut)
 
 
-@dataclass(frozen=True, eq=False)
 class DialogueDataset(IndexedDataset[Batch]):
     """Dialogues, whose pieces are learned from.
 

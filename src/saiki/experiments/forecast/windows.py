@@ -1,7 +1,6 @@
 """What forecasts are learned from and judged by: windows of the columns of a table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -15,7 +14,6 @@ Batch = tuple[Tensor, ...]
 """The parts of a window."""
 
 
-@dataclass(frozen=True, eq=False)
 class SeriesWindows(IndexedDataset[Batch]):
     """Windows around the origins of forecasts, in three parts of time.
 

@@ -1,7 +1,6 @@
 """Where sentences come from, by their knobs."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -56,7 +55,6 @@ class SentenceSource(Knobs):
         return Sentences.parted(found, self.sentences)
 
 
-@dataclass(frozen=True, eq=False)
 class SentenceDataset(IndexedDataset[Batch]):
     """Sentences as rows of tokens.
 

@@ -4,7 +4,6 @@ them."""
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -49,7 +48,6 @@ class TableSource(Knobs):
         return self.columns.read(path if self.data else files_below(path, ["pn.tsv"])[0], seed)
 
 
-@dataclass(frozen=True, eq=False)
 class LabelledWords(IndexedDataset[Batch]):
     """Labelled texts in words.
 

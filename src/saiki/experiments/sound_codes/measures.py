@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,7 +22,6 @@ Batch = tuple[Tensor, Tensor, Tensor]
 """Waves ``(batch, samples)``, the samples of each, and the numbers of the classes."""
 
 
-@dataclass(frozen=True, eq=False)
 class LabelledWaves(RecordedSounds[Batch], IndexedDataset[Batch]):
     """What is heard of recordings."""
 

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,7 +45,6 @@ SMALL: dict[str, Value] = {"examples": 20_000, "epochs": 3.0, "nll_images": 100}
 """What teaches something within an hour."""
 
 
-@dataclass(frozen=True, eq=False)
 class SeenImages(ImageDataset[Batch]):
     """Images as the network sees them.
 

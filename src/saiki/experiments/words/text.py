@@ -1,7 +1,6 @@
 """The text whose words get vectors, in pieces."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -53,7 +52,6 @@ class TextSource(Knobs):
         return NumberedText(text_lines(path, self.unusable.left_out), self.split)
 
 
-@dataclass(frozen=True, eq=False)
 class TextPieces(Dataset[Batch]):
     """Pieces of a text, by the words that are known of it.
 

@@ -12,7 +12,7 @@ from batches import training_batches
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.sin_cos.exercise import SinCos
+from saiki.experiments.sin_cos import SinCos
 from saiki.metrics.series import r2
 from saiki.models.series import Units, written
 from saiki.training import Training
