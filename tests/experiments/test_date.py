@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from saiki.data.text.dates import dates, forms
+from saiki.data.text.dates import forms
 from saiki.errors import InputError
 from saiki.experiments.date import Date
 from saiki.runs.folder import RunFolder
@@ -47,15 +47,15 @@ def test_no_form_takes_the_day_for_the_month():
 
 
 def test_the_days_judged_on_are_never_learned_from():
-    corpus, spoken = dates(["en", "ja"], 2000, 2009, 2_000, seed=3)
+    knobs = {"languages": "en ja", "first_year": 2000, "last_year": 2009, "pairs": 2_000}
+    data = Date(**knobs, seed=3).data
+    corpus, spoken = data.corpus, data.languages_of_held
     assert len(corpus.train) == 2_000
     assert len(corpus.development) == len(spoken) == 100
     assert not set(corpus.train.target) & set(corpus.development.target)
     assert set(spoken) == {"en", "ja"}
-    again, _ = dates(["en", "ja"], 2000, 2009, 2_000, seed=3)
-    assert again == corpus
-    other, _ = dates(["en", "ja"], 2000, 2009, 2_000, seed=4)
-    assert other != corpus
+    assert Date(**knobs, seed=3).data.corpus == corpus
+    assert Date(**knobs, seed=4).data.corpus != corpus
     for iso in corpus.train.target:
         assert 2000 <= datetime.date.fromisoformat(iso).year <= 2009
 

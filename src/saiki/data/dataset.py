@@ -7,15 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import (
-    Any,
-    ClassVar,
-    Generic,
-    NamedTuple,
-    Protocol,
-    TypeVar,
-    dataclass_transform,
-)
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 import numpy as np
 

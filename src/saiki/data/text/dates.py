@@ -9,7 +9,6 @@ for each other, as in 3/5/2024, is left out.
 import datetime
 import re
 import unicodedata
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -133,50 +132,30 @@ class Dates(TextPairs):
 
     @cached_property
     def _made(self) -> tuple[Corpus, list[str]]:
-        knobs = self.source
-        years = knobs.first_year, knobs.last_year
-        return dates(knobs.languages.split(), *years, knobs.pairs, self.seed)
-
-
-def dates(
-    languages: Sequence[str], first: int, last: int, count: int, seed: int
-) -> tuple[Corpus, list[str]]:
-    """Dates and their ISO forms; the same for the same seed.
-
-    Days are drawn evenly from those of the years, then a language, then one of its forms; some
-    lose their capitals or their commas and full stops, as people leave them out.
-
-    Args:
-        first: the first year.
-        last: the last one.
-        count: pairs to learn from; a twentieth as many, of other days, to develop.
-
-    Returns:
-        The pairs, and the language of each pair to develop.
-
-    Raises:
-        InputError: a language is not known, or the years are too few.
-    """
-    draw = np.random.default_rng(seed)
-    start = datetime.date(first, 1, 1)
-    days = (datetime.date(last, 12, 31) - start).days + 1
-    if days < 1:
-        raise InputError(f"the last year must not come before the first, {first}, got {last}")
-    order = draw.permutation(days)
-    held = order[: max(1, round(HELD * days))], order[max(1, round(HELD * days)) :]
-    made = []
-    for its, number in zip(held, (max(1, round(HELD * count)), count), strict=True):
-        written, iso, spoken = list[str](), list[str](), list[str]()
-        for which in its[draw.integers(len(its), size=number)].tolist():
-            day = start + datetime.timedelta(which)
-            language = languages[int(draw.integers(len(languages)))]
-            those = forms(day, language)
-            written.append(_typed(those[draw.integers(len(those))], draw))
-            iso.append(day.isoformat())
-            spoken.append(language)
-        made.append((Pairs(written, iso), spoken))
-    (development, spoken), (train, _) = made
-    return Corpus(train, development, development.take([])), spoken
+        """Days are drawn evenly from those of the years, then a language, then one of its forms;
+        some lose their capitals or their commas and full stops, as people leave them out. There are
+        a twentieth as many pairs, of other days, to develop."""
+        draw, languages = np.random.default_rng(self.seed), self.source.languages.split()
+        first, last, count = self.source.first_year, self.source.last_year, self.source.pairs
+        start = datetime.date(first, 1, 1)
+        days = (datetime.date(last, 12, 31) - start).days + 1
+        if days < 1:
+            raise InputError(f"the last year must not come before the first, {first}, got {last}")
+        order = draw.permutation(days)
+        held = order[: max(1, round(HELD * days))], order[max(1, round(HELD * days)) :]
+        made = []
+        for its, number in zip(held, (max(1, round(HELD * count)), count), strict=True):
+            written, iso, spoken = list[str](), list[str](), list[str]()
+            for which in its[draw.integers(len(its), size=number)].tolist():
+                day = start + datetime.timedelta(which)
+                language = languages[int(draw.integers(len(languages)))]
+                those = forms(day, language)
+                written.append(_typed(those[draw.integers(len(those))], draw))
+                iso.append(day.isoformat())
+                spoken.append(language)
+            made.append((Pairs(written, iso), spoken))
+        (development, spoken), (train, _) = made
+        return Corpus(train, development, development.take([])), spoken
 
 
 def _typed(form: str, draw: np.random.Generator) -> str:

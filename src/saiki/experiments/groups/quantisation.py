@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from saiki import cells
 from saiki.errors import InputError
@@ -12,6 +13,7 @@ from saiki.experiments.groups.layers import CellChoice
 from saiki.knobs import Knobs, knob
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Stack
+from saiki.models.code_network import CodeNetwork
 from saiki.models.code_prior import CodePrior
 from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.vqvae import GaussianLatent, Latent, PlainLatent
@@ -26,6 +28,11 @@ USERS = {
     "levels": ("scalars",),
 }
 """Which quantisers a knob is of; those that are not named are of codes."""
+
+
+def known_labels(prior: CodeNetwork | None, labels: Tensor) -> Tensor | None:
+    """The labels, where a prior has learned classes."""
+    return labels if prior is not None and prior.classes else None
 
 
 class Quantisation(Knobs):

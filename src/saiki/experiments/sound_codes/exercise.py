@@ -17,12 +17,16 @@ from saiki.data.sound.recorded import RecordingSource
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.groups.layers import Layers
-from saiki.experiments.groups.quantisation import Quantisation, SequencePriorChoice, draw_usage
+from saiki.experiments.groups.quantisation import (
+    Quantisation,
+    SequencePriorChoice,
+    draw_usage,
+    known_labels,
+)
 from saiki.experiments.sound_codes.claims import CLAIMS
 from saiki.experiments.sound_codes.measures import (
     Batch,
     LabelledWaves,
-    asked,
     coded,
     drawn,
     judged,
@@ -107,7 +111,9 @@ class SoundCodes(Experiment[SoundVQVAE, Batch]):
         latent, error = found.latent, found.error.detach()
         measures = {"loss": found.loss, "reconstruction_error": error}
         if model.prior is not None:
-            nll = model.prior.nll(found.codes, asked(model, labels), found.steps).mean()
+            nll = model.prior.nll(
+                found.codes, known_labels(model.prior, labels), found.steps
+            ).mean()
             measures |= {"loss": found.loss + nll, "prior_nll": nll.detach()}
         if latent.counts.numel():
             measures["batch_usage"], measures["batch_perplexity"] = latent.usage, latent.perplexity

@@ -11,6 +11,7 @@ from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.sound.files import Wave
 from saiki.data.sound.recorded import RecordedSounds
 from saiki.experiment import Figures, placed
+from saiki.experiments.groups.quantisation import known_labels
 from saiki.models.sound_judge import SoundJudge
 from saiki.models.sound_vqvae import AutoencodedSound, SoundVQVAE
 from saiki.nn.quantise import perplexity, usage
@@ -67,11 +68,6 @@ def coded(model: SoundVQVAE, batch: Batch) -> Coded:
     return Coded(z, frames, lengths, labels, model.autoencode(z, frames))
 
 
-def asked(model: SoundVQVAE, labels: Tensor) -> Tensor | None:
-    """The labels, where the prior of the model has learned classes."""
-    return labels if model.prior is not None and model.prior.classes else None
-
-
 def measured(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -> dict[str, float]:
     """Figures of each part of the model on recordings kept apart."""
     spectrum, counts = model.spectrum, torch.zeros(0)
@@ -90,7 +86,7 @@ def measured(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -
         steps += found.steps.sum().item()
         seconds += lengths.sum().item() / spectrum.rate
         if model.prior is not None:
-            each = model.prior.nll(found.codes, asked(model, labels), found.steps)
+            each = model.prior.nll(found.codes, known_labels(model.prior, labels), found.steps)
             nll += each.sum().item()
     figures = {
         "reconstruction_error": squares / frames,
@@ -127,7 +123,7 @@ def drawn(model: SoundVQVAE, labels: Tensor, longest: int) -> list[Tensor]:
     random = torch.Generator(device).manual_seed(0)
     waves = list[Tensor]()
     for part in labels.to(device).split(TOGETHER):
-        waves += model.sample(len(part), longest, asked(model, part), generator=random)
+        waves += model.sample(len(part), longest, known_labels(model.prior, part), generator=random)
     return [wave.cpu() for wave in waves]
 
 

@@ -14,11 +14,15 @@ from saiki.data.dataset import Draw
 from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
-from saiki.experiments.groups.quantisation import PriorChoice, Quantisation, draw_usage
+from saiki.experiments.groups.quantisation import (
+    PriorChoice,
+    Quantisation,
+    draw_usage,
+    known_labels,
+)
 from saiki.experiments.vq_vae.claims import CLAIMS
 from saiki.experiments.vq_vae.measures import (
     as_seen,
-    asked,
     coded,
     drawn,
     fit_probe,
@@ -120,7 +124,7 @@ class VQVAEs(Experiment[VQVAE, Batch]):
         latent, error = found.latent, found.error.detach()
         measures = {"loss": found.loss, "reconstruction_error": error}
         if model.prior is not None:
-            nll = model.prior.nll(latent.codes, asked(model, labels)).mean()
+            nll = model.prior.nll(latent.codes, known_labels(model.prior, labels)).mean()
             measures |= {"loss": found.loss + nll, "prior_nll": nll.detach()}
         if latent.counts.numel():
             measures["batch_usage"], measures["batch_perplexity"] = latent.usage, latent.perplexity

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from saiki.data.images.labelled import Images
 from saiki.experiment import Figures
+from saiki.experiments.groups.quantisation import known_labels
 from saiki.metrics.images import frechet_distance, sharpness
 from saiki.metrics.latent import active_units
 from saiki.models.image_judge import ImageJudge
@@ -49,11 +50,6 @@ def as_seen(images: Images, model: VQVAE) -> tuple[Tensor, Tensor]:
     return pixels.to(like.dtype) / 255, labels
 
 
-def asked(model: VQVAE, labels: Tensor) -> Tensor | None:
-    """The labels, where the prior of the model has learned classes."""
-    return labels if model.prior is not None and model.prior.classes else None
-
-
 def measured(model: VQVAE, images: Images) -> dict[str, float]:
     """Figures of each part of the model on images kept apart."""
     error, nll, kl, count = 0.0, 0.0, 0.0, len(images)
@@ -64,7 +60,12 @@ def measured(model: VQVAE, images: Images) -> dict[str, float]:
         error += share * (found.images.clamp(0, 1) - x).square().mean().item()
         counts = found.latent.counts + (counts if len(counts) else 0)
         if model.prior is not None:
-            nll += share * model.prior.nll(found.latent.codes, asked(model, labels)).mean().item()
+            nll += (
+                share
+                * model.prior.nll(found.latent.codes, known_labels(model.prior, labels))
+                .mean()
+                .item()
+            )
         if is_gaussian:
             kl += share * found.latent.loss.item()
             means.append(found.latent.vectors.flatten(1))
@@ -138,5 +139,8 @@ def drawn(model: VQVAE, labels: Tensor) -> Tensor:
     most = max(1, NUMBERS // max(math.prod(model.shape), 512, model.quantiser.codes))
     parts = labels.to(device).split(most)
     return torch.cat(
-        [model.sample(len(part), asked(model, part), generator=random) for part in parts]
+        [
+            model.sample(len(part), known_labels(model.prior, part), generator=random)
+            for part in parts
+        ]
     )
