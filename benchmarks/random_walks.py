@@ -80,7 +80,7 @@ def outcome(made: str, seed: int, horizon: int) -> Outcome:
     }
     if made == "autoregressive":
         simple["law"] = law(seed, horizon)
-    judgement = judge(model, experiment.test, 1, simple, experiment.paths)
+    judgement = judge(model, experiment.data.test, 1, simple, experiment.paths)
     ours, of_last, of_law = (
         mean_of_known(judgement.errors(name)) for name in ("", "last_value", [*simple][-1])
     )

@@ -163,12 +163,12 @@ def _heard(run: Path, target: Path) -> None:
 
     experiment, model = reopen(run)
     waves, seen = {}, set[str]()
-    for i, answer in zip(experiment.parts.test, experiment.tested(model), strict=True):
+    for i, answer in zip(experiment.data.parts.test, experiment.tested(model), strict=True):
         if {answer.speaker, answer.label} & seen:  # another speaker and another digit each
             continue
         seen |= {answer.speaker, answer.label}
         name = f"was {answer.label}, heard {answer.said} ({answer.probability:.0%})"
-        waves[name] = experiment.hearing.heard(experiment.recordings.waves[i])
+        waves[name] = experiment.hearing.heard(experiment.data.recordings.waves[i])
     draw_sounds(target, dict([*waves.items()][:3]), experiment.hearing.rate, experiment.title)
 
 
