@@ -48,23 +48,25 @@ def of_forecast(path, **how):
 
 
 def of_sin_cos(path, nameless=False, **how):
-    series = experiment("sin-cos", data=str(path), steps=2, **how).series
+    series = experiment("sin-cos", data=str(path), steps=2, **how).data.series
     return series.values.tolist()
 
 
 def of_translate(path, nameless=False, **how):
-    corpus = experiment("translate", data=str(path), source_tokens="characters", **how).corpus
+    corpus = experiment("translate", data=str(path), source_tokens="characters", **how).data.corpus
     return sorted(pair for part in corpus for pair in zip(part.source, part.target, strict=True))
 
 
 def of_sentences(path, nameless=False, **how):
-    parts = experiment("sentences", data=str(path), tokens="plain", vectors="scratch", **how).parts
+    parts = experiment(
+        "sentences", data=str(path), tokens="plain", vectors="scratch", **how
+    ).data.parts
     both = (parts.train, parts.test)
     return sorted(pair for part in both for pair in zip(part.texts, part.labels, strict=True))
 
 
 def of_dialogue(path, nameless=False, **how):
-    parts = experiment("dialogue", data=str(path), **how).source.parts
+    parts = experiment("dialogue", data=str(path), **how).data.parts
     return sorted(turns for part in parts for turns in part)
 
 
@@ -74,7 +76,7 @@ def of_sounds(name):
             file = path.parent / f"音{number}.wav"
             if not file.exists():
                 soundfile.write(file, np.sin(np.arange(400)), 8000)
-        recordings = experiment(name, data=str(path), **how).recordings
+        recordings = experiment(name, data=str(path), **how).data.recordings
         return [(each.name, each.label) for each in recordings.entries]
 
     return read
