@@ -49,6 +49,7 @@ def timed(rows):
     return found
 
 
+@pytest.mark.long
 def test_cells_are_timed_beside_the_peers_and_the_eager_loop():
     others = ["saiki", "torch.nn", "eager"]
     assert timed(cells.rows(1)) == {

@@ -108,9 +108,19 @@ def cells(draw):
     return (One, Two, Three)[states - 1](trees)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
+def test_agree(examples):
+    found = settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    found(agrees)()
+
+
 @given(cell=cells(), ragged=st.booleans(), reverse=st.booleans())
-def test_agrees(cell, ragged, reverse):
+def agrees(cell, ragged, reverse):
     torch.manual_seed(4)
     layer = compiled(cell, reverse=reverse)
     states = len(cell.state_sizes)

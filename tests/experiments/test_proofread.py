@@ -250,6 +250,7 @@ def test_only_in_both_directions_the_future_is_seen(book, bidirectional):
 # Use.
 
 
+@pytest.mark.long
 def test_a_text_is_mended_and_what_was_changed_is_told(learned, capsys):
     capsys.readouterr()
     given = "The qiuck brwn fox jumpss over lazy dogs."

@@ -225,6 +225,7 @@ def test_the_examples_are_windows_of_a_series_and_without_end_of_a_wave(tmp_path
     assert setting().data.examples() is None
 
 
+@pytest.mark.long
 def test_a_series_of_ones_own_is_learnt_in_its_units(tmp_path, monkeypatch, capsys):
     path, rows = series(tmp_path)
     experiment = setting(data=str(path), steps=12, epochs=40.0)

@@ -142,6 +142,7 @@ def learned(run_folder):
     return reopen(run_folder)
 
 
+@pytest.mark.long
 def test_tones_are_learned(learned, run_folder):
     experiment, model = learned
     figures, points = experiment.evaluate(model), RunFolder(run_folder).points()
@@ -639,6 +640,7 @@ def cross_validated(spoken, tmp_path_factory):
     return words, out, lines
 
 
+@pytest.mark.long
 def test_cross_validation_leaves_a_folder_for_each_speaker_and_the_means(cross_validated):
     _, out, lines = cross_validated
     folders = sorted(path.name for path in out.iterdir() if path.is_dir())

@@ -142,6 +142,7 @@ def test_bleu_is_that_of_a_known_example():
     assert bleu("the cat sat on a mat") == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 / 3) ** 0.25)
 
 
+@pytest.mark.long
 def test_right_answers_without_spaces_are_not_worth_nothing(tmp_path, capsys):
     digits, signs = "0123456789", "〇一二三四五六七八九"
     rows = [f"{n},{''.join(signs[digits.index(d)] for d in str(n))}" for n in range(200, 400)]
@@ -191,6 +192,7 @@ def test_the_same_batches_come_from_any_start(table):
     assert sum(len(batch[0]) for batch in epoch) == len(experiment.data.corpus.train)
 
 
+@pytest.mark.long
 def test_every_setting_can_be_made_and_shown(table):
     known = {"data": str(table), "source": "de", "target": "zh", "minimum": 1, "hidden_size": 8}
     for changes in (

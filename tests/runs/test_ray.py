@@ -182,6 +182,7 @@ def test_a_worker_without_the_code_is_one_sentence(shared, tmp_path, monkeypatch
         list(shared[0]([lost]))
 
 
+@pytest.mark.long
 def test_the_command_goes_on_with_what_is_missing(shared, tmp_path, monkeypatch, capsys):
     joined = []
     monkeypatch.setattr(

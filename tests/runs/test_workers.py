@@ -59,6 +59,7 @@ def kill_the_first(folder):
             os.kill(process, signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_one_that_is_killed_loses_its_run_and_no_other(tmp_path):
     jobs = [job(tmp_path / "long", iterations=10**6, log_every=10)]
     jobs += [job(tmp_path / str(seed), iterations=3, seed=seed) for seed in range(2)]

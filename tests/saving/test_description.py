@@ -172,6 +172,7 @@ def test_the_model_of_a_run_takes_the_classes_that_are_given(tmp_path):
     assert isinstance(load(tmp_path, classes=[Ours]).cell, Ours)
 
 
+@pytest.mark.long
 def test_a_fresh_process_finds_every_class_of_saiki(tmp_path):
     models = {
         "digits": SequenceClassifier(LogMel(8000), ["a", "b"], Recurrent(GRU(40, 4))),

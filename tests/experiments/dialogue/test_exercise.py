@@ -92,6 +92,7 @@ def test_context_tells_what_the_turn_before_does_not(runs):
     assert with_context["perplexity_at_5"] is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", ["hred", "vhred"])
 def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, capsys):
     experiment, _ = reopen(runs / model)
@@ -120,6 +121,7 @@ def test_the_plain_model_looks_at_the_last_turn_alone(said):
     assert [model.model.reach for model in models] == [1, 6]
 
 
+@pytest.mark.long
 def test_flags_without_use_are_refused(runs, capsys):
     for words, sentence in (
         (["--score"], "give an INPUT"),
@@ -133,6 +135,7 @@ def test_flags_without_use_are_refused(runs, capsys):
         assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_figures_are_those_by_hand(runs):
     experiment, model = reopen(runs / "hred")
     part = experiment.data.parts.test
@@ -171,6 +174,7 @@ def test_the_latent_variable_costs_what_its_weight_says(said):
     assert gained == pytest.approx(2 * replies * plain["kl"].item() / tokens, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_conversation_follows_the_context(runs, monkeypatch, capsys, tmp_path):
     run, lines = str(runs / "hred"), "i am bob\nwhat was my name ?\n/x\n/quit\nmore\n"
 
@@ -190,6 +194,7 @@ def test_a_conversation_follows_the_context(runs, monkeypatch, capsys, tmp_path)
     assert forgetful[1] != out[1]
 
 
+@pytest.mark.long
 def test_dialogues_of_a_file_are_answered(runs, tmp_path, capsys):
     path = tmp_path / "asked.jsonl"
     path.write_text(f'["i am {NAMES[7]}", "and i see 3 dogs", "what was my name ?"]\n')
@@ -204,6 +209,7 @@ def test_dialogues_of_a_file_are_answered(runs, tmp_path, capsys):
     assert "fish" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_no_draw_repeats_another_in_an_answer(runs):
     experiment, model = reopen(runs / "hred")
     answer = experiment.changed({"n_best": 30}).predict(model, f"i am {NAMES[0]}")
@@ -271,6 +277,7 @@ def test_words_that_are_cut_badly_are_told(tmp_path):
     assert "another way" not in setting(path, tokens="characters").describe_data()
 
 
+@pytest.mark.long
 def test_runs_are_laid_side_by_side(runs, tmp_path, capsys):
     folders = [str(runs / model) for model in ("seq2seq", "hred", "vhred")]
     assert cli.main(["compare", *folders, "--out", str(tmp_path / "compare.png")]) == 0

@@ -214,6 +214,7 @@ def test_what_cannot_be_forecast_is_refused(changes, sentence, table, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_what_is_exported_forecasts_as_the_model_does(runs, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     path = tmp_path / "shops.onnx"
@@ -261,6 +262,7 @@ def test_an_exported_step_can_be_followed(runs, tmp_path):
         value = values[:, t]
 
 
+@pytest.mark.long
 def test_steps_of_counts_and_of_several_layers_are_exported_too(tmp_path):
     pytest.importorskip("onnxruntime")
     torch.manual_seed(0)

@@ -63,6 +63,7 @@ def test_better_is_said_of_series_that_can_be_forecast_and_of_no_random_walk(kin
     assert found.errors().mean() < 1.05 * found.errors("law").mean()
 
 
+@pytest.mark.long
 def test_one_series_is_read_and_judged_as_the_benchmark_does(monkeypatch):
     monkeypatch.setitem(random_walks.SMALL, "epochs", 3.0)
     walk = random_walks.outcome("random-walk", 1, 1)

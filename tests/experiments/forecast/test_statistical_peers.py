@@ -43,6 +43,7 @@ def asked(folder, **changes):
     return ["run", "forecast", *words, "--out", str(folder / "run")]
 
 
+@pytest.mark.long
 def test_statistical_models_stand_beside_the_network_on_the_same_origins(
     statsforecast, tmp_path, capsys
 ):

@@ -74,6 +74,7 @@ def test_sentences_are_learned_and_come_back_from_a_code_that_is_used(trained):
     assert "<unk>" not in table
 
 
+@pytest.mark.long
 def test_perplexity_is_of_a_token_of_the_sentences_that_nll_is_of(trained):
     experiment, model = reopen(trained)
     result, test = result_of(trained), experiment.data.parts.test
@@ -120,6 +121,7 @@ def test_what_comes_back_is_counted_by_places(trained):
     assert result_of(trained)["reconstruction_accuracy"] == pytest.approx(right / total)
 
 
+@pytest.mark.long
 def test_a_language_model_of_the_same_decoder_is_one_knob_away(trained, tmp_path):
     more = ["--preset", "plain", "--data", stories(tmp_path), "--out", tmp_path / "run"]
     assert saiki("run", "sentence-vae", *SIZES.split(), *more)[0] == 0
@@ -173,6 +175,7 @@ def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
     assert weights == pytest.approx([2 * min(1, (i // 2) / half) for i in range(8)])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "changes",
     [

@@ -60,6 +60,7 @@ def test_pitches_are_learned_and_known_again_after_the_way_through_codes(trained
     assert {path.stem for path in (trained / "run").glob("*.png")} >= {"codes", "usage", "loss"}
 
 
+@pytest.mark.long
 def test_sounds_of_all_kinds_are_written_as_files(trained):
     waves = {p.stem: soundfile.read(p) for p in (trained / "run" / "sounds").glob("*.wav")}
     assert {"new-high-1", "new-high-2", "new-low-3", "new-low-4"} <= waves.keys()
@@ -114,6 +115,7 @@ def test_a_folder_is_all_sounds_in_it_and_what_is_none_is_said(trained):
     assert "silent.wav is silent" in err[1]
 
 
+@pytest.mark.long
 def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
     assert saiki("export", trained / "run", "--onnx", trained / "m.onnx")[0] == 0
     experiment, model = reopen(trained / "run")

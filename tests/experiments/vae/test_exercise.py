@@ -38,6 +38,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
     result = json.loads((trained / "run" / "result.json").read_text())
     pixels = setting(trained).data.parts.test.pixels / 255

@@ -52,6 +52,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
     result = json.loads((trained / "run" / "result.json").read_text())
     pixels = reopen(trained / "run")[0].data.parts.test.pixels / 255
@@ -83,6 +84,7 @@ def test_an_image_of_another_size_gets_codes_a_class_and_comes_back(trained):
     assert torch.equal(back, (model.images(codes[None])[0] * 255).round().to(torch.uint8))
 
 
+@pytest.mark.long
 def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
     assert saiki("export", trained / "run", "--onnx", trained / "m.onnx")[0] == 0
     experiment, model = reopen(trained / "run")
