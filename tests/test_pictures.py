@@ -75,14 +75,18 @@ def test_a_picture_is_as_the_code_draws_it(name):
     now = pictures.code_of(pictures.PICTURES[name])
     changed = sorted(n for n in {*now, *record["code"]} if now.get(n) != record["code"].get(n))
     assert not changed, (
-        f"src/saiki/plots/{', '.join(changed)}.py no longer draws docs/pictures/{name} as it was "
+        f"saiki.{', saiki.'.join(changed)} no longer draws docs/pictures/{name} as it was "
         "drawn: run `make pictures`, look at the pictures and commit them"
     )
 
 
 def test_a_picture_is_drawn_by_all_that_its_module_imports():
-    assert pictures.needed("errors") == {"errors", "curves", "canvas", "fonts"}
-    assert pictures.needed("latent") == {"latent", "curves", "images", "canvas", "fonts"}
+    plots = {
+        module: {name.removeprefix("plots.") for name in pictures.needed(f"plots.{module}")}
+        for module in ("errors", "latent")
+    }
+    assert plots["errors"] == {"errors", "curves", "canvas", "fonts"}
+    assert plots["latent"] == {"latent", "curves", "images", "canvas", "fonts"}
 
 
 def test_comments_docstrings_and_layout_change_no_fingerprint(tmp_path):

@@ -28,7 +28,7 @@ from PIL import Image
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "pictures"
 RECORD = FOLDER / "drawn.json"
-CODE = ROOT / "src" / "saiki" / "plots"
+CODE = ROOT / "src" / "saiki"
 LARGEST, ALL = 100_000, 1_500_000
 """Bytes of a picture, and of all."""
 
@@ -83,8 +83,7 @@ THUMB = 60
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: the run it shows, who draws it into a file, and with which module of
-    ``saiki.plots``."""
+    """One picture: the run it shows, who draws it into a file, and with which module of saiki."""
 
     run: str
     draw: Callable[[Path, Path], object]
@@ -201,53 +200,59 @@ def _gains(run: Path, target: Path) -> None:
 
 
 PICTURES: Mapping[str, Picture] = {
-    "gradient.png": Picture("adder", _gradient, "lens"),
-    "attention.png": Picture("translate", _attention(SENTENCES), "attention"),
-    "sounds.png": Picture("spoken-digits", _heard, "sounds"),
-    "try.png": Picture("try", _table, "canvas"),
-    "dates.png": Picture("date", _attention(DATES), "attention"),
-    "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), "confusion"),
-    "sin-cos.png": Picture("sin-cos", _of_run("predictions.png"), "series"),
-    "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), "errors"),
-    "influence.png": Picture("sentences", _opinions, "influence"),
-    "mistakes.png": Picture("proofread", _of_run("kinds.png"), "corrections"),
-    "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), "curves"),
-    "augment.png": Picture("augment", _variants, "augmentation"),
-    "techniques.png": Picture("augment", _techniques, "augmentation"),
-    "augment-gains.png": Picture("augment-try", _gains, "spread"),
-    "sentence-course.png": Picture("sentence-vae", _of_run("course.png"), "latent"),
-    "sentence-collapse.png": Picture("sentence-vae-collapse", _of_run("course.png"), "latent"),
-    "vae-images.png": Picture("vae", _of_run("reconstructions.png"), "images"),
-    "vae-samples.png": Picture("vae", _of_run("samples.png"), "images"),
-    "vae-course.png": Picture("vae-collapse", _of_run("course.png"), "latent"),
-    "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), "latent"),
-    "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), "latent"),
-    "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), "codes"),
-    "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), "images"),
-    "dialogue-turns.png": Picture("dialogue", _of_run("turns.png"), "spread"),
-    "forecasts.png": Picture("forecast", _of_run("forecasts.png"), "forecasts"),
-    "prices.png": Picture("forecast-prices", _of_run("first_step.png"), "first_step"),
-    "sound-codes.png": Picture("sound-codes", _of_run("codes.png"), "sound_codes"),
-    "sound-usage.png": Picture("sound-codes", _of_run("usage.png"), "curves"),
-    "words.png": Picture("words", _of_run("map.png"), "words"),
+    "gradient.png": Picture("adder", _gradient, "lens.drawing"),
+    "attention.png": Picture("translate", _attention(SENTENCES), "plots.attention"),
+    "sounds.png": Picture("spoken-digits", _heard, "plots.sounds"),
+    "try.png": Picture("try", _table, "plots.canvas"),
+    "dates.png": Picture("date", _attention(DATES), "plots.attention"),
+    "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), "plots.confusion"),
+    "sin-cos.png": Picture("sin-cos", _of_run("predictions.png"), "plots.series"),
+    "forcing.png": Picture("sin-cos-report", _of_run("error_by_step.png"), "plots.errors"),
+    "influence.png": Picture("sentences", _opinions, "plots.influence"),
+    "mistakes.png": Picture("proofread", _of_run("kinds.png"), "plots.corrections"),
+    "perplexity.png": Picture("masked-lm", _of_run("perplexity.png"), "plots.curves"),
+    "augment.png": Picture("augment", _variants, "plots.augmentation"),
+    "techniques.png": Picture("augment", _techniques, "plots.augmentation"),
+    "augment-gains.png": Picture("augment-try", _gains, "plots.spread"),
+    "sentence-course.png": Picture("sentence-vae", _of_run("course.png"), "plots.latent"),
+    "sentence-collapse.png": Picture(
+        "sentence-vae-collapse", _of_run("course.png"), "plots.latent"
+    ),
+    "vae-images.png": Picture("vae", _of_run("reconstructions.png"), "plots.images"),
+    "vae-samples.png": Picture("vae", _of_run("samples.png"), "plots.images"),
+    "vae-course.png": Picture("vae-collapse", _of_run("course.png"), "plots.latent"),
+    "vae-plane.png": Picture("vae-plane", _of_run("plane.png"), "plots.latent"),
+    "vae-plain.png": Picture("vae-plain", _of_run("plane.png"), "plots.latent"),
+    "vq-codes.png": Picture("vq-vae", _of_run("codes.png"), "plots.codes"),
+    "vq-samples.png": Picture("vq-vae", _of_run("samples.png"), "plots.images"),
+    "dialogue-turns.png": Picture("dialogue", _of_run("turns.png"), "plots.spread"),
+    "forecasts.png": Picture("forecast", _of_run("forecasts.png"), "plots.forecasts"),
+    "prices.png": Picture("forecast-prices", _of_run("first_step.png"), "plots.first_step"),
+    "sound-codes.png": Picture("sound-codes", _of_run("codes.png"), "plots.sound_codes"),
+    "sound-usage.png": Picture("sound-codes", _of_run("usage.png"), "plots.curves"),
+    "words.png": Picture("words", _of_run("map.png"), "plots.words"),
 }
 
 
 def code_of(picture: Picture) -> dict[str, str]:
     """The modules that draw a picture, and what they do: their code without comments, docstrings
     and layout."""
-    return {name: fingerprint(CODE / f"{name}.py") for name in sorted(needed(picture.module))}
+    return {name: fingerprint(_path(name)) for name in sorted(needed(picture.module))}
 
 
 def needed(module: str) -> set[str]:
-    """A module of ``saiki.plots``, and those there that it imports, or that these import."""
+    """A module of saiki, and those of ``saiki.plots`` that it imports, or that these import."""
     found, left = set[str](), [module]
     while left:
         name = left.pop()
         if name not in found:
             found.add(name)
-            left += _imported(CODE / f"{name}.py")
+            left += _imported(_path(name))
     return found
+
+
+def _path(module: str) -> Path:
+    return CODE.joinpath(*module.split(".")).with_suffix(".py")
 
 
 def _imported(path: Path) -> list[str]:
@@ -255,9 +260,9 @@ def _imported(path: Path) -> list[str]:
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "saiki.plots":
-            found += [each.name for each in node.names]
+            found += [f"plots.{each.name}" for each in node.names]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saiki.plots."):
-            found.append(str(node.module).rpartition(".")[2])
+            found.append(str(node.module).removeprefix("saiki."))
     return found
 
 
