@@ -29,9 +29,6 @@ class Bare(Experiment):
     def evaluate(self, model):
         return {}
 
-    def sample(self, model):
-        return ""
-
     def predict(self, model, text):
         return {}
 

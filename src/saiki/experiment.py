@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,8 +114,6 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     recorded and done again as one native call, where all of it can be."""
     updates_itself: ClassVar[bool] = False
     """Whether ``measure`` changes the model by a rule of its own, and there is no gradient."""
-    export_as: ClassVar[str] = "--onnx {}.onnx"
-    """How ``saiki export`` is told of the file that a model is written into, for its name."""
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {}
     claims: ClassVar[Sequence[Claim]] = ()
 
@@ -182,34 +180,13 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     def model(self) -> Model:
         """A new model; the random state has been seeded."""
 
-    def exported(self, model: Model) -> Mapping[str, tuple[nn.Module, Any]]:
-        """What is exported of the trained model, and an example of its arguments, by the names of
-        the parts; made without any data. A model that is exported as a whole needs no name."""
-        return {"": (model, self.data.example())}
-
     @abstractmethod
     def measure(self, model: Model, batch: Batch) -> Measures:
         """What one batch tells, each the mean over its examples; training lowers ``"loss"``."""
 
-    def settle(self, model: Model) -> None:
-        """Set what a trained model holds beside its weights, such as a threshold, before it is
-        evaluated and written."""
-
     @abstractmethod
     def evaluate(self, model: Model) -> Figures:
         """The final figures, on data kept apart."""
-
-    def monitor(self, model: Model) -> dict[str, float]:
-        """Figures that go with each point of the curves, beside the loss."""
-        return {}
-
-    def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
-        """Final figures that only the whole curve tells, from its points as they are logged."""
-        return {}
-
-    def sample(self, model: Model) -> str:
-        """One line that shows a person what the model can do by now; nothing if empty."""
-        return ""
 
     @abstractmethod
     def predict(self, model: Model, text: str) -> dict[str, Any]:
@@ -231,42 +208,6 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
                 answers.append(error)
         return answers
 
-    def follow(
-        self, model: Model, inputs: Sequence[str], arriving: Iterable[Sequence[bytes]]
-    ) -> Iterator[dict[str, Any] | InputError]:
-        """What the trained model makes of each line that arrives, as :meth:`predict` says it, after
-        all before it, those of ``inputs`` first; or why there is no answer.
-
-        Args:
-            arriving: lines without their ends, those together that are there together.
-
-        Raises:
-            InputError: ``inputs`` cannot be read; or this exercise does not do that.
-        """
-        raise InputError(f"{self.name} has nothing that goes on line by line, to be followed")
-
-    def score_file(self, model: Model, path: Path) -> Figures:
-        """The final figures of a trained model, on data of a file or folder of a user's own.
-
-        Raises:
-            InputError: the file cannot be read; or this exercise does not do that.
-        """
-        raise InputError(f"{self.name} has no figures of a file")
-
-    def draw_answers(self, model: Model, texts: Sequence[str], path: Path) -> Path:
-        """A picture of how the trained model comes to its answers to a user's inputs.
-
-        Raises:
-            InputError: there is none of this exercise or this model.
-        """
-        raise InputError(f"{self.name} has no picture of an answer to draw")
-
-    @classmethod
-    def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
-        """Pictures of the final figures of several settings, by their labels, written to
-        ``folder``."""
-        return []
-
     def describe_data(self) -> str:
         """What a person should know of the data, and of what is done with them, before the training
         begins; nothing if empty.
@@ -275,27 +216,6 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             InputError: they cannot be read, or nothing can be learned from them.
         """
         return self.data.describe()
-
-    def describe_model(self, model: Model) -> str:
-        """What a person should know of the trained model beside its figures."""
-        return ""
-
-    def draw(self, model: Model, points: Points, folder: Path) -> list[Path]:
-        """Pictures of what the trained model does and of how it came to it, written into
-        ``folder``."""
-        return []
-
-    def metadata(self, model: Model) -> dict[str, str]:
-        """What a file for other programs should say of the model, such as the names of classes."""
-        return {}
-
-    def folds(self, by: str) -> list[dict[str, Value]]:
-        """The knobs of each fold of a cross-validation, such as each speaker held out in turn.
-
-        Raises:
-            InputError: there is nothing of that name to hold out.
-        """
-        raise InputError(f"{self.name} cannot be cross-validated by {by!r}")
 
     @abstractmethod
     def equations(self) -> str:

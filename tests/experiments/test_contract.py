@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch.utils._pytree import tree_leaves
 
 from batches import training_batches
-from saiki import cells, cli, lens
+from saiki import capabilities, cells, cli, lens
 from saiki.cell import Cell
 from saiki.errors import InputError
 from saiki.experiments import HOMES, load
@@ -19,6 +19,11 @@ from saiki.runs.reopen import reopen
 from tiny import TINY
 
 EVERY = pytest.mark.parametrize("name", HOMES)
+CAPABILITIES = [
+    each
+    for each in vars(capabilities).values()
+    if isinstance(each, type) and each.__module__ == capabilities.__name__
+]
 SWIFT = ["adder", "words", "vae"]
 EVERY_IN_TIME = pytest.mark.parametrize(
     "name", [*SWIFT, *(pytest.param(n, marks=pytest.mark.long) for n in HOMES if n not in SWIFT)]
@@ -91,6 +96,15 @@ def test_all_have_a_quick_preset_and_the_same_words_for_how_long_they_last(name,
     assert quick.duration.updates_of(1e6) == 3
     bound = experiment.from_dict(experiment.preset("quick")).duration.updates_of(1e6)
     assert bound <= 3000  # however many examples there are
+
+
+@EVERY
+def test_what_it_can_do_is_declared(name):
+    experiment = load(name)
+    for capability in CAPABILITIES:
+        methods = {n for n, v in vars(capability).items() if n[0] != "_" and not isinstance(v, str)}
+        defined = sorted(methods & {*dir(experiment)})
+        assert issubclass(experiment, capability) == bool(defined), (capability.__name__, defined)
 
 
 @EVERY
@@ -251,7 +265,8 @@ def test_one_example_at_a_time_is_enough(name, tmp_path):
     experiment = setting(name, tmp_path, **TINY[name].odd)
     model = experiment.model()
     assert torch.isfinite(experiment.measure(model, next(training_batches(experiment)))["loss"])
-    experiment.monitor(model.eval())
+    if isinstance(experiment, capabilities.Monitors):
+        experiment.monitor(model.eval())
     assert experiment.score in experiment.evaluate(model)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from bare import Bare
 from batches import training_batches
+from saiki.capabilities import Monitors
 from saiki.cells import GRU
 from saiki.duration import Updates
 from saiki.errors import InputError
@@ -333,7 +334,7 @@ def test_the_mean_of_the_weights_follows_its_equation():
     np.testing.assert_allclose(trained(setting)[0], mean, rtol=1e-12)
 
 
-class Judged(Line):
+class Judged(Monitors, Line):
     """Judged by a figure that is best at the fourth point of eight."""
 
     selected_by = "distance"

@@ -60,6 +60,7 @@ def main(words: list[str]) -> int:
         parser.error(f"--{unused[0]} has no use beside {what}")
     if options.score and options.follow:
         parser.error("--score has no use beside --follow")
+    from saiki.capabilities import DrawsAnswers
     from saiki.runs.folder import RunFolder
     from saiki.runs.predict import answers, check_outputs, inputs, write_rows
     from saiki.runs.reopen import reopen
@@ -82,7 +83,7 @@ def main(words: list[str]) -> int:
         typed = "-" in options.inputs and sys.stdin.isatty()
         if options.picture:
             drawn = list(given)
-            experiment.draw_answers(model, drawn, options.picture)
+            DrawsAnswers.of(experiment).draw_answers(model, drawn, options.picture)
             given = iter(drawn)
         for answer in answers(experiment, model, given, typed, folder):
             table += [] if isinstance(answer, InputError) else answer.get("rows", [])
@@ -118,12 +119,13 @@ class _Said:
 
 def _follow(experiment: "Experiment", model: "nn.Module", given: list[str], as_json: bool) -> int:
     """What comes after each row of standard input."""
+    from saiki.capabilities import Follows
     from saiki.runs.predict import arriving
 
     if sys.stdin is None:
         raise InputError("standard input is closed, so there are no rows to follow")
     said = _Said(as_json)
-    for answer in experiment.follow(model, given, arriving(sys.stdin.buffer)):
+    for answer in Follows.of(experiment).follow(model, given, arriving(sys.stdin.buffer)):
         said.say(answer)
     return 2 if said.trouble else 0
 
@@ -149,8 +151,10 @@ def _run(first: Path, words: list[str]) -> "RunFolder":
 
 def _score(experiment: "Experiment", model: "nn.Module", paths: list[str], as_json: bool) -> int:
     """Figures of files."""
+    from saiki.capabilities import Scores
+
     for path in paths:
-        figures = experiment.score_file(model, Path(path))
+        figures = Scores.of(experiment).score_file(model, Path(path))
         say(to_json({"input": path, **figures}) if as_json else in_words(figures))
     return 0
 

@@ -20,11 +20,14 @@ def tell_result(
     if figures:
         say(in_words(figures))
     if used is not None:
+        from saiki.capabilities import ExportsVectors
+
         run = shlex.quote(str(folder))
         say("\nnext:")
         say(f"  saiki predict {run} {shlex.quote(used.data.input_example())}")
         say(f"  saiki compare {run} ANOTHER-RUN")
-        say(f"  saiki export {run} {used.export_as.format(used.name)}")
+        file = "--vectors {}.txt" if isinstance(used, ExportsVectors) else "--onnx {}.onnx"
+        say(f"  saiki export {run} {file.format(used.name)}")
     say(str(folder))
 
 

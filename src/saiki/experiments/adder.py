@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from saiki import cells
 from saiki.activations import CATALOGUE
+from saiki.capabilities import Monitors, Samples, Summarises
 from saiki.cell import Cell
 from saiki.data.series import sums
 from saiki.errors import InputError, shown
@@ -133,7 +134,7 @@ CLAIMS = (
 )
 
 
-class Adder(Experiment[AdderNetwork, sums.Bits]):
+class Adder(Monitors, Samples, Summarises, Experiment[AdderNetwork, sums.Bits]):
     """Two numbers below 2^(bits−1) are read bit by bit, the least significant first, and at each
     step the network puts out that bit of their sum. It has to find out about the carry by itself.
     """

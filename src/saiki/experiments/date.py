@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import ClassVar
 
+from saiki.capabilities import Describes
 from saiki.data.text.dates import Dates, DateSource
 from saiki.data.text.pairs import Pairs
 from saiki.duration import Epochs
@@ -45,7 +46,7 @@ CLAIMS = (
 )
 
 
-class Date(TextToText):
+class Date(Describes, TextToText):
     """ "5 mars 2024" or 令和6年3月5日 becomes 2024-03-05: character by character, from dates that
     are generated in many languages. The days judged on are not among those learned from.
     """

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saiki import processes
+from saiki.capabilities import Annotates, Describes, Draws, Monitors, Samples
 from saiki.data.text.hidden_words import Batch, CorpusSource, HiddenWords
 from saiki.data.text.masking import Masking
 from saiki.duration import Updates
@@ -77,7 +78,7 @@ CLAIMS = (
 )
 
 
-class MaskedLanguage(Experiment[MaskedLM, Batch]):
+class MaskedLanguage(Annotates, Describes, Draws, Monitors, Samples, Experiment[MaskedLM, Batch]):
     """A bidirectional recurrent network learns to restore words that are hidden from it, of English
     novels or of a text of yours. What it has learned can be handed over to the encoder of a
     translator.

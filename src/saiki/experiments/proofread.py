@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch.nn import functional as F
 
+from saiki.capabilities import Annotates, Describes, Draws, Monitors, Samples, Settles
 from saiki.data.text import corrections
 from saiki.data.text.corrections import Example, Mark, mended
 from saiki.data.text.mistyped import IGNORED, Batch, Mistyped, MistypedText
@@ -70,7 +71,7 @@ CLAIMS = (
 )
 
 
-class Proofread(Experiment[Tagger, Batch]):
+class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experiment[Tagger, Batch]):
     """A text is read character by character. For each the network says whether a mistake shows
     there, swapped neighbours, a character dropped before it, or one doubled, and which character
     was dropped. The mistakes it learns from are made at random, anew at each step.

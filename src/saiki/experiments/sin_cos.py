@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saiki.capabilities import Annotates, Draws, Monitors, Samples
 from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.series.waves import NAMES, Wave
 from saiki.data.series.windows import Array, Pair, Windows, learnt, numbers_of
@@ -212,7 +213,7 @@ class SeriesPairs(IndexedDataset[Batch]):
         return self.source.data or " ".join(f"{value:.3g}" for value in values)
 
 
-class SinCos(Experiment[SeriesSeq2Seq, Batch]):
+class SinCos(Annotates, Draws, Monitors, Samples, Experiment[SeriesSeq2Seq, Batch]):
     """An encoder reads some points of a sine, and a decoder, which has only the encoder's last
     state and its own last output to go on, writes the cosine of the same points; or whatever the
     two columns of your own file are. The default, also called ``good``, learns from what it writes

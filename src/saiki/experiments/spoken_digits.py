@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from saiki import processes
+from saiki.capabilities import Annotates, Describes, Draws, Folds, Monitors, Summarises
 from saiki.data.sound.augment import NONE, Augmentation
 from saiki.data.sound.batches import Batch, Sounds
 from saiki.data.sound.files import read
@@ -33,7 +34,9 @@ from saiki.plots.sounds import draw_sounds
 SHOWN_SOUNDS = 6
 
 
-class SpokenDigits(Experiment[SequenceClassifier, Batch]):
+class SpokenDigits(
+    Annotates, Describes, Draws, Folds, Monitors, Summarises, Experiment[SequenceClassifier, Batch]
+):
     """A bidirectional recurrent network hears a recording and says which digit it was, or whatever
     the classes of your own recordings are. The default, also called ``good``, is made to understand
     speakers that it has never heard.

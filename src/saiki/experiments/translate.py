@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from saiki.capabilities import Describes, DrawsComparisons
 from saiki.data.text.pair_rows import ParallelSource, ParallelText
 from saiki.data.text.pairs import Pairs
 from saiki.decoding.decode import Search
@@ -92,7 +93,7 @@ CLAIMS = (
 )
 
 
-class Translate(TextToText):
+class Translate(Describes, DrawsComparisons, TextToText):
     """Sentences of one language in, sentences of another one out: English and Japanese of the
     Tanaka corpus, or the two columns of a file of yours.
     """

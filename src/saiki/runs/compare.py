@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from saiki.capabilities import DrawsComparisons
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.plots.canvas import picture_format
@@ -46,8 +47,8 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
         str(run.path): Trial(its, (run.figures,), (run.path,))
         for run, its in zip(runs, settings, strict=True)
     }
-    for each in experiment.compare_plots(trials, picture.parent):
-        yield str(each)
+    if issubclass(experiment, DrawsComparisons):
+        yield from map(str, experiment.compare_plots(trials, picture.parent))
 
 
 def _shown(value: object) -> str:

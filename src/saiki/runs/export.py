@@ -6,10 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from saiki.errors import InputError
+from saiki.capabilities import Annotates, Exports, ExportsVectors
 from saiki.export import onnx
 from saiki.files import write
-from saiki.models.word_vectors import WordVectors
 from saiki.runs.reopen import reopen
 from saiki.text import vectors
 
@@ -23,11 +22,16 @@ def export(folder: Path, path: Path) -> list[Path]:
         ExportError: see :func:`saiki.export.onnx`.
     """
     experiment, model = reopen(folder)
+    exported: Mapping[str, tuple[nn.Module, Any]] = (
+        experiment.exported(model)
+        if isinstance(experiment, Exports)
+        else {"": (model, experiment.data.example())}
+    )
     parts = [
         (path.with_suffix(f".{name}{path.suffix}") if name else path, *part)
-        for name, part in experiment.exported(model).items()
+        for name, part in exported.items()
     ]
-    return _write(parts, experiment.metadata(model))
+    return _write(parts, experiment.metadata(model) if isinstance(experiment, Annotates) else {})
 
 
 def export_vectors(folder: Path, path: Path) -> tuple[Path, str]:
@@ -42,12 +46,7 @@ def export_vectors(folder: Path, path: Path) -> tuple[Path, str]:
         SaikiError: the file cannot be written.
     """
     experiment, model = reopen(folder)
-    if not isinstance(model, WordVectors):
-        raise InputError(
-            f"{folder} is a run of {experiment.name}, which has no word vectors; those of a run of "
-            "words are written, and --onnx writes any model"
-        )
-    found, remark = model.vectors, ""
+    found, remark = ExportsVectors.of(experiment).vectors_of(model), ""
     vectors.write(found, path)
     if found.subwords and path.suffix != ".safetensors":
         remark = f"{path} holds no n-grams, of which unknown words are made; .safetensors does"

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 
 from saiki import processes
+from saiki.capabilities import Folds
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures
 from saiki.runs.columns import aligned
@@ -23,7 +24,7 @@ def cross_validate(
     """
     found: dict[str, Figures] = {}
     troubles = []
-    folds = experiment.folds(by)
+    folds = Folds.of(experiment).folds(by)
     there = {path.parent.name for path in folder.path.glob("*/config.json")}
     if other := there - {folder_name(changes) for changes in folds}:
         raise InputError(f"{folder.path / min(other)} is none of the folds by {by}")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from saiki import lens, processes, progress
+from saiki.capabilities import Describes, Draws, Folds, Samples, Settles, Summarises
 from saiki.errors import InputError, OutputError, SaikiError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.lens.drawing import draw_inside
@@ -134,7 +135,7 @@ def refuse(experiment: Experiment, options: Options, cross_validate: str | None 
         summary_writer()
     device(experiment.device)
     if cross_validate:
-        experiment.folds(cross_validate)
+        Folds.of(experiment).folds(cross_validate)
     else:
         experiment.describe_data()
     experiment.iterations  # noqa: B018  # epochs without a length are refused
@@ -185,7 +186,9 @@ def _train(record: Record, line: progress.Line, say: Say | None) -> str | None:
             if say and record.is_shown(point):
                 its = point.figures
                 shown = (f"{name} {its[name]:.4f}" for name in experiment.shown if name in its)
-                sample = experiment.sample(training.model)
+                sample = ""
+                if isinstance(experiment, Samples):
+                    sample = experiment.sample(training.model)
                 say(f"{point.step:>7}  {'  '.join(shown)}   {sample}".rstrip())
 
         def after_step() -> None:
@@ -214,14 +217,14 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
     model = record.training.model.eval()  # after trouble it is as it was in training
     if not isinstance(model, Described):
         raise InputError(f"{type(model).__name__} must be Described, to be made again from its run")
-    if trouble is None:
+    if trouble is None and isinstance(experiment, Settles):
         experiment.settle(model)
     about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
     tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
     judged = _judged(experiment, model, trouble)
     figures: Figures = {
         **({experiment.score: None} if judged is None else judged),
-        **experiment.summarise(curve),
+        **(experiment.summarise(curve) if isinstance(experiment, Summarises) else {}),
         "train_loss": curve[-1]["loss"] if curve else None,
         "gradient_norm_max": max(
             (point["gradient_norm"] for point in curve if "gradient_norm" in point), default=None
@@ -231,7 +234,7 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
     }
     points = folder.points()
     pictures = draw_training(folder.path, points, experiment.title)
-    if judged is not None:
+    if judged is not None and isinstance(experiment, Draws):
         pictures += experiment.draw(model, points, folder.path)
     if record.history:
         pictures.append(draw_inside(folder.path / "lens.png", record.history, experiment.title))
@@ -240,7 +243,9 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
     folder.write_result({**figures, "stopped": trouble})
     if say:
         inside = lens.describe(record.history) if record.history else None
-        remarks = "" if judged is None else experiment.describe_model(model)
+        remarks = ""
+        if judged is not None and isinstance(experiment, Describes):
+            remarks = experiment.describe_model(model)
         for text in (trouble, inside, remarks, *map(str, pictures)):
             if text:
                 say(text)

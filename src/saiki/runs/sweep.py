@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any
 
 from saiki import progress
+from saiki.capabilities import DrawsComparisons
 from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
@@ -160,8 +161,10 @@ def save(
     path = out.path / "loss.png"
     picture = draw_curves(path, members, ylabel="training loss", kind="magnitude", title=title)
     named = {row.label: trial for row, trial in zip(rows, trials, strict=True)}
-    more = experiment.compare_plots(named, out.path)
-    return [out.path / "table.json", out.path / "table.csv", picture, *more]
+    pictures = [picture]
+    if isinstance(experiment, DrawsComparisons):
+        pictures += experiment.compare_plots(named, out.path)
+    return [out.path / "table.json", out.path / "table.csv", *pictures]
 
 
 def verdicts(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from saiki import lens, processes
+from saiki.capabilities import Monitors
 from saiki.errors import InputError
 from saiki.experiment import Experiment, placed
 from saiki.saving.tensors import Contents
@@ -257,7 +258,8 @@ class Training:
             self.since = []
         self.model.eval()
         with torch.no_grad(), self._averaged():
-            figures |= self.experiment.monitor(self.model)
+            if isinstance(self.experiment, Monitors):
+                figures |= self.experiment.monitor(self.model)
         selected_by = self.experiment.selected_by
         if selected_by not in figures:
             raise InputError(f"{self.experiment.name} has no figure {selected_by} to be judged by")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from saiki import processes
+from saiki.capabilities import Annotates, Draws, DrawsComparisons, Exports, Monitors
 from saiki.data import store
 from saiki.data.dataset import Draw
 from saiki.data.images.augmentation import REPORT, Augmentation, Mixing, write_policy
@@ -102,7 +103,9 @@ class ChangedImages(LabelledImages[Batch]):
         return {**super().items(), "photos": [self.photo.numpy().tobytes()]}
 
 
-class Augment(Experiment[ImageClassifier, Batch]):
+class Augment(
+    Annotates, Draws, DrawsComparisons, Exports, Monitors, Experiment[ImageClassifier, Batch]
+):
     """A small convolutional network learns to tell images apart from few examples, each changed
     anew whenever it is seen. Beside its accuracy there are sheets of what becomes of one photo.
     """

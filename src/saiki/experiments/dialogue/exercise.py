@@ -8,6 +8,16 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from saiki.capabilities import (
+    Annotates,
+    Describes,
+    Draws,
+    DrawsAnswers,
+    DrawsComparisons,
+    Exports,
+    Monitors,
+    Scores,
+)
 from saiki.data.text.dialogue_rows import DialogueRows, Turns
 from saiki.data.text.dialogues import Dialogue, read_dialogues
 from saiki.decoding.decode import Search
@@ -43,7 +53,17 @@ DRAWN = 4
 """Replies of which is drawn what they look at."""
 
 
-class Conversing(Experiment[Dialoguer, Batch]):
+class Conversing(
+    Annotates,
+    Describes,
+    Draws,
+    DrawsAnswers,
+    DrawsComparisons,
+    Exports,
+    Monitors,
+    Scores,
+    Experiment[Dialoguer, Batch],
+):
     """A hierarchical recurrent encoder-decoder says what comes next in a dialogue: one network
     reads a turn, another one follows the turns, a third one writes. English conversations, or
     dialogues of yours in any language.

@@ -8,6 +8,17 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from saiki.capabilities import (
+    Annotates,
+    Describes,
+    Draws,
+    DrawsAnswers,
+    Exports,
+    Folds,
+    Follows,
+    Monitors,
+    Settles,
+)
 from saiki.data.series.origins import Origins, Window
 from saiki.duration import Epochs
 from saiki.errors import InputError
@@ -45,7 +56,18 @@ WATCHED = 2000
 """Windows of the validation part that are looked at while it learns, about."""
 
 
-class Forecasting(Experiment[Forecaster, Batch]):
+class Forecasting(
+    Annotates,
+    Describes,
+    Draws,
+    DrawsAnswers,
+    Exports,
+    Folds,
+    Follows,
+    Monitors,
+    Settles,
+    Experiment[Forecaster, Batch],
+):
     """A recurrent network forecasts the columns of a table, with intervals, and is compared with
     the last value, the season before and a linear map. By default the temperature of a
     transformer's oil, by the hour.

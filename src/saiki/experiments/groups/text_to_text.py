@@ -12,6 +12,15 @@ import torch
 from torch import nn
 
 from saiki import processes
+from saiki.capabilities import (
+    Annotates,
+    Draws,
+    DrawsAnswers,
+    Exports,
+    Monitors,
+    Samples,
+    Summarises,
+)
 from saiki.data.text.pair_rows import Batch, PairRows, TextPairs
 from saiki.data.text.pairs import Pairs
 from saiki.decoding.decode import Search
@@ -38,7 +47,16 @@ DRAWN = 4
 """Translations whose attention is drawn."""
 
 
-class TextToText(Experiment[Translator, Batch]):
+class TextToText(
+    Annotates,
+    Draws,
+    DrawsAnswers,
+    Exports,
+    Monitors,
+    Samples,
+    Summarises,
+    Experiment[Translator, Batch],
+):
     """An encoder-decoder from text to text; a subclass says from where the texts come."""
 
     recurrent: TokenLayers = TokenLayers(dropout=0.4)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from saiki.capabilities import Annotates, Describes, Draws, Exports, Monitors
 from saiki.data.text.sentence_rows import spread
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
@@ -60,7 +61,7 @@ SMALL: dict[str, Value] = {
 """What teaches something within an hour."""
 
 
-class SentenceCodes(Experiment[SentenceVAE, Batch]):
+class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[SentenceVAE, Batch]):
     """A recurrent encoder makes a code of a sentence, a distribution that is held to mean 0 and
     variance 1, and a recurrent decoder writes the sentence from it, so that codes that are drawn
     become new sentences. English sentences, or text of yours in any language. The default is also

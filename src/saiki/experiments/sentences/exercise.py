@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch.nn import functional as F
 
+from saiki.capabilities import Annotates, Describes, Draws, DrawsAnswers, Folds, Monitors
 from saiki.data.text.labelled import FOLDS
 from saiki.data.text.labelled_rows import Batch
 from saiki.duration import Epochs
@@ -36,7 +37,15 @@ EVALUATED, SHOWN, DRAWN = 256, 6, 20
 are drawn."""
 
 
-class Sentences(Experiment[SentenceClassifier, Batch]):
+class Sentences(
+    Annotates,
+    Describes,
+    Draws,
+    DrawsAnswers,
+    Folds,
+    Monitors,
+    Experiment[SentenceClassifier, Batch],
+):
     """Which class a sentence belongs to, from the vectors of its words: Japanese reviews of hotels
     that are bad, neither, or good, cut by GiNZA and with its vectors; or the texts and labels of a
     table of yours.

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from saiki.capabilities import Annotates, Draws, Exports, Monitors
 from saiki.data.sound.files import Sound, read, save
 from saiki.data.sound.hearing import SpectrumChoice
 from saiki.data.sound.layouts import Recording
@@ -46,7 +47,7 @@ SMALL: dict[str, Value] = {"epochs": 8.0, "updates": 200, "hidden_size": 64, "ju
 """What teaches something within an hour."""
 
 
-class SoundCodes(Experiment[SoundVQVAE, Batch]):
+class SoundCodes(Annotates, Draws, Exports, Monitors, Experiment[SoundVQVAE, Batch]):
     """A recurrent encoder makes a short sequence of codes of the spectrum of a recording, each the
     nearest of a codebook, and a recurrent decoder the spectrum from the codes, from which comes
     a wave to be listened to. Meanwhile a recurrent network learns in which order codes come and

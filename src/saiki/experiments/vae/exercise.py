@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from saiki.capabilities import Annotates, Draws, DrawsAnswers, Exports, Monitors
 from saiki.data.dataset import Draw
 from saiki.data.images.dataset import ImageDataset, ImageSource, image_of
 from saiki.data.images.labelled import balanced
@@ -65,7 +66,9 @@ class SeenImages(ImageDataset[Batch]):
         return x[draw.part], torch.tensor(self.weight(draw.update), dtype=self.dtype)
 
 
-class Autoencoding(Experiment[Autoencoder, Batch]):
+class Autoencoding(
+    Annotates, Draws, DrawsAnswers, Exports, Monitors, Experiment[Autoencoder, Batch]
+):
     """An encoder makes a few numbers of an image, and a decoder the image of the numbers. The
     variational one, which is the default, says a distribution of them and holds it to mean 0 and
     variance 1, so that numbers drawn from there become new images. The default is also called

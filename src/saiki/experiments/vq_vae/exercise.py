@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from saiki.capabilities import Annotates, Draws, Exports, Monitors, Settles
 from saiki.data.dataset import Draw
 from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
 from saiki.duration import Epochs
@@ -61,7 +62,7 @@ class ClassedImages(LabelledImages[Batch]):
         return some.pixels.to(self.dtype) / 255, some.labels
 
 
-class VQVAEs(Experiment[VQVAE, Batch]):
+class VQVAEs(Annotates, Draws, Exports, Monitors, Settles, Experiment[VQVAE, Batch]):
     """An encoder makes a small image of codes from a large one, each the nearest of a codebook, and
     a decoder the image from the codes. Meanwhile a recurrent network learns in which order codes
     come, so that new images can be drawn, of a class if wanted. The default, also called ``good``,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from saiki import processes
+from saiki.capabilities import Annotates, Describes, Draws, ExportsVectors
 from saiki.data import store
 from saiki.data.text.word_tests import Analogies, Pairs, read_tests
 from saiki.duration import Epochs
@@ -27,7 +28,7 @@ SHOWN, NEAREST, SHORTEST_SHOWN = 300, 10, 4
 """Words on the map, neighbours of one, and characters of a word on the map at least."""
 
 
-class Words(Experiment[WordVectors, Batch]):
+class Words(Annotates, Describes, Draws, ExportsVectors, Experiment[WordVectors, Batch]):
     """Each word of a text gets a vector, learned from those around it: word2vec, compiled, the same
     bits for any number of threads. English novels, or a text of yours of any size and language.
     """
@@ -61,7 +62,6 @@ class Words(Experiment[WordVectors, Batch]):
     score = "analogy_accuracy"
     minutes = 2.0
     updates_itself: ClassVar[bool] = True
-    export_as = "--vectors {}.txt"
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "cbow": {"method": "cbow"},
@@ -177,6 +177,9 @@ class Words(Experiment[WordVectors, Batch]):
         at = [i for i, word in enumerate(vectors.words) if len(word) >= SHORTEST_SHOWN][:SHOWN]
         words, path = [vectors.words[i] for i in at], folder / "map.png"
         return [draw_words(path, words, vectors.matrix[at], title=self.title)] if at else []
+
+    def vectors_of(self, model: WordVectors) -> Vectors:
+        return model.vectors
 
     def metadata(self, model: WordVectors) -> dict[str, str]:
         return {"words": to_json(model.words)}
