@@ -5,6 +5,7 @@ from functools import cached_property
 
 from saiki.data.dataset import Dataset
 from saiki.experiment import Experiment
+from saiki.prediction import Prediction
 
 
 class Stream(Dataset):
@@ -30,7 +31,7 @@ class Bare(Experiment):
         return {}
 
     def predict(self, model, text):
-        return {}
+        return Prediction(text="")
 
     def equations(self):
         return ""

@@ -17,9 +17,11 @@ import pytest
 import soundfile
 from PIL import Image
 
+from saiki.cli import COMMANDS as COMMAND_LINE
 from saiki.cli import main
 from saiki.data.sound import files
 from saiki.data.sound.voices import digit, say_all, voices
+from saiki.experiments import HOMES, outlines
 from tiny import loads
 
 ROOT = Path(__file__).parent.parent
@@ -41,8 +43,8 @@ COMMANDS = [
 
 
 def test_all_of_them_are_found():
-    assert len(SNIPPETS) == 15
-    assert len(COMMANDS) == 99
+    assert len(SNIPPETS) == 18
+    assert len(COMMANDS) == 98
 
 
 @pytest.mark.parametrize(("page", "snippet"), SNIPPETS, ids=range(len(SNIPPETS)))
@@ -211,6 +213,89 @@ def test_the_commands_run_in_the_order_they_are_written(tmp_path, monkeypatch, c
             continue
         assert main(shortened(words)) == 0, f"{command}: {capsys.readouterr().err}"
     assert targets <= set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+IN_TEXT = re.compile(r"`(saiki [^`]+)`|^    (?:.*\| )?(saiki .*)$", re.MULTILINE)
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+READ = """
+import json, sys
+from pathlib import Path
+from saiki.cli import COMMANDS as COMMAND_LINE
+from saiki.cli import main
+from saiki.experiments import outlines
+from saiki.outline import Outline
+from saiki.runs.folder import RunFolder
+
+class Read(BaseException):
+    pass
+
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "pooch", "llvmlite", "matplotlib"):
+            raise Read
+
+sys.meta_path.insert(0, Wall())
+outlines._file = lambda: Path("names.json")
+Outline.check_paths = lambda self, values: None
+for words in map(json.loads, sys.stdin):
+    try:
+        code = main(words)
+    except Read:
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    if code:
+        print(words)
+    if words[0] == "run" and "--help" not in words:
+        out = Path(words[words.index("--out") + 1]) if "--out" in words else None
+        if out is None or not out.exists():
+            folder = RunFolder.create(words[1], out).path
+            config = {"experiment": words[1], "knobs": {}}
+            (folder / "config.json").write_text(json.dumps(config))
+            (folder / "policy.json").write_text(json.dumps({"augmentation": {"rotation": 15.0}}))
+"""
+"""Reads each command as far as PyTorch would be loaded, where all of its words have been held to
+what there is; prints those that are refused, and puts the folders there that runs would leave."""
+
+
+def commands_in_text():
+    """Those of the text around the blocks, and the exercise that a page is about."""
+    for page in PAGES:
+        exercise = page.stem if page.stem in HOMES else "adder"
+        for found in IN_TEXT.finditer(CODE.sub("", page.read_text())):
+            _, *words = shlex.split(found[1] or found[2])
+            yield exercise, words
+
+
+def test_every_command_of_the_docs_names_what_there_is(tmp_path, monkeypatch):
+    """Commands, flags, knobs and presets, and their values; in order, but nothing is trained."""
+    monkeypatch.setattr(outlines, "_file", lambda: tmp_path / "names.json")
+    outlines._keep(outlines.names())
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "my-images").mkdir()
+    commands = [words for words in map(shlex.split, COMMANDS) if words[0] != "make"]
+    commands = [words[words.index("saiki") + 1 :] for words in commands]
+    commands = [words[: words.index("<")] if "<" in words else words for words in commands]
+    in_text = [
+        (exercise, words)
+        for exercise, words in commands_in_text()
+        if words[1:] not in ([], ["augment"])
+    ]
+    assert len(in_text) > 60
+    for exercise in {exercise for exercise, _ in in_text}:
+        commands.append(["run", exercise, "--out", f"run-of-{exercise}"])
+    for exercise, words in in_text:
+        name = "ett" if words[0] == "data" else "adder"
+        stands_for = {"NAME": name, "FILE.py:Cell": "lstm"}
+        stands_for |= dict.fromkeys(("RUN", "DIR"), f"run-of-{exercise}")
+        commands.append([stands_for.get(word, word) for word in words])
+    done = subprocess.run(
+        [sys.executable, "-c", READ], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        input="".join(json.dumps(words) + "\n" for words in commands),
+    )  # fmt: skip
+    refused = [line for line in done.stdout.splitlines() if line.startswith("[")]
+    assert (refused, done.stderr) == ([], "")
+    assert {words[0] for _, words in commands_in_text()} <= COMMAND_LINE.keys()
 
 
 def test_every_link_of_the_docs_leads_somewhere():

@@ -15,6 +15,7 @@ from torch import nn
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Points, Trial
 from saiki.knobs import Value
+from saiki.prediction import Prediction
 from saiki.text.vectors import Vectors
 
 
@@ -120,7 +121,7 @@ class Follows(Capability):
     @abstractmethod
     def follow(
         self, model: Any, inputs: Sequence[str], arriving: Iterable[Sequence[bytes]]
-    ) -> Iterator[dict[str, Any] | InputError]:
+    ) -> Iterator[Prediction | InputError]:
         """What the trained model makes of each line that arrives, as :meth:`predict` says it, after
         all before it, those of ``inputs`` first; or why there is no answer.
 

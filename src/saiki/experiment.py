@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from saiki.data.dataset import Dataset
 from saiki.duration import Duration, Updates
 from saiki.errors import InputError
+from saiki.input_kind import TEXT, InputKind
 from saiki.knobs import Knobs, Value, knob
 from saiki.optimisation import Optimisation
 from saiki.outline import Outline
+from saiki.prediction import Prediction
 
 Model = TypeVar("Model", bound=nn.Module)
 Batch = TypeVar("Batch")
@@ -93,10 +95,9 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
     """The figure of a point, the smaller the better, by which ``patience`` and ``keep`` go."""
     shown: ClassVar[tuple[str, ...]] = ("loss",)
     """The figures of a point that a person sees while it trains, those of them that there are."""
-    takes: ClassVar[Literal["text", "line", "dialogue", "sound", "image"]] = "text"
-    """What ``predict`` takes: a text as it stands; a line of text, so that a file of lines is many
-    inputs; a dialogue, a turn a line, so that a file of dialogues is many, and without any there is
-    a conversation; or the path of a sound or of an image, so that a folder of them is many."""
+    takes: ClassVar[InputKind] = TEXT
+    """What ``predict`` is given: a text or path as it stands, or what else is defined beside the
+    readers of ``data``: a line, a dialogue, a sound, an image."""
     predict_knobs: ClassVar[tuple[str, ...]] = ()
     """Knobs that may be changed when the trained model is used."""
     predict_batch: ClassVar[int] = 1
@@ -124,7 +125,7 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
             cls.name,
             cls.summary,
             cls.minutes,
-            cls.takes,
+            cls.takes.name,
             cls.knobs(),
             cls.presets,
             cls.predict_knobs,
@@ -189,18 +190,12 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """The final figures, on data kept apart."""
 
     @abstractmethod
-    def predict(self, model: Model, text: str) -> dict[str, Any]:
-        """What the trained model makes of a user's input, for people under ``"text"``; with what
-        they should know of the model, if there is anything, under ``"remark"``. An image under
-        ``"output"``, bytes ``(channels, height, width)``, or a
-        :class:`saiki.data.sound.files.Sound` becomes a file, and its path the output.
-        """
+    def predict(self, model: Model, text: str) -> Prediction:
+        """What the trained model makes of a user's input."""
 
-    def predict_all(
-        self, model: Model, texts: Sequence[str]
-    ) -> Sequence[dict[str, Any] | InputError]:
+    def predict_all(self, model: Model, texts: Sequence[str]) -> Sequence[Prediction | InputError]:
         """:meth:`predict` of each input, or why there is no answer."""
-        answers: list[dict[str, Any] | InputError] = []
+        answers: list[Prediction | InputError] = []
         for text in texts:
             try:
                 answers.append(self.predict(model, text))
@@ -222,7 +217,7 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """The model, as the equations it computes."""
 
 
-def only(answers: Sequence[dict[str, Any] | InputError]) -> dict[str, Any]:
+def only(answers: Sequence[Prediction | InputError]) -> Prediction:
     """The one answer of :meth:`Experiment.predict_all`; raises if it is an error."""
     [answer] = answers
     if isinstance(answer, InputError):

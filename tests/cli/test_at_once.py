@@ -15,10 +15,11 @@ WRONG = (
     "run adder --out there", "run adder --resume", "run translate --data nowhere",
     "show addr", "show adder --preset x", "try adder cel=lstm", "try translate data=nowhere",
     "try spoken-digits", "try adder cell=lstm --out there", "predict nowhere x",
-    "predict there/run --temprature 2 x", "compare there/run nowhere",
-    "export nowhere --onnx x.onnx", "finish nowhere", "check nosuch", "check no.py:X",
-    "check adder --preset x", "plot sigmoidd", "plot activations --alpha 1", "bench nosuch",
-    "data get nosuch", "data augment nowhere --copies 2 --out new",
+    "predict there/run --temprature 2 x", "predict there/run x --score",
+    "predict there/run", "score there/run", "follow nowhere", "chat there/run x",
+    "compare there/run nowhere", "export nowhere --onnx x.onnx", "finish nowhere", "check nosuch",
+    "check no.py:X", "check adder --preset x", "plot sigmoidd", "plot activations --alpha 1",
+    "bench nosuch", "data get nosuch", "data augment nowhere --copies 2 --out new",
 )  # fmt: skip
 EACH = """
 import sys, time

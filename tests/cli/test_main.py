@@ -89,8 +89,8 @@ def test_the_version_is_that_of_the_package():
 def test_an_unknown_command_is_named_with_those_there_are():
     line = refused("rum", "adder")
     assert (
-        "no command 'rum'; there are ls, show, run, finish, try, compare, predict, data, export, "
-        "check, bench, plot; did you mean run?" in line
+        "no command 'rum'; there are ls, show, run, finish, try, compare, predict, score, "
+        "follow, chat, data, export, check, bench, plot; did you mean run?" in line
     )
 
 

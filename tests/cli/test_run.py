@@ -103,7 +103,7 @@ def test_predict_answers_one_line_for_each_input(finished):
 
 
 def test_predict_refuses_what_it_cannot_read(finished):
-    assert "adder has nothing that goes on" in refused("predict", finished[0], "--follow")
+    assert "adder has nothing that goes on" in refused("follow", finished[0])
     assert "takes a sum such as '37 + 58', got 'x'" in refused("predict", finished[0], "x")
 
 

@@ -292,15 +292,15 @@ class Knows(nn.Module):
 def test_a_sum_is_read_from_the_bits_at_any_length(text):
     a, b = map(int, text.split("+"))
     answer = Adder().predict(Knows(), text)
-    assert answer["input"] == text
-    assert (answer["output"], answer["correct"]) == (str(a + b), True)
-    assert answer["text"] == f"{a} + {b} = {a + b}  ✓"
+    assert answer.input == text
+    assert (answer.output, answer.figures["correct"]) == (str(a + b), True)
+    assert answer.text == f"{a} + {b} = {a + b}  ✓"
 
 
 def test_a_wrong_sum_is_shown_beside_the_right_one():
     answer = Adder().predict(Knows(off=1), "37 + 58")
-    assert (answer["output"], answer["correct"]) == ("96", False)
-    assert answer["text"] == "37 + 58 = 96  ✗ (95)"
+    assert (answer.output, answer.figures["correct"]) == ("96", False)
+    assert answer.text == "37 + 58 = 96  ✗ (95)"
 
 
 def test_no_bit_that_the_sum_needs_is_left_out():
@@ -326,7 +326,7 @@ def test_what_is_no_sum_is_refused_with_an_example(text):
 def test_a_sum_beyond_the_bits_of_an_integer_is_refused():
     with pytest.raises(InputError, match=r"must be below 2\^62"):
         Adder().predict(Knows(), f"{2**62 - 1} + 1")
-    assert Adder().predict(Knows(), f"{2**62 - 2} + 1")["correct"]
+    assert Adder().predict(Knows(), f"{2**62 - 2} + 1").figures["correct"]
 
 
 def test_a_sum_of_thousands_of_digits_is_refused_in_a_sentence():
@@ -382,7 +382,7 @@ def test_every_cell_learns_to_add(cell, iterations):
     assert adder.evaluate(model)["exact_sum_rate"] < 0.05
     Training(adder, model).run(lambda point: None)
     assert adder.evaluate(model)["exact_sum_rate"] >= 0.99
-    assert adder.predict(model, "37 + 58")["output"] == "95"
+    assert adder.predict(model, "37 + 58").output == "95"
     assert adder.sample(model).count("✓") == 3
 
 

@@ -138,8 +138,8 @@ def test_every_tokeniser_serves(tokens, tmp_path):
     assert len(experiment.data.corpus.train) == 57
     words[4] = "[MASK]"
     answer = experiment.predict(model, space.join(words[2:]))
-    assert answer["output"].startswith(space.join(["猫", "は", ""]))
-    assert answer["output"].endswith(space.join(["", "の", "上", "に", "座っ", "た", "。"]))
+    assert answer.output.startswith(space.join(["猫", "は", ""]))
+    assert answer.output.endswith(space.join(["", "の", "上", "に", "座っ", "た", "。"]))
     assert experiment.describe_data()
 
 
@@ -350,11 +350,11 @@ def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsy
     assert "write [MASK] in the place of each word" in err
     assert "corpus" not in vars(experiment.data)
     answer = experiment.predict(model, both.replace("bob", "zoe"))
-    told = answer["text"].splitlines()
+    told = answer.text.splitlines()
     assert len(told) == 1 + 2 * 6
     assert told[0].startswith("Now eve and eve ")
     assert told[1] == "[MASK] 1"
-    assert answer["unknown"] == ("zoe",)
+    assert answer.unknown == ("zoe",)
 
 
 def test_many_are_answered_around_one_that_cannot_be(runs):
@@ -362,7 +362,7 @@ def test_many_are_answered_around_one_that_cannot_be(runs):
     texts = ["ann sees [MASK]", "nothing", "[MASK] knows"]
     answers = experiment.predict_all(model, texts)
     assert [isinstance(a, InputError) for a in answers] == [False, True, False]
-    assert answers[2]["output"].endswith(" knows")
+    assert answers[2].output.endswith(" knows")
     with pytest.raises(InputError, match="write"):
         experiment.predict(model, "nothing")
     assert experiment.predict_all(model, []) == []

@@ -226,7 +226,7 @@ def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
     assert result["character_error_rate_after"] < result["character_error_rate_before"] / 3
     experiment, model = reopen(learned)
     test = experiment.data.test
-    texts = [experiment.predict(model, e.text)["output"] for e in test]
+    texts = [experiment.predict(model, e.text).output for e in test]
     length = sum(len(e.clean) for e in test)
     before, after = (
         sum(edit_distance(a, e.clean) for a, e in zip(its, test, strict=True)) / length
@@ -278,10 +278,10 @@ def test_lines_and_their_ends_and_margins_stay(learned):
     experiment, model = reopen(learned)
     text = "  The quick brown fox\n\n\tseven birds singg.  \r\nover lazy dgos\n"
     answer = experiment.predict(model, text)
-    assert answer["output"] == text.replace("singg", "sing").replace("dgos", "dogs")
-    assert [text[change["place"]] for change in answer["changes"]] == ["g", "o"]
+    assert answer.output == text.replace("singg", "sing").replace("dgos", "dogs")
+    assert [text[change["place"]] for change in answer.figures["changes"]] == ["g", "o"]
     for nothing in ("", " \n\n"):
-        assert experiment.predict(model, nothing)["output"] == nothing
+        assert experiment.predict(model, nothing).output == nothing
     assert "prose" not in vars(experiment.data)
 
 
@@ -291,13 +291,15 @@ def test_many_texts_are_answered_as_one_by_one_and_a_long_one_as_a_whole(learned
     together = experiment.predict_all(model, texts)
     for text, answer in zip(texts, together, strict=True):
         alone = experiment.predict(model, text)
-        assert answer["output"] == alone["output"]
-        assert [c["place"] for c in answer["changes"]] == [c["place"] for c in alone["changes"]]
+        assert answer.output == alone.output
+        assert [c["place"] for c in answer.figures["changes"]] == [
+            c["place"] for c in alone.figures["changes"]
+        ]
     lined = experiment.predict(model, "\n".join(texts))
-    assert lined["output"] == "\n".join(answer["output"] for answer in together)
+    assert lined.output == "\n".join(answer.output for answer in together)
     whole = experiment.predict(model, " ".join(texts * 5))
-    cer = edit_distance(whole["output"], " ".join([e.clean for e in experiment.data.test[:20]] * 5))
-    assert cer < 0.02 * len(whole["output"])
+    cer = edit_distance(whole.output, " ".join([e.clean for e in experiment.data.test[:20]] * 5))
+    assert cer < 0.02 * len(whole.output)
 
 
 def test_the_threshold_may_be_changed_at_use(learned):
@@ -332,8 +334,8 @@ def test_the_threshold_is_the_lowest_that_leaves_clean_sentences_alone(settled):
 
     def by_hand(threshold):
         strict = experiment.changed({"threshold": threshold})
-        after = [strict.predict(model, e.clean)["output"] != e.clean for e in held]
-        right = [strict.predict(model, e.text)["output"] == e.clean for e in mistaken]
+        after = [strict.predict(model, e.clean).output != e.clean for e in held]
+        right = [strict.predict(model, e.text).output == e.clean for e in mistaken]
         return np.mean(after), np.mean(right)
 
     touched, right = by_hand(least)
@@ -420,7 +422,7 @@ def test_a_run_leaves_pictures_curves_and_words(learned):
     lines = experiment.describe_model(model).splitlines()
     assert sum(line.startswith("    mended: ") for line in lines) == proofread.SHOWN
     typed, _, got = experiment.sample(model).partition(" → ")
-    assert experiment.predict(model, typed)["output"] == got
+    assert experiment.predict(model, typed).output == got
     assert typed in [example.text for example in experiment.data.validation]
 
 

@@ -197,11 +197,11 @@ def test_a_long_series_is_written_window_by_window():
 
 def test_a_prediction_tells_the_numbers_and_what_was_too_few():
     answer = setting(steps=3).predict(Writes(off=0.5), "0, 1;2\n3")
-    assert answer["output"] == pytest.approx([0.5, 1.5, 2.5, 3.5])
-    assert answer["text"] == "0.5 1.5 2.5 3.5"
-    assert "note" not in answer
-    assert "got 2" in setting(steps=3).predict(Writes(), "0 1")["note"]
-    assert "note" not in setting(steps=3, cut_short=0.5).predict(Writes(), "0 1")
+    assert answer.output == pytest.approx([0.5, 1.5, 2.5, 3.5])
+    assert answer.text == "0.5 1.5 2.5 3.5"
+    assert "note" not in answer.figures
+    assert "got 2" in setting(steps=3).predict(Writes(), "0 1").figures["note"]
+    assert "note" not in setting(steps=3, cut_short=0.5).predict(Writes(), "0 1").figures
 
 
 @pytest.mark.parametrize("text", ["", "a b", "nan 1", "1e400 1", "nothing.csv", "1"])

@@ -156,12 +156,12 @@ def test_a_stereo_file_of_44100_hz_gets_its_label(learned, tmp_path):
     for seed, (label, hertz) in enumerate(PITCHES.items()):
         path = str(tone(tmp_path / f"{seed}.wav", hertz, seed, 44_100, channels=2))
         answer = experiment.predict(model, path)
-        assert answer["label"] == label
-        assert 1 / 3 < answer["probability"] <= 1
-        assert answer["input"] == path
-        assert answer["text"].startswith(f"{path}: {label} ({answer['probability']:.1%}), ")
-        assert {each["label"] for each in answer["classes"]} == set(PITCHES)
-        values = [each["probability"] for each in answer["classes"]]
+        assert answer.figures["label"] == label
+        assert 1 / 3 < answer.figures["probability"] <= 1
+        assert answer.input == path
+        assert answer.text.startswith(f"{path}: {label} ({answer.figures['probability']:.1%}), ")
+        assert {each["label"] for each in answer.figures["classes"]} == set(PITCHES)
+        values = [each["probability"] for each in answer.figures["classes"]]
         assert values == sorted(values, reverse=True)
         assert sum(values) == pytest.approx(1)
 
@@ -172,8 +172,8 @@ def test_a_prediction_is_that_of_the_whole_model_on_the_same_wave(learned):
         entry = experiment.data.recordings.entries[index]
         answer = experiment.predict(model, str(entry.path))
         p = probabilities(experiment, model, index)
-        assert answer["probability"] == pytest.approx(p.max(), rel=1e-5)
-        assert answer["label"] == ("high", "low", "middle")[p.argmax()]
+        assert answer.figures["probability"] == pytest.approx(p.max(), rel=1e-5)
+        assert answer.figures["label"] == ("high", "low", "middle")[p.argmax()]
 
 
 def test_only_the_first_seconds_are_heard(tmp_path, tones):
@@ -184,7 +184,7 @@ def test_only_the_first_seconds_are_heard(tmp_path, tones):
     soundfile.write(tmp_path / "cut.wav", wave[:800], 8_000)
     ours, cut = (experiment.predict(model, str(p)) for p in (path, tmp_path / "cut.wav"))
     assert len(wave) > 900
-    assert ours["probability"] == cut["probability"]
+    assert ours.figures["probability"] == cut.figures["probability"]
     waves, lengths = experiment.data.example()
     assert model(waves.double(), lengths).shape == (3, 3)
 
@@ -625,7 +625,7 @@ def test_the_reopened_model_needs_no_data(run_folder, tones, tmp_path, capsys):
     assert not model.training
     assert "recordings" not in vars(again.data)
     path = str(tone(tmp_path / "1.wav", 700, 1))
-    assert again.predict(model, path)["label"] == "middle"
+    assert again.predict(model, path).figures["label"] == "middle"
     assert "recordings" not in vars(again.data)
 
 

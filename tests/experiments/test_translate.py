@@ -212,7 +212,7 @@ def test_every_setting_can_be_made_and_shown(table):
         assert not missing, changes
         assert "softmax" in experiment.equations()
         model.eval()
-        assert experiment.predict(model, "eins")["input"] == "eins"
+        assert experiment.predict(model, "eins").input == "eins"
 
 
 def test_wrong_settings_are_refused(table):

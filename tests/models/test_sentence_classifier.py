@@ -85,11 +85,12 @@ def test_what_cannot_be_read_does_not_disturb_the_others(model):
 
 def test_an_answer_is_for_people_and_for_programs():
     reading = Reading([("b", 0.75), ("a", 0.25)], ["a", "dog", "x"], [0.1, -0.5, 0.0], ["x"])
-    answer = reading.answer("a dog x")
-    assert json.loads(json.dumps(answer)) == answer
-    assert (answer["input"], answer["label"], answer["probability"]) == ("a dog x", "b", 0.75)
-    assert answer["words"][1] == {"word": "dog", "influence": -0.5}
-    assert answer["text"] == "a dog x: b (75.0%), a (25.0%)\n  dog -0.50, a +0.10, x +0.00"
+    answer = reading.prediction("a dog x")
+    [found] = answer.objects()
+    assert json.loads(json.dumps(found)) == found
+    assert (found["input"], found["label"], found["probability"]) == ("a dog x", "b", 0.75)
+    assert answer.figures["words"][1] == {"word": "dog", "influence": -0.5}
+    assert answer.text == "a dog x: b (75.0%), a (25.0%)\n  dog -0.50, a +0.10, x +0.00"
 
 
 def test_it_comes_back_from_its_files(model, tmp_path):

@@ -23,7 +23,7 @@ def test_a_reopened_model_answers_as_the_one_in_memory(outcome):
     twin, _ = trained_apart()
     for pair in ("3 + 4", "7 + 7", "123456 + 654321"):
         answers = [experiment.predict(m, pair) for m in (model, twin)]
-        assert answers[0]["output"] == answers[1]["output"]
+        assert answers[0].output == answers[1].output
     x, _ = sums.encode(sums.kept_apart(4), 4)
     assert torch.equal(model(x), twin(x))
 

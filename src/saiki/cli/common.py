@@ -54,12 +54,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, printable(f"{self.prog}: {cut(message)}{hint}; see {self.prog} --help") + "\n")
 
 
-SWITCHES = ("--resume", "--lens", "--tensorboard", "--data-changed", "-h", "--help")
-"""Flags of commands about an experiment that take no value."""
+SWITCHES = ("--resume", "--lens", "--tensorboard", "--data-changed", "--json", "-h", "--help")
+"""Flags that take no value, of commands about an experiment or a run."""
 
 
 def name_first(words: list[str]) -> list[str]:
-    """The words with the name of the experiment first, wherever it stands among the flags."""
+    """The words with the name of the experiment or run first, wherever it stands among flags."""
     for i, (before, word) in enumerate(zip(["", *words], words, strict=False)):
         takes_value = before.startswith("--") and "=" not in before and before not in SWITCHES
         if not (takes_value or word.startswith("-") or "=" in word):

@@ -1,10 +1,9 @@
 """Adding binary numbers: a recurrent network reads two numbers bit by bit and learns to carry."""
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -22,6 +21,7 @@ from saiki.initialise import SCHEMES, initialise_
 from saiki.knobs import Value, knob
 from saiki.metrics.series import exact_sum_rate
 from saiki.models.adder import AdderNetwork, WrongDerivativeRNN
+from saiki.prediction import Prediction
 
 EXPLODED = 100.0
 """A hidden state beyond this saturates the output: its bits are 0 or 1 whatever the weights do."""
@@ -264,22 +264,16 @@ class Adder(Monitors, Samples, Summarises, Experiment[AdderNetwork, sums.Bits]):
         pairs = sums.kept_apart(self.bits)[:3].tolist()
         return "   ".join(self._add(model, p >> width, p % 2**width)[0] for p in pairs)
 
-    def predict(self, model: AdderNetwork, text: str) -> dict[str, Any]:
+    def predict(self, model: AdderNetwork, text: str) -> Prediction:
         match = re.fullmatch(r"\s*(\d{1,30})\s*\+\s*(\d{1,30})\s*", text)
         if match is None:
             raise InputError(f"the adder takes a sum such as '37 + 58', got {shown(text)}")
         a, b = int(match[1]), int(match[2])
         if a + b >= 2**62:
             raise InputError(f"the sum must be below 2^62, got {text!r}")
-        started = time.perf_counter()
         line, value = self._add(model, a, b)
-        return {
-            "input": text,
-            "output": str(value),
-            "correct": value == a + b,
-            "text": line,
-            "seconds": time.perf_counter() - started,
-        }
+        figures = {"correct": value == a + b}
+        return Prediction(input=text, output=str(value), figures=figures, text=line)
 
     @torch.no_grad()
     def _add(self, model: AdderNetwork, a: int, b: int) -> tuple[str, int]:

@@ -1,11 +1,10 @@
 """Masked words: a network that reads in both directions restores words that are hidden."""
 
 import itertools
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from saiki import processes
 from saiki.capabilities import Annotates, Describes, Draws, Monitors, Samples
 from saiki.data.text.hidden_words import Batch, CorpusSource, HiddenWords
 from saiki.data.text.masking import Masking
+from saiki.data.text.plain_text import LINE
 from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import (
@@ -36,6 +36,7 @@ from saiki.metrics.text import perplexity
 from saiki.models.masked_lm import MaskedLM
 from saiki.optimisation import Optimisation
 from saiki.plots.curves import Curve, curves_of, draw_curves
+from saiki.prediction import Prediction
 from saiki.text import FIRST, Text
 
 SHOWN, CANDIDATES = 6, 5
@@ -104,7 +105,7 @@ class MaskedLanguage(Annotates, Describes, Draws, Monitors, Samples, Experiment[
     score = "dev_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
-    takes = "line"
+    takes = LINE
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
@@ -173,25 +174,22 @@ class MaskedLanguage(Annotates, Describes, Draws, Monitors, Samples, Experiment[
         path, name = folder / "perplexity.png", "perplexity of hidden words"
         return [draw_curves(path, lines, ylabel=name, kind="magnitude", title=self.title)]
 
-    def predict(self, model: MaskedLM, text: str) -> dict[str, Any]:
+    def predict(self, model: MaskedLM, text: str) -> Prediction:
         return only(self.predict_all(model, [text]))
 
-    def predict_all(
-        self, model: MaskedLM, texts: Sequence[str]
-    ) -> list[dict[str, Any] | InputError]:
-        answers: dict[int, dict[str, Any] | InputError] = {}
+    def predict_all(self, model: MaskedLM, texts: Sequence[str]) -> list[Prediction | InputError]:
+        errors: dict[int, InputError] = {}
         for i, text in enumerate(texts):
             try:
                 model.read(text)
             except InputError as error:
-                answers[i] = error
-        good = [i for i in range(len(texts)) if i not in answers]
-        started = time.perf_counter()
-        found = model.restore([texts[i] for i in good], CANDIDATES) if good else []
-        seconds = (time.perf_counter() - started) / max(1, len(good))
-        for i, restored in zip(good, found, strict=True):
-            answers[i] = restored.answer(texts[i]) | {"seconds": seconds}
-        return [answers[i] for i in range(len(texts))]
+                errors[i] = error
+        good = [text for i, text in enumerate(texts) if i not in errors]
+        found = iter(model.restore(good, CANDIDATES) if good else [])
+        return [
+            errors[i] if i in errors else next(found).prediction(text)
+            for i, text in enumerate(texts)
+        ]
 
     def metadata(self, model: MaskedLM) -> dict[str, str]:
         return {**model.text.metadata(), "first_word": str(FIRST)}

@@ -1,11 +1,10 @@
 """Proofreading: a recurrent network finds the typing mistakes of a text, and mends them."""
 
 import math
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch.nn import functional as F
 
@@ -13,6 +12,7 @@ from saiki.capabilities import Annotates, Describes, Draws, Monitors, Samples, S
 from saiki.data.text import corrections
 from saiki.data.text.corrections import Example, Mark, mended
 from saiki.data.text.mistyped import IGNORED, Batch, Mistyped, MistypedText
+from saiki.data.text.plain_text import LINE
 from saiki.data.text.prose import plain
 from saiki.data.text.typos import KINDS
 from saiki.duration import Updates
@@ -37,6 +37,7 @@ from saiki.models.tagger import Tagger
 from saiki.optimisation import Optimisation
 from saiki.plots.corrections import draw_marks, draw_trade_off
 from saiki.plots.curves import curves_of, draw_curves
+from saiki.prediction import Prediction
 from saiki.text import Vocabulary
 
 EVALUATED, SHOWN = 64, 6
@@ -96,7 +97,7 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
     shown = ("loss", "validation_loss", "validation_f1")
     predict_knobs = ("threshold",)
     predict_batch = 64
-    takes = "line"
+    takes = LINE
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
         "small": SMALL,
@@ -198,19 +199,14 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
             for text, reading in zip(texts, readings, strict=True)
         ]
 
-    def predict(self, model: Tagger, text: str) -> dict[str, Any]:
+    def predict(self, model: Tagger, text: str) -> Prediction:
         return only(self.predict_all(model, [text]))
 
-    def predict_all(
-        self, model: Tagger, texts: Sequence[str]
-    ) -> Sequence[dict[str, Any] | InputError]:
-        started = time.perf_counter()
+    def predict_all(self, model: Tagger, texts: Sequence[str]) -> list[Prediction | InputError]:
         lines = [line for text in texts for _, line in corrections.lines_of(text)]
-        found = iter(self.found(model, lines))
-        answers = [corrections.answer(text, found) for text in texts]
-        seconds = (time.perf_counter() - started) / max(1, len(texts))
-        remark = {"remark": OFF} if math.isinf(self.least(model)) else {}
-        return [answer | remark | {"seconds": seconds} for answer in answers]
+        marks = iter(self.found(model, lines))
+        remark = OFF if math.isinf(self.least(model)) else ""
+        return [corrections.prediction_of(text, marks, remark) for text in texts]
 
     def sample(self, model: Tagger) -> str:
         text = self.data.input_example()

@@ -1,6 +1,5 @@
 """From a sine to its cosine, or between two series of your own: an encoder and a decoder."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +27,7 @@ from saiki.models.series import SeriesSeq2Seq, Units, written
 from saiki.optimisation import Optimisation
 from saiki.plots.errors import draw_errors
 from saiki.plots.series import draw_written
+from saiki.prediction import Prediction
 
 SHORTEST = 2
 """Points of a wave that tell its cosine; with one alone the sign would be open."""
@@ -320,23 +320,22 @@ class SinCos(Annotates, Draws, Monitors, Samples, Experiment[SeriesSeq2Seq, Batc
             draw_errors(folder / "error_by_step.png", errors, self.title),
         ]
 
-    def predict(self, model: SeriesSeq2Seq, text: str) -> dict[str, Any]:
-        started, (x, target) = time.perf_counter(), numbers_of(text)
+    def predict(self, model: SeriesSeq2Seq, text: str) -> Prediction:
+        x, target = numbers_of(text)
         if len(x) < SHORTEST:
             raise InputError(f"sin-cos needs {SHORTEST} numbers at least, got {len(x)}")
         y = written(model, x, self.source.steps)
-        answer: dict[str, Any] = {"input": text, "output": y.tolist()}
-        answer |= {"seconds": time.perf_counter() - started}
-        answer["text"] = " ".join(f"{value:.5g}" for value in y)
+        figures: dict[str, Any] = {}
+        lines = [" ".join(f"{value:.5g}" for value in y)]
         if len(x) < self.source.steps and not self.source.cut_short:
-            answer["note"] = (
+            figures["note"] = (
                 f"it has learnt from {self.source.steps} points at a time, got {len(x)}"
             )
-            answer["text"] += f"\n{answer['note']}; trained with --cut-short 0.5 it knows fewer"
+            lines.append(f"{figures['note']}; trained with --cut-short 0.5 it knows fewer")
         if target is not None:
-            answer["rmse"] = rms(y - target)
-            answer["text"] += f"\nroot mean square error {answer['rmse']:.5g}"
-        return answer
+            figures["rmse"] = rms(y - target)
+            lines.append(f"root mean square error {figures['rmse']:.5g}")
+        return Prediction(input=text, output=y.tolist(), figures=figures, text="\n".join(lines))
 
     def metadata(self, model: SeriesSeq2Seq) -> dict[str, str]:
         return {"steps": str(self.source.steps), "noise": str(self.source.noise)}

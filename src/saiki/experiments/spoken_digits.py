@@ -1,10 +1,9 @@
 """Spoken digits, or any sounds of a few kinds: from a folder of recordings to a trained model."""
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -15,6 +14,7 @@ from saiki.data.sound.augment import NONE, Augmentation
 from saiki.data.sound.batches import Batch, Sounds
 from saiki.data.sound.files import read
 from saiki.data.sound.hearing import Hearing
+from saiki.data.sound.layouts import SOUND
 from saiki.data.sound.recorded import RecordingSource
 from saiki.data.sound.utterances import DIGITS, Voices
 from saiki.duration import Epochs
@@ -30,6 +30,7 @@ from saiki.nn.pooling import POOLINGS
 from saiki.optimisation import Optimisation
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.sounds import draw_sounds
+from saiki.prediction import Prediction
 
 SHOWN_SOUNDS = 6
 
@@ -69,7 +70,7 @@ class SpokenDigits(
     score = "test_accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-    takes = "sound"
+    takes = SOUND
     points = 10
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
@@ -168,14 +169,10 @@ class SpokenDigits(
         return classes.mistakes(self.tested(model))
 
     @torch.no_grad()
-    def predict(self, model: SequenceClassifier, text: str) -> dict[str, Any]:
-        started = time.perf_counter()
+    def predict(self, model: SequenceClassifier, text: str) -> Prediction:
         wave = self.hearing.padded([read(text, self.hearing.rate)], self.dtype)
-        best = classes.likeliest(model.classes, model(*placed(wave, model)).softmax(1)[0])
-        answer = {"input": text, **best[0], "classes": best}
-        answer |= {"seconds": time.perf_counter() - started}
-        said = ", ".join(f"{each['label']} ({each['probability']:.1%})" for each in best)
-        return {**answer, "text": f"{text}: {said}"}
+        p = model(*placed(wave, model)).softmax(1)[0]
+        return classes.prediction_of(text, model.classes, p)
 
     def metadata(self, model: SequenceClassifier) -> dict[str, str]:
         return {"classes": to_json(model.classes), "rate": str(model.rate)}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from saiki.data.sound.layouts import Recording
+from saiki.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ def likeliest(classes: Sequence[str], p: Tensor, count: int = 3) -> list[dict[st
     values, places = p.topk(min(count, len(classes)))
     pairs = zip(places.tolist(), values.tolist(), strict=True)
     return [{"label": classes[i], "probability": value} for i, value in pairs]
+
+
+def prediction_of(text: str, classes: Sequence[str], p: Tensor) -> Prediction:
+    """The class of an input, from the probabilities of all classes, ``(classes,)``."""
+    best = likeliest(classes, p)
+    several = ", ".join(f"{each['label']} ({each['probability']:.1%})" for each in best)
+    return Prediction(input=text, figures={**best[0], "classes": best}, text=f"{text}: {several}")
 
 
 def accuracy(answers: Sequence[Answer]) -> float:

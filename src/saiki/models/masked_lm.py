@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
 from saiki.layers.stack import Layer
 from saiki.models.encoder import Encoder
+from saiki.prediction import Prediction
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, FIRST, MASK, PAD, SPECIAL, BytePair, Text, Vocabulary
 
@@ -32,22 +32,23 @@ class Restored:
     unknown: tuple[str, ...]
     """Words of the text that the model does not know."""
 
-    def answer(self, given: str) -> dict[str, Any]:
-        """All of it by name, and for people under ``"text"``."""
+    def prediction(self, text: str) -> Prediction:
+        """All of it, by name and for people, of the text that it was before."""
         lines = [self.text]
-        for number, its in enumerate(self.candidates, 1):
+        for number, words in enumerate(self.candidates, 1):
             if len(self.candidates) > 1:
                 lines.append(f"{SPECIAL[MASK]} {number}")
-            lines += [f"  {p:6.1%}  {word}" for word, p in its]
-        return {
-            "input": given,
-            "output": self.text,
-            "candidates": [
-                [{"word": word, "probability": p} for word, p in its] for its in self.candidates
-            ],
-            "unknown": self.unknown,
-            "text": "\n".join(lines),
-        }
+            lines += [f"  {p:6.1%}  {word}" for word, p in words]
+        candidates = [
+            [{"word": word, "probability": p} for word, p in words] for words in self.candidates
+        ]
+        return Prediction(
+            input=text,
+            output=self.text,
+            figures={"candidates": candidates},
+            unknown=self.unknown,
+            text="\n".join(lines),
+        )
 
 
 SCORES_AT_ONCE = 2**25

@@ -1,7 +1,7 @@
 """Which of several classes a sentence belongs to, and which of its words say so."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.models.classifier import SequenceClassifier
 from saiki.models.word_features import VectorTable, WordFeatures
+from saiki.prediction import Prediction
 from saiki.text.rows import together
 
 AT_ONCE, STEPS_AT_ONCE = 256, 2**16
@@ -37,23 +38,23 @@ class Reading(NamedTuple):
         pairs = zip(self.words, self.influence, strict=True)
         return sorted(pairs, key=lambda pair: -abs(pair[1]))
 
-    def answer(self, sentence: str) -> dict[str, Any]:
-        """All of it by name, and for people under ``"text"``."""
-        said = ", ".join(f"{label} ({p:.1%})" for label, p in self.classes)
+    def prediction(self, sentence: str) -> Prediction:
+        """All of it, by name and for people."""
+        likeliest = ", ".join(f"{label} ({p:.1%})" for label, p in self.classes)
         most = self.most_influential[:3]
-        moved = ", ".join(f"{word:.{SHOWN}} {by:+.2f}" for word, by in most)
-        return {
-            "input": sentence,
-            "label": self.classes[0][0],
-            "probability": self.classes[0][1],
-            "classes": [{"label": label, "probability": p} for label, p in self.classes],
-            "words": [
-                {"word": word, "influence": by}
-                for word, by in zip(self.words, self.influence, strict=True)
-            ],
-            "unknown": self.unknown,
-            "text": f"{sentence}: {said}\n  {moved}",
-        }
+        influence = ", ".join(f"{word:.{SHOWN}} {by:+.2f}" for word, by in most)
+        pairs = zip(self.words, self.influence, strict=True)
+        return Prediction(
+            input=sentence,
+            figures={
+                "label": self.classes[0][0],
+                "probability": self.classes[0][1],
+                "classes": [{"label": label, "probability": p} for label, p in self.classes],
+                "words": [{"word": word, "influence": by} for word, by in pairs],
+            },
+            unknown=self.unknown,
+            text=f"{sentence}: {likeliest}\n  {influence}",
+        )
 
 
 class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):

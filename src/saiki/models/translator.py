@@ -4,7 +4,7 @@ import math
 import zlib
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from saiki.decoding.decode import Hypothesis, Search
 from saiki.errors import InputError
 from saiki.models.seq2seq import Seq2Seq
+from saiki.prediction import Prediction
 from saiki.progress import each
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import END, UNKNOWN, Text
@@ -181,23 +182,22 @@ class Translator(DescribedModule, name="translator.v1"):
         )
 
 
-def answer(given: str, found: Sequence[Translation], known: Container[str]) -> dict[str, Any]:
-    """The translations of a text, the best first, by name, and for people under ``"text"``.
+def prediction_of(text: str, found: Sequence[Translation], known: Container[str]) -> Prediction:
+    """The translations of a text, the best first, by name and for people.
 
     Args:
         known: the tokens of a source that the model knows.
     """
     best = found[0]
-    answer: dict[str, Any] = {
-        "input": given,
-        "output": best.text,
-        "log_probability": best.log_probability,
-        "finished": best.finished,
-        "unknown": [token for token in best.source[:-1] if token not in known],
-    }
-    if len(found) == 1:
-        return {**answer, "text": best.text}
-    answer["alternatives"] = [
+    several = [
         {"output": t.text, "log_probability": t.log_probability, "score": t.score} for t in found
     ]
-    return {**answer, "text": "\n".join(f"{t.score:8.3f}  {t.text}" for t in found)}
+    lines = [f"{t.score:8.3f}  {t.text}" for t in found]
+    return Prediction(
+        input=text,
+        output=best.text,
+        figures={"log_probability": best.log_probability, "finished": best.finished},
+        alternatives=several if len(found) > 1 else None,
+        unknown=[token for token in best.source[:-1] if token not in known],
+        text="\n".join(lines) if len(found) > 1 else best.text,
+    )

@@ -13,6 +13,9 @@ from saiki.runs.folder import RunFolder
 from saiki.saving.kinds import fits, in_words, kinds_of
 from saiki.saving.pretrained import WEIGHTS, of_run
 
+AS_TRAINED: Mapping[str, Value] = {}
+"""No knobs that are to differ from those of the run."""
+
 
 def reopen(path: Path) -> tuple[Experiment, nn.Module]:
     """The experiment and the trained model of a run folder.
@@ -32,6 +35,22 @@ def reopen(path: Path) -> tuple[Experiment, nn.Module]:
     if about.get("run") != [recorded.pop("experiment"), recorded]:
         raise InputError(f"{path / WEIGHTS} does not hold the weights of this run, but of another")
     return experiment, model
+
+
+def in_use(path: Path, knobs: Mapping[str, Value] = AS_TRAINED) -> tuple[Experiment, nn.Module]:
+    """The same, with some knobs changed for the use of the trained model.
+
+    Raises:
+        InputError: see :func:`reopen`; or a knob is not among :attr:`Experiment.predict_knobs`.
+    """
+    experiment, model = reopen(path)
+    if fixed := knobs.keys() - {*experiment.predict_knobs}:
+        names = ", ".join(experiment.predict_knobs) or "none"
+        raise InputError(
+            f"{min(fixed)} cannot be changed when the model of {experiment.name} is used; these "
+            f"can: {names}"
+        )
+    return experiment.changed(knobs), model
 
 
 def setting_of(run: RunFolder) -> Experiment:

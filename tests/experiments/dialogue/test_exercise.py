@@ -17,7 +17,7 @@ from saiki.experiment import Trial
 from saiki.experiments.dialogue.claims import CLAIMS
 from saiki.experiments.dialogue.exercise import Conversing
 from saiki.experiments.dialogue.model import judge
-from saiki.experiments.dialogue.replies import answer
+from saiki.experiments.dialogue.replies import prediction_of
 from saiki.metrics.replies import distinct
 from saiki.models.dialogue import Reply
 from saiki.runs.reopen import reopen
@@ -99,7 +99,7 @@ def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, cap
     test = tmp_path / "test.jsonl"
     lines = (json.dumps(turns) + "\n" for turns in experiment.data.parts.test)
     test.write_text("".join(lines))
-    asked = ["predict", str(runs / model), str(test), str(test), "--score", "--json"]
+    asked = ["score", str(runs / model), str(test), str(test), "--json"]
     assert cli.main(asked) == 0
     found, again = map(json.loads, capsys.readouterr().out.splitlines())
     assert found == again  # what is drawn for the one is drawn for the other
@@ -112,7 +112,7 @@ def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, cap
     assert forgetful["perplexity_at_1"] == pytest.approx(found["perplexity_at_1"], rel=1e-2)
     assert forgetful["perplexity_at_3"] > 1.1 * found["perplexity_at_3"] or model == "vhred"
     test.write_text('["alone"]\n')
-    assert cli.main(["predict", str(runs / "hred"), str(test), "--score"]) == 2
+    assert cli.main(["score", str(runs / "hred"), str(test)]) == 2
     assert "no dialogue of two turns" in capsys.readouterr().err
 
 
@@ -124,14 +124,15 @@ def test_the_plain_model_looks_at_the_last_turn_alone(said):
 @pytest.mark.long
 def test_flags_without_use_are_refused(runs, capsys):
     for words, sentence in (
-        (["--score"], "give an INPUT"),
-        (["--score", "--mic"], "give an INPUT"),
-        (["talks.jsonl", "--score", "--out", "x"], "--out has no use beside --score"),
-        (["--mic"], "--mic has no use beside a conversation"),
-        (["--picture", "x.png"], "--picture has no use beside a conversation"),
+        (["score"], "the following arguments are required: FILE"),
+        (["score", "talks.jsonl", "--out", "x"], "unrecognized arguments: --out"),
+        (["chat", "--mic"], "unrecognized arguments: --mic"),
+        (["chat", "--picture", "x.png"], "unrecognized arguments: --picture"),
+        (["chat", "hello"], "unrecognized arguments: hello"),
     ):
+        command, *others = words
         with pytest.raises(SystemExit):
-            cli.main(["predict", str(runs / "hred"), *words])
+            cli.main([command, str(runs / "hred"), *others])
         assert sentence in capsys.readouterr().err
 
 
@@ -180,7 +181,7 @@ def test_a_conversation_follows_the_context(runs, monkeypatch, capsys, tmp_path)
 
     def talked(*words):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
-        code = cli.main(["predict", run, "--method", "beam", "--n-best", "1", *words])
+        code = cli.main(["chat", run, "--method", "beam", "--n-best", "1", *words])
         out, err = capsys.readouterr()
         return code, out.splitlines(), err
 
@@ -213,7 +214,7 @@ def test_dialogues_of_a_file_are_answered(runs, tmp_path, capsys):
 def test_no_draw_repeats_another_in_an_answer(runs):
     experiment, model = reopen(runs / "hred")
     answer = experiment.changed({"n_best": 30}).predict(model, f"i am {NAMES[0]}")
-    texts = [reply["output"] for reply in answer["alternatives"]]
+    texts = [reply["output"] for reply in answer.alternatives]
     assert len(texts) == len({*texts}) > 1
     assert distinct([t.split() for t in texts], 1) > 0
 
@@ -242,9 +243,9 @@ def test_the_most_probable_reply_comes_first_and_none_twice():
     drawn = [
         Reply(text, (text,), p, p, True, (), None) for text, p in (("a", -1), ("b", -2), ("a", -3))
     ]
-    found = answer("hello", drawn)
-    assert (found["output"], found["log_probability"]) == ("a", -1)
-    assert [each["output"] for each in found["alternatives"]] == ["a", "b"]
+    found = prediction_of("hello", drawn)
+    assert (found.output, found.figures["log_probability"]) == ("a", -1)
+    assert [each["output"] for each in found.alternatives] == ["a", "b"]
 
 
 def test_words_are_dropped_while_it_learns_alone(said):

@@ -51,10 +51,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def predicted(capsys, *words):
-    """Exit code, JSON objects and sentences of ``predict``."""
+def predicted(capsys, *words, command="predict"):
+    """Exit code, JSON objects and sentences of a command."""
     capsys.readouterr()
-    code = cli.main(["predict", *map(str, words), "--json"])
+    code = cli.main([command, *map(str, words), "--json"])
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return code, [json.loads(line) for line in out.splitlines()], err.splitlines()
@@ -63,7 +63,7 @@ def predicted(capsys, *words):
 def followed(monkeypatch, capsys, text, *words):
     data = text if isinstance(text, bytes) else text.encode()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-    return predicted(capsys, *words, "--follow")
+    return predicted(capsys, *words, command="follow")
 
 
 def assert_close(found, wanted):
@@ -224,21 +224,17 @@ def test_what_has_other_columns_is_refused(text, sentence, folder, monkeypatch, 
 
 def test_nothing_to_follow_is_no_trouble(folder, monkeypatch, capsys):
     assert followed(monkeypatch, capsys, "", folder / "together") == (0, [], [])
-    for words, sentence in (
-        (["--out", "x.csv"], "--out has no use beside --follow"),
-        (["--score"], "--score has no use beside --follow"),
-    ):
-        with pytest.raises(SystemExit) as end:
-            cli.main(["predict", str(folder / "together"), "--follow", *words])
-        assert end.value.code == 2
-        assert sentence in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        cli.main(["follow", str(folder / "together"), "--out", "x.csv"])
+    assert end.value.code == 2
+    assert "unrecognized arguments: --out" in capsys.readouterr().err
 
 
 @pytest.mark.long
 def test_an_answer_comes_before_the_next_row_and_a_reader_may_leave(folder):
     """As a process of its own, on pipes."""
     rows = lines()[1 + 2 * PAST :]
-    words = ["predict", str(folder / "one-by-one"), str(folder / "past.csv"), "--follow"]
+    words = ["follow", str(folder / "one-by-one"), str(folder / "past.csv")]
     command = [sys.executable, "-m", "saiki", *words, "--horizon", "1"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
@@ -275,7 +271,7 @@ def test_what_is_known_beforehand_is_given_before(tmp_path, monkeypatch, capsys)
     code, found, err = followed(monkeypatch, capsys, text, tmp_path / "run", knobs["data"])
     assert (code, len(found)) == (2, 2)
     assert err == [
-        "saiki predict: to forecast 2 steps, what is known beforehand must reach 1 rows further"
+        "saiki follow: to forecast 2 steps, what is known beforehand must reach 1 rows further"
     ]
     table = known_table(tmp_path / "now.csv", [*rows[:251], *future[1:3]])
     _, wanted, _ = predicted(capsys, tmp_path / "run", table)
@@ -286,7 +282,7 @@ def test_lines_among_which_no_row_ever_comes_are_told(folder, monkeypatch, capsy
     for text in (lines()[0], "\n".join(lines()[:9]).replace("\n", " ")):
         code, found, err = followed(monkeypatch, capsys, text, folder / "one-by-one")
         assert (code, found) == (2, [])
-        assert err == ["saiki predict: standard input ended before a row of numbers came"]
+        assert err == ["saiki follow: standard input ended before a row of numbers came"]
 
 
 def test_a_name_is_told_without_what_a_terminal_would_act_on(folder, monkeypatch, capsys):
@@ -294,7 +290,7 @@ def test_a_name_is_told_without_what_a_terminal_would_act_on(folder, monkeypatch
     words = folder / "one-by-one", "--horizon", 1
     _, answers, [said] = followed(monkeypatch, capsys, text, *words)
     assert {each["series"] for each in answers} == {"no\x1brth"}
-    assert said.startswith("saiki predict: no\\u001brth begins")
+    assert said.startswith("saiki follow: no\\u001brth begins")
 
 
 def mutated(text, dice):
@@ -353,7 +349,7 @@ def test_a_damaged_table_or_stream_is_answered_or_refused(
             code, found, err = predicted(capsys, folder / steps, path, "--horizon", 1)
         assert code in (0, 2)
         assert found or err
-        assert all(line.startswith("saiki predict: ") for line in err)
+        assert all(line.startswith(("saiki predict: ", "saiki follow: ")) for line in err)
         refused += code == 2
     assert refused
 

@@ -135,10 +135,10 @@ def test_a_language_model_of_the_same_decoder_is_one_knob_away(trained, tmp_path
     assert set(experiment.exported(model)) == {"decoder"}
     assert "KL" not in experiment.equations()
     answer = experiment.predict(model, "the cat saw a dog .")
-    assert answer["code"] == []
+    assert answer.figures["code"] == []
     tokens, _ = model.read("the cat saw a dog .")
     p = model.model.log_likelihood(tokens, torch.zeros(1, 1, 0))
-    assert answer["log_probability"] == pytest.approx(p.item())
+    assert answer.figures["log_probability"] == pytest.approx(p.item())
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_sentence_longer_than_any_that_was_learned_from_is_read(trained):
     long = " ".join(["the king saw a dog and"] * 30)
     experiment, model = reopen(trained)
     answer = experiment.predict(model, long)
-    assert math.isfinite(answer["log_probability"])
+    assert math.isfinite(answer.figures["log_probability"])
     [[free]] = model.write(torch.zeros(1, 4), limit=3)
     assert len(free.tokens) <= 3
 
@@ -247,14 +247,14 @@ def test_between_two_sentences_are_the_sentences_of_codes_between_theirs(trained
     assert code == 0
     assert len(lines) == 5
     experiment, model = reopen(trained)
-    ends = [experiment.predict(model, text)["output"] for text in pair.split(" | ")]
+    ends = [experiment.predict(model, text).output for text in pair.split(" | ")]
     assert [lines[0], lines[-1]] == ends
     codes = [model.model.posterior(model.read(text)[0]).mean for text in pair.split(" | ")]
     [[middle]] = model.write((codes[0] + codes[1]) / 2)
     assert lines[2] == middle.text
     three = experiment.predict(model, f"{pair} | the cat left a boy .")
-    assert len(three["output"]) == 2 * (experiment.between + 1) + 1
-    assert len(three["code"]) == 3
+    assert len(three.output) == 2 * (experiment.between + 1) + 1
+    assert len(three.figures["code"]) == 3
 
 
 def test_what_is_written_is_asked_for_by_the_knobs_of_decoding(trained):
@@ -292,9 +292,9 @@ def test_japanese_without_spaces_is_cut_into_characters_and_comes_back(tmp_path)
     assert len(experiment.data.parts.train) > 500
     model = experiment.model().eval()
     answer = experiment.predict(model, "赤い犬と白い猫がある。")
-    assert answer["unknown"] == []
-    assert " " not in answer["output"]
-    assert experiment.predict(model, "黒い犬")["unknown"] == ["黒"]
+    assert answer.unknown == []
+    assert " " not in answer.output
+    assert experiment.predict(model, "黒い犬").unknown == ["黒"]
 
 
 def test_english_of_a_users_own_is_cut_as_a_book_prints_it(tmp_path):
@@ -333,7 +333,7 @@ def test_the_parts_that_are_exported_write_what_the_model_writes(trained, tmp_pa
         if token[0] == END:
             break
         written.append(int(token[0]))
-    assert model.text.decode(written) == experiment.predict(model, "the king saw a dog .")["output"]
+    assert model.text.decode(written) == experiment.predict(model, "the king saw a dog .").output
 
 
 def judged(number, *figures):

@@ -113,9 +113,9 @@ def test_the_exported_model_says_the_same_of_the_numbers_of_words(finished, tmp_
     experiment, model = reopen(finished)
     for text, logits in zip(rows, v, strict=True):
         answer = experiment.predict(model, " ".join(text))
-        assert classes[logits.argmax()] == answer["label"]
+        assert classes[logits.argmax()] == answer.figures["label"]
         assert (np.exp(logits) / np.exp(logits).sum()).max() == pytest.approx(
-            answer["probability"], abs=1e-5
+            answer.figures["probability"], abs=1e-5
         )
 
 

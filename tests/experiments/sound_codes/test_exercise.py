@@ -250,7 +250,7 @@ def test_a_class_may_be_called_anything_and_a_long_sound_comes_back_whole(tmp_pa
     assert new == ["new-_b_c-1.wav", "new-_b_c-2.wav", "new-a-3.wav", "new-a-4.wav"]
     assert {p.parent for p in tmp_path.rglob("new-*")} == {tmp_path / "run" / "sounds"}
     soundfile.write(tmp_path / "long.wav", np.sin(np.arange(3000)), 8000)
-    assert len(experiment.predict(model, str(tmp_path / "long.wav"))["output"].wave) == 3000
+    assert len(experiment.predict(model, str(tmp_path / "long.wav")).output.wave) == 3000
 
 
 def trial(knobs, **figures):

@@ -194,10 +194,10 @@ def test_the_probe_is_of_what_is_learned_from_and_judged_on_the_rest(tmp_path):
     model = experiment.model().eval()
     image = str(tmp_path / "squares" / "left" / "0.png")
     assert probe_accuracy(model, experiment.data.parts.test) is None  # it has learned nothing yet
-    assert "label" not in experiment.predict(model, image)
+    assert "label" not in experiment.predict(model, image).figures
     fit_probe(model, experiment.data.parts.train)
     assert probe_accuracy(model, experiment.data.parts.train) == 1
-    assert experiment.predict(model, image)["label"] == "left"
+    assert experiment.predict(model, image).figures["label"] == "left"
 
 
 POINTS = [{"step": 1, "validation_codebook_usage": 0.5, "validation_codebook_perplexity": 6.0}]
@@ -213,7 +213,7 @@ def test_images_of_one_class_have_no_probe_and_no_judge(tmp_path):
     figures = experiment.evaluate(model)
     assert figures["probe_accuracy"] is None
     assert "frechet_samples" not in figures
-    assert "label" not in experiment.predict(model, str(tmp_path / "all" / "0.png"))
+    assert "label" not in experiment.predict(model, str(tmp_path / "all" / "0.png")).figures
     assert model.prior.classes == 0
     drawn = [path.name for path in experiment.draw(model, POINTS, tmp_path)]
     assert drawn == ["reconstructions.png", "codes.png", "usage.png", "samples.png"]

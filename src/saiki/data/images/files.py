@@ -15,6 +15,7 @@ from saiki.data.folders import shown
 from saiki.data.skipped import Skipped
 from saiki.errors import InputError, SaikiError
 from saiki.inputs import open_file
+from saiki.prediction import FileOutput
 
 ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
@@ -106,6 +107,19 @@ def write_image(path: Path, pixels: Tensor) -> Path:
     array = pixels.movedim(0, -1).numpy()
     image = Image.fromarray(array if len(pixels) == 3 else array[:, :, 0])
     return files.write(path, lambda file: image.save(file, "PNG"))
+
+
+@dataclass(frozen=True, eq=False)
+class Picture(FileOutput):
+    """An image as :func:`write_image` takes it."""
+
+    pixels: Tensor
+
+    ending = ".png"
+
+    def save(self, path: Path) -> Path:
+        """Write it as :func:`write_image` does."""
+        return write_image(path, self.pixels)
 
 
 def _check_size(path: Path, image: Image.Image) -> None:

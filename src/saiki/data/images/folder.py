@@ -15,6 +15,7 @@ from saiki.data.images.files import ENDINGS, ImageFile, read_images
 from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
 from saiki.data.skipped import Skipped
 from saiki.errors import InputError
+from saiki.input_kind import InputKind
 from saiki.inputs import files_below, open_file
 from saiki.progress import each
 
@@ -75,6 +76,9 @@ def images_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder} holds no images ({', '.join(ENDINGS)})")
     return found
+
+
+IMAGE = InputKind("image", in_folder=images_in)
 
 
 def read_parts(folder: Path, side: int = 0, colours: int = 0, strict: bool = False) -> Parts:

@@ -24,6 +24,7 @@ from saiki.data.stderr import hushed
 from saiki.errors import InputError, SaikiError
 from saiki.files import write_bytes
 from saiki.inputs import open_file
+from saiki.prediction import FileOutput
 
 Wave = NDArray[numpy.float32]
 """One channel of sound, full scale 1, of shape (samples,)."""
@@ -35,17 +36,26 @@ RATES = (1_000, 768_000)
 SILENCE = 1e-4
 """Of full scale, −80 dB; a sound that keeps closer to one value than this is silent."""
 
+MICROPHONE_RATE = 16_000
+"""Samples a second of a recording in a file."""
+
 _BLOCK = 1 << 18  # samples of all channels together
 _UNKNOWN = 2**63 - 1  # the length of a stream whose header leaves it open
 _CUT_SHORT = 0.9  # of the length in the header, which for MP3 may be an estimate
 
 
 @dataclass(frozen=True)
-class Sound:
+class Sound(FileOutput):
     """A wave, and the samples of a second."""
 
     wave: Wave
     rate: int
+
+    ending = ".wav"
+
+    def save(self, path: Path) -> Path:
+        """Write it as :func:`save` does."""
+        return save(path, self.wave, self.rate)
 
 
 class SoundError(InputError):
@@ -152,6 +162,11 @@ def record(seconds: float, rate: int) -> Wave:
     if not len(wave) or _span(wave) < SILENCE:
         raise InputError("the microphone heard nothing; is it muted?")
     return wave
+
+
+def record_file(seconds: float, path: Path) -> Path:
+    """Write what :func:`record` hears at 16 kHz into a file."""
+    return save(path, record(seconds, MICROPHONE_RATE), MICROPHONE_RATE)
 
 
 def resample(wave: Wave, given: int, rate: int) -> Wave:

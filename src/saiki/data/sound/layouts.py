@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saiki.data.folders import check_spelling, shown, tidy
+from saiki.data.sound.files import record_file
 from saiki.data.sound.formats import READERS
 from saiki.data.tables.roles import known_columns
 from saiki.data.tables.texts import TABLES, read_texts
 from saiki.errors import InputError
+from saiki.input_kind import InputKind
 from saiki.inputs import bare, files_below
 
 SOUNDS = (
@@ -114,6 +116,9 @@ def sounds_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder} holds no sound: no file in it is named *{' or *'.join(SOUNDS)}")
     return found
+
+
+SOUND = InputKind("sound", in_folder=sounds_in, record=record_file)
 
 
 def _named(source: Path, names: list[str], depth: int) -> list[Recording]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Self
 from torch import Tensor
 
 from saiki.data.text.typos import KINDS, Mistake, mend, possible
+from saiki.prediction import Prediction
 
 END = "\n"
 """What stands after the last character while mistakes are made and mended: it is never touched, and
@@ -91,17 +92,22 @@ def lines_of(text: str) -> list[tuple[int, str]]:
     return [(found.start(), found.group()) for found in LINE.finditer(text)]
 
 
-def answer(text: str, found: Iterator[Sequence[Mark]]) -> dict[str, Any]:
-    """A text without its mistakes, and what was changed, for people under ``"text"``.
+def prediction_of(text: str, marks: Iterator[Sequence[Mark]], remark: str) -> Prediction:
+    """A text without its mistakes, and what was changed, by name and for people.
 
     Args:
-        found: the marks of each of its lines; the next ones are taken.
+        marks: those of each of its lines; the next ones are taken.
     """
-    marks, changes = list[Mark](), list[dict[str, Any]]()
+    every, changes = list[Mark](), list[dict[str, Any]]()
     for start, line in lines_of(text):
-        for mark in next(found):
+        for mark in next(marks):
             changes.append({"place": start + mark.mistake.place} | change(line, mark))
-            marks.append(mark.moved(start))
-    output = mended(text, marks)
-    told = "\n".join([output, *(SHOWN.format(**each) for each in changes)])
-    return {"input": text, "output": output, "changes": changes, "text": told}
+            every.append(mark.moved(start))
+    output = mended(text, every)
+    return Prediction(
+        input=text,
+        output=output,
+        figures={"changes": changes},
+        text="\n".join([output, *(SHOWN.format(**each) for each in changes)]),
+        remark=remark,
+    )

@@ -17,6 +17,7 @@ from saiki.data.text.digests import digest, place, plain
 from saiki.data.text.pairs import DEVELOPMENT
 from saiki.data.text.plain_text import decoded_lines, lines
 from saiki.errors import InputError, shown
+from saiki.input_kind import InputKind
 from saiki.inputs import PACKED, bare, files_below, open_zip, read_text
 from saiki.text.vocabulary import valid
 
@@ -198,6 +199,14 @@ def read_dialogues(
     if not found:
         raise InputError(f"{path} holds no dialogue")
     return found
+
+
+def _as_texts(path: Path) -> Iterator[str]:
+    """Each dialogue as a text, a turn a line."""
+    return map("\n".join, read_dialogues(path))
+
+
+DIALOGUE = InputKind("dialogue", in_file=_as_texts, in_folder=_as_texts)
 
 
 def _kind(path: Path) -> str:

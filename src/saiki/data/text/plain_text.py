@@ -9,6 +9,7 @@ from typing import IO
 
 from saiki.data.skipped import LeftOut
 from saiki.errors import InputError
+from saiki.input_kind import InputKind
 from saiki.inputs import PACKED, files_below, limit, open_bytes, rows, too_much
 from saiki.text.sentences import split_sentences
 
@@ -37,6 +38,9 @@ def lines(path: Path, encoding: str = "utf-8", left_out: LeftOut | None = None) 
     for file in _files(path, left_out, encoding):
         for line in _lines(file, encoding):
             yield line.replace(_BOM, "")
+
+
+LINE = InputKind("line", in_file=lines, in_folder=lines)
 
 
 def paragraphs(path: Path, left_out: LeftOut | None = None) -> list[str]:

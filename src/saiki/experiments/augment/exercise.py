@@ -1,6 +1,5 @@
 """Images changed at random while a classifier learns from few of them: does it help?"""
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY
 from functools import cached_property
@@ -19,6 +18,7 @@ from saiki.data.dataset import Draw
 from saiki.data.images.augmentation import REPORT, Augmentation, Mixing, write_policy
 from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
 from saiki.data.images.files import read_image
+from saiki.data.images.folder import IMAGE
 from saiki.data.images.labelled import Images, Parts
 from saiki.duration import Epochs
 from saiki.errors import InputError
@@ -34,6 +34,7 @@ from saiki.optimisation import Optimisation
 from saiki.plots.augmentation import draw_techniques, draw_variants
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.spread import draw_spread
+from saiki.prediction import Prediction
 from saiki.weak import WeakKeys
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Augment(
     score = "accuracy"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_accuracy")
-    takes = "image"
+    takes = IMAGE
     points = 5
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
@@ -228,14 +229,10 @@ class Augment(
         return [draw_spread(path, drawn, gained, gained="accuracy gained", **axes)]
 
     @torch.no_grad()
-    def predict(self, model: ImageClassifier, text: str) -> dict[str, Any]:
-        started = time.perf_counter()
+    def predict(self, model: ImageClassifier, text: str) -> Prediction:
         x = image_of(text, model.shape).to(self.dtype) / 255
-        best = classes.likeliest(model.classes, model(placed(x, model)).softmax(1)[0])
-        answer = {"input": text, **best[0], "classes": best}
-        answer |= {"seconds": time.perf_counter() - started}
-        said = ", ".join(f"{each['label']} ({each['probability']:.1%})" for each in best)
-        return {**answer, "text": f"{text}: {said}"}
+        p = model(placed(x, model)).softmax(1)[0]
+        return classes.prediction_of(text, model.classes, p)
 
     def exported(self, model: ImageClassifier) -> dict[str, tuple[nn.Module, Any]]:
         return {"": (model, torch.zeros(2, *model.shape, dtype=self.dtype))}

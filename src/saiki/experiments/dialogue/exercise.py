@@ -1,6 +1,5 @@
 """Dialogue: what is said next, by the turn before or by all that was said."""
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,7 @@ from saiki.capabilities import (
     Scores,
 )
 from saiki.data.text.dialogue_rows import DialogueRows, Turns
-from saiki.data.text.dialogues import Dialogue, read_dialogues
+from saiki.data.text.dialogues import DIALOGUE, Dialogue, read_dialogues
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
 from saiki.errors import InputError
@@ -29,12 +28,12 @@ from saiki.experiments.dialogue.model import DialogueModel, judge, parts_of
 from saiki.experiments.dialogue.replies import (
     FILE,
     alignments,
-    answer,
     by_turn,
     compared,
     in_words,
     keep,
     manner_of,
+    prediction_of,
     shown_of,
     side_by_side,
     some_of,
@@ -46,6 +45,7 @@ from saiki.models.dialogue import Dialoguer, Reply
 from saiki.optimisation import Optimisation
 from saiki.plots.attention import draw_attention
 from saiki.plots.curves import curves_of, draw_curves
+from saiki.prediction import Prediction
 from saiki.text import Text
 from saiki.text.vectors import Vectors, read
 
@@ -90,7 +90,7 @@ class Conversing(
     score = "neg_perplexity"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "perplexity_turn_3", "kl")
-    takes = "dialogue"
+    takes = DIALOGUE
     points = 20
     predict_knobs = (*Decoding.knobs(), "context", "draws", "vectors", "seed")
     predict_batch = 64
@@ -188,22 +188,19 @@ class Conversing(
             how["begin_with"] = self.decoding.begin_with
         return model.replies(cut, search, **how)
 
-    def predict(self, model: Dialoguer, text: str) -> dict[str, Any]:
+    def predict(self, model: Dialoguer, text: str) -> Prediction:
         return only(self.predict_all(model, [text]))
 
-    def predict_all(
-        self, model: Dialoguer, texts: Sequence[str]
-    ) -> list[dict[str, Any] | InputError]:
-        asked, started = [text.split("\n") for text in texts], time.perf_counter()
+    def predict_all(self, model: Dialoguer, texts: Sequence[str]) -> list[Prediction | InputError]:
+        dialogues = [text.split("\n") for text in texts]
         try:
-            found = self.written(model, asked)
+            found = self.written(model, dialogues)
         except InputError as error:
             if len(texts) == 1:
                 return [error]
             return [self.predict_all(model, [text])[0] for text in texts]
-        seconds = (time.perf_counter() - started) / len(texts)
-        pairs = zip(asked, found, strict=True)
-        return [answer(turns[-1], replies) | {"seconds": seconds} for turns, replies in pairs]
+        pairs = zip(dialogues, found, strict=True)
+        return [prediction_of(turns[-1], replies) for turns, replies in pairs]
 
     def draw_answers(self, model: Dialoguer, texts: Sequence[str], path: Path) -> Path:
         if len(texts) > DRAWN:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from saiki.inputs import read_json
 from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
 from saiki.models.dialogue import Dialoguer, Reply
 from saiki.plots.spread import draw_spread
+from saiki.prediction import Prediction
 from saiki.text.vectors import Vectors
 
 ANSWERED = 1000
@@ -55,19 +55,21 @@ def keep(path: Path, shown: Sequence[Dialogue], found: Sequence[Sequence[Reply]]
     write_json(path, {"contexts": each}, indent=1)
 
 
-def answer(turn: str, replies: Sequence[Reply]) -> dict[str, Any]:
-    """Different replies to what was said last, the best first, by name, and for people under
-    ``"text"``."""
+def prediction_of(turn: str, replies: Sequence[Reply]) -> Prediction:
+    """Different replies to what was said last, the best first, by name and for people."""
     unlike: dict[str, Reply] = {}
     for reply in replies:
         unlike.setdefault(reply.text, reply)
     best, *others = unlike.values()
-    found = {"input": turn, "output": best.text, "log_probability": best.log_probability}
-    if not others:
-        return {**found, "text": best.text}
-    each = [{"output": r.text, "log_probability": r.log_probability} for r in unlike.values()]
-    lines = (f"{r.log_probability:8.2f}  {r.text}" for r in unlike.values())
-    return {**found, "alternatives": each, "text": "\n".join(lines)}
+    several = [{"output": r.text, "log_probability": r.log_probability} for r in unlike.values()]
+    lines = [f"{r.log_probability:8.2f}  {r.text}" for r in unlike.values()]
+    return Prediction(
+        input=turn,
+        output=best.text,
+        figures={"log_probability": best.log_probability},
+        alternatives=several if others else None,
+        text="\n".join(lines) if others else best.text,
+    )
 
 
 def alignments(

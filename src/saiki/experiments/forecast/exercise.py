@@ -50,6 +50,7 @@ from saiki.models.forecaster import Forecaster
 from saiki.optimisation import Optimisation
 from saiki.plots.first_step import draw_first_step
 from saiki.plots.forecasts import draw_fans, draw_horizon
+from saiki.prediction import Prediction
 from saiki.weak import WeakKeys
 
 WATCHED = 2000
@@ -193,12 +194,12 @@ class Forecasting(
     def outlook(self, model: Forecaster) -> Outlook:
         return Outlook(model, self.source, self.horizon, self.paths, self.seed)
 
-    def predict(self, model: Forecaster, text: str) -> dict[str, Any]:
-        return self.outlook(model).answer(Path(text))
+    def predict(self, model: Forecaster, text: str) -> Prediction:
+        return self.outlook(model).prediction(Path(text))
 
     def follow(
         self, model: Forecaster, inputs: Sequence[str], arriving: Iterable[Sequence[bytes]]
-    ) -> Iterator[dict[str, Any] | InputError]:
+    ) -> Iterator[Prediction | InputError]:
         if len(inputs) > 1:
             raise InputError(f"rows go on with one table, got {len(inputs)} of them")
         follower = Follower(self.outlook(model), *map(Path, inputs))

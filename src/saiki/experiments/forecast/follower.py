@@ -14,8 +14,9 @@ from saiki.data.series.features import Features, calendar_features
 from saiki.data.series.growing import GrowingSeries, NewRow
 from saiki.data.series.order import clock
 from saiki.errors import InputError, printable
-from saiki.experiments.forecast.outlook import Outlook, in_words
+from saiki.experiments.forecast.outlook import Outlook, of_rows
 from saiki.models.forecaster import Memory
+from saiki.prediction import Prediction
 
 Numbers = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ class Follower:
             growing.begin(series)
             self.followed[series.name] = _Followed(growing, self.outlook.remember(columns))
 
-    def hear(self, lines: Sequence[bytes]) -> Iterator[dict[str, Any] | InputError]:
+    def hear(self, lines: Sequence[bytes]) -> Iterator[Prediction | InputError]:
         """What comes after each of these lines, as :meth:`saiki.experiment.Experiment.predict` says
         it, or why nobody knows.
 
@@ -74,19 +75,19 @@ class Follower:
                 yield row
                 continue
             try:
-                answer = self._answer(row)
+                prediction = self._prediction(row)
             except InputError as error:
                 yield error
                 continue
-            if answer is not None:
-                yield answer
+            if prediction is not None:
+                yield prediction
 
     def end(self) -> Iterator[InputError]:
         """What is wrong where nothing more comes."""
         if self.reader.is_waiting:
             yield InputError("standard input ended before a row of numbers came")
 
-    def _answer(self, row: NewRow) -> dict[str, Any] | None:
+    def _prediction(self, row: NewRow) -> Prediction | None:
         self._check(row)
         followed = self.followed.get(row.series)
         is_new = followed is None
@@ -107,7 +108,7 @@ class Follower:
             at = clock(int(times[-1].astype(np.int64))) if self.step else f"row {times[-1]}"
             of = " ".join(filter(None, (printable(series.name), at)))
             remarks.append(f"{of}: {'; '.join(notes)}")
-        return {"rows": rows, "text": in_words(rows), "remark": "; ".join(remarks)}
+        return of_rows(rows, remarks)
 
     def _check(self, row: NewRow) -> None:
         """Whether the time of a row is of the kind of those before."""

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from saiki.data.series import steps
 from saiki.data.series.features import Column, Features, columns_of
+from saiki.data.series.forecast_rows import ForecastRow
 from saiki.data.series.series_table import SeriesTable
 from saiki.errors import InputError, printable, shown
 from saiki.experiments.forecast.source import SeriesSource
 from saiki.models.forecaster import Forecast, Forecaster, Memory
+from saiki.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,25 +125,25 @@ class Outlook:
             found.append((columns, self.forecast(self.remember(columns), known)))
         return found
 
-    def rows(self, series: str, times: NDArray[Any], found: Forecast) -> list[dict[str, Any]]:
+    def rows(self, series: str, times: NDArray[Any], found: Forecast) -> list[ForecastRow]:
         """A forecast of a series, a row for each target and time."""
         levels = [f"{level:g}" for level in self.model.levels]
         return [
-            {
-                "time": time,
-                "series": series,
-                "target": target,
-                "mean": found.mean[place, step].item(),
-                "quantiles": dict(zip(levels, found.quantiles[place, step].tolist(), strict=True)),
-            }
+            ForecastRow(
+                time,
+                series,
+                target,
+                found.mean[place, step].item(),
+                dict(zip(levels, found.quantiles[place, step].tolist(), strict=True)),
+            )
             for place, target in enumerate(self.model.targets)
             for step, time in enumerate(in_iso(times[: self.horizon]))
         ]
 
-    def answer(self, path: Path) -> dict[str, Any]:
-        """Of a table, as :meth:`saiki.experiment.Experiment.predict` gives it."""
+    def prediction(self, path: Path) -> Prediction:
+        """Of a table."""
         table = self.read(path)
-        rows, every = list[dict[str, Any]](), list[Column]()
+        rows, every = list[ForecastRow](), list[Column]()
         for columns, forecast in self.of_table(table):
             first = columns[0]
             rows += self.rows(first.series, first.times[len(first) :], forecast)
@@ -149,9 +151,7 @@ class Outlook:
         changes = f"{path}: {table.changes}" if table.changes else ""
         names = dict.fromkeys(column.series for column in every)
         remarks = [changes, self.of_horizon(), self.of_new([*names]), self.of_short(every)]
-        return {
-            "rows": rows, "text": in_words(rows), "remark": "; ".join(filter(None, remarks)),
-        }  # fmt: skip
+        return of_rows(rows, remarks)
 
     def of_horizon(self) -> str:
         """A remark on steps beyond those that were learned; nothing if there are none."""
@@ -194,11 +194,7 @@ def in_iso(times: NDArray[Any]) -> list[Any]:
     return np.datetime_as_string(times, unit="D" if are_days else "s").tolist()  # type: ignore[no-any-return]
 
 
-def in_words(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of a forecast for people."""
-    lines = []
-    for row in rows:
-        low, high = (row["quantiles"][level] for level in ("0.1", "0.9"))
-        name = printable(" ".join(filter(None, (row["series"], row["target"]))))
-        lines.append(f"{row['time']}  {name}  {row['mean']:.6g}  (80 %: {low:.6g} to {high:.6g})")
-    return "\n".join(lines)
+def of_rows(rows: Sequence[ForecastRow], remarks: Sequence[str]) -> Prediction:
+    """The rows of a forecast as a prediction."""
+    remark = "; ".join(filter(None, remarks))
+    return Prediction(rows=rows, text="\n".join(map(str, rows)), remark=remark)

@@ -1,7 +1,6 @@
 """What exercises share that learn to write one text for another."""
 
 import math
-import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -23,6 +22,7 @@ from saiki.capabilities import (
 )
 from saiki.data.text.pair_rows import Batch, PairRows, TextPairs
 from saiki.data.text.pairs import Pairs
+from saiki.data.text.plain_text import LINE
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
 from saiki.errors import InputError
@@ -37,9 +37,10 @@ from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM
 from saiki.models.parts import Reading, Writing
 from saiki.models.seq2seq import Seq2Seq
-from saiki.models.translator import Translation, Translator, answer
+from saiki.models.translator import Translation, Translator, prediction_of
 from saiki.optimisation import Optimisation
 from saiki.plots.attention import draw_attention
+from saiki.prediction import Prediction
 from saiki.saving.pretrained import of_run
 from saiki.text import Text
 
@@ -85,7 +86,7 @@ class TextToText(
 
     selected_by: ClassVar[str] = "validation_loss"
     points: ClassVar[int] = 40
-    takes = "line"
+    takes = LINE
     predict_knobs: ClassVar[tuple[str, ...]] = (*Decoding.knobs(), "most_tokens", "also", "seed")
     predict_batch: ClassVar[int] = 256
 
@@ -201,13 +202,10 @@ class TextToText(
         one = pairs.take([0])
         return f"{one.source[0]} → {self.written(model, one, Search('greedy'))[0].text}"
 
-    def predict(self, model: Translator, text: str) -> dict[str, Any]:
+    def predict(self, model: Translator, text: str) -> Prediction:
         return only(self.predict_all(model, [text]))
 
-    def predict_all(
-        self, model: Translator, texts: Sequence[str]
-    ) -> list[dict[str, Any] | InputError]:
-        started = time.perf_counter()
+    def predict_all(self, model: Translator, texts: Sequence[str]) -> list[Prediction | InputError]:
         good = [text for text in texts if text.strip()]
         try:
             found = iter(self._translated(model, good) if good else [])
@@ -215,15 +213,13 @@ class TextToText(
             if len(texts) == 1:
                 return [error]
             return [self.predict_all(model, [text])[0] for text in texts]
-        seconds = (time.perf_counter() - started) / max(1, len(good))
-        answers: list[dict[str, Any] | InputError] = []
-        for text in texts:
-            if not text.strip():
-                answers.append({"input": text, "output": "", "text": ""})
-                continue
-            its = answer(text, next(found), model.source.vocabulary)
-            answers.append(its | {"seconds": seconds})
-        return answers
+        known = model.source.vocabulary
+        return [
+            prediction_of(text, next(found), known)
+            if text.strip()
+            else Prediction(input=text, output="", text="")
+            for text in texts
+        ]
 
     def _translated(self, model: Translator, texts: Sequence[str]) -> list[list[Translation]]:
         for text in texts:

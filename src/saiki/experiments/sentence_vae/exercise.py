@@ -1,6 +1,5 @@
 """Sentences as codes: a few numbers that each becomes, and new sentences from such numbers."""
 
-import time
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from saiki.capabilities import Annotates, Describes, Draws, Exports, Monitors
+from saiki.data.text.plain_text import LINE
 from saiki.data.text.sentence_rows import spread
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
@@ -17,7 +17,7 @@ from saiki.experiment import Experiment, Figures, Measures, Points, untrained
 from saiki.experiments.groups.decoding import Decoding
 from saiki.experiments.groups.latent import Divergence
 from saiki.experiments.groups.layers import TokenLayers
-from saiki.experiments.sentence_vae.answers import answer
+from saiki.experiments.sentence_vae.answers import prediction_of
 from saiki.experiments.sentence_vae.claims import CLAIMS
 from saiki.experiments.sentence_vae.codes import (
     FILE,
@@ -39,6 +39,7 @@ from saiki.models.sequence_vae import SequenceVAE
 from saiki.optimisation import Optimisation
 from saiki.plots.latent import draw_course
 from saiki.plots.sentences import draw_by_length
+from saiki.prediction import Prediction
 from saiki.text import Text
 from saiki.weak import WeakKeys
 
@@ -98,7 +99,7 @@ class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[S
     score = "elbo"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "kl", "active_units")
-    takes = "line"
+    takes = LINE
     points = 40
     minutes = 5
     predict_knobs = (*Decoding.knobs(), "between", "nll_samples", "seed")
@@ -196,12 +197,10 @@ class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[S
             drawn.append(draw_by_length(path, found.codes, lengths, self.title))
         return drawn
 
-    def predict(self, model: SentenceVAE, text: str) -> dict[str, Any]:
-        started = time.perf_counter()
+    def predict(self, model: SentenceVAE, text: str) -> Prediction:
         samples = self.nll_samples if self.latent_size else 1
         write = partial(self.written, model)
-        found = answer(model, text, write, samples, self.between, self.seed)
-        return {**found, "seconds": time.perf_counter() - started}
+        return prediction_of(model, text, write, samples, self.between, self.seed)
 
     def written(self, model: SentenceVAE, codes: Tensor, tokens: int) -> list[list[Sentence]]:
         """What codes lead to, of as many ``tokens`` at least where it takes them."""

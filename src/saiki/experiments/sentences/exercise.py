@@ -1,10 +1,9 @@
 """Sentences of a few kinds: word vectors that exist already, and recurrent layers over them."""
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch.nn import functional as F
@@ -12,6 +11,7 @@ from torch.nn import functional as F
 from saiki.capabilities import Annotates, Describes, Draws, DrawsAnswers, Folds, Monitors
 from saiki.data.text.labelled import FOLDS
 from saiki.data.text.labelled_rows import Batch
+from saiki.data.text.plain_text import LINE
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
@@ -30,6 +30,7 @@ from saiki.optimisation import Optimisation
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.curves import curves_of, draw_curves
 from saiki.plots.influence import Moved, draw_influence
+from saiki.prediction import Prediction
 from saiki.text import FIRST, Text
 
 EVALUATED, SHOWN, DRAWN = 256, 6, 20
@@ -78,7 +79,7 @@ class Sentences(
     score = "macro_f1"
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_macro_f1")
-    takes = "line"
+    takes = LINE
     predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
@@ -177,19 +178,17 @@ class Sentences(
                 moved.append(Moved(heading, its.words, its.influence))
         return moved
 
-    def predict(self, model: SentenceClassifier, text: str) -> dict[str, Any]:
+    def predict(self, model: SentenceClassifier, text: str) -> Prediction:
         return only(self.predict_all(model, [text]))
 
     def predict_all(
         self, model: SentenceClassifier, texts: Sequence[str]
-    ) -> list[dict[str, Any] | InputError]:
-        started = time.perf_counter()
+    ) -> list[Prediction | InputError]:
         model.features.text.tokeniser.words(".")  # where its library is missing, that is told once
         found = model.read(texts, self.words.others())
-        spent = {"seconds": (time.perf_counter() - started) / max(1, len(texts))}
         return [
-            its if isinstance(its, InputError) else its.answer(text) | spent
-            for text, its in zip(texts, found, strict=True)
+            reading if isinstance(reading, InputError) else reading.prediction(text)
+            for text, reading in zip(texts, found, strict=True)
         ]
 
     def metadata(self, model: SentenceClassifier) -> dict[str, str]:

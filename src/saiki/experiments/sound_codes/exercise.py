@@ -1,7 +1,6 @@
 """Sounds as codes: a recurrent autoencoder with a codebook, and new sounds from a prior over it."""
 
 import re
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from saiki.capabilities import Annotates, Draws, Exports, Monitors
 from saiki.data.sound.files import Sound, read, save
 from saiki.data.sound.hearing import SpectrumChoice
-from saiki.data.sound.layouts import Recording
+from saiki.data.sound.layouts import SOUND, Recording
 from saiki.data.sound.recorded import RecordingSource
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
@@ -40,6 +39,7 @@ from saiki.knobs import Value, knob
 from saiki.models.sound_vqvae import SoundDecoding, SoundEncoding, SoundVQVAE
 from saiki.optimisation import Optimisation
 from saiki.plots.sound_codes import CodedSound, draw_sound_codes
+from saiki.prediction import Prediction
 
 SHOWN, WRITTEN, NEW_OF_A_CLASS, NEW_JUDGED = 6, 10, 2, 20
 """Recordings of a picture and of the folder of sounds; new ones of a class there, and judged."""
@@ -80,7 +80,7 @@ class SoundCodes(Annotates, Draws, Exports, Monitors, Experiment[SoundVQVAE, Bat
     score = "spectral_snr"
     selected_by = "validation_error"
     shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
-    takes = "sound"
+    takes = SOUND
     points = 20
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
@@ -178,23 +178,22 @@ class SoundCodes(Annotates, Draws, Exports, Monitors, Experiment[SoundVQVAE, Bat
         return folder
 
     @torch.no_grad()
-    def predict(self, model: SoundVQVAE, text: str) -> dict[str, Any]:
-        started = time.perf_counter()
+    def predict(self, model: SoundVQVAE, text: str) -> Prediction:
         wave = torch.from_numpy(read(text, self.spectrum.rate))[None]  # all of it
         waves, lengths = placed((wave, torch.tensor([wave.shape[1]])), model)
         z, frames = model.spectrum(waves, lengths)
         found = model.autoencode(z, frames)
         [back] = model.waves(found.spectra, frames, lengths)
         error, pace = found.error.item(), len(found.codes[0]) / (len(back) / self.spectrum.rate)
-        answer = {"input": text, "output": Sound(back.cpu().numpy(), self.spectrum.rate)}
-        answer |= {"reconstruction_error": error, "seconds": time.perf_counter() - started}
-        said = f"{text}: squared error {error:.4f}"
+        figures: dict[str, Any] = {"reconstruction_error": error}
+        line = f"{text}: squared error {error:.4f}"
         if model.quantiser.books:
             codes, pace = found.codes[0].tolist(), pace * model.quantiser.books
-            answer |= {"codes": codes, "codes_per_second": pace}
+            figures |= {"codes": codes, "codes_per_second": pace}
             listed = " ".join("·".join(map(str, step)) for step in codes)
-            said += f", {pace:.1f} codes a second: {listed}"
-        return {**answer, "text": said}
+            line += f", {pace:.1f} codes a second: {listed}"
+        output = Sound(back.cpu().numpy(), self.spectrum.rate)
+        return Prediction(input=text, output=output, figures=figures, text=line)
 
     def exported(self, model: SoundVQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
         encoding, x = SoundEncoding(model), self.data.example()

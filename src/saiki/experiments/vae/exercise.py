@@ -1,7 +1,6 @@
 """Autoencoders of images: few numbers that an image becomes, and new images from such numbers."""
 
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY
 from functools import cached_property
@@ -14,6 +13,8 @@ from torch import Tensor, nn
 from saiki.capabilities import Annotates, Draws, DrawsAnswers, Exports, Monitors
 from saiki.data.dataset import Draw
 from saiki.data.images.dataset import ImageDataset, ImageSource, image_of
+from saiki.data.images.files import Picture
+from saiki.data.images.folder import IMAGE
 from saiki.data.images.labelled import balanced
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
@@ -35,6 +36,7 @@ from saiki.models.autoencoder import VAE, Autoencoder, Decoding, Encoding
 from saiki.optimisation import Optimisation
 from saiki.plots.images import draw_rows, draw_sheet
 from saiki.plots.latent import draw_course, draw_plane
+from saiki.prediction import Prediction
 from saiki.weak import WeakKeys
 
 VALIDATED, SHOWN, BETWEEN = 1000, 12, 9
@@ -102,7 +104,7 @@ class Autoencoding(
     score = "elbo"
     selected_by = "validation_loss"
     shown = ("loss", "reconstruction", "kl", "active_units")
-    takes = "image"
+    takes = IMAGE
     minutes = 4.0
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
@@ -211,20 +213,17 @@ class Autoencoding(
         return x
 
     @torch.no_grad()
-    def predict(self, model: Autoencoder, text: str) -> dict[str, Any]:
-        started = time.perf_counter()
+    def predict(self, model: Autoencoder, text: str) -> Prediction:
         x = self.read(model, text)
         z = model.encode(x)
         back = model.decode(z)
         error = (back - x).square().mean().item()
-        return {
-            "input": text,
-            "output": (back[0] * 255).round().to("cpu", torch.uint8),
-            "code": z[0].tolist(),
-            "reconstruction_error": error,
-            "seconds": time.perf_counter() - started,
-            "text": f"{text}: squared error {error:.4f} a pixel",
-        }
+        return Prediction(
+            input=text,
+            output=Picture((back[0] * 255).round().to("cpu", torch.uint8)),
+            figures={"code": z[0].tolist(), "reconstruction_error": error},
+            text=f"{text}: squared error {error:.4f} a pixel",
+        )
 
     @torch.no_grad()
     def draw_answers(self, model: Autoencoder, texts: Sequence[str], path: Path) -> Path:

@@ -1,7 +1,6 @@
 """Images as codes: an autoencoder with a codebook, and new images from a prior over its codes."""
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 from saiki.capabilities import Annotates, Draws, Exports, Monitors, Settles
 from saiki.data.dataset import Draw
 from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
+from saiki.data.images.files import Picture
+from saiki.data.images.folder import IMAGE
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.groups.quantisation import (
@@ -39,6 +40,7 @@ from saiki.models.vqvae import VQVAE, Decoding, Encoding
 from saiki.optimisation import Optimisation
 from saiki.plots.codes import draw_codes
 from saiki.plots.images import draw_rows
+from saiki.prediction import Prediction
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and their classes, ``(batch,)``."""
@@ -93,7 +95,7 @@ class VQVAEs(Annotates, Draws, Exports, Monitors, Settles, Experiment[VQVAE, Bat
     score = "psnr"
     selected_by = "validation_error"
     shown = ("loss", "validation_error", "validation_codebook_usage", "validation_prior_nll")
-    takes = "image"
+    takes = IMAGE
     points = 40
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
@@ -176,25 +178,21 @@ class VQVAEs(Annotates, Draws, Exports, Monitors, Settles, Experiment[VQVAE, Bat
         return dict(zip(names, drawn(model, labels).split(NEW_OF_A_CLASS), strict=True))
 
     @torch.no_grad()
-    def predict(self, model: VQVAE, text: str) -> dict[str, Any]:
-        started = time.perf_counter()
+    def predict(self, model: VQVAE, text: str) -> Prediction:
         x: Tensor = placed(image_of(text, model.shape).to(self.dtype) / 255, model)
         found = model.autoencode(x)
         back = found.images.clamp(0, 1)
         error = (back - x).square().mean().item()
-        answer: dict[str, Any] = {
-            "input": text,
-            "output": (back[0] * 255).round().to("cpu", torch.uint8),
-            "reconstruction_error": error,
-        }
+        figures: dict[str, Any] = {"reconstruction_error": error}
         if model.quantiser.books:
-            answer["codes"] = found.latent.codes[0].tolist()
-        said = f"{text}: squared error {error:.4f} a pixel"
+            figures["codes"] = found.latent.codes[0].tolist()
+        line = f"{text}: squared error {error:.4f} a pixel"
         if model.can_probe:
             best = classes.likeliest(model.classes, model.probed(found.latent.vectors)[0])
-            answer |= {**best[0], "classes": best}
-            said += f", {best[0]['label']} ({best[0]['probability']:.1%})"
-        return {**answer, "seconds": time.perf_counter() - started, "text": said}
+            figures |= {**best[0], "classes": best}
+            line += f", {best[0]['label']} ({best[0]['probability']:.1%})"
+        output = Picture((back[0] * 255).round().to("cpu", torch.uint8))
+        return Prediction(input=text, output=output, figures=figures, text=line)
 
     def exported(self, model: VQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
         x = torch.zeros(2, *model.shape, dtype=self.dtype)

@@ -21,6 +21,7 @@ from saiki.metrics.vectors import LEAST, Judgement, judge
 from saiki.models.word_vectors import METHODS, PIECE, WordVectors
 from saiki.optimisation import Optimisation
 from saiki.plots.words import draw_words
+from saiki.prediction import Prediction
 from saiki.text.vectors import Vectors
 from saiki.weak import WeakKeys
 
@@ -161,16 +162,15 @@ class Words(Annotates, Describes, Draws, ExportsVectors, Experiment[WordVectors,
             return "saiki data get word_similarity brings the analogies to test it with"
         return str(self._judged.get(model) or judge(model.vectors, *self.tests))
 
-    def predict(self, model: WordVectors, text: str) -> dict[str, Any]:
-        started, vectors = time.perf_counter(), model.vectors
+    def predict(self, model: WordVectors, text: str) -> Prediction:
+        vectors = model.vectors
         found = vectors.most_similar(*signed(text, vectors, self.source.split), NEAREST)
-        return {
-            "input": text,
-            "output": found[0][0] if found else "",
-            "nearest": [{"word": word, "similarity": cosine} for word, cosine in found],
-            "seconds": time.perf_counter() - started,
-            "text": "\n".join(f"{cosine:6.3f}  {word}" for word, cosine in found),
-        }
+        return Prediction(
+            input=text,
+            output=found[0][0] if found else "",
+            figures={"nearest": [{"word": word, "similarity": cosine} for word, cosine in found]},
+            text="\n".join(f"{cosine:6.3f}  {word}" for word, cosine in found),
+        )
 
     def draw(self, model: WordVectors, points: Points, folder: Path) -> list[Path]:
         vectors = model.vectors

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from saiki.errors import InputError
-from saiki.runs.conversation import Conversation
+from saiki.prediction import Prediction
+from saiki.runs.chat import Conversation
 
 
 class Parrot:
@@ -17,12 +18,13 @@ class Parrot:
     def changed(self, values):
         return Parrot(**values)
 
-    def predict(self, model, text):
-        turns = text.splitlines()
+    def predict_all(self, model, inputs):
+        turns = inputs[0].splitlines()
         if turns[-1] == "nonsense":
-            raise InputError("I do not understand")
+            return [InputError("I do not understand")]
         said = [f"{len(turns)} turns, {self.seed} {way}" for way in "abc"]
-        return {"output": said[0], "alternatives": [{"output": each} for each in said]}
+        alternatives = [{"output": each} for each in said]
+        return [Prediction(text=said[0], output=said[0], alternatives=alternatives)]
 
 
 @pytest.fixture
@@ -31,24 +33,24 @@ def talk():
 
 
 def test_what_both_said_is_the_context_of_what_comes(talk):
-    assert talk.hear("hello\n")["output"] == "1 turns, 0 a"
-    assert talk.hear("how are you?")["output"] == "3 turns, 0 a"
+    assert talk.hear("hello\n").output == "1 turns, 0 a"
+    assert talk.hear("how are you?").output == "3 turns, 0 a"
     assert talk.turns == ["hello", "1 turns, 0 a", "how are you?", "3 turns, 0 a"]
 
 
 def test_other_replies_take_the_place_of_the_last(talk):
     talk.hear("hello")
-    assert talk.hear("/again")["output"] == "1 turns, 1 a"
-    assert talk.hear("/again")["output"] == "1 turns, 2 a"
+    assert talk.hear("/again").output == "1 turns, 1 a"
+    assert talk.hear("/again").output == "1 turns, 2 a"
     assert talk.hear("/3") == "it said: 1 turns, 2 c"
     assert talk.turns == ["hello", "1 turns, 2 c"]
-    assert talk.hear("and now?")["output"] == "3 turns, 0 a"
+    assert talk.hear("and now?").output == "3 turns, 0 a"
 
 
 def test_it_forgets_and_ends(talk):
     talk.hear("hello")
     assert talk.hear("/forget") == "forgotten"
-    assert talk.hear("hello")["output"] == "1 turns, 0 a"
+    assert talk.hear("hello").output == "1 turns, 0 a"
     assert talk.hear("/quit") is None
 
 
