@@ -74,7 +74,7 @@ def test_tests_that_cannot_be_read_are_refused_before_anything_is_learned(tmp_pa
     (tmp_path / "data" / "word_similarity" / "accounts.csv").write_text("rent\n")
     given = ["--data", str(book(tmp_path)), "--out", str(tmp_path / "run")]
     assert cli.main(["run", "words", *given]) == 2
-    assert "accounts.csv holds no pairs of words" in capsys.readouterr().err
+    assert "accounts.csv has one column; it needs two or more" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
