@@ -2,7 +2,7 @@
 
     python tools/derive_coefficients.py
 
-prints the tables as they stand in src/saiki/compiler/cpu/coefficients.py, with the weighted error
+prints the tables as they stand in src/saiki/llvm/coefficients.py, with the weighted error
 of each fit before its coefficients are rounded to the element type. It needs mpmath, which is
 installed with PyTorch (by way of sympy), and takes some ten seconds.
 """

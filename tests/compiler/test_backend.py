@@ -55,9 +55,8 @@ def test_devices_do_not_know_each_other(device):
 
 
 def test_the_rest_of_saiki_knows_no_device():
-    """But for word2vec, which is of the processor itself and computes with its functions."""
     for path in COMPILER.parent.rglob("*.py"):
-        if COMPILER not in path.parents and path != COMPILER.parent / "word2vec" / "simd.py":
+        if COMPILER not in path.parents:
             assert not of_devices(path), path
 
 

@@ -9,8 +9,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
-from saiki.compiler.cpu import vmath
-from saiki.compiler.cpu.vector import Vector as Numbers
+from saiki.llvm import vmath
+from saiki.llvm.vector import Vector as Numbers
 from saiki.word2vec import LANES
 
 SPINS = 2000

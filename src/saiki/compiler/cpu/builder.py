@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import torch
 from llvmlite import ir
 
-from saiki.compiler.cpu import vmath
 from saiki.compiler.cpu.machine import Machine
-from saiki.compiler.cpu.vector import Vector
 from saiki.compiler.plan.program import Array, Program
 from saiki.compiler.trace.nodes import is_extent
+from saiki.llvm import vmath
+from saiki.llvm.vector import Vector
 
 INT = ir.IntType(64)
 POINTER = ir.PointerType()

@@ -18,9 +18,9 @@ from saiki.compiler.cpu.machine import Machine
 from saiki.compiler.cpu.packing import panel_name
 from saiki.compiler.cpu.product import Products
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
-from saiki.compiler.cpu.vector import Vector, declared
 from saiki.compiler.plan.program import Array, Grid, Loop, Program, Store
 from saiki.compiler.trace.nodes import Node, aten, operand, reduction
+from saiki.llvm.vector import Vector, declared
 
 
 def emit(program: Program, dtype: torch.dtype, machine: Machine) -> str:

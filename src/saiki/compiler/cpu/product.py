@@ -7,8 +7,8 @@ from llvmlite import ir
 
 from saiki.compiler.cpu.builder import FLAG, INT, POINTER, Builder
 from saiki.compiler.cpu.packing import PANEL
-from saiki.compiler.cpu.vector import Vector, declared
 from saiki.compiler.plan.program import Product
+from saiki.llvm.vector import Vector, declared
 
 CACHED = 24 * 1024
 """Bytes of weights that a product passes all rows by before it goes on."""

@@ -6,9 +6,7 @@ from typing import Any
 import torch
 from llvmlite import ir
 
-from saiki.compiler.cpu import vmath
 from saiki.compiler.cpu.builder import FLAG, INT, Builder
-from saiki.compiler.cpu.vector import Vector
 from saiki.compiler.plan.program import Array, Grid
 from saiki.compiler.trace.nodes import (
     CONSTANTS,
@@ -23,6 +21,8 @@ from saiki.compiler.trace.nodes import (
     vector_of,
     width,
 )
+from saiki.llvm import vmath
+from saiki.llvm.vector import Vector
 
 _Key = tuple[Node, int, bool]
 """A node, how far behind the column it is read, and whether it has one feature only."""

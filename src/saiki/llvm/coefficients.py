@@ -1,4 +1,4 @@
-"""Numbers of the functions of :mod:`saiki.compiler.cpu.vmath`, by the bits of their type.
+"""Numbers of the functions of :mod:`saiki.llvm.vmath`, by the bits of their type.
 
 The tables of polynomials are printed by tools/derive_coefficients.py.
 """

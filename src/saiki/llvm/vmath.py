@@ -11,7 +11,7 @@ import math
 
 from llvmlite import ir
 
-from saiki.compiler.cpu.coefficients import (
+from saiki.llvm.coefficients import (
     COS,
     ERF,
     ERF_LARGEST,
@@ -30,7 +30,7 @@ from saiki.compiler.cpu.coefficients import (
     SQRT_HALF_BITS,
     TANH_LARGEST,
 )
-from saiki.compiler.cpu.vector import Pair, Vector, declared
+from saiki.llvm.vector import Pair, Vector, declared
 
 __all__ = [
     "cos", "erf", "exp", "expm1", "log", "log1p", "pow", "rsqrt", "sigmoid", "sin", "sqrt", "tanh",

@@ -8,8 +8,8 @@ import numpy as np
 from llvmlite import binding, ir
 
 from saiki.compiler.cpu import machine as processor
-from saiki.compiler.cpu import vmath
 from saiki.compiler.cpu.machine import Machine
+from saiki.llvm import vmath
 
 ELEMENTS = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}
 

@@ -1,0 +1,1 @@
+"""Numbers as LLVM computes with them: vectors, and the functions of mathematics on them."""
