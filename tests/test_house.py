@@ -17,7 +17,7 @@ OWN = {
     "sources.py": "the source of saiki itself",
     "cli/streams.py": "the device that takes everything",
     "bench/harness.py": "/proc",
-    "data/tables/memory.py": "/proc",
+    "data/tables/limits.py": "/proc",
     "data/text/docstrings.py": "Python's own library",
     "runs/folder.py": "what saiki wrote into a run folder",
     "runs/ray.py": "what saiki wrote into a run folder",

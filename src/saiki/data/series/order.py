@@ -16,7 +16,7 @@ from saiki.data.series.steps import (
     in_words,
     places,
 )
-from saiki.data.tables.memory import check_memory
+from saiki.data.tables.limits import check_memory
 from saiki.errors import InputError, shown
 
 Array = np.ndarray[Any, Any]

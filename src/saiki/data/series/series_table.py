@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from saiki.data.series.order import GAPS, Rows, filled, in_order, without_gaps
 from saiki.data.series.steps import Step, in_words
-from saiki.data.tables.memory import check_memory
+from saiki.data.tables.limits import check_memory
 from saiki.errors import InputError, near, shown
 
 DATES = ("auto", "day-first", "month-first")

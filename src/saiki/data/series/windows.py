@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from saiki.data.tables.numbers import LARGEST, read_numbers
+from saiki.data.tables.limits import LARGEST
+from saiki.data.tables.numbers import read_numbers
 from saiki.errors import InputError, shown
 
 SHOWN = 8

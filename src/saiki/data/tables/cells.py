@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from saiki.data.tables.numbers import LARGEST
+from saiki.data.tables.limits import LARGEST
 from saiki.data.tables.table_file import TableFile
 from saiki.errors import InputError, shown
 

@@ -15,6 +15,8 @@ from saiki.errors import InputError, shown
 from saiki.inputs import PACKED, open_bytes, open_file
 from saiki.knobs import Knobs, knob
 
+PARQUET = b"PAR1"
+"""What files of Parquet begin with, which are no text."""
 CHUNK = 2**20
 """Bytes that are looked at together."""
 HEAD = 2**20

@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from saiki.data.tables.memory import check_memory
+from saiki.data.tables.limits import check_memory
 from saiki.errors import InputError, shown
-
-LARGEST = 1e30
-"""Of a number, as float32 can do with."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 
 from saiki.data.stderr import hushed
-from saiki.data.tables.encoding import as_text
+from saiki.data.tables.encoding import PARQUET, as_text
 from saiki.data.tables.layout import SAMPLE, find_layout
 from saiki.data.tables.roles import Columns
 from saiki.data.tables.rows import plain_rows
-from saiki.data.tables.texts import PARQUET
 from saiki.errors import InputError
 from saiki.inputs import open_bytes
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from saiki.data.tables.encoding import as_text
+from saiki.data.tables.encoding import PARQUET, as_text
 from saiki.data.tables.layout import find_text_layout
 from saiki.data.tables.rows import text_rows
 from saiki.errors import InputError
@@ -14,8 +14,6 @@ from saiki.inputs import open_bytes
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 """What the names of tables end with, before what says that they are packed."""
-PARQUET = b"PAR1"
-"""What files of Parquet begin with."""
 Row = tuple[str, ...]
 
 

@@ -1,4 +1,4 @@
-"""How much memory there is, asked before much is taken."""
+"""How large numbers may be, and tables: how much memory there is, asked before much is taken."""
 
 import os
 import re
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from saiki.errors import InputError
 
+LARGEST = 1e30
+"""Of a number, as float32 can do with."""
 _COPIES = 6
 """As many copies of a table there are at once while it is brought into order and learned from, of
 which some hold what the calendar says."""
