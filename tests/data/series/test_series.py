@@ -12,7 +12,7 @@ import pytest
 from data.series.table_texts import one, refusal, rows, written
 from saiki.data.series.series_table import read_series
 from saiki.data.series.steps import BusinessDays, Months
-from saiki.data.tables import memory
+from saiki.data.tables import limits
 from saiki.errors import InputError
 
 DAYS = ("2024-01-01", "2024-01-02", "2024-01-03", "2024-01-04")
@@ -260,8 +260,8 @@ def test_a_column_that_is_the_same_everywhere_is_noted(tmp_path):
 
 
 def test_memory_that_is_not_there_is_told_before_it_is_taken(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    monkeypatch.setattr(limits, "free_memory", lambda: 1000)
     said = refusal(tmp_path, rows([f"2024-01-{i:02}" for i in range(1, 25)]))
     assert said.startswith("FILE has 24 rows, of which 1 columns take 0.0 GiB of memory, and 0.0 ")
     monkeypatch.undo()
-    assert memory.free_memory() > 1000
+    assert limits.free_memory() > 1000
