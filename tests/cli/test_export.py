@@ -61,8 +61,7 @@ def test_a_translator_in_two_files_is_decoded_by_the_script_of_the_docs(
     settings |= {"hidden-size": 8, "embedding-size": 8, "device": "cpu", **changes}
     flags = [word for name, value in settings.items() for word in (f"--{name}", value)]
     assert saiki("run", "date", *flags, "--out", "run")[0] == 0
-    monkeypatch.setattr("saiki.data.text.dates.dates", None)  # no data are made
-    monkeypatch.setattr("saiki.experiments.date.dates", None)
+    monkeypatch.setattr("saiki.data.text.dates.forms", None)  # no data are made
     files = ["date.decoder.onnx", "date.encoder.onnx"]
     code, out, err = saiki("export", "run", "--onnx", "date.onnx")
     assert (code, sorted(out), err) == (0, files, [])
