@@ -15,6 +15,7 @@ OWN = {
     "inputs.py": "the way in itself",
     "files.py": "a file that was just written",
     "sources.py": "the source of saiki itself",
+    "cli/course.py": "a page that comes with saiki",
     "cli/streams.py": "the device that takes everything",
     "bench/harness.py": "/proc",
     "data/tables/limits.py": "/proc",

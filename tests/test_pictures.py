@@ -14,6 +14,7 @@ PAGES = {
     "README.md": {"attention.png", "gradient.png", "sounds.png", "try.png", "words.png"},
     "docs/augment.md": {"augment.png", "augment-gains.png", "techniques.png"},
     "docs/adder.md": {"gradient.png", "try.png"},
+    "docs/course.md": {"gradient.png", "mistakes.png"},
     "docs/dialogue.md": {"dialogue-turns.png"},
     "docs/forecast.md": {"forecasts.png", "prices.png"},
     "docs/masked-lm.md": {"perplexity.png"},

@@ -90,7 +90,7 @@ def test_an_unknown_command_is_named_with_those_there_are():
     line = refused("rum", "adder")
     assert (
         "no command 'rum'; there are ls, show, run, finish, try, compare, predict, score, "
-        "follow, chat, data, export, check, bench, plot; did you mean run?" in line
+        "follow, chat, data, export, check, bench, course, plot; did you mean run?" in line
     )
 
 

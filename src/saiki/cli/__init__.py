@@ -10,6 +10,7 @@ from saiki.cli import (
     chat,
     check,
     compare,
+    course,
     data,
     export,
     finish,
@@ -53,6 +54,10 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "bench": (
         "[cells | layers | spoken-digits | translate | decoding]: speed against the peers here",
         bench.main,
+    ),
+    "course": (
+        "[SECTION]: a course on sequence models, each section with what to run",
+        course.main,
     ),
     "plot": ("activations | NAME: functions and their derivatives", plot.main),
 }
