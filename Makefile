@@ -1,5 +1,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # each of many processes would translate all sources anew
 
 .PHONY: help demo test test-long test-versions pictures clean
 

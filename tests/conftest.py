@@ -1,8 +1,10 @@
 """What every test begins with."""
 
+import collections
 import gc
 import itertools
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,19 @@ FINISHED = itertools.count(1)
 """Tests, with which this process is done."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Long files first, so that no process waits for another at the end."""
+    """One in so many cases of a test, the others left to ``make test-long``; and long files first,
+    so that no process waits for another at the end."""
+    cases = collections.defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("one_in") and not item.get_closest_marker("long"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for name, alike in cases.items():
+        share = alike[0].get_closest_marker("one_in").args[0]
+        chosen = random.Random(name).sample(alike, -(-len(alike) // share))
+        for item in {*alike} - {*chosen}:
+            item.add_marker("long")
     items.sort(key=lambda item: [not item.path.match(name) for name in LONG])
 
 

@@ -20,7 +20,10 @@ from saiki.cells import GRU, LSTM, SimpleRNN  # noqa: E402
 from saiki.convert import from_keras, load_keras  # noqa: E402
 
 # Keras reads its variables in a way that NumPy 2 has given up.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.one_in(3),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 K = keras.layers
 TOLERANCE = 2e-5

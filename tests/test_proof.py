@@ -7,6 +7,8 @@ from saiki import Bidirectional, Cell, InputError, Recurrent, Stack, check
 from saiki.cells import GRU, LSTM, VARIANTS, SimpleRNN
 from saiki.proof import Report, Row, gradients
 
+pytestmark = pytest.mark.one_in(3)
+
 EVERY_VARIANT = {name: cell for family in VARIANTS.values() for name, cell in family.items()}
 PADDING = "padded rows as each row alone"
 PADDING_GRADIENTS = "gradients of padded rows as of each row alone"

@@ -8,6 +8,8 @@ import oracles
 from saiki import InputError, Recurrent
 from saiki.cells import LSTM
 
+pytestmark = pytest.mark.one_in(2)
+
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 
 # The gates that have weights, and the switches of the cell.

@@ -14,6 +14,8 @@ from commands import SMALL, process, refused, saiki
 from saiki import cli
 from saiki.experiments.adder import Adder
 
+pytestmark = pytest.mark.one_in(2)
+
 # Help.
 
 

@@ -8,6 +8,8 @@ import sys
 import pytest
 from tools import attack_presses
 
+pytestmark = pytest.mark.one_in(2)
+
 LOST = """
 import gc, os, signal, sys, weakref
 from saiki import stopping

@@ -22,6 +22,8 @@ from saiki.activations import CATALOGUE
 from saiki.cells import GRU, LSTM, VARIANTS, SimpleRNN
 from test_examples import CELLS
 
+pytestmark = pytest.mark.one_in(5)
+
 BUILT_IN = {name: cell for family in VARIANTS.values() for name, cell in family.items()}
 LENGTHS = torch.tensor([3, 5, 1, 5, 2])
 

@@ -15,7 +15,8 @@ from compiler.plan.test_memory import READS, SCORES, Reads, agrees
 from compiler.test_against_eager import ALL, FUNCTIONS, LENGTHS, Pointwise, learning
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM
-from shares import one_in
+
+pytestmark = pytest.mark.one_in(4)
 
 COMPILER = Path(saiki.compiler.backend.__file__).parent
 DEVICES = {folder.name for folder in COMPILER.iterdir() if (folder / "backend.py").exists()}
@@ -71,7 +72,7 @@ def all_goes_through_it(request):
 
 
 @pytest.mark.parametrize("input_size", [3, 9], ids=["in the loop", "hoisted"])
-@pytest.mark.parametrize("name", one_in(3, ALL))
+@pytest.mark.parametrize("name", ALL)
 def test_any_cell(interpreter, name, input_size):
     interpreter.inline_weights = 0 if input_size == 9 else 1 << 16
     layer = compiled(ALL[name](input_size, 5), reverse=input_size == 9)
@@ -81,14 +82,14 @@ def test_any_cell(interpreter, name, input_size):
     assert_agrees(layer, learning(5, 6, layer.input_size), start, LENGTHS)
 
 
-@pytest.mark.parametrize("name", one_in(4, FUNCTIONS))
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_any_function(interpreter, name):
     layer = compiled(Pointwise(3, 5, FUNCTIONS[name]))
     assert_agrees(layer, learning(3, 4, 3), draw(3, 5))
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", one_in(4, [*SCORES, *READS]))
+@pytest.mark.parametrize("name", [*SCORES, *READS])
 def test_any_memory(interpreter, name, reverse):
     methods = {"score": SCORES[name]} if name in SCORES else {}
     methods |= {"read": READS[name]} if name in READS else {}

@@ -33,17 +33,20 @@ from saiki import Bidirectional, Recurrent, SaikiError, swap
 from saiki.cells import GRU
 
 pytestmark = [
-    ignored(message)
-    for message in (
-        *OF_PYTORCH,
-        ":torch.jit.TracerWarning",
-        "Anomaly Detection has been enabled:UserWarning",
-        "The tensor attributes? .* assigned during export:UserWarning",
-        "There is a performance drop because we have not yet implemented:UserWarning",
-        "Exporting a model to ONNX with a batch_size:UserWarning",
-        ".*legacy TorchScript-based ONNX export:DeprecationWarning",
-        "The feature will be removed:DeprecationWarning",
-    )
+    pytest.mark.one_in(5),
+    *[
+        ignored(message)
+        for message in (
+            *OF_PYTORCH,
+            ":torch.jit.TracerWarning",
+            "Anomaly Detection has been enabled:UserWarning",
+            "The tensor attributes? .* assigned during export:UserWarning",
+            "There is a performance drop because we have not yet implemented:UserWarning",
+            "Exporting a model to ONNX with a batch_size:UserWarning",
+            ".*legacy TorchScript-based ONNX export:DeprecationWarning",
+            "The feature will be removed:DeprecationWarning",
+        )
+    ],
 ]
 
 

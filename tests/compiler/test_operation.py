@@ -34,6 +34,8 @@ from saiki.compiler.cpu import loop, threads
 from saiki.errors import CompileError
 from saiki.weak import WeakValues
 
+pytestmark = pytest.mark.one_in(3)
+
 LENGTHS = torch.tensor([3, 1, 4])
 
 

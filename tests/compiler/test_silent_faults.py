@@ -33,6 +33,7 @@ from compiler.twins import (
 from saiki import Recurrent
 
 pytestmark = [
+    pytest.mark.one_in(5),
     pytest.mark.filterwarnings("ignore:running step by step:UserWarning"),
     pytest.mark.usefixtures("each_backend"),
 ]

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from compiler.comparison import compiled, draw, eager
 from saiki.cells import GRU, LSTM, SimpleRNN
 
+pytestmark = pytest.mark.one_in(3)
+
 SPECIAL = [math.inf, -math.inf, math.nan, 1e30, -1e30, 1e-30, -1e-30, 0.0, -0.0]
 CELLS = {
     "lstm": LSTM,

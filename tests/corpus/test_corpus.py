@@ -9,6 +9,8 @@ from compiler.comparison import draw, randomised
 from corpus.outcomes import SELDOM, build, cells, differences, judge, paper
 from saiki import Cell, Recurrent
 
+pytestmark = pytest.mark.one_in(5)
+
 CELLS = cells()
 OFTEN = [name for name in sorted(CELLS) if name not in SELDOM]
 TYPES = {name: torch.float32 if turn % 4 == 3 else torch.float64 for turn, name in enumerate(OFTEN)}

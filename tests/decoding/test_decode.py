@@ -20,6 +20,8 @@ from saiki.models.seq2seq import Seq2Seq
 from saiki.nn.attention.attention import Attention
 from saiki.text import vocabulary
 
+pytestmark = pytest.mark.one_in(2)
+
 WORDS, SIZE = 11, 6
 LENGTHS = [5, 1, 7, 3]
 LIMITS = [6, 9, 4, 1]

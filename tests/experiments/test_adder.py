@@ -22,6 +22,8 @@ from saiki.models.adder import (
 )
 from saiki.training import Training
 
+pytestmark = pytest.mark.one_in(3)
+
 
 def setting(preset=None, **changes):
     return Adder.from_dict({**Adder.preset(preset), **changes})

@@ -18,6 +18,8 @@ from saiki.experiments import HOMES, load
 from saiki.runs.reopen import reopen
 from tiny import TINY
 
+pytestmark = pytest.mark.one_in(3)
+
 EVERY = pytest.mark.parametrize("name", HOMES)
 CAPABILITIES = [
     each

@@ -14,6 +14,8 @@ from saiki.data.images.files import ENDINGS as IMAGES
 from saiki.data.sound.layouts import SOUNDS
 from tiny import TINY
 
+pytestmark = pytest.mark.one_in(5)
+
 ROOM = 256 << 10
 """KiB that a refusal may take beside what the process had."""
 SECONDS = 20

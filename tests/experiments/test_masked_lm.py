@@ -22,6 +22,8 @@ from saiki.models.encoder import Encoder
 from saiki.runs.reopen import reopen
 from saiki.text import END, MASK, PAD, UNKNOWN, Vocabulary
 
+pytestmark = pytest.mark.one_in(2)
+
 NAMES = ["ann", "bob", "cleo", "dan", "eve", "finn"]
 VERBS = ["sees", "hears", "knows"]
 WHEN = ["now", "then", "often", "once"]

@@ -10,6 +10,8 @@ import torch
 from saiki import Bidirectional, Cell, InputError, Recurrent, Stack
 from saiki.cells import GRU, LSTM, SimpleRNN
 
+pytestmark = pytest.mark.one_in(3)
+
 
 class Learned(Cell):
     """Begins where it has learned to, and decays."""

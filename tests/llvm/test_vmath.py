@@ -15,6 +15,8 @@ from llvm import kernels
 from saiki.compiler.cpu.machine import SSE2, machine
 from saiki.llvm import coefficients, vmath
 
+pytestmark = pytest.mark.one_in(5)
+
 mpmath = pytest.importorskip("mpmath")  # comes with sympy, on which torch depends
 mp, mpf = mpmath.mp, mpmath.mpf
 

@@ -10,6 +10,8 @@ from saiki import InputError
 from saiki.cells import GRU, LSTM
 from saiki.models.attending import Attending
 
+pytestmark = pytest.mark.one_in(3)
+
 E, H, R, V = 3, 5, 4, 6
 
 

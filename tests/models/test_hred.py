@@ -22,6 +22,8 @@ from saiki.nn.latent import Gaussian
 from saiki.saving.pretrained import load
 from saiki.text import BEGIN, END, Text
 
+pytestmark = pytest.mark.one_in(2)
+
 SAID = [
     ("a b c", "b", "c a a a", "d", "a b"),
     ("c", "d d d"),

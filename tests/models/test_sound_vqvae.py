@@ -14,6 +14,8 @@ from saiki.nn import ScalarQuantizer, VectorQuantizer
 from saiki.nn.spectrum import LogSpectrum
 from saiki.saving.description import describe, make
 
+pytestmark = pytest.mark.one_in(3)
+
 LATENTS = {
     "codes": lambda: VectorQuantizer(6, 5),
     "product": lambda: VectorQuantizer(6, 5, heads=2, gradient="rotation"),

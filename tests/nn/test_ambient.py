@@ -17,6 +17,7 @@ from nn.pairs import failure, outcome, pair
 from saiki import InputError
 
 pytestmark = [
+    pytest.mark.one_in(3),
     pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning"),
     pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),

@@ -17,6 +17,8 @@ from saiki.nn.attention.windows import WINDOWS
 from saiki.saving.description import describe
 from saiki.saving.description import make as remake
 
+pytestmark = pytest.mark.one_in(3)
+
 MASK = torch.tensor(
     [
         [True, True, True, True, True, True, True],

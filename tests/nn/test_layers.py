@@ -19,9 +19,12 @@ from compiler.comparison import assert_same
 from nn.pairs import KINDS, LENGTHS, TOLERANCE, failure, outcome, packed, pair, states
 from saiki import InputError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:LSTM with projections is not supported with oneDNN:UserWarning"
-)
+pytestmark = [
+    pytest.mark.one_in(4),
+    pytest.mark.filterwarnings(
+        "ignore:LSTM with projections is not supported with oneDNN:UserWarning"
+    ),
+]
 FAMILIES = ["RNN", "LSTM", "GRU"]
 
 

@@ -16,6 +16,8 @@ from nn import by_hand
 from nn.pairs import LENGTHS, failure, outcome, packed, states, without_onednn_warning
 from saiki import InputError
 
+pytestmark = pytest.mark.one_in(4)
+
 OPTIONS = {
     "RNN softplus": ("RNN", {"activation": "softplus"}),
     "RNN relu by name": ("RNN", {"activation": "relu", "bias": False}),

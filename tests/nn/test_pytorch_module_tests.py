@@ -27,6 +27,7 @@ BUILT = {}
 """Kernels of modules made with the same arguments: each is compiled once for all tests here."""
 
 pytestmark = [
+    pytest.mark.one_in(4),
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
     pytest.mark.parametrize("name", NAMES),
 ]

@@ -10,6 +10,8 @@ from nn.pairs import KINDS as PAIRS
 from nn.pairs import outcome, pair, states, without_onednn_warning
 from saiki import InputError
 
+pytestmark = pytest.mark.one_in(3)
+
 KINDS = {
     "LSTM": ("LSTM", {}),
     "GRU": ("GRU", {}),

@@ -35,6 +35,8 @@ from saiki.plots.spread import draw_spread
 from saiki.plots.training import draw_training
 from saiki.plots.words import draw_words
 
+pytestmark = pytest.mark.one_in(5)
+
 
 @pytest.mark.parametrize(
     "text", ["plain", "ペン を 持っている", "漢字 and Latin", "Привет", "5 § 日"]

@@ -14,6 +14,8 @@ from saiki.models.adder import AdderNetwork
 from saiki.training import Training
 from saiki.training.step import Step
 
+pytestmark = pytest.mark.one_in(3)
+
 
 class Anew(Adder):
     recordable: ClassVar[bool] = False

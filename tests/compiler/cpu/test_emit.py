@@ -21,6 +21,8 @@ from saiki.compiler.run.step import CompiledStep
 from saiki.compiler.trace.nodes import ROWS
 from saiki.compiler.watch.watch import Watch
 
+pytestmark = pytest.mark.one_in(4)
+
 aten = torch.ops.aten
 
 

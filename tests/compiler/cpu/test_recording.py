@@ -16,6 +16,8 @@ from saiki.compiler.cpu.recording import recorder
 from saiki.compiler.cpu.recording.native import Native
 from saiki.errors import CompileError
 
+pytestmark = pytest.mark.one_in(5)
+
 FLOATS = [torch.float32, torch.float64]
 
 

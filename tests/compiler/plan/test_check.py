@@ -17,6 +17,8 @@ from saiki.compiler.plan.check import ProgramError
 from saiki.compiler.trace.record import Source
 from saiki.compiler.watch.watch import Watch
 
+pytestmark = pytest.mark.one_in(3)
+
 
 class Joined(Cell):
     """A product of parts that are there at different stages."""

@@ -23,6 +23,8 @@ from saiki.errors import CompileError
 from saiki.layers.run import run_layers
 from saiki.weak import WeakValues
 
+pytestmark = pytest.mark.one_in(4)
+
 __all__ = ["folder"]  # a fixture
 INPUT, HIDDEN = 3, 6
 LENGTHS = torch.tensor([3, 5, 1, 5])

@@ -11,6 +11,8 @@ from compiler.comparison import assert_agrees, compiled, draw, eager
 from saiki import Cell, Recurrent
 from saiki.errors import CompileError
 
+pytestmark = pytest.mark.one_in(5)
+
 INPUT, HIDDEN = 4, 6
 LENGTHS = torch.tensor([3, 5, 1, 5])
 

@@ -30,7 +30,11 @@ import torch
 from compiler.changing import Cases, check, scaled
 from compiler.twins import OF_PYTORCH, ignored
 
-pytestmark = [ignored("running step by step:UserWarning"), *map(ignored, OF_PYTORCH)]
+pytestmark = [
+    pytest.mark.one_in(6),
+    ignored("running step by step:UserWarning"),
+    *map(ignored, OF_PYTORCH),
+]
 
 changes = Cases()
 RATE = 0.5

@@ -12,6 +12,8 @@ from saiki.data.series.series_table import read_series
 from saiki.errors import InputError
 from test_fuzz import cut, flipped, repeated, torn
 
+pytestmark = pytest.mark.one_in(3)
+
 ROUNDS = 200
 
 

@@ -10,6 +10,8 @@ from saiki.data.sound.augment import LONGEST_MASKS, NONE, Augmentation, Augmente
 from saiki.errors import InputError
 from saiki.nn.mel import LogMel
 
+pytestmark = pytest.mark.one_in(3)
+
 RATE = 8_000
 LOUDEST, FAINTEST = 12, 45
 """dB of noise below the sound."""

@@ -16,6 +16,8 @@ import pytest
 from saiki import cli
 from saiki.runs.reopen import reopen
 
+pytestmark = pytest.mark.one_in(3)
+
 ROWS, PAST = 120, 100
 TINY = {
     "horizon": 4, "look_back": 12, "hidden_size": 8, "epochs": 3.0, "device": "cpu", "paths": 20,

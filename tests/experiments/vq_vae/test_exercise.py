@@ -26,6 +26,8 @@ from saiki.experiments.vq_vae.measures import (
 from saiki.runs.reopen import reopen
 from tiny import TINY, squares
 
+pytestmark = pytest.mark.one_in(2)
+
 FIGURES = {"reconstruction_error", "codebook_usage", "codebook_perplexity", "prior_nll"}
 
 
