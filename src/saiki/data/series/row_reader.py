@@ -1,6 +1,5 @@
 """Rows of a table that come one after the other, read as those of a table in a file are."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,22 +9,23 @@ import polars as pl
 from saiki.data.series.columns import Reading, find_reading, read_rows
 from saiki.data.series.growing import NewRow
 from saiki.data.tables.cells import decimal_of
-from saiki.data.tables.layout import layout_of
-from saiki.data.tables.roles import Columns
+from saiki.data.tables.layout import Layout, layout_of
+from saiki.data.tables.rows import text_rows
 from saiki.data.tables.table_file import ROW, TableFile, in_sentences, opened
 from saiki.errors import InputError
 
 _SOURCE = Path("standard input")
 _HEAD = 20
 """Lines among which there must be a row."""
+_Line = tuple[int, list[str]]
+"""The number of a line, from 0 on, and its cells."""
 
 
 @dataclass(frozen=True)
 class _Form:
     """How rows are laid out and read; the decimal sign may still be open."""
 
-    columns: Columns
-    delimiter: str
+    layout: Layout
     reading: Reading
 
 
@@ -44,9 +44,6 @@ class RowReader:
         series: the name of the column that tells series apart; none without.
         dates: see :func:`saiki.data.series.series_table.read_series`.
         like: the table that rows go on with, which tells how numbers and dates are written.
-
-    Raises:
-        InputError: that table cannot be read.
     """
 
     def __init__(
@@ -57,12 +54,12 @@ class RowReader:
         self.time, self.series, self.dates = time, series, dates
         self._count, self._head = 0, list[str]()
         self._form: _Form | None = None
-        self._like: _Form | None = None
+        self._form_of_table: _Form | None = None
         if like is not None:
             with opened(like, self.targets) as table:
                 reading = find_reading(table, names, time, series, dates)
                 if table.word == "line":
-                    self._like = _Form(table.columns, table.delimiter, reading)
+                    self._form_of_table = _Form(table.layout, reading)
 
     @property
     def is_waiting(self) -> bool:
@@ -75,43 +72,25 @@ class RowReader:
         Raises:
             InputError: the first lines say nothing of the columns.
         """
-        rows = list[tuple[int, list[str]]]()
+        rows = list[_Line]()
         for line in lines:
             self._count += 1
             try:
                 text = line.decode("utf-8-sig" if self._count == 1 else "utf-8").rstrip("\r")
+                if text.strip() and (self._form or self._finds_form(text)):
+                    assert self._form is not None
+                    rows.append(self._cells(text, self._form.layout))
             except UnicodeError:
                 yield InputError(f"{_SOURCE} is not UTF-8 in line {self._count:,}")
-                continue
-            if not text.strip():
-                continue
-            try:
-                if self._form is None and not self._begins(text):
-                    continue
-                assert self._form is not None
-                form = self._form
-                cells = self._cells(text, form.delimiter, form.columns.width)
-                rows.append((self._count - 1, cells))
             except _NoTableError as error:
                 raise InputError(str(error)) from None
             except InputError as error:
                 yield error
-        if not rows:
-            return
-        try:
-            yield from self._read(rows)
-        except InputError as error:
-            if len(rows) == 1:
-                yield error
-                return
-            for row in rows:
-                try:
-                    yield from self._read([row])
-                except InputError as of_row:
-                    yield of_row
+        if rows:
+            yield from self._rows_or_errors(rows)
 
-    def _begins(self, text: str) -> bool:
-        """Whether the lines up to this one tell the layout.
+    def _finds_form(self, text: str) -> bool:
+        """Whether the lines up to this one tell how rows are laid out and read.
 
         Raises:
             InputError: this line is no row, but the next may be one.
@@ -123,71 +102,61 @@ class RowReader:
             if len(self._head) == _HEAD:
                 raise _NoTableError(f"{_SOURCE} holds no row of numbers in its first {_HEAD} lines")
             return False
-        columns = layout.columns
-        if self._like is not None and not columns.headers:
-            self._form = self._like
+        if self._form_of_table is not None and not layout.columns.headers:
+            self._form = self._form_of_table
             return True
         try:
             for name in filter(None, (*self.names, self.time, self.series)):
-                columns.of(name)
+                layout.columns.of(name)
         except InputError as error:
             raise _NoTableError(str(error)) from None
         try:
-            cells = tuple(self._cells(text, layout.delimiter, columns.width))
-            body = replace(columns, sample=(cells,))
-            table = _table(body, layout.delimiter, [(self._count - 1, cells)])
-            like = None if self._like is None else self._like.reading
-            reading = find_reading(table, self.names, self.time, self.series, self.dates, like)
+            line = self._cells(text, layout)
+            sampled = replace(layout, columns=replace(layout.columns, sample=(tuple(line[1]),)))
+            like = None if self._form_of_table is None else self._form_of_table.reading
+            reading = find_reading(
+                _table(sampled, [line]), self.names, self.time, self.series, self.dates, like
+            )
         except InputError:
             self._head.pop()
             raise
-        self._form = _Form(columns, layout.delimiter, reading)
+        self._form = _Form(layout, reading)
         return True
 
-    def _cells(self, text: str, delimiter: str, width: int) -> list[str]:
-        try:
-            if delimiter == " ":
-                cells = text.split()
-            else:
-                [cells] = csv.reader(
-                    [text], delimiter=delimiter, strict=True, skipinitialspace=True
-                )
-        except (csv.Error, ValueError):
-            raise InputError(
-                f"{_SOURCE} has a quotation mark in line {self._count:,} that is not closed; a row "
-                "is one line"
-            ) from None
-        if len(cells) != width:
-            raise InputError(
-                f"{_SOURCE} has {len(cells)} column{'s' * (len(cells) != 1)} in line "
-                f"{self._count:,} instead of {width}"
-            )
-        return cells
+    def _cells(self, text: str, layout: Layout) -> _Line:
+        before = self._count - 1
+        [(_, cells)] = text_rows(_SOURCE, iter([text]), replace(layout, skip=before, named=False))
+        return before, cells or [""] * layout.columns.width
 
-    def _read(self, rows: Sequence[tuple[int, Sequence[str]]]) -> Iterator[NewRow]:
-        form = self._form
-        assert form is not None
-        table = _table(form.columns, form.delimiter, rows)
-        reading = form.reading
+    def _rows_or_errors(self, lines: Sequence[_Line]) -> Iterator[NewRow | InputError]:
+        try:
+            yield from self._read(lines)
+        except InputError as error:
+            if len(lines) == 1:
+                yield error
+            else:
+                for line in lines:
+                    yield from self._rows_or_errors([line])
+
+    def _read(self, lines: Sequence[_Line]) -> Iterator[NewRow]:
+        assert self._form is not None
+        table, reading = _table(self._form.layout, lines), self._form.reading
         if not reading.decimal:
             reading = replace(reading, decimal=decimal_of(table, reading.numbers))
         with in_sentences(_SOURCE):
-            found, zone = read_rows(table, reading)
-        self._form = replace(form, reading=reading)
-        for place, line in enumerate(found.lines.tolist()):
-            time = int(found.times[place]) if found.timed else None
-            name = found.names[int(found.series[place])]
-            yield NewRow(name, time, zone, found.values[place], line)
+            rows, zone = read_rows(table, reading)
+        self._form = replace(self._form, reading=reading)
+        for place, line in enumerate(rows.lines.tolist()):
+            time = int(rows.times[place]) if rows.timed else None
+            name = rows.names[int(rows.series[place])]
+            yield NewRow(name, time, zone, rows.values[place], line)
 
 
-def _table(
-    columns: Columns, delimiter: str, rows: Sequence[tuple[int, Sequence[str]]]
-) -> TableFile:
+def _table(layout: Layout, lines: Sequence[_Line]) -> TableFile:
     """Some lines as a table."""
-    numbers, cells = zip(*rows, strict=True)
-    texts = zip(*cells, strict=True)
-    data = {str(i): list(column) for i, column in enumerate(texts)}
-    schema = dict.fromkeys(data, pl.String)
-    frame = pl.DataFrame(data, schema=schema).with_columns(pl.Series(ROW, numbers, pl.UInt32))
-    types = (pl.String(),) * columns.width
-    return TableFile(_SOURCE, frame.lazy(), columns, types, delimiter, len(rows), "line")
+    numbers, cells = zip(*lines, strict=True)
+    data = {str(i): list(column) for i, column in enumerate(zip(*cells, strict=True))}
+    frame = pl.DataFrame(data, schema=dict.fromkeys(data, pl.String))
+    scan = frame.with_columns(pl.Series(ROW, numbers, pl.UInt32)).lazy()
+    types = (pl.String(),) * layout.columns.width
+    return TableFile(_SOURCE, scan, layout, types, len(lines))

@@ -33,7 +33,7 @@ _WHOLE = {
     ",": r"^(?:\d{1,3}(?:[.' ]\d{3})+|\d*)(?:,\d*)?(?:[eE][-+]?\d+)?$",
 }
 """Numbers with this sign before their decimals, and any separator between thousands."""
-_SAYS = {
+_HINTS = {
     "decimal comma": r"^(?:\d*,(?:\d{0,2}|\d{4,})|0\d*,\d+|\d{4,},\d+|\d{1,3}(?:[.' ]\d{3})+,\d*)"
     r"(?:[eE][-+]?\d+)?$",
     "grouping comma": r"^\d{1,3}(?:,\d{2,3})*,\d{3}\.\d*$|^\d{1,3}(?:,\d{2,3})+,\d{3}$",
@@ -54,9 +54,6 @@ def number(table: TableFile, column: int, decimal: str) -> pl.Expr:
 
     Args:
         decimal: see :func:`decimal_of`.
-
-    Raises:
-        InputError: the table says that they are something else.
     """
     name, kind = str(column), table.types[column]
     cell = pl.col(name)
@@ -97,7 +94,7 @@ def decimal_of(table: TableFile, numbers: Mapping[int, str]) -> str:
         InputError: signs contradict each other, or leave open which of the two it is.
     """
     text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
-    return _style(table.path, table.scan, text, table.delimiter)
+    return _style(table.path, table.scan, text, table.layout.delimiter)
 
 
 def missing(text: pl.Expr) -> pl.Expr:
@@ -133,13 +130,13 @@ def _style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter
     counts = scan.select(odd).collect(engine="streaming").row(0, named=True)
     if not any(counts.values()) and delimiter != ";":
         return ""
-    said = {
+    hints = {
         f"{kind}|{c}": core(pl.col(c)).str.contains(pattern).sum()
         for c in columns
-        for kind, pattern in _SAYS.items()
+        for kind, pattern in _HINTS.items()
     }
-    row = scan.select(**said).collect(engine="streaming").row(0, named=True)
-    where = {kind: [c for c in columns if row[f"{kind}|{c}"]] for kind in _SAYS}
+    row = scan.select(**hints).collect(engine="streaming").row(0, named=True)
+    where = {kind: [c for c in columns if row[f"{kind}|{c}"]] for kind in _HINTS}
     comma = where["decimal comma"] + where["grouping point"]
     point = where["decimal point"] + where["grouping comma"]
     if comma and point:
@@ -168,14 +165,14 @@ def _style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter
 
 def signs(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Sequence[str]:
     """What was taken away from the numbers of columns, for people."""
-    asked = {
+    counts = {
         f"{kind}|{c}": pl.col(c).str.contains(pattern).sum()
         for c in columns
         for kind, pattern in (("percent signs", "[%％]"), ("signs of currency", _CURRENCY))
     }
-    row = scan.select(**asked).collect(engine="streaming").row(0, named=True) if asked else {}
-    found = [name.split("|") for name, count in row.items() if count]
-    return [f"{kind} of {columns[c]} left out" for kind, c in found]
+    row = scan.select(**counts).collect(engine="streaming").row(0, named=True) if counts else {}
+    present = [name.split("|") for name, count in row.items() if count]
+    return [f"{kind} of {columns[c]} left out" for kind, c in present]
 
 
 def _usual(text: pl.Expr) -> pl.Expr:

@@ -117,7 +117,9 @@ def as_text(path: Path, encoding: str = "") -> Iterator[TextFile]:
         yield TextFile(path, path, encoding)
         return
     with temporary() as plain:
-        _write(path, encoding, plain)
+        for part in _text_of(path, encoding):
+            check_room(plain, path, len(part))
+            plain.write(part.encode())
         plain.close()
         yield TextFile(path, Path(plain.name), encoding)
 
@@ -181,14 +183,14 @@ def _decoded(data: bytes, encoding: str, errors: str = "ignore") -> str:
 
 def _beyond_ascii(path: Path) -> bytes:
     """Lines of the file, those that hold more than ASCII."""
-    found = bytearray()
+    sample = bytearray()
     with open_bytes(path) as file:
-        while len(found) < HEAD and (chunk := file.read(CHUNK)):
+        while len(sample) < HEAD and (chunk := file.read(CHUNK)):
             chunk += file.readline(CHUNK)
             if not chunk.isascii():
-                found += b"\n".join(line for line in chunk.splitlines() if not line.isascii())
-                found += b"\n"
-    return bytes(found)
+                sample += b"\n".join(line for line in chunk.splitlines() if not line.isascii())
+                sample += b"\n"
+    return bytes(sample)
 
 
 def _line_of_damage(path: Path) -> int:
@@ -206,25 +208,18 @@ def _line_of_damage(path: Path) -> int:
 
 def _fits(path: Path, encoding: str) -> bool:
     """Whether all of the file is of the encoding."""
-    decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        with open_bytes(path) as file:
-            while chunk := file.read(CHUNK):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
+        for _ in _text_of(path, encoding):
+            pass
     except UnicodeError:
         return False
     return True
 
 
-def _write(path: Path, encoding: str, plain: IO[bytes]) -> None:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    written = ""
+def _text_of(path: Path, encoding: str) -> Iterator[str]:
+    """The text of a file, part by part, all its lines ended by line feeds."""
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), True)
     with open_bytes(path) as file:
         while chunk := file.read(CHUNK):
-            text = written[-1:] * (written[-1:] == "\r") + decoder.decode(chunk)
-            written = text
-            body = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-            check_room(plain, path, len(body))
-            plain.write(body.encode())
-    plain.write(b"\n" * written.endswith("\r"))
+            yield decoder.decode(chunk)
+        yield decoder.decode(b"", final=True)

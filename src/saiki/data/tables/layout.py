@@ -60,11 +60,7 @@ class Layout:
 
 def find_layout(text: TextFile, targets: Sequence[str]) -> Layout:
     """The layout of numbers in which most of the targets are named in a header, and then the one
-    with which most rows have the same number of columns, and many.
-
-    Raises:
-        InputError: there is nothing but blank lines, or a header without rows.
-    """
+    with which most rows have the same number of columns, and many."""
     layout = layout_of(text.path, text.head(), targets)
     if layout is None:
         raise InputError(f"{text.path} holds no rows of numbers")
@@ -93,10 +89,6 @@ def find_text_layout(
         width: the number of columns; 0: two at least.
         comments: what lines begin with that may stand before the first row; none without.
         blanks: whether columns may stand between blanks.
-
-    Raises:
-        InputError: nothing stands in the file, there is one column alone, or two delimiters part
-            all rows alike.
     """
     head = text.head()
     choices = _choices(head)
@@ -151,9 +143,9 @@ def _tried_texts(
     width = width or counts.most_common(1)[0][0]
     named, first, preamble = 0, full[0], 0
     for i in full[:_MOST_LINES]:
-        found = sum(folded(cell) in names for cell in rows[i])
-        if found and width - 1 <= len(rows[i]) <= width:
-            named, first = found, i
+        matches = sum(folded(cell) in names for cell in rows[i])
+        if matches and width - 1 <= len(rows[i]) <= width:
+            named, first = matches, i
             preamble = ends[i - 1] if i > full[0] else 0
         if len(rows[i]) == width:
             break
@@ -212,8 +204,8 @@ def _tried(
 
 def _rows(head: str, delimiter: str) -> tuple[list[list[str]], list[int], bool]:
     """The first rows, how many lines end with each, and whether fields are quoted."""
-    if said := _SAYS.match(head):
-        head = "\n" + head[said.end() :]  # and lines keep their numbers
+    if separator := _SAYS.match(head):
+        head = "\n" + head[separator.end() :]  # and lines keep their numbers
     quoted = delimiter != _BLANK and (delimiter != "\t" or _is_quoted(head))
     rows, ends = list[list[str]](), list[int]()
     if not quoted:

@@ -16,20 +16,20 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 def free_memory() -> int | None:
     """Bytes that this process may still take; None where the system does not say."""
-    found = list[int]()
+    bounds = list[int]()
     try:
         free = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)
-        found += [int(free[1]) * 1024] if free else []
+        bounds += [int(free[1]) * 1024] if free else []
     except OSError:
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+            bounds.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     try:
-        most = (_CGROUP / "memory.max").read_text().strip()
+        largest = (_CGROUP / "memory.max").read_text().strip()
         used = int((_CGROUP / "memory.current").read_text())
-        found += [max(0, int(most) - used)] if most.isdecimal() else []
+        bounds += [max(0, int(largest) - used)] if largest.isdecimal() else []
     except (OSError, ValueError):
         pass
-    return min(found, default=None)
+    return min(bounds, default=None)
 
 
 def check_memory(path: Path, rows: int, columns: int) -> None:

@@ -33,10 +33,6 @@ def read_numbers(path: Path, widths: Collection[int], encoding: str = "") -> Num
     Args:
         widths: how many columns there may be.
         encoding: see :func:`saiki.data.tables.encoding.as_text`.
-
-    Raises:
-        InputError: it cannot be read, has other columns, or what stands somewhere is no finite
-            number.
     """
     from saiki.data.tables.cells import decimal_of, no_number, number, unreadable
     from saiki.data.tables.table_file import ROW, opened  # which import polars

@@ -26,35 +26,27 @@ class Columns:
 
     def find(self, name: str) -> int | None:
         """The column that is called so in one line of the header, or in all together with blanks
-        between them; else the one of this number, from 1 on; else None.
-
-        Raises:
-            InputError: several are called so.
-        """
+        between them; else the one of this number, from 1 on; else None."""
         wanted = name.strip()
         for tidy in (str, folded):
             for lines in (self.headers, (self._joined(),)):
-                found = {
+                matches = {
                     i for line in lines for i, cell in enumerate(line) if tidy(cell) == tidy(wanted)
                 }
-                if len(found) == 1:
-                    return found.pop()
-                if found and lines is not self.headers:
+                if len(matches) == 1:
+                    return matches.pop()
+                if matches and lines is not self.headers:
                     raise InputError(
-                        f"{self.path} has {len(found)} columns called {shown(name)}; name one by "
+                        f"{self.path} has {len(matches)} columns called {shown(name)}; name one by "
                         f"its number, from 1 to {self.width}: here "
-                        f"{' or '.join(str(i + 1) for i in sorted(found))}"
+                        f"{' or '.join(str(i + 1) for i in sorted(matches))}"
                     )
         if wanted.isdecimal() and len(wanted) < 9 and 1 <= int(wanted) <= self.width:
             return int(wanted) - 1
         return None
 
     def of(self, name: str) -> int:
-        """See :meth:`find`.
-
-        Raises:
-            InputError: there is no such column, or there are several.
-        """
+        """See :meth:`find`."""
         column = self.find(name)
         if column is not None:
             return column

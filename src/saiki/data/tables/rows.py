@@ -37,15 +37,16 @@ class PlainRows:
     """The line of each, from 1 on; None where they follow each other."""
 
 
-def text_rows(text: TextFile, layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """The rows below the header with the lines in which they begin; a blank one has no cell.
+def text_rows(path: Path, lines: Iterator[str], layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """The rows of lines below the header, and the line in which each begins; a blank one has no
+    cell.
 
     Raises:
         InputError: a row has another number of columns, or a quotation mark is not closed, or
             stands where none may.
     """
-    width, body = layout.columns.width, islice(_lines(text), layout.skip, None)
-    for number, cells in _cells(text.path, body, layout):
+    width = layout.columns.width
+    for number, cells in _cells(path, lines, layout):
         line = number + layout.skip
         if number == 1 and layout.named and len(cells) == width - 1:
             cells.append("")
@@ -54,23 +55,19 @@ def text_rows(text: TextFile, layout: Layout) -> Iterator[tuple[int, list[str]]]
         elif len(cells) == width:
             yield line, cells
         else:
-            raise _uneven(text.path, line, len(cells), layout)
+            raise _uneven(path, line, len(cells), layout)
 
 
 @contextmanager
 def plain_rows(text: TextFile, layout: Layout) -> Iterator[PlainRows]:
-    """The rows below the header for polars, in a temporary file where need be.
-
-    Raises:
-        InputError: see :func:`text_rows`.
-    """
+    """The rows below the header for polars, in a temporary file where need be."""
     count = None if layout.delimiter == " " else _count(text, layout)
     if count is not None:
         yield PlainRows(text.plain, layout.delimiter, layout.quoted, layout.skip, count)
         return
     with temporary() as plain:
         lines, part, size = array("q"), list[str](), 0
-        for line, cells in text_rows(text, layout):
+        for line, cells in text_rows(text.path, lines_below(text, layout), layout):
             lines.append(line)
             part.append(UNIT.join(cell.replace("\n", " ").replace(UNIT, " ") for cell in cells))
             size += len(part[-1]) + 1
@@ -86,11 +83,16 @@ def plain_rows(text: TextFile, layout: Layout) -> Iterator[PlainRows]:
         )
 
 
-def _lines(text: TextFile) -> Iterator[str]:
-    with open_file(text.plain) as file:
-        for number, row in enumerate(rows(file, text.path)):
-            line = row.decode() if number else row.decode("utf-8-sig")
-            yield from line.removesuffix("\n").removesuffix("\r").split("\r")
+def lines_below(text: TextFile, layout: Layout) -> Iterator[str]:
+    """The lines of a table below its header."""
+
+    def lines() -> Iterator[str]:
+        with open_file(text.plain) as file:
+            for number, row in enumerate(rows(file, text.path)):
+                line = row.decode() if number else row.decode("utf-8-sig")
+                yield from line.removesuffix("\n").removesuffix("\r").split("\r")
+
+    return islice(lines(), layout.skip, None)
 
 
 def _cells(path: Path, lines: Iterator[str], layout: Layout) -> Iterator[tuple[int, list[str]]]:

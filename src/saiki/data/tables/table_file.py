@@ -11,7 +11,7 @@ import polars as pl
 
 from saiki.data.stderr import hushed
 from saiki.data.tables.encoding import PARQUET, as_text
-from saiki.data.tables.layout import SAMPLE, find_layout
+from saiki.data.tables.layout import SAMPLE, Layout, find_layout
 from saiki.data.tables.roles import Columns
 from saiki.data.tables.rows import plain_rows
 from saiki.errors import InputError
@@ -28,17 +28,21 @@ class TableFile:
     path: Path
     scan: pl.LazyFrame
     """Its columns, called by their places from "0" on, and :data:`ROW`, from 0 on."""
-    columns: Columns
+    layout: Layout
+    """Of Parquet its columns alone."""
     types: tuple[pl.DataType, ...]
-    delimiter: str
     rows: int
-    word: str
+    word: str = "line"
     """What a row is called in the file."""
     notes: tuple[str, ...] = ()
     skip: int = 0
     """Lines before the first row."""
     lines: Lines | None = None
     """The line of each row, from 1 on, where they do not follow each other."""
+
+    @property
+    def columns(self) -> Columns:
+        return self.layout.columns
 
     def places(self, rows: Lines) -> Lines:
         """The lines of rows, from 1 on."""
@@ -59,8 +63,8 @@ class TableFile:
 
     def cell(self, row: int, column: int) -> str:
         """What stands at one place."""
-        found = self.scan.filter(pl.col(ROW) == row).select(pl.col(str(column)).cast(pl.String))
-        value = found.collect(engine="streaming").item()
+        cell = self.scan.filter(pl.col(ROW) == row).select(pl.col(str(column)).cast(pl.String))
+        value = cell.collect(engine="streaming").item()
         return "" if value is None else str(value)
 
 
@@ -71,10 +75,6 @@ def opened(path: Path, targets: Sequence[str], encoding: str = "") -> Iterator[T
     Args:
         targets: names of columns, by which the header is known.
         encoding: see :func:`saiki.data.tables.encoding.as_text`.
-
-    Raises:
-        InputError: there is no such file, it is no table, or it cannot be read, here or in the
-            block.
     """
     if not path.is_dir():
         with open_bytes(path) as file:
@@ -85,23 +85,22 @@ def opened(path: Path, targets: Sequence[str], encoding: str = "") -> Iterator[T
             return
     with as_text(path, encoding) as text:
         layout = find_layout(text, targets)
-        columns = layout.columns
+        types = (pl.String(),) * layout.columns.width
         with plain_rows(text, layout) as rows, in_sentences(path):
             scan = pl.scan_csv(
                 rows.path,
                 has_header=False,
-                schema=dict.fromkeys(map(str, range(columns.width)), pl.String),
+                schema=dict.fromkeys(map(str, range(len(types))), pl.String),
                 separator=rows.separator,
                 quote_char='"' if rows.quoted else None,
                 skip_lines=rows.skip,
                 row_index_name=ROW,
                 glob=False,
             )
-            types = (pl.String(),) * columns.width
+            notes = (*text.notes, *layout.notes)
             yield TableFile(
-                path, scan, columns, types, layout.delimiter, rows.count, "line",
-                (*text.notes, *layout.notes), rows.skip, rows.lines,
-            )  # fmt: skip
+                path, scan, layout, types, rows.count, "line", notes, rows.skip, rows.lines
+            )
 
 
 def _parquet(path: Path) -> TableFile:
@@ -113,9 +112,10 @@ def _parquet(path: Path) -> TableFile:
     scan = scan.rename(dict(zip(schema.names(), names, strict=True))).with_row_index(ROW)
     columns = Columns(path, (tuple(schema.names()),), len(schema), ())
     rows = scan.select(pl.len()).collect().item()
-    table = TableFile(path, scan, columns, tuple(schema.dtypes()), "", rows, "row")
-    sample = replace(table, scan=scan.head(SAMPLE)).texts()
-    return replace(table, columns=replace(columns, sample=tuple(sample)))
+    layout = Layout("", False, 0, columns, 0)
+    table = TableFile(path, scan, layout, tuple(schema.dtypes()), rows, "row")
+    columns = replace(columns, sample=tuple(replace(table, scan=scan.head(SAMPLE)).texts()))
+    return replace(table, layout=replace(layout, columns=columns))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from saiki.data.tables.encoding import PARQUET, as_text
 from saiki.data.tables.layout import find_text_layout
-from saiki.data.tables.rows import text_rows
+from saiki.data.tables.rows import lines_below, text_rows
 from saiki.errors import InputError
 from saiki.inputs import open_bytes
 
@@ -80,10 +80,10 @@ def read_texts(
                 return _of_parquet(path, width)
     with as_text(path, encoding) as text:
         layout = find_text_layout(text, names, width, comments, blanks)
-        found = [(line, cells) for line, cells in text_rows(text, layout) if cells]
-    rows = [tuple(map(_tidy, cells)) for _, cells in found]
-    notes = (*text.notes, *layout.notes)
-    return TextTable(path, rows, [line for line, _ in found], "line", False, notes)
+        below = text_rows(path, lines_below(text, layout), layout)
+        numbered = [(line, tuple(map(_tidy, cells))) for line, cells in below if cells]
+    lines, rows = ([*column] for column in zip(*numbered, strict=True))
+    return TextTable(path, rows, lines, notes=(*text.notes, *layout.notes))
 
 
 def _of_parquet(path: Path, width: int) -> TextTable:
@@ -95,11 +95,8 @@ def _of_parquet(path: Path, width: int) -> TextTable:
                 f"{path} has {table.columns.width} columns instead of {width or 'two or more'}"
             )
         header = tuple(map(_tidy, table.columns.headers[0]))
-        rows = [tuple(map(_tidy, row)) for row in table.texts()]
-    kept = [(number, row) for number, row in enumerate(rows, 1) if any(row)]
-    return TextTable(
-        path, [header, *(row for _, row in kept)], [0, *(number for number, _ in kept)], "row", True
-    )
+        rows = {n: tuple(map(_tidy, row)) for n, row in enumerate(table.texts(), 1) if any(row)}
+    return TextTable(path, [header, *rows.values()], [0, *rows], "row", True)
 
 
 def _tidy(cell: str) -> str:

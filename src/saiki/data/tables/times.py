@@ -181,9 +181,9 @@ def _afternoon(groups: Mapping[str, int]) -> pl.Expr:
     """1 in the afternoon and 0 in the morning, where the time says it."""
     if "ampm" not in groups:
         return pl.lit(None, pl.Int64).alias("half_day")
-    said = pl.col("ampm").str.slice(0, 1).fill_null(pl.col("half"))
+    half = pl.col("ampm").str.slice(0, 1).fill_null(pl.col("half"))
     halves = {"a": 0, "A": 0, "p": 1, "P": 1, "午前": 0, "午後": 1}
-    return _looked_up(said, halves).alias("half_day")
+    return _looked_up(half, halves).alias("half_day")
 
 
 def _offset(zone: pl.Expr) -> pl.Expr:
@@ -197,7 +197,7 @@ def _offset(zone: pl.Expr) -> pl.Expr:
 def _looked_up(text: pl.Expr, numbers: Mapping[str, int]) -> pl.Expr:
     """The number of each text, null where it has none, in bounded memory; ``replace_strict`` holds
     the whole column."""
-    found: pl.Expr = pl.lit(None, pl.Int64)
+    result: pl.Expr = pl.lit(None, pl.Int64)
     for name, value in numbers.items():
-        found = pl.when(text == name).then(value).otherwise(found)
-    return found
+        result = pl.when(text == name).then(value).otherwise(result)
+    return result
