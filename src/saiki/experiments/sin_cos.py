@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from saiki.capabilities import Annotates, Draws, Monitors, Samples
 from saiki.data.dataset import Draw, IndexedDataset
-from saiki.data.series.waves import NAMES, Wave
-from saiki.data.series.windows import Array, Pair, Windows, learnt, numbers_of
+from saiki.data.series.windows import NAMES, Array, Pair, Wave, Windows, learnt, numbers_of
 from saiki.data.tables.encoding import Encoding
 from saiki.duration import Epochs
 from saiki.errors import InputError

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from saiki.data.series.calendar import calendar
-from saiki.data.series.features import PIECE, calendar_features
+from saiki.data.series.features import PIECE, calendar, calendar_features
 
 HOUR = timedelta(hours=1)
 

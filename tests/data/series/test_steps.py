@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from saiki.data.series.calendar import calendar, local, seen_often
+from saiki.data.series.features import calendar, local, seen_often
 from saiki.data.series.steps import BusinessDays, Months, following, in_words
 from saiki.errors import InputError
 

@@ -39,11 +39,7 @@ class Times:
 
 def find_times(table: TableFile, name: str, used: Sequence[int]) -> Times | None:
     """The column of times: the one that is named; else one that is called as such are; else one
-    in which nothing but times stand; None if there is no such column.
-
-    Raises:
-        InputError: it is named, and holds no times.
-    """
+    in which nothing but times stand; None if there is no such column."""
     columns = table.columns
     if name:
         column = columns.of(name)
@@ -127,10 +123,6 @@ def find_reading(
         series: the name of the column that tells series apart; none without.
         dates: the order of day and month where both could be either.
         like: in which numbers and dates are written so, too.
-
-    Raises:
-        InputError: a column is not there or taken twice, or the table leaves open how it is to be
-            read, or contradicts itself.
     """
     columns = table.columns
     groups = columns.of(series) if series else None
@@ -150,11 +142,7 @@ def find_reading(
 
 
 def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
-    """The rows of the table and its time zone, in the order of the file.
-
-    Raises:
-        InputError: a cell holds no finite number, or no time, or no name of a series.
-    """
+    """The rows of the table and its time zone, in the order of the file."""
     numbers, at, series, decimal = reading.numbers, reading.at, reading.series, reading.decimal
     text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
     wanted = [pl.col(ROW), *(number(table, i, decimal) for i in numbers)]
@@ -235,8 +223,8 @@ def _day_first(table: TableFile, at: Times, cell: pl.Expr, dates: str) -> bool:
     assert at.form
     if dates != "auto":
         return dates == "day-first"
-    found = times.orders(table.scan, cell, at.form).collect(engine="streaming")
-    first, second, slashes, short, firsts, lasts = found.row(0)
+    counts = times.orders(table.scan, cell, at.form).collect(engine="streaming")
+    first, second, slashes, short, firsts, lasts = counts.row(0)
     name = shown(table.columns.name(at.column, times.NAMES))
     if (first or 0) > 12 and (second or 0) > 12:
         raise InputError(

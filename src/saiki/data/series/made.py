@@ -57,7 +57,7 @@ def demand(seed: int) -> SeriesTable:
     0.3 to 100 a day, with a week of their own, a slow rise or fall, and a third of them on some
     days only."""
     random = np.random.default_rng(seed)
-    days, found = np.arange(DAYS_SOLD), []
+    days, columns = np.arange(DAYS_SOLD), []
     for number in range(ITEMS):
         level = np.exp(random.uniform(np.log(0.3), np.log(100)))
         week = np.exp(random.normal(0, 0.4, 7))
@@ -65,12 +65,14 @@ def demand(seed: int) -> SeriesTable:
         mean = level * (week / week.mean())[days % 7] * trend
         size = random.uniform(1, 10)  # the variance is mean + mean² / size
         sold = random.negative_binomial(size, size / (size + mean))
-        asked = random.random(DAYS_SOLD) < (random.uniform(0.2, 0.6) if number % 3 == 0 else 1.0)
-        sold = np.where(asked, sold, 0).astype(float)
+        is_wanted = random.random(DAYS_SOLD) < (
+            random.uniform(0.2, 0.6) if number % 3 == 0 else 1.0
+        )
+        sold = np.where(is_wanted, sold, 0).astype(float)
         sold[0] += not sold.any()  # what is never sold is no series
-        found.append((f"item {number + 1:03d}", sold))
+        columns.append((f"item {number + 1:03d}", sold))
     what = "demand that is made up, in counts, with a week and days without any"
-    return _table(found, "sold", what, timedelta(days=1))
+    return _table(columns, "sold", what, timedelta(days=1))
 
 
 def random_walk(seed: int) -> SeriesTable:
@@ -102,7 +104,7 @@ def autoregressive(seed: int) -> SeriesTable:
 def _table(
     columns: Sequence[tuple[str, Numbers]], target: str, what: str, step: Step | None = None
 ) -> SeriesTable:
-    found = []
+    series = []
     for name, values in columns:
         count = len(values)
         times = np.arange(count)
@@ -110,9 +112,9 @@ def _table(
             first = np.array([MONDAY])
             times = np.concatenate((first, following(first, step, count - 1)))
         none = np.zeros((count, 0))
-        found.append(Series(name, times, values[:, None], none, none))
+        series.append(Series(name, times, values[:, None], none, none))
     time = "" if step is None else "time"
-    return SeriesTable(tuple(found), (target,), (), (), time, step, "", what, "")
+    return SeriesTable(tuple(series), (target,), (), (), time, step, "", what, "")
 
 
 MADE = {

@@ -1,6 +1,6 @@
 """Rows of several series brought into the order of their times, without gaps."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,11 @@ class Rows:
     word: str = "line"
     apart: str = ""
     step: Step | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
-    def take(self, rows: Array, **changes: Any) -> "Rows":
-        taken = {n: getattr(self, n)[rows] for n in ("series", "times", "values", "lines")}
-        return replace(self, **taken | changes)
+    def select(self, rows: Array, **changes: Any) -> "Rows":
+        columns = {n: getattr(self, n)[rows] for n in ("series", "times", "values", "lines")}
+        return replace(self, **columns | changes)
 
     def place(self, row: int) -> str:
         """Where a row is, for people."""
@@ -83,13 +83,9 @@ class Rows:
 
 
 def in_order(rows: Rows) -> Rows:
-    """The rows sorted by series, and within each by time.
-
-    Raises:
-        InputError: a time occurs twice in a series.
-    """
+    """The rows sorted by series, and within each by time."""
     if (np.diff(rows.series) < 0).any():
-        rows = rows.take(np.argsort(rows.series, kind="stable"))
+        rows = rows.select(np.argsort(rows.series, kind="stable"))
     if not rows.timed:
         return rows
     gaps = np.diff(rows.times)[rows.same]
@@ -101,10 +97,10 @@ def in_order(rows: Rows) -> Rows:
             else f"rows were not in the order of their times, which go back at {back:,} of them, "
             "and were sorted",
         )
-        rows = rows.take(np.lexsort((rows.times, rows.series)), notes=(*rows.notes, *notes))
-    again = np.flatnonzero((np.diff(rows.times) == 0) & rows.same)
-    if len(again):
-        raise _repeated(rows, again)
+        rows = rows.select(np.lexsort((rows.times, rows.series)), notes=(*rows.notes, *notes))
+    repeats = np.flatnonzero((np.diff(rows.times) == 0) & rows.same)
+    if len(repeats):
+        raise _repeated(rows, repeats)
     return rows
 
 
@@ -128,9 +124,9 @@ def without_gaps(rows: Rows, gaps: str, step: Step | None = None) -> Rows:
             "are apart; two at least are needed"
         )
     lengths = np.diff(np.r_[starts, len(rows.times)])
-    place, whole = places(rows.times, np.repeat(rows.times[starts], lengths), step)
+    place, is_whole = places(rows.times, np.repeat(rows.times[starts], lengths), step)
     steps = np.where(same, np.diff(place), 1)
-    odd = np.flatnonzero(~whole[1:] & same | (steps == 0))
+    odd = np.flatnonzero(~is_whole[1:] & same | (steps == 0))
     if len(odd):
         raise InputError(
             f"{rows.path} is not regular: most rows are {in_words(step)} apart, and that of "
@@ -238,14 +234,14 @@ def _are_holidays(steps: Array, holes: Array) -> bool:
     return bool((steps[holes] - 1).max() <= CLOSED and (steps - 1).sum() <= 0.1 * len(steps) + 3)
 
 
-def _repeated(rows: Rows, again: Array) -> InputError:
-    row = int(again[0])
+def _repeated(rows: Rows, repeats: Array) -> InputError:
+    row = int(repeats[0])
     lines = f"{rows.word}s {rows.lines[row] + 1:,} and {rows.lines[row + 1] + 1:,}"
     of = f" of the series {shown(rows.names[rows.series[row]])}" if any(rows.names) else ""
-    hours = np.unique(rows.times[again] // 3_600_000_000)
+    hours = np.unique(rows.times[repeats] // 3_600_000_000)
     if (
         len(hours) * 24 * 90 <= np.ptp(rows.times) / 3_600_000_000 + 24 * 90
-        and len(again) < len(rows.times) // 24 + 2
+        and len(repeats) < len(rows.times) // 24 + 2
         and (rows.times % DAY).any()
     ):
         remedy = (
@@ -259,7 +255,7 @@ def _repeated(rows: Rows, again: Array) -> InputError:
             if not any(rows.names)
             else "take one of them away"
         )
-    more = f", and so {len(again) - 1:,} more" if len(again) > 1 else ""
+    more = f", and so {len(repeats) - 1:,} more" if len(repeats) > 1 else ""
     return InputError(
         f"{rows.path} has {clock(rows.times[row])}{of} twice, in {lines}{more}; {remedy}"
     )

@@ -44,9 +44,6 @@ class Split(NamedTuple):
             rows: of the series.
             train: rows that are learned from; 0 is all that the other two leave.
             validation, test: rows, or below 1 a share of all.
-
-        Raises:
-            InputError: there are not as many rows.
         """
         later = [round(part * rows) if part < 1 else int(part) for part in (validation, test)]
         first = train or rows - sum(later)
@@ -132,9 +129,6 @@ class Origins:
         of: the columns.
         ranges: of each column, the first origin and the end of the part, in which all rows lie that
             are forecast.
-
-    Raises:
-        InputError: there is no window.
     """
 
     def __init__(self, of: Timelines, ranges: Sequence[tuple[int, int]]) -> None:

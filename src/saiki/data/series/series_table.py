@@ -166,11 +166,7 @@ def _ends(rows: Rows, targets: int) -> NDArray[np.int64]:
 
 
 def _without_tail(rows: Rows, targets: int, known: int) -> Rows:
-    """The rows without those at the end of a series that say nothing.
-
-    Raises:
-        InputError: a series has no target at all.
-    """
+    """The rows without those at the end of a series that say nothing."""
     ends = _ends(rows, targets)
     empty = np.asarray(ends == rows.starts)
     if empty.any():
@@ -186,15 +182,11 @@ def _without_tail(rows: Rows, targets: int, known: int) -> Rows:
     if not drop.any():
         return rows
     note = f"rows at the end left out because all targets are empty: {int(drop.sum()):,}"
-    return rows.take(np.flatnonzero(~drop), notes=(*rows.notes, note))
+    return rows.select(np.flatnonzero(~drop), notes=(*rows.notes, note))
 
 
 def _varying(rows: Rows, targets: int) -> Rows:
-    """The rows, with a note of columns that are the same everywhere.
-
-    Raises:
-        InputError: one of the targets is.
-    """
+    """The rows, with a note of columns that are the same everywhere."""
     notes = []
     for place, name in enumerate(rows.columns):
         column = rows.values[:, place]

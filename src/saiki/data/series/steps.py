@@ -11,7 +11,7 @@ from saiki.errors import InputError
 Array = np.ndarray[Any, Any]
 DAY = 86_400_000_000
 """Microseconds."""
-_MONDAY = 3
+MONDAY = 3
 """What to add to days since 1970-01-01, a Thursday, to count weeks from their Mondays."""
 
 
@@ -88,7 +88,7 @@ def find_step(times: Array, same: Array) -> Step | None:
         days = times // DAY
         if usual >= 28 * DAY and _monthly(days):
             return Months(_most_frequent(np.diff(month_of(days))[same]))
-        weekdays = (days + _MONDAY) % 7
+        weekdays = (days + MONDAY) % 7
         weekends = gaps[(weekdays[:-1][same] == 4) & (gaps == 3 * DAY)]
         if usual == DAY and weekdays.max() <= 4 and len(weekends):
             return BusinessDays()
@@ -119,7 +119,7 @@ def at_places(first: Array, steps: Array, step: Step, times: Array) -> Array:
         return np.asarray((begin + np.minimum(day, length) - 1) * DAY + first % DAY)
     if isinstance(step, BusinessDays):
         weeks, weekdays = np.divmod(_weekday_number(first) + steps, 5)
-        return np.asarray((weeks * 7 + weekdays - _MONDAY) * DAY + first % DAY)
+        return np.asarray((weeks * 7 + weekdays - MONDAY) * DAY + first % DAY)
     return np.asarray(first + steps * (step // timedelta(microseconds=1)))
 
 
@@ -131,9 +131,6 @@ def following(times: Array, step: Step | None, count: int) -> Array:
 
     Args:
         times: datetime64, or whole numbers where ``step`` is None; one at least.
-
-    Raises:
-        InputError: there is none.
     """
     if not len(times):
         raise InputError("there is no time that others could follow; a series needs a row at least")
@@ -146,7 +143,7 @@ def following(times: Array, step: Step | None, count: int) -> Array:
 
 def _weekday_number(times: Array) -> Array:
     """How many days from Monday to Friday there were before."""
-    weeks, weekdays = np.divmod(times // DAY + _MONDAY, 7)
+    weeks, weekdays = np.divmod(times // DAY + MONDAY, 7)
     return np.asarray(weeks * 5 + np.minimum(weekdays, 4))
 
 

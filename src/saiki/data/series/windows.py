@@ -1,4 +1,5 @@
-"""Windows of two series over the same points: what is read, and what is to be written."""
+"""Windows of two series over the same points, what is read and what is to be written: those of a
+file, or a sine and its cosine."""
 
 import math
 import re
@@ -14,7 +15,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from saiki.data.tables.limits import LARGEST
 from saiki.data.tables.numbers import read_numbers
 from saiki.errors import InputError, shown
+from saiki.input_kind import exists
+from saiki.knobs import Knobs, knob
 
+NAMES = ("sine", "cosine")
+PHASES = 200
 SHOWN = 8
 """As many windows side by side fit into the picture of a long series."""
 Array = np.ndarray[Any, Any]
@@ -40,11 +45,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Windows:
-    """Two series and the windows over them, the last of which are kept from training.
-
-    Raises:
-        InputError: there are too few to learn from some and keep others.
-    """
+    """Two series and the windows over them, the last of which are kept from training."""
 
     values: Array
     """``(points, 2)``."""
@@ -84,11 +85,7 @@ class Windows:
         return self.values[: self.learnt + self.steps - 1]
 
     def scales(self) -> list[tuple[float, float]]:
-        """Mean and standard deviation of each series over the points of training.
-
-        Raises:
-            InputError: one of them is the same everywhere.
-        """
+        """Mean and standard deviation of each series over the points of training."""
         for column, name in zip(self.known.T, self.names, strict=True):
             if column.min() == column.max():
                 raise InputError(
@@ -117,33 +114,25 @@ class Windows:
 
 
 def learnt(points: int, steps: int, validation: float) -> int:
-    """How many windows of so many points are trained on; the others are kept for validation.
-
-    Raises:
-        InputError: there are too few for both.
-    """
+    """How many windows of so many points are trained on; the others are kept for validation."""
     windows = points - steps
-    found = math.floor(windows * (1 - validation))
-    if windows < 2 or not 0 < found < windows:
+    count = math.floor(windows * (1 - validation))
+    if windows < 2 or not 0 < count < windows:
         raise InputError(
             f"{points} points hold {max(windows, 0)} windows of {steps} steps, too few to keep "
             f"{validation:g} of them for validation; take fewer steps or more points"
         )
-    return found
+    return count
 
 
 def numbers_of(text: str, encoding: str = "") -> tuple[Array, Array | None]:
-    """What a user gives, as numbers or in a file: the first column, and the second if there is one.
-
-    Raises:
-        InputError: it is neither.
-    """
+    """What a user gives, as numbers or in a file: the first column, and any second one."""
     words = re.split(r"[\s,;]+", text.strip())
     with suppress(ValueError):
         numbers = np.array([float(word) for word in words])
         if (np.abs(numbers) <= LARGEST).all():
             return numbers, None
-    if _is_file(text):
+    if exists(text):
         values = read_numbers(Path(text), (1, 2), encoding).values
         return values[:, 0], values[:, 1] if values.shape[1] == 2 else None
     raise InputError(
@@ -152,8 +141,42 @@ def numbers_of(text: str, encoding: str = "") -> tuple[Array, Array | None]:
     )
 
 
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):  # no name that a file can have
-        return False
+class Wave(Knobs):
+    """A sine and its cosine."""
+
+    points: int = knob(100, "of the wave", minimum=4, maximum=100_000)
+    periods: float = knob(
+        3.0, "of the wave, from −π to π times this", minimum=0.001, maximum=10_000
+    )
+    stretch: float = knob(
+        1.0,
+        "of the wave: its points lie wider or closer in training, by this factor at most",
+        minimum=1,
+        maximum=10,
+    )
+
+    @property
+    def edge(self) -> float:
+        return math.pi * self.periods
+
+    def values(self) -> Array:
+        """Both over all points, ``(points, 2)``."""
+        return _both(np.linspace(-self.edge, self.edge, self.points))
+
+    def stretched(self, begin: Array, steps: int, random: np.random.Generator) -> Pair:
+        """Windows that begin at these points, or between them, and whose own points lie wider or
+        closer by factors between 1 / ``stretch`` and ``stretch``."""
+        wider = self.stretch ** random.uniform(-1, 1, (len(begin), 1))
+        at = begin[:, None] + wider * np.arange(steps)
+        waves = _both(2 * self.edge / (self.points - 1) * at - self.edge)
+        return Pair(waves[..., 0], waves[..., 1])
+
+    def between(self, steps: int) -> Pair:
+        """Windows that begin between the points, at phases never trained on."""
+        random = np.random.default_rng(0)
+        return self.stretched(random.uniform(0, self.points - 1, PHASES), steps, random)
+
+
+def _both(at: Array) -> Array:
+    """Sine and cosine, side by side along a new last axis."""
+    return np.stack((np.sin(at), np.cos(at)), -1)
