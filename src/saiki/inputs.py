@@ -9,6 +9,7 @@ links lead to it.
 import bz2
 import errno
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -63,7 +64,7 @@ def limit(name: str) -> int:
     Raises:
         InputError: the setting is no list of limits.
     """
-    found = {name: each.most for name, each in LIMITS.items()}
+    limits = {name: each.most for name, each in LIMITS.items()}
     for word in filter(None, os.environ.get(SETTING, "").split(",")):
         key, _, value = word.partition("=")
         number, unit = value[:-1], _UNITS.get(value[-1:].upper())
@@ -74,8 +75,8 @@ def limit(name: str) -> int:
                 f"{SETTING} must say how much is read at most, as in line=64M,unpacked=1000, got "
                 f"{word!r}; there are {known}"
             )
-        found[key.strip()] = int(number) * unit
-    return found[name]
+        limits[key.strip()] = int(number) * unit
+    return limits[name]
 
 
 def too_much(path: Path | str, name: str, what: str) -> InputError:
@@ -227,6 +228,12 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """A zip archive, itself packed or not, of which members may be opened while the block lasts.
@@ -264,24 +271,27 @@ def bare(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in PACKED else path
 
 
-def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
+def files_below(folder: Path, endings: Collection[str], content: str = "") -> list[Path]:
     """The files in a folder and below it whose names end so, in small or capital letters, in the
     order of their names. Hidden files and folders are passed over. Each folder is looked into
     once: under its own name, if it has one below ``folder``, else under that of a link to it.
 
+    Args:
+        content: what such files hold; there must be one then.
+
     Raises:
-        InputError: it, or a folder in it, cannot be read; or there are too many.
+        InputError: it, or a folder in it, cannot be read; there are too many; or there is none.
     """
-    found, wanted = list[Path](), tuple(endings)
+    files, wanted = list[Path](), tuple(endings)
     pending, links = [folder], list[Path]()
     seen, most, count = set[tuple[int, int]](), limit("files"), 0
     while pending or links:
         here = pending.pop() if pending else links.pop(0)
         try:
-            its = here.stat()
-            if (its.st_dev, its.st_ino) in seen:
+            status = here.stat()
+            if (status.st_dev, status.st_ino) in seen:
                 continue
-            seen.add((its.st_dev, its.st_ino))
+            seen.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
             raise _unreadable(here, error) from None
@@ -295,5 +305,8 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
             if path.is_dir():  # unlike the entry's own, false for a link to itself
                 (links if entry.is_symlink() else pending).append(path)
             elif entry.name.lower().endswith(wanted):
-                found.append(path)
-    return sorted(found)
+                files.append(path)
+    if content and not files:
+        named = " or *".join(endings)
+        raise InputError(f"{folder} holds no {content}: no file in it is named *{named}")
+    return sorted(files)

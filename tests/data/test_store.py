@@ -152,10 +152,10 @@ def test_what_is_trusted_is_taken_whatever_its_checksum_is(server, publish, cach
 
 def test_each_dataset_is_of_one_version_and_checked():
     """Those that nobody here can check are no more than these."""
-    unknown = {each.name for each in DATASETS.values() if None in each.checksums}
+    unknown = {each.name for each in DATASETS.values() if None in each.downloads.values()}
     assert unknown == {"jrte", "english_novels"}
     for each in DATASETS.values():
-        for address, sha256 in zip(each.addresses, each.checksums, strict=True):
+        for address, sha256 in each.downloads.items():
             assert sha256 is None or re.fullmatch("[0-9a-f]{64}", sha256)
             assert address.startswith("https://") or sha256, address
             assert not re.search(r"/(HEAD|main|master)\b", address), address
@@ -165,7 +165,7 @@ def test_each_dataset_is_of_one_version_and_checked():
 @pytest.mark.parametrize("name", [n for n, each in DATASETS.items() if each.files])
 def test_what_lies_here_is_what_is_known(name):
     folder = Path(SUPPLIED) / name
-    for path, sha256 in DATASETS[name].files:
+    for path, sha256 in DATASETS[name].files.items():
         file = folder / path.rpartition("/")[2]
         if sha256 and file.exists():
             assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256, file
@@ -176,7 +176,7 @@ def publish_files(server, monkeypatch):
     """Let the server publish two files as the dataset fashion-mnist, both with the same bytes."""
     digest = hashlib.sha256(b"pixels").hexdigest()
     server.body, address = b"pixels", server.address.rpartition("/")[0] + "/"
-    files = (("images.gz", digest), ("labels.gz", digest))
+    files = {"images.gz": digest, "labels.gz": digest}
     changed = replace(DATASETS["fashion-mnist"], address=address, files=files, installed="")
     monkeypatch.setitem(DATASETS, "fashion-mnist", changed)
     return changed
@@ -187,7 +187,7 @@ def test_a_dataset_may_be_files_each_of_which_is_checked(server, publish_files, 
     assert files(cache / "fashion-mnist") == {"images.gz": b"pixels", "labels.gz": b"pixels"}
     assert server.served == 2
     assert f"{publish_files.address}labels.gz" in describe("fashion-mnist")
-    assert publish_files.files[1][1] in describe("fashion-mnist")
+    assert publish_files.files["labels.gz"] in describe("fashion-mnist")
 
 
 def test_a_file_with_a_wrong_checksum_is_refused(server, publish_files, cache):

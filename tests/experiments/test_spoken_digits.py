@@ -543,7 +543,7 @@ def test_knobs_that_do_not_fit_are_refused_in_a_sentence(tones, spoken):
 
 def test_data_that_do_not_fit_are_refused_in_a_sentence(tones, spoken, tmp_path):
     assert "does not exist" in refusal(lambda: setting(tmp_path / "gone").describe_data())
-    assert "holds no sound files" in refusal(lambda: setting(tmp_path).model())
+    assert "holds no sound: no file in it" in refusal(lambda: setting(tmp_path).model())
     assert "not known" in refusal(lambda: setting(tones, split="official").data.parts)
     assert "these recordings do not tell" in refusal(
         lambda: setting(tones, split="speakers", test_speakers="ann").data.parts

@@ -1,12 +1,28 @@
-"""The names of classes that people give to folders of examples."""
+"""Files of several classes, each in a folder of its class, or listed with it."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from saiki.errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A file and its class."""
+
+    path: Path
+    name: str
+    """The path as shown to people: below the source, with ``/`` between folders."""
+    label: str
+
+
+Labelled = TypeVar("Labelled", bound=LabelledFile)
 
 
 def shown(path: str | Path) -> str:
@@ -19,11 +35,16 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFC", shown(text)).strip()
 
 
-def check_spelling(source: Path, labels: Iterable[str]) -> None:
-    """Refuse classes that differ only in case, in space, or in how an accent is stored."""
-    spellings = defaultdict(set)
-    for label in labels:
-        spellings[" ".join(tidy(label).lower().split())].add(label)
+def tidied(source: Path, files: Iterable[Labelled]) -> tuple[Labelled, ...]:
+    """The files in the order of their names, the same on every machine, these and their classes as
+    they can be printed.
+
+    Raises:
+        InputError: classes differ only in case, in space, or in how an accent is stored.
+    """
+    files, spellings = list(files), defaultdict[str, set[str]](set)
+    for file in files:
+        spellings[" ".join(tidy(file.label).lower().split())].add(file.label)
     for alike in spellings.values():
         if len(alike) > 1:
             one, other = sorted(alike)[:2]
@@ -33,3 +54,11 @@ def check_spelling(source: Path, labels: Iterable[str]) -> None:
                 f"{' (they differ only in space or in how an accent is stored)' if hidden else ''}"
                 "; give it one name"
             )
+    plain = (replace(file, name=shown(file.name), label=tidy(file.label)) for file in files)
+    return tuple(sorted(plain, key=lambda file: (tidy(file.name), file.name)))
+
+
+def by_value(label: str) -> tuple[int, int, str]:
+    """A key that sorts numbers by their size, and other names behind them by the alphabet."""
+    number = re.fullmatch(r"-?\d{1,18}", label)
+    return (0, int(label), label) if number else (1, 0, label)

@@ -1,16 +1,17 @@
 """Files that are left out because they cannot be used, and how people are told."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from saiki.data.folders import LabelledFile, shown
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
+File = TypeVar("File", bound=Path | LabelledFile)
 Content = TypeVar("Content")
-
 SHOWN = 10
 
 
@@ -23,7 +24,7 @@ class Skipped:
 
 
 class LeftOut:
-    """Files of a folder that cannot be used.
+    """Files that cannot be used.
 
     Args:
         strict: whether the first of them is an error, rather than noted here.
@@ -34,25 +35,33 @@ class LeftOut:
         self.files: list[Skipped] = []
 
     def read(
-        self, files: Sequence[Path], read: Callable[[Path], Content]
-    ) -> Iterator[tuple[Path, Content]]:
+        self, files: Iterable[File], read: Callable[[Path], Content]
+    ) -> Iterator[tuple[File, Content]]:
         """Each file that can be used, and what ``read`` makes of it.
 
         Raises:
             InputError: one cannot be used and is the only one, or none can; or ``strict``.
         """
+        errors, any_used = list[InputError](), False
         for file in files:
+            path = file if isinstance(file, Path) else file.path
             try:
-                content = read(file)
+                content = read(path)
             except InputError as error:
-                if self.strict or len(files) == 1:
+                if self.strict:
                     raise
-                reason = str(error).removeprefix(str(file)).strip()
+                errors.append(error)
+                reason = shown(str(error)).removeprefix(shown(path)).strip()
                 self.files.append(Skipped(file.name, reason))
-                if len(self.files) == len(files):
-                    raise InputError(f"none of {len(files)} files can be used: {error}") from None
             else:
+                any_used = True
                 yield file, content
+        if errors and not any_used:
+            raise (
+                InputError(f"none of {len(errors)} files can be used: {errors[0]}")
+                if errors[1:]
+                else errors[0]
+            )
 
 
 def in_words(skipped: Sequence[Skipped]) -> list[str]:
@@ -65,15 +74,12 @@ def in_words(skipped: Sequence[Skipped]) -> list[str]:
     return [*lines, f"  and {more:,} more"] if more > 0 else lines
 
 
-def strict() -> Any:
-    """The knob that has one such file stop everything."""
-    return knob(False, "whether a file that cannot be read stops the run; false: it is left out")
-
-
 class Unusable(Knobs):
     """What becomes of files of a folder that cannot be used."""
 
-    strict: bool = strict()
+    strict: bool = knob(
+        False, "whether a file that cannot be read stops the run; false: it is left out"
+    )
 
     @cached_property
     def left_out(self) -> LeftOut:

@@ -5,7 +5,6 @@ of that name in ``$SAIKI_DATA``, else the folder in the user's cache, into which
 first use.
 """
 
-import hashlib
 import logging
 import os
 import sys
@@ -17,16 +16,12 @@ from pathlib import Path, PurePosixPath
 from saiki.data.archive import unpack
 from saiki.data.datasets import DATASETS, PublishedDataset
 from saiki.errors import InputError, SaikiError, near
-from saiki.inputs import open_file
+from saiki.inputs import sha256_of
 from saiki.terminal import complain
 
 
 def published(name: str) -> PublishedDataset:
-    """What is known of the dataset of that name.
-
-    Raises:
-        InputError: there is none.
-    """
+    """What is known of the dataset of that name."""
     try:
         return DATASETS[name]
     except KeyError:
@@ -59,23 +54,23 @@ def where(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def locate(name: str, given: Path | None = None, trust: bool = False) -> Path:
+def locate(name: str, own: Path | None = None, trust: bool = False) -> Path:
     """The folder or file of the dataset; it is downloaded if it is not on this machine.
 
     Args:
-        given: a folder or file of the user's own, which is returned instead if it exists.
+        own: a folder or file of the user's own, which is returned instead if it exists.
         trust: take what is downloaded although its checksum is another than the one known, or
             none is.
 
     Raises:
-        InputError: there is no such dataset or no ``given``, or the dataset is not here and cannot
+        InputError: there is no such dataset or no ``own``, or the dataset is not here and cannot
             be downloaded; the error says how to supply it.
     """
     wanted = published(name)
-    if given is not None:
-        if not given.exists():
-            raise InputError(f"{given} does not exist")
-        return given
+    if own is not None:
+        if not own.exists():
+            raise InputError(f"{own} does not exist")
+        return own
     return where(name) or _download(wanted, _cache() / name, trust)
 
 
@@ -96,8 +91,8 @@ def describe(name: str) -> str:
         "summary": each.summary,
         "licence": each.licence,
         "citation": each.citation,
-        "address": " and ".join(each.addresses),
-        "sha256": " and ".join(sha256 or "not known" for sha256 in each.checksums),
+        "address": " and ".join(each.downloads),
+        "sha256": " and ".join(sha256 or "not known" for sha256 in each.downloads.values()),
         "folder": _whereabouts(each),
     }
     return "\n".join(f"{fact:9} {text}" for fact, text in facts.items())
@@ -125,7 +120,7 @@ def _download(wanted: PublishedDataset, folder: Path, trust: bool) -> Path:
         ) as temporary:
             made = Path(temporary, "made")
             place = made if wanted.files else made.parent
-            for address, sha256 in zip(wanted.addresses, wanted.checksums, strict=True):
+            for address, sha256 in wanted.downloads.items():
                 file = _fetch(wanted.name, address, sha256, trust, place)
             if not wanted.files:
                 unpack(file, made)
@@ -141,9 +136,9 @@ def _download(wanted: PublishedDataset, folder: Path, trust: bool) -> Path:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
             f"the dataset {wanted.name} is not here and cannot be downloaded ({reason}); get "
-            f"{' and '.join(wanted.addresses)} on another machine, "
+            f"{' and '.join(wanted.downloads)} on another machine, "
             f"{'put' if wanted.files else 'unpack'} "
-            f"{'them into one folder' if len(wanted.addresses) > 1 else 'it'}"
+            f"{'them into one folder' if len(wanted.downloads) > 1 else 'it'}"
             f"{' into a folder' if len(wanted.files) == 1 else ''}, and name its folder "
             f"{wanted.inside and wanted.inside + ' '}with --data PATH "
             f"or keep it as {wanted.name} in a folder that SAIKI_DATA names"
@@ -152,11 +147,7 @@ def _download(wanted: PublishedDataset, folder: Path, trust: bool) -> Path:
 
 
 def _fetch(name: str, address: str, sha256: str | None, trust: bool, folder: Path) -> Path:
-    """Download what is at the address into ``folder``, and check it.
-
-    Raises:
-        SaikiError: it cannot be had, or is not what it should be and is not trusted.
-    """
+    """Download what is at the address into ``folder``, and check it."""
     import pooch
     from requests import RequestException
 
@@ -168,7 +159,7 @@ def _fetch(name: str, address: str, sha256: str | None, trust: bool, folder: Pat
         complain(f"downloading {name} from {address}")
     try:
         with _level(pooch.get_logger(), "WARNING"):
-            found = pooch.retrieve(
+            file = pooch.retrieve(
                 address,
                 known_hash=None,
                 fname=PurePosixPath(address).name,
@@ -177,16 +168,15 @@ def _fetch(name: str, address: str, sha256: str | None, trust: bool, folder: Pat
             )
     except RequestException as error:
         raise SaikiError(_network_reason(error)) from None
-    with open_file(Path(found)) as file:
-        its = hashlib.file_digest(file, "sha256").hexdigest()
-    if its != sha256:
+    actual = sha256_of(Path(file))
+    if actual != sha256:
         if not trust:
             raise SaikiError(
                 f"the checksum of {address} is not the one that was published; {trusting}"
             )
         known = f"not {sha256}" if sha256 else "which nobody has published"
-        complain(f"{address} is trusted: its SHA-256 is {its}, {known}")
-    return Path(found)
+        complain(f"{address} is trusted: its SHA-256 is {actual}, {known}")
+    return Path(file)
 
 
 def _network_reason(error: Exception) -> str:
@@ -199,9 +189,9 @@ def _network_reason(error: Exception) -> str:
 
 @contextmanager
 def _level(logger: logging.Logger, level: str) -> Iterator[None]:
-    kept = logger.level
+    before = logger.level
     logger.setLevel(level)
     try:
         yield
     finally:
-        logger.setLevel(kept)
+        logger.setLevel(before)

@@ -60,8 +60,8 @@ def test_each_change_is_drawn_evenly_up_to_its_bound():
         shares = np.array([box.width * box.height for box in boxes])
         assert areas[0] - 1e-9 < shares.min() < areas[0] + 0.02
         assert areas[1] - 0.02 < shares.max() <= areas[1] + 1e-9
-        assert all(0 <= box.left <= 1 - box.width + 1e-9 for box in boxes)
-        assert all(0 <= box.top <= 1 - box.height + 1e-9 for box in boxes)
+        assert all(0 <= box.x <= 1 - box.width + 1e-9 for box in boxes)
+        assert all(0 <= box.y <= 1 - box.height + 1e-9 for box in boxes)
 
 
 @pytest.mark.parametrize("bound", [0.01, 0.05, 0.2])

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from data.images.pictures import classes, noise, pattern
-from saiki.data.images import copies, table
+from saiki.data.images import copies
 from saiki.data.images.augmentation import Augmentation, read_policy
 from saiki.data.images.augmenter import Augmenter
+from saiki.data.images.changes import TABLE, read_table
 from saiki.data.images.copies import write_copies
 from saiki.data.images.files import read_image
 from saiki.data.images.folder import read_parts
@@ -33,9 +34,9 @@ def test_each_image_has_its_copies_and_the_table_says_what_was_done(tmp_path):
     assert "notes.txt" not in made
     assert made["猫/1.png"] == (source / "猫" / "1.png").read_bytes()
     assert read_policy(out / "policy.json") == (POLICY, 5)
-    text = (out / table.NAME).read_text(encoding="utf-8")
+    text = (out / TABLE).read_text(encoding="utf-8")
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert {row["file"] for row in rows} == made.keys() - {table.NAME, "policy.json"}
+    assert {row["file"] for row in rows} == made.keys() - {TABLE, "policy.json"}
     for row in rows:
         if row["copy"] == "0":
             assert row["file"] == row["source"]
@@ -90,7 +91,8 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path):
     (source / "dog" / "9.png").write_bytes(b"no")
     written, [skipped] = write_copies(source, tmp_path / "out", POLICY, 1, 0)
     assert written == 16
-    assert (skipped.name, skipped.reason) == ("dog/9.png", "is no image that can be read")
+    reason = "is no image that can be read; save it as PNG or JPEG, or take it away"
+    assert (skipped.name, skipped.reason) == ("dog/9.png", reason)
     assert not [*(tmp_path / "out").rglob("9.png*")]
 
 
@@ -149,7 +151,7 @@ def test_a_name_that_is_no_text_is_written_and_found_again(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "file,source,sha256,copy\na,b,c,x\n", "file\n"])
 def test_a_table_of_something_else_is_told(tmp_path, text):
-    assert table.read(tmp_path) == {}
-    (tmp_path / table.NAME).write_text(text)
+    assert read_table(tmp_path) == {}
+    (tmp_path / TABLE).write_text(text)
     with pytest.raises(InputError, match=r"augmented\.csv is not a table as saiki data augment"):
         read_parts(classes(tmp_path))

@@ -113,7 +113,7 @@ def test_images_are_grey_if_all_of_them_are(tmp_path):
         (lambda f: shutil.rmtree(f / "cat") or shutil.rmtree(f / "dog"), "holds no images"),
         (lambda f: noise(1).save(f / "a.png"), "both in its folders and beside them, such as a.pn"),
         (lambda f: [path.write_text("no") for path in f.rglob("*.png")],
-         r"none of the 8 images can be read: .*cat/0\.png is no image that can be read"),
+         r"none of 8 files can be used: .*cat/0\.png is no image that can be read"),
         (lambda f: [path.write_text("no") for path in f.glob("dog/*.png")],
          "has no image of the class 'dog' to learn from"),
         (lambda f: [(f / "dog" / f"{i}.png").unlink() for i in (0, 1, 2)], "'dog' of .* has 1"),
@@ -142,9 +142,9 @@ def test_what_cannot_be_read_is_left_out_and_named_or_refused_where_that_is_stri
         assert torch.equal(ours.pixels, theirs.pixels)
         assert ours.names == theirs.names
     assert [(each.name, each.reason) for each in parts.skipped] == [
-        ("dog/7.heic", "is no image that can be read"),
-        ("dog/8.png", "is empty"),
-        ("dog/9.png", "is cut short or damaged"),
+        ("dog/7.heic", "is no image that can be read; save it as PNG or JPEG, or take it away"),
+        ("dog/8.png", "is empty; save it as PNG or JPEG, or take it away"),
+        ("dog/9.png", "is cut short or damaged; get it anew, or take it away"),
     ]
     with pytest.raises(InputError, match=r"dog/7\.heic is no image that can be read"):
         read_parts(tmp_path, strict=True)
@@ -163,4 +163,4 @@ def test_a_file_is_no_folder_and_links_that_go_round_are_cut(tmp_path):
     with pytest.raises(InputError, match=r"a\.png is no folder of images"):
         find(tmp_path / "a.png")
     (tmp_path / "self").symlink_to(tmp_path)
-    assert [its.name for its in find(tmp_path)] == ["a.png"]
+    assert [image.name for image in find(tmp_path)] == ["a.png"]

@@ -169,8 +169,8 @@ def test_a_table_that_cannot_be_used_is_told_in_a_sentence(tmp_path, text, reaso
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        ([], r"holds no sound files \(\.wav, \.flac"),
-        (["a/notes.txt", ".b/c.wav"], "holds no sound files"),
+        ([], r"holds no sound: no file in it is named \*\.wav or \*\.flac"),
+        (["a/notes.txt", ".b/c.wav"], "holds no sound"),
         (["a.wav", "7_theo_1.wav"], r"does not tell the class of a\.wav; put the sound files"),
         (
             ["7_theo_1.wav", "a/b.wav"],

@@ -113,16 +113,9 @@ class Augmentation(Knobs):
             blur=next(u) * self.blur,
             noise=next(u) * self.noise,
             seed=int(next(u) * 2**31) * (self.noise > 0),
-            crop=self._drawn(1 - self.crop * next(u), _RATIO, u, self.crop > 0),
-            erasing=self._drawn(
-                self.erasing * next(u), _SLIM, u, next(u) < _ERASED and self.erasing > 0
-            ),
+            crop=_box(1 - self.crop * next(u), _RATIO, u, self.crop > 0),
+            erasing=_box(self.erasing * next(u), _SLIM, u, next(u) < _ERASED and self.erasing > 0),
         )
-
-    @staticmethod
-    def _drawn(area: float, ratio: float, u: Iterator[float], is_wanted: bool) -> Box | None:
-        box = _box(area, ratio, next(u), next(u), next(u))
-        return box if is_wanted else None
 
     def build(self) -> "Augmenter":
         """What does it: a transform of torchvision's, for images with their boxes and masks.
@@ -174,26 +167,18 @@ def write_policy(path: Path, augmentation: Augmentation, seed: int, **more: Any)
 
 
 def read_mixing(path: Path) -> Mixing:
-    """How images of a batch are mixed by a policy that a run wrote.
-
-    Raises:
-        InputError: it cannot be read, or says something that is not allowed.
-    """
-    found = read_json(path)
+    """How images of a batch are mixed by a policy that a run wrote."""
+    policy = read_json(path)
     try:
-        return Mixing.from_dict({n: found[n] for n in Mixing.knobs() if n in found})
+        return Mixing.from_dict({n: policy[n] for n in Mixing.knobs() if n in policy})
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def read_policy(path: Path) -> tuple[Augmentation, int]:
-    """What :func:`write_policy` wrote of single images, and the seed.
-
-    Raises:
-        InputError: it cannot be read, or is something else.
-    """
-    found = read_json(path)
-    augmentation, seed = found.get("augmentation"), found.get("seed", 0)
+    """What :func:`write_policy` wrote of single images, and the seed."""
+    policy = read_json(path)
+    augmentation, seed = policy.get("augmentation"), policy.get("seed", 0)
     if not isinstance(augmentation, dict) or type(seed) is not int or seed < 0:
         raise InputError(f"{path} is no policy of augmentation, as saiki run augment writes one")
     try:
@@ -202,13 +187,14 @@ def read_policy(path: Path) -> tuple[Augmentation, int]:
         raise InputError(f"{path}: {error}") from None
 
 
-def _box(area: float, ratio: float, shape: float, across: float, down: float) -> Box:
-    """A rectangle of this area, from the numbers that are drawn for its shape and its place."""
+def _box(area: float, ratio: float, u: Iterator[float], is_wanted: bool) -> Box | None:
+    """A rectangle of this area; its shape and place are drawn, whether it is wanted or not."""
+    shape, across, down = next(u), next(u), next(u)
     side = math.sqrt(area)
     stretch = math.exp((2 * shape - 1) * math.log(ratio) / 2)
     stretch = min(max(stretch, side), 1 / max(side, 1e-9))  # so that neither side exceeds 1
     width, height = min(1.0, side * stretch), min(1.0, side / stretch)
-    return Box(across * (1 - width), down * (1 - height), width, height)
+    return Box(across * (1 - width), down * (1 - height), width, height) if is_wanted else None
 
 
 @contextmanager

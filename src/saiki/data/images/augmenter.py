@@ -40,9 +40,9 @@ class Augmenter(nn.Module):
         self.sanitise = v2.SanitizeBoundingBoxes(labels_getter=_labels)
 
     def forward(self, *inputs: Any) -> Any:
-        found = self.transform(*inputs)
-        has_boxes = any(isinstance(each, tv_tensors.BoundingBoxes) for each in tree_leaves(found))
-        return self.sanitise(found) if has_boxes else found
+        changed = self.transform(*inputs)
+        has_boxes = any(isinstance(x, tv_tensors.BoundingBoxes) for x in tree_leaves(changed))
+        return self.sanitise(changed) if has_boxes else changed
 
     @staticmethod
     def changed(x: Any, changes: Changes) -> Any:
@@ -55,8 +55,8 @@ class Augmenter(nn.Module):
         """Images of one size, ``(examples, channels, height, width)``, each with what is drawn for
         its key. A picture whose sides were exchanged is scaled back to that size."""
         size = list(images.shape[-2:])
-        drawn = (self.transform.draw(*key) for key in keys)
-        every = (self.changed(x, changes) for x, changes in zip(images, drawn, strict=True))
+        changes = (self.transform.draw(*key) for key in keys)
+        every = (self.changed(x, each) for x, each in zip(images, changes, strict=True))
         return torch.stack([x if list(x.shape[-2:]) == size else F.resize(x, size) for x in every])
 
 
@@ -162,7 +162,7 @@ class Mixer:
         height, width = images.shape[-2:]
         half = share**0.5 / 2
         box = [round(side * at) for at in (0.5 - half, 0.5 + half) for side in (width, height)]
-        drawn = {"labels": None, "batch_size": len(images), "lam": 1 - share, "box": box}
+        parameters = {"labels": None, "batch_size": len(images), "lam": 1 - share, "box": box}
         transform = (v2.CutMix if cut else v2.MixUp)(num_classes=2)
-        made: Tensor = transform.transform(images, drawn)
-        return made[0]
+        mixed: Tensor = transform.transform(images, parameters)
+        return mixed[0]

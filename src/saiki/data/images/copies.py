@@ -5,14 +5,14 @@ import tempfile
 from pathlib import Path
 
 from saiki.data.folders import shown
-from saiki.data.images import table
 from saiki.data.images.augmentation import Augmentation, write_policy
-from saiki.data.images.changes import Changes
-from saiki.data.images.files import read_images, write_image
-from saiki.data.images.folder import digest, find
-from saiki.data.skipped import Skipped
+from saiki.data.images.changes import AugmentedImage, read_table, write_table
+from saiki.data.images.files import read_image, write_image
+from saiki.data.images.folder import find
+from saiki.data.skipped import LeftOut, Skipped
 from saiki.errors import InputError, SaikiError
 from saiki.files import TEMPORARY
+from saiki.inputs import sha256_of
 from saiki.progress import each
 
 
@@ -39,40 +39,39 @@ def write_copies(
             is there already.
         SaikiError: they cannot be written.
     """
-    augmenter, found = augmentation.build(), find(folder)
-    skipped = list[Skipped]()
+    augmenter, sources, left_out = augmentation.build(), find(folder), LeftOut(strict)
     if out.exists():
         raise InputError(f"{out} exists already; choose another --out, or remove it first")
-    if table.read(folder):
+    if read_table(folder):
         raise InputError(f"{folder} is augmented already; augment the folder it was made of")
-    sources = {its.path.relative_to(folder).as_posix() for its in found}
+    names = {source.path: source.path.relative_to(folder).as_posix() for source in sources}
+    originals = {*names.values()}
     try:
         out.absolute().parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
             dir=out.absolute().parent, prefix=TEMPORARY, ignore_cleanup_errors=True
         ) as temporary:
-            made, rows = Path(temporary) / "made", list[table.Made]()
-            for its, pixels in read_images(each(found), skipped, strict):
-                name = its.path.relative_to(folder).as_posix()
-                sha256 = digest(its.path)
+            made, images = Path(temporary) / "made", list[AugmentedImage]()
+            for source, pixels in left_out.read(each(sources), read_image):
+                name, sha256 = names[source.path], sha256_of(source.path)
                 grey = bool((pixels == pixels[:1]).all())
                 (made / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(its.path, made / name)
-                rows.append(table.Made(its.name, its.name, sha256, 0, Changes()))
+                shutil.copyfile(source.path, made / name)
+                images.append(AugmentedImage(source.name, source.name, sha256, 0))
                 for number in range(1, copies + 1):
                     changes = augmentation.draw(seed, int(sha256[:16], 16), number)
                     copy = f"{name}-{number}.png"
-                    if copy in sources:
+                    if copy in originals:
                         raise InputError(
-                            f"a copy of {its.name} would be called {shown(copy)}, as another image "
-                            f"of {folder} is; rename that one"
+                            f"a copy of {source.name} would be called {shown(copy)}, as another "
+                            f"image of {folder} is; rename that one"
                         )
                     x = augmenter.changed(pixels[:1] if grey else pixels, changes)
                     write_image(made / copy, x)
-                    rows.append(table.Made(shown(copy), its.name, sha256, number, changes))
-            table.write(made, rows)
+                    images.append(AugmentedImage(shown(copy), source.name, sha256, number, changes))
+            write_table(made, images)
             write_policy(made / "policy.json", augmentation, seed)
             made.rename(out)
     except OSError as error:
         raise SaikiError(f"cannot write {out}: {error.strerror or error}") from error
-    return len(rows), skipped
+    return len(images), left_out.files

@@ -13,7 +13,7 @@ from saiki.data.dataset import Batch, IndexedDataset
 from saiki.data.images import folder, idx
 from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Parts, cut_to
-from saiki.data.skipped import in_words, strict
+from saiki.data.skipped import Unusable, in_words
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 
@@ -37,7 +37,7 @@ class ImageSource(Knobs):
     colours: int = knob(
         0, "channels of an image, 1 (grey) or 3; 0: as they are", minimum=0, maximum=3
     )
-    strict: bool = strict()
+    unusable: Unusable = Unusable()
     examples: int = knob(
         0, "examples to learn from at most, of each class alike; 0: all", minimum=0
     )
@@ -49,14 +49,14 @@ class ImageSource(Knobs):
     def read(self) -> Parts:
         """All images there are."""
         if not self.data:
-            found = store.locate("fashion-mnist")
-            return idx.read_parts(found, idx.FASHION, self.side, self.colours)
+            fashion = store.locate("fashion-mnist")
+            return idx.read_parts(fashion, idx.FASHION, self.side, self.colours)
         path = Path(self.data)
         if not path.exists():
             raise InputError(f"{path} does not exist")
         if path.is_dir() and idx.is_in(path):
             return idx.read_parts(path, (), self.side, self.colours)
-        return folder.read_parts(path, self.side, self.colours, self.strict)
+        return folder.read_parts(path, self.side, self.colours, self.unusable.strict)
 
 
 class ImageDataset(IndexedDataset[Batch]):
@@ -123,10 +123,6 @@ class LabelledImages(ImageDataset[Batch]):
 
 
 def image_of(path: str, shape: Sequence[int]) -> Tensor:
-    """The image of a file, cut and scaled to what a model sees: bytes, ``(1, *shape)``.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """The image of a file, cut and scaled to what a model sees: bytes, ``(1, *shape)``."""
     channels, height, width = shape
     return cut_to(read_image(path, channels), height, width)[None]

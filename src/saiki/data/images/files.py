@@ -1,7 +1,6 @@
 """Image files in and out: any of them as red, green and blue, or grey, in bytes."""
 
 import warnings
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from saiki import files
-from saiki.data.folders import shown
-from saiki.data.skipped import Skipped
+from saiki.data.folders import LabelledFile, shown
 from saiki.errors import InputError, SaikiError
 from saiki.inputs import open_file
 from saiki.prediction import FileOutput
@@ -32,13 +30,9 @@ _WHITE = 65535
 
 
 @dataclass(frozen=True)
-class ImageFile:
+class ImageFile(LabelledFile):
     """An image of a folder, its class, and the part it belongs to, where the folders say it."""
 
-    path: Path
-    name: str
-    """The path below the folder, as shown to people."""
-    label: str
     part: str = ""
 
 
@@ -75,31 +69,6 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
         raise _broken(path) from None
     except Exception:  # decoders of broken files raise whatever they stumble over
         raise _broken(path) from None
-
-
-def read_images(
-    found: Iterable[ImageFile], skipped: list[Skipped], strict: bool = False
-) -> Iterator[tuple[ImageFile, Tensor]]:
-    """The images of files, and to ``skipped`` those that cannot be read.
-
-    Raises:
-        InputError: one cannot be read, and it is ``strict``; or none can.
-    """
-    count, first = 0, ""
-    for its in found:
-        try:
-            image = read_image(its.path)
-        except InputError as error:
-            if strict:
-                raise
-            first = first or str(error)
-            reason, _, _ = str(error).removeprefix(f"{shown(its.path)} ").partition(";")
-            skipped.append(Skipped(its.name, reason))
-            continue
-        count += 1
-        yield its, image
-    if not count and skipped:
-        raise InputError(f"none of the {len(skipped)} images can be read: {first}")
 
 
 def write_image(path: Path, pixels: Tensor) -> Path:

@@ -1,7 +1,5 @@
 """Folders of images, one subfolder a class, and how they are parted."""
 
-import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,14 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from saiki.data.folders import check_spelling, shown, tidy
-from saiki.data.images import table
-from saiki.data.images.files import ENDINGS, ImageFile, read_images
+from saiki.data.folders import by_value, tidied
+from saiki.data.images.changes import AugmentedImage, read_table
+from saiki.data.images.files import ENDINGS, ImageFile, read_image
 from saiki.data.images.labelled import Images, Parts, check_memory, coloured, fitted
-from saiki.data.skipped import Skipped
+from saiki.data.skipped import LeftOut, Skipped
 from saiki.errors import InputError
 from saiki.input_kind import InputKind
-from saiki.inputs import files_below, open_file
+from saiki.inputs import files_below, sha256_of
 from saiki.progress import each
 
 PARTS = {
@@ -44,38 +42,27 @@ def find(folder: Path) -> tuple[ImageFile, ...]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder of images")
-    names = [path.relative_to(folder).as_posix() for path in files_below(folder, ENDINGS)]
-    if not names:
-        raise InputError(f"{folder} holds no images ({', '.join(ENDINGS)})")
-    beside = [name for name in names if "/" not in name]
-    if beside and len(beside) < len(names):
+    names = [path.relative_to(folder).as_posix() for path in images_in(folder)]
+    at_top = [name for name in names if "/" not in name]
+    if at_top and len(at_top) < len(names):
         raise InputError(
-            f"{folder} holds images both in its folders and beside them, such as {beside[0]}; put "
+            f"{folder} holds images both in its folders and beside them, such as {at_top[0]}; put "
             "each into the folder of its class"
         )
     tops = {name.split("/")[0] for name in names}
-    parted = not beside and tops <= PARTS.keys() and "train" in {PARTS[top] for top in tops}
-    found = []
+    parted = not at_top and tops <= PARTS.keys() and "train" in {PARTS[top] for top in tops}
+    images = []
     for name in names:
         steps = name.split("/")
         part = PARTS[steps.pop(0)] if parted else ""
         label = steps[0] if len(steps) > 1 else folder.absolute().name
-        found.append(ImageFile(folder / name, shown(name), label, part))
-    check_spelling(folder, (its.label for its in found))
-    plain = (ImageFile(its.path, its.name, tidy(its.label), its.part) for its in found)
-    return tuple(sorted(plain, key=lambda its: (tidy(its.name), its.name)))
+        images.append(ImageFile(folder / name, name, label, part))
+    return tidied(folder, images)
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder and below it, in the order of their names.
-
-    Raises:
-        InputError: there are none, or it cannot be read.
-    """
-    found = files_below(folder, ENDINGS)
-    if not found:
-        raise InputError(f"{folder} holds no images ({', '.join(ENDINGS)})")
-    return found
+    """The images in a folder and below it, in the order of their names."""
+    return files_below(folder, ENDINGS, "images")
 
 
 IMAGE = InputKind("image", in_folder=images_in)
@@ -84,7 +71,7 @@ IMAGE = InputKind("image", in_folder=images_in)
 def read_parts(folder: Path, side: int = 0, colours: int = 0, strict: bool = False) -> Parts:
     """The images of a folder, parted as its folders say, or else each class by a hash of the bytes
     of its files: so copies of a file are always of one part, and more files move few. Where a table
-    of :mod:`saiki.data.images.table` says that images are changed copies of others, these are
+    says that images are changed copies of others (:mod:`saiki.data.images.changes`), these are
     learned from where the others are, and left out elsewhere.
 
     Args:
@@ -95,12 +82,12 @@ def read_parts(folder: Path, side: int = 0, colours: int = 0, strict: bool = Fal
     Raises:
         InputError: no file can be read, sizes differ, or a part is left without images.
     """
-    found = find(folder)
-    classes = tuple(sorted({its.label for its in found}, key=_in_order))
-    found, pixels, skipped = _read(folder, found, side, colours, strict)
-    labels = torch.tensor([classes.index(its.label) for its in found])
-    whole = Images(pixels, labels, classes, tuple(its.name for its in found))
-    parts = _parts(folder, found)
+    files = find(folder)
+    classes = tuple(sorted({file.label for file in files}, key=by_value))
+    files, pixels, skipped = _read(folder, files, side, colours, strict)
+    labels = torch.tensor([classes.index(file.label) for file in files])
+    images = Images(pixels, labels, classes, tuple(file.name for file in files))
+    parts = _parts(folder, files)
     places = {
         name: torch.tensor([i for i, part in enumerate(parts) if part == name], dtype=torch.int64)
         for name in ("train", "validation", "test")
@@ -109,15 +96,15 @@ def read_parts(folder: Path, side: int = 0, colours: int = 0, strict: bool = Fal
     for number, label in enumerate(classes):
         if number not in learned:
             raise InputError(f"{folder} has no image of the class {label!r} to learn from")
-    return Parts(**{name: whole[its] for name, its in places.items()}, skipped=skipped)
+    return Parts(**{name: images[numbers] for name, numbers in places.items()}, skipped=skipped)
 
 
 def _read(
-    folder: Path, found: Sequence[ImageFile], side: int, colours: int, strict: bool
+    folder: Path, files: Sequence[ImageFile], side: int, colours: int, strict: bool
 ) -> tuple[tuple[ImageFile, ...], Tensor, tuple[Skipped, ...]]:
     """The files that can be read, their pixels, and the others."""
-    images, usable, skipped = list[Tensor](), list[ImageFile](), list[Skipped]()
-    for its, pixels in read_images(each(found), skipped, strict):
+    images, usable, left_out = list[Tensor](), list[ImageFile](), LeftOut(strict)
+    for file, pixels in left_out.read(each(files), read_image):
         image = coloured(pixels, colours)
         if colours == 0 and bool((image == image[:1]).all()):
             image = image[:1]
@@ -126,44 +113,48 @@ def _read(
         if image.shape[1:] != first.shape[1:]:
             sizes = (f"{it.shape[2]} × {it.shape[1]}" for it in (first, image))
             raise InputError(
-                f"{usable[0].name} and {its.name} of {folder} differ in size, {' and '.join(sizes)}"
-                " pixels; choose one for all, as in --side 64"
+                f"{usable[0].name} and {file.name} of {folder} differ in size, "
+                f"{' and '.join(sizes)} pixels; choose one for all, as in --side 64"
             )
-        check_memory(folder, len(found), *image.shape)
+        check_memory(folder, len(files), *image.shape)
         images.append(image)
-        usable.append(its)
+        usable.append(file)
     channels = max(len(image) for image in images)
     stacked = torch.stack([coloured(image, channels) for image in images])
-    return tuple(usable), stacked, tuple(skipped)
+    return tuple(usable), stacked, tuple(left_out.files)
 
 
-def _parts(folder: Path, found: Sequence[ImageFile]) -> list[str]:
+def _parts(folder: Path, files: Sequence[ImageFile]) -> list[str]:
     """The part of each image."""
-    made = table.read(folder)
-    parts = [its.part for its in found]
+    augmented = read_table(folder)
+    parts = [file.part for file in files]
     held = sorted({"train", "validation", "test"} - {"train", *parts})
     if held:
         pool = [i for i, part in enumerate(parts) if part in ("", "train")]
-        hashed = _by_hash(folder, [found[i] for i in pool], made, held)
+        hashed = _by_hash(folder, [files[i] for i in pool], augmented, held)
         for i, part in zip(pool, hashed, strict=True):
             parts[i] = part
-    copies = {name for name, each in made.items() if each.copy > 0}
+    copies = {name for name, image in augmented.items() if image.copy > 0}
     return [
-        LEFT_OUT if part != "train" and its.name in copies else part
-        for its, part in zip(found, parts, strict=True)
+        LEFT_OUT if part != "train" and file.name in copies else part
+        for file, part in zip(files, parts, strict=True)
     ]
 
 
 def _by_hash(
-    folder: Path, found: Sequence[ImageFile], made: Mapping[str, table.Made], held: Sequence[str]
-) -> Iterator[str]:
+    folder: Path, files: Sequence[ImageFile], augmented: Mapping[str, AugmentedImage],
+    held: Sequence[str],
+) -> Iterator[str]:  # fmt: skip
     """Of each class the lowest hashes to the parts ``held``, the others to learn from. What is in
     several classes counts for the first, and copies count as what they were made of."""
-    hashes = [made[its.name].sha256 if its.name in made else digest(its.path) for its in found]
+    hashes = [
+        augmented[file.name].sha256 if file.name in augmented else sha256_of(file.path)
+        for file in files
+    ]
     part_of, of_class = dict[str, str](), defaultdict[str, set[str]](set)
-    for its, its_hash in zip(found, hashes, strict=True):
-        of_class[its.label].add(its_hash)
-    for label in sorted(of_class, key=_in_order):
+    for file, sha256 in zip(files, hashes, strict=True):
+        of_class[file.label].add(sha256)
+    for label in sorted(of_class, key=by_value):
         different = sorted(of_class[label] - part_of.keys())
         if len(different) <= len(held):
             raise InputError(
@@ -172,18 +163,6 @@ def _by_hash(
                 f"from and for {' and '.join(held)}"
             )
         count = max(1, round(HELD * len(different)))
-        for n, its_hash in enumerate(different):
-            part_of[its_hash] = held[n // count] if n < count * len(held) else "train"
-    yield from (part_of[its_hash] for its_hash in hashes)
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _in_order(label: str) -> tuple[int, int, str]:
-    """Numbers by their size, other names by the alphabet."""
-    number = re.fullmatch(r"-?\d{1,18}", label)
-    return (0, int(label), label) if number else (1, 0, label)
+        for n, sha256 in enumerate(different):
+            part_of[sha256] = held[n // count] if n < count * len(held) else "train"
+    yield from map(part_of.__getitem__, hashes)

@@ -30,9 +30,6 @@ def read_idx(path: Path) -> np.ndarray:
     A header of two zeros, 8 for bytes, the number of dimensions, and each of them in 4 bytes, the
     highest first; then the array itself, the last dimension the fastest
     (http://yann.lecun.com/exdb/mnist/).
-
-    Raises:
-        InputError: it cannot be read or is something else.
     """
     with open_bytes(path) as file:
         start = file.read(4)
@@ -66,24 +63,21 @@ def read_parts(
         classes: the names; without, the labels as they stand.
         side: see :func:`saiki.data.images.labelled.fitted`.
         colours: see :func:`saiki.data.images.labelled.coloured`.
-
-    Raises:
-        InputError: a file is missing or broken, or they do not go together.
     """
     arrays = {}
     for name in ("train-images", "train-labels", "t10k-images", "t10k-labels"):
-        found = _files(folder, name)
-        if not found:
+        files = _files(folder, name)
+        if not files:
             raise InputError(f"{folder} lacks the file {name}-idx{3 if 'im' in name else 1}-ubyte")
-        arrays[name] = read_idx(found[0])
+        arrays[name] = read_idx(files[0])
     learned, tested = (
         _images(folder, part, arrays, classes, side, colours) for part in ("train", "t10k")
     )
-    kept = len(learned) - max(1, len(learned) // VALIDATION)
-    if kept < 1 or len(tested) == 0:
+    count = len(learned) - max(1, len(learned) // VALIDATION)
+    if count < 1 or len(tested) == 0:
         raise InputError(f"{folder} holds too few images: two to learn from and one to test")
     names = tuple(map(str, range(int(max(learned.labels.max(), tested.labels.max())) + 1)))
-    parts = (learned[torch.arange(kept)], learned[torch.arange(kept, len(learned))], tested)
+    parts = (learned[torch.arange(count)], learned[torch.arange(count, len(learned))], tested)
     train, validation, test = (Images(x.pixels, x.labels, classes or names) for x in parts)
     return Parts(train, validation, test)
 

@@ -110,8 +110,8 @@ def cut_to(pixels: Tensor, height: int, width: int) -> Tensor:
         return pixels
     scale = min(rows / height, columns / width)
     tall, wide = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (rows - tall) // 2, (columns - wide) // 2
-    part = pixels[..., top : top + tall, left : left + wide]
+    row, column = (rows - tall) // 2, (columns - wide) // 2
+    part = pixels[..., row : row + tall, column : column + wide]
     batch = part.reshape(-1, *part.shape[-3:])
     scaled = F.interpolate(batch, (height, width), mode="bilinear", antialias=True)
     return scaled.reshape(*part.shape[:-2], height, width)

@@ -77,7 +77,7 @@ class Augmenter:
         draw = _Draw(keys, waves.dtype)
         waves, lengths = self._played(waves, lengths, draw)
         power, frames = mel.power(waves, lengths)
-        first, heard = mel.heard(power, frames)
+        first, length = mel.heard(power, frames)
         if settings.room:
             real = torch.arange(power.shape[2]) < frames[:, None]
             power = self._room(power, draw) * real[:, None]
@@ -85,7 +85,9 @@ class Augmenter:
         if settings.noise:
             power = power + self._noise(power, frames, draw)
         warp = draw.factor(settings.vocal_tract)
-        bands, frames = mel.stretch(mel.mel(power, warp), first, heard, draw.factor(settings.tempo))
+        bands, frames = mel.stretch(
+            mel.mel(power, warp), first, length, draw.factor(settings.tempo)
+        )
         spread = 8.0 if settings.noise else 0.0
         features = mel.normalise(bands, frames, mel.floor + draw.uniform(-spread, spread))
         for _ in range(settings.masks):
@@ -100,17 +102,19 @@ class Augmenter:
         cut = [(draw.uniform(0, shift / 15) * rate).long() for _ in range(2)]
         silence = [((draw.uniform(0, 1) ** 2 * shift + edge) * rate).long() for _ in range(2)]
         speed = draw.factor(self.settings.speed)
-        kept = (lengths - cut[0] - cut[1]).clamp(min=1)
-        played = (kept / speed).long().clamp(min=1)
+        uncut = (lengths - cut[0] - cut[1]).clamp(min=1)
+        played = (uncut / speed).long().clamp(min=1)
         total = silence[0] + played + silence[1]
         steps = torch.arange(int(total.max()) + 1)
         source = (steps - silence[0][:, None]) * speed[:, None]
-        heard = (source >= 0) & (steps < (silence[0] + played)[:, None])
+        is_sound = (source >= 0) & (steps < (silence[0] + played)[:, None])
         source = source.clamp(min=0) + cut[0][:, None]
         left = source.floor().long().clamp(max=waves.shape[1] - 1)
         share = source - left
         right = (left + 1).clamp(max=waves.shape[1] - 1)
-        return (waves.gather(1, left) * (1 - share) + waves.gather(1, right) * share) * heard, total
+        return (
+            waves.gather(1, left) * (1 - share) + waves.gather(1, right) * share
+        ) * is_sound, total
 
     def _room(self, power: Tensor, draw: "_Draw") -> Tensor:
         """Each frame leaves an exponential tail in the next ones."""
@@ -172,15 +176,15 @@ class _Draw:
         self.dtype = dtype
 
     def uniform(self, low: float, high: float) -> Tensor:
-        drawn = [generator.random() for generator in self.generators]
-        return low + (high - low) * torch.tensor(drawn, dtype=self.dtype)
+        numbers = [generator.random() for generator in self.generators]
+        return low + (high - low) * torch.tensor(numbers, dtype=self.dtype)
 
     def factor(self, reach: float) -> Tensor:
         """From 1 / (1 + reach) to 1 + reach, evenly in its logarithm."""
         span = math.log1p(reach)
         # one by one: vector units round differently at the end of a batch
-        drawn = [math.exp(generator.uniform(-span, span)) for generator in self.generators]
-        return torch.tensor(drawn, dtype=self.dtype)
+        factors = [math.exp(generator.uniform(-span, span)) for generator in self.generators]
+        return torch.tensor(factors, dtype=self.dtype)
 
     def happens(self, probability: float) -> Tensor:
         """1 with this probability, otherwise 0."""
@@ -188,6 +192,6 @@ class _Draw:
 
     def curve(self, points: int) -> Tensor:
         """A smooth random curve of deviation 1, ``(batch, points)``."""
-        drawn = numpy.stack([generator.standard_normal(_CONTROLS) for generator in self.generators])
-        controls = torch.from_numpy(drawn).to(self.dtype)[:, None]
+        normal = numpy.stack([each.standard_normal(_CONTROLS) for each in self.generators])
+        controls = torch.from_numpy(normal).to(self.dtype)[:, None]
         return F.interpolate(controls, points, mode="linear", align_corners=True)[:, 0]

@@ -53,13 +53,13 @@ class Sounds(RecordedSounds[Batch]):
     def batches(self, seed: int, start: int = 0) -> Iterator[Batch]:
         spoken, train = self.spoken_in_batch, self.parts.train
         real = _rows(train, self.batching.batch_size - spoken, 2 * seed, start)
-        others = range(len(self.spoken[0]))
-        said = _rows(others, spoken, 2 * seed + 1, start) if spoken else None
+        utterances = range(len(self.spoken[0]))
+        synthetic = _rows(utterances, spoken, 2 * seed + 1, start) if spoken else None
         for rows in real:
             waves = [self.recordings.waves[i] for _, i in rows]
             targets = [self.numbers[i] for _, i in rows]
             keys = [(seed, 0, place) for place, _ in rows]
-            for place, i in next(said) if said is not None else ():
+            for place, i in next(synthetic) if synthetic is not None else ():
                 waves.append(self.spoken[0][i])
                 targets.append(self.spoken[1][i])
                 keys.append((seed, 1, place))
@@ -93,7 +93,7 @@ class Sounds(RecordedSounds[Batch]):
         """What is heard of some recordings of training, of as many classes as can be."""
         entries, waves = self.recordings.entries, self.recordings.waves
         some = self.of_each_class(self.parts.train, count)
-        return {entries[i].name: self.hearing.heard(waves[i]) for i in some}
+        return {entries[i].name: self.hearing.cut(waves[i]) for i in some}
 
 
 def _rows(

@@ -153,12 +153,12 @@ def record(seconds: float, rate: int) -> Wave:
         ) from None
     try:
         own = int(sounddevice.query_devices(kind="input")["default_samplerate"])
-        heard = sounddevice.rec(
+        recording = sounddevice.rec(
             round(seconds * own), samplerate=own, channels=1, dtype="float32", blocking=True
         )
     except (sounddevice.PortAudioError, ValueError) as error:
         raise SaikiError(f"no microphone can be used: {_reason(error)}") from None
-    wave = resample(numpy.asarray(heard, numpy.float32).reshape(-1), own, rate)
+    wave = resample(numpy.asarray(recording, numpy.float32).reshape(-1), own, rate)
     if not len(wave) or _span(wave) < SILENCE:
         raise InputError("the microphone heard nothing; is it muted?")
     return wave
@@ -169,9 +169,9 @@ def record_file(seconds: float, path: Path) -> Path:
     return save(path, record(seconds, MICROPHONE_RATE), MICROPHONE_RATE)
 
 
-def resample(wave: Wave, given: int, rate: int) -> Wave:
-    """``wave`` of shape (samples,), sampled at ``given`` Hz, at ``rate`` Hz instead."""
-    return wave if given == rate else soxr.resample(wave, given, rate, quality="HQ")
+def resample(wave: Wave, source_rate: int, rate: int) -> Wave:
+    """``wave`` of shape (samples,), sampled at ``source_rate`` Hz, at ``rate`` Hz instead."""
+    return wave if source_rate == rate else soxr.resample(wave, source_rate, rate, quality="HQ")
 
 
 def check_rate(rate: int) -> None:
@@ -198,33 +198,34 @@ def _opened(path: Path, file: IO[bytes]) -> _Stream | Decoded:
 
 
 def _one_channel(path: Path, stream: _Stream | Decoded, rate: int) -> Wave:
-    given = stream.samplerate
-    if not RATES[0] <= given <= RATES[1]:
+    source_rate = stream.samplerate
+    if not RATES[0] <= source_rate <= RATES[1]:
         raise SoundError(
-            path, f"has a sampling rate of {given} Hz, and {RATES[0]} to {RATES[1]} Hz can be read"
+            path,
+            f"has a sampling rate of {source_rate} Hz, and {RATES[0]} to {RATES[1]} Hz can be read",
         )
     known = stream.frames != _UNKNOWN
-    if known and stream.frames > LONGEST * given:
-        raise SoundError(path, _too_long(stream.frames / given))
+    if known and stream.frames > LONGEST * source_rate:
+        raise SoundError(path, _too_long(stream.frames / source_rate))
     if known and stream.frames <= 0:
         raise SoundError(path, "is empty: it holds no samples")
-    resampler = soxr.ResampleStream(given, rate, 1, dtype="float32", quality="HQ")
+    resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
     parts, frames, low, high = [], 0, numpy.inf, -numpy.inf
     for mixed in _blocks(stream):
         frames += len(mixed)
-        if frames > LONGEST * given:
-            raise SoundError(path, _too_long(frames / given))
+        if frames > LONGEST * source_rate:
+            raise SoundError(path, _too_long(frames / source_rate))
         if not numpy.isfinite(mixed).all():
             raise SoundError(path, "holds samples that are no finite numbers")
         low, high = min(low, float(mixed.min())), max(high, float(mixed.max()))
-        parts.append(mixed if given == rate else resampler.resample_chunk(mixed))
+        parts.append(mixed if source_rate == rate else resampler.resample_chunk(mixed))
     if not frames:
         raise SoundError(path, "is empty: it holds no samples")
     if known and frames < _CUT_SHORT * stream.frames:
-        raise SoundError(path, _cut_short(frames / given, stream.frames / given))
+        raise SoundError(path, _cut_short(frames / source_rate, stream.frames / source_rate))
     if high - low < SILENCE:  # before the edges of a constant ring in the resampler
         raise SoundError(path, "is silent")
-    if given != rate:
+    if source_rate != rate:
         parts.append(resampler.resample_chunk(numpy.empty(0, numpy.float32), last=True))
     return numpy.concatenate(parts)
 

@@ -14,16 +14,16 @@ _CHUNKS = 10_000
 def share_there(file: IO[bytes]) -> float:
     """The share of the bytes of samples told of in the header of a WAV, RF64, W64, AIFF or AU file
     that are there; 1 where the header leaves it open, and for other files."""
-    told = _told(file)
+    header = _samples_by_header(file)
     size = file.seek(0, 2)
-    if told is None:
+    if header is None:
         return 1.0
-    start, length = told
+    start, length = header
     return 1.0 if length <= 0 else min(1.0, max(0, size - start) / length)
 
 
-def _told(file: IO[bytes]) -> tuple[int, int] | None:
-    """Where the samples begin, and how many bytes they take; None where nothing is told."""
+def _samples_by_header(file: IO[bytes]) -> tuple[int, int] | None:
+    """Where the samples begin, and how many bytes they take; None where that is left open."""
     head = file.read(40)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         order = ">" if head.startswith(b"RIFX") else "<"

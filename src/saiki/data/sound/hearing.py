@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from saiki.data.sound.files import Wave
 from saiki.knobs import Knobs, knob
@@ -17,18 +17,15 @@ class Listening(Knobs):
     rate: int = knob(8000, "samples of a second", minimum=2000, maximum=48_000)
     seconds: float = knob(10.0, "of a recording that are heard at most", minimum=0.1, maximum=600)
 
-    def heard(self, wave: Wave) -> Wave:
+    def cut(self, wave: Wave) -> Wave:
         """The part of a wave that is listened to."""
         return wave[: round(self.seconds * self.rate)]
 
     def padded(self, waves: Sequence[Wave], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """What is heard of waves side by side, ``(batch, samples)``, and the lengths."""
-        heard = [self.heard(wave) for wave in waves]
-        lengths = torch.tensor([len(wave) for wave in heard])
-        padded = torch.zeros(len(heard), int(lengths.max()), dtype=dtype)
-        for row, wave in zip(padded, heard, strict=True):
-            row[: len(wave)] = torch.from_numpy(wave)
-        return padded, lengths
+        rows = [torch.from_numpy(self.cut(wave)).to(dtype) for wave in waves]
+        lengths = torch.tensor([len(row) for row in rows])
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
 
     def example(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Three waves of noise of different lengths."""
@@ -71,9 +68,5 @@ class SpectrumChoice(Listening):
         self.build()
 
     def build(self) -> LogSpectrum:
-        """What makes spectra of waves, and waves of spectra.
-
-        Raises:
-            InputError: frames do not overlap enough.
-        """
+        """What makes spectra of waves, and waves of spectra."""
         return LogSpectrum(self.rate, self.window, self.hop, -self.floor)

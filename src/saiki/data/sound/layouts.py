@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saiki.data.folders import check_spelling, shown, tidy
+from saiki.data.folders import LabelledFile, tidied, tidy
 from saiki.data.sound.files import record_file
 from saiki.data.sound.formats import READERS
 from saiki.data.tables.roles import known_columns
@@ -33,13 +33,9 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Recording:
+class Recording(LabelledFile):
     """One sound file, what is heard in it, and who says it for which time, where that is known."""
 
-    path: Path
-    name: str
-    """The path as shown to people: below the source, with ``/`` between folders."""
-    label: str
     speaker: str | None = None
     take: int | None = None
 
@@ -65,28 +61,21 @@ def find(source: str | Path, encoding: str = "") -> tuple[Recording, ...]:
     """
     source = Path(source)
     if source.is_dir():
-        found = _in_folder(source)
+        recordings = _in_folder(source)
     elif not source.exists():
         raise InputError(f"{source} does not exist")
     elif bare(source).suffix.lower() in TABLES:
-        found = _in_table(source, encoding)
+        recordings = _in_table(source, encoding)
     else:
         raise InputError(
             f"{source} is neither a folder of recordings nor a table of them "
             f"({' or '.join(TABLES)})"
         )
-    check_spelling(source, (each.label for each in found))
-    plain = (
-        Recording(each.path, shown(each.name), tidy(each.label), each.speaker, each.take)
-        for each in found
-    )
-    return tuple(sorted(plain, key=lambda each: (tidy(each.name), each.name)))
+    return tidied(source, recordings)
 
 
 def _in_folder(source: Path) -> list[Recording]:
-    files = [path.relative_to(source).as_posix() for path in files_below(source, SOUNDS)]
-    if not files:
-        raise InputError(f"{source} holds no sound files ({', '.join(SOUNDS)})")
+    files = [path.relative_to(source).as_posix() for path in sounds_in(source)]
     top = [name for name in files if "/" not in name]
     if not top and (named := _named(source, [n for n in files if n.startswith("recordings/")], 1)):
         return named
@@ -107,15 +96,8 @@ def _in_folder(source: Path) -> list[Recording]:
 
 
 def sounds_in(folder: Path) -> list[Path]:
-    """The sound files in a folder and below it, in the order of their names.
-
-    Raises:
-        InputError: there are none, or it cannot be read.
-    """
-    found = files_below(folder, SOUNDS)
-    if not found:
-        raise InputError(f"{folder} holds no sound: no file in it is named *{' or *'.join(SOUNDS)}")
-    return found
+    """The sound files in a folder and below it, in the order of their names."""
+    return files_below(folder, SOUNDS, "sound")
 
 
 SOUND = InputKind("sound", in_folder=sounds_in, record=record_file)
@@ -123,14 +105,14 @@ SOUND = InputKind("sound", in_folder=sounds_in, record=record_file)
 
 def _named(source: Path, names: list[str], depth: int) -> list[Recording]:
     """The recordings, if all their names tell label, speaker and take; otherwise none."""
-    found = []
+    recordings = []
     for name in names:
         match = _NAMED.fullmatch(Path(name).stem)
         if not match or name.count("/") != depth:
             return []
-        label, speaker, take = match.groups()
-        found.append(Recording(source / name, name, label, tidy(speaker), int(take)))
-    return found
+        label, speaker, number = match.groups()
+        recordings.append(Recording(source / name, name, label, tidy(speaker), int(number)))
+    return recordings
 
 
 def _of_class(source: Path, name: str) -> Recording:
@@ -147,7 +129,7 @@ def _in_table(source: Path, encoding: str) -> list[Recording]:
         columns = _unnamed(source, table.rows[0])
     if len(table.rows) == headed:
         raise InputError(f"{source} names no recordings below its header")
-    found, seen = [], dict[Path, int]()
+    recordings, seen = [], dict[Path, int]()
     for number, row in enumerate(table.rows[headed:], headed):
         for column in ("path", "label"):
             if not row[columns[column]]:
@@ -159,8 +141,8 @@ def _in_table(source: Path, encoding: str) -> list[Recording]:
             places = f"{table.word}s {table.lines[seen[path]]} and {table.lines[number]}"
             raise InputError(f"{source} lists {name} twice, in {places}")
         seen[path] = number
-        found.append(Recording(path, name, label, speaker or None))
-    return found
+        recordings.append(Recording(path, name, label, speaker or None))
+    return recordings
 
 
 def _unnamed(source: Path, first: Sequence[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saiki.data import store
 from saiki.data.dataset import Batch, Dataset
-from saiki.data.skipped import in_words, strict
+from saiki.data.skipped import Unusable, in_words
 from saiki.data.sound.hearing import Listening
 from saiki.data.sound.recordings import Recordings, load
 from saiki.data.sound.splits import SPLITS, Split, by_default, split, spread
@@ -34,7 +34,7 @@ class RecordingSource(Knobs):
         "where takes are known, otherwise random",
         choices=("auto", *SPLITS),
     )
-    strict: bool = strict()
+    unusable: Unusable = Unusable()
     test_speakers: str = knob("", "speakers never heard in training, with commas between")
 
     def validate(self) -> None:
@@ -44,7 +44,7 @@ class RecordingSource(Knobs):
     def load(self, rate: int) -> Recordings:
         """All recordings, at ``rate`` Hz; see :func:`saiki.data.sound.recordings.load`."""
         source = store.locate("fsdd", Path(self.data) if self.data else None)
-        return load(source, rate, self.strict, self.encoded.encoding)
+        return load(source, rate, self.unusable.strict, self.encoded.encoding)
 
     def tested_by(self, recordings: Recordings) -> str:
         """The split that is meant."""
@@ -100,10 +100,10 @@ class RecordedSounds(Dataset[Batch]):
 
     def items(self) -> dict[str, Iterable[str | bytes]]:
         """What is learned from and judged by, wherever the files lie."""
-        heard = zip(self.recordings.entries, self.recordings.waves, strict=True)
+        sounds = zip(self.recordings.entries, self.recordings.waves, strict=True)
         return {
             "classes": self.recordings.classes,
-            "recordings": (f"{replace(e, path=Path())}".encode() + w.tobytes() for e, w in heard),
+            "recordings": (f"{replace(e, path=Path())}".encode() + w.tobytes() for e, w in sounds),
         }
 
     def example(self) -> tuple[Tensor, Tensor]:

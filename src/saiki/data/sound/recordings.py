@@ -1,12 +1,13 @@
 """Labelled recordings in memory: what could be read, and what was passed over and why."""
 
-import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from saiki.data.skipped import Skipped
-from saiki.data.sound.files import SoundError, Wave, check_rate, read
+from saiki.data.folders import by_value
+from saiki.data.skipped import LeftOut, Skipped
+from saiki.data.sound.files import Wave, check_rate, read
 from saiki.data.sound.layouts import Recording, find
 from saiki.errors import InputError
 
@@ -25,7 +26,7 @@ class Recordings:
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels in order; numbers by their value, before words."""
-        return tuple(sorted({each.label for each in self.entries}, key=_in_order))
+        return tuple(sorted({each.label for each in self.entries}, key=by_value))
 
     @property
     def speakers(self) -> tuple[str, ...]:
@@ -55,51 +56,32 @@ def load(source: str | Path, rate: int, strict: bool = False, encoding: str = ""
             with fewer than two usable recordings.
     """
     check_rate(rate)
-    found = find(source, encoding)
-    entries, waves, skipped = [], [], []
-    for entry in found:
-        try:
-            wave = read(entry.path, rate)
-        except SoundError as error:
-            if strict:
-                raise
-            skipped.append(Skipped(entry.name, error.reason))
-        else:
-            entries.append(entry)
-            waves.append(wave)
-    _check_classes(source, found, entries, skipped)
-    return Recordings(rate, tuple(entries), tuple(waves), tuple(skipped))
+    listed, left_out = find(source, encoding), LeftOut(strict)
+    usable = [*left_out.read(listed, lambda path: read(path, rate))]
+    entries, waves = zip(*usable, strict=True)
+    skipped = tuple(left_out.files)
+    _check_classes(source, listed, entries, skipped)
+    return Recordings(rate, entries, waves, skipped)
 
 
 def _check_classes(
     source: str | Path,
-    found: tuple[Recording, ...],
-    usable: list[Recording],
-    skipped: list[Skipped],
+    listed: Sequence[Recording],
+    usable: Sequence[Recording],
+    skipped: Sequence[Skipped],
 ) -> None:
-    if not usable:
-        first = skipped[0]
+    all_of, usable_of = (Counter(each.label for each in entries) for entries in (listed, usable))
+    if len(all_of) == 1:
         raise InputError(
-            f"none of the {len(found)} recordings of {source} can be used; "
-            f"{first.name}, for one, {first.reason}"
-        )
-    listed, left = (Counter(each.label for each in entries) for entries in (found, usable))
-    if len(listed) == 1:
-        raise InputError(
-            f"all {len(found)} recordings of {source} are of one class, {found[0].label!r}; "
+            f"all {len(listed)} recordings of {source} are of one class, {listed[0].label!r}; "
             "at least two classes are needed to tell apart"
         )
-    for label in sorted(listed, key=_in_order):
-        if left[label] < 2:
-            lost = {each.name for each in found if each.label == label}
+    for label in sorted(all_of, key=by_value):
+        if (count := usable_of[label]) < 2:
+            lost = {each.name for each in listed if each.label == label}
             why = next((f" ({s.name} {s.reason})" for s in skipped if s.name in lost), "")
             raise InputError(
-                f"the class {label!r} of {source} has {left[label] or 'no'} usable "
-                f"recording{'' if left[label] else 's'}{why}; give it two at least, better ten, "
-                "or take it out"
+                f"the class {label!r} of {source} has {count or 'no'} usable "
+                f"recording{'' if count else 's'}{why}; give it two at least, better ten, or take "
+                "it out"
             )
-
-
-def _in_order(label: str) -> tuple[int, int, str]:
-    number = re.fullmatch(r"-?\d{1,18}", label)
-    return (0, int(label), label) if number else (1, 0, label)

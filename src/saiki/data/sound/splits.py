@@ -38,7 +38,7 @@ def by_default(recordings: Recordings) -> str:
         if entry.take is None:
             return "random"
         sides[entry.label].add(entry.take < OFFICIAL_TAKES)
-    return "official" if all(len(its) == 2 for its in sides.values()) else "random"
+    return "official" if all(len(of_label) == 2 for of_label in sides.values()) else "random"
 
 
 def spread(labels: Sequence[str], count: int) -> list[int]:

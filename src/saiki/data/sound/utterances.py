@@ -55,9 +55,6 @@ def digits(count: int, seed: int, rate: int) -> Utterances:
     the digits.
 
     They are made once, some hundred a second, and read from the cache folder afterwards.
-
-    Raises:
-        SaikiError: the package espeakng-loader is missing or does not work here.
     """
     import pooch
 
@@ -65,26 +62,25 @@ def digits(count: int, seed: int, rate: int) -> Utterances:
     path = path.with_suffix(".safetensors")
     if path.is_file():
         try:
-            kept, _ = tensors.load(path)
+            cached, _ = tensors.load(path)
         except InputError:  # it is a cache: what is damaged is made again
             path.unlink(missing_ok=True)
         else:
-            return _waves(kept), _numbers(count)
-    said = say_all(
-        [(digit(i % 10, voice), voice) for i, voice in enumerate(voices(count, seed))], rate
-    )
-    rounded = [numpy.round(w.clip(-1, 1) * 32767).astype(numpy.int16) for w in said]
-    kept = {
+            return _waves(cached), _numbers(count)
+    lines = [(digit(i % 10, voice), voice) for i, voice in enumerate(voices(count, seed))]
+    waves = say_all(lines, rate)
+    rounded = [numpy.round(wave.clip(-1, 1) * 32767).astype(numpy.int16) for wave in waves]
+    samples = {
         "samples": torch.from_numpy(numpy.concatenate(rounded)),
         "lengths": torch.tensor([len(wave) for wave in rounded]),
     }
     with suppress(SaikiError):  # without a cache folder that can be written: made each time
-        tensors.save(path, kept, {"rate": rate})
-    return _waves(kept), _numbers(count)
+        tensors.save(path, samples, {"rate": rate})
+    return _waves(samples), _numbers(count)
 
 
-def _waves(kept: Mapping[str, Tensor]) -> tuple[Wave, ...]:
-    pieces = kept["samples"].split(kept["lengths"].tolist())
+def _waves(rounded: Mapping[str, Tensor]) -> tuple[Wave, ...]:
+    pieces = rounded["samples"].split(rounded["lengths"].tolist())
     return tuple((piece.float() / 32767).numpy() for piece in pieces)
 
 

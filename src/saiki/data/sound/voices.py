@@ -94,10 +94,10 @@ def voices(count: int, seed: int, accents: float = 0.35) -> tuple[Voice, ...]:
         accents: the probability that one is not of ``ENGLISH`` but of ``ACCENTS``.
     """
     draw = numpy.random.default_rng(seed)
-    drawn = []
+    speakers = []
     for _ in range(count):
         languages = list(ACCENTS) if draw.random() < accents else ENGLISH
-        drawn.append(
+        speakers.append(
             Voice(
                 language=languages[draw.integers(len(languages))],
                 variant=("", *VARIANTS)[draw.integers(len(VARIANTS) + 1)],
@@ -106,7 +106,7 @@ def voices(count: int, seed: int, accents: float = 0.35) -> tuple[Voice, ...]:
                 pitch_range=float(draw.uniform(20, 90)),
             )
         )
-    return tuple(drawn)
+    return tuple(speakers)
 
 
 def digit(number: int, voice: Voice) -> str:
@@ -137,11 +137,11 @@ def say_all(lines: Sequence[tuple[str, Voice]], rate: int) -> tuple[Wave, ...]:
     """
     check_rate(rate)
     with _lock, _engine() as engine:
-        said = [engine.say(text, voice) for text, voice in lines]
+        waves = [engine.say(text, voice) for text, voice in lines]
         own = engine.rate
     return tuple(
         _trimmed(resample(wave, own, rate), rate, text)
-        for wave, (text, _) in zip(said, lines, strict=True)
+        for wave, (text, _) in zip(waves, lines, strict=True)
     )
 
 

@@ -42,7 +42,7 @@ class LabelledWaves(RecordedSounds[Batch], IndexedDataset[Batch]):
 
     def waves(self, indices: Sequence[int]) -> list[Tensor]:
         """Each for itself, ``(samples,)``."""
-        heard = (self.hearing.heard(self.recordings.waves[i]) for i in indices)
+        heard = (self.hearing.cut(self.recordings.waves[i]) for i in indices)
         return [torch.from_numpy(wave) for wave in heard]
 
     def labels(self, indices: Sequence[int]) -> Tensor:
