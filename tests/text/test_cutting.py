@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saiki.text.cutting import WITHOUT_SPACES, cut
+from saiki.text.typed import WITHOUT_SPACES, cut
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from saiki.text import (
     tokeniser,
     tokenisers,
 )
-from saiki.text.plain_words import PlainWords
+from saiki.text.tokenisers import PlainWords
 
 LINES = ["the cat saw the dog", "the dog saw the cats", "これ は 猫 だ", "naïve cafés, 10 %"] * 3
 PIECES = BytePair.learn(LINES, BytePair.SMALLEST + 30)

@@ -67,41 +67,6 @@ def test_a_size_without_room_for_words_is_refused(size):
         Vocabulary.count([["a"]], size)
 
 
-def test_it_is_saved_as_plain_json(tmp_path):
-    path = Vocabulary(ODD).save(tmp_path / "words.json")
-    assert json.loads(path.read_text("utf-8")) == {"special": list(SPECIAL), "words": ODD}
-    assert "👩‍🔬" in path.read_text("utf-8")
-    assert Vocabulary.load(path).words == Vocabulary(ODD).words
-    assert [file.name for file in tmp_path.iterdir()] == ["words.json"]
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ('{"special": ["<pad>"], "words": []}', r"must be \[.*\], got \[\"<pad>\"\]$"),
-        ('["a"]', "must hold a JSON object$"),
-        ('{"words": []}', "holds no vocabulary: it must be an object of special and words$"),
-        ('{"special": [], "words": [], "more": 1}', "holds no vocabulary"),
-        (
-            json.dumps({"special": SPECIAL, "words": ["a", "a"]}),
-            "holds no vocabulary: 'a' cannot be put in the vocabulary",
-        ),
-        (json.dumps({"special": SPECIAL, "words": [1]}), "must be text, got 1$"),
-        ("{", "words.json"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(tmp_path, content, reason):
-    (tmp_path / "words.json").write_text(content)
-    with pytest.raises(InputError, match=reason) as caught:
-        Vocabulary.load(tmp_path / "words.json")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_missing_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"words\.json"):
-        Vocabulary.load(tmp_path / "words.json")
-
-
 def test_it_is_described_as_data():
     described = json.loads(json.dumps(describe(Vocabulary(ODD))))
     assert make(described).words == Vocabulary(ODD).words

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sacrebleu.metrics.bleu import BLEU
 
-from saiki.text.cutting import WITHOUT_SPACES
+from saiki.text.typed import WITHOUT_SPACES
 
 BLEUS = ("auto", "none", "13a", "intl", "char")
 """Ways of sacrebleu to cut texts, or the one that fits them; see :func:`fitting`."""

@@ -16,7 +16,7 @@ from saiki.data.text import phrases
 from saiki.data.text.numbered import NumberedText, Split, text_lines
 from saiki.errors import InputError
 from saiki.saving.pretrained import DescribedModule
-from saiki.text.plain_words import words_of
+from saiki.text.tokenisers import words_of
 from saiki.text.vectors import SubWords, Vectors
 from saiki.text.vectors.subwords import ngram_rows
 from saiki.word2vec import padded

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saiki.errors import InputError, shown
-from saiki.text.cutting import WITHOUT_SPACES
 from saiki.text.tokenisers import Tokeniser, Word, joined_without_spaces, pieces
+from saiki.text.typed import WITHOUT_SPACES
 
 GINZA = "ja_ginza"
 """The pipeline for Japanese that is meant by ``ginza``."""

@@ -34,24 +34,24 @@ def split_sentences(text: str) -> list[str]:
     ['Mr. J. Hall paid No. 9.', '"Why?" asked Ann.', '"No."', 'He left.']
     """
     sentences, start = list[str](), 0
-    for found in _END.finditer(text):
-        if _is_end(text, start, found):
-            sentences.append(text[start : found.end()].strip())
-            start = found.end()
+    for match in _END.finditer(text):
+        if _is_end(text, start, match):
+            sentences.append(text[start : match.end()].strip())
+            start = match.end()
     sentences.append(text[start:].strip())
     return [sentence for sentence in sentences if sentence]
 
 
-def _is_end(text: str, start: int, found: re.Match[str]) -> bool:
-    opened = _OPENED.match(text, found.end())
+def _is_end(text: str, start: int, match: re.Match[str]) -> bool:
+    opened = _OPENED.match(text, match.end())
     assert opened is not None  # as it also matches nothing
     following = text[opened.end() : opened.end() + 1]
-    mark = found.group().rstrip()
+    mark = match.group().rstrip()
     if mark[0] in "。！？":
         return mark[-1] in "。！？" or not ("ぁ" <= following <= "ゟ" or following in "、，")
     if following.islower():
         return False
-    word = _LAST_WORD.search(text[max(start, found.start() - 8) : found.end()])
+    word = _LAST_WORD.search(text[max(start, match.start() - 8) : match.end()])
     return word is None or not _is_abbreviated(word[1], following)
 
 

@@ -15,8 +15,11 @@ TOKENISERS = ("words", "characters", "bpe", "japanese")
 _EVERY_BYTE = "".join(map(chr, (*range(2048), *range(0x1000, 0x110000, 0x1000), 0x800)))
 """A text whose characters take every byte that UTF-8 has."""
 _LATIN = re.compile("[0-9A-Za-zÀ-ɏ]")
-
-
+_WORD = r"[^\W_]+(?:'[^\W_]+)*"
+_TOKEN = re.compile(rf"{_WORD}|[^\w\s\x7f-\x9f\u200b-\u200f\ufeff]")
+_WORDS = re.compile(_WORD)
+_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
+_CLOSING, _OPENING = set(".,;:!?)]}…»"), set("([{«")
 AT_ONCE = 1000
 """Characters of a text that an analyser is given together. Sudachi refuses more than 65,535 bytes,
 and makes as many as 33 of one character, as it brings all into the form NFKC."""
@@ -79,6 +82,35 @@ class Characters(Tokeniser, name="characters.v1"):
 
     def join(self, tokens: Sequence[str]) -> str:
         return "".join(tokens)
+
+
+class PlainWords(Tokeniser, name="plain_words.v1"):
+    """Lower-cased words, and each sign of punctuation as a token of its own.
+
+    Letters and digits make a word, with apostrophes inside it, as in ``don't``. Curly quotation
+    marks and apostrophes become straight ones, and underscores, with which plain text emphasises,
+    are left out, as are signs that nobody sees. ``join`` puts spaces as a printer would: it does
+    not know about capitals any more, nor whether ``-`` was a hyphen or a dash.
+
+    >>> words = PlainWords()
+    >>> words.split('“I _don’t_ know,” said Ann.')
+    ['"', 'i', "don't", 'know', ',', '"', 'said', 'ann', '.']
+    >>> words.join(words.split('“I _don’t_ know,” said Ann.'))
+    '"i don\\'t know," said ann.'
+    """
+
+    def split(self, text: str) -> list[str]:
+        return _TOKEN.findall(text.translate(_STRAIGHT).lower())
+
+    def join(self, tokens: Sequence[str]) -> str:
+        joined, glued, inside = "", True, False
+        for token in tokens:
+            closes = token in _CLOSING or (token == '"' and inside)
+            joined += token if glued or closes else f" {token}"
+            if token == '"':
+                inside = not inside
+            glued = token in _OPENING or (token == '"' and inside)
+        return joined
 
 
 class BytePair(Tokeniser, name="byte_pair.v1"):
@@ -181,6 +213,15 @@ class Japanese(Tokeniser, name="japanese.v1"):
 
     def join(self, tokens: Sequence[str]) -> str:
         return joined_without_spaces(tokens)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of :class:`PlainWords`, without punctuation.
+
+    >>> words_of('“I _don’t_ know,” said Ann.')
+    ['i', "don't", 'know', 'said', 'ann']
+    """
+    return _WORDS.findall(text.translate(_STRAIGHT).lower())
 
 
 def pieces(text: str) -> list[str]:

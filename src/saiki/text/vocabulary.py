@@ -2,12 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Self
 
 from saiki.errors import InputError
-from saiki.files import to_json, write_json
-from saiki.inputs import read_json
 from saiki.saving.description import Described
 
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "[MASK]")
@@ -116,28 +113,3 @@ class Vocabulary(Described, name="vocabulary.v1"):
                 f"the numbers of this vocabulary are 0 to {len(self) - 1}, got {number}"
             )
         return self.words[number]
-
-    def save(self, path: Path) -> Path:
-        """Write it as JSON, ``{"special": […], "words": […]}``, whole or not at all."""
-        content = {"special": SPECIAL, "words": self.words[len(SPECIAL) :]}
-        return write_json(path, content, indent=1)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """What :meth:`save` wrote.
-
-        Raises:
-            InputError: there is no such file, or it holds something else.
-        """
-        match read_json(path):
-            case {"special": list(special), "words": list(words), **rest} if not rest:
-                if special != list(SPECIAL):
-                    raise InputError(
-                        f"the special entries of {path} must be {to_json(SPECIAL)}, "
-                        f"got {to_json(special)}"
-                    )
-                try:
-                    return cls(words)
-                except InputError as error:
-                    raise InputError(f"{path} holds no vocabulary: {error}") from None
-        raise InputError(f"{path} holds no vocabulary: it must be an object of special and words")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.text import SPECIAL, Text
-from saiki.text.plain_words import PlainWords
+from saiki.text.tokenisers import PlainWords
 
 BYTE_PAIRS = 8000
 

@@ -13,10 +13,9 @@ from saiki.models.word_features import VectorTable, WordFeatures, vocabulary_of
 from saiki.models.word_vectors import WordVectors
 from saiki.saving.pretrained import of_run
 from saiki.text import FIRST, TOKENISERS, Text, tokeniser
-from saiki.text.cutting import WITHOUT_SPACES
 from saiki.text.pipelines import GINZA, Pipeline, PipelineVectors, loaded
-from saiki.text.plain_words import PlainWords
-from saiki.text.tokenisers import Tokeniser, Word
+from saiki.text.tokenisers import PlainWords, Tokeniser, Word
+from saiki.text.typed import WITHOUT_SPACES
 from saiki.text.vectors import Vectors, read
 
 NAMES = ("ginza", "pipeline", "scratch")

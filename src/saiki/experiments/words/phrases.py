@@ -8,7 +8,7 @@ from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.models.word_vectors import WordVectors
 from saiki.saving.pretrained import of_run
-from saiki.text.cutting import WITHOUT_SPACES
+from saiki.text.typed import WITHOUT_SPACES
 from saiki.text.vectors import Vectors, read
 
 SHORT = 100_000

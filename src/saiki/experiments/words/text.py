@@ -19,7 +19,7 @@ from saiki.experiments.words.phrases import advice
 from saiki.knobs import Knobs, knob
 from saiki.models.word_vectors import WordVectors
 from saiki.text import TOKENISERS, tokeniser
-from saiki.text.plain_words import words_of
+from saiki.text.tokenisers import words_of
 
 SHOWN = 10
 """Phrases that are named."""

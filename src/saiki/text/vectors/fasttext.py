@@ -23,15 +23,12 @@ def read(file: IO[bytes], path: Path) -> Vectors:
 
     The vector of a word is the mean of that which was learned for it as a whole and those of its
     n-grams (Bojanowski et al., Enriching Word Vectors with Subword Information, 2017, section 3.2).
-
-    Raises:
-        InputError: the file is damaged, or of another kind: a classifier, or quantised.
     """
     stream = Stream(file, path)
-    stream.take(len(MAGIC))
-    (version,) = struct.unpack("<i", stream.take(4))
-    size, *_, buckets, min_n, max_n, _, _ = _ARGUMENTS.unpack(stream.take(_ARGUMENTS.size))
-    entries, words, labels, _, pruned = _DICTIONARY.unpack(stream.take(_DICTIONARY.size))
+    stream.read(len(MAGIC))
+    (version,) = struct.unpack("<i", stream.read(4))
+    size, *_, buckets, min_n, max_n, _, _ = _ARGUMENTS.unpack(stream.read(_ARGUMENTS.size))
+    entries, words, labels, _, pruned = _DICTIONARY.unpack(stream.read(_DICTIONARY.size))
     if labels > 0:
         raise InputError(
             f"{path} is a classifier of fastText; its word vectors are not read, only those of "
@@ -44,11 +41,11 @@ def read(file: IO[bytes], path: Path) -> Vectors:
     if pruned > 0:
         raise _quantised(path)
     stream.require(words * (1 + _ENTRY.size), f"{words:,} words")
-    names, found = list[bytes](), list[int]()
+    names, counts = list[bytes](), list[int]()
     for _ in range(words):
         names.append(stream.until(b"\0"))
-        found.append(_ENTRY.unpack(stream.take(_ENTRY.size))[0])
-    quantised, rows, columns = _MATRIX.unpack(stream.take(_MATRIX.size))
+        counts.append(_ENTRY.unpack(stream.read(_ENTRY.size))[0])
+    quantised, rows, columns = _MATRIX.unpack(stream.read(_MATRIX.size))
     if quantised:
         raise _quantised(path)
     if columns != size or rows != words + buckets:
@@ -58,16 +55,16 @@ def read(file: IO[bytes], path: Path) -> Vectors:
         )
     stream.require(4 * rows * size, f"{rows:,} vectors of {size} numbers")
     table = Rows(path, "row", 1)
-    kept = [table.add(name, stream.take(4 * size)) for name in names]
-    counts = np.array(found, np.int64)[np.array(kept, bool)]
+    is_added = [table.add(name, stream.read(4 * size)) for name in names]
+    added_counts = np.array(counts, np.int64)[np.array(is_added, bool)]
     subwords = None
     if buckets and 0 < max_n >= min_n:
-        data = np.frombuffer(stream.take(4 * buckets * size), "<f4").reshape(buckets, size)
+        data = np.frombuffer(stream.read(4 * buckets * size), "<f4").reshape(buckets, size)
         try:
             subwords = SubWords(data.astype(np.float32, copy=False), max(1, min_n), max_n)
         except InputError as error:
             raise InputError(f"{path} is damaged: {error}") from None
-    return table.vectors(counts, subwords)
+    return table.vectors(added_counts, subwords)
 
 
 def _quantised(path: Path) -> InputError:

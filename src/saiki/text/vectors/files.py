@@ -95,15 +95,15 @@ def _reader(head: bytes, path: Path) -> Callable[[IO[bytes], Path], Vectors]:
             "and read that"
         )
     first, _, row = head.partition(b"\n")
-    said = word2vec.sizes(first)
-    if not said:
+    header = word2vec.sizes(first)
+    if not header:
         if b"\0" in head or not head.strip():
             raise InputError(
                 f"{path} holds no word vectors: neither text, nor a binary file of word2vec or "
                 "fastText, nor one that saiki wrote"
             )
         return word2vec.read_text
-    text = word2vec.is_text(row, said[1])
+    text = word2vec.is_text(row, header[1])
     if text or (inputs.bare(path).suffix not in BINARY and b"\0" not in row):
         return word2vec.read_text
     return word2vec.read_binary
@@ -122,10 +122,10 @@ def _write_own(vectors: Vectors, path: Path) -> Path:
 
 
 def _read_own(path: Path) -> Vectors:
-    found, about = tensors.load(path)
+    loaded, about = tensors.load(path)
     if about.get("kind") != _KIND:
         raise InputError(f"{path} holds something else than word vectors")
-    arrays = {name: tensor.numpy() for name, tensor in found.items()}
+    arrays = {name: tensor.numpy() for name, tensor in loaded.items()}
     subwords = None
     if "buckets" in arrays:
         subwords = SubWords(arrays["buckets"], about["min_n"], about["max_n"])

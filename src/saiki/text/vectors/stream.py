@@ -31,12 +31,8 @@ class Stream:
         self._block, self._at = b"", 0
         self._taken = 0
 
-    def take(self, size: int) -> bytes | bytearray:
-        """So many bytes.
-
-        Raises:
-            InputError: the file ends before.
-        """
+    def read(self, size: int) -> bytes | bytearray:
+        """So many bytes."""
         if size > _BLOCK:
             data = bytearray(self._rest(0))
             while len(data) < size:
@@ -57,11 +53,7 @@ class Stream:
         return self._block[self._at - size : self._at]
 
     def until(self, mark: bytes) -> bytes:
-        """The bytes before the next ``mark``, one byte, which is read too.
-
-        Raises:
-            InputError: it does not come, or only behind more bytes than a word has.
-        """
+        """The bytes before the next ``mark``, one byte, which is read too."""
         end = self._block.find(mark, self._at)
         if end < 0:
             self._block, self._at = self._rest(LONGEST_WORD), 0
@@ -73,23 +65,19 @@ class Stream:
                 f"{self.path} is damaged: no word ends within {LONGEST_WORD:,} bytes after byte "
                 f"{self._taken:,}"
             )
-        found = self._block[self._at : end]
-        self._taken += len(found) + 1
+        word = self._block[self._at : end]
+        self._taken += len(word) + 1
         self._at = end + 1
-        return found
+        return word
 
     def require(self, size: int, what: str) -> None:
         """Refuse a header that speaks of more than the file can hold, before memory is taken. What
-        a packed file can hold is not known before it is read.
-
-        Raises:
-            InputError: fewer than ``size`` bytes are left.
-        """
-        left = self.path.stat().st_size - self._taken
-        if self.path.suffix not in PACKED and left < size:
+        a packed file can hold is not known before it is read."""
+        rest = self.path.stat().st_size - self._taken
+        if self.path.suffix not in PACKED and rest < size:
             raise InputError(
                 f"{self.path} holds less than it says: {what} take {size:,} bytes at least, and "
-                f"{left:,} are left; it was cut off, or its header is wrong"
+                f"{rest:,} are rest; it was cut off, or its header is wrong"
             )
 
     def at_end(self) -> bool:
@@ -124,7 +112,7 @@ class Rows:
         self._data = bytearray()
         self._unreadable: list[int] = []
         self._repeated: list[int] = []
-        self._again = ""
+        self._first_repeated = ""
 
     def __len__(self) -> int:
         """Rows so far, with those that are left out."""
@@ -144,7 +132,7 @@ class Rows:
         if not text:
             self._unreadable.append(number)
         elif text in self.words:
-            self._again = self._again or text
+            self._first_repeated = self._first_repeated or text
             self._repeated.append(number)
         else:
             self.words[text] = None
@@ -155,8 +143,8 @@ class Rows:
     def _matrix(self) -> Array:
         if not self.words:
             raise InputError(f"{self.path} holds no word that can be read")
-        found = np.frombuffer(self._data, "<f4").reshape(len(self.words), -1)
-        if (row := first_not_finite(found)) is not None:
+        matrix = np.frombuffer(self._data, "<f4").reshape(len(self.words), -1)
+        if (row := first_not_finite(matrix)) is not None:
             number = self.first + row
             for left_out in sorted(self._unreadable + self._repeated):
                 number += left_out <= number
@@ -165,20 +153,19 @@ class Rows:
                 f"{number}, the vector of {[*self.words][row]!r}; leave the word out, or train it "
                 "again"
             )
-        return found.astype(np.float32, copy=False)
+        return matrix.astype(np.float32, copy=False)
 
     def vectors(self, counts: Array | None = None, subwords: SubWords | None = None) -> Vectors:
-        """The table of them all.
-
-        Raises:
-            InputError: there are no words, or a number is not finite.
-        """
+        """The table of them all."""
         words, matrix = tuple(self.words), self._matrix()
         if subwords:
             with np.errstate(over="ignore"):  # what is beyond float32 is refused below
                 subwords.mix(words, matrix)
         for numbers, what in (
-            (self._repeated, f"known already, such as {self._again!r}; the first vector stays"),
+            (
+                self._repeated,
+                f"known already, such as {self._first_repeated!r}; the first vector stays",
+            ),
             (self._unreadable, "empty or no UTF-8, and left out"),
         ):
             if numbers:

@@ -90,9 +90,6 @@ def ngram_rows(words: Sequence[str], min_n: int, max_n: int, buckets: int) -> tu
     As in fastText a word stands in ``<`` and ``>``, of which neither is an n-gram alone; n-grams
     come by where they begin, the shorter ones first; and the bucket of one is the FNV-1a hash of
     its bytes in UTF-8, each taken for a signed number of 8 bits, modulo ``buckets``.
-
-    Raises:
-        InputError: a word is not valid Unicode.
     """
     starts = range(0, max(1, len(words)), _AT_ONCE)
     parts = [_hashes(words[start : start + _AT_ONCE], min_n, max_n) for start in starts]
@@ -112,7 +109,7 @@ def _hashes(words: Sequence[str], min_n: int, max_n: int) -> tuple[Array, Array]
     at = np.arange(len(of))
     first = last - sizes[of] + 1
     hashes = np.full(len(of), _OFFSET)
-    found, is_ngram = [], []
+    by_length, is_ngram = [], []
     for n in range(1, max_n + 1):
         # hashes of the n characters from each on, a byte of the last one at a time
         end = at + n - 1
@@ -124,13 +121,13 @@ def _hashes(words: Sequence[str], min_n: int, max_n: int) -> tuple[Array, Array]
             more = inside & (begin + k < stop)
             hashes[more] = (hashes[more] ^ signed[begin[more] + k]) * _PRIME
         if n >= min_n:
-            found.append(hashes.copy())
+            by_length.append(hashes.copy())
             is_ngram.append(inside & ((n > 1) | ((at > first) & (at < last))))
-    if not found or not len(of):
+    if not by_length or not len(of):
         return np.zeros(0, np.int64), np.zeros(len(words), np.int64)
     chosen = np.stack(is_ngram, 1)
     counts = np.bincount(of, chosen.sum(1), minlength=len(words)).astype(np.int64)
-    return np.stack(found, 1)[chosen].astype(np.int64), counts
+    return np.stack(by_length, 1)[chosen].astype(np.int64), counts
 
 
 def first_not_finite(matrix: Array) -> int | None:

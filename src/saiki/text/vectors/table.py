@@ -127,9 +127,9 @@ class Vectors:
 
     def units(self, words: Sequence[str]) -> Array:
         """The vectors of words, divided by their lengths, ``(words, size)``."""
-        found = self[words]
-        lengths = np.linalg.norm(found.astype(np.float64), axis=1, keepdims=True)
-        return (found / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+        vectors = self[words]
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
     def similarity(self, a: str, b: str) -> float:
         """The cosine of the angle between two vectors; 0 where one of them is 0."""
@@ -151,9 +151,9 @@ class Vectors:
         target = self.units(positive).sum(0) - self.units(negative).sum(0)
         length = np.linalg.norm(target) or 1
         cosines = self.matrix @ (target / length).astype(np.float32) / self.lengths
-        given = [self._places[word] for word in positive + negative if word in self._places]
-        cosines[given] = -np.inf
-        n = min(n, len(self) - len(set(given)))
+        excluded = [self._places[word] for word in positive + negative if word in self._places]
+        cosines[excluded] = -np.inf
+        n = min(n, len(self) - len(set(excluded)))
         best = np.argpartition(-cosines, n - 1)[:n] if n else np.array([], int)
         best = best[np.lexsort((best, -cosines[best]))]
         return [(self.words[i], float(cosines[i])) for i in best]

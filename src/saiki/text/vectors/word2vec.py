@@ -32,16 +32,12 @@ def is_text(row: bytes, size: int) -> bool:
 def read_text(file: IO[bytes], path: Path) -> Vectors:
     """Vectors of text: a word and its numbers in each line, with spaces between them. The first
     line may say how many words there are, and of how many numbers; without it, a word may hold
-    spaces.
-
-    Raises:
-        InputError: a line holds something else, or there are other lines than the first one says.
-    """
+    spaces."""
     stream = Stream(file, path)
     first = file.readline(LONGEST_LINE).removeprefix(_BOM)
-    said = sizes(first)
-    if said:
-        count, size = said
+    header = sizes(first)
+    if header:
+        count, size = header
         _check(path, count, size)
         stream.require(len(first) + count * (2 * size + 1), f"{count:,} words of {size} numbers")
         rows, line = Rows(path, "line", 2), file.readline(LONGEST_LINE)
@@ -55,7 +51,7 @@ def read_text(file: IO[bytes], path: Path) -> Vectors:
         warnings.simplefilter("error", DeprecationWarning)
         while line.strip():
             number = rows.first + len(rows)
-            if said and len(rows) == count:
+            if header and len(rows) == count:
                 raise InputError(
                     f"{path} goes on in line {number}, and its first line says that it has "
                     f"{count:,} words; correct one of the two"
@@ -68,7 +64,7 @@ def read_text(file: IO[bytes], path: Path) -> Vectors:
     if rest := line and _next(file):
         number = rows.first + len(rows)
         raise InputError(f"{path} has an empty line, line {number}, and then goes on with {rest!r}")
-    if said and len(rows) < count:
+    if header and len(rows) < count:
         raise InputError(
             f"{path} ends after {len(rows):,} words, and its first line says that it has "
             f"{count:,}; if it is whole, its first line must be '{len(rows)} {size}'"
@@ -78,21 +74,17 @@ def read_text(file: IO[bytes], path: Path) -> Vectors:
 
 def read_binary(file: IO[bytes], path: Path) -> Vectors:
     """Vectors as bytes: a line that says how many words there are and of how many numbers, then
-    each word, a space, and its numbers as little-endian float32, after which a line may end.
-
-    Raises:
-        InputError: there are more bytes than the first line says, or fewer.
-    """
+    each word, a space, and its numbers as little-endian float32, after which a line may end."""
     stream = Stream(file, path)
-    said = sizes(stream.until(b"\n"))
-    assert said  # as whoever chose this format has seen
-    count, size = said
+    header = sizes(stream.until(b"\n"))
+    assert header  # as whoever chose this format has seen
+    count, size = header
     _check(path, count, size)
     stream.require(count * (4 * size + 1), f"{count:,} words of {size} numbers")
     rows = Rows(path, "row", 1)
     for _ in range(count):
         word = stream.until(b" ").lstrip(b"\n")
-        rows.add(word, stream.take(4 * size))
+        rows.add(word, stream.read(4 * size))
     if not stream.at_end():
         raise InputError(
             f"{path} goes on after the {count:,} words of {size} numbers that its first line says; "
