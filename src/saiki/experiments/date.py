@@ -88,7 +88,7 @@ class Date(Describes, TextToText):
         for language in self.dates.languages.split():
             its = [i for i, spoken in enumerate(self.data.languages_of_held) if spoken == language]
             if its:
-                right = self.judged(held.take(its), [written[i] for i in its])
+                right = self.judged(held.select(its), [written[i] for i in its])
                 figures[f"exact_match_{language}"] = right["exact_match"]
         return figures
 

@@ -164,7 +164,7 @@ class Translate(Describes, DrawsComparisons, TextToText):
             "dev_cut": sum(not t.finished for t in best) / len(best),
         }
         for label, places in of_lengths(len(source.split(text)) for text in held.source).items():
-            its = self.bleu_of(held.take(places), [best[i] for i in places]) if places else None
+            its = self.bleu_of(held.select(places), [best[i] for i in places]) if places else None
             figures[f"{BY_LENGTH}{label}"] = its
         if len(test):
             written = self.written(model, test)
@@ -174,7 +174,7 @@ class Translate(Describes, DrawsComparisons, TextToText):
 
     def describe_model(self, model: Translator) -> str:
         development = self.data.corpus.development
-        pairs = development.take(range(min(SHOWN, len(development))))
+        pairs = development.select(range(min(SHOWN, len(development))))
         lines = []
         for source, target, t in zip(
             pairs.source, pairs.target, self.written(model, pairs), strict=True

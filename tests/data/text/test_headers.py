@@ -2,7 +2,7 @@
 
 import pytest
 
-from saiki.data.text.headers import FEWEST, header
+from saiki.data.text.pairs import FEWEST, header
 
 NUMBERS = [(str(n), "〇一二三四五六七八九"[n]) for n in range(10)]
 WORDS = [("pen", "ペン"), ("to run", "走る"), ("Tokyo", "東京"), ("CD", "ＣＤ"), ("ten", "１０")]

@@ -37,9 +37,6 @@ def forms(day: datetime.date, language: str) -> list[str]:
 
     >>> forms(datetime.date(2024, 3, 5), "fr")
     ['mardi 5 mars 2024', '5 mars 2024', '2024-03-05']
-
-    Raises:
-        InputError: the language is not known.
     """
     try:
         locale = Locale.parse(language)
@@ -47,15 +44,15 @@ def forms(day: datetime.date, language: str) -> list[str]:
         raise InputError(
             f"{language!r} is no language that can be written; give codes such as en, de or ja"
         ) from None
-    found = [format_date(day, form, locale=locale) for form in ("full", "long", "medium")]
+    written = [format_date(day, form, locale=locale) for form in ("full", "long", "medium")]
     if locale.language == "en":
-        found += _english(day, locale)
+        written += _english(day, locale)
     if locale.language == "ja":
-        found += _japanese(day)
+        written += _japanese(day)
     if locale.language in ("ja", "zh"):
-        found.append(f"{_digits(day.year)}年{_chinese(day.month)}月{_chinese(day.day)}日")
-    found.append(day.isoformat())
-    plain = (unicodedata.normalize("NFKC", form).replace("\u200f", "") for form in found)
+        written.append(f"{_digits(day.year)}年{_chinese(day.month)}月{_chinese(day.day)}日")
+    written.append(day.isoformat())
+    plain = (unicodedata.normalize("NFKC", form).replace("\u200f", "") for form in written)
     return list(dict.fromkeys(f for f in plain if not re.fullmatch(r"\d{1,2}/\d{1,2}/\d+", f)))
 
 
@@ -71,13 +68,13 @@ def _english(day: datetime.date, locale: Locale) -> list[str]:
 
 
 def _japanese(day: datetime.date) -> list[str]:
-    found = [f"{day.year}.{day.month}.{day.day}"]
+    dotted = f"{day.year}.{day.month}.{day.day}"
     for name, first in ERAS:
         if day >= first:
             year = day.year - first.year + 1
             reign = f"{name}{'元' if year == 1 else year}年"
-            return [*found, f"{reign}{day.month}月{day.day}日"]
-    return found
+            return [dotted, f"{reign}{day.month}月{day.day}日"]
+    return [dotted]
 
 
 def _digits(number: int) -> str:
@@ -87,11 +84,8 @@ def _digits(number: int) -> str:
 def _chinese(number: int) -> str:
     """Up to 99: 十 for ten, 二十一 for twenty-one."""
     tens, ones = divmod(number, 10)
-    return (
-        (_digits(tens) if tens > 1 else "")
-        + ("十" if tens else "")
-        + (_digits(ones) if ones else "")
-    )
+    of_tens = (_digits(tens) if tens > 1 else "") + "十" * bool(tens)
+    return of_tens + (_digits(ones) if ones else "")
 
 
 class DateSource(Knobs):
@@ -144,9 +138,9 @@ class Dates(TextPairs):
         order = draw.permutation(days)
         held = order[: max(1, round(HELD * days))], order[max(1, round(HELD * days)) :]
         made = []
-        for its, number in zip(held, (max(1, round(HELD * count)), count), strict=True):
+        for of_part, number in zip(held, (max(1, round(HELD * count)), count), strict=True):
             written, iso, spoken = list[str](), list[str](), list[str]()
-            for which in its[draw.integers(len(its), size=number)].tolist():
+            for which in of_part[draw.integers(len(of_part), size=number)].tolist():
                 day = start + datetime.timedelta(which)
                 language = languages[int(draw.integers(len(languages)))]
                 those = forms(day, language)
@@ -155,7 +149,7 @@ class Dates(TextPairs):
                 spoken.append(language)
             made.append((Pairs(written, iso), spoken))
         (development, spoken), (train, _) = made
-        return Corpus(train, development, development.take([])), spoken
+        return Corpus(train, development, development.select([])), spoken
 
 
 def _typed(form: str, draw: np.random.Generator) -> str:

@@ -1,13 +1,16 @@
-"""Tables of texts, each of which belongs to one of several classes."""
+"""Tables of texts, each of which belongs to one of several classes, and batches of them as rows of
+numbers."""
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from saiki.data.tables.encoding import Encoding
 from saiki.data.tables.roles import Columns, folded, known_columns
@@ -15,6 +18,8 @@ from saiki.data.tables.texts import TextTable, read_texts
 from saiki.data.text.pairs import DEVELOPMENT
 from saiki.errors import InputError, shown
 from saiki.knobs import Knobs, knob
+from saiki.text import UNKNOWN
+from saiki.text.rows import padded
 
 NAMES = {
     "text": ("text", "sentence", "review", "comment", "content", "文", "文章", "本文", "テキスト"),
@@ -29,6 +34,11 @@ HELD, FOLDS = 0.2, 5
 """Share of each class that is set apart where a table has no parts, and folds of what is left."""
 
 
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Numbers of words ``(batch, time)``, how many there are in each row, and targets ``(batch,
+classes)``."""
+
+
 @dataclass(frozen=True)
 class Labelled:
     """Texts and, at the same places, their classes and what people voted for, where it is known."""
@@ -40,7 +50,7 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, places: Iterable[int]) -> "Labelled":
+    def select(self, places: Iterable[int]) -> "Labelled":
         places = list(places)
         columns = (self.texts, self.labels, self.votes)
         return Labelled(*([column[i] for i in places] for column in columns))  # type: ignore[arg-type]
@@ -48,12 +58,40 @@ class Labelled:
     def targets(self, classes: Sequence[str], voted: bool) -> np.ndarray:
         """What is to be said of each, ``(texts, classes)``: 1 for its class and 0 for the others,
         or the share of the votes for each, where they are known and ``voted``."""
-        made = np.zeros((len(self), len(classes)), np.float32)
-        for row, label, votes in zip(made, self.labels, self.votes, strict=True):
+        targets = np.zeros((len(self), len(classes)), np.float32)
+        for row, label, votes in zip(targets, self.labels, self.votes, strict=True):
             for name, count in (votes if voted and votes else {label: 1.0}).items():
                 row[classes.index(name)] = count
-        made /= made.sum(1, keepdims=True)
-        return made
+        targets /= targets.sum(1, keepdims=True)
+        return targets
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The numbers of the words of each text, and what is to be said of it."""
+
+    rows: list[list[int]]
+    targets: np.ndarray
+    """``(texts, classes)``."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if not row:  # a text without a word
+                row.append(UNKNOWN)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, places: Sequence[int] | np.ndarray) -> Batch:
+        """Some rows, padded to the longest of them."""
+        tokens, lengths = padded([self.rows[i] for i in places])
+        return tokens, lengths, torch.from_numpy(self.targets[np.asarray(places)])
+
+    def by_length(self, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        """All rows, the shortest first, with their places."""
+        order = np.argsort([len(row) for row in self.rows], kind="stable")
+        for at in range(0, len(order), batch_size):
+            yield order[at : at + batch_size], self.batch(order[at : at + batch_size])
 
 
 @dataclass(frozen=True)
@@ -111,16 +149,17 @@ class Table(Knobs):
             InputError: it cannot be read, a column is not there or cannot be found, there are fewer
                 than two classes, or too few texts of one.
         """
-        named = self._named()
+        knobs = {"text": self.text_column, "label": self.label_column, "split": self.split_column}
+        named = {role: name for role, name in knobs.items() if name}
         known = [*NAMES["text"], *NAMES["label"], *map(folded, named.values())]
         table = read_texts(path, self.encoded.encoding, known)
         columns, headed = _columns(table, named)
         rows = table.texts
         body = rows[headed:]
-        whole = [row for row in body if row[columns["text"]] and row[columns["label"]]]
-        if not whole:
+        full = [row for row in body if row[columns["text"]] and row[columns["label"]]]
+        if not full:
             raise InputError(f"{path} holds no text with a label")
-        examples = _labelled(whole, columns)
+        examples = _labelled(full, columns)
         counts = Counter(examples.labels)
         hint = "" if headed else "; if the first row is a header, name its columns: --text-column"
         if len(counts) < 2:
@@ -134,19 +173,19 @@ class Table(Knobs):
                 f"from and one to test at least{hint}"
             )
         notes = [*table.notes, _where(columns, headed, rows[0])]
-        if len(whole) < len(body):
-            notes.append(f"{len(body) - len(whole):,} rows without a text or a label left out")
+        if len(full) < len(body):
+            notes.append(f"{len(body) - len(full):,} rows without a text or a label left out")
         if "split" in columns:
-            odd = sum(row[columns["split"]].casefold() not in PARTS for row in whole)
+            odd = sum(row[columns["split"]].casefold() not in PARTS for row in full)
             notes += [f"{odd:,} rows of no part left out"] if odd else []
-        train, development, test = self._parts(path, examples, whole, columns.get("split"), seed)
+        train, development, test = self._parts(path, examples, full, columns.get("split"), seed)
         if not len(test):
             raise InputError(
                 f"the texts of each class of {path} are all the same; nothing can be set apart"
             )
         learned = set(train.texts)
-        if again := sum(text in learned for text in test.texts):
-            notes.append(f"{again:,} of the texts to test are learned from too")
+        if shared := sum(text in learned for text in test.texts):
+            notes.append(f"{shared:,} of the texts to test are learned from too")
         classes = _ordered({*train.labels})
         if missing := {*development.labels, *test.labels} - {*classes}:
             raise InputError(
@@ -155,36 +194,31 @@ class Table(Knobs):
             )
         return LabelledParts(classes, train, development, test, "; ".join(notes))
 
-    def _named(self) -> dict[str, str]:
-        given = {"text": self.text_column, "label": self.label_column, "split": self.split_column}
-        return {what: name for what, name in given.items() if name}
-
     def _parts(
         self, path: Path, table: Labelled, rows: Sequence[tuple[str, ...]], column: int | None,
         seed: int,
     ) -> tuple[Labelled, Labelled, Labelled]:  # fmt: skip
         if column is None:
             train, test = _stratified(
-                table, lambda its: its[: max(1, round(HELD * len(its)))], seed
+                table, lambda order: order[: max(1, round(HELD * len(order)))], seed
             )
             development = test
         else:
-            said = [row[column].casefold() for row in rows]
-            named = (
-                table.take(i for i, part in enumerate(said) if part in names)
+            parts = [row[column].casefold() for row in rows]
+            train, development, test = (
+                table.select(i for i, part in enumerate(parts) if part in names)
                 for names in (TRAIN, DEVELOPMENT, TEST)
             )
-            train, development, test = named
             if not len(train) or not len(development) + len(test):
                 raise InputError(
                     f"column {column + 1} of {path} must call some rows {TRAIN[0]}, and others "
-                    f"dev or test; it says {', '.join(map(shown, sorted({*said})[:4]))}"
+                    f"dev or test; it says {', '.join(map(shown, sorted({*parts})[:4]))}"
                 )
             development, test = (development if len(development) else test), test
             test = test if len(test) else development
         if self.fold:
             train, test = _stratified(
-                train, lambda its: np.array_split(its, FOLDS)[self.fold - 1], 0
+                train, lambda order: np.array_split(order, FOLDS)[self.fold - 1], 0
             )
             development = test
         return train, development, test
@@ -194,10 +228,10 @@ def _labelled(rows: Sequence[tuple[str, ...]], columns: Mapping[str, int]) -> La
     texts, labels = ([row[columns[name]] for row in rows] for name in ("text", "label"))
     known = {*labels}
     votes = [_votes(row[columns["votes"]]) or {} if "votes" in columns else {} for row in rows]
-    kept = [
-        {name: n for name, n in its.items() if name in known and 0 < n < math.inf} for its in votes
+    valid = [
+        {name: n for name, n in row.items() if name in known and 0 < n < math.inf} for row in votes
     ]
-    return Labelled(texts, labels, kept)
+    return Labelled(texts, labels, valid)
 
 
 def _columns(table: TextTable, named: Mapping[str, str]) -> tuple[dict[str, int], bool]:
@@ -205,56 +239,56 @@ def _columns(table: TextTable, named: Mapping[str, str]) -> tuple[dict[str, int]
     path, rows, first = table.path, table.texts, table.texts[0]
     columns = Columns(path, (first,), len(first), tuple(rows))
     known = known_columns(first, NAMES)
-    places = {what: columns.of(name) for what, name in named.items()}
+    named_places = {what: columns.of(name) for what, name in named.items()}
     headed = (
         table.has_header
         or any(folded(name) in map(folded, first) for name in named.values())
         or any(what in known for what in ("text", "label") if what not in named)
     )
-    found = known if headed else {}
-    if "split" in found and not _has_parts({row[found["split"]].casefold() for row in rows[1:]}):
-        del found["split"]  # which is called so for another reason
-    found |= places
+    places = known if headed else {}
+    if "split" in places and not _has_parts({row[places["split"]].casefold() for row in rows[1:]}):
+        del places["split"]  # which is called so for another reason
+    places |= named_places
     body, width = rows[headed:], len(first)
     if not body:
         raise InputError(f"{path} holds no rows below its header")
     for what, is_it in (("split", _tells_parts), ("votes", _tells_votes)):
-        for i in {*range(width)} - {*found.values()} if what not in found else ():
+        for i in {*range(width)} - {*places.values()} if what not in places else ():
             if is_it([row[i] for row in body]):
-                found[what] = i
-    rest = [i for i in range(width) if i not in found.values()]
-    if "text" not in found and rest:
-        found["text"] = max(rest, key=lambda i: sum(c.isalpha() for row in body for c in row[i]))
-        rest.remove(found["text"])
-    if "label" not in found:
+                places[what] = i
+    rest = [i for i in range(width) if i not in places.values()]
+    if "text" not in places and rest:
+        places["text"] = max(rest, key=lambda i: sum(c.isalpha() for row in body for c in row[i]))
+        rest.remove(places["text"])
+    if "label" not in places:
         kinds = {i: len({row[i] for row in body}) for i in rest}
         likely = {i: n for i, n in kinds.items() if n <= max(2, len(body) // 2)}
-        if not likely or "text" not in found:
+        if not likely or "text" not in places:
             raise InputError(
                 f"{path} has no column of labels, whose values occur again and again; name it with "
                 "--label-column"
             )
-        found["label"] = min(likely, key=lambda i: (likely[i] < 2, likely[i]))
-    return found, headed
+        places["label"] = min(likely, key=lambda i: (likely[i] < 2, likely[i]))
+    return places, headed
 
 
 def _where(columns: Mapping[str, int], headed: bool, first: Sequence[str]) -> str:
     """Which columns were taken for what."""
     names = {"text": "texts", "label": "labels", "split": "parts", "votes": "votes"}
-    said = [
-        f"{names[what]} in column {first[i] if headed else i + 1}" for what, i in columns.items()
+    places = [
+        f"{names[role]} in column {first[i] if headed else i + 1}" for role, i in columns.items()
     ]
-    return ", ".join(said) + ("" if "split" in columns else ", a fifth of each class set apart")
+    return ", ".join(places) + ("" if "split" in columns else ", a fifth of each class set apart")
 
 
 def _tells_parts(values: Sequence[str]) -> bool:
-    said = {value.casefold() for value in values}
-    return said <= PARTS and _has_parts(said)
+    parts = {value.casefold() for value in values}
+    return parts <= PARTS and _has_parts(parts)
 
 
-def _has_parts(said: set[str]) -> bool:
+def _has_parts(parts: set[str]) -> bool:
     """Whether there is something to learn from, and something else."""
-    return bool(said & {*TRAIN}) and bool(said & (PARTS - {*TRAIN}))
+    return bool(parts & {*TRAIN}) and bool(parts & (PARTS - {*TRAIN}))
 
 
 def _tells_votes(values: Sequence[str]) -> bool:
@@ -264,11 +298,11 @@ def _tells_votes(values: Sequence[str]) -> bool:
 def _votes(value: str) -> dict[str, float] | None:
     """Votes by their classes; None where it is something else."""
     try:
-        read = json.loads(value)
+        votes = json.loads(value)
     except ValueError:
         return None
-    good = isinstance(read, dict) and all(type(n) in (int, float) for n in read.values())
-    return read if good else None
+    good = isinstance(votes, dict) and all(type(n) in (int, float) for n in votes.values())
+    return votes if good else None
 
 
 def _ordered(names: Iterable[str]) -> tuple[str, ...]:
@@ -293,4 +327,4 @@ def _stratified(
     places: tuple[list[int], list[int]] = ([], [])
     for i, text in enumerate(table.texts):
         places[text in apart].append(i)
-    return table.take(places[0]), table.take(places[1])
+    return table.select(places[0]), table.select(places[1])

@@ -34,12 +34,8 @@ class PairRows:
     @classmethod
     def of(cls, pairs: Pairs, source: Text, target: Text) -> Self:
         """Pairs of texts, cut and numbered."""
-        return cls(
-            [
-                ([*source.encode(x), END], [BEGIN, *target.encode(y), END])
-                for x, y in zip(pairs.source, pairs.target, strict=True)
-            ]
-        )
+        texts = zip(pairs.source, pairs.target, strict=True)
+        return cls([([*source.encode(x), END], [BEGIN, *target.encode(y), END]) for x, y in texts])
 
     @cached_property
     def mean_length(self) -> float:
@@ -142,8 +138,8 @@ class ParallelText(TextPairs):
     @cached_property
     def all_lengths(self) -> Corpus:
         """The pairs, long ones among them."""
-        path = Path(self.source.data) if self.source.data else None
         knobs = self.source
+        path = Path(knobs.data) if knobs.data else None
         return corpus(path, knobs.source, knobs.target, self.seed, knobs.encoded.encoding)
 
     @cached_property

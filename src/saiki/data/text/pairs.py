@@ -1,14 +1,16 @@
 """Pairs of texts, such as a sentence and its translation."""
 
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy
+from babel import Locale, UnknownLocaleError
 
 from saiki.data import store
 from saiki.data.tables.texts import TABLES, read_texts
-from saiki.data.text.headers import header
 from saiki.data.text.plain_text import lines
 from saiki.errors import InputError
 from saiki.inputs import PACKED, bare
@@ -16,6 +18,18 @@ from saiki.inputs import PACKED, bare
 SHARE, MOST = 0.05, 1000
 """Of the different sources, those set apart to develop, and as many to test; and their number."""
 DEVELOPMENT = ("dev", "development", "valid", "validation", "val")
+_EAST = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC")
+
+NAMES = (
+    ("source", "target"), ("src", "trg"), ("src", "tgt"), ("input", "output"),
+    ("original", "translation"), ("sentence", "translation"), ("text", "translation"),
+    ("question", "answer"), ("word", "translation"), ("原文", "訳文"), ("入力", "出力"),
+)  # fmt: skip
+"""What columns are called, that of the source first."""
+SPOKEN = ("en", "ja", "de", "fr", "es", "it", "pt", "ru", "zh", "ko")
+"""Languages in which a header may name languages, beside those of the table."""
+FEWEST = 5
+"""Rows that show what a column is made of."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,7 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.source)
 
-    def take(self, indices: Sequence[int]) -> "Pairs":
+    def select(self, indices: Sequence[int]) -> "Pairs":
         return Pairs([self.source[i] for i in indices], [self.target[i] for i in indices])
 
 
@@ -64,23 +78,19 @@ class Corpus:
         Args:
             source: the tokens of a source, such as the ``split`` of a :class:`saiki.text.Text`.
             target: those of a target.
-
-        Raises:
-            InputError: all pairs are longer.
         """
         train = self.train
-        kept = [
+        short = [
             i
             for i, (x, y) in enumerate(zip(train.source, train.target, strict=True))
             if len(source(x)) <= longest and len(target(y)) <= longest
         ]
-        if not kept:
+        if not short:
             raise InputError(f"all pairs to learn from have more than {longest} tokens")
-        long = len(train) - len(kept)
-        if not long:
+        if len(short) == len(train):
             return self
-        note = f"{_count(long)} of more than {longest} tokens left out"
-        return replace(self, train=train.take(kept), notes=_joined(self.notes, note))
+        note = f"{_count(len(train) - len(short))} of more than {longest} tokens left out"
+        return replace(self, train=train.select(short), notes=_joined(self.notes, note))
 
 
 def read_pairs(path: Path, source: str = "src", target: str = "trg", encoding: str = "") -> Pairs:
@@ -88,7 +98,7 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", encoding: s
 
     - A table, see :func:`saiki.data.tables.texts.read_texts`, holds the source and then the
       target. Its first row may be a header, which may say that the target comes first; see
-      :func:`saiki.data.text.headers.header`.
+      :func:`header`.
     - Of parallel files, NAME.SOURCE and NAME.TARGET, line n of one goes with line n of the other.
       ``path`` is one of them, or the folder that holds them, or it ends with NAME.
 
@@ -109,10 +119,10 @@ def read_pairs(path: Path, source: str = "src", target: str = "trg", encoding: s
             return _table(path, source, target, encoding)
         return _parallel(unpacked.with_suffix(""), source, target)
     if not path.is_dir():
-        found = _part(path, source, target, encoding)
-        if found is None:
+        pairs = _part(path, source, target, encoding)
+        if pairs is None:
             raise InputError(f"{path} does not exist")
-        return found
+        return pairs
     ends = [f".{source}{packed}" for packed in ("", *PACKED)]
     names = sorted({f.name[: -len(e)] for e in ends for f in path.glob(f"*{e}") if f.name != e})
     if len(names) != 1:
@@ -139,9 +149,6 @@ def corpus(path: Path | None, source: str, target: str, seed: int, encoding: str
     Args:
         path: see :func:`read_pairs`; small_parallel_enja if None.
         encoding: of tables that are text; found without.
-
-    Raises:
-        InputError: see :func:`read_pairs`; or all sources are the same.
     """
     if path is None or path.exists():
         path = store.locate("small_parallel_enja", path)
@@ -166,8 +173,8 @@ def corpus(path: Path | None, source: str, target: str, seed: int, encoding: str
     for part, name in ((development, "develop"), (test, "test")):
         if shared := sum(text in learned for text in part.source):
             notes.append(f"{shared:,} of {len(part):,} sources to {name} are learned from too")
-    if again := len(train) - len(set(zip(train.source, train.target, strict=True))):
-        notes.append(f"{_count(again)} to learn from occur again, and are kept")
+    if repeated := len(train) - len(set(zip(train.source, train.target, strict=True))):
+        notes.append(f"{_count(repeated)} to learn from occur again, and are kept")
     return Corpus(train, development, test, _joined(*notes))
 
 
@@ -181,13 +188,14 @@ def _set_apart(pairs: Pairs, tested: bool, seed: int) -> tuple[Pairs, Pairs, Pai
         )
     share = min(MOST, round(SHARE * len(sources)))
     ends = numpy.cumsum([max(1, share), share if tested else 0])
-    drawn = numpy.random.default_rng(seed).permutation(len(sources))
+    order = numpy.random.default_rng(seed).permutation(len(sources))
     # 0 to develop, 1 to test, 2 to learn from
-    part_of = dict(zip(sources, numpy.searchsorted(ends, drawn, "right").tolist(), strict=True))
+    part_of = dict(zip(sources, numpy.searchsorted(ends, order, "right").tolist(), strict=True))
     places: tuple[list[int], ...] = ([], [], [])
     for i, text in enumerate(pairs.source):
         places[part_of[text]].append(i)
-    return pairs.take(places[2]), pairs.take(places[0]), pairs.take(places[1])
+    development, test, train = map(pairs.select, places)
+    return train, development, test
 
 
 def _part(prefix: Path, source: str, target: str, encoding: str) -> Pairs | None:
@@ -248,3 +256,71 @@ def _count(pairs: int) -> str:
 
 def _joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
+
+
+def header(rows: Sequence[tuple[str, str]], source: str, target: str) -> tuple[bool, bool]:
+    """Whether the first row is a header, and whether it says that the target comes first.
+
+    It is one
+
+    - if it holds the codes of both languages, a row of :data:`NAMES`, or the names of two
+      languages, such as ``English,Japanese``; a language beside its own name elsewhere, as
+      ``English,英語``, is a pair of words;
+    - or if it has letters over a column of ``FEWEST`` numbers at least, such as ``number``, or over
+      a column of texts in which such letters never occur; but Latin and Greek ones may stand among
+      all others, as many a Japanese text is ``CD`` or ``α``.
+
+    Args:
+        source: the code of the language that is read.
+        target: that of the one that is written.
+    """
+    if not rows:
+        return False, False
+    first = rows[0][0].casefold(), rows[0][1].casefold()
+    wanted = source.casefold(), target.casefold()
+    for names in (wanted, *NAMES):
+        if first in (names, names[::-1]):
+            return True, first != names
+    spoken = [_languages(name, wanted) for name in first]
+    if all(spoken) and not set(spoken[0]) & set(spoken[1]):
+        return True, wanted[1] in spoken[0] and wanted[0] in spoken[1]
+    return len(rows) > FEWEST and any(_differs(*c) for c in zip(*rows, strict=True)), False
+
+
+def _differs(first: str, *below: str) -> bool:
+    """Whether ``first`` is a word over numbers, or of another script than all below."""
+    kinds, others = _kinds([first]), _kinds(below)
+    apart = bool(kinds) and bool(others) and not kinds & {"DIGIT", *others}
+    return apart and (others == {"DIGIT"} or not kinds & {"LATIN", "GREEK"})
+
+
+def _languages(name: str, wanted: Sequence[str]) -> frozenset[str]:
+    """The codes of the languages that are called so, in their own words or those of others."""
+    return frozenset(
+        code for spoken in {*SPOKEN, *wanted} for code, called in _names(spoken) if called == name
+    )
+
+
+@cache
+def _names(spoken: str) -> frozenset[tuple[str, str]]:
+    """The codes of languages, and what they are called in the language of a code."""
+    try:
+        names = Locale.parse(spoken).languages
+    except (UnknownLocaleError, ValueError):
+        return frozenset()
+    return frozenset((code.partition("_")[0], name.casefold()) for code, name in names.items())
+
+
+def _kinds(texts: Iterable[str]) -> set[str]:
+    """The kinds of letters and digits that occur: DIGIT, LATIN, CYRILLIC and so on; all signs of
+    Chinese and Japanese are of one."""
+    return set(_kinds_of(unicodedata.normalize("NFKC", "".join(set().union(*texts)))))
+
+
+def _kinds_of(characters: Iterable[str]) -> Iterator[str]:
+    for c in characters:
+        if c.isdecimal():
+            yield "DIGIT"
+        elif c.isalnum():
+            kind = unicodedata.name(c, "").partition(" ")[0]
+            yield "CJK" if kind.startswith(_EAST) else kind

@@ -199,7 +199,7 @@ class TextToText(
 
     def sample(self, model: Translator) -> str:
         pairs = self.data.corpus.development
-        one = pairs.take([0])
+        one = pairs.select([0])
         return f"{one.source[0]} → {self.written(model, one, Search('greedy'))[0].text}"
 
     def predict(self, model: Translator, text: str) -> Prediction:
@@ -265,7 +265,7 @@ class TextToText(
 
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pairs = self.data.corpus.development
-        shown = self.written(model, pairs.take(range(min(DRAWN, len(pairs)))))
+        shown = self.written(model, pairs.select(range(min(DRAWN, len(pairs)))))
         maps = [alignment for t in shown if (alignment := t.alignment) is not None]
         return [draw_attention(folder / "attention.png", maps, self.title)] if maps else []
 

@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from saiki.capabilities import Annotates, Describes, Draws, DrawsAnswers, Folds, Monitors
-from saiki.data.text.labelled import FOLDS
-from saiki.data.text.labelled_rows import Batch
+from saiki.data.text.labelled import FOLDS, Batch
 from saiki.data.text.plain_text import LINE
 from saiki.duration import Epochs
 from saiki.errors import InputError

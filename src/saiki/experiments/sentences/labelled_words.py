@@ -13,8 +13,7 @@ from torch import Tensor
 
 from saiki.data import store
 from saiki.data.dataset import Draw, IndexedDataset
-from saiki.data.text.labelled import LabelledParts, Table
-from saiki.data.text.labelled_rows import Batch, LabelledRows
+from saiki.data.text.labelled import Batch, LabelledParts, LabelledRows, Table
 from saiki.errors import InputError
 from saiki.experiment import Figures, untrained
 from saiki.experiments.sentences.source import WordSource
