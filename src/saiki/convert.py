@@ -105,30 +105,30 @@ def _convert(keras: Any, layer: Any, flipped: bool) -> tuple[Layer, bool]:
     )
 
 
-def _recurrent(keras: Any, theirs: Any, reverse: bool, name: str) -> Recurrent:
+def _recurrent(keras: Any, keras_cell: Any, reverse: bool, name: str) -> Recurrent:
     """A layer with the equations and weights of the Keras cell of the layer ``name``."""
     own = keras.layers
-    if type(theirs) not in (own.SimpleRNNCell, own.LSTMCell, own.GRUCell):
+    if type(keras_cell) not in (own.SimpleRNNCell, own.LSTMCell, own.GRUCell):
         raise InputError(
             "from_keras takes the cells SimpleRNNCell, LSTMCell and GRUCell, got "
-            f"{type(theirs).__name__} in {name!r}"
+            f"{type(keras_cell).__name__} in {name!r}"
         )
-    if not theirs.built:
+    if not keras_cell.built:
         raise InputError(f"{name!r} is not built: call it on an input, or its build, first")
-    variables = [theirs.kernel, theirs.recurrent_kernel]
-    if theirs.use_bias:
-        variables.append(theirs.bias)
+    variables = [keras_cell.kernel, keras_cell.recurrent_kernel]
+    if keras_cell.use_bias:
+        variables.append(keras_cell.bias)
     arrays = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
     settings: dict[str, Any] = {
-        "activation": _activation(keras, theirs.activation),
-        "bias": theirs.use_bias,
+        "activation": _activation(keras, keras_cell.activation),
+        "bias": keras_cell.use_bias,
     }
-    if type(theirs) is not own.SimpleRNNCell:
-        settings["recurrent_activation"] = _activation(keras, theirs.recurrent_activation)
-    if type(theirs) is own.GRUCell:
-        settings["reset"] = "after" if theirs.reset_after else "before"
+    if type(keras_cell) is not own.SimpleRNNCell:
+        settings["recurrent_activation"] = _activation(keras, keras_cell.recurrent_activation)
+    if type(keras_cell) is own.GRUCell:
+        settings["reset"] = "after" if keras_cell.reset_after else "before"
     families = {own.SimpleRNNCell: SimpleRNN, own.LSTMCell: LSTM, own.GRUCell: GRU}
-    cell = families[type(theirs)](arrays[0].shape[0], theirs.units, **settings)
+    cell = families[type(keras_cell)](arrays[0].shape[0], keras_cell.units, **settings)
     layer = Recurrent(cell.to(getattr(torch, arrays[0].dtype.name)), reverse)
     cell.load_state_dict(_values(cell, arrays, repr(name)))
     return layer
@@ -136,11 +136,11 @@ def _recurrent(keras: Any, theirs: Any, reverse: bool, name: str) -> Recurrent:
 
 def _activation(keras: Any, function: Any) -> activations.Function:
     known = {name: f for name, f in _ACTIVATIONS.items() if hasattr(keras.activations, name)}
-    for name, ours in known.items():
-        if function is getattr(keras.activations, name):
+    for each, ours in known.items():
+        if function is getattr(keras.activations, each):
             return ours
-    given = getattr(function, "__qualname__", type(function).__qualname__)
-    raise InputError(f"an activation must be Keras' own {', '.join(known)}, got {given}")
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    raise InputError(f"an activation must be Keras' own {', '.join(known)}, got {name}")
 
 
 def load_keras(layer: Layer, path: str | Path, name: str | None = None) -> None:
@@ -188,8 +188,8 @@ def _cells(layer: nn.Module, saved: Saved) -> list[tuple[Cell, Saved]]:
         return []
     if isinstance(layer, Recurrent):
         return [(layer.cell, saved)]
-    found = [_cells(part, theirs) for part, theirs in zip(parts, saved.parts, strict=True)]
-    return [pair for cells in found for pair in cells] if all(found) else []
+    by_part = [_cells(part, of_part) for part, of_part in zip(parts, saved.parts, strict=True)]
+    return [pair for cells in by_part for pair in cells] if all(by_part) else []
 
 
 def _parts(layer: nn.Module) -> list[nn.Module]:

@@ -38,7 +38,7 @@ class OutOfMemoryError(SaikiError):
     """There is less memory than is needed."""
 
 
-_ASKED_FOR = re.compile(r"(?:allocate|Tried to allocate) (\d[\d.,]*) ?(bytes|[KMGTPE]i?B)")
+_ALLOCATION = re.compile(r"(?:allocate|Tried to allocate) (\d[\d.,]*) ?(bytes|[KMGTPE]i?B)")
 _NO_MEMORY = re.compile(r"allocate memory|out of memory|Storage size|multiplication overflow|alloc")
 
 
@@ -48,11 +48,11 @@ def memory_in_words() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        said = str(error)
-        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(said):
+        message = str(error)
+        if not isinstance(error, MemoryError) and not _NO_MEMORY.search(message):
             raise
-        asked = _ASKED_FOR.search(said)
-        what = f"{_size(*asked.groups())} at once was asked for" if asked else "more was asked for"
+        size = _ALLOCATION.search(message)
+        what = f"{_size(*size.groups())} at once was asked for" if size else "more was asked for"
         raise OutOfMemoryError(
             f"there is not enough memory: {what}; try a smaller model or batch, or fewer data"
         ) from None
@@ -88,5 +88,5 @@ def near(word: str, known: Iterable[str]) -> str:
     >>> near("adddr", ["adder", "date"])
     '; did you mean adder?'
     """
-    found = difflib.get_close_matches(word, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    matches = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {matches[0]}?" if matches else ""

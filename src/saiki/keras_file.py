@@ -70,13 +70,13 @@ def read(path: Path) -> dict[str, Saved]:
     def visit(name: str, item: Any) -> None:
         if name.endswith("vars") and isinstance(item.attrs.get("name"), str):
             names[name.removesuffix("vars").rstrip("/")] = item.attrs["name"]
-        found = _ARRAY.fullmatch(name)
-        if found and isinstance(item, h5py.Dataset):
+        match = _ARRAY.fullmatch(name)
+        if match and isinstance(item, h5py.Dataset):
             if item.dtype.kind in "OSUV" and item.attrs.get("dtype") != "bfloat16":
                 raise InputError(f"{name} holds text or records where numbers should be")
             array = _array(item)
             if array is not None:
-                arrays[found["cell"]][int(found["index"])] = array
+                arrays[match["cell"]][int(match["index"])] = array
 
     if not path.exists():
         raise InputError(f"{path} does not exist")
@@ -164,6 +164,6 @@ def _kind(arrays: tuple[np.ndarray, ...]) -> str | None:
 
 def _turn(path: str) -> tuple[str, int]:
     """``("lstm", 1)`` for ``layers/lstm_1``, the second of its class."""
-    found = re.fullmatch(r"(.+?)(?:_(\d+))?", path.rpartition("/")[2])
-    assert found is not None
-    return found[1], int(found[2] or 0)
+    match = re.fullmatch(r"(.+?)(?:_(\d+))?", path.rpartition("/")[2])
+    assert match is not None
+    return match[1], int(match[2] or 0)

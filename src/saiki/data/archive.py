@@ -63,6 +63,6 @@ def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             if number == most:
                 raise too_much(archive, "files", f"holds more than {most:,} files")
             if info.isfile():
-                found = tarred.extractfile(info)
-                assert found is not None  # as it is for every regular file
-                yield info.name, found
+                extracted = tarred.extractfile(info)
+                assert extracted is not None  # as it is for every regular file
+                yield info.name, extracted

@@ -72,9 +72,6 @@ def buckets(
 
     Args:
         lengths: of each row: one, or several of which the first counts most.
-
-    Raises:
-        InputError: there are no rows.
     """
     if not len(lengths):
         raise InputError("there are no rows to make batches of")

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 _lock = threading.Lock()
 _inside = 0
-_kept = -1
+_copy = -1
+"""Of the standard error, to be restored; −1: it was closed."""
 
 
 @contextmanager
@@ -16,33 +17,23 @@ def hushed() -> Iterator[None]:
 
     Threads may be in here together: the first one in redirects, the last one out restores.
     """
-    global _inside, _kept
+    global _inside, _copy
     with _lock:
         if not _inside:
-            _kept = _redirect()
+            try:
+                _copy = os.dup(2)
+            except OSError:
+                _copy = -1
+            else:
+                nothing = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nothing, 2)
+                os.close(nothing)
         _inside += 1
     try:
         yield
     finally:
         with _lock:
             _inside -= 1
-            if not _inside:
-                _restore(_kept)
-
-
-def _redirect() -> int:
-    """Point the standard error at nothing; returns a copy of what it was, or −1."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        return -1
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    os.close(nothing)
-    return kept
-
-
-def _restore(kept: int) -> None:
-    if kept >= 0:
-        os.dup2(kept, 2)
-        os.close(kept)
+            if not _inside and _copy >= 0:
+                os.dup2(_copy, 2)
+                os.close(_copy)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from saiki.data.text.masking import TokenRows, choose, hide, kept_apart
+from saiki.data.text.masking import Masking, TokenRows, choose, kept_apart
 from saiki.text import END, FIRST, MASK, PAD, UNKNOWN
 
 ROWS = [[7, 8, END], [END], [9, UNKNOWN, 7, 7, END]]
@@ -85,7 +85,7 @@ def test_what_is_chosen_is_hidden_replaced_or_kept_by_their_shares_and_the_rest_
     vocabulary = 20
     tokens = words(400, 500, vocabulary)
     chosen = choose(tokens, 0.5, random())
-    shown = hide(tokens, chosen, vocabulary, 0.2, 0.3, random(2))
+    shown = Masking(replaced=0.2, kept=0.3).hide(tokens, chosen, vocabulary, random(2))
     assert (shown[~chosen] == tokens[~chosen]).all()
     n = chosen.sum()
     # a word that is drawn may be the very one that was there
@@ -93,19 +93,25 @@ def test_what_is_chosen_is_hidden_replaced_or_kept_by_their_shares_and_the_rest_
     masked, stays = (shown[chosen] == MASK).mean(), (shown == tokens)[chosen].mean()
     assert abs(masked - 0.5) < 4 * np.sqrt(0.25 / n)
     assert abs(stays - same) < 4 * np.sqrt(same * (1 - same) / n)
-    drawn = np.bincount(shown[chosen & (shown != tokens) & (shown != MASK)], minlength=vocabulary)
-    assert drawn[:FIRST].sum() == 0
-    mean = drawn.sum() / (vocabulary - FIRST)
-    assert abs(drawn[FIRST:] - mean).max() < 5 * np.sqrt(mean)
+    other = shown[chosen & (shown != tokens) & (shown != MASK)]
+    counts = np.bincount(other, minlength=vocabulary)
+    assert counts[:FIRST].sum() == 0
+    mean = counts.sum() / (vocabulary - FIRST)
+    assert abs(counts[FIRST:] - mean).max() < 5 * np.sqrt(mean)
 
 
 @pytest.mark.parametrize(
-    ("replaced", "kept", "wanted"), [(0, 0, "masked"), (0, 1, "kept"), (1, 0, "replaced")]
+    ("masking", "wanted"),
+    [
+        (Masking(replaced=0.0, kept=0.0), "masked"),
+        (Masking(replaced=0.0, kept=1.0), "kept"),
+        (Masking(replaced=1.0, kept=0.0), "replaced"),
+    ],
 )
-def test_a_share_of_one_is_all(replaced, kept, wanted):
+def test_a_share_of_one_is_all(masking, wanted):
     tokens = words(30, 30)
     chosen = choose(tokens, 0.5, random())
-    shown = hide(tokens, chosen, 50, replaced, kept, random())[chosen]
+    shown = masking.hide(tokens, chosen, 50, random())[chosen]
     assert (shown == MASK).all() == (wanted == "masked")
     assert (shown == tokens[chosen]).all() == (wanted == "kept")
     assert (shown >= FIRST).all() == (wanted != "masked")

@@ -76,7 +76,7 @@ def marked(text: str, kinds: Tensor, missing: Sequence[str], threshold: float) -
     """
     p, best = kinds[:, 1:].max(1)
     marks = []
-    copied = {place for found in ADDRESS.finditer(text) for place in range(*found.span())}
+    copied = {place for address in ADDRESS.finditer(text) for place in range(*address.span())}
     for place in (p >= threshold).nonzero().squeeze(1).tolist():
         kind = KINDS[int(best[place])]
         changed = {place} if kind == "doubled" else {place - 1, place}
@@ -89,7 +89,7 @@ def marked(text: str, kinds: Tensor, missing: Sequence[str], threshold: float) -
 
 def lines_of(text: str) -> list[tuple[int, str]]:
     """The lines of a text and where each begins, without what is blank at their ends."""
-    return [(found.start(), found.group()) for found in LINE.finditer(text)]
+    return [(line.start(), line.group()) for line in LINE.finditer(text)]
 
 
 def prediction_of(text: str, marks: Iterator[Sequence[Mark]], remark: str) -> Prediction:

@@ -63,8 +63,8 @@ class Dialogues:
             f"{len(part):,} dialogues with {sum(len(turns) - 1 for turns in part):,} replies"
             for part in self
         )
-        said = zip(counts, ("learn from", "develop", "test"), strict=True)
-        return ", ".join(f"{count} to {what}" for count, what in said)
+        purposes = ("learn from", "develop", "test")
+        return ", ".join(f"{n} to {purpose}" for n, purpose in zip(counts, purposes, strict=True))
 
 
 def dialogues(path: Path | None, left_out: LeftOut | None = None, encoding: str = "") -> Dialogues:
@@ -79,14 +79,13 @@ def dialogues(path: Path | None, left_out: LeftOut | None = None, encoding: str 
         left_out: takes the files of a folder that cannot be used; without it, the first is an
             error.
         encoding: of tables that are text; found without.
-
-    Raises:
-        InputError: see :func:`read_dialogues`; or there are too few dialogues.
     """
     path = store.locate("chitchat", path) if path is None or path.exists() else path
-    found = _parts(path, left_out or LeftOut(), encoding)
-    notes = list[str]()
-    parts = {name: _with_replies(path, its, notes) for name, its in found.items()}
+    files, notes = _files_of_parts(path), list[str]()
+    parts = {
+        name: _with_replies(path, read_dialogues(file, left_out, encoding), notes)
+        for name, file in files.items()
+    }
     lacking = [name for name in ("development", "test") if name not in parts]
     train = parts["train"]
     if lacking:
@@ -98,7 +97,7 @@ def dialogues(path: Path | None, left_out: LeftOut | None = None, encoding: str 
             parts[name] = places[name]
         train = parts["train"] = places["train"]
         if not all(parts.values()):
-            empty = next(name for name, its in parts.items() if not its)
+            empty = next(name for name, part in parts.items() if not part)
             count = sum(map(len, places.values()))
             raise InputError(
                 f"{path} holds too few dialogues: none of its {count:,} is left for {empty}; give "
@@ -115,35 +114,31 @@ def dialogues(path: Path | None, left_out: LeftOut | None = None, encoding: str 
     return Dialogues(tuple(train), development, test, "; ".join(notes))
 
 
-def _with_replies(path: Path, found: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
+def _with_replies(path: Path, every: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
     """Those of two turns or more, each once."""
-    several = [turns for turns in found if len(turns) > 1]
-    if alone := len(found) - len(several):
+    several = [turns for turns in every if len(turns) > 1]
+    if alone := len(every) - len(several):
         notes.append(f"{alone:,} dialogues without a reply left out")
     unlike = list(dict.fromkeys(several))
-    if again := len(several) - len(unlike):
-        notes.append(f"{again:,} dialogues that occur again left out")
+    if repeated := len(several) - len(unlike):
+        notes.append(f"{repeated:,} dialogues that occur again left out")
     if not unlike:
         raise InputError(f"{path} holds no dialogue of two turns or more")
     return unlike
 
 
-def _parts(path: Path, left_out: LeftOut, encoding: str) -> dict[str, list[Dialogue]]:
-    """The parts of a folder, or all under ``train``."""
-    if path.is_dir():
-        names = {"train": ("train",), "development": DEVELOPMENT, "test": ("test",)}
-        inside = {
-            part: [file for name in said if (file := _named(path, name)) is not None]
-            for part, said in names.items()
-        }
-        if inside["train"]:
-            its = {part: files[0] for part, files in inside.items() if files}
-            return {part: read_dialogues(file, left_out, encoding) for part, file in its.items()}
-        if given := [files[0].name for files in inside.values() if files]:
-            raise InputError(
-                f"{path} holds {' and '.join(given)}, and nothing named train to learn from"
-            )
-    return {"train": read_dialogues(path, left_out, encoding)}
+def _files_of_parts(path: Path) -> dict[str, Path]:
+    """The file or folder of each part that is by itself; all is ``train`` where none is."""
+    names = {"train": ("train",), "development": DEVELOPMENT, "test": ("test",)}
+    files = {
+        part: file
+        for part, called in (names.items() if path.is_dir() else ())
+        if (file := next(filter(None, (_named(path, name) for name in called)), None))
+    }
+    if files and "train" not in files:
+        others = " and ".join(file.name for file in files.values())
+        raise InputError(f"{path} holds {others}, and nothing named train to learn from")
+    return files or {"train": path}
 
 
 def _named(folder: Path, name: str) -> Path | None:
@@ -189,16 +184,16 @@ def read_dialogues(
             raise InputError(
                 f"{path} holds no dialogues: no file in it ends with {', '.join(ENDINGS)}"
             )
-        parts = (left_out or LeftOut()).read(files, partial(read_dialogues, encoding=encoding))
-        return [dialogue for _, its in parts for dialogue in its]
+        every = (left_out or LeftOut()).read(files, partial(read_dialogues, encoding=encoding))
+        return [dialogue for _, of_file in every for dialogue in of_file]
     kind = _kind(path)
     if not kind:
         raise InputError(f"{path} holds no dialogues: its name must end with {', '.join(ENDINGS)}")
     read = _of_table(path, encoding) if kind in TABLES else READERS[kind](path)
-    found = [turns for turns in map(_tidy, read) if turns]
-    if not found:
+    dialogues = [turns for turns in map(_tidy, read) if turns]
+    if not dialogues:
         raise InputError(f"{path} holds no dialogue")
-    return found
+    return dialogues
 
 
 def _as_texts(path: Path) -> Iterator[str]:
@@ -261,13 +256,13 @@ def _turns(dialogue: Any, where: str) -> list[str]:
             f"{where} is no dialogue: it must be a list of turns, or an object with one under "
             f"{', '.join(TURNS[:4])}"
         )
-    return [_said(turn, where) for turn in dialogue]
+    return [_text_of(turn, where) for turn in dialogue]
 
 
-def _said(turn: Any, where: str) -> str:
+def _text_of(turn: Any, where: str) -> str:
     """The text of a turn."""
     if isinstance(turn, list) and not any(isinstance(each, list) for each in turn):
-        return "\n".join(_said(message, where) for message in turn)
+        return "\n".join(_text_of(message, where) for message in turn)
     if isinstance(turn, dict):
         turn = next((turn[name] for name in NAMES["text"] if name in turn), turn)
     if not isinstance(turn, str):
@@ -295,7 +290,7 @@ def _of_table(path: Path, encoding: str) -> Iterator[list[str]]:
             "the columns dialogue, turn and text"
         )
     a, b, c = (places[what] if headed else i for i, what in enumerate(NAMES))
-    found: dict[str, dict[float, str]] = defaultdict(dict)
+    turns_of = defaultdict[str, dict[float, str]](dict)
     for row in rows[headed:]:
         dialogue, turn, text = row[a], row[b], row[c]
         try:
@@ -305,15 +300,11 @@ def _of_table(path: Path, encoding: str) -> Iterator[list[str]]:
                 f"{path} has the turn {shown(turn)} in dialogue {shown(dialogue)}; turns are "
                 "numbered" + ("" if headed else ", and a header names dialogue, turn and text")
             ) from None
-        if number in found[dialogue] or number != number:
+        if number in turns_of[dialogue] or number != number:
             raise InputError(f"{path} has turn {shown(turn)} of dialogue {shown(dialogue)} twice")
-        found[dialogue][number] = text
-    for turns in found.values():
+        turns_of[dialogue][number] = text
+    for turns in turns_of.values():
         yield [turns[number] for number in sorted(turns)]
-
-
-def _of_text(path: Path) -> Iterator[list[str]]:
-    return _in_lines(lines(path))
 
 
 def _in_lines(text: Iterable[str]) -> Iterator[list[str]]:
@@ -344,7 +335,7 @@ READERS = {
     ".jsonl": _of_lines,
     ".ndjson": _of_lines,
     ".json": _of_json,
-    ".txt": _of_text,
+    ".txt": lambda path: _in_lines(lines(path)),
     ".zip": _of_archive,
 }
 
@@ -356,16 +347,16 @@ def _near_duplicates(train: Sequence[Dialogue], others: Sequence[Dialogue]) -> i
     for number, dialogue in enumerate(train):
         for turn in _long(dialogue):
             where[turn].add(number)
-    learned, found = set(map(digest, train)), 0
+    learned, count = set(map(digest, train)), 0
     for dialogue in others:
         long = _long(dialogue)
         shared = Counter(number for turn in long for number in where.get(turn, ()))
         most = max(shared.values(), default=0)
-        found += most >= max(2, ALIKE * len(long)) or digest(dialogue) in learned
-    return found
+        count += most >= max(2, ALIKE * len(long)) or digest(dialogue) in learned
+    return count
 
 
 def _long(dialogue: Dialogue) -> set[str]:
     """Its turns that nobody says twice by chance."""
-    said = filter(None, map(plain, dialogue))
-    return {p for p in said if len(p) >= (LONG_SIGNS if max(p) >= "\u2e80" else LONG)}
+    letters = filter(None, map(plain, dialogue))
+    return {p for p in letters if len(p) >= (LONG_SIGNS if max(p) >= "\u2e80" else LONG)}

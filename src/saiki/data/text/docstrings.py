@@ -15,18 +15,14 @@ _CODE = re.compile(r"[a-z][A-Z]|\w\(|\(\)|--|:[A-Za-z]")
 
 def docstrings(library: Path = Path(os.__file__).parent) -> list[str]:
     """The sentences of the docstrings of a folder of modules, but those with anything of code in
-    them, such as calls, underscores, capitals inside a word and dots that end none.
-
-    Raises:
-        InputError: there are none, as where Python is installed without its sources.
-    """
-    found = dict.fromkeys(s for file in sorted(library.glob("*.py")) for s in _sentences(file))
-    if not found:
+    them, such as calls, underscores, capitals inside a word and dots that end none."""
+    sentences = [s for file in sorted(library.glob("*.py")) for s in _sentences(file)]
+    if not sentences:
         raise InputError(
             f"{library} holds no sources of Python, whose docstrings are a text of another kind "
             "than novels; name one of yours with --other"
         )
-    return list(found)
+    return [*dict.fromkeys(sentences)]
 
 
 def _sentences(file: Path) -> Iterator[str]:

@@ -40,8 +40,10 @@ def parted(sentences: Sequence[str], most: int) -> tuple[list[str], list[str]]:
     """Sentences to learn from, ``most`` at most, evenly spread over the text, if it is not 0; and
     those kept apart."""
     apart = kept_apart(len(sentences), SHARE, MOST).tolist()
-    train = [s for s, is_held in zip(sentences, apart, strict=True) if not is_held]
-    held = [s for s, is_held in zip(sentences, apart, strict=True) if is_held]
+    train, held = (
+        [s for s, is_held in zip(sentences, apart, strict=True) if is_held == wanted]
+        for wanted in (False, True)
+    )
     if 0 < most < len(train):
         places = numpy.linspace(0, len(train) - 1, most).astype(int).tolist()
         train = [train[i] for i in places]
@@ -92,16 +94,16 @@ class CorpusSource(Knobs):
         """
         path = store.locate("english_novels", Path(self.data) if self.data else None)
         if self.lines:
-            found = [*plain_text.lines(path, left_out=self.unusable.left_out)]
+            sentences = [*plain_text.lines(path, left_out=self.unusable.left_out)]
         else:
-            found = plain_text.sentences(path, self.unusable.left_out)
-        train, held = parted(found, self.sentences)
+            sentences = plain_text.sentences(path, self.unusable.left_out)
+        train, held = parted(sentences, self.sentences)
         text, longest = self.known.build(self.tokens, train), self.known.longest
         rows = numbered(text, train, longest)
         development = numbered(text, held, longest).without(rows)
-        for part, its in (("learn from", rows), ("develop", development)):
-            if not len(its):
-                raise InputError(f"{path} is too short: it has no sentence to {part}")
+        for purpose, part in (("learn from", rows), ("develop", development)):
+            if not len(part):
+                raise InputError(f"{path} is too short: it has no sentence to {purpose}")
         return Corpus(text, rows, development)
 
 
@@ -127,14 +129,14 @@ class HiddenWords(IndexedDataset[Batch]):
 
     def order(self, seed: int, start: int) -> Order:
         size = self.batching.batch_size * processes.count()
-        for number, drawn in enumerate(shuffled(len(self.corpus.train), size, seed, start), start):
-            yield drawn[:, 1], (seed, number)
+        for number, pairs in enumerate(shuffled(len(self.corpus.train), size, seed, start), start):
+            yield pairs[:, 1], (seed, number)
 
     def batch(self, draw: Draw) -> Batch:
         text, train, _ = self.corpus
         tokens, lengths = train.padded(draw.rows)
         random = numpy.random.default_rng(draw.key)
-        chosen = self.masking.choose(tokens, random)
+        chosen = choose(tokens, self.masking.share, random)
         shown = self.masking.hide(tokens, chosen, len(text.vocabulary), random)
         return _batch(*(each[draw.part] for each in (shown, lengths, chosen, tokens)))
 
@@ -213,6 +215,5 @@ def _batch(
 ) -> Batch:
     real = slice(lengths.max())
     shown, chosen, tokens = shown[:, real], chosen[:, real], tokens[:, real]
-    words = tokens[chosen] - FIRST
-    made = torch.from_numpy
-    return made(shown), made(lengths), made(chosen), made(words)
+    tensor = torch.from_numpy
+    return tensor(shown), tensor(lengths), tensor(chosen), tensor(tokens[chosen] - FIRST)

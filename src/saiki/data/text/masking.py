@@ -70,8 +70,8 @@ def kept_apart(count: int, share: float, most: int, section: int = 100) -> numpy
     parts = round(1 / share)
     section = max(1, min(section, count // parts))
     every = max(parts, -(-count // most))
-    kept: numpy.ndarray = numpy.arange(count) // section % every == every // 2
-    return kept
+    apart: numpy.ndarray = numpy.arange(count) // section % every == every // 2
+    return apart
 
 
 def choose(tokens: numpy.ndarray, share: float, draw: numpy.random.Generator) -> numpy.ndarray:
@@ -86,29 +86,6 @@ def choose(tokens: numpy.ndarray, share: float, draw: numpy.random.Generator) ->
     u = numpy.where(words, draw.random(tokens.shape), numpy.inf)
     chosen: numpy.ndarray = words & ((u < share) | (u == u.min(1, keepdims=True)))
     return chosen
-
-
-def hide(
-    tokens: numpy.ndarray,
-    chosen: numpy.ndarray,
-    vocabulary: int,
-    replaced: float,
-    kept: float,
-    draw: numpy.random.Generator,
-) -> numpy.ndarray:
-    """The tokens as a model reads them while it learns (Devlin et al. 2019, §3.1): of those chosen
-    a share ``replaced`` becomes any word, a share ``kept`` stays, and the rest becomes MASK. So the
-    model cannot trust a word that it sees, and has to look at its surroundings always.
-
-    Args:
-        tokens: ``(rows, longest)``.
-        chosen: where, as :func:`choose` says.
-        vocabulary: entries, from which the words are drawn evenly.
-    """
-    u = draw.random(tokens.shape)
-    others = draw.integers(FIRST, vocabulary, tokens.shape)
-    shown = numpy.select([u < replaced, u < replaced + kept], [others, tokens], MASK)
-    return numpy.where(chosen, shown, tokens)
 
 
 class Masking(Knobs):
@@ -127,19 +104,23 @@ class Masking(Knobs):
                 f"got {self.replaced} and {self.kept}"
             )
 
-    def choose(self, tokens: numpy.ndarray, draw: numpy.random.Generator) -> numpy.ndarray:
-        """Which positions have to be restored; see :func:`choose`."""
-        return choose(tokens, self.share, draw)
-
     def hide(
-        self,
-        tokens: numpy.ndarray,
-        chosen: numpy.ndarray,
-        vocabulary: int,
+        self, tokens: numpy.ndarray, chosen: numpy.ndarray, vocabulary: int,
         draw: numpy.random.Generator,
-    ) -> numpy.ndarray:
-        """The tokens as they are shown; see :func:`hide`."""
-        return hide(tokens, chosen, vocabulary, self.replaced, self.kept, draw)
+    ) -> numpy.ndarray:  # fmt: skip
+        """The tokens as a model reads them while it learns (Devlin et al. 2019, §3.1). As some of
+        those chosen are any word and some are as they were, it cannot trust a word that it sees,
+        and has to look at its surroundings always.
+
+        Args:
+            tokens: ``(rows, longest)``.
+            chosen: where, as :func:`choose` says.
+            vocabulary: entries, from which the words are drawn evenly.
+        """
+        u = draw.random(tokens.shape)
+        others = draw.integers(FIRST, vocabulary, tokens.shape)
+        bounds = [u < self.replaced, u < self.replaced + self.kept]
+        return numpy.where(chosen, numpy.select(bounds, [others, tokens], MASK), tokens)
 
     def equation(self) -> str:
         """Of what is shown."""

@@ -63,12 +63,10 @@ class Mistyped(IndexedDataset[Batch]):
     @cached_property
     def others(self) -> Sequence[str]:
         """Sentences of another kind of text."""
-        found = list[str]()
         if self.source.other:
-            found = plain_text.sentences(Path(self.source.other), self.source.unusable.left_out)
-        elif not self.source.data:
-            found = docstrings()
-        return of_another_kind(found)
+            path, left_out = Path(self.source.other), self.source.unusable.left_out
+            return of_another_kind(plain_text.sentences(path, left_out))
+        return of_another_kind([] if self.source.data else docstrings())
 
     @cached_property
     def prose(self) -> Prose:
@@ -146,13 +144,13 @@ class Mistyped(IndexedDataset[Batch]):
 
     def describe(self) -> str:
         others, parts = self.others, self.prose
-        said = (
+        counts = (
             f"{len(parts.train):,} characters to learn from, {len(self.characters) - len(SPECIAL)} "
             f"different ones known; {len(parts.validation):,} sentences to validate, "
             f"{len(parts.test):,} to test"
         )
-        beside = [f"{len(others):,} sentences of another kind of text"] if others else []
-        return "\n".join((said, *beside, *in_words(self.source.unusable.left_out.files)))
+        of_others = [f"{len(others):,} sentences of another kind of text"] if others else []
+        return "\n".join((counts, *of_others, *in_words(self.source.unusable.left_out.files)))
 
     def example(self) -> tuple[Tensor, Tensor]:
         random = torch.Generator().manual_seed(0)

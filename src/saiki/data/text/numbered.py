@@ -113,9 +113,9 @@ class NumberedText:
         """
         counts = {word: int(self.counts[number]) for word, number in self.numbers.items()}
         ordered = sorted(counts, key=lambda word: -counts[word])
-        found = list(itertools.takewhile(lambda word: counts[word] >= minimum, ordered))
-        found = found[:most] if most else found
-        return found, np.array([counts[word] for word in found], np.int64)
+        words = list(itertools.takewhile(lambda word: counts[word] >= minimum, ordered))
+        words = words[:most] if most else words
+        return words, np.array([counts[word] for word in words], np.int64)
 
     def places(self, words: Sequence[str]) -> NDArray[np.int32]:
         """The place among ``words`` for each number of this text; −2 where a word is not there."""
@@ -129,8 +129,8 @@ class NumberedText:
         """``size`` numbers of the file from one on, as the ``places`` of their words; words without
         a place are left out."""
         numbers = self._text[start : start + size]
-        found = np.where(numbers < 0, np.int32(BREAK), places[numbers])
-        return found[found >= BREAK]
+        words = np.where(numbers < 0, np.int32(BREAK), places[numbers])
+        return words[words >= BREAK]
 
     def parts(self) -> Iterator[bytes]:
         """What tells this text from others: its words, and the numbers in the file."""
@@ -144,11 +144,7 @@ class NumberedText:
 
 
 def text_lines(path: str, left_out: LeftOut | None = None) -> Iterator[str]:
-    """The lines of a file, of a folder of files, or of the standard input, which ``-`` means.
-
-    Raises:
-        InputError: see :func:`saiki.data.text.plain_text.lines`.
-    """
+    """The lines of a file, of a folder of files, or of the standard input, which ``-`` means."""
     if path == "-":
         if sys.stdin is None:
             raise InputError("there is no standard input to read a text from")

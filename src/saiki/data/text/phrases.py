@@ -25,8 +25,8 @@ def learn(text: NumberedText, passes: int, threshold: float, discount: int) -> N
 
     See :func:`find` for ``threshold`` and ``discount``.
     """
-    for left in reversed(range(passes)):
-        text = join(text, find(text, threshold * 2**left, discount))
+    for halvings in reversed(range(passes)):
+        text = join(text, find(text, threshold * 2**halvings, discount))
     return text
 
 
@@ -52,8 +52,8 @@ def find(text: NumberedText, threshold: float, discount: int) -> Phrases:
     keys, times = _pairs(text, words)
     a, b = keys // max(len(words), 1), keys % max(len(words), 1)
     scores = text.words * ((times - discount) / counts[a] / counts[b])
-    found = np.flatnonzero(scores > threshold)
-    return {(words[a[i]], words[b[i]]): float(scores[i]) for i in found}
+    frequent = np.flatnonzero(scores > threshold)
+    return {(words[a[i]], words[b[i]]): float(scores[i]) for i in frequent}
 
 
 def join(text: NumberedText, phrases: Collection[tuple[str, ...]]) -> NumberedText:
@@ -74,12 +74,14 @@ class _Joined(NumberedText):
         held = np.zeros(0, np.int32)
         with self._writing() as write:
             for part in _parts(text, words):
-                held = self._take(np.append(held, part), known, write)
-            self._take(np.append(held, np.full(self._width - 1, BREAK, np.int32)), known, write)
+                held = self._write_joined(np.append(held, part), known, write)
+            self._write_joined(
+                np.append(held, np.full(self._width - 1, BREAK, np.int32)), known, write
+            )
         self.counts = np.pad(self.counts, (0, len(self.numbers) - len(self.counts)))
         self.numbers = {word: n for word, n in self.numbers.items() if self.counts[n]}
 
-    def _take(
+    def _write_joined(
         self, row: NDArray[np.int32], known: "_Known", write: Callable[[list[int]], None]
     ) -> NDArray[np.int32]:
         """Write the numbers of a row with its phrases, but for the last ones, with which a phrase
@@ -104,7 +106,7 @@ class _Known:
         self.words = words
         self.steps = list[dict[int, int]]()
         """Of each length, from the key of a beginning and a word to the longer beginning."""
-        self.whole = list[int]()
+        self.phrases = list[int]()
         """The number of the phrase that a beginning is, or −1."""
 
     def add(self, row: Sequence[int], number: int) -> None:
@@ -114,23 +116,23 @@ class _Known:
             if length == len(self.steps):
                 self.steps.append({})
             key = node * self.words + word
-            node = self.steps[length].setdefault(key, len(self.whole))
-            self.whole += [-1] * (node == len(self.whole))
-        self.whole[node] = number
+            node = self.steps[length].setdefault(key, len(self.phrases))
+            self.phrases += [-1] * (node == len(self.phrases))
+        self.phrases[node] = number
 
     def longest(self, row: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """The number of the longest phrase from each place on, and its length; 1 without one."""
         numbers, lengths = row.copy(), np.ones(len(row), np.int32)
-        nodes, whole = row.astype(np.int64), np.array(self.whole, np.int32)
+        nodes, phrases = row.astype(np.int64), np.array(self.phrases, np.int32)
         for length, step in enumerate(self.steps, 2):
             keys = np.array(sorted(step), np.int64)
             ends = np.array([step[key] for key in keys.tolist()], np.int64)
-            found = _keys(nodes[: len(row) - length + 1], row[length - 1 :], self.words)
-            at = np.minimum(np.searchsorted(keys, found), len(keys) - 1)
-            nodes = np.where(keys[at] == found, ends[at], -1)
-            is_whole = np.flatnonzero((nodes >= 0) & (whole[nodes] >= 0))
-            numbers[is_whole] = whole[nodes[is_whole]]
-            lengths[is_whole] = length
+            here = _keys(nodes[: len(row) - length + 1], row[length - 1 :], self.words)
+            at = np.minimum(np.searchsorted(keys, here), len(keys) - 1)
+            nodes = np.where(keys[at] == here, ends[at], -1)
+            is_phrase = np.flatnonzero((nodes >= 0) & (phrases[nodes] >= 0))
+            numbers[is_phrase] = phrases[nodes[is_phrase]]
+            lengths[is_phrase] = length
         return numbers, lengths
 
 
@@ -154,8 +156,8 @@ def _pairs(text: NumberedText, words: list[str]) -> tuple[Numbers, Numbers]:
     for part in _parts(text, every):
         row = np.append(np.int32(last), part)
         before = np.where(row < len(words), row, BREAK).astype(np.int64)
-        found = _keys(before[:-1], row[1:], len(words))
-        more, count = np.unique(found[found >= 0], return_counts=True)
+        here = _keys(before[:-1], row[1:], len(words))
+        more, count = np.unique(here[here >= 0], return_counts=True)
         keys, which = np.unique(np.append(keys, more), return_inverse=True)
         times = np.bincount(which, np.append(times, count)).astype(np.int64)
         while len(keys) > MOST_PAIRS:

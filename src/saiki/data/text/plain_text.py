@@ -50,20 +50,13 @@ def paragraphs(path: Path, left_out: LeftOut | None = None) -> list[str]:
     block of lines is one paragraph that was broken to fit a page if none of them is longer than
     ``WIDEST``; otherwise each line is a paragraph. Of a book of Project Gutenberg only the book is
     kept: what stands between the lines ``*** START OF …`` and ``*** END OF …``.
-
-    Raises:
-        InputError: see :func:`lines`.
     """
     files = _files(path, left_out)
     return [paragraph for file in files for paragraph in _paragraphs(_lines(file))]
 
 
 def sentences(path: Path, left_out: LeftOut | None = None) -> list[str]:
-    """The sentences of all paragraphs; see :func:`saiki.text.sentences.split_sentences`.
-
-    Raises:
-        InputError: see :func:`lines`.
-    """
+    """The sentences of all paragraphs; see :func:`saiki.text.sentences.split_sentences`."""
     return [sentence for block in paragraphs(path, left_out) for sentence in split_sentences(block)]
 
 
@@ -72,35 +65,32 @@ def _files(path: Path, left_out: LeftOut | None, encoding: str = "utf-8") -> Ite
         raise InputError(f"{path} does not exist")
     if not path.is_dir():
         return [path]
-    endings = [f".txt{packed}" for packed in ("", *PACKED)]
-    found = files_below(path, endings)
-    if not found:
-        raise InputError(f"{path} holds no text: no file in it is named *{' or *'.join(endings)}")
+    files = files_below(path, [f".txt{packed}" for packed in ("", *PACKED)], "text")
     if left_out is None or left_out.strict:
-        return found
-    read = left_out.read(found, lambda file: sum(1 for _ in _lines(file, encoding)))
+        return files
+    read = left_out.read(files, lambda file: sum(1 for _ in _lines(file, encoding)))
     return (file for file, _ in read)
 
 
 def _paragraphs(lines: Iterable[str]) -> list[str]:
-    found, block = list[str](), list[str]()
+    paragraphs, block = list[str](), list[str]()
     begin, inside = 0, True
     for line in lines:
         text = line.replace(_BOM, "").strip()
         mark = _MARK.match(text)
         if mark or not text or line.startswith(_BOM):
-            found += _block(block)
+            paragraphs += _block(block)
             block = []
         if line.startswith(_BOM):
-            begin, inside = len(found), True
+            begin, inside = len(paragraphs), True
         if mark and mark[1].upper() == "START":
-            del found[begin:]
+            del paragraphs[begin:]
             inside = True
         elif mark:
-            begin, inside = len(found), False
+            begin, inside = len(paragraphs), False
         elif text and inside:
             block.append(text)
-    return found + _block(block)
+    return paragraphs + _block(block)
 
 
 def _block(lines: list[str]) -> list[str]:

@@ -49,9 +49,6 @@ def prose(path: Path, left_out: LeftOut | None = None) -> Prose:
 
     The last 5 % of its characters are tested and those before them validate, so of several books
     in their order the last ones do. No sentence of one part is in another, nor twice in one.
-
-    Raises:
-        InputError: it cannot be read, or holds too little.
     """
     sentences = [" ".join(plain(s).split()) for s in plain_text.sentences(path, left_out)]
     ends = np.cumsum([len(s) for s in sentences])

@@ -15,7 +15,7 @@ from saiki.text import END, FIRST, UNKNOWN, Text
 
 SHARE = 0.02
 """Of the sentences, those set apart to develop, and as many to test."""
-TOGETHER = 64
+EVALUATED = 64
 """Rows of a batch where nothing is learned."""
 
 
@@ -32,18 +32,15 @@ class Sentences:
         return iter((self.train, self.development, self.test))
 
     @classmethod
-    def parted(cls, found: Iterable[str], most: int = 0) -> "Sentences":
+    def parted(cls, sentences: Iterable[str], most: int = 0) -> "Sentences":
         """Each of the sentences once, in the part that a hash of its letters says: so it is always
         the same, whatever else there is, and no sentence is near to itself in another part, with a
         capital or a comma more.
 
         Args:
             most: learned from, evenly spread; 0: all.
-
-        Raises:
-            InputError: there are too few.
         """
-        lines = [" ".join(line.split()) for line in found]
+        lines = [" ".join(line.split()) for line in sentences]
         full = [line for line in lines if line]
         unlike = list(dict.fromkeys(full))
         parts: tuple[list[str], ...] = ([], [], [])
@@ -87,22 +84,20 @@ class SentenceRows:
         """
         Args:
             longest: tokens of a sentence, without its end.
-
-        Raises:
-            InputError: nothing is left of a part.
         """
-        found = list[TokenRows]()
+        parts = list[TokenRows]()
         for part, name in zip(sentences, ("learn from", "develop", "test"), strict=True):
             ids = ([*text.encode(sentence), END] for sentence in part)
-            its = TokenRows.of(row for row in ids if len(row) <= longest + 1 and max(row) >= FIRST)
-            if not len(its):
+            rows = TokenRows.of(row for row in ids if len(row) <= longest + 1 and max(row) >= FIRST)
+            if not len(rows):
                 raise InputError(
                     f"of {len(part):,} sentences to {name} none is left: all have more than "
                     f"{longest} tokens, or none that is known; raise longest, or cut them otherwise"
                 )
-            found.append(its)
-        train, development, test = found
-        return cls(train, development, test, sum(map(len, sentences)) - sum(map(len, found)))
+            parts.append(rows)
+        train, development, test = parts
+        left_out = sum(map(len, sentences)) - sum(map(len, parts))
+        return cls(train, development, test, left_out)
 
     @property
     def unknown(self) -> float:
@@ -117,7 +112,7 @@ def batch(rows: TokenRows, places: Sequence[int] | np.ndarray) -> Rows:
     return Rows(torch.from_numpy(tokens), torch.from_numpy(lengths))
 
 
-def by_length(rows: TokenRows, most: int = TOGETHER) -> Iterator[tuple[np.ndarray, Rows]]:
+def by_length(rows: TokenRows, most: int = EVALUATED) -> Iterator[tuple[np.ndarray, Rows]]:
     """All rows, the shortest first, and their places."""
     order = np.argsort(rows.lengths, kind="stable")
     for at in range(0, len(order), most):

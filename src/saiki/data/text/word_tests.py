@@ -13,7 +13,7 @@ from saiki.inputs import bare, files_below
 
 Question = tuple[str, str, str, str]
 QUESTIONS = "questions-words.txt"
-_TABLES = ("*.tsv", "*.csv", "*.parquet")
+_TABLES = (".tsv", ".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ def read_analogies(path: Path) -> Analogies:
     Raises:
         InputError: there is no such file, a line is something else, or there are no questions.
     """
-    file = _inside(path, QUESTIONS)[0] if path.is_dir() else path
+    file = next(iter(_questions(path)), None) if path.is_dir() else path
+    if file is None:
+        raise InputError(f"{path} holds no {QUESTIONS}")
     sections = dict[str, list[Question]]()
     section = None
     for number, line in enumerate(lines(file), 1):
@@ -126,36 +128,15 @@ def read_pairs(path: Path, column: str = "") -> Pairs:
     return Pairs(bare(path).stem, tuple(pairs))
 
 
-def read_all_pairs(folder: Path) -> list[Pairs]:
-    """The tables of pairs in a folder or below it, by name: files that end in ``.tsv``,
-    ``.csv`` or ``.parquet``.
-
-    Raises:
-        InputError: there is none; or see :func:`read_pairs`.
-    """
-    return [read_pairs(file) for file in _inside(folder, *_TABLES)]
-
-
 def read_tests(folder: Path) -> tuple[Analogies, list[Pairs]]:
-    """The analogies and all pairs of a folder, which need not hold both.
-
-    Raises:
-        InputError: see :func:`read_analogies` and :func:`read_pairs`.
-    """
-    analogies = read_analogies(folder) if _found(folder, QUESTIONS) else Analogies({})
-    return analogies, [read_pairs(file) for file in _found(folder, *_TABLES)]
+    """The analogies and all pairs of a folder or below it, which need not hold both. Tables of
+    pairs are files that end in ``.tsv``, ``.csv`` or ``.parquet``."""
+    analogies = read_analogies(folder) if _questions(folder) else Analogies({})
+    return analogies, [read_pairs(file) for file in files_below(folder, _TABLES)]
 
 
-def _found(folder: Path, *patterns: str) -> list[Path]:
-    found = files_below(folder, [pattern.removeprefix("*") for pattern in patterns])
-    return [file for file in found if any(map(file.match, patterns))]
-
-
-def _inside(folder: Path, *patterns: str) -> list[Path]:
-    found = _found(folder, *patterns)
-    if not found:
-        raise InputError(f"{folder} holds no {' and no '.join(patterns)}")
-    return found
+def _questions(folder: Path) -> list[Path]:
+    return [file for file in files_below(folder, [QUESTIONS]) if file.name == QUESTIONS]
 
 
 def _is_number(field: str) -> bool:
