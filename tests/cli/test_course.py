@@ -41,7 +41,7 @@ def test_a_section_has_the_parts_that_all_have(section):
     of = dict(zip(PARTS, parts, strict=True))
     assert len(re.findall(r"\.(?=\s|$)", of["The key point"])) == 3
     assert "```math" in of["Equations"]
-    assert re.search(r"\(.*\b(19|20)\d\d\b.*\)", of["Equations"])  # a paper
+    assert re.search(r"\([^()]*\b(19|20)\d\d\b", of["Equations"])  # a paper
     assert "$ saiki " in of["Run it"]
     assert "second" in of["Run it"]
     assert of["Knobs worth trying"].count("\n- ") >= 3
