@@ -107,9 +107,9 @@ def assert_agree(ours, theirs, x, backwards=False, start=None):
     if backwards:
         expected[0] = expected[0][:, ::-1]
     with torch.no_grad():
-        given = flat(eager(ours)(torch.from_numpy(x), state))
-    assert len(given) == len(expected) > 1
-    for a, b in zip(given, expected, strict=True):
+        results = flat(eager(ours)(torch.from_numpy(x), state))
+    assert len(results) == len(expected) > 1
+    for a, b in zip(results, expected, strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
 
@@ -204,8 +204,8 @@ def test_lengths_take_the_place_of_a_mask():
     expected = flat(theirs(inputs(), mask=np.arange(7) < lengths[:, None]))
     with torch.no_grad():
         ours = eager(from_keras(theirs))
-        given = flat(ours(torch.from_numpy(inputs()), lengths=torch.from_numpy(lengths)))
-    for a, b in zip(given, expected, strict=True):
+        results = flat(ours(torch.from_numpy(inputs()), lengths=torch.from_numpy(lengths)))
+    for a, b in zip(results, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
 
 

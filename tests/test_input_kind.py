@@ -43,9 +43,9 @@ def test_of_sounds_and_images_folders_alone_stand_for_others(folder):
     ]
     assert [*SOUND.expand("tones/low/0.wav")] == ["tones/low/0.wav"]
     image = square(folder)
-    found = [*IMAGE.expand(str(folder / "squares"))]
-    assert len(found) == 16
-    assert found[0] == image
+    images = [*IMAGE.expand(str(folder / "squares"))]
+    assert len(images) == 16
+    assert images[0] == image
     assert [*IMAGE.expand(image)] == [image]
 
 
@@ -72,9 +72,11 @@ def test_a_text_is_no_file_for_a_stroke_or_a_point_in_it(folder):
 
 def test_what_is_recorded_is_a_file(folder, monkeypatch):
     wave, calls = np.sin(np.arange(300) / 9).astype(np.float32) / 2, []
-    monkeypatch.setattr("saiki.data.sound.files.record", lambda *given: calls.append(given) or wave)
+    monkeypatch.setattr(
+        "saiki.data.sound.files.record", lambda *arguments: calls.append(arguments) or wave
+    )
     SOUND.record(1.5, folder / "heard.wav")
-    heard, rate = soundfile.read(folder / "heard.wav")
+    wave, rate = soundfile.read(folder / "heard.wav")
     assert (calls, rate) == ([(1.5, 16_000)], 16_000)
-    np.testing.assert_allclose(heard, wave, atol=1e-4)
+    np.testing.assert_allclose(wave, wave, atol=1e-4)
     assert [kind.name for kind in (TEXT, LINE, DIALOGUE, IMAGE) if kind.record] == []

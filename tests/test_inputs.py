@@ -128,8 +128,8 @@ def test_folders_that_lead_to_each_other_are_looked_into_once(tmp_path):
         (tmp_path / "all" / name / "a.txt").write_text(name)
         for other in names:
             (tmp_path / "all" / name / f"to-{other}").symlink_to(tmp_path / "all" / other)
-    found = files_below(tmp_path / "all", [".txt"])
-    assert found == sorted(tmp_path / "all" / name / "a.txt" for name in names)
+    files = files_below(tmp_path / "all", [".txt"])
+    assert files == sorted(tmp_path / "all" / name / "a.txt" for name in names)
 
 
 def test_a_folder_behind_a_link_is_looked_into_under_the_name_of_the_link(tmp_path):
@@ -140,10 +140,10 @@ def test_a_folder_behind_a_link_is_looked_into_under_the_name_of_the_link(tmp_pa
     (tmp_path / "here" / "a.txt").write_text("")
     (tmp_path / "here" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "here" / "round").symlink_to("round")
-    found = [
+    files = [
         path.relative_to(tmp_path / "here") for path in files_below(tmp_path / "here", ["txt"])
     ]
-    assert [*map(str, found)] == ["a.txt", "link/B.TXT"]
+    assert [*map(str, files)] == ["a.txt", "link/B.TXT"]
 
 
 def test_too_many_files_are_told(tmp_path, monkeypatch):

@@ -23,8 +23,8 @@ def test_what_a_terminal_acts_on_is_escaped_and_nothing_else():
 
 
 def test_json_stays_what_it_is(capsys):
-    said = json.dumps({"text": EVIL + "\n"}, ensure_ascii=False)
-    say(said)
+    escaped = json.dumps({"text": EVIL + "\n"}, ensure_ascii=False)
+    say(escaped)
     out = capsys.readouterr().out
     assert json.loads(out) == {"text": EVIL + "\n"}
     assert not any(c in out for c in "\x1b\x9b\r\u202e")

@@ -130,9 +130,9 @@ def test_no_header_takes_memory_that_the_file_does_not_fill(tmp_path):
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.stderr == ""
-    told = dict(zip((path.name for path in files), done.stdout.splitlines(), strict=True))
-    assert told.pop("many.wav") == "2000"
-    assert told.pop("long.flac").endswith("long.flac is silent")  # 460 MB, if read at once
-    assert told.pop("size.wav") == "2000"
-    assert told.pop("rate.wav") == str(round(2_000 * RATE / 767_999))
-    assert told.keys() == {"channels.wav"}
+    outcomes = dict(zip((path.name for path in files), done.stdout.splitlines(), strict=True))
+    assert outcomes.pop("many.wav") == "2000"
+    assert outcomes.pop("long.flac").endswith("long.flac is silent")  # 460 MB, if read at once
+    assert outcomes.pop("size.wav") == "2000"
+    assert outcomes.pop("rate.wav") == str(round(2_000 * RATE / 767_999))
+    assert outcomes.keys() == {"channels.wav"}

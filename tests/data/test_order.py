@@ -30,9 +30,9 @@ def test_every_epoch_is_a_permutation(count, size):
 
 @pytest.mark.parametrize(("count", "size"), [(10, 3), (5, 8), (3, 20), (1, 4)])
 def test_all_batches_are_of_one_size_across_the_ends_of_epochs(count, size):
-    found = batches(25, count, size, 4)
-    assert [batch.shape for batch in found] == [(size, 2)] * 25
-    assert np.concatenate(found)[:, 0].tolist() == list(range(25 * size))
+    order = batches(25, count, size, 4)
+    assert [batch.shape for batch in order] == [(size, 2)] * 25
+    assert np.concatenate(order)[:, 0].tolist() == list(range(25 * size))
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 3), (5, 8), (1, 4)])
@@ -80,10 +80,10 @@ def test_each_row_is_in_an_epoch_once_in_batches_of_nearly_one_size(count, size,
     per_epoch = -(-count // size)
     batches = list(itertools.islice(bucketed(lengths, size, seed), 3 * per_epoch))
     for epoch in range(3):
-        its = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
-        assert sorted(np.concatenate(its)) == list(range(count))
-        assert {len(batch) for batch in its} <= {count // per_epoch, -(-count // per_epoch)}
-        assert max(map(len, its)) <= size
+        of_epoch = batches[epoch * per_epoch : (epoch + 1) * per_epoch]
+        assert sorted(np.concatenate(of_epoch)) == list(range(count))
+        assert {len(batch) for batch in of_epoch} <= {count // per_epoch, -(-count // per_epoch)}
+        assert max(map(len, of_epoch)) <= size
     later = itertools.islice(bucketed(lengths, size, seed, start), 5)
     wanted = itertools.islice(bucketed(lengths, size, seed), start, start + 5)
     for batch, other in zip(later, wanted, strict=True):
@@ -97,7 +97,9 @@ def test_rows_of_a_batch_have_similar_lengths(count, size, seed):
         tuple(pair) for pair in np.random.default_rng(seed).integers(1, 5, (count, 2)).tolist()
     ]
     batches = itertools.islice(bucketed(lengths, size, seed), -(-count // size))
-    spans = sorted((min(its), max(its)) for its in ([lengths[i] for i in b] for b in batches))
+    spans = sorted(
+        (min(of_batch), max(of_batch)) for of_batch in ([lengths[i] for i in b] for b in batches)
+    )
     for (_, longest), (shortest, _) in itertools.pairwise(spans):
         assert longest <= shortest  # all are sorted together, as they are fewer than POOL batches
 

@@ -132,20 +132,22 @@ def test_a_dataset_is_downloaded_once_into_the_cache(server, publish, cache, pac
 
 def test_an_archive_that_nobody_can_check_is_refused(server, publish, cache, capfd):
     publish(tar(GOOD), sha256=None)
-    said = refused(cache)
-    assert f"nobody has published the checksum of {server.address}; saiki data get fsdd " in said
+    sentence = refused(cache)
+    assert (
+        f"nobody has published the checksum of {server.address}; saiki data get fsdd " in sentence
+    )
     assert server.served == 0
     assert "not known" in describe("fsdd")
 
 
 def test_what_is_trusted_is_taken_whatever_its_checksum_is(server, publish, cache, capfd):
     digest = hashlib.sha256(tar(GOOD)).hexdigest()
-    for known, said in ((None, "which nobody has published"), ("0" * 64, f"not {'0' * 64}")):
+    for known, remark in ((None, "which nobody has published"), ("0" * 64, f"not {'0' * 64}")):
         publish(tar(GOOD), sha256=known)
         digest = hashlib.sha256(server.body).hexdigest()
         code, out, err = saiki("data", "get", "fsdd", "--trust-download")
         assert (code, out[0]) == (0, "name      fsdd")
-        assert err == [f"{server.address} is trusted: its SHA-256 is {digest}, {said}"]
+        assert err == [f"{server.address} is trusted: its SHA-256 is {digest}, {remark}"]
         assert files(cache / "fsdd") == WHOLE
         shutil.rmtree(cache / "fsdd")
 
@@ -345,13 +347,13 @@ def test_what_a_killed_download_left_is_not_taken_for_the_dataset(publish, cache
 
 def test_two_downloads_at_once_give_one_whole_folder(server, publish, cache):
     publish(tar(GOOD))
-    found = []
-    threads = [threading.Thread(target=lambda: found.append(locate("fsdd"))) for _ in range(6)]
+    folders = []
+    threads = [threading.Thread(target=lambda: folders.append(locate("fsdd"))) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [cache / "fsdd"] * 6
+    assert folders == [cache / "fsdd"] * 6
     assert files(cache / "fsdd") == WHOLE
     assert names(cache) == ["fsdd"]
 

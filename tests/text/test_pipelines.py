@@ -61,7 +61,7 @@ def test_ginza_cuts_japanese_and_knows_words_by_their_norms():
     ginza, vectors = Pipeline(), PipelineVectors()
     assert ginza.split("朝食は普通でした。") == ["朝食", "は", "普通", "でし", "た", "。"]
     assert ginza.join(["朝食", "は", "iPhone", "15"]) == "朝食はiPhone 15"
-    assert [its.forms[0] for its in ginza.words("凄く、すごく、スゴイ")][::2] == ["凄い"] * 3
+    assert [word.forms[0] for word in ginza.words("凄く、すごく、スゴイ")][::2] == ["凄い"] * 3
     assert "ありがとう" not in vectors
     assert ginza.words("ありがとう")[0].forms == ("有り難う", "ありがとう")
     assert "有り難う" in vectors

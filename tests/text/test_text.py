@@ -85,8 +85,8 @@ def test_nothing_to_learn_is_told():
 
 def test_it_is_described_as_data():
     for known in TEXTS.values():
-        again = make(json.loads(json.dumps(describe(known))))
-        assert again.vocabulary.words == known.vocabulary.words
+        remade = make(json.loads(json.dumps(describe(known))))
+        assert remade.vocabulary.words == known.vocabulary.words
         for text in (*LINES, "the [MASK] cow", "\0\ufeff\u3000"):
-            assert again.encode(text) == known.encode(text)
-            assert again.decode(again.encode(text)) == known.decode(known.encode(text))
+            assert remade.encode(text) == known.encode(text)
+            assert remade.decode(remade.encode(text)) == known.decode(known.encode(text))

@@ -100,8 +100,8 @@ def test_byte_pairs_fill_the_vocabulary_they_were_given():
 def test_byte_pairs_are_learned_the_same_way_each_time():
     draw = random.Random(0)
     lines = ["".join(draw.choices("abcd ", k=40)) for _ in range(200)]
-    first, again = (BytePair.learn(lines, 400).vocabulary().words for _ in range(2))
-    assert first == again
+    first, same = (BytePair.learn(lines, 400).vocabulary().words for _ in range(2))
+    assert first == same
 
 
 def test_byte_pairs_need_room_for_every_byte():
@@ -162,10 +162,10 @@ def test_a_long_japanese_text_is_cut_after_a_sentence():
 @pytest.mark.parametrize("name", TOKENISERS)
 def test_each_is_made_by_name_and_again_from_its_description(name):
     made = tokeniser(name, LINES, 300)
-    again = make(json.loads(json.dumps(describe(made))))
-    assert type(again) is type(made)
+    remade = make(json.loads(json.dumps(describe(made))))
+    assert type(remade) is type(made)
     for line in LINES:
-        assert again.split(line) == made.split(line) != []
+        assert remade.split(line) == made.split(line) != []
 
 
 def test_an_unknown_name_is_told():

@@ -26,36 +26,36 @@ ALL = Augmentation(
 )  # fmt: skip
 
 
-def drawn(augmentation, count=2000):
+def draws(augmentation, count=2000):
     return [augmentation.draw(7, i) for i in range(count)]
 
 
 def test_nothing_is_done_without_a_word():
     assert Augmentation().on == []
-    assert set(drawn(Augmentation(), 50)) == {Changes()}
+    assert set(draws(Augmentation(), 50)) == {Changes()}
     assert not any(Changes().row().values())
 
 
 def test_each_change_is_drawn_evenly_up_to_its_bound():
-    every = drawn(ALL)
+    every = draws(ALL)
     for name, low, high in (
         ("rotation", -20, 20), ("shift_right", -0.1, 0.1), ("shift_down", -0.1, 0.1),
         ("brightness", 0.7, 1.3), ("contrast", 0.5, 1.5), ("saturation", 0.8, 1.2),
         ("hue", -0.1, 0.1), ("blur", 0, 0.05), ("noise", 0, 0.2),
     ):  # fmt: skip
-        values = np.array([getattr(its, name) for its in every])
+        values = np.array([getattr(changes, name) for changes in every])
         assert low <= values.min() < low + 0.02 * (high - low), name
         assert high - 0.02 * (high - low) < values.max() <= high, name
         quarters = np.histogram(values, 4, (low, high))[0] / len(values)
         assert np.abs(quarters - 0.25).max() < 0.04, name
-    assert abs(np.mean([its.flip_horizontal for its in every]) - 0.5) < 0.04
-    assert abs(np.mean([its.flip_vertical for its in every]) - 0.3) < 0.04
-    turns = np.bincount([its.quarter_turns for its in every]) / len(every)
+    assert abs(np.mean([changes.flip_horizontal for changes in every]) - 0.5) < 0.04
+    assert abs(np.mean([changes.flip_vertical for changes in every]) - 0.3) < 0.04
+    turns = np.bincount([changes.quarter_turns for changes in every]) / len(every)
     assert np.abs(turns - 0.25).max() < 0.04
-    assert abs(np.mean([its.erasing is not None for its in every]) - 0.5) < 0.04
+    assert abs(np.mean([changes.erasing is not None for changes in every]) - 0.5) < 0.04
     for boxes, areas in (
-        ([its.crop for its in every], (0.6, 1.0)),
-        ([its.erasing for its in every if its.erasing], (0.0, 0.3)),
+        ([changes.crop for changes in every], (0.6, 1.0)),
+        ([changes.erasing for changes in every if changes.erasing], (0.0, 0.3)),
     ):
         shares = np.array([box.width * box.height for box in boxes])
         assert areas[0] - 1e-9 < shares.min() < areas[0] + 0.02
@@ -66,7 +66,7 @@ def test_each_change_is_drawn_evenly_up_to_its_bound():
 
 @pytest.mark.parametrize("bound", [0.01, 0.05, 0.2])
 def test_a_small_crop_cuts_no_more_away_than_it_may(bound):
-    boxes = [its.crop for its in drawn(Augmentation(crop=bound))]
+    boxes = [changes.crop for changes in draws(Augmentation(crop=bound))]
     areas = np.array([box.width * box.height for box in boxes])
     assert 1 - bound - 1e-9 < areas.min() < 1 - 0.98 * bound
     assert max(box.width for box in boxes) <= 1
@@ -74,12 +74,17 @@ def test_a_small_crop_cuts_no_more_away_than_it_may(bound):
 
 
 def test_the_report_is_as_it_says():
-    every = drawn(REPORT, 500)
-    assert {its.quarter_turns for its in every} == {0, 1, 2}
-    assert all(0.4 <= its.contrast <= 0.6 for its in every)
-    assert min(its.brightness for its in every) < 0.25 < 1.75 < max(i.brightness for i in every)
-    assert max(abs(its.hue) for its in every) <= 0.1
-    assert {its.rotation for its in every} == {0.0}
+    every = draws(REPORT, 500)
+    assert {changes.quarter_turns for changes in every} == {0, 1, 2}
+    assert all(0.4 <= changes.contrast <= 0.6 for changes in every)
+    assert (
+        min(changes.brightness for changes in every)
+        < 0.25
+        < 1.75
+        < max(i.brightness for i in every)
+    )
+    assert max(abs(changes.hue) for changes in every) <= 0.1
+    assert {changes.rotation for changes in every} == {0.0}
     assert REPORT.on == [
         "flip_horizontal", "flip_vertical", "quarter_turns", "brightness", "contrast_from",
         "contrast_to", "hue",
@@ -103,10 +108,10 @@ def test_what_is_drawn_follows_from_the_key_and_no_knob_disturbs_another():
 def test_a_box_has_a_pixel_at_least_and_lies_in_the_picture():
     assert Box(0.25, 0.5, 0.5, 0.25).pixels(8, 16) == (4, 4, 2, 8)
     assert Box(0.999, 0.999, 0.001, 0.001).pixels(5, 7) == (4, 6, 1, 1)
-    for its in drawn(ALL, 200):
-        top, left, height, width = its.crop.pixels(3, 5)
-        assert 0 <= top <= 3 - height
-        assert 0 <= left <= 5 - width
+    for changes in draws(ALL, 200):
+        row, column, height, width = changes.crop.pixels(3, 5)
+        assert 0 <= row <= 3 - height
+        assert 0 <= column <= 5 - width
 
 
 def test_a_policy_is_written_and_read_back(tmp_path):
@@ -136,7 +141,7 @@ def test_ends_of_the_contrast_must_be_in_order():
 def test_techniques_grow_from_weak_to_strong():
     rows = techniques(0)
     for name in ("rotation", "shift_right", "hue", "blur", "noise"):
-        [row] = [its for its in rows.values() if all(getattr(c, name) for c in its.values())]
+        [row] = [row for row in rows.values() if all(getattr(c, name) for c in row.values())]
         values = [getattr(changes, name) for changes in row.values()]
         assert values == sorted(values)
         assert len({*values}) == len(values) == 6

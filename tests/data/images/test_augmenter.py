@@ -99,11 +99,11 @@ def test_pictures_of_any_size_bear_every_technique(channels, size):
     x = torch.randint(0, 256, (channels, *size), dtype=torch.uint8)
     for strengths in techniques(0).values():
         for changes in strengths.values():
-            for its in (x, x.float() / 255):
-                found = Augmenter.changed(its, changes)
-                assert found.dtype == its.dtype
-                assert sorted(found.shape[1:]) == sorted(size)
-                assert len(found) == channels
+            for pixels in (x, x.float() / 255):
+                changed = Augmenter.changed(pixels, changes)
+                assert changed.dtype == pixels.dtype
+                assert sorted(changed.shape[1:]) == sorted(size)
+                assert len(changed) == channels
 
 
 def sample():
@@ -150,25 +150,25 @@ def test_boxes_masks_and_labels_follow_their_picture(augmented):
     augment, seen = Augmentation(**MOVES).build(), set()
     for seed in range(40):
         torch.manual_seed(seed)
-        found = augmented(augment)
-        white = (found["image"][:1] > 127).to(torch.uint8)
-        assert (white != found["mask"]).float().mean() < 0.05
-        assert len(found["labels"]) == len(found["boxes"])
-        assert found["name"] == "a square"
-        if 3 in found["labels"].tolist() and found["mask"].any():
-            box = found["boxes"][found["labels"] == 3][0]
-            assert np.abs(box.numpy() - around(found["mask"])).max() <= 1.5
-        seen.add(tuple(found["labels"].tolist()))
+        augmented_sample = augmented(augment)
+        white = (augmented_sample["image"][:1] > 127).to(torch.uint8)
+        assert (white != augmented_sample["mask"]).float().mean() < 0.05
+        assert len(augmented_sample["labels"]) == len(augmented_sample["boxes"])
+        assert augmented_sample["name"] == "a square"
+        if 3 in augmented_sample["labels"].tolist() and augmented_sample["mask"].any():
+            box = augmented_sample["boxes"][augmented_sample["labels"] == 3][0]
+            assert np.abs(box.numpy() - around(augmented_sample["mask"])).max() <= 1.5
+        seen.add(tuple(augmented_sample["labels"].tolist()))
     assert {(3, 5), (3,)} <= seen  # one box is cut off now and then, and its label with it
 
 
 def test_colours_change_no_mask_and_no_box():
     augment = Augmentation(brightness=0.5, hue=0.2, noise=0.2, erasing=0.5, blur=0.05).build()
     torch.manual_seed(1)
-    found, before = augment(sample()), sample()
-    assert torch.equal(found["mask"], before["mask"])
-    assert torch.equal(found["boxes"], before["boxes"])
-    assert not torch.equal(found["image"], before["image"])
+    after, before = augment(sample()), sample()
+    assert torch.equal(after["mask"], before["mask"])
+    assert torch.equal(after["boxes"], before["boxes"])
+    assert not torch.equal(after["image"], before["image"])
 
 
 def test_it_is_a_transform_among_those_of_torchvision():
@@ -217,8 +217,8 @@ def test_mixup_and_cutmix_mix_the_classes_as_much_as_the_pictures():
             torch.testing.assert_close(shares, lam * own + (1 - lam) * own.roll(1, 0))
             torch.testing.assert_close(mixed[1].mean(), lam * x[1].mean() + (1 - lam) * x[0].mean())
         state = torch.get_rng_state()
-        again = mixer(x, labels, 19)
-        assert torch.equal(again[0], mixed)
+        repeated = mixer(x, labels, 19)
+        assert torch.equal(repeated[0], mixed)
         assert torch.equal(torch.get_rng_state(), state)
 
 

@@ -110,8 +110,8 @@ def test_copies_are_learned_from_where_their_source_is_and_never_tested(tmp_path
 def test_copies_are_never_tested_where_folders_say_the_parts(tmp_path):
     for part in ("train", "validation", "test"):
         classes(tmp_path / "mine" / part, count=4)
-    for given in (("train", "validation", "test"), ("train", "test")):
-        out = tmp_path / f"with {len(given)}"
+    for parts_there in (("train", "validation", "test"), ("train", "test")):
+        out = tmp_path / f"with {len(parts_there)}"
         plain = read_parts(tmp_path / "mine")
         write_copies(tmp_path / "mine", out, POLICY, 2, 0)
         parts = read_parts(out)

@@ -39,9 +39,9 @@ def test_a_folder_of_classes_the_four_files_and_fashion_mnist(tmp_path, monkeypa
 
 def test_what_is_learned_from_is_told_where_it_is_not_all(tmp_path):
     knobs = {"data": str(classes(tmp_path / "own", count=8)), "side": 4}
-    said = "12 images to learn from, 2 to validate, 2 to test; 4 × 4 pixels in colour, 2 classes"
-    assert of(examples=3, **knobs).describe() == f"{said}; learns from 3"
-    assert of(**knobs).describe() == said
+    sizes = "12 images to learn from, 2 to validate, 2 to test; 4 × 4 pixels in colour, 2 classes"
+    assert of(examples=3, **knobs).describe() == f"{sizes}; learns from 3"
+    assert of(**knobs).describe() == sizes
 
 
 def test_the_shape_is_known_without_an_image_where_the_knobs_say_it(tmp_path):

@@ -159,8 +159,11 @@ def header_of(width, height):
     body = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(b"\0" * 64)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(its)) + kind + its + struct.pack(">I", zlib.crc32(kind + its))
-        for kind, its in ((b"IHDR", body), (b"IDAT", data), (b"IEND", b""))
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in ((b"IHDR", body), (b"IDAT", data), (b"IEND", b""))
     )
 
 
@@ -236,9 +239,9 @@ def test_a_file_that_is_cut_short_or_damaged_is_read_or_named(tmp_path, kind):
 
 def test_what_is_written_is_read_back_and_written_whole_or_not_at_all(tmp_path):
     pixels = torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
-    for its in (pixels, pixels[:1]):
-        path = write_image(tmp_path / "new" / "写真.png", its)
-        assert torch.equal(read_image(path, len(its)), its)
+    for image in (pixels, pixels[:1]):
+        path = write_image(tmp_path / "new" / "写真.png", image)
+        assert torch.equal(read_image(path, len(image)), image)
     (tmp_path / "file").write_text("")
     with pytest.raises(Exception, match="cannot write"):
         write_image(tmp_path / "file" / "a.png", pixels)

@@ -27,9 +27,9 @@ def test_each_subfolder_is_a_class_and_other_files_are_passed_over(tmp_path):
     noise(8).save(tmp_path / "9" / "deeper" / "A.JPG", quality=95)
     parts = read_parts(tmp_path)
     assert parts.train.classes == ("9", "10", "猫")
-    found = set.union(*names(parts))
-    assert len(found) == 32
-    assert {"猫/写真.PNG", "9/deeper/A.JPG", "10/3.png"} <= found
+    all_names = set.union(*names(parts))
+    assert len(all_names) == 32
+    assert {"猫/写真.PNG", "9/deeper/A.JPG", "10/3.png"} <= all_names
     for each in (parts.train, parts.validation, parts.test):
         for name, label in zip(each.names, each.labels.tolist(), strict=True):
             assert name.split("/")[0] == parts.train.classes[label]
@@ -53,8 +53,8 @@ def test_copies_of_a_file_never_lie_on_both_sides(tmp_path):
 
 def test_the_parts_do_not_depend_on_names_or_time_and_more_files_move_few(tmp_path):
     before = names(read_parts(classes(tmp_path / "a", count=40)))
-    again = names(read_parts(shutil.copytree(tmp_path / "a", tmp_path / "b")))
-    assert before == again
+    copied = names(read_parts(shutil.copytree(tmp_path / "a", tmp_path / "b")))
+    assert before == copied
     classes(tmp_path / "a", count=42)
     after = names(read_parts(tmp_path / "a"))
     assert sum(len(old - new) for old, new in zip(before, after, strict=True)) <= 4

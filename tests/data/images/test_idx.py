@@ -95,14 +95,14 @@ def test_what_is_no_such_file_is_told_without_taking_memory(tmp_path):
 def test_files_that_do_not_go_together_are_told(tmp_path):
     four(tmp_path)
     images, labels = tmp_path / "t10k-images-idx3-ubyte", tmp_path / "t10k-labels-idx1-ubyte"
-    kept = labels.read_bytes()
+    whole = labels.read_bytes()
     labels.write_bytes(idx(np.zeros(4)))
     with pytest.raises(InputError, match=r"each image of \(height, width\) needs one label"):
         read_parts(tmp_path)
     labels.write_bytes(idx(np.full(5, 3)))
     with pytest.raises(InputError, match="has the label 3 in t10k-labels; there are 3 classes"):
         read_parts(tmp_path, ("a", "b", "c"))
-    labels.write_bytes(kept)
+    labels.write_bytes(whole)
     images.write_bytes(idx(np.zeros((5, 0, 0))))
     with pytest.raises(InputError, match=r"the file t10k-images of .* holds no image"):
         read_parts(tmp_path)

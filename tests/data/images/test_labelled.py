@@ -77,8 +77,8 @@ def test_one_class_leaves_nothing_to_tell_apart():
 def test_an_image_is_cut_to_proportions_in_its_middle_and_scaled():
     pixels = torch.zeros(3, 40, 100, dtype=torch.uint8)
     pixels[:, :, 40:60] = 200
-    found = cut_to(pixels, 20, 10)
-    assert found.shape == (3, 20, 10)
-    assert (found == 200).all()
+    middle = cut_to(pixels, 20, 10)
+    assert middle.shape == (3, 20, 10)
+    assert (middle == 200).all()
     assert cut_to(pixels, 40, 100) is pixels
     assert cut_to(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), 5, 3).shape == (2, 1, 5, 3)

@@ -31,8 +31,8 @@ def refusal(folder, text, targets=("load",), encoding="utf-8", name="table.csv",
     try:
         read_series(path, targets, **how)
     except InputError as error:
-        said = str(error)
-        assert "\n" not in said
-        assert str(path) in said
-        return said.replace(str(path), "FILE")
+        sentence = str(error)
+        assert "\n" not in sentence
+        assert str(path) in sentence
+        return sentence.replace(str(path), "FILE")
     raise AssertionError("nothing was refused")

@@ -60,7 +60,7 @@ def test_a_damaged_table_is_a_sentence_at_most(tmp_path, capfd, kind):
     for number in range(ROUNDS):
         data = dice.choice(ways)(whole, dice)
         path.write_bytes(gzip.compress(data, 1) if kind == "gz" and number % 2 else data)
-        said = None
+        sentence = None
         try:
             table = read_series(
                 path,
@@ -70,12 +70,12 @@ def test_a_damaged_table_is_a_sentence_at_most(tmp_path, capfd, kind):
                 gaps=dice.choice(("last", "refuse")),
             )
         except InputError as error:
-            said = str(error)
-        if said is not None:
+            sentence = str(error)
+        if sentence is not None:
             refused += 1
-            assert "\n" not in said
-            assert len(said) < 500
-            assert str(path) in said
+            assert "\n" not in sentence
+            assert len(sentence) < 500
+            assert str(path) in sentence
             continue
         for series in table.series:
             assert np.isfinite(series.targets).all()

@@ -15,13 +15,13 @@ def test_a_long_series_has_the_features_of_its_parts_and_takes_their_memory():
     names = ("day of year (cosine)", "hour of day (sine)")
     calendar_features(times[:1], HOUR, "Asia/Tokyo", names)  # imports what it needs
     tracemalloc.start()
-    found = calendar_features(times, HOUR, "Asia/Tokyo", names)
+    features = calendar_features(times, HOUR, "Asia/Tokyo", names)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     every, known = calendar(times, HOUR, "Asia/Tokyo")
     wanted = every[:, [*map(known.index, names)]].astype(np.float32)
-    np.testing.assert_array_equal(found, wanted)
-    assert most < found.nbytes + 40 * 8 * PIECE
+    np.testing.assert_array_equal(features, wanted)
+    assert most < features.nbytes + 40 * 8 * PIECE
 
 
 def test_without_names_or_times_there_are_none():

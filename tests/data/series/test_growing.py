@@ -13,11 +13,11 @@ HEADER = "when;shop;sold;sale"
 
 
 def reader(**changes):
-    asked = {"time": "", "series": "shop", "dates": "auto", **changes}
-    return RowReader(["sold", "sale"], 1, **asked)
+    options = {"time": "", "series": "shop", "dates": "auto", **changes}
+    return RowReader(["sold", "sale"], 1, **options)
 
 
-def heard(reading, *lines):
+def read_lines(reading, *lines):
     return [*reading.read([line.encode() for line in lines])]
 
 
@@ -31,31 +31,31 @@ def test_rows_are_read_as_those_of_a_table_are(tmp_path):
     path.write_text("\n".join(lines))
     table = read_series(path, ["sold"], series="shop", known=["sale"], gaps="missing").series[0]
     one_by_one = reader()
-    rows = [row for line in lines for row in heard(one_by_one, line)]
-    for found in (rows, heard(reader(), *lines)):
-        assert [row.series for row in found] == ["north"] * 4
-        assert [row.time for row in found] == table.times.astype(np.int64).tolist()
+    rows = [row for line in lines for row in read_lines(one_by_one, line)]
+    for read_rows in (rows, read_lines(reader(), *lines)):
+        assert [row.series for row in read_rows] == ["north"] * 4
+        assert [row.time for row in read_rows] == table.times.astype(np.int64).tolist()
         wanted = np.concatenate((table.targets, table.known), 1)
-        np.testing.assert_array_equal([row.values for row in found], wanted)
-        assert [row.line for row in found] == [1, 2, 3, 4]
+        np.testing.assert_array_equal([row.values for row in read_rows], wanted)
+        assert [row.line for row in read_rows] == [1, 2, 3, 4]
 
 
 def test_a_header_may_have_another_order_and_marks():
-    [row] = heard(reader(), "\ufeffsale,shop,when,sold\r", "1,a,2024-03-05,7\r")
+    [row] = read_lines(reader(), "\ufeffsale,shop,when,sold\r", "1,a,2024-03-05,7\r")
     assert (row.series, row.values.tolist()) == ("a", [7, 1])
 
 
 def test_without_a_header_rows_are_those_of_the_table(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text(HEADER + "\n" + "".join(f"{d}.01.2024;a;1,5;0\n" for d in (13, 14)))
-    [row] = heard(reader(like=path), "02.03.2024;a;2;1")
+    [row] = read_lines(reader(like=path), "02.03.2024;a;2;1")
     assert np.datetime64(row.time, "us") == np.datetime64("2024-03-02")
     assert row.values.tolist() == [2, 1]
-    [row] = heard(reader(like=path), HEADER, "02.03.2024;a;1.500;1")
+    [row] = read_lines(reader(like=path), HEADER, "02.03.2024;a;1.500;1")
     assert np.datetime64(row.time, "us") == np.datetime64("2024-03-02")
     assert row.values.tolist() == [1500, 1]
     with pytest.raises(InputError, match="standard input has no column 'sold': it has no header"):
-        heard(reader(), "02.03.2024;a;2;1")
+        read_lines(reader(), "02.03.2024;a;2;1")
 
 
 @pytest.mark.parametrize(
@@ -72,20 +72,20 @@ def test_without_a_header_rows_are_those_of_the_table(tmp_path):
 def test_a_bad_row_is_refused_and_the_others_are_read(line, sentence):
     lines = [HEADER, "2024-03-05T01;north;1;0", line, "2024-03-05T03;north;3;0", ""]
     data = [each.encode(errors="surrogateescape") for each in lines]
-    found = [*reader().read(data)]
-    rows = [row for row in found if isinstance(row, NewRow)]
+    answers = [*reader().read(data)]
+    rows = [row for row in answers if isinstance(row, NewRow)]
     assert [row.values[0] for row in rows] == [1, 3]
-    [error] = [row for row in found if isinstance(row, InputError)]
+    [error] = [row for row in answers if isinstance(row, InputError)]
     assert sentence in str(error)
 
 
 def test_dates_that_may_be_read_in_two_ways_are_asked_for():
-    [error] = heard(reader(), HEADER, "02/03/2024;a;2;1")
+    [error] = read_lines(reader(), HEADER, "02/03/2024;a;2;1")
     assert "say which: dates day-first or month-first" in str(error)
-    first, second = heard(reader(), HEADER, "02/03/2024;a;2;1", "14/03/2024;a;2;1")
+    first, second = read_lines(reader(), HEADER, "02/03/2024;a;2;1", "14/03/2024;a;2;1")
     assert isinstance(first, InputError)
     assert np.datetime64(second.time, "us") == np.datetime64("2024-03-14")
-    [row] = heard(reader(dates="month-first"), HEADER, "02/03/2024;a;2;1")
+    [row] = read_lines(reader(dates="month-first"), HEADER, "02/03/2024;a;2;1")
     assert np.datetime64(row.time, "us") == np.datetime64("2024-02-03")
 
 

@@ -57,8 +57,8 @@ def test_an_autoregressive_series_has_its_coefficients(seed):
     [series] = MADE["autoregressive"].make(seed).series
     x = series.targets[:, 0]
     past = np.stack((x[1:-1], x[:-2]), 1)
-    found, *_ = np.linalg.lstsq(past, x[2:], rcond=None)
-    np.testing.assert_allclose(found, coefficients(seed), atol=0.08)
+    estimated, *_ = np.linalg.lstsq(past, x[2:], rcond=None)
+    np.testing.assert_allclose(estimated, coefficients(seed), atol=0.08)
     assert (x[2:] - past @ np.array(coefficients(seed))).var() == pytest.approx(1, rel=0.1)
 
 

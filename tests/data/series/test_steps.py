@@ -29,9 +29,9 @@ def times(*texts):
     ],
 )
 def test_times_follow_the_last_one(before, step, after):
-    found = following(times(*before), step, 2)
-    assert (found == times(*after)).all()
-    assert found.dtype == "M8[us]"
+    next_times = following(times(*before), step, 2)
+    assert (next_times == times(*after)).all()
+    assert next_times.dtype == "M8[us]"
 
 
 def test_numbers_follow_numbers_and_nothing_follows_nothing():

@@ -61,7 +61,7 @@ def keys(count):
     return [(7, n) for n in range(count)]
 
 
-def heard(wave, count, **changes):
+def changed(wave, count, **changes):
     """The open front after ``count`` draws of changes to one wave, its features and frames."""
     mel = Open(RATE).double()
     waves, lengths = ragged(*[wave] * count)
@@ -151,7 +151,7 @@ def test_float32_gives_nearly_the_same():
 
 
 def test_speed_changes_frequency_and_length_together():
-    mel, _, _ = heard(sine(600, 1.0), 90, speed=0.25)
+    mel, _, _ = changed(sine(600, 1.0), 90, speed=0.25)
     speeds = []
     for wave, length in zip(mel.waves, mel.lengths.tolist(), strict=True):
         inside = wave[400 : length - 400]  # without the silence around it
@@ -168,7 +168,7 @@ def test_speed_changes_frequency_and_length_together():
 
 @pytest.mark.parametrize(("knob", "reach"), [("vocal_tract", 0.18), ("tempo", 0.3)])
 def test_factors_lie_evenly_from_one_part_to_as_many_times(knob, reach):
-    mel, _, _ = heard(noise(0.05), 300, **{knob: reach})
+    mel, _, _ = changed(noise(0.05), 300, **{knob: reach})
     name, other = ("warp", "tempo") if knob == "vocal_tract" else ("tempo", "warp")
     logs = torch.log(getattr(mel, name)) / math.log(1 + reach)
     assert logs.abs().max() <= 1 + 1e-9
@@ -179,7 +179,7 @@ def test_factors_lie_evenly_from_one_part_to_as_many_times(knob, reach):
 
 def test_the_vocal_tract_moves_the_formants_and_not_the_length():
     wave = sine(1_200, 0.4)
-    mel, z, frames = heard(wave, 40, vocal_tract=0.18)
+    mel, z, frames = changed(wave, 40, vocal_tract=0.18)
     plain = LogMel(RATE).double()
     assert set(frames.tolist()) == {plain(*ragged(wave))[1].item()}
     bands = z[:, :, 40:].mean(1).argmax(1)
@@ -191,7 +191,7 @@ def test_the_vocal_tract_moves_the_formants_and_not_the_length():
 
 def test_tempo_changes_the_length_and_not_the_frequency():
     wave = sine(1_200, 0.3)
-    mel, z, frames = heard(wave, 40, tempo=0.3)
+    mel, z, frames = changed(wave, 40, tempo=0.3)
     plain, steps = LogMel(RATE).double()(*ragged(wave))
     assert frames.tolist() == (steps * mel.tempo).round().long().tolist()
     assert frames.min() < 0.85 * steps < 1.15 * steps < frames.max()
@@ -200,7 +200,7 @@ def test_tempo_changes_the_length_and_not_the_frequency():
 
 
 def test_noise_is_so_many_db_below_the_sound_and_the_same_over_time():
-    mel, _, _ = heard(noise(0.6), 300, noise=0.7)
+    mel, _, _ = changed(noise(0.6), 300, noise=0.7)
     added = mel.after - mel.before
     levels = []
     for before, more in zip(mel.before, added, strict=True):
@@ -219,7 +219,7 @@ def test_noise_is_so_many_db_below_the_sound_and_the_same_over_time():
 
 
 def test_noise_is_coloured_and_fluctuates_as_noise_does():
-    mel, _, _ = heard(noise(1.5), 40, noise=1.0)
+    mel, _, _ = changed(noise(1.5), 40, noise=1.0)
     added = mel.after - mel.before
     # the power of noise in a cell is exponentially distributed: its deviation is its mean
     shares = (added.std(2) / added.mean(2)).mean(1)
@@ -235,44 +235,44 @@ def test_the_floor_of_the_logarithm_moves_with_noise_only():
     wave = torch.cat((noise(0.1), torch.zeros(2_400), noise(0.1)))
     z = {}
     for share in (0.0, 1e-9):  # noise hardly ever happens, and still the floor moves
-        _, z[share], _ = heard(wave, 20, noise=share)
+        _, z[share], _ = changed(wave, 20, noise=share)
     assert (z[0.0] - z[0.0][0]).abs().max() < 1e-12
     assert (z[1e-9] - z[1e-9][0]).abs().amax((1, 2))[1:].min() > 1e-3
 
 
 def test_the_equaliser_is_a_smooth_curve_of_its_deviation_in_7_of_10():
-    mel, _, _ = heard(noise(0.2), 400, equaliser=8.0)
+    mel, _, _ = changed(noise(0.2), 400, equaliser=8.0)
     curves = ratios(mel)
     flat = curves.abs().amax(1) < 1e-9
     assert flat.sum().item() == pytest.approx(120, abs=4 * math.sqrt(400 * 0.3 * 0.7))
-    drawn = curves[~flat]
-    for end in (drawn[:, 0], drawn[:, -1]):  # there it is one normal number and not a mixture
+    filters = curves[~flat]
+    for end in (filters[:, 0], filters[:, -1]):  # there it is one normal number and not a mixture
         assert end.std().item() == pytest.approx(8, rel=4 / math.sqrt(2 * len(end)))
         assert abs(end.mean().item()) < 4 * 8 / math.sqrt(len(end))
-    assert abs(np.corrcoef(drawn[:, 0], drawn[:, -1])[0, 1]) < 0.3
+    assert abs(np.corrcoef(filters[:, 0], filters[:, -1])[0, 1]) < 0.3
     # straight but for the 6 points between the ends, each of which bends two steps
-    bends = (drawn.diff(n=2, dim=1).abs() > 1e-6).sum(1)
+    bends = (filters.diff(n=2, dim=1).abs() > 1e-6).sum(1)
     assert 6 <= bends.max() <= 12
-    doubled = ratios(heard(noise(0.2), 400, equaliser=16.0)[0])
+    doubled = ratios(changed(noise(0.2), 400, equaliser=16.0)[0])
     close(doubled, 2 * curves, 1e-6)
 
 
 def test_a_muffled_sound_loses_its_highest_frequencies_only():
-    curves = ratios(heard(noise(0.2), 300, muffle=0.5)[0])
+    curves = ratios(changed(noise(0.2), 300, muffle=0.5)[0])
     flat = curves.abs().amax(1) < 1e-9
     assert flat.sum().item() == pytest.approx(150, abs=4 * math.sqrt(300 / 4))
-    drawn = curves[~flat]
-    assert drawn.diff(dim=1).max() < 1e-6  # it only falls
-    edges = (drawn < -1e-9).double().argmax(1) / 128
+    filters = curves[~flat]
+    assert filters.diff(dim=1).max() < 1e-6  # it only falls
+    edges = (filters < -1e-9).double().argmax(1) / 128
     assert 0.45 <= edges.min() < 0.5
     assert 0.9 < edges.max() <= 0.96
-    assert drawn.min() >= -40 - 1e-6
-    assert (drawn[:, -1] < -4).all()
+    assert filters.min() >= -40 - 1e-6
+    assert (filters[:, -1] < -4).all()
 
 
 def test_a_room_keeps_the_energy_and_spreads_it_into_the_next_frames():
     click = torch.cat((torch.zeros(2_000), noise(0.005), torch.zeros(2_000)))
-    mel, _, _ = heard(click, 200, room=0.5)
+    mel, _, _ = changed(click, 200, room=0.5)
     close(mel.after.sum(2) / mel.before.sum(2), torch.ones(200, 129, dtype=torch.float64))
     dry = (mel.after - mel.before).abs().amax((1, 2)) < 1e-12
     assert dry.sum().item() == pytest.approx(100, abs=4 * math.sqrt(200 / 4))
@@ -291,14 +291,14 @@ def test_a_room_keeps_the_energy_and_spreads_it_into_the_next_frames():
 
 def test_shift_puts_silence_around_and_cuts_a_part_of_it():
     ramp = torch.arange(1.0, 4_001).double()
-    mel, _, _ = heard(ramp, 200, shift=0.12)
+    mel, _, _ = changed(ramp, 200, shift=0.12)
     silences, cuts = [], []
     for wave, length in zip(mel.waves, mel.lengths.tolist(), strict=True):
         at = wave.nonzero()[:, 0]
-        kept = wave[at[0] : at[-1] + 1]
-        assert torch.equal(kept, torch.arange(kept[0], kept[-1] + 1))  # whole and as it was
+        uncut = wave[at[0] : at[-1] + 1]
+        assert torch.equal(uncut, torch.arange(uncut[0], uncut[-1] + 1))  # whole and as it was
         silences += [at[0].item() / RATE, (length - 1 - at[-1].item()) / RATE]
-        cuts += [(kept[0].item() - 1) / RATE, (4_000 - kept[-1].item()) / RATE]
+        cuts += [(uncut[0].item() - 1) / RATE, (4_000 - uncut[-1].item()) / RATE]
     assert min(silences) >= 0
     assert 0.11 < max(silences) <= 0.12
     assert np.mean(silences) == pytest.approx(0.04, rel=0.15)  # of a square from 0 to 0.12
@@ -310,8 +310,8 @@ def test_shift_puts_silence_around_and_cuts_a_part_of_it():
 @pytest.mark.parametrize("masks", [1, 2])
 def test_masks_hide_bars_of_the_stated_size_and_nothing_else(masks):
     wave = noise(0.45)
-    _, plain, steps = heard(wave, 150)
-    _, z, frames = heard(wave, 150, masks=masks)
+    _, plain, steps = changed(wave, 150)
+    _, z, frames = changed(wave, 150, masks=masks)
     assert frames.tolist() == steps.tolist()
     hidden = (z == 0) & (plain != 0)
     assert torch.equal(z[~hidden], plain[~hidden])
@@ -331,7 +331,7 @@ def test_masks_hide_bars_of_the_stated_size_and_nothing_else(masks):
             assert sizes.double().mean().item() == pytest.approx(limit / 2, rel=0.25)
         starts = bars.int().argmax(1)
         assert len(set(starts.tolist())) > 12
-    _, short, (count, *_) = heard(noise(0.01), 60, masks=1)  # of a few frames a fifth
+    _, short, (count, *_) = changed(noise(0.01), 60, masks=1)  # of a few frames a fifth
     lost = (short.abs().sum(2) == 0)[:, :count].sum(1)
     assert count < 30
     assert lost.max() <= math.ceil(0.2 * count)
@@ -360,8 +360,8 @@ def test_what_is_negative_or_no_number_is_refused(name, value):
     with pytest.raises(InputError) as caught:
         only(**{name: value})
     allowed = Augmentation.knob(name).allowed
-    told, _, got = str(caught.value).partition(", got ")
-    assert told == f"{name} must be {allowed}"
+    sentence, _, got = str(caught.value).partition(", got ")
+    assert sentence == f"{name} must be {allowed}"
     assert str(float(got)) == str(float(value))
 
 

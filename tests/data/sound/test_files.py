@@ -226,12 +226,12 @@ def test_a_whole_file_is_read_also_with_something_behind_it(tmp_path, kind):
     assert len(read(path, 8_000)) >= 16_000
 
 
-@pytest.mark.parametrize("told", [0xFFFF_FFFF, 0x7FFF_F000])
-def test_a_length_that_was_not_known_when_it_was_written_is_no_promise(tmp_path, told):
+@pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_F000])
+def test_a_length_that_was_not_known_when_it_was_written_is_no_promise(tmp_path, length):
     path = tmp_path / "a.wav"
     whole = bytearray(contained(path, "WAV"))
     at = whole.index(b"data") + 4
-    whole[at : at + 4] = whole[4:8] = told.to_bytes(4, "little")
+    whole[at : at + 4] = whole[4:8] = length.to_bytes(4, "little")
     path.write_bytes(whole)
     assert len(read(path, 8_000)) == 16_000
 
@@ -289,7 +289,7 @@ def test_what_is_no_wave_is_not_saved(tmp_path):
         save(tmp_path / "file" / "a.wav", np.zeros(10), 8_000)
 
 
-def microphone(monkeypatch, rate=44_100, heard=None, error=None):
+def microphone(monkeypatch, rate=44_100, level=None, error=None):
     """A stand-in for sounddevice that hears 440 Hz."""
 
     class PortAudioError(Exception):
@@ -303,7 +303,7 @@ def microphone(monkeypatch, rate=44_100, heard=None, error=None):
 
     def rec(frames, samplerate, channels, dtype, blocking):
         assert (samplerate, channels, dtype, blocking) == (rate, 1, "float32", True)
-        wave = sine(440, rate, frames / rate) if heard is None else np.full(frames, heard)
+        wave = sine(440, rate, frames / rate) if level is None else np.full(frames, level)
         return wave.astype(np.float32)[:, None]
 
     module = types.ModuleType("sounddevice")
@@ -319,7 +319,7 @@ def test_the_microphone_is_heard_at_the_rate_that_is_wanted(monkeypatch):
 
 
 def test_a_missing_microphone_or_package_is_told_in_a_sentence(monkeypatch, tmp_path):
-    microphone(monkeypatch, heard=0.0)
+    microphone(monkeypatch, level=0.0)
     with pytest.raises(InputError, match="heard nothing; is it muted"):
         record(1.0, 8_000)
     microphone(monkeypatch, error="Error querying device -1")

@@ -117,12 +117,12 @@ def test_accents_sort_and_read_alike_however_the_file_system_stores_them(tmp_pat
     ],
 )
 def test_a_table_is_read_with_any_delimiter_and_with_or_without_header(tmp_path, text):
-    found = find(table(tmp_path, text))
-    assert [(each.name, each.label, each.speaker) for each in found] == [
+    recordings = find(table(tmp_path, text))
+    assert [(each.name, each.label, each.speaker) for each in recordings] == [
         ("a.wav", "dog", None),
         ("b/c.wav", "cat", None),
     ]
-    assert [each.path for each in found] == [tmp_path / "a.wav", tmp_path / "b/c.wav"]
+    assert [each.path for each in recordings] == [tmp_path / "a.wav", tmp_path / "b/c.wav"]
 
 
 def test_a_table_may_tell_the_speaker_and_hold_delimiters_in_its_cells(tmp_path):
@@ -205,6 +205,6 @@ def test_a_source_of_no_known_kind_is_told(tmp_path):
 
 def test_names_that_are_no_text_can_be_printed(tmp_path):
     fill(tmp_path, "\udce4/\udce4.wav")
-    (found,) = find(tmp_path)
-    (found.name + found.label).encode("utf-8")
-    assert found.path.exists()
+    (recording,) = find(tmp_path)
+    (recording.name + recording.label).encode("utf-8")
+    assert recording.path.exists()

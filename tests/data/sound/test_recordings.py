@@ -98,21 +98,23 @@ def test_one_class_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("usable", "damaged", "told"),
+    ("usable", "damaged", "sentence"),
     [
         (1, 0, r"'b' of \S+ has 1 usable recording; give it two"),
         (1, 1, r"'b' of \S+ has 1 usable recording \(b/broken0\.wav cannot be read .*\); give"),
         (0, 2, r"'b' of \S+ has no usable recordings \(b/broken0\.wav cannot be read .*\); give"),
     ],
 )
-def test_a_class_of_less_than_two_usable_recordings_is_an_error(tmp_path, usable, damaged, told):
+def test_a_class_of_less_than_two_usable_recordings_is_an_error(
+    tmp_path, usable, damaged, sentence
+):
     for n in range(2):
         tone(tmp_path / "a" / f"{n}.wav")
     for n in range(usable):
         tone(tmp_path / "b" / f"{n}.wav")
     for n in range(damaged):
         broken(tmp_path / "b" / f"broken{n}.wav")
-    with pytest.raises(InputError, match=rf"^the class {told}"):
+    with pytest.raises(InputError, match=rf"^the class {sentence}"):
         load(tmp_path, 8_000)
 
 

@@ -109,7 +109,7 @@ def test_of_a_class_with_little_left_at_least_one_validates():
     assert len(parts.validation) == len(parts.train) == 10
 
 
-def told(data, how, *speakers):
+def refusal(data, how, *speakers):
     with pytest.raises(InputError) as caught:
         split(data, how, 0, speakers)
     assert "\n" not in str(caught.value)
@@ -118,28 +118,28 @@ def told(data, how, *speakers):
 
 def test_a_split_that_cannot_be_made_is_told_in_a_sentence():
     data, unnamed = digits(), classes(a=5, b=5)
-    assert told(data, "odd") == ("a split must be one of random, official, speakers, got 'odd'")
-    assert "take of a/0.wav is not known; use the split random or speakers" in told(
+    assert refusal(data, "odd") == ("a split must be one of random, official, speakers, got 'odd'")
+    assert "take of a/0.wav is not known; use the split random or speakers" in refusal(
         unnamed, "official"
     )
-    assert "these recordings do not tell" in told(unnamed, "speakers", "ann")
-    assert told(data, "speakers") == (
+    assert "these recordings do not tell" in refusal(unnamed, "speakers", "ann")
+    assert refusal(data, "speakers") == (
         "the split speakers needs the speakers to test; there are george, jackson, lucas, yweweler"
     )
-    assert told(data, "speakers", "lucas", "bo") == (
+    assert refusal(data, "speakers", "lucas", "bo") == (
         "there is no speaker 'bo'; there are george, jackson, lucas, yweweler"
     )
-    assert "are tested, which leaves none to learn from" in told(data, "speakers", *FOUR)
+    assert "are tested, which leaves none to learn from" in refusal(data, "speakers", *FOUR)
     partly = recordings((*data.entries, Recording(Path("x.wav"), "x.wav", "0")))
-    assert told(partly, "speakers", "lucas").endswith("and x.wav does not tell")
+    assert refusal(partly, "speakers", "lucas").endswith("and x.wav does not tell")
 
 
 def test_a_part_or_class_without_recordings_is_told_in_a_sentence():
-    assert "leaves none to validate on" in told(classes(a=2, b=2), "random")
+    assert "leaves none to validate on" in refusal(classes(a=2, b=2), "random")
     late = [each for each in digits().entries if each.take >= 5]
-    assert "leaves none to test" in told(recordings(late), "official")
+    assert "leaves none to test" in refusal(recordings(late), "official")
     alone = Recording(Path("x.wav"), "x.wav", "x", "lucas", 9)
     only = recordings((*digits().entries, alone))
-    assert told(only, "speakers", "lucas") == (
+    assert refusal(only, "speakers", "lucas") == (
         "this split leaves no recording of the class 'x' to learn from"
     )

@@ -50,9 +50,9 @@ def test_the_digits_come_in_turn_each_by_a_voice_of_its_own():
     waves, numbers = digits(COUNT, SEED, RATE)
     assert numbers == tuple(i % 10 for i in range(30))
     words = [(digit(i % 10, v), v) for i, v in enumerate(voices(COUNT, SEED))]
-    for ours, said in zip(waves, say_all(words, RATE), strict=True):
+    for ours, theirs in zip(waves, say_all(words, RATE), strict=True):
         # they are kept in 16 bits, and what exceeds full scale is clipped
-        np.testing.assert_allclose(ours, said.clip(-1, 1), rtol=0, atol=0.51 / 32767)
+        np.testing.assert_allclose(ours, theirs.clip(-1, 1), rtol=0, atol=0.51 / 32767)
         assert np.abs(ours).max() > 0.05
 
 
@@ -61,8 +61,8 @@ def test_they_are_made_once_and_read_back_to_the_last_bit(cache, made):
     (path,) = files(cache)
     same(digits(COUNT, SEED, RATE), first)
     assert made == [COUNT]
-    kept, about = tensors.load(path)
-    assert kept["lengths"].tolist() == [len(wave) for wave in first[0]]
+    cached, about = tensors.load(path)
+    assert cached["lengths"].tolist() == [len(wave) for wave in first[0]]
     assert about == {"rate": RATE}
 
 

@@ -111,17 +111,17 @@ def test_digits_are_spelled_for_the_voice():
 def test_threads_take_turns():
     lines = [(word, voice) for word, voice in zip(DIGITS, voices.voices(10, 3), strict=True)]
     expected = [say(*line, 8_000) for line in lines]
-    found = {}
+    spoken = {}
 
     def speak(n):
-        found[n] = say(*lines[n], 8_000)
+        spoken[n] = say(*lines[n], 8_000)
 
     threads = [threading.Thread(target=speak, args=(n,)) for n in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(np.array_equal(found[n], expected[n]) for n in range(10))
+    assert all(np.array_equal(spoken[n], expected[n]) for n in range(10))
 
 
 @pytest.mark.parametrize("name", [("xx",), ("en-us", "nobody"), ("en-us", "../en"), ("",)])

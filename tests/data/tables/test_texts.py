@@ -24,7 +24,7 @@ def read(folder, data, name="x.csv", encoding="utf-8", **how):
 
 
 @pytest.mark.parametrize(
-    ("text", "encoding", "said"),
+    ("text", "encoding", "noted"),
     [
         ("犬,猫\n", "cp932", "cp932"),
         ("犬,猫\n", "shift_jis", "cp932"),
@@ -41,10 +41,10 @@ def read(folder, data, name="x.csv", encoding="utf-8", **how):
         ("abc,def\n" * 200_000 + "犬,猫\n", "cp932", "cp932"),
     ],
 )
-def test_an_encoding_is_found(tmp_path, text, encoding, said):
+def test_an_encoding_is_found(tmp_path, text, encoding, noted):
     table = read_texts(put(tmp_path, text, encoding=encoding))
     assert ",".join(table.texts[-1]) == text.splitlines()[-1].replace(";", ",")
-    assert table.notes == (f"read as {said}",)
+    assert table.notes == (f"read as {noted}",)
 
 
 def test_quoted_fields_hold_delimiters_line_breaks_and_marks(tmp_path):

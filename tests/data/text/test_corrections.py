@@ -12,7 +12,7 @@ def mark(place, kind, missing="", probability=0.75):
 
 
 @pytest.mark.parametrize(
-    ("line", "given", "was", "now"),
+    ("line", "mark", "was", "now"),
     [
         ("see teh fox", mark(6, "swapped"), "teh", "the"),
         ("quck", mark(2, "dropped", "i"), "quck", "quick"),
@@ -25,17 +25,17 @@ def mark(place, kind, missing="", probability=0.75):
         ("on et wo", mark(6, "swapped"), "et wo", "etw o"),
     ],
 )
-def test_a_change_is_told_with_the_words_around_it(line, given, was, now):
-    told = change(line, given)
-    assert told == {
-        "kind": given.mistake.kind,
-        "missing": given.mistake.missing,
+def test_a_change_is_told_with_the_words_around_it(line, mark, was, now):
+    described = change(line, mark)
+    assert described == {
+        "kind": mark.mistake.kind,
+        "missing": mark.mistake.missing,
         "probability": 0.75,
         "was": was,
         "is": now,
     }
     assert was in line
-    assert mended(line, [given]) == line.replace(was, now)
+    assert mended(line, [mark]) == line.replace(was, now)
 
 
 def test_a_text_may_end_in_a_line_feed():
@@ -52,11 +52,11 @@ def test_nothing_within_an_address_is_a_mistake(address, kind):
     text = f"so see {address} ab"
     kinds = torch.zeros(len(text) + 1, 1 + len(KINDS))
     kinds[:, 1 + KINDS.index(kind)] = 0.9  # everywhere
-    found = marked(text, kinds, ["x"] * (len(text) + 1), 0.5)
+    marks = marked(text, kinds, ["x"] * (len(text) + 1), 0.5)
     first, after = text.index(address), text.index(address) + len(address)
-    assert found
-    for one in found:
-        left = mended(text, [one])
-        assert address in left, (one, left)
+    assert marks
+    for one in marks:
+        mended_text = mended(text, [one])
+        assert address in mended_text, (one, mended_text)
     if kind == "dropped":
-        assert {first, after} <= {one.mistake.place for one in found}  # a space may lack there
+        assert {first, after} <= {one.mistake.place for one in marks}  # a space may lack there

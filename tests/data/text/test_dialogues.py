@@ -12,7 +12,7 @@ from saiki.data.text.dialogues import dialogues, read_dialogues
 from saiki.errors import InputError
 from test_fuzz import cut, flipped, nested, repeated, revalued, torn
 
-SAID = [("Hi!", "Hello there.", "How are you?"), ("今日は。", "元気ですか？"), ("Only one.",)]
+TALKS = [("Hi!", "Hello there.", "How are you?"), ("今日は。", "元気ですか？"), ("Only one.",)]
 
 
 def many(count=200):
@@ -40,7 +40,7 @@ def test_lines_of_json_hold_lists_of_turns_under_many_names(tmp_path):
     forms = [list, lambda turns: {"turns": list(turns)}, as_messages]
     forms.append(lambda turns: {"id": 3, "utterances": [{"speaker": 1, "text": t} for t in turns]})
     for form in forms:
-        assert read_dialogues(jsonl(tmp_path / "a.jsonl", map(form, SAID))) == SAID
+        assert read_dialogues(jsonl(tmp_path / "a.jsonl", map(form, TALKS))) == TALKS
 
 
 def test_messages_of_one_person_in_a_row_are_one_turn(tmp_path):
@@ -51,27 +51,27 @@ def test_messages_of_one_person_in_a_row_are_one_turn(tmp_path):
 def test_one_json_holds_all_dialogues(tmp_path):
     path = tmp_path / "a.json"
     for whole in (
-        [list(turns) for turns in SAID],
-        {f"id-{i}": as_messages(turns) for i, turns in enumerate(SAID)},
+        [list(turns) for turns in TALKS],
+        {f"id-{i}": as_messages(turns) for i, turns in enumerate(TALKS)},
     ):
         path.write_text(json.dumps(whole))
-        assert read_dialogues(path) == SAID
-    path.write_text(json.dumps(SAID[0]))
-    assert read_dialogues(path) == SAID[:1]
+        assert read_dialogues(path) == TALKS
+    path.write_text(json.dumps(TALKS[0]))
+    assert read_dialogues(path) == TALKS[:1]
 
 
 @pytest.mark.parametrize("header", [(), ("dialogue_id", "turn", "text")])
 @pytest.mark.parametrize(("name", "delimiter"), [("a.tsv", "\t"), ("a.csv", ";")])
 def test_rows_of_a_table_are_turns_in_the_order_of_their_numbers(tmp_path, name, delimiter, header):
-    assert read_dialogues(table(tmp_path / name, SAID, delimiter, header)) == SAID
+    assert read_dialogues(table(tmp_path / name, TALKS, delimiter, header)) == TALKS
 
 
 def test_text_is_of_dailydialog_or_has_a_turn_a_line(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_text("".join(" __eou__ ".join(turns) + " __eou__\n" for turns in SAID))
-    assert read_dialogues(path) == SAID
-    path.write_text("\n\n\n".join("\n".join(turns) for turns in SAID))
-    assert read_dialogues(path) == SAID
+    path.write_text("".join(" __eou__ ".join(turns) + " __eou__\n" for turns in TALKS))
+    assert read_dialogues(path) == TALKS
+    path.write_text("\n\n\n".join("\n".join(turns) for turns in TALKS))
+    assert read_dialogues(path) == TALKS
 
 
 def test_an_archive_of_dailydialog_is_read_without_its_lists_of_emotions(tmp_path):
@@ -82,10 +82,10 @@ def test_an_archive_of_dailydialog_is_read_without_its_lists_of_emotions(tmp_pat
 
 
 def test_a_folder_and_packed_files_are_read(tmp_path):
-    data = jsonl(tmp_path / "b.jsonl", SAID[:1]).read_bytes()
+    data = jsonl(tmp_path / "b.jsonl", TALKS[:1]).read_bytes()
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(data))
     (tmp_path / "README.md").write_text("no dialogue")
-    assert read_dialogues(tmp_path) == [SAID[0]] * 2
+    assert read_dialogues(tmp_path) == [TALKS[0]] * 2
 
 
 @pytest.mark.parametrize(
@@ -113,24 +113,24 @@ def test_a_folder_and_packed_files_are_read(tmp_path):
 def test_what_is_no_dialogue_is_told_in_a_sentence(tmp_path, name, text, sentence):
     path = tmp_path / name
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=sentence) as told:
+    with pytest.raises(InputError, match=sentence) as refused:
         read_dialogues(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_parts_are_whole_dialogues_by_what_is_said_in_them(tmp_path):
     path = tmp_path / "a.jsonl"
-    found = dialogues(jsonl(path, many()))
-    assert [len(part) for part in found] == [180, 10, 10]
-    assert sorted(map(list, (d for part in found for d in part))) == sorted(many())
+    parts = dialogues(jsonl(path, many()))
+    assert [len(part) for part in parts] == [180, 10, 10]
+    assert sorted(map(list, (d for part in parts for d in part))) == sorted(many())
     # others beside them, another order, or other punctuation change nothing
     more = [*many(400)[::-1], ["alone"], *many(3)]
     more = [[turn + "." for turn in turns] for turns in more]
-    again = dialogues(jsonl(path, more))
-    for part, those in zip(found, again, strict=True):
+    others = dialogues(jsonl(path, more))
+    for part, those in zip(parts, others, strict=True):
         assert {tuple(turn + "." for turn in turns) for turns in part} <= {*those}
     assert "1 dialogues without a reply left out; 3 dialogues that occur again left out" in (
-        again.notes
+        others.notes
     )
 
 
@@ -140,13 +140,13 @@ def test_parts_of_a_folder_stay_as_they_are_and_near_duplicates_are_told(tmp_pat
     jsonl(tmp_path / "train.jsonl", [*them[:30], long])
     jsonl(tmp_path / "valid.jsonl", [*them[30:40], [turn.upper() + "!" for turn in long]])
     table(tmp_path / "test.tsv", them[40:])
-    found = dialogues(tmp_path)
-    assert [len(part) for part in found] == [31, 11, 10]
-    assert found.test == tuple(map(tuple, them[40:]))
-    assert found.notes == (
+    parts = dialogues(tmp_path)
+    assert [len(part) for part in parts] == [31, 11, 10]
+    assert parts.test == tuple(map(tuple, them[40:]))
+    assert parts.notes == (
         "1 of the dialogues of development are near-duplicates of some that are learned from"
     )
-    assert found.in_words().startswith("31 dialogues with 62 replies to learn from, 11 ")
+    assert parts.in_words().startswith("31 dialogues with 62 replies to learn from, 11 ")
 
 
 def test_copies_are_near_duplicates_however_short_their_turns(tmp_path):
@@ -171,9 +171,9 @@ def test_what_is_about_dialogues_is_none(tmp_path):
 
 def test_too_few_dialogues_are_told(tmp_path):
     with pytest.raises(InputError, match="too few dialogues: none of its 2 is left for"):
-        dialogues(jsonl(tmp_path / "a.jsonl", SAID))
+        dialogues(jsonl(tmp_path / "a.jsonl", TALKS))
     with pytest.raises(InputError, match="no dialogue of two turns or more"):
-        dialogues(jsonl(tmp_path / "a.jsonl", SAID[2:]))
+        dialogues(jsonl(tmp_path / "a.jsonl", TALKS[2:]))
     with pytest.raises(InputError, match="does not exist"):
         dialogues(tmp_path / "nothing.jsonl")
 
@@ -196,15 +196,15 @@ def test_a_damaged_file_is_a_sentence_at_most(tmp_path, name):
     refused = 0
     for _ in range(170):
         path.write_bytes(dice.choice(ways)(whole, dice))
-        said = None
+        sentence = None
         try:
             assert read_dialogues(path)
         except InputError as error:
-            said = str(error)
-        if said is not None:
+            sentence = str(error)
+        if sentence is not None:
             refused += 1
-            assert "\n" not in said
-            assert len(said) < 500
+            assert "\n" not in sentence
+            assert len(sentence) < 500
     assert refused
 
 

@@ -33,9 +33,9 @@ def test_prose_is_taken_once_and_code_is_left(tmp_path):
 
 
 def test_those_of_python_are_many():
-    found = docstrings()
-    assert len(found) > 1000
-    assert len(set(found)) == len(found)
+    sentences = docstrings()
+    assert len(sentences) > 1000
+    assert len(set(sentences)) == len(sentences)
 
 
 def test_a_python_without_sources_is_told(tmp_path):

@@ -28,8 +28,8 @@ def read(path, seed=0, **knobs):
 def pairs(parts):
     return {
         (text, label)
-        for its in (parts.train, parts.development, parts.test)
-        for text, label in zip(its.texts, its.labels, strict=True)
+        for part in (parts.train, parts.development, parts.test)
+        for text, label in zip(part.texts, part.labels, strict=True)
     }
 
 

@@ -26,8 +26,8 @@ def test_words_are_numbered_as_they_are_met():
 
 def test_a_blank_line_and_a_long_one_end_what_belongs_together():
     text = read("a b", "c", "  ", "x " * 60, "d")
-    found = text.piece(0, 100, text.places(["a", "b", "c", "d", "x"])).tolist()
-    assert found == [0, 1, 2, -1, *[4] * 60, -1, 3]
+    piece = text.piece(0, 100, text.places(["a", "b", "c", "d", "x"])).tolist()
+    assert piece == [0, 1, 2, -1, *[4] * 60, -1, 3]
 
 
 def test_words_come_by_falling_count_and_rare_ones_are_left_out():
@@ -89,9 +89,9 @@ def test_the_standard_input_is_a_text(monkeypatch):
 
 
 def test_a_folder_of_temporary_files_that_is_full_is_told_in_a_sentence(monkeypatch):
-    told = r"^cannot keep the text in .*: No space left on device; TMPDIR names another folder$"
+    sentence = r"^cannot keep the text in .*: No space left on device; TMPDIR names another folder$"
     with Path("/dev/full").open("r+b") as full:
         monkeypatch.setattr(numbered.tempfile, "TemporaryFile", lambda: full)
-        with pytest.raises(SaikiError, match=told):
+        with pytest.raises(SaikiError, match=sentence):
             read("a b")
         assert full.closed

@@ -181,8 +181,8 @@ def test_shares_have_no_source_in_common_and_lose_nothing(tmp_path, count):
 
 def test_shares_follow_from_the_seed(tmp_path):
     (tmp_path / "x.tsv").write_text("".join(f"{i}\t{i}\n" for i in range(200)))
-    first, again, other = (corpus(tmp_path / "x.tsv", "a", "b", seed) for seed in (1, 1, 2))
-    assert first == again
+    first, same, other = (corpus(tmp_path / "x.tsv", "a", "b", seed) for seed in (1, 1, 2))
+    assert first == same
     assert first.development != other.development
 
 

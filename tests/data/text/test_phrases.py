@@ -39,26 +39,26 @@ def shown(text):
     """The lines of a text of numbers."""
     words = list(text.numbers)
     part = text.piece(0, text.length, text.places(words))
-    said = " ".join(words[n] if n != BREAK else "\n" for n in part)
-    return [line.split() for line in said.split("\n") if line.strip()]
+    joined = " ".join(words[n] if n != BREAK else "\n" for n in part)
+    return [line.split() for line in joined.split("\n") if line.strip()]
 
 
 def theirs(lines, text):
     """gensim's, whose scores are in proportion to its vocabulary instead of the words of a text."""
     rows = [line.split() for line in lines]
     kinds = len(Phrases(rows, min_count=DISCOUNT, threshold=1).vocab)
-    found = Phrases(rows, min_count=DISCOUNT, threshold=THRESHOLD * kinds / text.words)
-    return found, kinds, rows
+    model = Phrases(rows, min_count=DISCOUNT, threshold=THRESHOLD * kinds / text.words)
+    return model, kinds, rows
 
 
 @pytest.mark.usefixtures("at_once")
 def test_phrases_scores_and_texts_are_those_of_gensim(lines):
     text = numbered(lines)
-    found, (model, kinds, rows) = find(text, THRESHOLD, DISCOUNT), theirs(lines, text)
+    scores, (model, kinds, rows) = find(text, THRESHOLD, DISCOUNT), theirs(lines, text)
     wanted = {n: score * text.words / kinds for n, score in model.export_phrases().items()}
-    assert {"_".join(pair): score for pair, score in found.items()} == pytest.approx(wanted)
-    assert len(found) > 4
-    assert shown(join(text, found)) == [model[row] for row in rows]
+    assert {"_".join(pair): score for pair, score in scores.items()} == pytest.approx(wanted)
+    assert len(scores) > 4
+    assert shown(join(text, scores)) == [model[row] for row in rows]
 
 
 @pytest.mark.usefixtures("at_once")
@@ -66,20 +66,20 @@ def test_a_second_pass_joins_more_and_its_phrases_are_found_again(lines):
     text = learn(numbered(lines), 2, THRESHOLD, DISCOUNT)
     words, counts = text.frequent()
     assert {"new_york_city", "ice_cream", "da_da_da"} <= {*words}
-    said = [word for line in shown(text) for word in line]
-    assert counts.tolist() == [said.count(word) for word in words]
-    assert text.words == len(said)
+    words_shown = [word for line in shown(text) for word in line]
+    assert counts.tolist() == [words_shown.count(word) for word in words]
+    assert text.words == len(words_shown)
 
 
 @pytest.mark.usefixtures("at_once")
 def test_phrases_that_are_known_are_found_again_the_longest_first():
     text = numbered(["the new york city hall", "new york", "city hall new", "a b", "new york city"])
-    again = recall(text, ["new_york", "new_york_city_hall", "city_hall", "a_c", "b"])
-    assert shown(again) == [
+    recalled = recall(text, ["new_york", "new_york_city_hall", "city_hall", "a_c", "b"])
+    assert shown(recalled) == [
         ["the", "new_york_city_hall"], ["new_york"], ["city_hall", "new"], ["a", "b"],
         ["new_york", "city"],
     ]  # fmt: skip
-    assert {*again.numbers} == {
+    assert {*recalled.numbers} == {
         "the",
         "new_york_city_hall",
         "new_york",
@@ -107,5 +107,5 @@ def test_a_text_without_phrases_is_left_alone():
 def test_of_too_many_pairs_the_rarest_are_forgotten(lines, monkeypatch):
     monkeypatch.setattr(phrases, "AT_ONCE", 50)
     monkeypatch.setattr(phrases, "MOST_PAIRS", 40)
-    found = find(numbered(lines), THRESHOLD, DISCOUNT)
-    assert {("new", "york"), ("ice", "cream"), ("da", "da")} <= found.keys()
+    scores = find(numbered(lines), THRESHOLD, DISCOUNT)
+    assert {("new", "york"), ("ice", "cream"), ("da", "da")} <= scores.keys()

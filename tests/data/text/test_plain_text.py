@@ -162,9 +162,9 @@ def test_the_novels_are_one_file_or_a_folder(tmp_path, cache, monkeypatch, name)
     path = tmp_path / "given" / name
     path.parent.mkdir(parents=True)
     path.write_bytes(lzma.compress(b"One.\n") if name.endswith("xz") else b"One.\n")
-    found = store.locate("english_novels")
-    assert found == (path.parent if "/" in name else path)
-    assert list(lines(found)) == ["One."]
+    located = store.locate("english_novels")
+    assert located == (path.parent if "/" in name else path)
+    assert list(lines(located)) == ["One."]
 
 
 def test_of_the_archive_of_the_novels_only_the_corpus_is_kept(cache, monkeypatch):
@@ -208,6 +208,6 @@ def test_files_of_a_folder_that_cannot_be_read_are_left_out_and_named(tmp_path):
 def test_a_folder_of_nothing_else_is_refused(tmp_path):
     for name in ("a.txt", "b.txt"):
         put(tmp_path, b"\xe9\n", name)
-        said = refused(tmp_path, lambda path: [*lines(path, left_out=LeftOut(strict=False))])
-        assert "not UTF-8" in said
-    assert said.startswith("none of 2 files can be used")
+        sentence = refused(tmp_path, lambda path: [*lines(path, left_out=LeftOut(strict=False))])
+        assert "not UTF-8" in sentence
+    assert sentence.startswith("none of 2 files can be used")

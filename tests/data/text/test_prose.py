@@ -24,15 +24,15 @@ def written(folder, count=1000):
 
 
 def test_the_parts_are_in_order_and_share_no_sentence(tmp_path):
-    found = prose(written(tmp_path))
-    numbers = [[int(s.split()[2]) for s in part] for part in (found.validation, found.test)]
-    learned = [int(w) for w in found.train.split() if w.isdigit()]
+    parts = prose(written(tmp_path))
+    numbers = [[int(s.split()[2]) for s in part] for part in (parts.validation, parts.test)]
+    learned = [int(w) for w in parts.train.split() if w.isdigit()]
     assert [*learned, *numbers[0], *numbers[1]] == list(range(1000))
-    assert [len(its) for its in numbers] == pytest.approx([50, 50], abs=2)
-    assert "This one stands in every part of it. Yes." in found.train
-    assert "  " not in found.train
-    assert "\n" not in found.train
-    assert found.test[-1] == "Sentence number 999 says nothing new at all."
+    assert [len(part) for part in numbers] == pytest.approx([50, 50], abs=2)
+    assert "This one stands in every part of it. Yes." in parts.train
+    assert "  " not in parts.train
+    assert "\n" not in parts.train
+    assert parts.test[-1] == "Sentence number 999 says nothing new at all."
 
 
 def test_the_parts_end_where_files_do_in_their_order(tmp_path):
@@ -40,15 +40,15 @@ def test_the_parts_end_where_files_do_in_their_order(tmp_path):
         text = "".join(f"The {word} book, sentence {i}, and more.\n\n" for i in range(10 * 19))
         packed = lzma.compress(text.encode()) if name.endswith(".xz") else text.encode()
         (tmp_path / name).write_bytes(packed)
-    found = prose(tmp_path)
-    assert found.train.startswith("The first book")
-    assert all("second" in sentence for sentence in (*found.validation, *found.test))
+    parts = prose(tmp_path)
+    assert parts.train.startswith("The first book")
+    assert all("second" in sentence for sentence in (*parts.validation, *parts.test))
 
 
 def test_sentences_are_spread_where_there_are_many(tmp_path, monkeypatch):
     monkeypatch.setattr("saiki.data.text.prose.TESTED", 5)
-    found = prose(written(tmp_path))
-    numbers = [int(s.split()[2]) for s in found.test]
+    parts = prose(written(tmp_path))
+    numbers = [int(s.split()[2]) for s in parts.test]
     assert TESTED > len(numbers) == 5
     assert {b - a for a, b in itertools.pairwise(numbers)} == {10}
 

@@ -32,13 +32,13 @@ def test_places_are_spread_evenly():
 
 
 def test_empty_lines_are_left_out_and_so_many_are_learned_from_evenly_spread():
-    found = Sentences.parted(["", "   ", *MANY, "\t"], most=10)
-    assert len(found.train) == 10
+    parts = Sentences.parted(["", "   ", *MANY, "\t"], most=10)
+    assert len(parts.train) == 10
     every = Sentences.parted(MANY).train
-    assert found.train[0] == every[0]
-    assert found.train[-1] == every[-1]
-    assert found.notes == (f"learned from 10 of {len(every):,}",)
-    assert len(found.test) == len(Sentences.parted(MANY).test)
+    assert parts.train[0] == every[0]
+    assert parts.train[-1] == every[-1]
+    assert parts.notes == (f"learned from 10 of {len(every):,}",)
+    assert len(parts.test) == len(Sentences.parted(MANY).test)
 
 
 @pytest.mark.parametrize("lines", [[], [""], ["One."], ["the same"] * 999])
@@ -48,14 +48,14 @@ def test_too_few_sentences_are_refused(lines):
 
 
 def rows(longest=20, **changes):
-    found = Sentences.parted([*MANY, "one two three four five six seven eight nine ten eleven"])
-    return found, SentenceRows.of(found, Text.learn("words", found.train), longest)
+    parts = Sentences.parted([*MANY, "one two three four five six seven eight nine ten eleven"])
+    return parts, SentenceRows.of(parts, Text.learn("words", parts.train), longest)
 
 
 def test_rows_hold_each_sentence_and_its_end_but_those_that_are_too_long():
-    found, whole = rows()
+    part_rows, whole = rows()
     assert [len(part) for part in (whole.train, whole.development, whole.test)] == [
-        len(part) for part in found
+        len(part) for part in part_rows
     ]
     assert whole.left_out == 0
     assert all(row[-1] == END and len(row) in (8, 12) for row in whole.train.rows())
@@ -80,19 +80,19 @@ def test_rows_side_by_side_are_padded_to_the_longest():
 def test_rows_by_length_are_all_of_them_with_their_places():
     _, whole = rows()
     every = [row.tolist() for row in whole.test.rows()]
-    found = {}
+    by_place = {}
     for places, (tokens, lengths) in by_length(whole.test, 7):
         for at, row, length in zip(places.tolist(), tokens, lengths, strict=True):
-            found[at] = row[:length].tolist()
-    assert [found[i] for i in range(len(every))] == every
+            by_place[at] = row[:length].tolist()
+    assert [by_place[i] for i in range(len(every))] == every
     assert len(spread(whole.test, 5)) == 5
     assert spread(whole.test, 0) is spread(whole.test, 10**6) is whole.test
 
 
 def test_the_unknown_share_is_of_what_is_learned_from():
-    found = Sentences.parted(MANY)
-    text = Text.learn("words", found.train, 20)
-    share = SentenceRows.of(found, text, 20).unknown
-    tokens = [t for s in found.train for t in s.split()]
+    parts = Sentences.parted(MANY)
+    text = Text.learn("words", parts.train, 20)
+    share = SentenceRows.of(parts, text, 20).unknown
+    tokens = [t for s in parts.train for t in s.split()]
     known = set(text.vocabulary.words)
     assert share == pytest.approx(sum(t not in known for t in tokens) / len(tokens))

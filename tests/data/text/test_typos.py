@@ -110,5 +110,7 @@ def test_what_is_possible_is_what_mistakes_leave():
         for place in range(5):
             same = 0 < place < 3 and text[place] == text[place - 1]
             other = 0 < place < 3 and text[place] != text[place - 1]
-            found = [possible(text, place, kind) for kind in ("swapped", "dropped", "doubled")]
-            assert found == [other, True, same]
+            possibilities = [
+                possible(text, place, kind) for kind in ("swapped", "dropped", "doubled")
+            ]
+            assert possibilities == [other, True, same]

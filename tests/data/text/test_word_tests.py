@@ -40,7 +40,7 @@ def test_questions_are_read_by_section(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "sentence"),
     [
         ("a b c d\n", r"has no section before line 1; a line ': NAME' must begin one$"),
         (": x\na b c d\na b c\n", "has 3 words in line 3; a question is four words"),
@@ -49,9 +49,9 @@ def test_questions_are_read_by_section(tmp_path):
         (b": x\na b c \xff\n", "is not UTF-8 in line 2"),
     ],
 )
-def test_what_is_no_question_is_refused(tmp_path, text, told):
+def test_what_is_no_question_is_refused(tmp_path, text, sentence):
     path = put(tmp_path, text)
-    with pytest.raises(InputError, match=rf"^{path} {told}"):
+    with pytest.raises(InputError, match=rf"^{path} {sentence}"):
         read_analogies(path)
 
 
@@ -86,7 +86,7 @@ def test_pairs_are_read_from_tables_as_they_are_published(tmp_path, name, text, 
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "column", "told"),
+    ("name", "text", "column", "sentence"),
     [
         ("t.tsv", "a\tb\t1\ncat\tdog\n", "", "has 2 columns in line 2 instead of 3"),
         ("t.tsv", "a\tb\t1\ncat\t\t3\n", "", "has no two words and a score in line 2"),
@@ -98,9 +98,9 @@ def test_pairs_are_read_from_tables_as_they_are_published(tmp_path, name, text, 
         ("t.csv", "a,b,c\n", "", "holds no pairs of words$"),
     ],
 )  # fmt: skip
-def test_what_is_no_table_of_pairs_is_refused(tmp_path, name, text, column, told):
+def test_what_is_no_table_of_pairs_is_refused(tmp_path, name, text, column, sentence):
     path = put(tmp_path, text, name)
-    with pytest.raises(InputError, match=rf"^{path} {told}"):
+    with pytest.raises(InputError, match=rf"^{path} {sentence}"):
         read_pairs(path, column)
 
 

@@ -27,10 +27,10 @@ WORDS = ("the", "</s>", "naïve", "日本", "🙂", "\u3000", "\u00a0x", "12", "
 def numbers():
     """Of every size that float32 has, and both zeros."""
     draw = np.random.default_rng(0)
-    found = draw.normal(size=(len(WORDS), 5)) * 10.0 ** draw.integers(-44, 38, (len(WORDS), 5))
-    found = found.astype(np.float32)
-    found[0] = [0.0, -0.0, np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal, 0.1]
-    return found
+    matrix = draw.normal(size=(len(WORDS), 5)) * 10.0 ** draw.integers(-44, 38, (len(WORDS), 5))
+    matrix = matrix.astype(np.float32)
+    matrix[0] = [0.0, -0.0, np.finfo(np.float32).max, np.finfo(np.float32).smallest_subnormal, 0.1]
+    return matrix
 
 
 @pytest.fixture
@@ -87,12 +87,12 @@ def test_a_safetensors_file_holds_counts_and_n_grams(tmp_path):
     buckets = np.arange(12, dtype=np.float32).reshape(6, 2)
     counts = np.array([2**40, 1])
     table = Vectors(("a b", "c"), np.ones((2, 2)), counts, SubWords(buckets, 2, 4))
-    found = read(write(table, tmp_path / "v.safetensors"))
-    same(found, ("a b", "c"), table.matrix)
-    np.testing.assert_array_equal(found.counts, counts)
-    np.testing.assert_array_equal(found.subwords.buckets, buckets)
-    assert (found.subwords.min_n, found.subwords.max_n) == (2, 4)
-    np.testing.assert_array_equal(found["new"], table["new"])
+    loaded = read(write(table, tmp_path / "v.safetensors"))
+    same(loaded, ("a b", "c"), table.matrix)
+    np.testing.assert_array_equal(loaded.counts, counts)
+    np.testing.assert_array_equal(loaded.subwords.buckets, buckets)
+    assert (loaded.subwords.min_n, loaded.subwords.max_n) == (2, 4)
+    np.testing.assert_array_equal(loaded["new"], table["new"])
 
 
 def put(folder, content, name="v.txt"):
@@ -112,11 +112,11 @@ def outcome(path):
 
 
 def sentence(path):
-    said = outcome(path)
-    assert isinstance(said, str)
-    assert said.startswith(f"{path} ")
-    assert "\n" not in said
-    return said
+    sentence = outcome(path)
+    assert isinstance(sentence, str)
+    assert sentence.startswith(f"{path} ")
+    assert "\n" not in sentence
+    return sentence
 
 
 def row(word, *values):
@@ -144,8 +144,8 @@ def test_files_as_others_write_them_are_read(tmp_path, name, content):
 
 
 def test_a_word_of_glove_may_hold_spaces(tmp_path):
-    found = read(put(tmp_path, b"the 1 2\n. . . 3 4\nat 5 6 7\n"))
-    same(found, ("the", ". . .", "at 5"), np.float32([[1, 2], [3, 4], [6, 7]]))
+    loaded = read(put(tmp_path, b"the 1 2\n. . . 3 4\nat 5 6 7\n"))
+    same(loaded, ("the", ". . .", "at 5"), np.float32([[1, 2], [3, 4], [6, 7]]))
 
 
 @pytest.mark.parametrize("name", ["v.txt", "v.bin"])
@@ -159,23 +159,23 @@ def test_a_word_that_is_no_word_is_left_out_and_told(tmp_path, name):
         unit = "row"
     at = 2 if unit == "line" else 1
     path = put(tmp_path, content, name)
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = read(path)
-    same(found, ("a", "b", "c"), np.float32([[0], [1], [6]]))
-    assert [str(each.message) for each in told] == [
+        loaded = read(path)
+    same(loaded, ("a", "b", "c"), np.float32([[0], [1], [6]]))
+    assert [str(each.message) for each in caught] == [
         f"in {path} the word of {unit} {2 + at} and 1 more is known already, such as 'a'; the "
         "first vector stays",
         f"in {path} the word of {unit} {3 + at} and 1 more is empty or no UTF-8, and left out",
     ]
-    assert told[0].filename == __file__
+    assert caught[0].filename == __file__
 
 
 A_B = b"2 2\n" + row(b"a", 1, 2) + row(b"b", 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "sentence"),
     [
         ("v.txt", b"3 2\na 1 2.5\nb 3 4.5\n", "ends after 2 words, and its first line says that "
          "it has 3; if it is whole, its first line must be '2 2'"),
@@ -215,13 +215,13 @@ A_B = b"2 2\n" + row(b"a", 1, 2) + row(b"b", 3, 4)
         ("v.kv", b"\x80\x04\x95\xb1\0\0\0", "is a pickle.*save_word2vec_format"),
     ],
 )  # fmt: skip
-def test_a_file_that_lies_or_is_broken_is_told_in_a_sentence(tmp_path, name, content, told):
+def test_a_file_that_lies_or_is_broken_is_told_in_a_sentence(tmp_path, name, content, sentence):
     path = put(tmp_path, content, name)
-    if told is None:
+    if sentence is None:
         read(path)
         return
     message = sentence(path)
-    assert re.search(told, message), message
+    assert re.search(sentence, message), message
 
 
 def test_a_native_file_of_gensim_is_refused(tmp_path):
@@ -245,7 +245,7 @@ ENTRIES = FASTTEXT.index(b"</s>\0") - 28
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "sentence"),
     [
         (FASTTEXT[:600], "holds less than it says|was cut off"),
         (FASTTEXT[:100], "holds less than it says|was cut off"),
@@ -258,15 +258,15 @@ ENTRIES = FASTTEXT.index(b"</s>\0") - 28
         (FASTTEXT.replace(b"king\0", b"ki\xffg\0"), None),
     ],
 )
-def test_a_damaged_model_of_fasttext_is_told_in_a_sentence(tmp_path, content, told):
+def test_a_damaged_model_of_fasttext_is_told_in_a_sentence(tmp_path, content, sentence):
     path = put(tmp_path, content, "m.bin")
-    if told:
-        with pytest.raises(InputError, match=f"m.bin .*({told})"):
+    if sentence:
+        with pytest.raises(InputError, match=f"m.bin .*({sentence})"):
             read(path)
         return
     with pytest.warns(UserWarning, match="the word of row 13 is empty or no UTF-8"):
-        found = read(path)
-    assert len(found) == len(found.counts) == 14
+        loaded = read(path)
+    assert len(loaded) == len(loaded.counts) == 14
 
 
 def test_other_safetensors_are_refused(tmp_path):
@@ -306,9 +306,9 @@ def test_files_with_a_few_bytes_changed_are_a_table_or_a_sentence(tmp_path, tabl
                 changed[at] = draw.integers(256)
             cut = len(data) if draw.random() < 0.7 else draw.integers(len(data))
             path = put(tmp_path, bytes(changed[:cut]), name)
-            found = outcome(path)
-            whole = isinstance(found, Vectors)
-            assert np.isfinite(found.matrix).all() if whole else sentence(path)
+            result = outcome(path)
+            whole = isinstance(result, Vectors)
+            assert np.isfinite(result.matrix).all() if whole else sentence(path)
             outcomes[whole] += 1
     assert min(outcomes) > 50
 
@@ -344,6 +344,6 @@ def test_reading_takes_the_memory_of_the_matrix_whatever_a_header_says(tmp_path)
         env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     assert done.stderr == ""
-    told = done.stdout.splitlines()
-    assert told[0] == "30000"
-    assert [line.split(" ")[0] for line in told[1:]] == names[1:]
+    lines = done.stdout.splitlines()
+    assert lines[0] == "30000"
+    assert [line.split(" ")[0] for line in lines[1:]] == names[1:]

@@ -17,12 +17,12 @@ from saiki.text.vectors import SubWords, Vectors, read
 from saiki.text.vectors.subwords import ngram_rows
 
 MODEL = Path(__file__).parent / "fasttext.bin"
-SAID = json.loads(MODEL.with_suffix(".json").read_text(encoding="utf-8"))
+MODEL_FACTS = json.loads(MODEL.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def test_a_word_is_made_of_the_rows_that_fasttext_says():
     table = read(MODEL)
-    for word, wanted in SAID["rows"].items():
+    for word, wanted in MODEL_FACTS["rows"].items():
         rows, counts = ngram_rows([word], 2, 4, 60)
         own = [table.place(word)] if word in table else []
         assert own + [len(table) + row for row in rows] == wanted, word
@@ -32,7 +32,7 @@ def test_a_word_is_made_of_the_rows_that_fasttext_says():
 def test_vectors_of_known_and_unknown_words_are_those_of_fasttext():
     table = read(MODEL)
     unknown = 0
-    for word, wanted in SAID["vectors"].items():
+    for word, wanted in MODEL_FACTS["vectors"].items():
         np.testing.assert_allclose(table[word], wanted, atol=1e-7, err_msg=word)
         unknown += word not in table
     assert unknown >= 5
@@ -42,7 +42,9 @@ def test_vectors_are_those_of_gensim_to_the_last_bit():
     table, theirs = read(MODEL), load_facebook_vectors(str(MODEL))
     assert table.words == tuple(theirs.index_to_key)
     assert table.counts.tolist() == [theirs.get_vecattr(word, "count") for word in table.words]
-    for word in {*SAID["vectors"], "日本語", "Donaudampfschifffahrt", "🙂 and more"} - {"</s>"}:
+    for word in {*MODEL_FACTS["vectors"], "日本語", "Donaudampfschifffahrt", "🙂 and more"} - {
+        "</s>"
+    }:
         np.testing.assert_array_equal(table[word], theirs[word], err_msg=word)
 
 

@@ -10,19 +10,19 @@ from saiki.text.vectors import Vectors
 WORDS = (*(f"word{i}" for i in range(40)), "Köln", "東京")
 
 
-def drawn(seed=0, size=7):
+def random_vectors(seed=0, size=7):
     return np.random.default_rng(seed).normal(size=(len(WORDS), size)).astype(np.float32)
 
 
 @pytest.fixture
 def ours():
-    return Vectors(WORDS, drawn())
+    return Vectors(WORDS, random_vectors())
 
 
 @pytest.fixture
 def theirs():
     table = KeyedVectors(7)
-    table.add_vectors(WORDS, drawn())
+    table.add_vectors(WORDS, random_vectors())
     return table
 
 
@@ -71,8 +71,8 @@ def test_it_is_asked_like_a_dictionary(ours):
     assert ours.size == 7
     assert "東京" in ours
     assert "京都" not in ours
-    np.testing.assert_array_equal(ours["word3"], drawn()[3])
-    np.testing.assert_array_equal(ours[["word3", "東京"]], drawn()[[3, -1]])
+    np.testing.assert_array_equal(ours["word3"], random_vectors()[3])
+    np.testing.assert_array_equal(ours[["word3", "東京"]], random_vectors()[[3, -1]])
     assert ours[[]].shape == (0, 7)
     assert repr(ours) == "Vectors(42 words, 7 numbers each)"
 
@@ -82,13 +82,13 @@ def test_it_cannot_be_changed(ours):
         ours["word1"][0] = 1
     with pytest.raises(AttributeError):
         ours.words = ()
-    own = drawn()
+    own = random_vectors()
     Vectors(WORDS, own)
     own[0] = 1  # what was given is still its owner's
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "sentence"),
     [
         ("köln", r"^there is no vector of 'köln'; did you mean 'Köln'\?$"),
         ("Ko\u0308ln", "did you mean 'Köln'"),
@@ -96,7 +96,7 @@ def test_it_cannot_be_changed(ours):
         ("大阪", r"^there is no vector of '大阪', and none like it$"),
     ],
 )
-def test_an_unknown_word_is_told_with_words_like_it(ours, word, told):
+def test_an_unknown_word_is_told_with_words_like_it(ours, word, sentence):
     for ask in (
         ours.__getitem__,
         ours.most_similar,
@@ -104,12 +104,12 @@ def test_an_unknown_word_is_told_with_words_like_it(ours, word, told):
         lambda w: ours.doesnt_match(["word1", w]),
         ours.place,
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=sentence):
             ask(word)
 
 
 @pytest.mark.parametrize(
-    ("words", "matrix", "told"),
+    ("words", "matrix", "sentence"),
     [
         (("a", "b"), [[1.0]], r"^2 words need a matrix \(2, size\), got \(1, 1\)$"),
         ((), np.zeros((0, 3)), "^0 words need"),
@@ -121,8 +121,8 @@ def test_an_unknown_word_is_told_with_words_like_it(ours, word, told):
         (("a", "b"), [[np.inf], [1.0]], "^the vector of 'a' holds"),
     ],
 )
-def test_what_is_no_table_is_refused(words, matrix, told):
-    with pytest.raises(InputError, match=told):
+def test_what_is_no_table_is_refused(words, matrix, sentence):
+    with pytest.raises(InputError, match=sentence):
         Vectors(words, matrix)
 
 
@@ -134,7 +134,7 @@ def test_questions_that_make_no_sense_are_refused(ours):
     with pytest.raises(InputError, match="a word at least"):
         ours.doesnt_match([])
     with pytest.raises(InputError, match="42 words need as many counts"):
-        Vectors(WORDS, drawn(), counts=np.ones(3, int))
+        Vectors(WORDS, random_vectors(), counts=np.ones(3, int))
 
 
 def test_large_numbers_have_a_length():
