@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from saiki.data import LONGEST, read
+from saiki.data.sound.files import LONGEST, read
 from saiki.errors import InputError
 
 RATE = 8_000

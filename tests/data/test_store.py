@@ -20,8 +20,9 @@ import pooch
 import pytest
 
 from commands import saiki
-from saiki.data import DATASETS, describe, listing, locate, where
 from saiki.data.archive import unpack
+from saiki.data.datasets import DATASETS
+from saiki.data.store import describe, listing, locate, where
 from saiki.errors import InputError, SaikiError
 
 SUPPLIED = os.environ.get("SAIKI_DATA", "")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from saiki.cells import GRU
-from saiki.data.order import passes
+from saiki.data.dataset import passes
 from saiki.data.series.features import calendar_names, columns_of
 from saiki.data.series.origins import Origins, Split, Timelines
 from saiki.data.series.series_table import read_series

@@ -1,9 +1,11 @@
 """Texts as somebody types them, in the form of those learned from."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from saiki.text import SPECIAL, Text, tokeniser
-from saiki.text.typed import in_known_characters, in_known_words
+from saiki.text.typed import WITHOUT_SPACES, cut, in_known_characters, in_known_words
 
 ENGLISH = Text.learn(
     "words", ["i have a pen .", "he can 't say '' no , mr. hall '' !", "a well - off u.s. tv"]
@@ -63,3 +65,44 @@ def test_what_cannot_be_known_is_not_touched():
     assert in_known_characters("Zoë İ ﬁ \x00\u200b\n", "abc") == "Zoë İ ﬁ \x00\u200b\n"
     assert in_known_words([], {"a"}) == []
     assert in_known_words(["猫の"], set()) == ["猫の"]
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "words"),
+    [
+        (
+            "私はペンを持っている。",
+            "私 は ペン を 持 っ て い る ペ 。",
+            "私 は ペン を 持 っ て い る 。",
+        ),
+        ("ab", "a b ab", "ab"),
+        ("abc", "ab bc a c", "ab c"),
+        ("xya", "a", "xy a"),
+        ("axbyyc", "a b c", "a x b yy c"),
+        ("", "a", ""),
+        ("xx", "", "xx"),
+    ],
+)
+def test_the_fewest_unknown_characters_then_the_fewest_words(text, known, words):
+    assert cut(text, set(known.split())) == words.split()
+
+
+@given(st.text("abc", max_size=12), st.sets(st.text("abc", min_size=1, max_size=3)))
+def test_nothing_is_lost_and_no_cut_has_fewer_unknown_characters(text, known):
+    words = cut(text, known)
+    assert "".join(words) == text
+
+    def fewest(rest):
+        if not rest:
+            return 0
+        options = [1 + fewest(rest[1:])]
+        options += [fewest(rest[len(w) :]) for w in known if rest.startswith(w)]
+        return min(options)
+
+    if len(text) <= 8:
+        assert sum(len(w) for w in words if w not in known) <= fewest(text)
+
+
+def test_scripts_without_spaces_are_told_from_others():
+    assert all(WITHOUT_SPACES.search(text) for text in ("ペン", "です", "日本", "ไทย"))
+    assert not any(WITHOUT_SPACES.search(text) for text in ("pen", "Straße", "Привет", "한국"))

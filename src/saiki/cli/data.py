@@ -20,7 +20,8 @@ def main(words: list[str]) -> int:
     help = "take what is downloaded although its checksum is another than the known one, or none is"
     parser.add_argument("--trust-download", action="store_true", help=help)
     options = parser.parse_args(words)
-    from saiki.data import DATASETS, store
+    from saiki.data import store
+    from saiki.data.datasets import DATASETS
 
     if options.action == "ls":
         say(store.listing())

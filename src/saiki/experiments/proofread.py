@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from saiki.capabilities import Annotates, Describes, Draws, Monitors, Samples, Settles
 from saiki.data.text import corrections
 from saiki.data.text.corrections import Example, Mark, mended
-from saiki.data.text.mistyped import IGNORED, Batch, Mistyped, MistypedText
+from saiki.data.text.mistyped import IGNORED, Batch, Mistyped, MistypedText, plain
 from saiki.data.text.plain_text import LINE
-from saiki.data.text.prose import plain
 from saiki.data.text.typos import KINDS
 from saiki.duration import Updates
 from saiki.errors import InputError

@@ -13,9 +13,8 @@ from saiki.capabilities import Annotates, Describes, Draws, Folds, Monitors, Sum
 from saiki.data.sound.augment import NONE, Augmentation
 from saiki.data.sound.batches import Batch, Sounds
 from saiki.data.sound.files import read
-from saiki.data.sound.hearing import Hearing
 from saiki.data.sound.layouts import SOUND
-from saiki.data.sound.recorded import RecordingSource
+from saiki.data.sound.recorded import Hearing, RecordingSource
 from saiki.data.sound.utterances import DIGITS, Voices
 from saiki.duration import Epochs
 from saiki.errors import InputError

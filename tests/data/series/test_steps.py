@@ -1,12 +1,13 @@
 """Steps of a calendar, the times that follow, and what the calendar says of them."""
 
+import tracemalloc
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from saiki.data.series.features import calendar, local, seen_often
+from saiki.data.series.features import PIECE, calendar, calendar_features, local, seen_often
 from saiki.data.series.steps import BusinessDays, Months, following, in_words
 from saiki.errors import InputError
 
@@ -136,3 +137,26 @@ def test_nothing_is_learned_from_a_cycle_that_hardly_comes_again(times, known):
     step = next((step for dtype, step in steps.items() if times.dtype == dtype), None)
     names = calendar(times, step)[1] if step else ("month (sine)",)
     assert {name.partition(" (")[0] for name in seen_often(names, times)} == known
+
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_long_series_has_the_features_of_its_parts_and_takes_their_memory():
+    times = np.datetime64("2020-01-01T00", "us") + np.arange(5 * PIECE + 7) * np.timedelta64(1, "h")
+    names = ("day of year (cosine)", "hour of day (sine)")
+    calendar_features(times[:1], HOUR, "Asia/Tokyo", names)  # imports what it needs
+    tracemalloc.start()
+    features = calendar_features(times, HOUR, "Asia/Tokyo", names)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    every, known = calendar(times, HOUR, "Asia/Tokyo")
+    wanted = every[:, [*map(known.index, names)]].astype(np.float32)
+    np.testing.assert_array_equal(features, wanted)
+    assert most < features.nbytes + 40 * 8 * PIECE
+
+
+def test_without_names_or_times_there_are_none():
+    times = np.array(["2020-01-01T00"], "M8[us]")
+    assert calendar_features(times, HOUR, "", ()).shape == (1, 0)
+    assert calendar_features(times[:0], HOUR, "", ("hour of day (sine)",)).shape == (0, 1)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from saiki.data import read, record, resample, save
 from saiki.data.sound import formats
+from saiki.data.sound.files import read, record, resample, save
 from saiki.data.stderr import hushed
 from saiki.errors import InputError, SaikiError
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saiki.data import Recording, Recordings, split
+from saiki.data.sound.layouts import Recording, Recordings
+from saiki.data.sound.splits import split
 from saiki.errors import InputError
 
 FOUR = ("george", "jackson", "lucas", "yweweler")

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from saiki.data.text.pairs import MOST, Corpus, Pairs, corpus, read_pairs
+from saiki.data.text.pairs import FEWEST, MOST, Corpus, Pairs, corpus, header, read_pairs
 from saiki.errors import InputError
 
 THREE = [("a", "あ"), ("b b", "い"), ("c", "う")]
@@ -219,3 +219,54 @@ def test_long_pairs_are_left_out_of_what_is_learned_from_and_counted():
     assert read.within(2, str.split, str.split) is read
     with pytest.raises(InputError, match="all pairs to learn from have more than 0 tokens"):
         read.within(0, str.split, str.split)
+
+
+NUMBERS = [(str(n), "〇一二三四五六七八九"[n]) for n in range(10)]
+WORDS = [("pen", "ペン"), ("to run", "走る"), ("Tokyo", "東京"), ("CD", "ＣＤ"), ("ten", "１０")]
+WORDS += [("a cat", "ねこ"), ("is", "です")]
+DATES = [(f"{n} mars 2024", f"2024-03-{n:02}") for n in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("first", "rows"),
+    [
+        (("number", "漢数字"), NUMBERS),
+        (("数", "漢数字"), NUMBERS),
+        (("English", "Japanese"), WORDS),
+        (("ENGLISH", "japanese"), WORDS[:1]),
+        (("英語", "日本語"), WORDS),
+        (("Englisch", "Deutsch"), WORDS),
+        (("en", "ja"), WORDS[:2]),
+        (("Source", "Target"), []),
+        (("sentence", "translation"), WORDS),
+        (("date", "iso"), DATES),
+    ],
+)
+def test_a_header_is_found(first, rows):
+    assert header([first, *rows], "en", "ja") == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("first", "rows"),
+    [
+        *((rows[0], rows[1:]) for rows in (NUMBERS, WORDS, DATES)),
+        *((pair, [p for p in WORDS if p != pair]) for pair in WORDS),
+        (("10", "十"), NUMBERS),
+        (("English", "英語"), WORDS),
+        (("Japanese", "日本語"), WORDS),
+        (("Polish", "磨く"), WORDS),
+        (("number", "数"), WORDS),
+        (("one", "一"), NUMBERS[: FEWEST - 1]),
+        (("!", "？"), WORDS),
+        (("", ""), WORDS),
+    ],
+)
+def test_a_first_pair_stays(first, rows):
+    assert header([first, *rows], "en", "ja") == (False, False)
+
+
+def test_languages_in_the_other_order_are_noticed():
+    assert header([("Japanese", "English"), *WORDS], "en", "ja") == (True, True)
+    assert header([("日本語", "英語"), *WORDS], "en", "ja") == (True, True)
+    assert header([("French", "English"), *WORDS], "en", "ja") == (True, False)
+    assert header([], "en", "ja") == (False, False)

@@ -5,7 +5,7 @@ import lzma
 
 import pytest
 
-from saiki.data.text.prose import SHORTEST, TESTED, plain, prose
+from saiki.data.text.mistyped import SHORTEST, TESTED, plain, prose
 from saiki.errors import InputError
 
 
@@ -46,7 +46,7 @@ def test_the_parts_end_where_files_do_in_their_order(tmp_path):
 
 
 def test_sentences_are_spread_where_there_are_many(tmp_path, monkeypatch):
-    monkeypatch.setattr("saiki.data.text.prose.TESTED", 5)
+    monkeypatch.setattr("saiki.data.text.mistyped.TESTED", 5)
     parts = prose(written(tmp_path))
     numbers = [int(s.split()[2]) for s in parts.test]
     assert TESTED > len(numbers) == 5

@@ -175,7 +175,7 @@ A_B = b"2 2\n" + row(b"a", 1, 2) + row(b"b", 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "sentence"),
+    ("name", "content", "wanted"),
     [
         ("v.txt", b"3 2\na 1 2.5\nb 3 4.5\n", "ends after 2 words, and its first line says that "
          "it has 3; if it is whole, its first line must be '2 2'"),
@@ -215,13 +215,13 @@ A_B = b"2 2\n" + row(b"a", 1, 2) + row(b"b", 3, 4)
         ("v.kv", b"\x80\x04\x95\xb1\0\0\0", "is a pickle.*save_word2vec_format"),
     ],
 )  # fmt: skip
-def test_a_file_that_lies_or_is_broken_is_told_in_a_sentence(tmp_path, name, content, sentence):
+def test_a_file_that_lies_or_is_broken_is_told_in_a_sentence(tmp_path, name, content, wanted):
     path = put(tmp_path, content, name)
-    if sentence is None:
+    if wanted is None:
         read(path)
         return
     message = sentence(path)
-    assert re.search(sentence, message), message
+    assert re.search(wanted, message), message
 
 
 def test_a_native_file_of_gensim_is_refused(tmp_path):

@@ -7,8 +7,8 @@ How far each change may go is an :class:`Augmentation`; what was drawn for one p
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,9 +123,8 @@ class Augmentation(Knobs):
         Raises:
             InputError: torchvision is missing.
         """
-        with _torchvision():
-            from saiki.data.images.augmenter import Augmenter
-        return Augmenter(self.draw)
+        augmenter: Augmenter = _augmenters().Augmenter(self.draw)
+        return augmenter
 
 
 class Mixing(Knobs):
@@ -149,9 +148,8 @@ class Mixing(Knobs):
         """
         if not (self.mixup or self.cutmix):
             return None
-        with _torchvision():
-            from saiki.data.images.augmenter import Mixer
-        return Mixer(self.mixup, self.cutmix, classes)
+        mixer: Mixer = _augmenters().Mixer(self.mixup, self.cutmix, classes)
+        return mixer
 
 
 REPORT = Augmentation(
@@ -197,11 +195,11 @@ def _box(area: float, ratio: float, u: Iterator[float], is_wanted: bool) -> Box 
     return Box(across * (1 - width), down * (1 - height), width, height) if is_wanted else None
 
 
-@contextmanager
-def _torchvision() -> Iterator[None]:
+def _augmenters() -> ModuleType:
     try:
-        yield
+        from saiki.data.images import augmenter
     except ImportError:
         raise InputError(
             "to change images needs torchvision: pip install 'saiki[images]'"
         ) from None
+    return augmenter

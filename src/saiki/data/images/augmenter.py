@@ -19,7 +19,7 @@ GREY = 127
 """What is erased becomes so."""
 
 
-class Augmenter(nn.Module):
+class Augmenter(v2.Transform):
     """Changes images at random.
 
     It takes what transforms of torchvision take: an image, or a tuple or dictionary of them with
@@ -36,11 +36,11 @@ class Augmenter(nn.Module):
 
     def __init__(self, draw: Callable[..., Changes]) -> None:
         super().__init__()
-        self.transform = _Change(draw)
+        self.draw = draw
         self.sanitise = v2.SanitizeBoundingBoxes(labels_getter=_labels)
 
     def forward(self, *inputs: Any) -> Any:
-        changed = self.transform(*inputs)
+        changed = super().forward(*inputs)
         has_boxes = any(isinstance(x, tv_tensors.BoundingBoxes) for x in tree_leaves(changed))
         return self.sanitise(changed) if has_boxes else changed
 
@@ -55,15 +55,9 @@ class Augmenter(nn.Module):
         """Images of one size, ``(examples, channels, height, width)``, each with what is drawn for
         its key. A picture whose sides were exchanged is scaled back to that size."""
         size = list(images.shape[-2:])
-        changes = (self.transform.draw(*key) for key in keys)
+        changes = (self.draw(*key) for key in keys)
         every = (self.changed(x, each) for x, each in zip(images, changes, strict=True))
         return torch.stack([x if list(x.shape[-2:]) == size else F.resize(x, size) for x in every])
-
-
-class _Change(v2.Transform):
-    def __init__(self, draw: Callable[..., Changes]) -> None:
-        super().__init__()
-        self.draw = draw
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"changes": self.draw(int(torch.randint(2**62, ())))}
@@ -71,8 +65,8 @@ class _Change(v2.Transform):
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, Image.Image):
             pixels = F.pil_to_tensor(inpt)
-            return F.to_pil_image(Augmenter.changed(pixels, params["changes"]), inpt.mode)
-        return Augmenter.changed(inpt, params["changes"])
+            return F.to_pil_image(self.changed(pixels, params["changes"]), inpt.mode)
+        return self.changed(inpt, params["changes"])
 
 
 def _labels(inputs: Any) -> Any:

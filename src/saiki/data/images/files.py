@@ -54,8 +54,11 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata, and what Pillow finds large
             with open_file(path) as file, Image.open(file, formats=FORMATS) as image:
-                _check_size(path, image)
-                return _pixels(_upright(path, image), MODES[channels])
+                if image.width * image.height > MOST_PIXELS:
+                    raise _too_large(path, f", {image.width:,} × {image.height:,} pixels")
+                array = np.array(_upright(path, image).convert(MODES[channels]))
+        pixels = torch.from_numpy(array).view(*array.shape[:2], -1)
+        return pixels.movedim(2, 0).contiguous()
     except (SaikiError, MemoryError):
         raise
     except Image.DecompressionBombError:
@@ -91,11 +94,6 @@ class Picture(FileOutput):
         return write_image(path, self.pixels)
 
 
-def _check_size(path: Path, image: Image.Image) -> None:
-    if image.width * image.height > MOST_PIXELS:
-        raise _too_large(path, f", {image.width:,} × {image.height:,} pixels")
-
-
 def _upright(path: Path, image: Image.Image) -> Image.Image:
     """The first frame in 8 bits, opaque, turned."""
     image.seek(0)
@@ -120,11 +118,6 @@ def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
             "16 bits a pixel"
         )
     return Image.fromarray(((values.astype(np.uint32) * 255 + _WHITE // 2) // _WHITE).astype("u1"))
-
-
-def _pixels(image: Image.Image, mode: str) -> Tensor:
-    array = np.array(image.convert(mode))
-    return torch.from_numpy(array).view(*array.shape[:2], -1).movedim(2, 0).contiguous()
 
 
 def _too_large(path: Path, size: str = "") -> InputError:

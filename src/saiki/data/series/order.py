@@ -138,7 +138,8 @@ def without_gaps(rows: Rows, gaps: str, step: Step | None = None) -> Rows:
     missing = int((steps - 1).sum())
     if not missing:
         return rows
-    if isinstance(step, BusinessDays) and gaps == "refuse" and _are_holidays(steps, holes):
+    are_holidays = steps.max() <= CLOSED + 1 and missing <= 0.1 * len(steps) + 3
+    if isinstance(step, BusinessDays) and gaps == "refuse" and are_holidays:
         note = f"business days without a row, such as holidays, which are left out: {missing:,}"
         return replace(rows, notes=(*rows.notes, note))
     if gaps == "refuse" or missing > _SPARSE * len(place) + 1000:
@@ -228,10 +229,6 @@ def clock(micros: int) -> str:
     for ending in (".000000", ":00", " 00:00"):
         text = text.removesuffix(ending)
     return text
-
-
-def _are_holidays(steps: Array, holes: Array) -> bool:
-    return bool((steps[holes] - 1).max() <= CLOSED and (steps - 1).sum() <= 0.1 * len(steps) + 3)
 
 
 def _repeated(rows: Rows, repeats: Array) -> InputError:

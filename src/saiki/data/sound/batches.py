@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from saiki import processes
-from saiki.data.order import shuffled
+from saiki.data.dataset import shuffled
 from saiki.data.sound.augment import Augmentation, Augmenter
 from saiki.data.sound.files import Wave
-from saiki.data.sound.hearing import Hearing
-from saiki.data.sound.recorded import RecordedSounds
+from saiki.data.sound.recorded import Hearing, RecordedSounds
 from saiki.data.sound.utterances import Utterances, Voices
 from saiki.nn.mel import LogMel, Samples
 from saiki.progress import each

@@ -45,9 +45,9 @@ def _samples_by_header(file: IO[bytes]) -> tuple[int, int] | None:
         if start is not None and size is not None and _closed(size) is not None:
             return start, size
     elif head[:4] == b"riff" and head[24:28] == b"wave":
-        for name, at, wide in _wide_chunks(file):
+        for name, at, length in _chunks(file, "<", 40, wide=True):
             if name == b"data":
-                return at, wide
+                return at, length
     return None
 
 
@@ -59,26 +59,18 @@ def _unpacked(form: str, data: bytes) -> int | None:
     return int(struct.unpack(form, data)[0]) if len(data) == struct.calcsize(form) else None
 
 
-def _chunks(file: IO[bytes], order: str, at: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place and length of each chunk from ``at`` on; they begin at even places."""
+def _chunks(
+    file: IO[bytes], order: str, at: int, wide: bool = False
+) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place and length of each chunk from ``at`` on. They begin at even places; those of W64,
+    with names of 16 bytes and lengths of 8 that count the head too, at places of 8."""
+    form, size, step = (f"{order}Q", 24, 8) if wide else (f"{order}I", 8, 2)
     for _ in range(_CHUNKS):
         file.seek(at)
-        head = file.read(8)
-        length = _unpacked(f"{order}I", head[4:])
-        if length is None:
+        head = file.read(size)
+        length = _unpacked(form, head[size - struct.calcsize(form) :])
+        if length is None or (wide and length < size):
             return
-        yield head[:4], at + 8, length
-        at += 8 + length + length % 2
-
-
-def _wide_chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
-    """Those of W64: names of 16 bytes, lengths of 8 that count the head too, places of 8."""
-    at = 40
-    for _ in range(_CHUNKS):
-        file.seek(at)
-        head = file.read(24)
-        length = _unpacked("<Q", head[16:])
-        if length is None or length < 24:
-            return
-        yield head[:4], at + 24, length - 24
-        at += length + -length % 8
+        length -= size * wide
+        yield head[:4], at + size, length
+        at += size + length + -length % step

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy
 
-from saiki.data.sound.layouts import Recording
-from saiki.data.sound.recordings import Recordings
+from saiki.data.sound.layouts import Recording, Recordings
 from saiki.errors import InputError
 
 SPLITS = ("random", "official", "speakers")

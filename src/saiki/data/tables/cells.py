@@ -1,7 +1,6 @@
 """Numbers as people and programs write them, column by column, by polars."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,37 +92,8 @@ def decimal_of(table: TableFile, numbers: Mapping[int, str]) -> str:
     Raises:
         InputError: signs contradict each other, or leave open which of the two it is.
     """
-    text = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
-    return _style(table.path, table.scan, text, table.layout.delimiter)
-
-
-def missing(text: pl.Expr) -> pl.Expr:
-    """Whether there is no number."""
-    return text.is_null() | text.str.strip_chars().str.to_lowercase().is_in(MISSING)
-
-
-def plain(text: pl.Expr) -> pl.Expr:
-    """Numbers of text as programs write them, and NaN and null elsewhere."""
-    return text.str.strip_chars().cast(pl.Float64, strict=False)
-
-
-def core(text: pl.Expr) -> pl.Expr:
-    """The digits of a number with the signs between them, without currency, percent sign and the
-    sign before it; null where it is none."""
-    return _usual(text).str.extract(_CORE, 1).str.strip_chars()
-
-
-def people(text: pl.Expr, decimal: str) -> pl.Expr:
-    """Numbers of text as people write them, with this sign before decimals; null elsewhere."""
-    digits = core(text)
-    bare = digits.str.replace_all(r"[,' ]" if decimal == "." else r"[.' ]", "")
-    number = bare.str.replace_all(",", ".", literal=True).cast(pl.Float64, strict=False)
-    number = pl.when(_usual(text).str.contains(_NEGATIVE)).then(-number).otherwise(number)
-    return pl.when(digits.str.contains(_WHOLE[decimal])).then(number)
-
-
-def _style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter: str) -> str:
-    """See :func:`decimal_of`; ``columns`` are those of text."""
+    path, scan, delimiter = table.path, table.scan, table.layout.delimiter
+    columns = {str(i): name for i, name in numbers.items() if table.types[i] == pl.String}
     if not columns:
         return ""
     odd = [(plain(pl.col(c)).is_null() & ~missing(pl.col(c))).sum().alias(c) for c in columns]
@@ -161,6 +131,31 @@ def _style(path: Path, scan: pl.LazyFrame, columns: Mapping[str, str], delimiter
         f"{columns[unsure[0]]} is more than a thousand or little more than one; write decimals "
         "with a point and nothing between thousands"
     )
+
+
+def missing(text: pl.Expr) -> pl.Expr:
+    """Whether there is no number."""
+    return text.is_null() | text.str.strip_chars().str.to_lowercase().is_in(MISSING)
+
+
+def plain(text: pl.Expr) -> pl.Expr:
+    """Numbers of text as programs write them, and NaN and null elsewhere."""
+    return text.str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def core(text: pl.Expr) -> pl.Expr:
+    """The digits of a number with the signs between them, without currency, percent sign and the
+    sign before it; null where it is none."""
+    return _usual(text).str.extract(_CORE, 1).str.strip_chars()
+
+
+def people(text: pl.Expr, decimal: str) -> pl.Expr:
+    """Numbers of text as people write them, with this sign before decimals; null elsewhere."""
+    digits = core(text)
+    bare = digits.str.replace_all(r"[,' ]" if decimal == "." else r"[.' ]", "")
+    number = bare.str.replace_all(",", ".", literal=True).cast(pl.Float64, strict=False)
+    number = pl.when(_usual(text).str.contains(_NEGATIVE)).then(-number).otherwise(number)
+    return pl.when(digits.str.contains(_WHOLE[decimal])).then(number)
 
 
 def signs(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Sequence[str]:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from saiki import processes
 from saiki.data import store
-from saiki.data.dataset import Draw, IndexedDataset
-from saiki.data.order import Order, shuffled
+from saiki.data.dataset import Draw, IndexedDataset, Order, shuffled
 from saiki.data.skipped import Unusable, in_words
 from saiki.data.text import plain_text
 from saiki.data.text.masking import Masking, TokenRows, choose, kept_apart
@@ -52,16 +51,12 @@ def parted(sentences: Sequence[str], most: int) -> tuple[list[str], list[str]]:
 
 def numbered(text: Text, sentences: Iterable[str], longest: int) -> TokenRows:
     """Rows of at most ``longest`` tokens, one that is known at least, and the end."""
-
-    def rows() -> Iterator[list[int]]:
-        for sentence in sentences:
-            ids = text.encode(sentence)
-            for at in range(0, len(ids), longest):
-                row = [*ids[at : at + longest], END]
-                if max(row) >= FIRST:
-                    yield row
-
-    return TokenRows.of(rows())
+    rows = (
+        [*ids[at : at + longest], END]
+        for ids in map(text.encode, sentences)
+        for at in range(0, len(ids), longest)
+    )
+    return TokenRows.of(row for row in rows if max(row) >= FIRST)
 
 
 class Corpus(NamedTuple):

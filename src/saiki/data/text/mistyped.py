@@ -1,6 +1,8 @@
-"""Prose with typing mistakes, made anew for each passage that is learned from."""
+"""Prose with typing mistakes, made anew for each passage that is learned from, and sentences of
+other parts of the text to validate and to test."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -10,27 +12,99 @@ from torch import Tensor
 
 from saiki.data import store
 from saiki.data.dataset import Draw, IndexedDataset
-from saiki.data.skipped import Unusable, in_words
+from saiki.data.skipped import LeftOut, Unusable, in_words
 from saiki.data.text import plain_text
 from saiki.data.text.corrections import END, Example
 from saiki.data.text.docstrings import docstrings
-from saiki.data.text.prose import Prose, of_another_kind, prose
 from saiki.data.text.typos import KINDS, mistype
+from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.text import SPECIAL, Vocabulary
 from saiki.text.rows import padded, tokens_of
 
+HELD = 0.05
+"""Share of the text that validates, and share that is tested."""
+VALIDATED, TESTED = 500, 2000
+"""Sentences of them that are used at most, evenly spaced."""
+SHORTEST = 20
+"""Characters of a sentence that is used; "Yes." stands in every part of a novel."""
+_PLAIN = str.maketrans("‘’“”–—\u00a0", "''\"\"-- ")
 RARE = 1e-5
 """Share of the text below which a character is not known."""
 IGNORED = -100
 """The target where there is nothing to say."""
 HELD_RATE = 0.03
 """Mistakes for each character that validates or is tested, on average."""
-LEARNED, VALIDATED, TESTED, OTHERS = range(4)
+OF_TRAINING, OF_VALIDATION, OF_TEST, OF_OTHERS = range(4)
 """What a stream of random numbers is for."""
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 """Characters ``(batch, time)``, the length of each row, the numbers of the kinds, and of the
 missing characters where one is dropped."""
+
+
+@dataclass(frozen=True)
+class Prose:
+    """A text in three parts."""
+
+    train: str
+    """All sentences of the first part, one after the other, with one space between words."""
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def passage(self, start: int, length: int) -> str:
+        """The words that begin and end within ``length`` characters from ``start`` on; all
+        characters where no space tells the words."""
+        passage = self.train[start : start + length]
+        if start:
+            passage = passage.partition(" ")[2] or passage
+        if start + length < len(self.train):
+            passage = passage.rpartition(" ")[0] or passage
+        return passage
+
+
+def plain(text: str) -> str:
+    """Quotes, dashes and spaces of the typographer as a keyboard has them, one for one."""
+    return text.translate(_PLAIN)
+
+
+def prose(path: Path, left_out: LeftOut | None = None) -> Prose:
+    """The text of a file, or of all text files in a folder; see :mod:`saiki.data.text.plain_text`.
+
+    The last 5 % of its characters are tested and those before them validate, so of several books
+    in their order the last ones do. No sentence of one part is in another, nor twice in one.
+    """
+    sentences = [" ".join(plain(s).split()) for s in plain_text.sentences(path, left_out)]
+    ends = np.cumsum([len(s) for s in sentences])
+    total = int(ends[-1]) if sentences else 0
+    first, second = np.searchsorted(ends, [(1 - 2 * HELD) * total, (1 - HELD) * total]).tolist()
+    learned = sentences[:first]
+    test = _new(sentences[second:], learned)
+    validation = _new(sentences[first:second], [*learned, *test])
+    if not (learned and test and validation):
+        raise InputError(
+            f"{path} holds too little text, {len(sentences)} sentences: none of {SHORTEST} "
+            "characters or more is left to learn from, to validate or to test; give a longer one"
+        )
+    return Prose(" ".join(learned), _spread(validation, VALIDATED), _spread(test, TESTED))
+
+
+def of_another_kind(sentences: Iterable[str]) -> tuple[str, ...]:
+    """Sentences of another text, as many as are tested at most."""
+    return _spread(_new((" ".join(plain(s).split()) for s in sentences), ()), TESTED)
+
+
+def _new(sentences: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those that are long enough and not among the others."""
+    wanted = dict.fromkeys(s for s in sentences if len(s) >= SHORTEST)
+    for other in others:
+        wanted.pop(other, None)
+    return list(wanted)
+
+
+def _spread(sentences: Sequence[str], count: int) -> tuple[str, ...]:
+    """``count`` of them, or all, at even distances."""
+    count = min(count, len(sentences))
+    return tuple(sentences[i * len(sentences) // count] for i in range(count))
 
 
 class MistypedText(Knobs):
@@ -91,27 +165,27 @@ class Mistyped(IndexedDataset[Batch]):
 
     def passage(self, seed: int, number: int) -> Example:
         """One of the endless row of passages to learn from."""
-        random, length = np.random.default_rng((number, seed, LEARNED)), self.source.length
+        random, length = np.random.default_rng((number, seed, OF_TRAINING)), self.source.length
         start = random.integers(max(1, len(self.prose.train) - length))
         return self.mistyped(self.prose.passage(int(start), length), self.source.rate, random)
 
     @cached_property
     def validation(self) -> list[Example]:
         """The same mistakes for every seed, as those of the test."""
-        return self._held(self.prose.validation, VALIDATED)
+        return self._held(self.prose.validation, OF_VALIDATION)
 
     @cached_property
     def test(self) -> list[Example]:
-        return self._held(self.prose.test, TESTED)
+        return self._held(self.prose.test, OF_TEST)
 
     @cached_property
     def other_validation(self) -> list[Example]:
         """Of another kind of text; none if there is no such text."""
-        return self._held(self.others[::2], OTHERS)
+        return self._held(self.others[::2], OF_OTHERS)
 
     @cached_property
     def other_test(self) -> list[Example]:
-        return self._held(self.others[1::2], OTHERS)
+        return self._held(self.others[1::2], OF_OTHERS)
 
     def _held(self, sentences: Sequence[str], kind: int) -> list[Example]:
         return [

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from saiki.capabilities import Annotates, Draws, Exports, Monitors
 from saiki.data.sound.files import Sound, read, save
-from saiki.data.sound.hearing import SpectrumChoice
 from saiki.data.sound.layouts import SOUND, Recording
-from saiki.data.sound.recorded import RecordingSource
+from saiki.data.sound.recorded import RecordingSource, SpectrumChoice
 from saiki.duration import Epochs
 from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.groups.layers import Layers
