@@ -79,10 +79,10 @@ def limit(name: str) -> int:
     return limits[name]
 
 
-def too_much(path: Path | str, name: str, what: str) -> InputError:
+def too_much(path: Path | str, name: str, excess: str) -> InputError:
     """What is said of a file that goes beyond a limit: ``what`` it has more of."""
     return InputError(
-        f"{path} {what}; if that is meant, allow more with {SETTING}={name}=N in the environment"
+        f"{path} {excess}; if that is meant, allow more with {SETTING}={name}=N in the environment"
     )
 
 
@@ -178,11 +178,11 @@ def rows(file: IO[bytes], name: Path | str) -> Iterator[bytes]:
     Raises:
         InputError: one of them is too long; ``name`` is that of the file.
     """
-    most, number = limit("line"), 0
-    while row := file.readline(most + 1):
+    longest, number = limit("line"), 0
+    while row := file.readline(longest + 1):
         number += 1
-        if len(row) > most:
-            raise too_much(name, "line", f"has more than {most:,} bytes in line {number:,}")
+        if len(row) > longest:
+            raise too_much(name, "line", f"has more than {longest:,} bytes in line {number:,}")
         yield row
 
 

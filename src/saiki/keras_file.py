@@ -140,15 +140,15 @@ def _layers(arrays: dict[str, dict[int, np.ndarray]], names: dict[str, str]) -> 
         if step[i - 1] in ("layers", "cells")
     }
     for container in sorted(containers, key=len, reverse=True):  # the inner ones first
-        inside = sorted(
+        members = sorted(
             (saved.kind, *_turn(path), path)
             for path, saved in layers.items()
             if path.rpartition("/")[0] == container
         )
-        classes = {(kind, of_class) for kind, of_class, *_ in inside}
-        if inside and len(classes) == len({kind for kind, _ in classes}):  # their order is known
+        classes = {(kind, of_class) for kind, of_class, *_ in members}
+        if members and len(classes) == len({kind for kind, _ in classes}):  # their order is known
             owner = container.removesuffix("layers").removesuffix("cell/cells").rstrip("/")
-            add(owner, "Stack", parts=tuple(layers[path] for *_, path in inside))
+            add(owner, "Stack", parts=tuple(layers[path] for *_, path in members))
     return layers
 
 

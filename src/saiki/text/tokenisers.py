@@ -103,13 +103,13 @@ class PlainWords(Tokeniser, name="plain_words.v1"):
         return _TOKEN.findall(text.translate(_STRAIGHT).lower())
 
     def join(self, tokens: Sequence[str]) -> str:
-        joined, glued, inside = "", True, False
+        joined, glued, in_quotes = "", True, False
         for token in tokens:
-            closes = token in _CLOSING or (token == '"' and inside)
+            closes = token in _CLOSING or (token == '"' and in_quotes)
             joined += token if glued or closes else f" {token}"
             if token == '"':
-                inside = not inside
-            glued = token in _OPENING or (token == '"' and inside)
+                in_quotes = not in_quotes
+            glued = token in _OPENING or (token == '"' and in_quotes)
         return joined
 
 
@@ -140,7 +140,7 @@ class BytePair(Tokeniser, name="byte_pair.v1"):
                 raise ValueError("it marks what continues a word, which pieces of bytes do not")
             self._tokenizer = library.Tokenizer.from_str(model)
             splits_bytes = isinstance(self._tokenizer.decoder, library.decoders.ByteLevel)
-            whole = splits_bytes and self.join(self.split(_EVERY_BYTE)) == _EVERY_BYTE
+            is_lossless = splits_bytes and self.join(self.split(_EVERY_BYTE)) == _EVERY_BYTE
         except BaseException as error:  # the library raises no narrower kind, and panics below that
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
@@ -148,7 +148,7 @@ class BytePair(Tokeniser, name="byte_pair.v1"):
             raise InputError(f"{str(model)[:80]!r} is no model of byte pairs: {reason}") from None
         if not splits_bytes:
             raise InputError("the model does not split bytes; make one with BytePair.learn")
-        if not whole:
+        if not is_lossless:
             raise InputError(
                 "the model of byte pairs is damaged: it does not give back the text it splits"
             )

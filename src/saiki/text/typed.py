@@ -82,9 +82,9 @@ def cut(text: Sequence[str], known: Container[str]) -> list[str]:
     for i in reversed(range(len(text))):
         cost[i] = cost[i + 1][0] + 1, cost[i + 1][1]
         for j in range(i + 1, min(i + LONGEST, len(text)) + 1):
-            whole = cost[j][0], cost[j][1] + 1
-            if "".join(text[i:j]) in known and whole <= cost[i]:
-                cost[i], end[i], is_known[i] = whole, j, True
+            with_word = cost[j][0], cost[j][1] + 1
+            if "".join(text[i:j]) in known and with_word <= cost[i]:
+                cost[i], end[i], is_known[i] = with_word, j, True
     words, i, after_unknown = list[str](), 0, False
     while i < len(text):
         if after_unknown and not is_known[i]:

@@ -40,7 +40,7 @@ def test_words_come_by_falling_count_and_rare_ones_are_left_out():
 
 
 def test_pieces_lie_end_to_end(monkeypatch):
-    monkeypatch.setattr(numbered, "HELD", 3)
+    monkeypatch.setattr(numbered, "BUFFER", 3)
     text = NumberedText((f"w{i % 7} w{i % 3}" for i in range(50)), str.split)
     words, _ = text.frequent()
     places = text.places(words)
@@ -52,7 +52,7 @@ def test_pieces_lie_end_to_end(monkeypatch):
 
 
 def test_of_too_many_words_the_rarest_are_forgotten(monkeypatch):
-    monkeypatch.setattr(numbered, "HELD", 10)
+    monkeypatch.setattr(numbered, "BUFFER", 10)
     monkeypatch.setattr(numbered, "MOST_KINDS", 20)
     lines = [f"often often rare{i}" for i in range(100)]
     text = NumberedText(lines, str.split)
@@ -63,7 +63,7 @@ def test_of_too_many_words_the_rarest_are_forgotten(monkeypatch):
 
 
 def test_no_two_words_share_a_number_after_some_are_forgotten(monkeypatch):
-    monkeypatch.setattr(numbered, "HELD", 10)
+    monkeypatch.setattr(numbered, "BUFFER", 10)
     monkeypatch.setattr(numbered, "MOST_KINDS", 20)
     lines = [f"often often rare{i}" for i in range(100)] + [f"late{i % 9}" for i in range(900)]
     text = NumberedText(lines, str.split)

@@ -56,8 +56,10 @@ class Augmenter(v2.Transform):
         its key. A picture whose sides were exchanged is scaled back to that size."""
         size = list(images.shape[-2:])
         changes = (self.draw(*key) for key in keys)
-        every = (self.changed(x, each) for x, each in zip(images, changes, strict=True))
-        return torch.stack([x if list(x.shape[-2:]) == size else F.resize(x, size) for x in every])
+        results = (self.changed(x, each) for x, each in zip(images, changes, strict=True))
+        return torch.stack(
+            [x if list(x.shape[-2:]) == size else F.resize(x, size) for x in results]
+        )
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return {"changes": self.draw(int(torch.randint(2**62, ())))}
@@ -130,12 +132,12 @@ class Mixer:
     """
 
     def __init__(self, mixup: float, cutmix: float, classes: int) -> None:
-        every: list[nn.Module] = []
+        transforms: list[nn.Module] = []
         if mixup:
-            every.append(v2.MixUp(alpha=mixup, num_classes=classes))
+            transforms.append(v2.MixUp(alpha=mixup, num_classes=classes))
         if cutmix:
-            every.append(v2.CutMix(alpha=cutmix, num_classes=classes))
-        self.transform = v2.RandomChoice(every)
+            transforms.append(v2.CutMix(alpha=cutmix, num_classes=classes))
+        self.transform = v2.RandomChoice(transforms)
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Images from 0 to 1 and their classes as shares, ``(examples, classes)``.

@@ -64,8 +64,10 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except UnidentifiedImageError:
-        what = "is empty" if path.stat().st_size == 0 else "is no image that can be read"
-        raise InputError(f"{shown(path)} {what}; save it as PNG or JPEG, or take it away") from None
+        problem = "is empty" if path.stat().st_size == 0 else "is no image that can be read"
+        raise InputError(
+            f"{shown(path)} {problem}; save it as PNG or JPEG, or take it away"
+        ) from None
     except OSError as error:
         if error.strerror:
             raise InputError(f"{shown(path)} cannot be read: {error.strerror}") from None
@@ -111,8 +113,8 @@ def _upright(path: Path, image: Image.Image) -> Image.Image:
 def _eight_bits(path: Path, image: Image.Image) -> Image.Image:
     """Grey of 16 bits, which also comes in numbers of 32, as grey of 8."""
     values = np.asarray(image)
-    whole = values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= _WHITE
-    if not whole:
+    is_readable = values.dtype.kind in "iu" and values.min() >= 0 and values.max() <= _WHITE
+    if not is_readable:
         raise InputError(
             f"{shown(path)} holds numbers of which nobody knows what is white; save it with 8 or "
             "16 bits a pixel"

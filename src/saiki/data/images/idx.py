@@ -21,7 +21,7 @@ SIDE = 28
 VALIDATION = 12
 """One part in so many of what is learned from, the last, validates: 5,000 of 60,000."""
 _BYTES = 0x08  # the type that the header calls so
-_MOST = 2**32  # bytes of one file
+_LARGEST = 2**32  # bytes of one file
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -39,9 +39,10 @@ def read_idx(path: Path) -> np.ndarray:
             raise InputError(f"{path} is no IDX file of bytes")
         shape = struct.unpack(f">{count}I", sizes)
         size = math.prod(shape)
-        if size > _MOST:
-            raise InputError(f"{path} says that it holds {size:,} bytes; more than {_MOST:,} are "
-                             "not read")  # fmt: skip
+        if size > _LARGEST:
+            raise InputError(
+                f"{path} says that it holds {size:,} bytes; more than {_LARGEST:,} are not read"
+            )
         data = file.read(size + 1)
     if len(data) != size:
         more = "more" if len(data) > size else "fewer"

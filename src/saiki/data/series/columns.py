@@ -182,8 +182,8 @@ def read_rows(table: TableFile, reading: Reading) -> tuple[Rows, str]:
         at is not None, table.word, notes=tuple(notes),
     )  # fmt: skip
     if at and series is None:
-        apart = table.columns.tell_apart(at.column, [*numbers, at.column])
-        rows = replace(rows, apart="" if apart is None else table.columns.name(apart))
+        other = table.columns.tell_apart(at.column, [*numbers, at.column])
+        rows = replace(rows, apart="" if other is None else table.columns.name(other))
     bad = unreadable(values)
     if len(bad):
         row, column = (int(n) for n in bad[0])
@@ -203,9 +203,9 @@ def _with_times(table: TableFile, scan: pl.LazyFrame, at: Times, day_first: bool
     cell, kind = pl.col(str(at.column)), table.types[at.column]
     if isinstance(kind, pl.Datetime | pl.Date):
         zone = getattr(kind, "time_zone", None)
-        there = cell.cast(pl.Datetime("us", zone))
-        local = there.dt.replace_time_zone(None, ambiguous="earliest").to_physical()
-        ahead = ((local - there.to_physical()) // _MINUTE).cast(pl.Int32)
+        zoned = cell.cast(pl.Datetime("us", zone))
+        local = zoned.dt.replace_time_zone(None, ambiguous="earliest").to_physical()
+        ahead = ((local - zoned.to_physical()) // _MINUTE).cast(pl.Int32)
         return scan.with_columns(t=local, z=ahead if zone else pl.lit(None, pl.Int32))
     if at.form is None:
         name = table.columns.name(at.column, times.NAMES)
@@ -253,9 +253,9 @@ def _moments(table: TableFile, at: Times, frame: pl.DataFrame) -> tuple[Array, s
         row = int(frame[ROW][int(column.is_null().arg_max() or 0)])
         cell = table.cell(row, at.column)
         cell = " ".join([cell, *(table.cell(row, part) for part in at.parts)])
-        what = f"{shown(cell, 40)}, which is no date or time as the others are"
+        problem = f"{shown(cell, 40)}, which is no date or time as the others are"
         raise InputError(
-            f"{table.path} has {what if cell.strip() else 'no time'} in the column {name} in "
+            f"{table.path} has {problem if cell.strip() else 'no time'} in the column {name} in "
             f"{table.place(row)}; correct it, or take the {table.word} away"
         )
     clocks = column.to_numpy().astype(np.int64)

@@ -178,8 +178,8 @@ def local(times: Array, zone: str) -> Array:
     import polars as pl
 
     try:
-        there = pl.Series(times.astype("M8[us]")).dt.replace_time_zone("UTC")
-        shown: Array = there.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
+        zoned = pl.Series(times.astype("M8[us]")).dt.replace_time_zone("UTC")
+        shown: Array = zoned.dt.convert_time_zone(zone).dt.replace_time_zone(None).to_numpy()
     except pl.exceptions.PolarsError:
         raise InputError(
             f"there is no time zone {zone!r}; take a name such as Asia/Tokyo, or +09:00"

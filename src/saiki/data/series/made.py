@@ -48,8 +48,8 @@ def prices(seed: int) -> SeriesTable:
         returns[t] = max(np.sqrt(variance) * draw, -0.5)
         variance = 0.02 * of_long + 0.09 * returns[t] ** 2 + 0.89 * variance
     price = np.cumprod(1 + returns[BEFORE:], dtype=np.float64) * 100
-    what = "a price that is made up, a random walk whose volatility changes"
-    return _table([("", price)], "price", what, BusinessDays())
+    description = "a price that is made up, a random walk whose volatility changes"
+    return _table([("", price)], "price", description, BusinessDays())
 
 
 def demand(seed: int) -> SeriesTable:
@@ -71,8 +71,8 @@ def demand(seed: int) -> SeriesTable:
         sold = np.where(is_wanted, sold, 0).astype(float)
         sold[0] += not sold.any()  # what is never sold is no series
         columns.append((f"item {number + 1:03d}", sold))
-    what = "demand that is made up, in counts, with a week and days without any"
-    return _table(columns, "sold", what, timedelta(days=1))
+    description = "demand that is made up, in counts, with a week and days without any"
+    return _table(columns, "sold", description, timedelta(days=1))
 
 
 def random_walk(seed: int) -> SeriesTable:
@@ -97,12 +97,12 @@ def autoregressive(seed: int) -> SeriesTable:
     x = [0.0, 0.0]
     for each in noise:
         x.append(first * x[-1] + second * x[-2] + float(each))
-    what = f"an autoregressive series, made up, of coefficients {first:.2f} and {second:.2f}"
-    return _table([("", np.array(x[-STEPS:]))], "x", what)
+    description = f"an autoregressive series, made up, of coefficients {first:.2f} and {second:.2f}"
+    return _table([("", np.array(x[-STEPS:]))], "x", description)
 
 
 def _table(
-    columns: Sequence[tuple[str, Numbers]], target: str, what: str, step: Step | None = None
+    columns: Sequence[tuple[str, Numbers]], target: str, description: str, step: Step | None = None
 ) -> SeriesTable:
     series = []
     for name, values in columns:
@@ -114,7 +114,7 @@ def _table(
         none = np.zeros((count, 0))
         series.append(Series(name, times, values[:, None], none, none))
     time = "" if step is None else "time"
-    return SeriesTable(tuple(series), (target,), (), (), time, step, "", what, "")
+    return SeriesTable(tuple(series), (target,), (), (), time, step, "", description, "")
 
 
 MADE = {

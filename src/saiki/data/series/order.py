@@ -195,9 +195,9 @@ def filled(rows: Rows, gaps: str, beforehand: Array) -> Rows:
     values = rows.values.copy()
     number = np.arange(len(values))
     for column in np.flatnonzero(empty.any(0)).tolist():
-        there = ~np.isnan(values[:, column])
-        last = np.maximum.accumulate(np.where(there, number, -1))
-        after = np.minimum.accumulate(np.where(there, number, len(number))[::-1])[::-1]
+        is_known = ~np.isnan(values[:, column])
+        last = np.maximum.accumulate(np.where(is_known, number, -1))
+        after = np.minimum.accumulate(np.where(is_known, number, len(number))[::-1])[::-1]
         group = np.r_[rows.series, -1]
         bad = empty[:, column] & ((last < 0) | (group[last] != rows.series))
         if gaps == "linear":
@@ -213,7 +213,9 @@ def filled(rows: Rows, gaps: str, beforehand: Array) -> Rows:
         if gaps == "last":
             values[hole, column] = values[last[hole], column]
         else:
-            values[hole, column] = np.interp(number[hole], number[there], values[there, column])
+            values[hole, column] = np.interp(
+                number[hole], number[is_known], values[is_known, column]
+            )
     how = "the last value before" if gaps == "last" else "values on a line between their neighbours"
     note = f"empty cells filled with {how}: {int(empty.sum()):,}"
     return replace(rows, values=values, notes=(*rows.notes, note))
@@ -261,13 +263,13 @@ def _repeated(rows: Rows, repeats: Array) -> InputError:
 def _gap(rows: Rows, holes: Array, steps: Array, missing: int, gaps: str) -> InputError:
     row = int(holes[0])
     assert rows.step is not None
-    what = (
+    lack = (
         f"{rows.path} lacks {missing:,} row{'s' * (missing != 1)}: rows are {in_words(rows.step)} "
         f"apart, and after {rows.place(row)} the next is {clock(rows.times[row + 1])}"
     )
     if gaps != "refuse":
         return InputError(
-            f"{what}; that is more than {_SPARSE} for each that is there, so a time may be wrong"
+            f"{lack}; that is more than {_SPARSE} for each that is there, so a time may be wrong"
         )
     forward = ", or where clocks are put forward write times with their distance to UTC"
     clocks = False
@@ -275,5 +277,5 @@ def _gap(rows: Rows, holes: Array, steps: Array, missing: int, gaps: str) -> Inp
         wider = np.diff(rows.times)[holes] - rows.step // timedelta(microseconds=1)
         clocks = bool((wider == 3_600_000_000).all())
     return InputError(
-        f"{what}; say how they are filled: gaps last, linear or missing{forward if clocks else ''}"
+        f"{lack}; say how they are filled: gaps last, linear or missing{forward if clocks else ''}"
     )

@@ -109,10 +109,10 @@ def read_series(
             stands somewhere is not what is needed; the message says where and what to do.
     """
     path = Path(path)
-    for value, allowed, what in ((gaps, GAPS, "gaps"), (dates, DATES, "dates")):
+    for value, allowed, option in ((gaps, GAPS, "gaps"), (dates, DATES, "dates")):
         if value not in allowed:
             raise InputError(
-                f"{what} must be one of {', '.join(allowed)}, got {shown(value)}"
+                f"{option} must be one of {', '.join(allowed)}, got {shown(value)}"
                 f"{near(value, allowed)}"
             )
     if isinstance(targets, str) or not targets:
@@ -193,13 +193,13 @@ def _varying(rows: Rows, targets: int) -> Rows:
         low, high = np.nanmin(column), np.nanmax(column)
         if low != high:
             continue
-        what = f"{low:g} in all rows"
+        constancy = f"{low:g} in all rows"
         if place < targets:
             raise InputError(
-                f"the column {shown(name)} of {rows.path} is {what}, so there is nothing to "
+                f"the column {shown(name)} of {rows.path} is {constancy}, so there is nothing to "
                 "forecast"
             )
-        notes.append(f"the column {shown(name)} is {what}")
+        notes.append(f"the column {shown(name)} is {constancy}")
     return replace(rows, notes=(*rows.notes, *notes))
 
 

@@ -60,8 +60,8 @@ def of_words(words: str) -> Step | None:
     """
     if not words:
         return None
-    every: list[Step] = [BusinessDays(), *map(Months, (1, 3, 12))]
-    named = next((step for step in every if str(step) == words), None)
+    candidates: list[Step] = [BusinessDays(), *map(Months, (1, 3, 12))]
+    named = next((step for step in candidates if str(step) == words), None)
     if named is not None:
         return named
     number, unit = words.split()
@@ -137,8 +137,8 @@ def following(times: Array, step: Step | None, count: int) -> Array:
     steps = np.arange(1, count + 1)
     if step is None:
         return np.asarray(times[-1] + steps.astype(times.dtype))
-    whole = times.astype("M8[us]").astype(np.int64)
-    return at_places(whole[-1:], steps, step, whole).astype("M8[us]").astype(times.dtype)
+    micros = times.astype("M8[us]").astype(np.int64)
+    return at_places(micros[-1:], steps, step, micros).astype("M8[us]").astype(times.dtype)
 
 
 def _weekday_number(times: Array) -> Array:

@@ -31,12 +31,12 @@ def encode(pairs: Numbers, bits: int) -> Bits:
 
 def kept_apart(bits: int) -> Numbers:
     """The pairs never trained on: 2,000 of them, or a quarter of all if there are few."""
-    every = 4 ** (bits - 1)
-    count = min(KEPT_APART, every // 4)
+    all_pairs = 4 ** (bits - 1)
+    count = min(KEPT_APART, all_pairs // 4)
     random = np.random.default_rng(bits)
-    if every <= 2**20:
-        return random.permutation(every)[:count]
-    pairs = np.unique(random.integers(0, every, 2 * count))
+    if all_pairs <= 2**20:
+        return random.permutation(all_pairs)[:count]
+    pairs = np.unique(random.integers(0, all_pairs, 2 * count))
     return random.permutation(pairs)[:count]
 
 
@@ -56,8 +56,8 @@ class Sums(Dataset[Bits]):
         while True:
             pairs = random.integers(0, 4 ** (self.bits - 1), 4096 * max(1, size // 64))
             x, t = encode(pairs[~np.isin(pairs, apart)], self.bits)
-            whole = len(x) - len(x) % size
-            for numbers, target in zip(x[:whole].split(size), t[:whole].split(size), strict=True):
+            full = len(x) - len(x) % size
+            for numbers, target in zip(x[:full].split(size), t[:full].split(size), strict=True):
                 yield numbers[part], target[part]
 
     def example(self) -> Tensor:

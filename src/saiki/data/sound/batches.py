@@ -91,8 +91,8 @@ class Sounds(RecordedSounds[Batch]):
     def shown(self, count: int) -> dict[str, Wave]:
         """What is heard of some recordings of training, of as many classes as can be."""
         entries, waves = self.recordings.entries, self.recordings.waves
-        some = self.of_each_class(self.parts.train, count)
-        return {entries[i].name: self.hearing.cut(waves[i]) for i in some}
+        chosen = self.of_each_class(self.parts.train, count)
+        return {entries[i].name: self.hearing.cut(waves[i]) for i in chosen}
 
 
 def _rows(

@@ -87,11 +87,11 @@ def read(path: str | Path, rate: int) -> Wave:
         raise SoundError(path, str(error).removeprefix(f"{path} ")) from None
     with file, hushed() if _talkative(file) else nullcontext():
         try:
-            there = share_there(file)
+            share = share_there(file)
             with _opened(path, file) as stream:
-                if there < _CUT_SHORT:
+                if share < _CUT_SHORT:
                     seconds = stream.frames / stream.samplerate
-                    raise SoundError(path, _cut_short(seconds, seconds / there if there else None))
+                    raise SoundError(path, _cut_short(seconds, seconds / share if share else None))
                 wave = _one_channel(path, stream, rate)
         except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
@@ -122,9 +122,9 @@ def save(path: str | Path, wave: NDArray[Any], rate: int) -> Path:
         raise InputError(f"a wave to save must have the shape (samples,), got {wave.shape}")
     if not numpy.isfinite(wave).all():
         raise InputError("a wave to save must hold finite samples only")
-    whole = numpy.rint(numpy.clip(wave * 32768.0, -32768, 32767)).astype(numpy.int16)
+    samples = numpy.rint(numpy.clip(wave * 32768.0, -32768, 32767)).astype(numpy.int16)
     buffer = io.BytesIO()
-    soundfile.write(buffer, whole, rate, format="WAV", subtype="PCM_16")
+    soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
     return write_bytes(Path(path), buffer.getvalue())
 
 
@@ -254,8 +254,10 @@ def _too_long(seconds: float) -> str:
     return f"is longer than {LONGEST:g} s: it lasts {seconds:.4g} s"
 
 
-def _cut_short(there: float, whole: float | None) -> str:
-    return f"is cut short: {there:.3g} s are there of {f'{whole:.3g} s' if whole else 'more'}"
+def _cut_short(seconds: float, expected: float | None) -> str:
+    return (
+        f"is cut short: {seconds:.3g} s are there of {f'{expected:.3g} s' if expected else 'more'}"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -27,7 +27,7 @@ _CORE = (
     rf"\s*(?:{_CURRENCY}|%|‰)?\s*-?\)?$"
 )
 _NEGATIVE = r"^\(|^\D*-|\d\s*-$"
-_WHOLE = {
+_NUMBER = {
     ".": r"^(?:\d{1,3}(?:[,' ]\d{2,3})*[,' ]\d{3}|\d*)(?:\.\d*)?(?:[eE][-+]?\d+)?$",
     ",": r"^(?:\d{1,3}(?:[.' ]\d{3})+|\d*)(?:,\d*)?(?:[eE][-+]?\d+)?$",
 }
@@ -155,7 +155,7 @@ def people(text: pl.Expr, decimal: str) -> pl.Expr:
     bare = digits.str.replace_all(r"[,' ]" if decimal == "." else r"[.' ]", "")
     number = bare.str.replace_all(",", ".", literal=True).cast(pl.Float64, strict=False)
     number = pl.when(_usual(text).str.contains(_NEGATIVE)).then(-number).otherwise(number)
-    return pl.when(digits.str.contains(_WHOLE[decimal])).then(number)
+    return pl.when(digits.str.contains(_NUMBER[decimal])).then(number)
 
 
 def signs(scan: pl.LazyFrame, columns: Mapping[str, str]) -> Sequence[str]:

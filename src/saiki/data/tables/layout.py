@@ -31,7 +31,7 @@ _VALUE = re.compile(
     re.IGNORECASE,
 )
 """What begins as a number or a date does."""
-_APART = re.compile(r"[;\t|]")
+_DELIMITER = re.compile(r"[;\t|]")
 _SAYS = re.compile(r"""(?i:"?sep=)([!#-&*-,/:-@\[-^`{-~\t])"?\r?(?:\n|$)""")
 _MARKED = re.compile(r'"(?:[^"]|"")*"')
 
@@ -73,9 +73,9 @@ def layout_of(path: Path, head: str, targets: Sequence[str]) -> Layout | None:
     tried = [_tried(path, head, each, targets) for each in choices]
     score, layout = max(tried, key=lambda each: each[0])
     if layout and layout.columns.width == 1 and choices[1:]:
-        (named, _, even, *_), apart = _tried(path, head, _BLANK, targets)
-        if apart and even == 1 and named == score[0]:
-            return apart
+        (named, _, even, *_), by_blanks = _tried(path, head, _BLANK, targets)
+        if by_blanks and even == 1 and named == score[0]:
+            return by_blanks
     return layout
 
 
@@ -198,7 +198,7 @@ def _tried(
     columns = Columns(path, tuple(_spread(headers)), width, tuple(body))
     layout = Layout(delimiter, quoted, skip, columns, ends[begin - 1] if begin else 0)
     values = [cell for row in body for cell in row if _is_value(cell)]
-    clean = sum(not _APART.search(cell) for cell in values) / max(1, len(values))
+    clean = sum(not _DELIMITER.search(cell) for cell in values) / max(1, len(values))
     return (float(named), width > 1, round(even, 2), round(clean, 2), float(width)), layout
 
 

@@ -56,10 +56,10 @@ class Columns:
                 f"by their numbers, from 1 to {self.width}"
             )
         names = [cell for line in self.headers for cell in line if cell]
-        some = ", ".join(shown(self.name(i), 40) for i in range(min(self.width, 6)))
+        examples = ", ".join(shown(self.name(i), 40) for i in range(min(self.width, 6)))
         more = " …" if self.width > 6 else ""
         raise InputError(
-            f"{self.path} has no column {shown(name)}; it has {some}{more}{near(name, names)}"
+            f"{self.path} has no column {shown(name)}; it has {examples}{more}{near(name, names)}"
         )
 
     def name(self, column: int, known: Sequence[str] = ()) -> str:

@@ -125,24 +125,24 @@ def _count(text: TextFile, layout: Layout) -> int | None:
     """The number of lines behind those to skip, blank ones among them, each of which has as many
     fields as there are columns; None where quotation marks stand otherwise than around a field that
     ends in the same line."""
-    line, most, width = 0, limit("line"), layout.columns.width
+    line, longest, width = 0, limit("line"), layout.columns.width
     with open_file(text.plain) as file:
         while chunk := file.read(CHUNK):
-            chunk += file.readline(most + 1)
+            chunk += file.readline(longest + 1)
             codes = np.frombuffer(chunk, np.uint8)
             ends = np.flatnonzero(codes == LINE_FEED)
             if codes[-1] != LINE_FEED:
                 ends = np.append(ends, len(codes))
             lengths = np.diff(ends, prepend=-1) - 1
-            if lengths[long := int(lengths.argmax())] > most:
-                more = f"has more than {most:,} bytes in line {line + long + 1:,}"
+            if lengths[long := int(lengths.argmax())] > longest:
+                more = f"has more than {longest:,} bytes in line {line + long + 1:,}"
                 raise too_much(text.path, "line", more)
             delimiters = codes == ord(layout.delimiter)
             if layout.quoted and b'"' in chunk:
-                inside = np.cumsum(codes == MARK) % 2 == 1
-                if not _are_regular(codes, inside, ord(layout.delimiter)):
+                in_quotes = np.cumsum(codes == MARK) % 2 == 1
+                if not _are_regular(codes, in_quotes, ord(layout.delimiter)):
                     return None
-                delimiters &= ~inside
+                delimiters &= ~in_quotes
             counts = np.diff(np.concatenate([[0], np.cumsum(delimiters)])[ends], prepend=0)
             odd = (counts != width - 1) & (lengths > 0)
             odd[: max(0, layout.skip - line)] = False
@@ -153,14 +153,14 @@ def _count(text: TextFile, layout: Layout) -> int | None:
     return max(0, line - layout.skip)
 
 
-def _are_regular(codes: Codes, inside: Codes, delimiter: int) -> bool:
+def _are_regular(codes: Codes, in_quotes: Codes, delimiter: int) -> bool:
     """Whether each quotation mark begins a field or ends it, or is one of two, and none is open at
     the end of a line."""
     at = np.flatnonzero(codes == MARK)
     edges = [delimiter, LINE_FEED, CARRIAGE_RETURN, MARK]
     around = np.concatenate([[LINE_FEED], codes, [LINE_FEED]])
-    neighbours = np.where(inside[at], around[at], around[at + 2])
-    open_ends = inside[-1] or (inside & (codes == LINE_FEED)).any()
+    neighbours = np.where(in_quotes[at], around[at], around[at + 2])
+    open_ends = in_quotes[-1] or (in_quotes & (codes == LINE_FEED)).any()
     return not open_ends and bool(np.isin(neighbours, edges).all())
 
 

@@ -119,10 +119,10 @@ def parse(scan: pl.LazyFrame, text: pl.Expr, form: Form, day_first: bool) -> pl.
     there is no time of this form."""
     text = tidy(text)
     if form.name == "Unix":
-        whole = text.cast(pl.Int64, strict=False) * form.micros
+        integer = text.cast(pl.Int64, strict=False) * form.micros
         part = (text.cast(pl.Float64, strict=False) * form.micros).round()
         fits = text.cast(pl.Float64, strict=False) * form.micros < _LATEST
-        moment = pl.when(fits).then(whole.fill_null(part.cast(pl.Int64, strict=False)))
+        moment = pl.when(fits).then(integer.fill_null(part.cast(pl.Int64, strict=False)))
         return scan.with_columns(t=moment, z=pl.lit(0, pl.Int32))
     parts = scan.with_columns(text.str.extract_groups(form.pattern).alias("parts")).unnest("parts")
     groups = re.compile(form.pattern).groupindex

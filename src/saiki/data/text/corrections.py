@@ -98,12 +98,12 @@ def prediction_of(text: str, marks: Iterator[Sequence[Mark]], remark: str) -> Pr
     Args:
         marks: those of each of its lines; the next ones are taken.
     """
-    every, changes = list[Mark](), list[dict[str, Any]]()
+    all_marks, changes = list[Mark](), list[dict[str, Any]]()
     for start, line in lines_of(text):
         for mark in next(marks):
             changes.append({"place": start + mark.mistake.place} | change(line, mark))
-            every.append(mark.moved(start))
-    output = mended(text, every)
+            all_marks.append(mark.moved(start))
+    output = mended(text, all_marks)
     return Prediction(
         input=text,
         output=output,

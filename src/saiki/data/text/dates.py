@@ -136,15 +136,17 @@ class Dates(TextPairs):
         if days < 1:
             raise InputError(f"the last year must not come before the first, {first}, got {last}")
         order = draw.permutation(days)
-        held = order[: max(1, round(HELD * days))], order[max(1, round(HELD * days)) :]
+        days_of_parts = order[: max(1, round(HELD * days))], order[max(1, round(HELD * days)) :]
         made = []
-        for of_part, number in zip(held, (max(1, round(HELD * count)), count), strict=True):
+        for of_part, number in zip(
+            days_of_parts, (max(1, round(HELD * count)), count), strict=True
+        ):
             written, iso, spoken = list[str](), list[str](), list[str]()
             for which in of_part[draw.integers(len(of_part), size=number)].tolist():
                 day = start + datetime.timedelta(which)
                 language = languages[int(draw.integers(len(languages)))]
-                those = forms(day, language)
-                written.append(_typed(those[draw.integers(len(those))], draw))
+                written_forms = forms(day, language)
+                written.append(_typed(written_forms[draw.integers(len(written_forms))], draw))
                 iso.append(day.isoformat())
                 spoken.append(language)
             made.append((Pairs(written, iso), spoken))

@@ -114,13 +114,13 @@ def dialogues(path: Path | None, left_out: LeftOut | None = None, encoding: str 
     return Dialogues(tuple(train), development, test, "; ".join(notes))
 
 
-def _with_replies(path: Path, every: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
+def _with_replies(path: Path, listed: Sequence[Dialogue], notes: list[str]) -> list[Dialogue]:
     """Those of two turns or more, each once."""
-    several = [turns for turns in every if len(turns) > 1]
-    if alone := len(every) - len(several):
+    with_reply = [turns for turns in listed if len(turns) > 1]
+    if alone := len(listed) - len(with_reply):
         notes.append(f"{alone:,} dialogues without a reply left out")
-    unlike = list(dict.fromkeys(several))
-    if repeated := len(several) - len(unlike):
+    unlike = list(dict.fromkeys(with_reply))
+    if repeated := len(with_reply) - len(unlike):
         notes.append(f"{repeated:,} dialogues that occur again left out")
     if not unlike:
         raise InputError(f"{path} holds no dialogue of two turns or more")
@@ -184,8 +184,8 @@ def read_dialogues(
             raise InputError(
                 f"{path} holds no dialogues: no file in it ends with {', '.join(ENDINGS)}"
             )
-        every = (left_out or LeftOut()).read(files, partial(read_dialogues, encoding=encoding))
-        return [dialogue for _, of_file in every for dialogue in of_file]
+        by_file = (left_out or LeftOut()).read(files, partial(read_dialogues, encoding=encoding))
+        return [dialogue for _, of_file in by_file for dialogue in of_file]
     kind = _kind(path)
     if not kind:
         raise InputError(f"{path} holds no dialogues: its name must end with {', '.join(ENDINGS)}")
@@ -227,16 +227,16 @@ def _of_lines(path: Path) -> Iterator[list[str]]:
 
 
 def _of_json(path: Path) -> Iterator[list[str]]:
-    whole = _json(read_text(path), str(path))
-    if isinstance(whole, dict) and not any(name in whole for name in TURNS):
-        whole = list(whole.values())
-    elif isinstance(whole, dict):
-        whole = [whole]
-    if not isinstance(whole, list):
+    content = _json(read_text(path), str(path))
+    if isinstance(content, dict) and not any(name in content for name in TURNS):
+        content = list(content.values())
+    elif isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
         raise InputError(f"{path} must hold a list of dialogues, or an object of them")
-    if whole and all(isinstance(each, str) for each in whole):
-        whole = [whole]
-    for number, each in enumerate(whole, 1):
+    if content and all(isinstance(each, str) for each in content):
+        content = [content]
+    for number, each in enumerate(content, 1):
         yield _turns(each, f"dialogue {number} of {path}")
 
 
@@ -284,12 +284,12 @@ def _of_table(path: Path, encoding: str) -> Iterator[list[str]]:
     places = known_columns(rows[0], NAMES)
     headed = len(places) == len(NAMES)
     if not headed and len(rows[0]) > 3:
-        lacks = " and ".join(what for what in NAMES if what not in places)
+        lacks = " and ".join(role for role in NAMES if role not in places)
         raise InputError(
             f"{path} has {len(rows[0])} columns and none called {lacks}; its first row must name "
             "the columns dialogue, turn and text"
         )
-    a, b, c = (places[what] if headed else i for i, what in enumerate(NAMES))
+    a, b, c = (places[role] if headed else i for i, role in enumerate(NAMES))
     turns_of = defaultdict[str, dict[float, str]](dict)
     for row in rows[headed:]:
         dialogue, turn, text = row[a], row[b], row[c]
@@ -351,8 +351,8 @@ def _near_duplicates(train: Sequence[Dialogue], others: Sequence[Dialogue]) -> i
     for dialogue in others:
         long = _long(dialogue)
         shared = Counter(number for turn in long for number in where.get(turn, ()))
-        most = max(shared.values(), default=0)
-        count += most >= max(2, ALIKE * len(long)) or digest(dialogue) in learned
+        largest = max(shared.values(), default=0)
+        count += largest >= max(2, ALIKE * len(long)) or digest(dialogue) in learned
     return count
 
 

@@ -239,11 +239,11 @@ def _columns(table: TextTable, named: Mapping[str, str]) -> tuple[dict[str, int]
     path, rows, first = table.path, table.texts, table.texts[0]
     columns = Columns(path, (first,), len(first), tuple(rows))
     known = known_columns(first, NAMES)
-    named_places = {what: columns.of(name) for what, name in named.items()}
+    named_places = {role: columns.of(name) for role, name in named.items()}
     headed = (
         table.has_header
         or any(folded(name) in map(folded, first) for name in named.values())
-        or any(what in known for what in ("text", "label") if what not in named)
+        or any(role in known for role in ("text", "label") if role not in named)
     )
     places = known if headed else {}
     if "split" in places and not _has_parts({row[places["split"]].casefold() for row in rows[1:]}):
@@ -252,10 +252,10 @@ def _columns(table: TextTable, named: Mapping[str, str]) -> tuple[dict[str, int]
     body, width = rows[headed:], len(first)
     if not body:
         raise InputError(f"{path} holds no rows below its header")
-    for what, is_it in (("split", _tells_parts), ("votes", _tells_votes)):
-        for i in {*range(width)} - {*places.values()} if what not in places else ():
+    for role, is_it in (("split", _tells_parts), ("votes", _tells_votes)):
+        for i in {*range(width)} - {*places.values()} if role not in places else ():
             if is_it([row[i] for row in body]):
-                places[what] = i
+                places[role] = i
     rest = [i for i in range(width) if i not in places.values()]
     if "text" not in places and rest:
         places["text"] = max(rest, key=lambda i: sum(c.isalpha() for row in body for c in row[i]))
@@ -314,17 +314,17 @@ def _ordered(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _stratified(
-    table: Labelled, held: Callable[[np.ndarray], np.ndarray], seed: int
+    table: Labelled, choose: Callable[[np.ndarray], np.ndarray], seed: int
 ) -> tuple[Labelled, Labelled]:
     """What is left, and what is set apart: of the different texts of each class, in an order drawn
     from ``seed``, those that ``held`` takes, but never all. The same text is never in both."""
     first = dict(zip(reversed(table.texts), reversed(table.labels), strict=True))
-    random, apart = np.random.default_rng(seed), set[str]()
+    random, set_apart = np.random.default_rng(seed), set[str]()
     for name in _ordered({*table.labels}):
         texts = sorted(text for text, label in first.items() if label == name)
-        taken = held(random.permutation(len(texts)))[: max(len(texts) - 1, 0)]
-        apart |= {texts[i] for i in taken.tolist()}
+        taken = choose(random.permutation(len(texts)))[: max(len(texts) - 1, 0)]
+        set_apart |= {texts[i] for i in taken.tolist()}
     places: tuple[list[int], list[int]] = ([], [])
     for i, text in enumerate(table.texts):
-        places[text in apart].append(i)
+        places[text in set_apart].append(i)
     return table.select(places[0]), table.select(places[1])

@@ -19,7 +19,7 @@ from saiki.errors import InputError, SaikiError
 
 BREAK = -1
 """Stands between lines that do not belong together."""
-HELD = 1 << 20
+BUFFER = 1 << 20
 """Numbers in memory, before they are written."""
 MOST_KINDS = 20_000_000
 """Different words that are counted; of more, the rarest are forgotten (as word2vec does)."""
@@ -51,22 +51,22 @@ class NumberedText:
         self.counts = np.zeros(0, np.int64)
         self.length = 0
         """Numbers in the file, breaks included."""
-        held, fewest = list[int](), 2
+        buffer, fewest = list[int](), 2
         with self._writing() as write:
             for line in text:
                 words = split(line)
-                held += [numbers[word] for word in words]
+                buffer += [numbers[word] for word in words]
                 if not words or len(line) > WIDEST:
-                    held.append(BREAK)
-                if len(held) >= HELD:
-                    write(held)
-                    held = []
+                    buffer.append(BREAK)
+                if len(buffer) >= BUFFER:
+                    write(buffer)
+                    buffer = []
                     say(self.words)
                     while len(numbers) > MOST_KINDS:
                         known = {w: n for w, n in numbers.items() if self.counts[n] >= fewest}
                         numbers = collections.defaultdict(unused, known)
                         fewest += 1
-            write(held)
+            write(buffer)
         self.numbers = dict(numbers)
 
     @contextlib.contextmanager
@@ -77,14 +77,14 @@ class NumberedText:
             yield lambda held: self._write(file, held)
             self._text = np.zeros(0, np.int32)
             if self.length:
-                whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                self._text = np.frombuffer(whole, np.int32)  # the file stays as long as this does
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                self._text = np.frombuffer(mapped, np.int32)  # the file stays as long as this does
         finally:
             with contextlib.suppress(OSError):  # what could not be written cannot be now
                 file.close()
 
-    def _write(self, file: IO[bytes], held: list[int]) -> None:
-        written = np.array(held, np.int32)
+    def _write(self, file: IO[bytes], numbers: list[int]) -> None:
+        written = np.array(numbers, np.int32)
         counts = np.bincount(written[written >= 0], minlength=len(self.counts))
         counts[: len(self.counts)] += self.counts
         self.counts = counts
@@ -135,8 +135,8 @@ class NumberedText:
     def parts(self) -> Iterator[bytes]:
         """What tells this text from others: its words, and the numbers in the file."""
         yield "\n".join(self.numbers).encode()
-        for start in range(0, self.length, HELD):
-            yield self._text[start : start + HELD].tobytes()
+        for start in range(0, self.length, BUFFER):
+            yield self._text[start : start + BUFFER].tobytes()
 
     def pieces(self, size: int) -> int:
         """How many pieces of that size there are."""

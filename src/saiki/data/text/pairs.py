@@ -153,12 +153,13 @@ def corpus(path: Path | None, source: str, target: str, seed: int, encoding: str
     if path is None or path.exists():
         path = store.locate("small_parallel_enja", path)
     folder = path.is_dir()
-    train = _part(path / "train", source, target, encoding) if folder else None
-    if train is None:
-        train = read_pairs(path, source, target, encoding)
-    held = [_part(path / name, source, target, encoding) for name in DEVELOPMENT] if folder else []
-    development = next((part for part in held if part is not None), None)
-    test = _part(path / "test", source, target, encoding) if folder else None
+
+    def first_of(*names: str) -> Pairs | None:
+        parts = (_part(path / name, source, target, encoding) for name in names if folder)
+        return next((pairs for pairs in parts if pairs is not None), None)
+
+    train = first_of("train") or read_pairs(path, source, target, encoding)
+    development, test = first_of(*DEVELOPMENT), first_of("test")
     read = [part for part in (train, development, test) if part is not None]
     empty = sum(part.left_out for part in read)
     notes = list(dict.fromkeys(note for part in read for note in part.notes))
@@ -166,8 +167,8 @@ def corpus(path: Path | None, source: str, target: str, seed: int, encoding: str
     if development is None:
         train, development, other = _set_apart(train, test is None, seed)
         test = other if test is None else test
-        what = "develop and test" if len(other) else "develop"
-        notes.append(f"a share of the sources set apart to {what}, and not learned from")
+        purposes = "develop and test" if len(other) else "develop"
+        notes.append(f"a share of the sources set apart to {purposes}, and not learned from")
     test = test if test is not None else Pairs([], [])
     learned = set(train.source)
     for part, name in ((development, "develop"), (test, "test")):

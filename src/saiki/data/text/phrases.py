@@ -71,12 +71,12 @@ class _Joined(NumberedText):
             name = JOINT.join(phrase)
             row = [self.numbers[word] for word in phrase]
             known.add(row, self.numbers.setdefault(name, len(self.numbers)))
-        held = np.zeros(0, np.int32)
+        pending = np.zeros(0, np.int32)
         with self._writing() as write:
             for part in _parts(text, words):
-                held = self._write_joined(np.append(held, part), known, write)
+                pending = self._write_joined(np.append(pending, part), known, write)
             self._write_joined(
-                np.append(held, np.full(self._width - 1, BREAK, np.int32)), known, write
+                np.append(pending, np.full(self._width - 1, BREAK, np.int32)), known, write
             )
         self.counts = np.pad(self.counts, (0, len(self.numbers) - len(self.counts)))
         self.numbers = {word: n for word, n in self.numbers.items() if self.counts[n]}
@@ -127,9 +127,9 @@ class _Known:
         for length, step in enumerate(self.steps, 2):
             keys = np.array(sorted(step), np.int64)
             ends = np.array([step[key] for key in keys.tolist()], np.int64)
-            here = _keys(nodes[: len(row) - length + 1], row[length - 1 :], self.words)
-            at = np.minimum(np.searchsorted(keys, here), len(keys) - 1)
-            nodes = np.where(keys[at] == here, ends[at], -1)
+            node_keys = _keys(nodes[: len(row) - length + 1], row[length - 1 :], self.words)
+            at = np.minimum(np.searchsorted(keys, node_keys), len(keys) - 1)
+            nodes = np.where(keys[at] == node_keys, ends[at], -1)
             is_phrase = np.flatnonzero((nodes >= 0) & (phrases[nodes] >= 0))
             numbers[is_phrase] = phrases[nodes[is_phrase]]
             lengths[is_phrase] = length
@@ -151,13 +151,13 @@ def _keys(a: Numbers, b: NDArray[np.int32], words: int) -> Numbers:
 def _pairs(text: NumberedText, words: list[str]) -> tuple[Numbers, Numbers]:
     """How often two of these words are neighbours, by their keys."""
     # the others keep their neighbours apart
-    every = [*words, *(text.numbers.keys() - set(words))]
+    all_words = [*words, *(text.numbers.keys() - set(words))]
     keys, times, last, fewest = np.zeros(0, np.int64), np.zeros(0, np.int64), BREAK, 1
-    for part in _parts(text, every):
+    for part in _parts(text, all_words):
         row = np.append(np.int32(last), part)
         before = np.where(row < len(words), row, BREAK).astype(np.int64)
-        here = _keys(before[:-1], row[1:], len(words))
-        more, count = np.unique(here[here >= 0], return_counts=True)
+        pair_keys = _keys(before[:-1], row[1:], len(words))
+        more, count = np.unique(pair_keys[pair_keys >= 0], return_counts=True)
         keys, which = np.unique(np.append(keys, more), return_inverse=True)
         times = np.bincount(which, np.append(times, count)).astype(np.int64)
         while len(keys) > MOST_PAIRS:

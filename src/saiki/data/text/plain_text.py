@@ -74,7 +74,7 @@ def _files(path: Path, left_out: LeftOut | None, encoding: str = "utf-8") -> Ite
 
 def _paragraphs(lines: Iterable[str]) -> list[str]:
     paragraphs, block = list[str](), list[str]()
-    begin, inside = 0, True
+    begin, in_book = 0, True
     for line in lines:
         text = line.replace(_BOM, "").strip()
         mark = _MARK.match(text)
@@ -82,13 +82,13 @@ def _paragraphs(lines: Iterable[str]) -> list[str]:
             paragraphs += _block(block)
             block = []
         if line.startswith(_BOM):
-            begin, inside = len(paragraphs), True
+            begin, in_book = len(paragraphs), True
         if mark and mark[1].upper() == "START":
             del paragraphs[begin:]
-            inside = True
+            in_book = True
         elif mark:
-            begin, inside = len(paragraphs), False
-        elif text and inside:
+            begin, in_book = len(paragraphs), False
+        elif text and in_book:
             block.append(text)
     return paragraphs + _block(block)
 
@@ -125,12 +125,12 @@ def _lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 
 def _decoded(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a file that is not UTF-8."""
-    most = limit("line")
+    longest = limit("line")
     with open_bytes(path) as file, io.TextIOWrapper(file, encoding) as text:
         try:
-            while line := text.readline(most + 1):
-                if len(line) > most:
-                    raise too_much(path, "line", f"has a line of more than {most:,} characters")
+            while line := text.readline(longest + 1):
+                if len(line) > longest:
+                    raise too_much(path, "line", f"has a line of more than {longest:,} characters")
                 yield unicodedata.normalize("NFC", line.removesuffix("\n"))
         except UnicodeError:
             raise InputError(f"{path} is not {encoding} throughout") from None

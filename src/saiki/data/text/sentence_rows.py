@@ -112,16 +112,16 @@ def batch(rows: TokenRows, places: Sequence[int] | np.ndarray) -> Rows:
     return Rows(torch.from_numpy(tokens), torch.from_numpy(lengths))
 
 
-def by_length(rows: TokenRows, most: int = EVALUATED) -> Iterator[tuple[np.ndarray, Rows]]:
+def by_length(rows: TokenRows, size: int = EVALUATED) -> Iterator[tuple[np.ndarray, Rows]]:
     """All rows, the shortest first, and their places."""
     order = np.argsort(rows.lengths, kind="stable")
-    for at in range(0, len(order), most):
-        yield order[at : at + most], batch(rows, order[at : at + most])
+    for at in range(0, len(order), size):
+        yield order[at : at + size], batch(rows, order[at : at + size])
 
 
 def spread(rows: TokenRows, most: int) -> TokenRows:
     """So many of the rows at most, evenly spread over them; 0: all."""
     if not 0 < most < len(rows):
         return rows
-    every = list(rows.rows())
-    return TokenRows.of(every[i] for i in np.linspace(0, len(every) - 1, most).astype(int))
+    all_rows = list(rows.rows())
+    return TokenRows.of(all_rows[i] for i in np.linspace(0, len(all_rows) - 1, most).astype(int))

@@ -113,16 +113,16 @@ def _hashes(words: Sequence[str], min_n: int, max_n: int) -> tuple[Array, Array]
     for n in range(1, max_n + 1):
         # hashes of the n characters from each on, a byte of the last one at a time
         end = at + n - 1
-        inside = end <= last
-        if not inside.any():
+        fits = end <= last
+        if not fits.any():
             break
-        begin, stop = starts[np.where(inside, end, 0)], starts[np.where(inside, end, 0) + 1]
+        begin, stop = starts[np.where(fits, end, 0)], starts[np.where(fits, end, 0) + 1]
         for k in range(4):
-            more = inside & (begin + k < stop)
+            more = fits & (begin + k < stop)
             hashes[more] = (hashes[more] ^ signed[begin[more] + k]) * _PRIME
         if n >= min_n:
             by_length.append(hashes.copy())
-            is_ngram.append(inside & ((n > 1) | ((at > first) & (at < last))))
+            is_ngram.append(fits & ((n > 1) | ((at > first) & (at < last))))
     if not by_length or not len(of):
         return np.zeros(0, np.int64), np.zeros(len(words), np.int64)
     chosen = np.stack(is_ngram, 1)
