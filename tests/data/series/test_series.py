@@ -1,8 +1,5 @@
 """Tables of users as series: columns, order, gaps and what is refused."""
 
-import bz2
-import gzip
-import lzma
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -33,18 +30,13 @@ def clean(count=500):
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["a.csv", "a.tsv", "a.csv.gz", "a.csv.xz", "a.csv.bz2", "a.parquet"]
-)
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
 def test_a_clean_table_is_read_as_polars_reads_it(tmp_path, name):
     frame, path = clean(), tmp_path / name
     if name == "a.parquet":
         frame.write_parquet(path)
     else:
-        text = frame.write_csv(separator="\t" if "tsv" in name else ",").encode()
-        if len(name) > 5:
-            text = {"gz": gzip, "xz": lzma, "z2": bz2}[name[-2:]].compress(text)
-        path.write_bytes(text)
+        frame.write_csv(path)
     table = read_series(path, ["load", "price"], known=["holiday"], past=["wind"])
     (series,) = table.series
     assert (series.times == frame["time"].to_numpy()).all()

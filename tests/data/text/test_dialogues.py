@@ -24,11 +24,11 @@ def jsonl(path, them):
     return path
 
 
-def table(path, them, delimiter="\t", header=()):
+def table(path, them, header=()):
     rows = [header] if header else []
     rows += [(f"d{i}", j, text) for i, turns in enumerate(them) for j, text in enumerate(turns)]
     random.Random(0).shuffle(rows[bool(header) :])
-    path.write_text("".join(delimiter.join(map(str, row)) + "\n" for row in rows), "utf-8")
+    path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows), "utf-8")
     return path
 
 
@@ -61,9 +61,8 @@ def test_one_json_holds_all_dialogues(tmp_path):
 
 
 @pytest.mark.parametrize("header", [(), ("dialogue_id", "turn", "text")])
-@pytest.mark.parametrize(("name", "delimiter"), [("a.tsv", "\t"), ("a.csv", ";")])
-def test_rows_of_a_table_are_turns_in_the_order_of_their_numbers(tmp_path, name, delimiter, header):
-    assert read_dialogues(table(tmp_path / name, TALKS, delimiter, header)) == TALKS
+def test_rows_of_a_table_are_turns_in_the_order_of_their_numbers(tmp_path, header):
+    assert read_dialogues(table(tmp_path / "a.tsv", TALKS, header)) == TALKS
 
 
 def test_text_is_of_dailydialog_or_has_a_turn_a_line(tmp_path):

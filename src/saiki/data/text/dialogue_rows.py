@@ -10,7 +10,7 @@ from torch import Tensor
 
 from saiki.data.text.dialogues import Dialogue
 from saiki.text import END, UNKNOWN, Text
-from saiki.text.rows import padded
+from saiki.text.rows import padded, together
 
 
 class Turns(NamedTuple):
@@ -73,11 +73,8 @@ class DialogueRows:
     @classmethod
     def read(cls, dialogues: Sequence[Sequence[str]], text: Text, longest: int) -> Self:
         """Whole dialogues as people type them, to be answered."""
-
-        def numbers(turn: str) -> list[int]:
-            return _cut(text.vocabulary.ids(text.read(turn)), longest)
-
-        return cls([Piece([numbers(turn) for turn in turns], 1, 0) for turns in dialogues])
+        ids = ([text.vocabulary.ids(text.read(turn)) for turn in turns] for turns in dialogues)
+        return cls([Piece([_cut(turn, longest) for turn in turns], 1, 0) for turns in ids])
 
     @cached_property
     def mean_tokens(self) -> float:
@@ -99,14 +96,11 @@ class DialogueRows:
     def by_length(self, turns: int) -> Iterator[tuple[Turns, list[int]]]:
         """All pieces, the shortest first, as many at a time as have ``turns`` together, or one that
         has more; and the number that each reply has in its dialogue, from 1 on."""
-        ordered = sorted(self.pieces, key=lambda piece: len(piece.turns))
-        while ordered:
-            count = 1
-            while count < len(ordered) and (count + 1) * len(ordered[count].turns) <= turns:
-                count += 1
-            taken, ordered = ordered[:count], ordered[count:]
-            numbers = [p.number + i for p in taken for i in range(p.first, len(p.turns))]
-            yield batch(taken), numbers
+        sizes = [len(piece.turns) for piece in self.pieces]
+        for places in together(sizes, len(sizes), turns):
+            pieces = [self.pieces[i] for i in places]
+            numbers = [p.number + i for p in pieces for i in range(p.first, len(p.turns))]
+            yield batch(pieces), numbers
 
 
 def _cut(tokens: list[int], longest: int) -> list[int]:
