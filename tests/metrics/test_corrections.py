@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from saiki.data.text.corrections import Example, Mark
-from saiki.data.text.typos import Mistake
+from saiki.data.text.typos import Example, Mark, Mistake
 from saiki.metrics.corrections import THRESHOLDS, lowest_threshold, rates, scores, taken_for
 
 

@@ -9,11 +9,10 @@ from typing import ClassVar
 from torch.nn import functional as F
 
 from saiki.capabilities import Annotates, Describes, Draws, Monitors, Samples, Settles
-from saiki.data.text import corrections
-from saiki.data.text.corrections import Example, Mark, mended
+from saiki.data.text import typos
 from saiki.data.text.mistyped import IGNORED, Batch, Mistyped, MistypedText, plain
 from saiki.data.text.plain_text import LINE
-from saiki.data.text.typos import KINDS
+from saiki.data.text.typos import KINDS, Example, Mark, mended
 from saiki.duration import Updates
 from saiki.errors import InputError
 from saiki.experiment import (
@@ -194,7 +193,7 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
         least = self.least(model) if least is None else least
         readings = model.read([plain(text) for text in texts])
         return [
-            corrections.marked(text, reading.kinds, reading.missing, least)
+            typos.marked(text, reading.kinds, reading.missing, least)
             for text, reading in zip(texts, readings, strict=True)
         ]
 
@@ -202,10 +201,10 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
         return only(self.predict_all(model, [text]))
 
     def predict_all(self, model: Tagger, texts: Sequence[str]) -> list[Prediction | InputError]:
-        lines = [line for text in texts for _, line in corrections.lines_of(text)]
+        lines = [line for text in texts for _, line in typos.lines_of(text)]
         marks = iter(self.found(model, lines))
         remark = OFF if math.isinf(self.least(model)) else ""
-        return [corrections.prediction_of(text, marks, remark) for text in texts]
+        return [typos.prediction_of(text, marks, remark) for text in texts]
 
     def sample(self, model: Tagger) -> str:
         text = self.data.input_example()

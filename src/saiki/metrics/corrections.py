@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from saiki.data.text.corrections import Example, Mark, mended
-from saiki.data.text.typos import KINDS
+from saiki.data.text.typos import KINDS, Example, Mark, mended
 from saiki.metrics.text import error_rate, exact_match
 
 NONE = "none"

@@ -14,9 +14,8 @@ from saiki.data import store
 from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.skipped import LeftOut, Unusable, in_words
 from saiki.data.text import plain_text
-from saiki.data.text.corrections import END, Example
 from saiki.data.text.docstrings import docstrings
-from saiki.data.text.typos import KINDS, mistype
+from saiki.data.text.typos import END, KINDS, Example, mistype
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
 from saiki.text import SPECIAL, Vocabulary
