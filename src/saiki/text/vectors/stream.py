@@ -140,7 +140,8 @@ class Rows:
             return True
         return False
 
-    def _matrix(self) -> Array:
+    def vectors(self, counts: Array | None = None, subwords: SubWords | None = None) -> Vectors:
+        """The table of them all."""
         if not self.words:
             raise InputError(f"{self.path} holds no word that can be read")
         matrix = np.frombuffer(self._data, "<f4").reshape(len(self.words), -1)
@@ -153,19 +154,13 @@ class Rows:
                 f"{number}, the vector of {[*self.words][row]!r}; leave the word out, or train it "
                 "again"
             )
-        return matrix.astype(np.float32, copy=False)
-
-    def vectors(self, counts: Array | None = None, subwords: SubWords | None = None) -> Vectors:
-        """The table of them all."""
-        words, matrix = tuple(self.words), self._matrix()
+        words, matrix = tuple(self.words), matrix.astype(np.float32, copy=False)
         if subwords:
             with np.errstate(over="ignore"):  # what is beyond float32 is refused below
                 subwords.mix(words, matrix)
+        known = f"known already, such as {self._first_repeated!r}; the first vector stays"
         for numbers, what in (
-            (
-                self._repeated,
-                f"known already, such as {self._first_repeated!r}; the first vector stays",
-            ),
+            (self._repeated, known),
             (self._unreadable, "empty or no UTF-8, and left out"),
         ):
             if numbers:

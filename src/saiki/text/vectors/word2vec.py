@@ -1,6 +1,7 @@
 """The formats of word2vec, as text and as bytes, and that of GloVe, which is the same text without
 a first line."""
 
+import itertools
 import warnings
 from pathlib import Path
 from typing import IO
@@ -135,10 +136,7 @@ def _floats(text: bytes, size: int) -> np.ndarray | None:
 
 def _numbers_at_end(line: bytes) -> int:
     """Numbers at the end of a line that begins with a word."""
-    count, fields = 0, line.split()[1:]
-    while count < len(fields) and _is_number(fields[-count - 1]):
-        count += 1
-    return count
+    return sum(1 for _ in itertools.takewhile(_is_number, reversed(line.split()[1:])))
 
 
 def _is_number(field: bytes) -> bool:
