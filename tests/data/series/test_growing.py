@@ -43,6 +43,8 @@ def test_rows_are_read_as_those_of_a_table_are(tmp_path):
 def test_a_header_may_have_another_order_and_marks():
     [row] = read_lines(reader(), "\ufeffsale,shop,when,sold\r", "1,a,2024-03-05,7\r")
     assert (row.series, row.values.tolist()) == ("a", [7, 1])
+    [row] = read_lines(reader(), HEADER.replace(";", "\t"), '2024-03-05\t"Go" west\t7\t1')
+    assert row.series == '"Go" west'  # marks between tabs are characters, as in a table
 
 
 def test_without_a_header_rows_are_those_of_the_table(tmp_path):

@@ -88,16 +88,12 @@ def test_rows_of_several_series_are_told_apart_by_a_column(tmp_path):
     assert [len(each) for each in table.series] == [5, 4, 3]
     assert table.series[1].targets[:, 0].tolist() == [12, 13, 14, 15]
     assert table.series[2].times[0] == np.datetime64("2024-01-03")
-    sentence = refusal(tmp_path, text)
-    assert sentence.endswith("or name the column that tells series apart, such as 'shop'")
-    sentence = refusal(tmp_path, text.replace("2024-01-04,Ginza", "2024-01-04,"), series="shop")
-    assert sentence.startswith(
-        "FILE has nothing in the column 'shop', which tells series apart, in "
-    )
-    sentence = refusal(
-        tmp_path, text.replace("2024-01-04,Ginza", "2024-01-03,Ginza"), series="shop"
-    )
-    assert sentence.startswith("FILE has 2024-01-03 of the series 'Ginza' twice, in lines 6 and 9")
+    error = refusal(tmp_path, text)
+    assert error.endswith("or name the column that tells series apart, such as 'shop'")
+    error = refusal(tmp_path, text.replace("2024-01-04,Ginza", "2024-01-04,"), series="shop")
+    assert error.startswith("FILE has nothing in the column 'shop', which tells series apart, in ")
+    error = refusal(tmp_path, text.replace("2024-01-04,Ginza", "2024-01-03,Ginza"), series="shop")
+    assert error.startswith("FILE has 2024-01-03 of the series 'Ginza' twice, in lines 6 and 9")
 
 
 def test_columns_known_beforehand_reach_into_the_future(tmp_path):
@@ -111,8 +107,8 @@ def test_columns_known_beforehand_reach_into_the_future(tmp_path):
     table, series = one(tmp_path, text)
     assert len(series.times) == 2
     assert "rows at the end left out because all targets are empty: 2" in table.notes
-    sentence = refusal(tmp_path, text.replace("1/15/24,,1", "1/15/24,,"), known=["holiday"])
-    assert "nothing in the column 'holiday' at 2024-01-15 (line 4)" in sentence
+    error = refusal(tmp_path, text.replace("1/15/24,,1", "1/15/24,,"), known=["holiday"])
+    assert "nothing in the column 'holiday' at 2024-01-15 (line 4)" in error
 
 
 def test_a_table_without_times_is_read_in_its_order(tmp_path):
@@ -149,14 +145,12 @@ def test_gaps_are_filled_as_was_said_and_counted(tmp_path, gaps, wanted, notes):
     assert series.times[2] == np.datetime64("2024-01-03")
     assert notes in table.notes
     assert "rows put in where they were missing: 1" in table.notes
-    sentence = refusal(tmp_path, text)
-    assert sentence.startswith(
+    error = refusal(tmp_path, text)
+    assert error.startswith(
         "FILE lacks 1 row: rows are 1 day apart, and after 2024-01-02 (line 3) "
     )
-    sentence = refusal(tmp_path, text.replace("2024-01-04,4\n", "2024-01-03,3\n2024-01-04,4\n"))
-    assert sentence.startswith(
-        "FILE has nothing in the column 'load' at 2024-01-02 (line 3); fill it"
-    )
+    error = refusal(tmp_path, text.replace("2024-01-04,4\n", "2024-01-03,3\n2024-01-04,4\n"))
+    assert error.startswith("FILE has nothing in the column 'load' at 2024-01-02 (line 3); fill it")
 
 
 def test_values_of_one_series_fill_no_other(tmp_path):
@@ -166,15 +160,15 @@ def test_values_of_one_series_fill_no_other(tmp_path):
         for day, value in zip(DAYS, values, strict=True)
     )
     for gaps in ("last", "linear"):
-        sentence = refusal(tmp_path, text, series="shop", gaps=gaps)
-        assert "at 2024-01-01 of the series 'b' (line 6) and nothing" in sentence
+        error = refusal(tmp_path, text, series="shop", gaps=gaps)
+        assert "at 2024-01-01 of the series 'b' (line 6) and nothing" in error
     table = read_series(written(tmp_path, text), ["load"], series="shop", gaps="missing")
     assert np.isnan(table.series[1].targets[0, 0])
 
 
 def test_a_time_that_is_far_off_is_no_gap_to_fill(tmp_path):
-    sentence = refusal(tmp_path, rows(["1024-01-01", *DAYS]), gaps="last")
-    assert sentence.endswith("that is more than 20 for each that is there, so a time may be wrong")
+    error = refusal(tmp_path, rows(["1024-01-01", *DAYS]), gaps="last")
+    assert error.endswith("that is more than 20 for each that is there, so a time may be wrong")
 
 
 def test_months_quarters_years_and_business_days_are_steps(tmp_path):
@@ -202,8 +196,8 @@ def test_holidays_are_left_out_of_business_days_unless_they_are_to_be_filled(tmp
     table, series = one(tmp_path, rows(days), gaps="last")
     assert len(series) == 41
     assert series.targets[20] == series.targets[19]
-    sentence = refusal(tmp_path, rows(days[:20] + days[29:]))
-    assert sentence.startswith(
+    error = refusal(tmp_path, rows(days[:20] + days[29:]))
+    assert error.startswith(
         "FILE lacks 10 rows: rows are a business day apart, and after 2024-03-28"
     )
 
@@ -240,8 +234,8 @@ def test_what_is_asked_for_wrongly_is_refused(tmp_path):
     assert "'load' of FILE is taken twice" in refusal(tmp_path, text, past=["load"])
     assert "is taken twice" in refusal(tmp_path, text, time="load")
     assert "no column 'dat'" in refusal(tmp_path, text, time="dat")
-    sentence = refusal(tmp_path, "date,load,note\n2024-01-01,5,x\n", time="note")
-    assert sentence.startswith("the column 'note' of FILE holds 'x', which is no date or time")
+    error = refusal(tmp_path, "date,load,note\n2024-01-01,5,x\n", time="note")
+    assert error.startswith("the column 'note' of FILE holds 'x', which is no date or time")
     path = written(tmp_path, text)
     with pytest.raises(InputError, match=r"gaps must be one of .*'lst'; did you mean last\?"):
         read_series(path, ["load"], gaps="lst")
@@ -261,9 +255,7 @@ def test_a_column_that_is_the_same_everywhere_is_noted(tmp_path):
 
 def test_memory_that_is_not_there_is_told_before_it_is_taken(tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "free_memory", lambda: 1000)
-    sentence = refusal(tmp_path, rows([f"2024-01-{i:02}" for i in range(1, 25)]))
-    assert sentence.startswith(
-        "FILE has 24 rows, of which 1 columns take 0.0 GiB of memory, and 0.0 "
-    )
+    error = refusal(tmp_path, rows([f"2024-01-{i:02}" for i in range(1, 25)]))
+    assert error.startswith("FILE has 24 rows, of which 1 columns take 0.0 GiB of memory, and 0.0 ")
     monkeypatch.undo()
     assert limits.free_memory() > 1000

@@ -81,8 +81,8 @@ def test_numbers_that_are_none_or_open_are_refused(tmp_path, cells, sentence):
 
 @pytest.mark.parametrize("cell", ["", "NA", "n/a", "NaN", "null", "None", "-", "#N/A", "欠測"])
 def test_what_says_that_a_number_is_missing_is_a_gap(tmp_path, cell):
-    sentence = refusal(tmp_path, rows(DAYS, [1, cell, 2]))
-    assert "nothing in the column 'load' at 2024-03-06 (line 3)" in sentence
+    error = refusal(tmp_path, rows(DAYS, [1, cell, 2]))
+    assert "nothing in the column 'load' at 2024-03-06 (line 3)" in error
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_the_order_of_day_and_month_is_found_or_asked_for(tmp_path):
     assert times_of(tmp_path, rows(["12/01/2024", "13/01/2024"]))[0] == "2024-01-12T00:00:00"
     assert times_of(tmp_path, rows(["01/12/24", "01/13/24"]))[0] == "2024-01-12T00:00:00"
     text = rows(["3/5/2024", "4/5/2024"])
-    sentence = refusal(tmp_path, text)
-    assert sentence == (
+    error = refusal(tmp_path, text)
+    assert error == (
         "the column 'date' of FILE leaves open whether days or months come first, as in "
         "'3/5/2024'; say which: dates day-first or month-first"
     )
     assert times_of(tmp_path, text, dates="day-first")[1] == "2024-05-04T00:00:00"
     assert times_of(tmp_path, text, dates="month-first")[1] == "2024-04-05T00:00:00"
-    sentence = refusal(tmp_path, rows(["13/1/2024", "1/13/2024"]))
-    assert "has dates with the day first and others with the month first" in sentence
+    error = refusal(tmp_path, rows(["13/1/2024", "1/13/2024"]))
+    assert "has dates with the day first and others with the month first" in error
     short = rows(["24/03/05", "24/03/06", "24/03/07"])
     assert "leaves open which number is the year, as in '24/03/05'" in refusal(tmp_path, short)
     days = [f"{day:02}/03/24" for day in range(5, 25)]
@@ -162,18 +162,14 @@ def test_the_hour_that_comes_twice_is_right_with_zones_and_told_without(tmp_path
     table, series = one(tmp_path, text)
     assert table.zone == "UTC"
     assert series.times[2] == np.datetime64("2024-10-27T01:00")
-    sentence = refusal(tmp_path, text.replace(" CEST", "").replace(" CET", ""))
-    assert sentence.startswith(
+    error = refusal(tmp_path, text.replace(" CEST", "").replace(" CET", ""))
+    assert error.startswith(
         "FILE has 2024-10-27 02:00 twice, in lines 3 and 4; where clocks are pu"
     )
-    sentence = refusal(tmp_path, rows(["2024-03-31 00:00", "2024-03-31 01:00", "2024-03-31 03:00"]))
-    assert sentence.endswith(
-        "or where clocks are put forward write times with their distance to UTC"
-    )
-    sentence = refusal(tmp_path, text.replace(" CET", ""))
-    assert sentence.startswith(
-        "FILE has a time without its distance to UTC in the column 'date' in l"
-    )
+    error = refusal(tmp_path, rows(["2024-03-31 00:00", "2024-03-31 01:00", "2024-03-31 03:00"]))
+    assert error.endswith("or where clocks are put forward write times with their distance to UTC")
+    error = refusal(tmp_path, text.replace(" CET", ""))
+    assert error.startswith("FILE has a time without its distance to UTC in the column 'date' in l")
 
 
 def test_one_distance_to_utc_is_the_zone_and_days_stay_days(tmp_path):
