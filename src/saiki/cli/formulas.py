@@ -12,7 +12,8 @@ SIGNS = {
     "odot": "∘", "cdot": "·", "times": "×", "partial": "∂", "sum": "Σ", "prod": "Π", "le": "≤",
     "ge": "≥", "ne": "≠", "approx": "≈", "propto": "∝", "sim": "∼", "in": "∈", "to": "→",
     "leftarrow": "←", "infty": "∞", "top": "ᵀ", "ldots": "…", "cdots": "⋯", "mid": "|",
-    "lVert": "‖", "rVert": "‖", "Vert": "‖", "quad": "    ", "prime": "′", "pm": "±", "ell": "ℓ",
+    "lVert": "‖\0", "rVert": "\0‖", "lvert": "|\0", "rvert": "\0|",
+    "quad": "    ", "prime": "′", "pm": "±", "ell": "ℓ",
     "left": "", "right": "", "colon": ":",
 }  # fmt: skip
 NAMES = ["ln", "exp", "tanh", "max", "min"]
@@ -28,6 +29,8 @@ _RAISED = str.maketrans(
 )
 _LOWERED = str.maketrans("0123456789+-−=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
+_CLOSE = re.compile(r"([(∂]) | (?=\))|\0 ?| ?\0")
+"""Spaces that TeX leaves out; \\0 marks the inner side of the bars of a norm."""
 _OPERATOR = re.compile(r"[\s+−=/]")
 
 
@@ -40,8 +43,8 @@ def in_a_line(formula: str) -> str:
     'fₜ = σ(W_f xₜ)'
     """
     written = _Reader(formula).read()
-    lines = (" ".join(line.replace("∂ ", "∂").split()) for line in written.split("\n"))
-    return "\n".join(line.replace("( ", "(").replace(" )", ")") for line in lines if line)
+    lines = (" ".join(line.split()) for line in written.split("\n"))
+    return "\n".join(_CLOSE.sub(r"\1", line) for line in lines if line)
 
 
 class _Reader:
@@ -83,7 +86,10 @@ class _Reader:
             return ""
         if name == "frac":
             above, below = self._argument(), self._argument()
-            return f"{_whole(above)} / {_whole(below)}"
+            if (above, below) == ("1", "2"):
+                return "½"
+            between = "/" if len(above) == len(below) == 1 else " / "
+            return f"{_whole(above)}{between}{_whole(below)}"
         if name == "sqrt":
             return f"√{_whole(self._argument())}"
         if name in MARKS:
@@ -97,7 +103,7 @@ class _Reader:
 
 def _whole(part: str) -> str:
     """A part of a formula that stays together."""
-    part = part.replace("∂ ", "∂").strip()
+    part = _CLOSE.sub(r"\1", part).strip()
     return f"({part})" if _OPERATOR.search(part) else part
 
 

@@ -15,7 +15,11 @@ _INLINE = re.compile(
     r"\$`(?P<formula>[^`]+)`\$|(?P<code>`[^`]+`)|!\[(?P<picture>[^\]]*)\]\([^)]*\)|"
     r"\[(?P<link>[^\]]*)\]\((?P<to>[^)]*)\)|\*\*(?P<bold>.+?)\*\*|\*(?P<italic>[^*]+)\*"
 )
-_TITLE = re.compile(r"\*\*(.+?)\*\* ")
+_TITLE = re.compile(r"\*\*(.+?[.?。？])\*\* ?")
+TOGETHER = "\xa0"
+"""The space at which no line is broken."""
+SHORT = 20
+"""Letters below which a formula is kept together."""
 NARROWEST = 10
 """Letters of a column of a table at least."""
 
@@ -29,7 +33,7 @@ def plain(markdown: str, width: int) -> str:
     <BLANKLINE>
     A gate is fₜ ≤ 1, see here.
     """
-    return "\n\n".join(_blocks(markdown.splitlines(), width))
+    return "\n\n".join(_blocks(markdown.splitlines(), width)).replace(TOGETHER, " ")
 
 
 def _blocks(lines: list[str], width: int) -> Iterator[str]:
@@ -82,7 +86,8 @@ def words(text: str) -> str:
 
     def said(match: re.Match[str]) -> str:
         if match["formula"]:
-            return in_a_line(match["formula"])
+            formula = in_a_line(match["formula"])
+            return formula.replace(" ", TOGETHER) if len(formula) < SHORT else formula
         if match["code"]:
             return match["code"]
         if match["picture"]:
