@@ -18,7 +18,7 @@ from saiki.bench.grid import PRODUCTS
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.loop import NEAR
 from saiki.compiler.cpu.product import PAIR
-from saiki.compiler.cpu.threads import FEW, SHARED, TOGETHER
+from saiki.compiler.cpu.threads import FEW, SHARED, WORTH_MEETING
 from saiki.nn.drop_in.short import is_short
 
 ALONE = {"train": 0.4, "infer": 0.15}
@@ -59,7 +59,7 @@ def speedup(size: list[int], family: str, mode: str, milliseconds: float, cores:
     blocks = math.ceil(PRODUCTS[family] * hidden / COLUMNS)
     few = 2 * pairs <= min(threads, blocks)
     few = few or (4 * weights > NEAR and batch <= FEW * threads)
-    if threads > 1 and few and loops / steps >= TOGETHER * threads:
+    if threads > 1 and few and loops / steps >= WORTH_MEETING * threads:
         largest = math.ceil(blocks / threads) / blocks
         meetings = 2 * steps * (1 + (mode == "train"))
     around *= math.ceil(batch * steps / cores) / (batch * steps)

@@ -1,8 +1,11 @@
 """Recurrent cells written once, as equations; everything else is derived from them."""
 
 import importlib
-import os
+import sys
+import types
 from typing import TYPE_CHECKING, Any
+
+from saiki import settings
 
 if TYPE_CHECKING:
     from saiki import activations, cells, convert, export, lens, nn
@@ -17,10 +20,7 @@ if TYPE_CHECKING:
     from saiki.saving.pretrained import load
 
     __version__: str
-
-verify = os.environ.get("SAIKI_VERIFY", "1") not in ("0", "false", "no", "off")
-"""Whether each compiled loop proves itself on the first batch it is given, and is compared with the
-eager loop again from time to time. ``SAIKI_VERIFY=0`` in the environment turns it off, too."""
+    verify: bool
 
 __all__ = [
     "Bidirectional",
@@ -75,3 +75,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+class _Package(types.ModuleType):
+    """The package, whose settings lie below all that reads them."""
+
+    @property
+    def verify(self) -> bool:
+        """Whether each compiled loop proves itself on the first batch it is given, and is compared
+        with the eager loop again from time to time. ``SAIKI_VERIFY=0`` in the environment turns it
+        off, too."""
+        return settings.verify
+
+    @verify.setter
+    def verify(self, value: bool) -> None:
+        settings.verify = value
+
+
+sys.modules[__name__].__class__ = _Package

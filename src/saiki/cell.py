@@ -47,6 +47,7 @@ class Cell(DescribedModule, name="cell.v1"):
     ('h',)
     """
 
+    _saiki_bookkeeping = ("_saiki_names", "_saiki_memory")
     step: Step
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

@@ -453,7 +453,7 @@ class TestBits:
     @pytest.mark.parametrize("batch", [1, 2, 3, 9])
     @pytest.mark.parametrize("name", ["lstm", "layer norm", "gru"])
     def test_are_the_same_where_all_threads_do_all_rows(self, name, batch, ragged, monkeypatch):
-        for constant in ("SHARED", "TOGETHER"):
+        for constant in ("SHARED", "WORTH_MEETING"):
             monkeypatch.setattr(threads, constant, 1)
         monkeypatch.setattr(threads, "_cores", lambda: 8)
         monkeypatch.setattr(loop, "NEAR", 0)

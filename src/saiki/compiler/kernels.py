@@ -1,6 +1,5 @@
 """Which kernel serves a cell: compiled at the first call, and again when the cell has changed."""
 
-import itertools
 import threading
 import warnings
 from collections import deque
@@ -34,9 +33,9 @@ from saiki.weak import WeakValues
 
 BACKENDS: dict[str, Backend] = {"cpu": CPU()}
 """What serves tensors, by the type of their device."""
-KEPT = 8
+MAX_FORMS = 8
 """Compiled forms of a cell in one type."""
-OFTEN = 5
+MANY_CHANGES = 5
 """Times that a cell is compiled for changes of the same values before a warning says so."""
 RECENT = 8
 """Compiled steps that stay though no layer holds them, for the next one of the same kind."""
@@ -50,17 +49,17 @@ TensorKind = tuple[torch.dtype, str]
 """The type of numbers, and of the device that they lie on."""
 
 
-def _step(cell: Cell, watch: Watch, kind: TensorKind) -> CompiledStep:
+def _compiled_step(cell: Cell, watch: Watch, kind: TensorKind) -> CompiledStep:
     """The compiled loop over the step of ``cell``: that of another cell where nothing that a step
     reads tells them apart."""
     dtype, device = kind
     backend = BACKENDS[device]
     key = backend, dtype, watch.fingerprint
-    found = _STEPS.get(key)
-    if found is None:
-        found = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype, backend))
-        _recent.append(found)
-    return found
+    step = _STEPS.get(key)
+    if step is None:
+        step = _STEPS[key] = in_clean_room(lambda: CompiledStep(cell, watch, dtype, backend))
+        _recent.append(step)
+    return step
 
 
 @dataclass
@@ -73,10 +72,10 @@ class Known:
     why_not: str = ""
     inputs: list[Place] = field(default_factory=list)
     """Where the tensors are that the kernel takes."""
-    again: int = 0
+    calls_to_retry: int = 0
     """Calls until it is tried once more, where the reason may be a passing one."""
     wait: int = 1
-    """Twice as long after each failure."""
+    """Of how many calls that is; twice as many after each failure."""
 
     @property
     def key(self) -> int:
@@ -88,10 +87,10 @@ class Known:
         return self.why_not or (self.compiled.why_refused if self.compiled else "")
 
     def holds(self) -> bool:
-        """Whether it can be said of the cell as it now is."""
-        if self.again:
-            self.again -= 1
-            if self.again == 0:
+        """Whether it is true of the cell as it now is."""
+        if self.calls_to_retry:
+            self.calls_to_retry -= 1
+            if self.calls_to_retry == 0:
                 return False
         return self.watch is None or self.watch.unchanged()
 
@@ -115,45 +114,45 @@ class Kernels:
     def find(self, dtype: torch.dtype, device: str = "cpu") -> Known:
         """What is known of the cell as it now is; compiled if need be."""
         kind = dtype, device
-        known = self.known.get(kind, ())
-        if known and known[0].holds():
-            found = known[0]
-        else:
-            with _LOCK:
-                found = self._search(kind)
-        return found
+        forms = self.known.get(kind, ())
+        if forms and forms[0].holds():
+            return forms[0]
+        with _LOCK:
+            return self._search(kind)
 
     def _search(self, kind: TensorKind) -> Known:
-        known = self.known.get(kind, ())
-        failed = next((k for k in known[:1] if k.why_not and k.again == 0 < k.wait - 1), None)
+        forms = self.known.get(kind, ())
+        failed = next(
+            (f for f in forms[:1] if f.why_not and f.calls_to_retry == 0 < f.wait - 1), None
+        )
+        forms = tuple(form for form in forms if form is not failed)
         try:
             watch = Watch(self.cell)
         except Exception as error:  # of an attribute, perhaps, that must not be read
-            found = Known(None, why_not=f"{type(self.cell).__name__} cannot be watched: {error}")
+            form = Known(None, why_not=f"{type(self.cell).__name__} cannot be watched: {error}")
         else:
-            found = self._same(known, watch, failed) or self._compile(watch, kind, failed)
-            if found.compiled is not None:
-                assert found.watch is not None
-                found.compiled.watch = found.watch
-                places = found.watch.places
-                found.inputs = [places[name] for name in found.compiled.step.names]
-        others = (k for k in known if k is not found and k is not failed)
-        self.known[kind] = (found, *itertools.islice(others, KEPT - 1))
-        return found
+            form = self._same(forms, watch) or self._compile(watch, kind, failed)
+            if form.compiled is not None:
+                assert form.watch is not None
+                form.compiled.watch = form.watch
+                places = form.watch.places
+                form.inputs = [places[name] for name in form.compiled.step.names]
+        self.known[kind] = (form, *(f for f in forms if f is not form))[:MAX_FORMS]
+        return form
 
-    def _same(self, known: Sequence[Known], watch: Watch, failed: Known | None) -> Known | None:
+    def _same(self, forms: Sequence[Known], watch: Watch) -> Known | None:
         """What is known of the cell where all that its step ran is as it was."""
-        for each in known:
-            if each is failed or each.watch is None:
+        for form in forms:
+            if form.watch is None:
                 continue
-            ran = each.watch.walk.ran
+            ran = form.watch.walk.ran
             try:
-                now = watch if ran is watch.walk.ran else each.watch.again(self.cell)
+                now = watch if ran is watch.walk.ran else form.watch.renewed(self.cell)
             except CompileError:  # it has become what cannot be watched
                 continue
-            if now.fingerprint == each.watch.fingerprint:
-                each.watch = now
-                return each
+            if now.fingerprint == form.watch.fingerprint:
+                form.watch = now
+                return form
         return None
 
     def _compile(self, watch: Watch, kind: TensorKind, failed: Known | None) -> Known:
@@ -161,7 +160,7 @@ class Kernels:
             self._warn_of_changes(watch, kind)
         put_back = watch.remember()
         try:
-            step = _step(self.cell, watch, kind)
+            step = _compiled_step(self.cell, watch, kind)
         except MoreRanError as more:
             put_back()
             try:
@@ -174,10 +173,9 @@ class Kernels:
             if not isinstance(error, CompileError):
                 problem = f"{type(error).__name__}: {error}".splitlines()[0]
                 error = TraceError(f"{type(self.cell).__name__} cannot be compiled: {problem}")
-            passing = isinstance(error, TraceError)
-            again = wait - 1 if passing else 0
+            calls = wait - 1 if isinstance(error, TraceError) else 0
             lasts = watch.unchanged()  # or each step would have it compiled anew
-            return Known(watch if lasts else None, None, str(error), again=again, wait=wait)
+            return Known(watch if lasts else None, None, str(error), [], calls, wait)
         finally:
             changed = put_back()
         if changed:
@@ -206,16 +204,16 @@ class Kernels:
 
     def _warn_of_changes(self, watch: Watch, kind: TensorKind) -> None:
         """Say so once where the same values make the cell compile again and again."""
-        known = self.known.get(kind, ())
-        if not known or known[0].watch is None:
+        forms = self.known.get(kind, ())
+        if not forms or forms[0].watch is None:
             return
-        for name in watch.changes_since(known[0].watch):
+        for name in watch.changes_since(forms[0].watch):
             self.changes[name] = self.changes.get(name, 0) + 1
-            if self.changes[name] == OFTEN:
+            if self.changes[name] == MANY_CHANGES:
                 warnings.warn(
-                    f"{name} of {type(self.cell).__name__} has changed {OFTEN} times, and the cell "
-                    "is compiled anew each time; register it as a buffer, and its value is an "
-                    "input of the kernel",
+                    f"{name} of {type(self.cell).__name__} has changed {MANY_CHANGES} times, and "
+                    "the cell is compiled anew each time; register it as a buffer, and its value "
+                    "is an input of the kernel",
                     stacklevel=6,
                 )
 
@@ -224,8 +222,7 @@ class Kernels:
         backend = BACKENDS.get(x.device.type)
         if backend is None:
             return f"there is no kernel for {x.device.type} tensors"
-        why = backend.obstacle(x.dtype)
-        if why:
+        if why := backend.obstacle(x.dtype):
             return why
         if is_transformed():
             return "transforms of torch.func and forward derivatives need the eager loop"
@@ -241,8 +238,8 @@ class Kernels:
 
     def hooked(self, kind: TensorKind) -> str:
         """Why hooks keep a kernel from serving; empty if there are none."""
-        known = self.known.get(kind, ())
-        watch = known[0].watch if known else None
+        forms = self.known.get(kind, ())
+        watch = forms[0].watch if forms else None
         hooks = watch.hooks if watch is not None else all_hooks(self.cell)
         if any(hooks) or has_global_hooks():
             return "hooks on the cell see every step, which only the eager loop makes"

@@ -15,8 +15,14 @@ from torch import Tensor
 
 from saiki.call import Call, Results
 from saiki.compiler.kernels import BACKENDS
-from saiki.compiler.run.call import SCAN, SCAN_BACKWARD, arguments, call_of, has_gradient
-from saiki.compiler.run.compiled import compiled_cells
+from saiki.compiler.run.compiled import (
+    SCAN,
+    SCAN_BACKWARD,
+    arguments,
+    call_of,
+    compiled_cells,
+    has_gradient,
+)
 from saiki.compiler.trust import guard
 from saiki.torch_internals import is_batched, is_unseen, undisturbed
 
@@ -62,9 +68,9 @@ def _define(
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
     for device in BACKENDS:
-        kernel = undisturbed(lambda *given: function(*call_of(*given)))
+        kernel = undisturbed(lambda *arguments: function(*call_of(*arguments)))
         _LIBRARY.impl(name, kernel, device.upper())
-    fake = lambda *given: shapes(*call_of(*given))  # noqa: E731
+    fake = lambda *arguments: shapes(*call_of(*arguments))  # noqa: E731
     torch.library.register_fake(f"saiki::{name}", fake, lib=_LIBRARY)
 
 
@@ -79,11 +85,14 @@ def _forward(call: Call, training: bool) -> list[Tensor]:
     return results
 
 
-def _backward(call: Call, *given: Sequence[Any]) -> list[Tensor]:
-    gradients, _, _ = given
+def _backward(
+    call: Call, gradients: Sequence[Tensor], residuals: Sequence[Tensor], needs: Sequence[bool]
+) -> list[Tensor]:
     if is_unseen(gradients[0]):
-        return guard.backward(call, *given)
-    results: list[Tensor] = torch.ops.saiki.scan_backward(*arguments(call), *given)
+        return guard.backward(call, gradients, residuals, needs)
+    results: list[Tensor] = torch.ops.saiki.scan_backward(
+        *arguments(call), gradients, residuals, needs
+    )
     return results
 
 
@@ -107,11 +116,11 @@ class _Scan(torch.autograd.Function):
         tensors, residuals = rest[: ctx.count], rest[ctx.count :]
         call = ctx.bare.with_tensors(tensors, lengths)
         if not torch.compiler.is_compiling():
-            again = torch.is_grad_enabled()
-            if again or any(map(is_batched, gradients)):
+            is_second = torch.is_grad_enabled()
+            if is_second or any(map(is_batched, gradients)):
                 for cell in compiled_cells(call.parts):
                     cell.must_be_unchanged()
-                return None, None, *guard.eager_gradients(call, gradients, residuals, again)
+                return None, None, *guard.eager_gradients(call, gradients, residuals, is_second)
         results = _backward(call, gradients, residuals, ctx.needs_input_grad[2:])
         return None, None, *(None if g.numel() == 0 else g for g in results)
 

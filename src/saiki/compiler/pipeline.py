@@ -18,10 +18,10 @@ from saiki.compiler.plan.memory import lower_memory
 from saiki.compiler.plan.partition import partition
 from saiki.compiler.plan.plan import Plan, plan
 from saiki.compiler.trace.graph import Trace
+from saiki.compiler.trace.graph_file import put_trace, read_trace
 from saiki.compiler.trace.inside import write_out
 from saiki.compiler.trace.record import Source, record
 from saiki.compiler.trace.rewrites import promote, simplify, split_addmm
-from saiki.compiler.trace.shelved import put_trace, read_trace
 
 
 class Stage(Protocol):

@@ -47,6 +47,9 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
         InputError: an argument is not among those allowed.
     """
 
+    _saiki_changing = ("_saiki_kernels", "_saiki_warned")
+    """Attributes that say nothing of what it computes, and may change at any call."""
+
     def __init__(
         self, cell: Cell, reverse: bool = False, backend: Literal["auto", "eager", "cpu"] = "auto"
     ) -> None:

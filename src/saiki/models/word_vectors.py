@@ -77,6 +77,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         InputError: a value is not allowed, or two do not fit each other.
     """
 
+    _saiki_bookkeeping = ("_saiki_trainer",)
+
     def __init__(
         self,
         size: int = 100,

@@ -36,6 +36,8 @@ class Described:
     else under that of the class. Defined anew, it takes the place of what it was before.
     """
 
+    _saiki_bookkeeping: ClassVar[tuple[str, ...]] = ("_saiki_given",)
+    """Attributes that say nothing of what objects compute; each class lists those that it adds."""
     registered_name: ClassVar[str]
     """What saved files call the class."""
 

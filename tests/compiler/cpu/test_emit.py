@@ -148,4 +148,4 @@ def test_code_does_not_grow_with_the_hidden_size():
     both = (cells.LSTM(4, n) for n in (256, 1024))
     small, large = (CompiledStep(cell, Watch(cell), torch.float32, CPU()) for cell in both)
     for kind in ("training", "backward"):
-        assert len(large.loops[kind].text) < 1.2 * len(small.loops[kind].text)
+        assert len(large.loops[kind].text()) < 1.2 * len(small.loops[kind].text())

@@ -21,7 +21,7 @@ from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.run.compiled import _CELLS
-from saiki.compiler.run.function import function
+from saiki.compiler.run.outside import function
 from saiki.compiler.watch.identity import Itself
 
 MIB = 1 << 20

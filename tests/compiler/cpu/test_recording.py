@@ -13,7 +13,7 @@ from compiler.test_against_eager import ALL
 from saiki import Bidirectional, Cell, Recurrent, Stack
 from saiki.cells import GRU, LSTM
 from saiki.compiler.cpu.recording import recorder
-from saiki.compiler.cpu.recording.native import Native
+from saiki.compiler.cpu.recording.recorder import Native
 from saiki.errors import CompileError
 
 pytestmark = pytest.mark.one_in(5)

@@ -25,12 +25,11 @@ from saiki.compiler.cpu import jit
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.machine import AVX2, machine
-from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import packing
+from saiki.compiler.cpu.threads import meeting
 from saiki.compiler.shelf import secret, shelf
-from saiki.compiler.trace.graph_file import UnwrittenError, from_text, to_text
+from saiki.compiler.trace.graph_file import UnwrittenError, from_text, lasting_key, to_text
 from saiki.compiler.trace.record import Source
-from saiki.compiler.trace.shelved import lasting_key
 from saiki.compiler.trust import trial
 from saiki.compiler.watch.identity import Itself
 from saiki.compiler.watch.lasting import PassingError, lasting

@@ -16,7 +16,7 @@ from saiki import Cell, CompileError, Recurrent
 from saiki.cells import LSTM
 from saiki.compiler import kernels
 from saiki.compiler.cpu import jit, values
-from saiki.compiler.run import spot_checks
+from saiki.compiler.run import compiled
 from saiki.compiler.trust import trial
 from saiki.weak import WeakValues
 
@@ -143,7 +143,7 @@ def test_what_changes_unseen_is_found_later(monkeypatch):
     assert layer.why_eager(torch.float64) is None
     hidden.scale = -0.9
     with pytest.warns(UserWarning, match="no longer computes what it did"):
-        y = [layer(x)[0] for _ in range(spot_checks.FIRST_CHECK * 6)][-1]
+        y = [layer(x)[0] for _ in range(compiled.FIRST_CHECK * 6)][-1]
     assert torch.equal(y, step_by_step(layer)(x)[0])
 
 
@@ -169,7 +169,7 @@ def test_checks_of_single_steps_find_nothing_in_what_is_right(dtype, lengths):
     for reverse in (False, True):
         layer = Recurrent(LSTM(3, 4).to(dtype), reverse=reverse)
         leaky = Recurrent(Leaky().to(dtype), reverse=reverse)
-        for _ in range(spot_checks.FIRST_CHECK * 5):
+        for _ in range(compiled.FIRST_CHECK * 5):
             x = draw(5, 6, 3).to(dtype)
             layer(x, lengths=lengths)
             leaky(x, lengths=lengths)

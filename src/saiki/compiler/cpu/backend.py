@@ -9,7 +9,7 @@ from saiki.compiler.backend import Backend
 from saiki.compiler.cpu import buffers, threads
 from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.recording.native import Native
+from saiki.compiler.cpu.recording.recorder import Native
 from saiki.compiler.plan.program import Program
 
 

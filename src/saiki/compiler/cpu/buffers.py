@@ -2,10 +2,7 @@
 
 What a training step saves is freed when its backward pass ends and needed again, in the same size,
 at the next step. The system would take the pages back in between and clear them anew, which costs
-more time than the loop itself.
-
-A free buffer is kept as long as the steps of late would have used it, :class:`Pool` says how long,
-and none longer than the last compiled cell is there.
+more time than the loop itself. No free buffer is kept longer than the last compiled cell is there.
 """
 
 import math
@@ -24,7 +21,7 @@ LINE = 64
 CLASSES = 8
 """Sizes of buffers between a power of 2 and the next."""
 SPARE = 1.5
-"""Lent and kept buffers together, by the most that were lent at once of late."""
+"""Lent and free buffers together, by the most that were lent at once of late."""
 TURNS = 4
 """How many times as much is lent before a buffer that nothing asked for is given back."""
 
@@ -63,7 +60,7 @@ class Pool:
         self.lock = threading.Lock()
         self.leases: list[tuple[weakref.ref[np.ndarray], np.ndarray]] = []
         """What was lent, which dies when nobody holds it, and the buffer that it is part of."""
-        self.kept: list[tuple[int, np.ndarray]] = []
+        self.free: list[tuple[int, np.ndarray]] = []
         """Free buffers, the last to come back at the end, each with the turnover at that time."""
         self.turnover = 0
         """Bytes ever lent."""
@@ -79,14 +76,14 @@ class Pool:
     @property
     def held(self) -> int:
         """Bytes of all buffers, lent or free."""
-        return sum(memory.nbytes for _, memory in (*self.leases, *self.kept))
+        return sum(memory.nbytes for _, memory in (*self.leases, *self.free))
 
     def lend(self, size: int) -> np.ndarray:
         """``size`` bytes, which come back when the array is no longer used."""
         if not self.lock.acquire(blocking=False):
             return _allocated(size)
         try:
-            memory = self._take(rounded(size))
+            memory = self._free_or_new(rounded(size))
             lease = memory[:size]  # an object of its own: it dies with the tensor's storage
             self.leases.append((weakref.ref(lease), memory))
             self._evict()
@@ -99,18 +96,18 @@ class Pool:
         if self.lock.acquire(blocking=False):
             try:
                 self._sort_in()
-                self.kept = []
+                self.free = []
             finally:
                 self.lock.release()
 
-    def _take(self, size: int) -> np.ndarray:
+    def _free_or_new(self, size: int) -> np.ndarray:
         self._sort_in()
         fits = [
             (memory.nbytes, -i)
-            for i, (_, memory) in enumerate(self.kept)
+            for i, (_, memory) in enumerate(self.free)
             if size <= memory.nbytes <= 2 * size
         ]
-        memory = self.kept.pop(-min(fits)[1])[1] if fits else _allocated(size)
+        memory = self.free.pop(-min(fits)[1])[1] if fits else _allocated(size)
         self._count(memory.nbytes)
         return memory
 
@@ -122,7 +119,7 @@ class Pool:
             else:
                 lent.append((lease, memory))
         # at once, or after a Ctrl-C in between a buffer would be lent to two
-        self.leases, self.kept = lent, self.kept + free
+        self.leases, self.free = lent, self.free + free
 
     def _count(self, size: int) -> None:
         """Note that a buffer of that size is about to be lent."""
@@ -139,22 +136,22 @@ class Pool:
     def _evict(self) -> None:
         lately, held = self._lately(), self.held
         first = 0
-        for since, memory in self.kept:
+        for since, memory in self.free:
             if held <= SPARE * lately and self.turnover - since <= TURNS * lately:
                 break
             held -= memory.nbytes
             first += 1
-        del self.kept[:first]
+        del self.free[:first]
 
 
 def pool() -> Pool:
     """That of this process: the one that somebody holds, or a new one."""
     global _known
-    found = None if _known is None else _known()
-    if found is None:
-        found = Pool()
-        _known = weakref.ref(found)
-    return found
+    current = None if _known is None else _known()
+    if current is None:
+        current = Pool()
+        _known = weakref.ref(current)
+    return current
 
 
 def rounded(size: int) -> int:

@@ -129,7 +129,7 @@ class Builder:
     def store(self, value: ir.Value, pointer: ir.Value) -> None:
         self.b.store(value, pointer, align=self.size)
 
-    def take(
+    def gather(
         self, begin: ir.Value, places: Sequence[int], column: ir.Value, shift: int, lanes: int
     ) -> ir.Value:
         """The numbers at ``places[column]`` and on behind ``begin``; ``column`` is ``shift`` more
@@ -144,7 +144,7 @@ class Builder:
             return self.load(self.at(begin, first), lanes)
         if all(len(set(run)) == 1 for run in runs):
             return self.splat(self.load(self.at(begin, first), 1), lanes)
-        return self.b.call(self._gather(lanes), [begin, at])
+        return self.b.call(self._gathering(lanes), [begin, at])
 
     def _starts(self, features: int, shift: int, lanes: int) -> Iterator[int]:
         """Where vectors of that many lanes may begin."""
@@ -164,17 +164,14 @@ class Builder:
             self._tables[key] = table
         return self._tables[key]
 
-    def _gather(self, lanes: int) -> ir.Function:
+    def _gathering(self, lanes: int) -> ir.Function:
         """A function of where numbers begin and of a table of places: those numbers as a vector."""
         name = f"gather.{lanes}"
         known = self.module.globals.get(name)
         if known is not None:
             return known
         kind = self.vector(lanes)
-        function = ir.Function(self.module, ir.FunctionType(kind, [POINTER, POINTER]), name)
-        function.linkage = "internal"
-        function.attributes.add("noinline")
-        b = ir.IRBuilder(function.append_basic_block("entry"))
+        function, b = self.internal(ir.FunctionType(kind, [POINTER, POINTER]), name)
         begin, table = function.args
         vector = ir.Constant(kind, ir.Undefined)
         for lane in range(lanes):
@@ -184,6 +181,13 @@ class Builder:
             vector = b.insert_element(vector, value, INT(lane))
         b.ret(vector)
         return function
+
+    def internal(self, kind: ir.FunctionType, name: str) -> tuple[ir.Function, ir.IRBuilder]:
+        """A function of the module that is called, not written out, and what writes its code."""
+        function = ir.Function(self.module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        return function, ir.IRBuilder(function.append_basic_block("entry"))
 
     def splat(self, scalar: ir.Value, lanes: int) -> ir.Value:
         if lanes == 1:
@@ -206,11 +210,7 @@ class Builder:
             return getattr(vmath, name)(self.b, *operands)
         function = self.module.globals.get(name_here)
         if function is None:
-            kind = ir.FunctionType(kinds[0], kinds)
-            function = ir.Function(self.module, kind, name_here)
-            function.linkage = "internal"
-            function.attributes.add("noinline")
-            b = ir.IRBuilder(function.append_basic_block("entry"))
+            function, b = self.internal(ir.FunctionType(kinds[0], kinds), name_here)
             b.ret(getattr(vmath, name)(b, *function.args))
         return self.b.call(function, operands)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from llvmlite import ir
 
-from saiki.compiler.cpu import meeting
+from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.builder import BLOCK, INT, POINTER, SIGNATURE, Builder
 from saiki.compiler.cpu.machine import Machine
 from saiki.compiler.cpu.packing import panel_name
@@ -77,7 +77,7 @@ class _Emitter(Builder):
         pointers, strides, offsets, counts, steps, first, last, self.row_stride = function.args[:8]
         self.member, self.team, self.meeting = function.args[8:]
         b = self.b
-        widths = (p.weight.width for stage in self.program.stages for p in stage.products)
+        widths = (product.weight.width for product in self.program.products)
         blocks = {number for width in widths for number in self.products.blocks(width)}
         shares = {number: self._share(INT(number)) for number in sorted(blocks)}
         rows_of_all = b.sub(last, first)
@@ -119,7 +119,8 @@ class _Emitter(Builder):
     def _meet(self) -> None:
         """Wait until all threads that do the same rows are here."""
         with self.b.if_then(self.b.icmp_signed(">", self.team, INT(1)), likely=False):
-            meet = declared(self.module, meeting.NAME, meeting.SIGNATURE)
+            kind = ir.FunctionType(ir.VoidType(), [INT, POINTER])
+            meet = declared(self.module, threads.MEET, kind)
             self.b.call(meet, [self.team, self.meeting])
 
     def _unpack(self, pointers: ir.Value, strides: ir.Value) -> None:
@@ -149,15 +150,15 @@ class _Emitter(Builder):
         b = self.b
         if self.machine.control == "fpcr":
             get = declared(self.module, "llvm.aarch64.get.fpcr", ir.FunctionType(INT, []))
-            kept = b.call(get, [])
-            self._control(b.or_(kept, INT(1 << 24)))
-            return kept
+            before = b.call(get, [])
+            self._control(b.or_(before, INT(1 << 24)))
+            return before
         self.word = b.alloca(ir.IntType(32))
         kind = ir.FunctionType(ir.VoidType(), [POINTER])
         b.call(declared(self.module, "llvm.x86.sse.stmxcsr", kind), [self.word])
-        kept = b.load(self.word, typ=ir.IntType(32))
-        self._control(b.or_(kept, ir.IntType(32)(0x8040)))
-        return kept
+        before = b.load(self.word, typ=ir.IntType(32))
+        self._control(b.or_(before, ir.IntType(32)(0x8040)))
+        return before
 
     def _control(self, value: ir.Value) -> None:
         if self.machine.control == "fpcr":

@@ -48,21 +48,8 @@ _recent: deque["Compiled"] = deque(maxlen=RECENT)
 _COMPILED: WeakValues[tuple[str, str], Compiled] = WeakValues()
 
 
-@dataclass(frozen=True)
-class Code:
-    """What the code of a function is part of."""
-
-    function: weakref.ref[Compiled]
-    engine: binding.ExecutionEngine
-    context: binding.ContextRef
-
-    def free(self) -> None:
-        """The engine first, for its module lives in the context."""
-        self.engine.close()
-        self.context.close()
-
-
-_codes: list[Code] = []
+_codes: list[tuple[weakref.ref[Compiled], binding.ExecutionEngine, binding.ContextRef]] = []
+"""Functions, and what the code of each is part of."""
 
 
 def compile_text(text: str, machine: Machine, name: str = "run") -> Compiled:
@@ -70,31 +57,27 @@ def compile_text(text: str, machine: Machine, name: str = "run") -> Compiled:
     return compiled(f"text {text}", lambda: text, machine, name)
 
 
-def compiled(what: str, text: Callable[[], str], machine: Machine, name: str = "run") -> Compiled:
-    """A function of the module that ``what`` stands for in any process: compiled once, as long as
-    somebody holds the result or it is among the last, and on disk for other processes."""
-    key = _key(what, machine)
+def compiled(module: str, text: Callable[[], str], machine: Machine, name: str = "run") -> Compiled:
+    """A function of what ``module`` stands for in any process: compiled once, as long as somebody
+    holds the result or it is among the last, and on disk for other processes."""
+    key = shelf.key(module, str(machine))
     with _LOCK:
-        found = _COMPILED.get((key, name))
-        if found is None:
+        function = _COMPILED.get((key, name))
+        if function is None:
             _initialise()
             _free()
             code = shelf.get(KIND, key)
             if code is None:
                 code = translate(text(), machine)
                 shelf.put(KIND, key, code)
-            found = _COMPILED[key, name] = _load(code, machine, name)
-            _recent.append(found)
-        return found
+            function = _COMPILED[key, name] = _load(code, machine, name)
+            _recent.append(function)
+        return function
 
 
-def forget(what: str, machine: Machine) -> None:
+def forget(module: str, machine: Machine) -> None:
     """Keep what :func:`compiled` would find on disk no longer."""
-    shelf.drop(_key(what, machine))
-
-
-def _key(what: str, machine: Machine) -> str:
-    return shelf.key(what, str(machine))
+    shelf.drop(shelf.key(module, str(machine)))
 
 
 @cache
@@ -138,7 +121,7 @@ def _load(code: bytes, machine: Machine, name: str) -> Compiled:
     engine.finalize_object()
     address = engine.get_function_address(name)
     compiled = Compiled(_FUNCTION(address), address)
-    _codes.append(Code(weakref.ref(compiled), engine, context))
+    _codes.append((weakref.ref(compiled), engine, context))
     return compiled
 
 
@@ -148,6 +131,8 @@ def _free() -> None:
     It stays until the next is compiled, for a callback at their end is code of Python, in which a
     Ctrl-C would be lost.
     """
-    for code in [code for code in _codes if code.function() is None]:
+    for code in [code for code in _codes if code[0]() is None]:
         _codes.remove(code)
-        code.free()
+        _, engine, context = code
+        engine.close()  # first, for its module lives in the context
+        context.close()

@@ -16,7 +16,6 @@ from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.jit import Compiled, compile_text, compiled, forget
 from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import pack, packing
 from saiki.compiler.cpu.product import PAIR
 from saiki.compiler.plan.program import Array, Program
@@ -54,14 +53,13 @@ class CompiledLoop:
     @cached_property
     def is_near(self) -> bool:
         """Whether the weights, which a block of rows reads at each step, stay in a near cache."""
-        products = (p for stage in self.program.stages for p in stage.products)
-        return self.dtype.itemsize * sum(p.weight.inner * p.weight.width for p in products) <= NEAR
+        sizes = (p.weight.inner * p.weight.width for p in self.program.products)
+        return self.dtype.itemsize * sum(sizes) <= NEAR
 
     @cached_property
     def columns(self) -> int:
         """Blocks of columns of the widest product."""
-        products = (p for stage in self.program.stages for p in stage.products)
-        widest = max((p.weight.width for p in products), default=0)
+        widest = max((p.weight.width for p in self.program.products), default=0)
         return -(-widest // (self.machine.tile[1] * self.machine.lanes(self.dtype)))
 
     def block(self, steps: int, cost: int) -> int:
@@ -71,17 +69,16 @@ class CompiledLoop:
         return max(BLOCK, threads.SHARED // (steps * cost)) // PAIR
 
     @cached_property
+    def compiled(self) -> Compiled:
+        packing(self.dtype, self.machine)  # of which the text knows the name alone, as of this one
+        threads.meeting(self.machine)
+        if self.key is None:
+            return compile_text(self.text(), self.machine)
+        return compiled(f"loop {self.key}", self.text, self.machine)
+
     def text(self) -> str:
         """The LLVM IR."""
         return emit(self.program, self.dtype, self.machine)
-
-    @cached_property
-    def compiled(self) -> Compiled:
-        packing(self.dtype, self.machine)  # of which the text knows the name alone, as of this one
-        meeting(self.machine)
-        if self.key is None:
-            return compile_text(self.text, self.machine)
-        return compiled(f"loop {self.key}", lambda: self.text, self.machine)
 
     def compile(self) -> None:
         _ = self.compiled
@@ -92,14 +89,11 @@ class CompiledLoop:
             forget(f"loop {self.key}", self.machine)
 
     @cached_property
-    def fixed(self) -> "Layout | None":
+    def fixed(self) -> Layout | None:
         """The layout where no size of memory is part of it."""
         return None if self.program.extents else self._layout({})
 
-    def layout(self, sizes: Mapping[int, int]) -> "Layout":
-        return self.fixed or self._layout(sizes)
-
-    def _layout(self, sizes: Mapping[int, int]) -> "Layout":
+    def _layout(self, sizes: Mapping[int, int]) -> Layout:
         whole = self.machine.vector_bytes
         widths = (array.width for array in self.program.temporaries)
         rooms = (sizes.get(width, width) * self.dtype.itemsize for width in widths)
@@ -114,10 +108,10 @@ class CompiledLoop:
         parameters: Sequence[Tensor],
         walk: Walk,
         sizes: Mapping[int, int],
-    ) -> "Job":
+    ) -> threads.Job:
         """See :class:`saiki.compiler.backend.Loop`."""
         count, index = len(self.index), self.index
-        layout = self.layout(sizes)
+        layout = self.fixed or self._layout(sizes)
         scratch = torch.empty(walk.rows, layout.width, dtype=self.dtype)
         table = self.table()
         for array, (tensor, column) in rows.items():
@@ -132,7 +126,7 @@ class CompiledLoop:
             table[i] = sizes[extent]
         address = ctypes.addressof(table)
         weights = self._put_parameters(table, parameters, is_once=len(walk.offsets) == 1)
-        return Job(
+        return threads.Job(
             self.compiled,
             (
                 address,
@@ -150,7 +144,6 @@ class CompiledLoop:
             self.is_near,
             self.columns,
             (rows, scratch, walk, table),
-            self,
             weights,
         )
 
@@ -160,32 +153,19 @@ class CompiledLoop:
         """Tell the kernel where the parameters lie; each with the tensor that it is read from."""
         count, read = len(self.index), []
         for array, tensor in zip(self.parameters, parameters, strict=True):
-            given = tensor if tensor.dtype == self.dtype else tensor.to(self.dtype)
+            tensor = tensor if tensor.dtype == self.dtype else tensor.to(self.dtype)
             stride = 0
             if array.kind == "weight":
-                along, across = given.stride()
+                along, across = tensor.stride()
                 if is_once and across == 1 and along > 0:
-                    stride, ready = along, given
+                    stride, ready = along, tensor
                 elif is_once and along == 1 and across > 0:
-                    stride, ready = -across, given
+                    stride, ready = -across, tensor
                 else:
-                    ready = pack(given, self.machine)
+                    ready = pack(tensor, self.machine)
             else:
-                ready = given.contiguous()
-            read.append((given, ready))
+                ready = tensor.contiguous()
+            read.append((tensor, ready))
             i = self.index[array]
             table[i], table[count + i] = ready.data_ptr(), stride
         return read
-
-
-@dataclass(slots=True)
-class Job(threads.Job):
-    """A loop bound to arrays."""
-
-    loop: CompiledLoop
-    parameters: list[tuple[Tensor, Tensor]]
-    """As they were given, and as the kernel reads them."""
-
-    def packed(self) -> list[tuple[Tensor, Tensor]]:
-        """The weights that were packed for the kernel, and what they were packed into."""
-        return [(given, ready) for given, ready in self.parameters if given.ndim != ready.ndim]

@@ -44,12 +44,15 @@ SSE2 = Machine("SSE2", 16, 16, "mxcsr", "x86-64")
 @cache
 def machine() -> Machine:
     """What this processor has: AVX-512, AVX2, NEON or SSE2; less where PyTorch is told so."""
-    found = binding.get_host_cpu_features()
-    host = binding.get_host_cpu_name(), found.flatten()
+    features = binding.get_host_cpu_features()
+    host = binding.get_host_cpu_name(), features.flatten()
     if binding.get_process_triple().startswith(("aarch64", "arm64")):
         return Machine("NEON", 16, 32, "fpcr", *host)
     most = os.environ.get(VARIABLE, "").lower()
-    has_512, has_256 = bool(found.get("avx512f")), bool(found.get("avx2") and found.get("fma"))
+    has_512, has_256 = (
+        bool(features.get("avx512f")),
+        bool(features.get("avx2") and features.get("fma")),
+    )
     if has_512 and most not in ("avx2", "default"):
         return Machine("AVX-512", 64, 32, "mxcsr", *host)
     if has_256 and most != "default":

@@ -110,27 +110,24 @@ class Products:
         if (inner, vectors, is_column) in self.known:
             return self.known[inner, vectors, is_column]
         kinds = [POINTER, INT, INT, POINTER, FLAG, INT, INT, INT, POINTER, INT, INT, INT]
-        function = ir.Function(
-            self.e.module, ir.FunctionType(ir.VoidType(), kinds), f"blocks_{len(self.known)}"
-        )
-        function.linkage = "internal"
-        function.attributes.add("noinline")
+        kind, name = ir.FunctionType(ir.VoidType(), kinds), f"blocks_{len(self.known)}"
+        function, b = self.e.internal(kind, name)
         for i in (0, 3, 8):
             function.args[i].add_attribute("noalias")
         self.known[inner, vectors, is_column] = function
-        outside, self.e.b = self.e.b, ir.IRBuilder(function.append_basic_block("entry"))
+        outside, self.e.b = self.e.b, b
         a, a_step, a_along, w, is_packed, along, across, columns, c, c_step, rows, count = (
             function.args
         )
         source = Rows(a, a_step, a_along if is_column else INT(1))
-        block, b = vectors * self.e.lanes, self.e.b
+        block = vectors * self.e.lanes
         room = b.alloca(self.e.element, INT(block * min(inner, self._depth(vectors))))
         room.align = self.e.machine.vector_bytes
         apart = b.select(is_packed, INT(inner * block), b.mul(across, INT(block)))
         with self.e.loop(INT(0), count) as i:
             at_w = self.e.at(w, b.mul(i, apart))
-            left = b.sub(columns, b.mul(i, INT(block)))
-            weight = Weight(at_w, is_packed, along, across, left)
+            remaining = b.sub(columns, b.mul(i, INT(block)))
+            weight = Weight(at_w, is_packed, along, across, remaining)
             at_c = self.e.at(c, b.mul(i, INT(block)))
             self._block(source, weight, room, Rows(at_c, c_step), rows, inner, vectors)
         self.e.b.ret_void()

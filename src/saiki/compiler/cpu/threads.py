@@ -19,15 +19,16 @@ from typing import Any, cast
 
 import torch
 from llvmlite import binding
+from torch import Tensor
 
 from saiki.compiler.cpu.jit import Compiled, compile_text
-from saiki.compiler.cpu.machine import machine
+from saiki.compiler.cpu.machine import Machine, machine
 
 FIELDS = 9
 """8-byte fields of a piece: the function ``run`` of a program and the first eight arguments."""
 SHARED = 1 << 20
 """Multiplications that are worth another thread: some 50 microseconds."""
-TOGETHER = 1 << 16
+WORTH_MEETING = 1 << 16
 """Multiplications of a step by each thread that are worth two meetings of all."""
 FEW = 32
 """Rows for each thread, up to which all threads read a part of large weights each, rather than all
@@ -78,15 +79,6 @@ end:
   ret void
 }}
 """
-SEQUENCE = f"""{PIECES}
-; data: how many pieces, and the pieces
-define void @sequence(ptr %data) {{
-  %count = load i64, ptr %data
-  %pieces = getelementptr i64, ptr %data, i64 1
-  call void @pieces(ptr %pieces, i64 0, i64 %count)
-  ret void
-}}
-"""
 SHARE = f"""{PIECES}
 declare i32 @{ASK[0]}()
 declare i32 @{ASK[1]}()
@@ -120,7 +112,7 @@ end:
   ret void
 }}
 """
-TOGETHER_TEXT = f"""
+TOGETHER = f"""
 declare i32 @{ASK[0]}()
 declare i32 @{ASK[1]}()
 
@@ -160,6 +152,12 @@ class Job:
     """Blocks of columns of its widest product."""
     alive: Any
     """What the addresses point to."""
+    parameters: Sequence[tuple[Tensor, Tensor]] = ()
+    """As they were given, and as the kernel reads them."""
+
+    def packed(self) -> list[tuple[Tensor, Tensor]]:
+        """The weights that were packed for the kernel, and what they were packed into."""
+        return [(weight, ready) for weight, ready in self.parameters if weight.ndim != ready.ndim]
 
     def pieces(self, first: int, last: int, block: int = 0) -> Iterator[tuple[int, ...]]:
         """The arguments of ``run`` for each block of the tiles from ``first`` to ``last``."""
@@ -206,14 +204,10 @@ def run(jobs: Sequence[Job]) -> None:
 def sequence(pieces: Sequence[tuple[int, ...]]) -> tuple[Callable[[], None], object]:
     """What runs the pieces one after the other on the thread that calls it, and what must be held
     as long as it is."""
-    data = (ctypes.c_int64 * (1 + FIELDS * len(pieces)))(len(pieces), *chain.from_iterable(pieces))
-    return partial(_sequence()[0], ctypes.addressof(data)), data
-
-
-@cache
-def _sequence() -> tuple[Callable[[int], None], Compiled]:
-    compiled = compile_text(SEQUENCE, machine(), "sequence")
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address), compiled
+    data = (ctypes.c_int64 * (FIELDS * len(pieces)))(*chain.from_iterable(pieces))
+    compiled = compile_text(PIECES, machine(), "pieces")
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return partial(kind(compiled.address), ctypes.addressof(data), 0, len(pieces)), (data, compiled)
 
 
 def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:
@@ -221,7 +215,7 @@ def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:
     there are fewer rows than threads, or weights so large that to read them takes the time."""
     job, *others = jobs
     pairs, rows = len(job.tiles), len(job.tiles) * job.tile
-    if others or job.cost * rows < TOGETHER * threads or job.arguments[4] == 1:
+    if others or job.cost * rows < WORTH_MEETING * threads or job.arguments[4] == 1:
         return False
     has_fewer = 2 * pairs <= min(threads, job.columns)
     return has_fewer or (not job.is_near and rows <= FEW * threads)
@@ -303,6 +297,73 @@ def _parallel() -> tuple[Compiled, Compiled, Callable[[int, int, int, int], None
     gomp.restype = None
     return (
         compile_text(SHARE, machine(), "share"),
-        compile_text(TOGETHER_TEXT, machine(), "together"),
+        compile_text(TOGETHER, machine(), "together"),
         cast(Callable[[int, int, int, int], None], gomp),
     )
+
+
+MEET = "saiki_meet"
+"""The symbol by which programs call what has threads wait for each other. It takes the number of
+threads, and what they meet by: how many are there, and in the next cache line how often they have
+met."""
+PATIENCE = 64
+"""Looks after which a thread that waits lets others have its core."""
+
+
+@cache
+def meeting(machine: Machine) -> Compiled:
+    """The function compiled, and known to programs that are compiled from now on."""
+    compiled = compile_text(_meeting_text(machine), machine, MEET)
+    binding.add_symbol(MEET, compiled.address)
+    return compiled
+
+
+def _meeting_text(machine: Machine) -> str:
+    pause, hint = "void @llvm.x86.sse2.pause()", "()"
+    if machine.control == "fpcr":
+        pause, hint = "void @llvm.aarch64.hint(i32 1)", "(i32)"
+    name = pause[pause.index("@") : pause.index("(")]
+    gives_way = "call i32 @sched_yield()" if os.name == "posix" else f"call {pause}"
+    return f"""
+declare void {name}{hint}
+declare i32 @sched_yield()
+
+define void @{MEET}(i64 %team, ptr %count) {{
+entry:
+  %times = getelementptr i64, ptr %count, i64 8
+  %before = load atomic i64, ptr %times acquire, align 8
+  %others = atomicrmw add ptr %count, i64 1 acq_rel
+  %here = add i64 %others, 1
+  %is.last = icmp eq i64 %here, %team
+  br i1 %is.last, label %open, label %wait
+
+open:
+  store atomic i64 0, ptr %count monotonic, align 8
+  %next = add i64 %before, 1
+  store atomic i64 %next, ptr %times release, align 8
+  ret void
+
+wait:
+  %looks = phi i64 [ 1, %entry ], [ %more, %again ]
+  %now = load atomic i64, ptr %times acquire, align 8
+  %is.open = icmp ne i64 %now, %before
+  br i1 %is.open, label %done, label %rest
+
+rest:
+  call {pause}
+  %part = urem i64 %looks, {PATIENCE}
+  %is.long = icmp eq i64 %part, 0
+  br i1 %is.long, label %yield, label %again
+
+yield:
+  {gives_way}
+  br label %again
+
+again:
+  %more = add i64 %looks, 1
+  br label %wait
+
+done:
+  ret void
+}}
+"""

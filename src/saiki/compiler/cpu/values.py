@@ -16,6 +16,7 @@ from saiki.compiler.trace.nodes import (
     aten,
     is_row,
     is_slice,
+    resolve,
     sliced,
     unsupported,
     vector_of,
@@ -49,23 +50,19 @@ class Values:
 
     def of(self, node: Node, shift: int = 0, single: bool = False) -> ir.Value:
         """``node`` from column + ``shift`` on; its only feature, if ``single``."""
-        wanted = (node, shift, single)
-        stack = [] if wanted in self.known else [wanted]
-        while stack:
-            key = stack[-1]
-            if key not in self.known:
-                found = self._read(*key)
-                missing = [] if found else [k for k in self._needs(*key) if k not in self.known]
-                if missing:
-                    stack += reversed(missing)
-                    continue
-                self.known[key] = found or self._compute(*key)
-            stack.pop()
-        return self.known[wanted]
+        return resolve(
+            (node, shift, single),
+            self.known,
+            lambda key: self._needs(*key),
+            lambda key: self._compute(*key),
+        )
 
     def _needs(self, node: Node, shift: int, single: bool) -> list[_Key]:
-        """What :meth:`_compute` asks for."""
-        if node.target in CONSTANTS:
+        """What :meth:`_compute` asks for; nothing of what can be read."""
+        value = self._read(node, shift, single)
+        if value is not None:
+            self.known[node, shift, single] = value
+        if value is not None or node.target in CONSTANTS:
             return []
         if is_slice(node):
             source, start = sliced(node)
@@ -108,8 +105,8 @@ class Values:
     def _read(self, node: Node, shift: int, single: bool) -> ir.Value | None:
         value = self.e.program.values.get(node)
         if value is None or value.stage > self.stage:
-            taken = self.e.program.takes.get(node)
-            return None if taken is None else self._take(node, *taken, shift, single)
+            source = self.e.program.takes.get(node)
+            return None if source is None else self._gather(node, *source, shift, single)
         lanes = 1 if single else self.lanes
         column = INT(0) if single else self.column
         total = None
@@ -119,12 +116,12 @@ class Values:
             total = part if total is None else self.b.fadd(total, part)
         return total
 
-    def _take(self, node: Node, array: Array, first: int, shift: int, single: bool) -> ir.Value:
+    def _gather(self, node: Node, array: Array, first: int, shift: int, single: bool) -> ir.Value:
         """Features of what begins at a column of an array, in the order of their places."""
         lanes = 1 if single else self.lanes
         column = self.b.add(INT(0) if single else self.column, INT(shift))
         begin = self.e.at(self.e.row(array, self.r), INT(first))
-        return self.e.take(begin, node.meta["places"], column, shift, lanes)
+        return self.e.gather(begin, node.meta["places"], column, shift, lanes)
 
     def _compute(self, node: Node, shift: int, single: bool) -> ir.Value:
         target: Any = node.target
@@ -139,9 +136,8 @@ class Values:
         if target in RESHAPES:
             return self.operand(node, args[0], shift, single)
         if target is aten._to_copy.default:
-            dtype = node.meta["val"].dtype
-            take = self.flag if dtype == torch.bool else self.number
-            return take(node, args[0], shift, single)
+            is_bool = node.meta["val"].dtype == torch.bool
+            return (self.flag if is_bool else self.number)(node, args[0], shift, single)
         if target is aten.where.self:
             condition = self.flag(node, args[0], shift, single)
             yes, no = (self.number(node, arg, shift, single) for arg in args[1:])
@@ -222,13 +218,16 @@ def is_flag(value: ir.Value) -> bool:
 
 def maximum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """The larger; NaN if either is."""
-    larger = b.select(b.fcmp_ordered(">", x, y), x, y)
-    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), larger)
+    return _extreme(b, ">", x, y)
 
 
 def minimum(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    smaller = b.select(b.fcmp_ordered("<", x, y), x, y)
-    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), smaller)
+    return _extreme(b, "<", x, y)
+
+
+def _extreme(b: ir.IRBuilder, symbol: str, x: ir.Value, y: ir.Value) -> ir.Value:
+    chosen = b.select(b.fcmp_ordered(symbol, x, y), x, y)
+    return b.select(b.fcmp_unordered("uno", x, y), b.fadd(x, y), chosen)
 
 
 def _relu(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
@@ -262,11 +261,11 @@ def _rounded(name: str) -> Callable[[ir.IRBuilder, ir.Value], ir.Value]:
 
 
 ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
-    "add": lambda b, x, y: b.fadd(x, y),
-    "sub": lambda b, x, y: b.fsub(x, y),
-    "mul": lambda b, x, y: b.fmul(x, y),
-    "div": lambda b, x, y: b.fdiv(x, y),
-    "neg": lambda b, x: b.fneg(x),
+    "add": ir.IRBuilder.fadd,
+    "sub": ir.IRBuilder.fsub,
+    "mul": ir.IRBuilder.fmul,
+    "div": ir.IRBuilder.fdiv,
+    "neg": ir.IRBuilder.fneg,
     "abs": _rounded("fabs"),
     "relu": _relu,
     "sign": _sign,
@@ -278,19 +277,14 @@ ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
     "trunc": _rounded("trunc"),
     "round": _rounded("roundeven"),
     "copysign": _copysign,
-    "fmod": lambda b, x, y: b.frem(x, y),
+    "fmod": ir.IRBuilder.frem,
     "remainder": _remainder,
     "isnan": lambda b, x: b.fcmp_unordered("uno", x, x),
 }
 _LOGIC: dict[str, Callable[..., ir.Value]] = {
-    "logical_and": lambda b, x, y: b.and_(x, y),
-    "logical_or": lambda b, x, y: b.or_(x, y),
-    "logical_xor": lambda b, x, y: b.xor(x, y),
-    "logical_not": lambda b, x: b.not_(x),
-    "bitwise_and": lambda b, x, y: b.and_(x, y),
-    "bitwise_or": lambda b, x, y: b.or_(x, y),
-    "bitwise_xor": lambda b, x, y: b.xor(x, y),
-    "bitwise_not": lambda b, x: b.not_(x),
+    f"{kind}_{name.strip('_')}": getattr(ir.IRBuilder, name)
+    for kind in ("logical", "bitwise")
+    for name in ("and_", "or_", "xor", "not_")
 }
 _COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 _POWERS: dict[float, Callable[[Vector], Vector]] = {

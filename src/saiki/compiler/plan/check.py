@@ -119,16 +119,16 @@ class _Checker:
         if column < 0 or column + size > array.width:
             raise self._error(node, f"is read beyond the {array.width} columns of {array.name}")
         for part, first, length in _sources(node, start, size):
-            left, at, feature = length, column, first
-            while left > 0:
+            remaining, at, feature = length, column, first
+            while remaining > 0:
                 run = next((r for r in self.contents[array] if r[0] <= at < r[1]), None)
                 if run is None:
                     raise self._error(node, f"is read from {array.name} before it is written")
-                begin, end, found, offset = run
-                if found is not part or offset + at - begin != feature:
-                    raise self._error(node, f"is read from {array.name}, where {label(found)} lies")
-                taken = min(left, end - at)
-                left, at, feature = left - taken, at + taken, feature + taken
+                begin, end, value, offset = run
+                if value is not part or offset + at - begin != feature:
+                    raise self._error(node, f"is read from {array.name}, where {label(value)} lies")
+                taken = min(remaining, end - at)
+                remaining, at, feature = remaining - taken, at + taken, feature + taken
             column += length
 
     def _product(self, product: Product) -> None:

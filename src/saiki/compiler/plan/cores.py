@@ -138,30 +138,30 @@ class Cores(Writer):
                 case [0, 1]:
                     return core
                 case [1, 0]:
-                    return self.turned(node, core)
+                    return self.transposed(node, core)
                 case [1]:
-                    return self.beside(self.two(core), 1)
-            return self.beside(self.two(core), 2)
+                    return self.broadcast(self.two(core), 1)
+            return self.broadcast(self.two(core), 2)
         if len(own) == 2:
             raise unsupported(node, f"a parameter of shape {tuple(shape)} meets memory")
         if len(shape) > 1:
             core = self.emit(aten.view.default, (core, [-1]), (math.prod(shape),))
-        return self.beside(core, 1) if own == [0] else core
+        return self.broadcast(core, 1) if own == [0] else core
 
-    def beside(self, vector: Node, dim: int) -> Node:
+    def broadcast(self, vector: Node, dim: int) -> Node:
         """The vector beside every place of the other feature of a grid."""
         shape = list(vector.meta["val"].shape)
         shape.insert(dim, 1)
         return self.emit(aten.unsqueeze.default, (vector, dim), shape)
 
-    def turned(self, node: Node, grid: Node) -> Node:
+    def transposed(self, node: Node, grid: Node) -> Node:
         """A grid with outer and inner exchanged."""
         rows, a, b = grid.meta["val"].shape
         if grid.target is aten.unsqueeze.default:
             vector: Any
             dim: Any
             vector, dim = grid.args
-            return self.beside(vector, 3 - dim) if is_rows(vector) else vector
+            return self.broadcast(vector, 3 - dim) if is_rows(vector) else vector
         if grid.target not in PLAIN:
             raise unsupported(node, "a memory meets its own transposition")
         args = tuple(self._turned_operand(node, arg) for arg in grid.args)
@@ -171,8 +171,8 @@ class Cores(Writer):
         if not isinstance(arg, Node) or arg.meta["val"].ndim == 0:
             return arg
         if is_rows(arg) or arg.target is aten.unsqueeze.default:
-            return self.turned(node, arg)
-        return self.beside(arg, 1) if arg.meta["val"].numel() > 1 else arg
+            return self.transposed(node, arg)
+        return self.broadcast(arg, 1) if arg.meta["val"].numel() > 1 else arg
 
     def written(self, seen: Seen, shape: tuple[int, ...]) -> Node:
         """A vector or less in the shape it has in the step."""
@@ -198,3 +198,77 @@ def is_rows(node: Node) -> bool:
 
 def common_shape(cores: Sequence[Node]) -> tuple[int, ...]:
     return tuple(torch.broadcast_shapes(*(core.meta["val"].shape for core in cores)))
+
+
+Pairs = tuple[tuple[Node, Node], ...]
+
+
+def memory_gradient(cores: Cores, node: Node | None) -> tuple[Node | None, Pairs]:
+    """∂L/∂memory of a step as what is summed place by place, and pairs of vectors whose
+    products, outer times inner, are the rest."""
+    if node is None:
+        return None, ()
+    if node.meta["val"].ndim < 3:
+        return node, ()
+    seen = cores.view(node)
+    shape = tuple(node.meta["val"].shape)
+    if seen.features == 2:
+        core = seen.core if seen.dims[1] == (1,) else cores.transposed(node, seen.core)
+    elif seen.features == 1 and seen.dims[2] == (1,):
+        core = cores.broadcast(cores.two(seen.core), 1)
+    else:
+        core = cores.broadcast(cores.two(seen.core), 2)
+    rest: Node | None = None
+    pairs: list[tuple[Node, Node]] = []
+    for term in _terms(core):
+        pair = _separated(cores, term)
+        if pair is not None and all(isinstance(vector, Node) for vector in pair):
+            pairs.append(pair)
+        elif rest is None:
+            rest = term
+        else:
+            rest = cores.emit(aten.add.Tensor, (rest, term), shape)
+    return rest, tuple(pairs)
+
+
+def _separated(cores: Cores, grid: Node) -> tuple[Any, Any] | None:
+    """The vectors over outer and inner whose product the grid is: a vector, a number, or None
+    for 1."""
+    if grid.target is aten.unsqueeze.default and is_rows(grid):
+        vector: Any = grid.args[0]
+        return (vector, None) if grid.args[1] == 2 else (None, vector)
+    if grid.target not in (aten.mul.Tensor, aten.mul.Scalar) or not is_rows(grid):
+        return None
+    parts: list[tuple[Any, Any]] = []
+    for arg in grid.args:
+        if isinstance(arg, Node) and is_rows(arg):
+            part = _separated(cores, arg)
+            if part is None:
+                return None
+            parts.append(part)
+        elif isinstance(arg, int | float):
+            parts.append((arg, None))
+        else:
+            return None
+    (a, b), (c, d) = parts
+    return _times(cores, a, c), _times(cores, b, d)
+
+
+def _times(cores: Cores, a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    if not isinstance(a, Node):
+        a, b = b, a
+    if not isinstance(a, Node):
+        return a * b
+    shapes = [v.meta["val"].shape for v in (a, b) if isinstance(v, Node)]
+    return cores.emit(aten.mul.Tensor, (a, b), max(shapes, key=lambda s: s[1]))
+
+
+def _terms(grid: Node) -> list[Node]:
+    """The grids whose sum the grid is."""
+    args: Any = grid.args
+    is_sum = grid.target is aten.add.Tensor and not grid.kwargs
+    if is_sum and all(isinstance(arg, Node) and is_rows(arg) for arg in args):
+        return [term for arg in args for term in _terms(arg)]
+    return [grid]

@@ -159,8 +159,8 @@ class Features(Writer):
         known = {source: self.constant(source) for source in node.all_input_nodes}
         args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
         target: Any = torch.reshape if node.target is aten.view.default else node.target
-        found: Tensor = target(*args, **kwargs)
-        return found
+        value: Tensor = target(*args, **kwargs)
+        return value
 
     def some(self, seen: Seen, index: Tensor) -> Node:
         """Some features: as :meth:`each`, but one for all where they are the same, and what all
@@ -170,7 +170,7 @@ class Features(Writer):
             return seen.core
         if len(set(places)) == 1:
             places = places[:1]
-        return self._take(seen, places)
+        return self._select(seen, places)
 
     def each(self, seen: Seen, index: Tensor) -> Node:
         """Some features one by one, ``(rows, n)``."""
@@ -181,22 +181,22 @@ class Features(Writer):
             args = list(shape), seen.core.args[0]
             return self.emit(aten.full.default, args, shape, dtype, {"dtype": dtype})
         if seen.of_rows and len(set(places)) == 1 < len(places):
-            core = self._take(seen, places[:1])
+            core = self._select(seen, places[:1])
             return self.emit(aten.expand.default, (core, list(shape)), shape)
-        core = self._take(seen, places)
+        core = self._select(seen, places)
         if seen.of_rows:
             return core
         return self.emit(aten.expand.default, (core, list(shape)), shape)
 
     def matrix(self, seen: Seen) -> Node:
         """What all rows have in common, in the shape of its index."""
-        core = self._take(seen, seen.index.flatten().tolist())
+        core = self._select(seen, seen.index.flatten().tolist())
         shape = list(seen.index.shape)
         if list(core.meta["val"].shape) == shape:
             return core
         return self.emit(aten.view.default, (core, shape), shape)
 
-    def _take(self, seen: Seen, places: list[int]) -> Node:
+    def _select(self, seen: Seen, places: list[int]) -> Node:
         core, count, dim = seen.core, len(places), int(seen.of_rows)
         shape = (ROWS, count) if dim else (count,)
         if core.meta["val"].ndim == 0:
@@ -265,3 +265,74 @@ def _is_moved(places: Tensor) -> bool:
     """Whether features have to be put into another order, and are not one for all either."""
     listed = places.tolist()
     return len({*listed}) > 1 and not _is_run(listed)
+
+
+MOVES: set[Any] = {
+    aten.view.default, aten.permute.default, aten.expand.default, aten.unsqueeze.default,
+    aten.squeeze.dims, aten.slice.Tensor, aten.flip.default, aten.repeat.default,
+    aten.unfold.default, aten.diagonal.default, aten.index_select.default, aten.index.Tensor,
+}  # fmt: skip
+"""What puts entries of a tensor into other places."""
+PUTS: set[Any] = {
+    aten.slice_scatter.default, aten.select_scatter.default, aten.diagonal_scatter.default,
+    aten.index_put.default,
+}  # fmt: skip
+"""What puts entries of one tensor into places of another."""
+ADDED_AT_MOST = 16
+"""Entries that an index adds to one place."""
+
+
+def touched(node: Node) -> Sequence[int]:
+    """The dimensions along which a node moves entries."""
+    args: Any = node.args
+    match node.target:
+        case aten.index.Tensor | aten.index_put.default:
+            return [d for d, index in enumerate(args[1]) if index is not None]
+        case aten.squeeze.dims | aten.flip.default:
+            return list(args[1])
+        case aten.repeat.default:
+            missing = len(args[1]) - args[0].meta["val"].ndim
+            return [d - missing for d, times in enumerate(args[1]) if times != 1 and d >= missing]
+        case aten.diagonal.default:
+            return (*args[1:], *(0, 0, 1)[len(args) - 1 :])[1:]
+        case aten.diagonal_scatter.default:
+            return (*args[2:], *(0, 0, 1)[len(args) - 2 :])[1:]
+    start = 2 if node.target in PUTS else 1
+    return [args[start] if len(args) > start else 0]
+
+
+def by_index(node: Node, places: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
+    if any(i is not None and i.dtype == torch.bool for i in indices):
+        raise unsupported(node, "flags as an index")
+    indexed: Tensor = aten.index.Tensor(places, list(indices))
+    return indexed
+
+
+def put(node: Node, base: Tensor, part: Tensor) -> Tensor:
+    """The places of what comes out."""
+    target: Any = node.target
+    merged: Tensor = target(base, part, *node.args[2:])
+    return merged
+
+
+def put_by_index(
+    node: Node, base: Tensor, part: Tensor, zero: int, indices: Sequence[Tensor | None]
+) -> list[Tensor]:
+    """The places of what comes out, and of what is added to that; ``zero`` is a place of 0."""
+    adds = bool((*node.args[3:], False)[0])
+    where = by_index(node, torch.arange(base.numel()).view(base.shape), indices)
+    entries: dict[int, list[int]] = {}
+    for to, of in zip(
+        where.flatten().tolist(), part.expand(where.shape).flatten().tolist(), strict=True
+    ):
+        entries.setdefault(to, []).append(of)
+    most = max(map(len, entries.values()), default=0)
+    if most > (ADDED_AT_MOST if adds else 1):
+        raise unsupported(node, f"an index that names a place {most} times")
+    rounds = [base] if adds else []
+    for turn in range(most):
+        others = base.flatten().tolist() if not adds else [zero] * base.numel()
+        for to, of in entries.items():
+            others[to] = of[turn] if turn < len(of) else zero
+        rounds.append(torch.tensor(others).view(base.shape))
+    return rounds or [base]

@@ -17,9 +17,20 @@ import torch
 from torch import Tensor
 
 from saiki.compiler.plan.cores import PLAIN
-from saiki.compiler.plan.features import Features, Seen, common_row, has_rows, without_rows
+from saiki.compiler.plan.features import (
+    MOVES,
+    PUTS,
+    Features,
+    Seen,
+    by_index,
+    common_row,
+    has_rows,
+    put,
+    put_by_index,
+    touched,
+    without_rows,
+)
 from saiki.compiler.plan.partition import Parts
-from saiki.compiler.plan.places import MOVES, PUTS, by_index, put, put_by_index, touched
 from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import (
     CONSTANTS,
@@ -72,28 +83,26 @@ class _Flattening:
             f.here = node
             if _is_of_other_shape(node):
                 try:
-                    found = self._taken(node)
+                    self._settle(node, self._lowered(node))
                 except CompileError as error:
                     node.meta["refused"] = str(error)
-                    continue
-                self._settle(node, found)
         t.graph.eliminate_dead_code()
         return t.rewritten(constants=f.constants)
 
-    def _settle(self, node: Node, found: Seen | Node) -> None:
-        """Let ``found`` take the place of ``node``."""
-        if isinstance(found, Node):
-            node.replace_all_uses_with(found)
+    def _settle(self, node: Node, lowered: Seen | Node) -> None:
+        """Let ``lowered`` take the place of ``node``."""
+        if isinstance(lowered, Node):
+            node.replace_all_uses_with(lowered)
             return
-        self.features.seen[node] = found
+        self.features.seen[node] = lowered
         shape = tuple(node.meta["val"].shape)
-        if found.of_rows and shape[0] == ROWS and len(shape) <= 2:
-            core = self.features.each(found, found.index)
+        if lowered.of_rows and shape[0] == ROWS and len(shape) <= 2:
+            core = self.features.each(lowered, lowered.index)
             if len(shape) == 1:
                 core = self.emit(aten.squeeze.dims, (core, [1]), shape)
             node.replace_all_uses_with(core)
 
-    def _taken(self, node: Node) -> Seen | Node:
+    def _lowered(self, node: Node) -> Seen | Node:
         target: Any = node.target
         args: Any = node.args
         view = self.features.view
@@ -204,8 +213,8 @@ class _Flattening:
         cores, index = self.features.meet(sources, small)
         if not any(map(is_row, cores)):
             raise unsupported(node, "all rows have it in common")
-        found = iter(cores)
-        args = tuple(next(found) if isinstance(arg, Node) else arg for arg in node.args)
+        operands = iter(cores)
+        args = tuple(next(operands) if isinstance(arg, Node) else arg for arg in node.args)
         count = max(width(core) if is_row(core) else core.meta["val"].numel() for core in cores)
         dtype = node.meta["val"].dtype
         core = self.emit(node.target, args, (ROWS, count), dtype, dict(node.kwargs))
@@ -218,9 +227,9 @@ class _Flattening:
             raise unsupported(node, "all rows have it in common")
         if seen.row in over:
             return self._over_rows(node, seen, over)
-        kept = [d for d in range(ndim) if d not in over]
-        index = seen.index.permute(*kept, *over)
-        index = index.reshape(math.prod(index.shape[: len(kept)]), -1)
+        remaining = [d for d in range(ndim) if d not in over]
+        index = seen.index.permute(*remaining, *over)
+        index = index.reshape(math.prod(index.shape[: len(remaining)]), -1)
         return self._folded(node, node.target, seen, index, shape)
 
     def _folded(
@@ -250,14 +259,14 @@ class _Flattening:
         if node.target is not aten.sum.dim_IntList or value.dtype == torch.bool:
             raise unsupported(node, "a reduction over rows")
         total = self.emit(aten.sum.dim_IntList, (seen.core, [0]), value.shape[1:])
-        found = self.features.matrix(Seen(total, seen.index, tuple(seen.index.shape)))
+        summed = self.features.matrix(Seen(total, seen.index, tuple(seen.index.shape)))
         shape = tuple(node.meta["val"].shape)
         small = [size for d, size in enumerate(seen.index.shape) if d not in over]
         if math.prod(small) < seen.index.numel():
-            found = self.emit(aten.sum.dim_IntList, (found, list(over)), small)
-        if tuple(found.meta["val"].shape) != shape:
-            found = self.emit(aten.view.default, (found, list(shape)), shape)
-        return found
+            summed = self.emit(aten.sum.dim_IntList, (summed, list(over)), small)
+        if tuple(summed.meta["val"].shape) != shape:
+            summed = self.emit(aten.view.default, (summed, list(shape)), shape)
+        return summed
 
     # products of (count, n, k) and (count, k, m)
 
@@ -267,8 +276,7 @@ class _Flattening:
         if a.row in (0, 1) and b.row in (None, 0) and not b.of_rows:
             return self._by_matrices(node, a, b)
         if b.row in (0, 2) and a.row in (None, 0) and not a.of_rows:
-            turned = self._by_matrices(node, b.permuted((0, 2, 1)), a.permuted((0, 2, 1)), True)
-            return turned
+            return self._by_matrices(node, b.permuted((0, 2, 1)), a.permuted((0, 2, 1)), True)
         if (a.row, b.row) == (0, 0):
             return self._by_rows(node, a, b)
         if (a.row, b.row) == (2, 1) and a.of_rows and b.of_rows:
@@ -291,10 +299,10 @@ class _Flattening:
                 products.append(self.emit(aten.mm.default, (left, weight), (ROWS, m)))
         core = self.features.joined(products)
         index = torch.arange(count * n * m).view(count, n, m)
-        found = a.at(index, (*a.shape[:2], m), core)
+        product = a.at(index, (*a.shape[:2], m), core)
         if turned:
-            found = found.permuted((0, 2, 1))
-        return found.at(found.index, node.meta["val"].shape)
+            product = product.permuted((0, 2, 1))
+        return product.at(product.index, node.meta["val"].shape)
 
     def _by_rows(self, node: Node, a: Seen, b: Seen) -> Seen:
         """Products of matrices of single rows: work over all their entries, and sums."""
@@ -308,9 +316,9 @@ class _Flattening:
         wide = max(map(width, cores))
         core = self.emit(aten.mul.Tensor, tuple(cores), (ROWS, wide))
         index = (index if wide > 1 else torch.zeros_like(index)).reshape(-1, k)
-        product = Seen(core, index, a.shape, a.ahead)
-        found = self._folded(node, aten.sum.dim_IntList, product, index, node.meta["val"].shape)
-        return dataclasses.replace(found, ahead=a.ahead)
+        terms = Seen(core, index, a.shape, a.ahead)
+        product = self._folded(node, aten.sum.dim_IntList, terms, index, node.meta["val"].shape)
+        return dataclasses.replace(product, ahead=a.ahead)
 
     def _gradient(self, node: Node, a: Seen, b: Seen) -> Node:
         """Products summed over all rows, of which gradients of parameters are made."""
@@ -320,7 +328,7 @@ class _Flattening:
         m = b.index.shape[2]
         if count * each > PRODUCTS_AT_MOST:
             raise unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
-        found = []
+        totals = []
         for i in range(count):
             total: Node | None = None
             for j in range(each):
@@ -332,11 +340,11 @@ class _Flattening:
                     product = self.emit(aten.add.Tensor, (total, product), (n, m))
                 total = product
             assert total is not None
-            found.append(total)
+            totals.append(total)
         if node.target is aten.mm.default:
-            return found[0]
-        found = [self.emit(aten.unsqueeze.default, (total, 0), (1, n, m)) for total in found]
-        return self.emit(aten.cat.default, (found, 0), (count, n, m))
+            return totals[0]
+        totals = [self.emit(aten.unsqueeze.default, (total, 0), (1, n, m)) for total in totals]
+        return self.emit(aten.cat.default, (totals, 0), (count, n, m))
 
 
 def _is_of_other_shape(node: Node) -> bool:

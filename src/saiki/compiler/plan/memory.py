@@ -12,8 +12,15 @@ from typing import Any
 
 from torch import Tensor
 
-from saiki.compiler.plan.cores import PLAIN, Cores, Group, Seen, common_shape, is_rows
-from saiki.compiler.plan.outer import memory_gradient
+from saiki.compiler.plan.cores import (
+    PLAIN,
+    Cores,
+    Group,
+    Seen,
+    common_shape,
+    is_rows,
+    memory_gradient,
+)
 from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import (
     CONSTANTS,
@@ -47,11 +54,6 @@ class _Lowering:
         self.cores.inside |= set(trace.memory.values())
 
     def result(self) -> Trace:
-        self._see_memory()
-        self._take_all()
-        return self._lowered()
-
-    def _see_memory(self) -> None:
         for node in self.trace.memory.values():
             if node.meta["val"].ndim > 3:
                 raise CompileError(
@@ -60,8 +62,6 @@ class _Lowering:
             if node.meta["val"].ndim == 3:
                 shape = tuple(node.meta["val"].shape)
                 self.cores.seen[node] = Seen(node, ((0,), (1,), (2,)), shape)
-
-    def _take_all(self) -> None:
         for node in list(self.graph.nodes):
             if node.op != "call_function":
                 continue
@@ -70,10 +70,11 @@ class _Lowering:
             if self._concerns(node):
                 self.cores.here = node
                 try:
-                    self._take(node)
+                    self._lower(node)
                 except CompileError:
                     if node in self.cores.inside:
                         raise
+        return self._lowered()
 
     def _lowered(self) -> Trace:
         """The trace over the graph as it now is, with the gradients of memory in their parts."""
@@ -103,54 +104,52 @@ class _Lowering:
             return False
         return value.shape[0] >= ROWS and (value.ndim > 2 or value.shape[0] > ROWS)
 
-    def _take(self, node: Node) -> None:
+    def _lower(self, node: Node) -> None:
         target: Any = node.target
         args: Any = node.args
         if target is aten.split_with_sizes.default:
             return
-        found: Seen | Node
+        lowered: Seen | Node
         if target in CONSTANTS:
-            found = self.cores.view(node)
+            lowered = self.cores.view(node)
         elif target in PLAIN:
-            found = self._pointwise(node)
+            lowered = self._pointwise(node)
         elif target in SUMS:
             dims = args[1] if len(args) > 1 else []
-            found = self._reduce(node, self.cores.view(args[0]), dims, len(args) > 2 and args[2])
+            lowered = self._reduce(node, self.cores.view(args[0]), dims, len(args) > 2 and args[2])
         elif target is aten.bmm.default:
             a, b = map(self.cores.view, args)
             left = Seen(a.core, (*a.dims, ()), (*a.shape, 1))
             right = Seen(b.core, (b.dims[0], (), *b.dims[1:]), (b.shape[0], 1, *b.shape[1:]))
-            found = self._reduce(node, self._multiply(node, left, right), [2], False)
+            lowered = self._reduce(node, self._multiply(node, left, right), [2], False)
         elif target is aten.mm.default:
-            found = self._mm(node, *map(self.cores.view, args))
+            lowered = self._mm(node, *map(self.cores.view, args))
         else:
-            found = self._reshaped(node)
-        self._settle(node, found)
+            lowered = self._reshaped(node)
+        self._settle(node, lowered)
 
-    def _settle(self, node: Node, found: Seen | Node) -> None:
-        """Let ``found`` take the place of ``node``."""
-        if isinstance(found, Node):
-            node.replace_all_uses_with(found)
+    def _settle(self, node: Node, lowered: Seen | Node) -> None:
+        """Let ``lowered`` take the place of ``node``."""
+        if isinstance(lowered, Node):
+            node.replace_all_uses_with(lowered)
             return
         shape = node.meta["val"].shape
-        if len(shape) <= 2 and shape[0] == ROWS and found.features <= 1:
-            node.replace_all_uses_with(self.cores.written(found, tuple(shape)))
+        if len(shape) <= 2 and shape[0] == ROWS and lowered.features <= 1:
+            node.replace_all_uses_with(self.cores.written(lowered, tuple(shape)))
         else:
-            self.cores.seen[node] = found
+            self.cores.seen[node] = lowered
 
     def _pointwise(self, node: Node) -> Seen:
         shape = node.meta["val"].shape
-        sources = [arg for arg in node.args if isinstance(arg, Node)]
         operands = []
-        for source in sources:
-            seen = self.cores.view(source)
+        for seen in (self.cores.view(arg) for arg in node.args if isinstance(arg, Node)):
             missing = len(shape) - len(seen.dims)
             operands.append(
                 Seen(seen.core, ((),) * missing + seen.dims, (1,) * missing + seen.shape)
             )
         cores, see = self.cores.align(node, operands)
-        found = iter(cores)
-        args = tuple(next(found) if isinstance(arg, Node) else arg for arg in node.args)
+        sources = iter(cores)
+        args = tuple(next(sources) if isinstance(arg, Node) else arg for arg in node.args)
         dtype = node.meta["val"].dtype
         core = self.cores.emit(node.target, args, common_shape(cores), dtype, dict(node.kwargs))
         return see(core, shape)
@@ -190,11 +189,11 @@ class _Lowering:
             core = self.cores.emit(aten.mul.Tensor, (core, scale), core.meta["val"].shape)
         if 0 in axes:
             return self._over_rows(node, core)
-        kept = [d for d in range(count) if keep or d not in over]
+        remaining = [d for d in range(count) if keep or d not in over]
         return Seen(
             core,
-            tuple(() if d in over else groups[d] for d in kept),
-            tuple(1 if d in over else seen.shape[d] for d in kept),
+            tuple(() if d in over else groups[d] for d in remaining),
+            tuple(1 if d in over else seen.shape[d] for d in remaining),
         )
 
     def _over_rows(self, node: Node, core: Node) -> Node:
@@ -258,8 +257,8 @@ class _Lowering:
                 return Seen(seen.core, tuple(dims), shape)
             case aten.squeeze.dims:
                 gone = {d % len(seen.dims) for d in args[1]}
-                kept = (g for d, g in enumerate(seen.dims) if d not in gone or seen.shape[d] > 1)
-                return Seen(seen.core, tuple(kept), shape)
+                dims = [g for d, g in enumerate(seen.dims) if d not in gone or seen.shape[d] > 1]
+                return Seen(seen.core, tuple(dims), shape)
             case aten.expand.default:
                 missing = len(shape) - len(seen.dims)
                 return Seen(seen.core, ((),) * missing + seen.dims, shape)
@@ -288,7 +287,7 @@ class _Lowering:
             taken: list[tuple[int, Group]] = []
             while math.prod(n for n, _ in taken) < size and items:
                 taken.append(items.pop())
-            group = tuple(axis for _, its in taken for axis in its)
+            group = tuple(axis for _, axes in taken for axis in axes)
             if math.prod(n for n, _ in taken) != size or 0 < len(group) < len(taken):
                 raise unsupported(node, "rows change their shape")
             groups.append(group)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from saiki.compiler.trace.graph import Trace
+from saiki.compiler.trace.graph import Trace, sizes_of
 from saiki.compiler.trace.nodes import (
     CHEAP,
     CONSTANTS,
@@ -33,7 +33,6 @@ from saiki.compiler.trace.nodes import (
     whole_numbers,
     width,
 )
-from saiki.compiler.trace.printing import sizes_of
 
 FEW = 9
 """Features of x below which the backward loop would rather multiply by weights again than read
@@ -109,15 +108,15 @@ class Parts:
     def _fitting(self, nodes: Sequence[Node]) -> set[Node]:
         """What is only used by what the loop can do before it meets the state."""
         taken = POINTWISE | SUMS | {aten.split_with_sizes.default}
-        found: set[Node] = set()
+        fitting: set[Node] = set()
         for node in reversed(nodes):
             if all(
                 user in self.of_state or user.op == "output"
-                or (user.target in taken and user in found)
+                or (user.target in taken and user in fitting)
                 for user in node.users
             ):  # fmt: skip
-                found.add(node)
-        return found
+                fitting.add(node)
+        return fitting
 
     def _is_evaluable(self, node: Node) -> bool:
         if node.target is operator.getitem and not is_slice(node):
@@ -168,7 +167,7 @@ class Split:
     def lines(self) -> Iterator[str]:
         """What goes from before the loops to them, and from each to what comes after it."""
         part = self.partition
-        for what, nodes in (
+        for purpose, nodes in (
             ("hoisted", part.streams),
             ("saved at each step for the way back", part.step_residuals),
             ("hoisted for the way back", part.hoisted_residuals),
@@ -176,7 +175,7 @@ class Split:
             ("summed over time on the way back", part.summed),
         ):
             for node in nodes:
-                yield f"{what}: {label(node)}: {sizes_of(node, self.trace.extents)}"
+                yield f"{purpose}: {label(node)}: {sizes_of(node, self.trace.extents)}"
 
 
 def partition(trace: Trace) -> Split:
@@ -190,8 +189,8 @@ def partition(trace: Trace) -> Split:
     hoisted = tuple(sorted((n for n in read if n in parts.hoisted), key=order.__getitem__))
     of_steps = sorted((n for n in saved if n in read), key=lambda n: is_extent(width(n)))
     passed = [n for n in passed if n not in saved and n not in parts.hoisted]
-    found = Partition(of_x, tuple(of_steps), hoisted, tuple(passed), rows_summed)
-    return Split(trace, parts, found)
+    edges = Partition(of_x, tuple(of_steps), hoisted, tuple(passed), rows_summed)
+    return Split(trace, parts, edges)
 
 
 def _streams(trace: Trace, parts: Parts) -> tuple[Node, ...]:
@@ -289,9 +288,9 @@ def _resolve(node: Node, parts: Parts, saved: dict[Node, None]) -> None:
     """Make ``node`` computable in the backward loop: do it again, or save it."""
     if node in saved or node not in parts.forward:
         return
-    again: dict[Node, None] = dict(saved)
-    _leaves_to_save(node, parts, again)
-    extra = sum(width(n) for n in again if n not in saved)
+    recomputed: dict[Node, None] = dict(saved)
+    _leaves_to_save(node, parts, recomputed)
+    extra = sum(width(n) for n in recomputed if n not in saved)
     if (
         extra
         and is_row(node)
@@ -302,7 +301,7 @@ def _resolve(node: Node, parts: Parts, saved: dict[Node, None]) -> None:
     ):
         saved[node] = None
     else:
-        saved.update(again)
+        saved.update(recomputed)
 
 
 def _leaves_to_save(root: Node, parts: Parts, saved: dict[Node, None]) -> None:
@@ -323,7 +322,7 @@ def _leaves_to_save(root: Node, parts: Parts, saved: dict[Node, None]) -> None:
 
 def _leaves(roots: Iterable[Node], saved: dict[Node, None], parts: Parts) -> set[Node]:
     """The saved and hoisted values from which ``roots`` are computed in the backward loop."""
-    found: set[Node] = set()
+    leaves: set[Node] = set()
     stack, seen = list(roots), set()
     while stack:
         node = stack.pop()
@@ -331,23 +330,23 @@ def _leaves(roots: Iterable[Node], saved: dict[Node, None], parts: Parts) -> set
             continue
         seen.add(node)
         if node in saved:
-            found.add(node)
+            leaves.add(node)
         elif node in parts.hoisted:
             if node.target is aten.split_with_sizes.default:
                 stack.append(operand(node))
             else:
-                found.add(node)
+                leaves.add(node)
         elif node in parts.forward:
             stack.extend(node.all_input_nodes)
-    return found
+    return leaves
 
 
 def row_inputs(node: Node) -> list[Node]:
     """The row tensors ``node`` reads, seen through splits."""
-    found = []
+    inputs = []
     for source in node.all_input_nodes:
         if source.target is aten.split_with_sizes.default and is_row(operand(source)):
-            found.append(operand(source))
+            inputs.append(operand(source))
         elif is_row(source) and source.target not in CONSTANTS:
-            found.append(source)
-    return found
+            inputs.append(source)
+    return inputs

@@ -14,9 +14,8 @@ from typing import Literal
 from saiki.compiler.plan.partition import Partition, Split
 from saiki.compiler.plan.program import Array, Program
 from saiki.compiler.plan.schedule import Scheduler
-from saiki.compiler.trace.graph import Trace
+from saiki.compiler.trace.graph import Trace, formula
 from saiki.compiler.trace.nodes import Node, is_extent, label, must_be_value, width
-from saiki.compiler.trace.printing import formula
 
 LoopKind = Literal["inference", "training", "backward"]
 
@@ -35,7 +34,7 @@ class ForwardPlan:
     y: Array
 
     @cached_property
-    def given(self) -> tuple[Array, ...]:
+    def inputs(self) -> tuple[Array, ...]:
         """What is there before it runs, but for parameters: streams, states and memory."""
         return *self.streams.values(), *self.states, *self.memory.values()
 

@@ -5,7 +5,7 @@ on arrays that say how they are laid out and nothing of where. The :class:`Sched
 from what can be read at the start of a step and what must be written by its end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,17 +123,21 @@ class Program:
     extents: tuple[int, ...] = ()
     """The numbers that stand for sizes which may be others in each call."""
 
+    @property
+    def products(self) -> Iterator[Product]:
+        """Those of all stages."""
+        return (product for stage in self.stages for product in stage.products)
+
     def cost(self, sizes: Mapping[int, int]) -> int:
         """What a row costs, about: multiplications, and eight of them for each feature stored.
 
         Args:
             sizes: of memory, by the numbers that stand for them.
         """
-        products = (p for stage in self.stages for p in stage.products)
         loops = (loop for stage in self.stages for loop in stage.loops)
         grids = (grid for stage in self.stages for grid in stage.grids)
         return (
-            sum(p.weight.inner * p.weight.width for p in products)
+            sum(p.weight.inner * p.weight.width for p in self.products)
             + 8 * sum(sizes.get(o.width, o.width) * (len(o.stores) + len(o.sums)) for o in loops)
             + sum(
                 sizes.get(g.outer, g.outer) * sizes.get(g.inner, g.inner)

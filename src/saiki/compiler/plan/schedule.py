@@ -1,4 +1,4 @@
-"""Schedule: a program from what can be read at the start of a step and what must be written."""
+"""Schedule: in which stage of a program each value can be used, and where it is written."""
 
 import operator
 from collections.abc import Iterable, Mapping
@@ -34,6 +34,7 @@ from saiki.compiler.trace.nodes import (
     label,
     operand,
     parts,
+    resolve,
     shape_of,
     sliced,
     supported,
@@ -155,19 +156,9 @@ class Scheduler:
 
     def level(self, node: Node) -> int:
         """The first stage in which ``node`` can be used."""
-        stack = [node]
-        while stack:
-            top = stack[-1]
-            missing = [] if top in self.levels else self._unknown(top)
-            if missing:
-                stack += reversed(missing)
-                continue
-            if top not in self.levels:
-                self.levels[top] = self._level(top)
-            stack.pop()
-        return self.levels[node]
+        return resolve(node, self.levels, self._needs, self._level)
 
-    def _unknown(self, node: Node) -> list[Node]:
+    def _needs(self, node: Node) -> list[Node]:
         """What must have a level before ``node`` can have one."""
         is_split = node.target is aten.split_with_sizes.default
         if node.target in CONSTANTS or not (is_row(node) or is_split):
@@ -175,13 +166,11 @@ class Scheduler:
         if self.reads_memory and node.target in SUMS and is_grid(operand(node)):
             return []
         if is_slice(node):
-            sources = [sliced(node)[0]]
-        elif node.target is operator.getitem:
+            return [sliced(node)[0]]
+        if node.target is operator.getitem:
             return []  # of several results, which no kernel has
-        else:
-            first_alone = node.target in PRODUCTS or is_take(node)
-            sources = node.all_input_nodes[: 1 if first_alone else None]
-        return [n for n in sources if n not in self.levels]
+        first_alone = node.target in PRODUCTS or is_take(node)
+        return node.all_input_nodes[: 1 if first_alone else None]
 
     def _level(self, node: Node) -> int:
         if node.target in CONSTANTS:

@@ -16,13 +16,6 @@ from saiki.compiler.run.step import CompiledStep
 from saiki.compiler.trace.draws import draw
 
 
-def dense_walk(shape: Sequence[int], time_first: bool, reverse: bool) -> Walk:
-    """The way through all steps of ``(batch, time)``, or ``(time, batch)``."""
-    batch, time = reversed(shape[:2]) if time_first else shape[:2]
-    walk = _dense(batch, time, time_first)
-    return walk.backwards if reverse else walk
-
-
 @lru_cache(maxsize=64)
 def _dense(batch: int, time: int, time_first: bool) -> Walk:
     steps, counts = torch.arange(time), torch.full((time,), batch)
@@ -86,13 +79,13 @@ class Path:
         """What the loop of a part reads, with the rows of x."""
         return Operands(rows, part.parameters, [*map(self.sorted, part.memory)])
 
-    def drawn(self, step: CompiledStep, reverse: bool, like: Tensor) -> list[Tensor]:
+    def samples(self, step: CompiledStep, reverse: bool, like: Tensor) -> list[Tensor]:
         """What a step draws, as rows of the loop."""
         if not step.draws:
             return []
         places = self.walk.places(reverse)
-        found = draw(step.draws, self.walk.counts.tolist(), like)
-        return [torch.empty_like(each).index_copy_(0, places, each) for each in found]
+        samples = draw(step.draws, self.walk.counts.tolist(), like)
+        return [torch.empty_like(rows).index_copy_(0, places, rows) for rows in samples]
 
     def sorted(self, state: Tensor) -> Tensor:
         return state if self.order is None else state[self.order]
@@ -120,9 +113,9 @@ def forward(call: Call, training: bool, run: Run | None = None) -> list[Tensor]:
     outputs, column = y.flatten(0, -2), 0
     loops = []
     for part, step in zip(call.parts, steps, strict=True):
-        drawn = path.drawn(step, part.reverse, call.x)
+        samples = path.samples(step, part.reverse, call.x)
         loop = step.forward(
-            path.operands(rows, part)._replace(drawn=drawn),
+            path.operands(rows, part)._replace(samples=samples),
             Place(outputs, column),
             [*map(path.sorted, part.states)],
             path.walk.backwards if part.reverse else path.walk,
@@ -178,12 +171,12 @@ def backward(
     d_x: Tensor | None = None
     others: list[Tensor | None] = []
     for loop, of_states in loops:
-        found = loop.gradients()
-        if found.d_x is not None:
-            d_x = found.d_x if d_x is None else d_x + found.d_x
+        outside = loop.gradients()
+        if outside.d_x is not None:
+            d_x = outside.d_x if d_x is None else d_x + outside.d_x
         starts = zip(loop.d_states, of_states, strict=True)
         others += (path.unsorted(start) if need else None for start, need in starts)
-        others += found.d_parameters
-        others += (None if d is None else path.unsorted(d) for d in found.d_memory)
+        others += outside.d_parameters
+        others += (None if d is None else path.unsorted(d) for d in outside.d_memory)
     of_x = None if d_x is None else path.padded(d_x)
     return [call.x.new_empty(0) if d is None else d for d in (of_x, *others)]

@@ -1,17 +1,29 @@
 """What PyTorch computes outside the loops: before them, and after the one backward."""
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, fx
+from torch.fx.node import map_aggregate, map_arg
 
 from saiki.compiler.backend import Place
 from saiki.compiler.plan.partition import Partition
 from saiki.compiler.plan.plan import ForwardPlan, Plan
 from saiki.compiler.plan.program import Array
-from saiki.compiler.run.function import extract, function
-from saiki.compiler.trace.nodes import Node, is_extent, width
+from saiki.compiler.trace.nodes import (
+    ROWS,
+    Node,
+    aten,
+    is_extent,
+    operand,
+    resolve,
+    unsupported,
+    width,
+)
 
 Product = Callable[..., Tensor]
 """Of :class:`saiki.compiler.backend.Backend`."""
@@ -26,7 +38,7 @@ class Operands(NamedTuple):
     """Rows of all steps, ``(total rows, input_size)``."""
     parameters: Sequence[Tensor]
     memory: Sequence[Tensor] = ()
-    drawn: Sequence[Tensor] = ()
+    samples: Sequence[Tensor] = ()
     """Rows as those of x, of each operation that draws; none backward, which has what was saved."""
 
 
@@ -100,10 +112,9 @@ class Before:
         self.end = self.streams + len(residuals)
 
     def __call__(self, operands: Operands) -> Hoisted:
-        x = operands.x
-        given = *operands.parameters, *self.constants, *operands.drawn
-        found = self.function(x.shape[0], x, *given)
-        return Hoisted(found[: self.streams], found[self.streams : self.end], found[self.end :])
+        x, *others = operands.x, *operands.parameters, *self.constants, *operands.samples
+        values = self.function(x.shape[0], x, *others)
+        return Hoisted(values[: self.streams], values[self.streams : self.end], values[self.end :])
 
 
 class Finished(NamedTuple):
@@ -162,35 +173,27 @@ Read = Callable[[Finished], Tensor]
 
 def _reads(plan: Plan, residuals: Residuals) -> dict[Node, Read]:
     """Where the values are that what comes after the loop may read."""
-    reads: dict[Node, Read] = {node: _input(i) for i, node in enumerate(plan.trace.inputs)}
+    reads = {node: _tensor("inputs", i) for i, node in enumerate(plan.trace.inputs)}
     for node, (index, column) in residuals.places.items():
-        reads[node] = _residual(node, index, column)
+        reads[node] = _columns(_tensor("residuals", index), node, column)
     for node, (array, column) in plan.backward.passed.items():
-        reads[node] = _passed(node, array, column)
+        reads[node] = _columns(_tensor("passed", array), node, column)
     for node, value in plan.partition.rows_summed.items():
         reads[node] = _sum(node, plan.backward.summed_columns[value])
     return reads
 
 
-def _input(index: int) -> Read:
-    return lambda finished: finished.inputs[index]
+def _tensor(field: str, key: Any) -> Read:
+    tensors = operator.attrgetter(field)
+    return lambda finished: tensors(finished)[key]
 
 
-def _residual(node: Node, index: int, column: int) -> Read:
-    columns = _columns_of(node, column)
-    return lambda finished: columns(finished.residuals[index])
-
-
-def _passed(node: Node, array: Array, column: int) -> Read:
-    columns = _columns_of(node, column)
-    return lambda finished: columns(finished.passed[array])
-
-
-def _columns_of(node: Node, column: int) -> Callable[[Tensor], Tensor]:
+def _columns(read: Read, node: Node, column: int) -> Read:
     """Some columns of a tensor of rows, in the shape and type of the node."""
     like, size = node.meta["val"], width(node)
 
-    def columns(rows: Tensor) -> Tensor:
+    def columns(finished: Finished) -> Tensor:
+        rows = read(finished)
         if rows.shape[1] != size and not is_extent(size):
             rows = rows.narrow(1, column, size)
         if like.ndim == 1:
@@ -205,3 +208,77 @@ def _sum(node: Node, column: int) -> Read:
     shape = node.meta["val"].shape
     size = shape.numel()
     return lambda finished: finished.summed.narrow(0, column, size).view(shape)
+
+
+STRIDED = {aten.as_strided.default, aten.as_strided_scatter.default}
+"""Operations whose result depends on how a tensor lies in memory."""
+PLAIN = {
+    *STRIDED, aten.view_as_complex.default, aten.view.dtype, aten.native_group_norm.default,
+}  # fmt: skip
+"""Operations that take contiguous tensors only, or depend on it."""
+
+QUICK: dict[Any, Any] = {
+    aten.permute.default: torch.permute, aten.view.default: torch.reshape,
+    aten.split_with_sizes.default: torch.split_with_sizes, aten.cat.default: torch.cat,
+    aten.add.Tensor: torch.add, aten.mul.Tensor: torch.mul,
+}  # fmt: skip
+"""Operations by functions that do the same and take half as long to call."""
+
+
+def extract(
+    inputs: Sequence[Node], outputs: Sequence[Node | None], product: Callable[..., Tensor]
+) -> fx.Graph:
+    """The part of the graph from ``inputs`` to ``outputs``, with the number of rows in front of
+    its inputs, and products of matrices by ``product``."""
+    graph = fx.Graph()
+    rows = graph.placeholder("rows")
+    copies: dict[Node, Node] = {node: graph.placeholder(node.name) for node in inputs}
+
+    def convert(node: Node) -> Node:
+        if node.op != "call_function":
+            raise AssertionError(f"{node.name} is not among the inputs")
+        copy = _copied(graph, node, copies, rows)
+        if node.target is aten.mm.default:
+            copy.target = product
+        elif node.target is aten.addmm.default and not node.kwargs:
+            added, left, right = copy.args
+            copy.target, copy.args = product, (left, right, added)
+        return copy
+
+    def converted(node: Node | None) -> Node | None:
+        return node and resolve(node, copies, lambda n: n.all_input_nodes, convert)
+
+    graph.output(tuple(map(converted, outputs)))
+    return graph
+
+
+def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -> Node:
+    """``node`` in another graph, for any number of rows and any layout of its inputs."""
+
+    def sized(value: Any) -> Any:
+        if isinstance(value, int) and value > 0 and value % ROWS == 0:
+            times = value // ROWS
+            return rows if times == 1 else graph.call_function(operator.mul, (rows, times))
+        return value
+
+    args, kwargs = map_aggregate(node.args, sized), map_aggregate(node.kwargs, sized)
+    copy = graph.node_copy(node, copies.__getitem__)
+    if node.target in STRIDED and not operand(node).meta["val"].is_contiguous():
+        raise unsupported(node, "it depends on how a tensor lies in memory")
+    if node.target in PLAIN:
+        with graph.inserting_before(copy):
+            plain = graph.call_function(aten.contiguous.default, (copies[operand(node)],))
+        args = (plain, *args[1:])
+    copy.args = map_arg(args, lambda n: copies.get(n, n))
+    copy.kwargs = map_arg(kwargs, lambda n: copies.get(n, n))
+    copy.target = QUICK.get(copy.target, copy.target)
+    return copy
+
+
+def function(graph: fx.Graph) -> Callable[..., Any]:
+    """What ``graph`` computes, as a function that leaves nothing behind when it is dropped; the
+    source of every ``fx.GraphModule`` is kept as long as the process lives."""
+    code = graph.python_code("self")
+    namespace: dict[str, Any] = dict(code.globals)
+    exec(compile(code.src, "<graph>", "exec"), namespace)
+    return partial(namespace["forward"], None)

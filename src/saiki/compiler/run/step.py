@@ -12,13 +12,21 @@ from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
 from saiki.compiler.pipeline import compile_step
 from saiki.compiler.plan.plan import LoopKind
 from saiki.compiler.plan.program import Array
-from saiki.compiler.run.function import extract, function
-from saiki.compiler.run.outside import After, Before, Finished, Needs, Operands, Residuals
+from saiki.compiler.run.outside import (
+    After,
+    Before,
+    Finished,
+    Needs,
+    Operands,
+    Residuals,
+    extract,
+    function,
+)
 from saiki.compiler.shelf import shelf
 from saiki.compiler.trace.draws import SAMPLE, refuse_meeting_rows
+from saiki.compiler.trace.graph_file import lasting_key
 from saiki.compiler.trace.nodes import width
 from saiki.compiler.trace.record import Source
-from saiki.compiler.trace.shelved import lasting_key
 from saiki.compiler.watch.watch import Watch
 
 
@@ -98,11 +106,11 @@ class CompiledStep:
         parameters = [real[name] for name in self.names]
         x = torch.linspace(-1, 1, SAMPLE * cell.input_size, dtype=self.dtype).view(SAMPLE, -1)
 
-        def made(drawn: Sequence[Tensor]) -> list[Tensor]:
-            found = self.before["training"](Operands(x, parameters, drawn=drawn))
-            return [*found.streams, *found.residuals]
+        def hoisted(samples: Sequence[Tensor]) -> list[Tensor]:
+            before = self.before["training"](Operands(x, parameters, samples=samples))
+            return [*before.streams, *before.residuals]
 
-        refuse_meeting_rows(type(cell).__name__, self.draws, made)
+        refuse_meeting_rows(type(cell).__name__, self.draws, hoisted)
 
     def forget(self) -> None:
         """Keep nothing of it for other processes."""
@@ -139,8 +147,8 @@ class CompiledStep:
         before = self.before[kind](operands)
         streams = [self._rows(stream) for stream in before.streams]
         ends = [state.clone(memory_format=torch.contiguous_format) for state in states]
-        given = (*streams, *ends, *map(_flat, memory))
-        arrays = dict(zip(plan.given, map(Place, given), strict=True))
+        inputs = (*streams, *ends, *map(_flat, memory))
+        arrays = dict(zip(plan.inputs, map(Place, inputs), strict=True))
         arrays[plan.y] = y
         residuals: list[Tensor] = []
         if training:
@@ -194,14 +202,14 @@ class CompiledStep:
         def gradients() -> Gradients:
             inputs = (operands.x, *operands.parameters, *self.constants)
             finished = Finished(inputs, residuals, passed, summed.sum(0))
-            found, pairs = after(x.shape[0], finished)
+            of_inputs, pairs = after(x.shape[0], finished)
             of_memory = [
                 self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)
                 if name in pairs
                 else None
                 for name, tensor in zip(self.memory, memory, strict=True)
             ]
-            return Gradients(found[0], found[1:], of_memory)
+            return Gradients(of_inputs[0], of_inputs[1:], of_memory)
 
         return Backward(job, starts, gradients)
 
@@ -236,12 +244,12 @@ class CompiledStep:
 
     def _apart(self, x: Tensor, hoisted: Sequence[Tensor]) -> list[Tensor]:
         """``hoisted`` as rows, none in memory of another or of x: an operator's results."""
-        seen, found = {x.untyped_storage().data_ptr()}, []
+        seen, apart = {x.untyped_storage().data_ptr()}, []
         for tensor in map(self._rows, hoisted):
-            where = tensor.untyped_storage().data_ptr()
-            found.append(tensor.clone() if where in seen else tensor)
-            seen.add(where)
-        return found
+            address = tensor.untyped_storage().data_ptr()
+            apart.append(tensor.clone() if address in seen else tensor)
+            seen.add(address)
+        return apart
 
     def _rows(self, tensor: Tensor) -> Tensor:
         """As ``(rows, width)`` of the kernel's type with contiguous features; flags as 0 and 1."""

@@ -26,8 +26,8 @@ def read_own(path: Path, most: int, only: int = -1) -> bytes | None:
             return None
         raise
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or not _is_own(found) or found.st_size > most:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or not _is_own(status) or status.st_size > most:
             return None
         with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(only)
@@ -50,24 +50,24 @@ def is_way_own(folder: Path) -> bool:
 
 def _way(folder: Path) -> Iterator[os.stat_result]:
     """Of each folder that is passed on the way to one, from the root on, and of itself."""
-    left, here, links = [*reversed(folder.parts)], Path(), 0
-    while left:
-        here = here / left.pop()
-        found = here.lstat()
-        if stat.S_ISLNK(found.st_mode):
+    parts, here, links = [*reversed(folder.parts)], Path(), 0
+    while parts:
+        here = here / parts.pop()
+        status = here.lstat()
+        if stat.S_ISLNK(status.st_mode):
             links += 1
             if links > MOST_LINKS:
                 raise OSError(f"{folder} goes through too many links")
-            left += reversed(here.readlink().parts)
+            parts += reversed(here.readlink().parts)
             here = here.parent
         else:
-            yield found
+            yield status
 
 
-def _is_own(found: os.stat_result, sticky: bool = False) -> bool:
+def _is_own(status: os.stat_result, sticky: bool = False) -> bool:
     """Whether nobody else can write there, or, in a folder of which each takes away only what is
     his own (``/tmp``), at least not in the place of what is there."""
     if os.name == "nt":
         return True
-    is_closed = not found.st_mode & 0o022 or (sticky and bool(found.st_mode & stat.S_ISVTX))
-    return found.st_uid in (os.getuid(), 0) and is_closed
+    is_closed = not status.st_mode & 0o022 or (sticky and bool(status.st_mode & stat.S_ISVTX))
+    return status.st_uid in (os.getuid(), 0) and is_closed

@@ -25,8 +25,8 @@ def get() -> bytes | None:
         return None
     if not path.exists() or (os.name != "nt" and path.lstat().st_mode & 0o077):
         return None
-    found = read_own(path, SIZE)
-    return found if found is not None and len(found) == SIZE else None
+    content = read_own(path, SIZE)
+    return content if content is not None and len(content) == SIZE else None
 
 
 def make() -> bytes | None:

@@ -59,7 +59,7 @@ def draw(draws: Sequence[Draw], counts: Sequence[int], like: Tensor) -> list[Ten
 
 
 @contextmanager
-def drawing_again(generator: Tensor | None = None) -> Iterator[None]:
+def drawing(generator: Tensor | None = None) -> Iterator[None]:
     """Let what is drawn inside be what was drawn when the generator was in that state, or what will
     be drawn next; afterwards the generator is as it was."""
     with torch.random.fork_rng([]):
@@ -81,7 +81,7 @@ def refuse_meeting_rows(
     Args:
         made: all that is made of what :data:`SAMPLE` rows draw, rows first.
     """
-    with drawing_again():
+    with drawing():
         drawn = draw(draws, [SAMPLE], torch.empty(0))
     before = made(drawn)
     for sign in (1, -1):  # a probability may be above what is drawn, or below

@@ -1,4 +1,5 @@
-"""The graph of a step as text, and back: what tracing it once more would find."""
+"""The graph of a step as text, and back: on disk, for the next process, what tracing it once more
+would find."""
 
 import json
 import operator
@@ -8,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from saiki.compiler.shelf import shelf
 from saiki.compiler.trace.draws import Draw
 from saiki.compiler.trace.graph import Trace
+from saiki.compiler.watch.lasting import PassingError, lasting_tokens
+from saiki.compiler.watch.watch import Watch
 
 _KINDS = {"dtype": torch.dtype, "layout": torch.layout, "memory format": torch.memory_format}
 """What PyTorch calls by names of its own."""
@@ -161,3 +165,40 @@ def _value(shape: Any) -> Any:
         return [*map(_value, shape)]
     dtype = getattr(torch, shape["dtype"])
     return torch.empty_strided(shape["shape"], shape["stride"], dtype=dtype, device="meta")
+
+
+KIND = "trace"
+"""Of what is kept on the shelf."""
+
+
+def lasting_key(watch: Watch, dtype: torch.dtype, inline_weights: int) -> str | None:
+    """What names the trace in any process; None where nothing does."""
+    try:
+        depends = lasting_tokens(watch.fingerprint)
+    except PassingError:
+        return None
+    return shelf.key("trace", depends, str(dtype), str(inline_weights))
+
+
+def read_trace(key: str | None) -> Trace | None:
+    """The trace that was put on the shelf under that name, when all that a step depends on was as
+    it is now; None where there is none."""
+    text = None if key is None else shelf.get(KIND, key)
+    if key is None or text is None:
+        return None
+    try:
+        return from_text(text.decode())
+    except Exception:  # whatever it holds, the step can be traced anew
+        shelf.drop(key)
+        return None
+
+
+def put_trace(key: str | None, trace: Trace) -> None:
+    """Put a trace on the shelf, where it has a name and can be written."""
+    if key is None:
+        return
+    try:
+        text = to_text(trace)
+    except UnwrittenError:
+        return
+    shelf.put(KIND, key, text.encode())

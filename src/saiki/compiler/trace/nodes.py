@@ -1,7 +1,7 @@
 """What a node of a trace is: of which operation, of which sizes, and what people call it."""
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +13,8 @@ from saiki.errors import CompileError
 aten = torch.ops.aten
 Node = fx.Node
 Kind = TypeVar("Kind")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,9 @@ POINTWISE: set[Any] = CHEAP | {
 
 def argument(node: Node, index: int, kind: type[Kind]) -> Kind:
     """What ``node`` takes at that place, which is of that kind."""
-    found = node.args[index]
-    assert isinstance(found, kind), f"{node.target} takes {found!r}"
-    return found
+    value = node.args[index]
+    assert isinstance(value, kind), f"{node.target} takes {value!r}"
+    return value
 
 
 def operand(node: Node, index: int = 0) -> Node:
@@ -114,16 +116,19 @@ def operand(node: Node, index: int = 0) -> Node:
 
 def parts(node: Node) -> list[Node]:
     """The values that a concatenation takes."""
-    found = node.args[0]
-    assert isinstance(found, list | tuple), f"{node.target} takes {found!r}"
-    return [part for part in found if isinstance(part, Node)]
+    return [part for part in _sequence(node, 0) if isinstance(part, Node)]
 
 
 def whole_numbers(node: Node, index: int) -> list[int]:
     """The sizes or dimensions that ``node`` takes at that place; none where it takes nothing."""
-    found = node.args[index] if index < len(node.args) else ()
-    assert isinstance(found, list | tuple), f"{node.target} takes {found!r}"
-    return [number for number in found if isinstance(number, int)]
+    values = _sequence(node, index) if index < len(node.args) else ()
+    return [number for number in values if isinstance(number, int)]
+
+
+def _sequence(node: Node, index: int) -> Sequence[Any]:
+    values = node.args[index]
+    assert isinstance(values, list | tuple), f"{node.target} takes {values!r}"
+    return values
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
@@ -162,23 +167,43 @@ def flat(values: Any) -> list[Any]:
 
 def descendants(nodes: Iterable[Node], roots: Iterable[Node]) -> set[Node]:
     """Of ``nodes``, in their order: what is made of the roots, and these."""
-    found = set(roots)
+    reached = set(roots)
     for node in nodes:
-        if any(source in found for source in node.all_input_nodes):
-            found.add(node)
-    return found
+        if not reached.isdisjoint(node.all_input_nodes):
+            reached.add(node)
+    return reached
 
 
 def ancestors(nodes: Iterable[Node]) -> set[Node]:
     """What these are made of, and they themselves."""
-    found: set[Node] = set()
+    reached: set[Node] = set()
     stack = list(nodes)
     while stack:
         node = stack.pop()
-        if node not in found:
-            found.add(node)
+        if node not in reached:
+            reached.add(node)
             stack.extend(node.all_input_nodes)
-    return found
+    return reached
+
+
+def resolve(
+    root: Key,
+    known: dict[Key, Value],
+    needs: Callable[[Key], Iterable[Key]],
+    make: Callable[[Key], Value],
+) -> Value:
+    """``known[root]``; what it needs is made before it, without calls that nest as deep as that."""
+    stack = [root]
+    while stack:
+        top = stack[-1]
+        missing = [] if top in known else [key for key in needs(top) if key not in known]
+        if missing:
+            stack += reversed(missing)
+            continue
+        if top not in known:
+            known[top] = make(top)
+        stack.pop()
+    return known[root]
 
 
 def label(node: fx.Node) -> str:

@@ -68,9 +68,10 @@ def record(source: Source) -> Trace:
         MoreRanError: it runs more than ``watch`` follows.
     """
     cell, watch, dtype, inline_weights = source
-    if watch.asked:
+    if watch.modes_read:
         raise CompileError(
-            f"step of {type(cell).__name__} may read {watch.asked[0]}, which a kernel cannot answer"
+            f"step of {type(cell).__name__} may read {watch.modes_read[0]}, which a kernel cannot "
+            "answer"
         )
     found = _captured(cell, watch, dtype)
     graph, inputs = found.module.graph, found.inputs
@@ -273,7 +274,7 @@ class _Capture:
         """Raise if what the step depends on is no longer what it was before it ran."""
         if self.watch.unchanged():
             return
-        changed = self.watch.again(self.cell).changes_since(self.watch)
+        changed = self.watch.renewed(self.cell).changes_since(self.watch)
         if changed:
             raise CompileError(
                 f"step of {type(self.cell).__name__} changes {changed[0]}, which a loop of steps "

@@ -12,14 +12,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-import saiki
+from saiki import settings
 from saiki.call import Call, Part
 from saiki.compiler.plan.plan import LoopKind
 from saiki.compiler.run import loops
-from saiki.compiler.run.call import eagerly, has_gradient, originals
-from saiki.compiler.run.compiled import CompiledCell, compiled_cells
+from saiki.compiler.run.compiled import (
+    CompiledCell,
+    compiled_cells,
+    eagerly,
+    has_gradient,
+    originals,
+)
 from saiki.compiler.trace.clean_room import in_clean_room
-from saiki.compiler.trace.draws import draw, drawing_again
+from saiki.compiler.trace.draws import draw, drawing
 from saiki.compiler.trust import trial
 from saiki.errors import CompileError
 from saiki.torch_internals import is_batched
@@ -78,25 +83,25 @@ def backward(
 
 
 def eager_gradients(
-    call: Call, gradients: Sequence[Tensor], residuals: Sequence[Tensor], again: bool
+    call: Call, gradients: Sequence[Tensor], residuals: Sequence[Tensor], as_graph: bool
 ) -> list[Tensor | None]:
     """The gradients by the tensors of a call by the eager loop, which draws what the forward pass
-    drew; as a graph that can be differentiated ``again``, or for good."""
+    drew; ``as_graph``, they can be differentiated themselves."""
     tensors, real = call.tensors(), originals(call)
-    leaves = tensors if again else [*map(_leaf, tensors, real)]
+    leaves = tensors if as_graph else [*map(_leaf, tensors, real)]
 
     def outputs() -> list[Tensor]:
         with torch.enable_grad():
             return eagerly(call.with_tensors(leaves, call.lengths))
 
     def derived(outputs: Sequence[Tensor]) -> list[Tensor | None]:
-        return trial.gradients_of(outputs, gradients, leaves, real, again)
+        return trial.gradients_of(outputs, gradients, leaves, real, as_graph)
 
     is_drawn = any(cell.step.draws for cell in compiled_cells(call.parts))
-    with drawing_again(residuals[-2] if is_drawn else None):
+    with drawing(residuals[-2] if is_drawn else None):
         if any(map(is_batched, gradients)):  # which must not keep a step from drawing numbers
             return derived(in_clean_room(outputs))
-        return derived(outputs()) if again else in_clean_room(lambda: derived(outputs()))
+        return derived(outputs()) if as_graph else in_clean_room(lambda: derived(outputs()))
 
 
 def _leaf(tensor: Tensor, real: Tensor | None) -> Tensor:
@@ -118,7 +123,7 @@ def _has_changed(cell: CompiledCell) -> bool:
         return True  # the eager loop calls them
     if cell.watch.unchanged():
         return False
-    watch = cell.watch.again(cell.cell)
+    watch = cell.watch.renewed(cell.cell)
     if watch.fingerprint == cell.watch.fingerprint:
         cell.watch = watch
         return False
@@ -148,7 +153,7 @@ def _prove(call: Call, part: Part, cell: CompiledCell, kind: LoopKind) -> None:
         return
     if any(cell.watch.hooks):
         return  # since the forward pass; they see steps, which a kernel does not make
-    if not saiki.verify or (kind == "backward" and not cell.watch.unchanged()):
+    if not settings.verify or (kind == "backward" and not cell.watch.unchanged()):
         return  # a cell that changed since the forward pass is not what is differentiated
     if not trial.can_judge(call.x, *part.states, *part.parameters):
         return
@@ -171,30 +176,29 @@ def _compare(call: Call, part: Part, kind: LoopKind) -> str:
     """How a kernel differs from the eager loop on a sample of the call; empty if it does not."""
     sample = trial.Sample(call, part)
     count = 1 + len(part.states)
-    with drawing_again():
+    with drawing():
         results = loops.forward(sample.call, kind != "inference")
     outputs, residuals = results[:count], results[count:]
     if kind == "backward":
         cotangents = [sample.noise(tensor) for tensor in outputs]
         needs = [tensor.is_floating_point() for tensor in sample.call.tensors()]
-        found = loops.backward(sample.call, cotangents, residuals, needs)
-        gradients = [gradient if gradient.numel() else None for gradient in found]
+        derivatives = loops.backward(sample.call, cotangents, residuals, needs)
+        gradients = [gradient if gradient.numel() else None for gradient in derivatives]
         return sample.difference(trial.outcome(sample.call, outputs, gradients), cotangents)
-    whole = sample.difference(trial.outcome(sample.call, outputs))
-    if whole:
-        return whole
+    if problem := sample.difference(trial.outcome(sample.call, outputs)):
+        return problem
     # a step may do something else for a batch of one
     try:
         first = trial.first_rows(sample.call, 1)
-        with drawing_again():
-            found = loops.forward(first, kind != "inference")[:count]
-        alone = sample.difference(trial.outcome(first, found), rows=1)
+        with drawing():
+            outputs = loops.forward(first, kind != "inference")[:count]
+        problem = sample.difference(trial.outcome(first, outputs), rows=1)
     except Exception as error:
         raise CompileError(
             f"for a batch of one it raises {type(error).__name__}: {error}"
         ) from error
-    if alone:
-        raise CompileError(f"it computes something else for a batch of one ({alone})")
+    if problem:
+        raise CompileError(f"it computes something else for a batch of one ({problem})")
     return ""
 
 
@@ -206,7 +210,7 @@ def _is_right(
     right, column = True, 0
     for i, cell in enumerate(cells):
         first, column = column, column + cell.step.output_size
-        is_due = saiki.verify and cell.checks.due(len(call.parts[i].states[0]))
+        is_due = settings.verify and cell.checks.due(len(call.parts[i].states[0]))
         numbers = (t for part in call.parts for t in (*part.states, *part.parameters))
         if is_due and trial.can_judge(call.x, *numbers):
             right = _is_step_right(call, i, y[..., first:column], generator) and right
@@ -235,18 +239,18 @@ def _is_step_right(call: Call, index: int, y: Tensor, generator: Tensor | None) 
             with torch.no_grad():
                 return eagerly(once)[0].squeeze(1)
 
-        with drawing_again(generator):
+        with drawing(generator):
             for other in cells[:index]:
                 draw(other.step.draws, counts, call.x)
             draw(cell.step.draws, counts[:step], call.x)
             return {"y": in_clean_room(work)}
 
-    found: trial.Outcome = {"y": outputs[at]}
+    actual: trial.Outcome = {"y": outputs[at]}
     expected = by_eager_loop(x, before)
-    problem = trial.difference(found, expected, cell.step.eps)
+    problem = trial.difference(actual, expected, cell.step.eps)
     if problem:
         near, *states = (t * (1 + 4 * torch.finfo(t.dtype).eps) for t in (x, *before))
-        problem = trial.difference(found, expected, cell.step.eps, by_eager_loop(near, states))
+        problem = trial.difference(actual, expected, cell.step.eps, by_eager_loop(near, states))
     if problem:
         cell.refuse(
             f"step of {type(cell.cell).__name__} no longer computes what it did when it was "

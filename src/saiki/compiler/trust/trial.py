@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from saiki.call import Call, Part
-from saiki.compiler.run.call import eagerly, originals
-from saiki.compiler.run.compiled import compiled_cell
+from saiki.compiler.run.compiled import compiled_cell, eagerly, originals
 from saiki.compiler.trace.clean_room import in_clean_room
-from saiki.compiler.trace.draws import drawing_again
+from saiki.compiler.trace.draws import drawing
 from saiki.twin import like
 
 ROWS = 3
@@ -66,15 +65,15 @@ class Sample:
         return torch.randn(like.shape, generator=self.random, dtype=torch.float64).to(like.dtype)
 
     def difference(
-        self, found: "Outcome", cotangents: Sequence[Tensor] | None = None, rows: int | None = None
+        self, actual: "Outcome", cotangents: Sequence[Tensor] | None = None, rows: int | None = None
     ) -> str:
-        """How what a kernel has found differs from what the eager loop finds, for the first
-        ``rows``; with ``cotangents`` the gradients too."""
+        """How the outcome of a kernel differs from that of the eager loop, for the first ``rows``;
+        with ``cotangents`` the gradients too."""
         expected = eager_outcome(first_rows(self.call, rows), cotangents)
-        if not difference(found, expected, self.eps):
+        if not difference(actual, expected, self.eps):
             return ""
         nearby = eager_outcome(first_rows(self._nearby(), rows), cotangents)
-        return difference(found, expected, self.eps, nearby)
+        return difference(actual, expected, self.eps, nearby)
 
     def _nearby(self) -> Call:
         """The call with numbers that differ in their last bits."""
@@ -141,21 +140,21 @@ Outcome = dict[str, Tensor | None]
 
 
 def difference(
-    found: Outcome, expected: Outcome, eps: float = 0.0, nearby: Outcome | None = None
+    actual: Outcome, expected: Outcome, eps: float = 0.0, nearby: Outcome | None = None
 ) -> str:
     """What differs by more than rounding explains, and by how much; empty if nothing does.
 
     Args:
         eps: of the coarsest type that a step rounds to, if it is another than that of its states.
         nearby: what is expected of numbers that differ in their last bits: where that is something
-            else, as the variance of equal numbers is, so may be what was found.
+            else, as the variance of equal numbers is, so may be what a kernel computes.
     """
     for kind in (True, False):
         names = [name for name in expected if name.startswith("∂") == kind]
         largest = {name: _largest(expected[name]) for name in names}
         whole = max(largest.values(), default=0.0)
         for name in names:
-            a, b = found.get(name), expected[name]
+            a, b = actual.get(name), expected[name]
             if a is None or b is None:
                 rest = b if a is None else a
                 if rest is not None and bool((rest != 0).any()):
@@ -202,17 +201,16 @@ def outcome(
         gradients: by x, states, parameters and memory, or none.
     """
     (part,) = call.parts
-    found: Outcome = {"y": outputs[0]}
-    found |= {f"the last state {i}": end for i, end in enumerate(outputs[1:])}
+    states: Outcome = {f"the last state {i}": end for i, end in enumerate(outputs[1:])}
     if not gradients:
-        return found
+        return {"y": outputs[0], **states}
     names = [
         "∂L/∂x",
         *(f"∂L/∂(first state {i})" for i in range(len(part.states))),
         *(f"∂L/∂{name}" for name in compiled_cell(part.key).step.names),
         *(f"∂L/∂(memory {i})" for i in range(len(part.memory))),
     ]
-    return found | dict(zip(names, gradients, strict=True))
+    return {"y": outputs[0], **states, **dict(zip(names, gradients, strict=True))}
 
 
 def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
@@ -232,12 +230,12 @@ def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
         leaves = [*map(leaf, call.tensors(), real)]
         with torch.set_grad_enabled(is_learning):
             outputs = eagerly(call.with_tensors(leaves, None), on_trial=True)
-        found = [tensor.detach() for tensor in outputs]
+        numbers = [tensor.detach() for tensor in outputs]
         if cotangents is None:
-            return outcome(call, found)
-        return outcome(call, found, gradients_of(outputs, cotangents, leaves, real))
+            return outcome(call, numbers)
+        return outcome(call, numbers, gradients_of(outputs, cotangents, leaves, real))
 
-    with drawing_again():
+    with drawing():
         return in_clean_room(work)
 
 
@@ -246,32 +244,27 @@ def gradients_of(
     cotangents: Sequence[Tensor],
     leaves: Sequence[Tensor],
     originals: Sequence[Tensor | None],
-    again: bool = False,
+    as_graph: bool = False,
 ) -> list[Tensor | None]:
-    """∂L/∂leaf for each leaf. A step may read the original of a leaf, a global for example, in
-    whose place the leaf could not be put: what arrives there counts.
-
-    Args:
-        again: whether the gradients are to be differentiated once more.
-    """
+    """∂L/∂leaf for each leaf; ``as_graph``, they can be differentiated themselves. A step may read
+    the original of a leaf, a global for example, in whose place the leaf could not be put: what
+    arrives there counts."""
     pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
     originals = [None if t is leaf else t for t, leaf in zip(originals, leaves, strict=True)]
     wanted = [t for t in leaves if t.requires_grad]
     real = [t for t in originals if t is not None and t.requires_grad]
     if not pairs:
         return [None] * len(leaves)
-    found = torch.autograd.grad(
-        [o for o, _ in pairs],
-        [*wanted, *real],
-        [c for _, c in pairs],
-        create_graph=again,
-        allow_unused=True,
+    ends, weights = zip(*pairs, strict=True)
+    gradients = torch.autograd.grad(
+        ends, [*wanted, *real], weights, create_graph=as_graph, allow_unused=True
     )
-    of_leaves, of_real = iter(found[: len(wanted)]), iter(found[len(wanted) :])
-    total: list[Tensor | None] = []
+    of_leaves, of_real = iter(gradients[: len(wanted)]), iter(gradients[len(wanted) :])
+    totals: list[Tensor | None] = []
     for leaf, original in zip(leaves, originals, strict=True):
-        parts = [next(of_leaves) if leaf.requires_grad else None]
-        parts.append(next(of_real) if original is not None and original.requires_grad else None)
-        given = [part for part in parts if part is not None]
-        total.append(sum(given[1:], given[0]) if given else None)
-    return total
+        total = next(of_leaves) if leaf.requires_grad else None
+        if original is not None and original.requires_grad:
+            other = next(of_real)
+            total = other if total is None else total if other is None else total + other
+        totals.append(total)
+    return totals

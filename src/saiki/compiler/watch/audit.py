@@ -114,8 +114,8 @@ class Audit:
         codes = [code for key, code in self.codes.items() if key not in walk.codes]
         any_name = ALL if walk.waiting or walk.read_modules else set()
         unread = (self.names - walk.mentioned) & (walk.waiting.keys() | any_name)
-        asked = walk.names_of_spaces() | {COPIED}
-        names = unread | ((self.names - walk.named) & asked)
+        unfollowed = walk.names_of_spaces() | {COPIED}
+        names = unread | ((self.names - walk.named) & unfollowed)
         if not codes and not names:
             return
         if {*walk.ran.codes.values()} >= {*codes} and not names:  # made anew each time, perhaps

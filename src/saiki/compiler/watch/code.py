@@ -39,7 +39,7 @@ UNWATCHED = {
     **dict.fromkeys(("gc", "inspect", "ctypes"), "which reaches what cannot be followed"),
 }
 """Modules that no watch can answer for, and why."""
-ASKED = {
+MODES = {
     "is_grad_enabled", "is_inference_mode_enabled", "is_inference", "requires_grad", "grad_fn",
     "is_leaf", "is_compiling", "is_autocast_enabled", "is_tracing", "is_scripting",
     "manual_seed", "initial_seed", "fork_rng", "get_rng_state", "set_rng_state",
@@ -79,15 +79,14 @@ def names_in(code: types.CodeType) -> tuple[tuple[str, ...], frozenset[str]]:
 @lru_cache(maxsize=4096)
 def imports_in(code: types.CodeType, package: str = "") -> frozenset[str]:
     """The modules that the code, and the code inside it, imports; relative ones of ``package``."""
-    found, before = set[str](), [*dis.get_instructions(code)]
-    for i, each in enumerate(before):
+    modules, instructions = set[str](), [*dis.get_instructions(code)]
+    for i, each in enumerate(instructions):
         if each.opname == "IMPORT_NAME":
-            dots = "." * int(before[i - 2].argval or 0)
+            dots = "." * int(instructions[i - 2].argval or 0)
             name = resolve_name(dots + each.argval, package) if dots and package else each.argval
-            parts = before[i - 1].argval or ()
-            found |= {name, *(f"{name}.{part}" for part in parts)}
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return frozenset(found.union(*(imports_in(each, package) for each in inner)))
+            parts = instructions[i - 1].argval or ()
+            modules |= {name, *(f"{name}.{part}" for part in parts)}
+    return frozenset(modules.union(*(imports_in(each, package) for each in _inner(code))))
 
 
 def reads_fields(text: str) -> bool:
@@ -98,18 +97,20 @@ def makes_sets(code: types.CodeType) -> bool:
     """Whether what it makes comes in an order that differs from process to process."""
     if any(each.opname in _SETS for each in dis.get_instructions(code)):
         return True
-    constants = code.co_consts
     return (
         bool({"set", "frozenset"}.intersection(code.co_names))
-        or any(isinstance(constant, frozenset) for constant in constants)
-        or any(makes_sets(each) for each in constants if isinstance(each, types.CodeType))
+        or any(isinstance(constant, frozenset) for constant in code.co_consts)
+        or any(map(makes_sets, _inner(code)))
     )
 
 
 def codes_in(code: types.CodeType) -> frozenset[int]:
     """The code and all code inside it, by identity."""
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return frozenset({id(code)}.union(*map(codes_in, inner)))
+    return frozenset({id(code)}.union(*map(codes_in, _inner(code))))
+
+
+def _inner(code: types.CodeType) -> Iterator[types.CodeType]:
+    return (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
 
 
 def functions_of(value: Any) -> Iterator[types.FunctionType]:

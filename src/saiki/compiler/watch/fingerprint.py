@@ -45,6 +45,7 @@ from saiki.compiler.watch.kinds import (
     VALUES,
     WRITTEN,
     bits_of,
+    declared,
     holds_more,
     is_bound,
     is_key,
@@ -58,7 +59,7 @@ from saiki.compiler.watch.kinds import (
     without_owner,
 )
 from saiki.compiler.watch.reach import Place
-from saiki.compiler.watch.spaces import OWN, Spaces
+from saiki.compiler.watch.spaces import Spaces
 from saiki.compiler.watch.whose import is_installed
 from saiki.errors import CompileError
 
@@ -299,7 +300,9 @@ class Fingerprint(Spaces):
         self._table(path, module._modules)
         for name, part in reversed(module._modules.items()):
             self._push(prefix + name, part)
-        fields = {k: v for k, v in own.items() if k not in _INTERNAL}
+        changing = declared(type(module), "_saiki_changing")
+        silent = changing | declared(type(module), "_saiki_bookkeeping")
+        fields = {k: v for k, v in own.items() if k not in _INTERNAL | silent}
         if any(map(_is_of_torch, type(module).__mro__)):  # which reads what no code mentions
             for name, value in fields.items():
                 self._push(prefix + name, value, (own, name))
@@ -307,8 +310,8 @@ class Fingerprint(Spaces):
             self._fields(prefix, fields, own)
         for name in _INTERNAL & own.keys() - _TABLES:
             self._await(prefix + name, name, own[name])
-        if "_saiki_kernels" in own or "_saiki_built" in own:  # of a layer, which come and go
-            names = [name for name in own if name not in OWN]
+        if changing & own.keys():
+            names = [name for name in own if name not in silent]
             self.getters.append((operator.itemgetter(*names), own))
         else:
             self._table(path, own)
@@ -340,7 +343,8 @@ class Fingerprint(Spaces):
         if own is not None:
             if "__wrapped__" in own:
                 self._push(path + ".__wrapped__", own["__wrapped__"])
-            self._fields(path + ".", own, own)
+            silent = declared(cls, "_saiki_bookkeeping")
+            self._fields(path + ".", {k: v for k, v in own.items() if k not in silent}, own)
             if isinstance(value, types.SimpleNamespace):  # which is compared and shown as a whole
                 for name, each in own.items():
                     self._push(f"{path}.{name}", each, (own, name))

@@ -88,18 +88,18 @@ def is_filled(cell: types.CellType) -> bool:
     return True
 
 
-def are_same(found: Iterable[Any], expected: Iterable[Any]) -> bool:
-    found, expected = list(found), list(expected)
-    return len(found) == len(expected) and all(map(operator.is_, found, expected))
+def are_same(left: Iterable[Any], right: Iterable[Any]) -> bool:
+    left, right = list(left), list(right)
+    return len(left) == len(right) and all(map(operator.is_, left, right))
 
 
-def virtual_subclasses(cls: type, found: list[type] | None = None) -> list[type]:
+def virtual_subclasses(cls: type, known: list[type] | None = None) -> list[type]:
     """The classes that somebody registered as being of that kind, or of a kind of it."""
-    found = [] if found is None else found
+    subclasses = [] if known is None else known
     dump: Any = vars(abc)["_get_dump"]  # what print(cls._dump_registry()) reads, too
     registered = [reference() for reference in dump(cls)[0]] if isinstance(cls, abc.ABCMeta) else []
     for each in (*registered, *type.__subclasses__(cls)):
-        if each is not None and each not in found:
-            found.append(each)
-            virtual_subclasses(each, found)
-    return found
+        if each is not None and each not in subclasses:
+            subclasses.append(each)
+            virtual_subclasses(each, subclasses)
+    return subclasses

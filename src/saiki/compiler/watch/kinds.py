@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from saiki.compiler.watch.code import UNWATCHED
 from saiki.compiler.watch.identity import Itself
-from saiki.compiler.watch.whose import is_changeable, is_library
+from saiki.compiler.watch.whose import is_changeable, is_installed, is_library
 from saiki.errors import CompileError
 
 SCALARS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device,
@@ -80,6 +80,13 @@ def own_of(value: Any) -> dict[str, Any] | None:
     except AttributeError:
         return None
     return own if isinstance(own, dict) else None
+
+
+def declared(cls: type, attribute: str) -> set[str]:
+    """The names that installed classes list in an attribute: of what saiki gives their objects and
+    that says nothing of what they compute."""
+    bases = [base for base in cls.__mro__ if attribute in vars(base) and is_installed(base)]
+    return {name for base in bases for name in vars(base)[attribute]}
 
 
 def is_key(value: Any) -> bool:

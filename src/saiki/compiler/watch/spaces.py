@@ -53,9 +53,6 @@ from saiki.compiler.watch.whose import (
 )
 from saiki.errors import CompileError
 
-OWN = {f"_saiki_{name}" for name in ("built", "given", "kernels", "memory", "names", "trainer",
-                                     "warned")}  # fmt: skip
-"""Attributes that saiki gives modules, and that say nothing of what they compute."""
 _OPERATORS = {
     f"__{side}{name}__"
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
@@ -81,8 +78,7 @@ class Spaces(Reach):
 
     def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
         for name, value in reversed([*fields.items()]):
-            if name not in OWN:
-                self._offer(prefix + name, name, value, (owner, name))
+            self._offer(prefix + name, name, value, (owner, name))
 
     def _attributes(self, path: str, value: Any) -> dict[str, Any] | None:
         """What an object has in a dictionary of its own."""
@@ -286,8 +282,8 @@ class Spaces(Reach):
             read = {k: v for k, v in own.items() if k not in UNREAD}
             self.class_tables.append((base.__name__, base, dict(read)))
             bases = tuple(map(Itself, base.__bases__))
-            told = [k for k, v in read.items() if k not in SELDOM or self._has_run(v)]
-            self.tokens.append((base.__qualname__, base.__name__, bases, tuple(told)))
+            names = [k for k, v in read.items() if k not in SELDOM or self._has_run(v)]
+            self.tokens.append((base.__qualname__, base.__name__, bases, tuple(names)))
             for name, value in reversed(read.items()):
                 if _is_special(name, value):
                     self._push(f"{base.__name__}.{name}", value)
@@ -301,8 +297,8 @@ class Spaces(Reach):
             self._class(path, type(cls))
         if isinstance(cls, abc.ABCMeta):
             self.values.append((abc.get_cache_token, abc.get_cache_token()))
-            found = [c for c in virtual_subclasses(cls) if not is_installed(c)]
-            self.tokens.append((path, frozenset(map(Itself, found))))
+            subclasses = [c for c in virtual_subclasses(cls) if not is_installed(c)]
+            self.tokens.append((path, frozenset(map(Itself, subclasses))))
 
     def _installed_class(self, cls: type, own: Mapping[str, Any]) -> None:
         """A class of an installed package; what its functions mention is followed in objects."""
@@ -310,7 +306,7 @@ class Spaces(Reach):
             raise CompileError(f"step {why}")
         if is_changeable(cls):
             self.spaces.append((cls.__name__, cls, set()))
-        if not cls.__module__.startswith(("torch", "builtins", "saiki.cell.")):
+        if not cls.__module__.startswith(("torch", "builtins")):
             for each in own.values():
                 if isinstance(each, types.FunctionType):
                     self._mention(names_in(each.__code__)[1] - ALL - SELDOM)

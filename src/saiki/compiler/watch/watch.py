@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from saiki.compiler.watch.code import ASKED, NOTHING, Ran
+from saiki.compiler.watch.code import MODES, NOTHING, Ran
 from saiki.compiler.watch.fingerprint import Fingerprint
 from saiki.compiler.watch.identity import ABSENT, are_same, contents
 from saiki.compiler.watch.reach import Place
@@ -46,7 +46,7 @@ class Watch:
         """How many of them are parameters and buffers of the cell."""
         self.hooks = [h for m in walk.objects if isinstance(m, nn.Module) for h in hooks_of(m)]
         own_gradients = {"grad"} if "autograd" not in walk.mentioned else set()
-        self.asked = sorted(walk.mentioned & (ASKED | own_gradients))
+        self.modes_read = sorted(walk.mentioned & (MODES | own_gradients))
         """What the code reads that tells in which mode it runs."""
         self.walk = walk
         self._tensors = [table.values() for table in walk.tensor_tables]
@@ -55,7 +55,7 @@ class Watch:
         self._empty = [x for x in (*walk.tables, *walk.tensor_tables, *walk.sequences) if not x]
         self._tables = [table for table in (*walk.tables, *walk.tensor_tables) if table]
         self._keys = [*chain.from_iterable(self._tables)]
-        self._odd_keys = [(k, kept) for k, kept in enumerate(self._keys) if type(kept) is not str]
+        self._odd_keys = [(k, key) for k, key in enumerate(self._keys) if type(key) is not str]
         self._views: list[Any] = [table.values() for table in walk.tables if table]
         self._views += filter(None, walk.sequences)
         self._sized = [*self._tables, *filter(None, walk.sequences)]
@@ -86,13 +86,13 @@ class Watch:
     def _same_keys(self) -> bool:
         """Texts are compared as such; of other keys, equal ones need not be the same."""
         keys = [*chain.from_iterable(self._tables)]
-        return keys == self._keys and all(keys[i] is kept for i, kept in self._odd_keys)
+        return keys == self._keys and all(keys[i] is key for i, key in self._odd_keys)
 
     def changes_since(self, before: "Watch") -> list[str]:
         """The names of what is another than it was."""
         return sorted(str(new[0]) for new in set(self.fingerprint) - set(before.fingerprint))
 
-    def again(self, cell: nn.Module) -> "Watch":
+    def renewed(self, cell: nn.Module) -> "Watch":
         """What a step that runs the same depends on now."""
         return Watch(cell, self.walk.ran)
 
@@ -103,42 +103,44 @@ class Watch:
     def _now_read(self) -> list[Any]:
         """What lies in no container that could be looked through: fields of functions, variables
         of closures, globals."""
-        found = _settings()
+        values = _settings()
         for get, source in self.walk.getters:
-            found += get(source)
-        return found
+            values += get(source)
+        return values
 
     def _now_pattern(self) -> list[Any]:
         """Which of the tensors in modules are there and the same, the names of their attributes,
         how large all tensors are, and which that are no parameters are learnt."""
         places = [*chain.from_iterable(self._tensors)]
         tensors = [tensor for tensor in places if tensor is not None]
-        found = [*(tensor is None for tensor in places), *map(_SIZES, tensors)]
-        found += map(_KIND, self.walk.tensors)
-        found += [t is not None and t.requires_grad for t in chain.from_iterable(self._buffers)]
+        pattern = [*(tensor is None for tensor in places), *map(_SIZES, tensors)]
+        pattern += map(_KIND, self.walk.tensors)
+        pattern += [t is not None and t.requires_grad for t in chain.from_iterable(self._buffers)]
         if any(map(_OWN, tensors)):
-            found += map(tuple, map(_OWN, tensors))
+            pattern += map(tuple, map(_OWN, tensors))
         if len(set(map(id, tensors))) < len(tensors):
             first: dict[int, int] = {}
-            found += (first.setdefault(id(t), i) for i, t in enumerate(tensors))
-        return found
+            pattern += (first.setdefault(id(t), i) for i, t in enumerate(tensors))
+        return pattern
 
     def remember(self) -> Callable[[], str]:
         """Note what all containers hold; the function returned puts it back, and returns the
         name of one that had changed, or nothing."""
         walk = self.walk
-        kept = [(name, c, list(c)) for name, c in zip(walk.names_of, walk.sequences, strict=False)]
+        sequences = [
+            (name, s, list(s)) for name, s in zip(walk.names_of, walk.sequences, strict=False)
+        ]
         tables = [(name, t, dict(t)) for name, t in zip(walk.tables_of, walk.tables, strict=True)]
         read = [(get, source, tuple(get(source))) for get, source in walk.getters]
         arrays = [(name, array, array.copy()) for name, array in walk.arrays]
 
         def restore() -> str:
             changed = ""
-            for name, found, copy in arrays:
-                if found.tobytes() != copy.tobytes():
+            for name, array, copy in arrays:
+                if array.tobytes() != copy.tobytes():
                     changed = name
-                    found[...] = copy
-            for name, sequence, content in kept:
+                    array[...] = copy
+            for name, sequence, content in sequences:
                 if not are_same(sequence, content):
                     changed = name
                     sequence.clear()
@@ -159,11 +161,9 @@ class Watch:
                         if value is not ABSENT:
                             cell.cell_contents = value
                 elif isinstance(source, dict):
-                    held = dict(zip(get.__reduce__()[1], before, strict=True))
-                    changed = next(
-                        name for name, value in held.items() if source[name] is not value
-                    )
-                    source.update(held)
+                    values = dict(zip(get.__reduce__()[1], before, strict=True))
+                    changed = next(name for name in values if source[name] is not values[name])
+                    source.update(values)
             for name, owner, own in walk.class_tables:
                 for key in [k for k, v in own.items() if vars(owner).get(k) is not v]:
                     changed = f"{name}.{key}"

@@ -73,10 +73,10 @@ def _is_installed_class(cls: type) -> bool:
         return False
     if not is_changeable(cls):
         return True
-    found: Any = sys.modules.get(module)
+    value: Any = sys.modules.get(module)
     for part in cls.__qualname__.split("."):
-        found = vars(found).get(part) if isinstance(found, type | types.ModuleType) else None
-    if found is cls:
+        value = vars(value).get(part) if isinstance(value, type | types.ModuleType) else None
+    if value is cls:
         return True
     if "<locals>" not in cls.__qualname__:
         return False

@@ -70,6 +70,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             short sequences, where PyTorch's are as fast.
     """
 
+    _saiki_changing = ("_saiki_built",)
     torch_class: ClassVar[type[nn.RNNBase]]
     merge: Merge
     recurrent_dropout: float

@@ -12,12 +12,13 @@ from torch import Tensor, fx
 from torch.fx.node import map_arg
 
 from saiki.compiler.backend import Place, Walk
+from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit_all
-from saiki.compiler.cpu.jit import Compiled, compile_text
-from saiki.compiler.cpu.loop import CompiledLoop, Job
+from saiki.compiler.cpu.jit import Compiled, compiled
+from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.meeting import meeting
 from saiki.compiler.cpu.packing import packing
+from saiki.compiler.cpu.threads import Job
 from saiki.compiler.plan.program import Array, Grid, Loop, Product, Program, Stage, Store, Value
 from saiki.compiler.trace.nodes import ROWS, Node, aten, fold_amax, fold_amin, fold_sum
 from saiki.errors import CompileError
@@ -174,13 +175,18 @@ class Programs:
         works = {item.kind: item for item in items if isinstance(item, Work)}
         loops = {kind: CompiledLoop(work.program(), self.dtype) for kind, work in works.items()}
         pack = packing(self.dtype, machine()).pack
-        meeting(machine())
-        text = emit_all([loop.program for loop in loops.values()], self.dtype, machine())
-        compiled = compile_text(text, machine(), "addresses")
+        threads.meeting(machine())
+        programs = [loop.program for loop in loops.values()]
+        code = compiled(
+            f"recording {self.dtype} {[*works]}",
+            lambda: emit_all(programs, self.dtype, machine()),
+            machine(),
+            "addresses",
+        )
         addresses = (ctypes.c_int64 * len(loops))()
-        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)(addresses)
+        ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address)(addresses)
         for loop, address in zip(loops.values(), addresses, strict=True):
-            loop.compiled = Compiled(compiled.run, address)
+            loop.compiled = Compiled(code.run, address)
         jobs: list[Job] = []
         pieces: list[tuple[int, ...]] = []
         for item in items:
@@ -195,7 +201,7 @@ class Programs:
             next((t, i) for t in tables for i, at in enumerate(t) if at == tensor.data_ptr())
             for tensor in inputs
         ]
-        return pieces, slots, (compiled, jobs)
+        return pieces, slots, (code, jobs)
 
     def _seek(
         self, to: Where, of: Sequence[Where], suits: Callable[[Group], bool]
@@ -251,20 +257,20 @@ class Programs:
 
     def reduction(self, name: str, x: Tensor, over: Sequence[int], result: Tensor) -> None:
         """``result`` ← the sum, ``amax`` or ``amin`` over some dimensions, each of size 1 in it."""
-        kept = [d for d in range(x.ndim) if d not in over]
+        remaining = [d for d in range(x.ndim) if d not in over]
         sizes, (to, of) = places(
-            [x.shape[d] for d in kept],
-            [result.stride(d) for d in kept],
-            [x.stride(d) for d in kept],
+            [x.shape[d] for d in remaining],
+            [result.stride(d) for d in remaining],
+            [x.stride(d) for d in remaining],
         )
         (size, *more), ((step, *_),) = places(
             [x.shape[d] for d in over], [x.stride(d) for d in over]
         )
         is_grid = not more and (to[-1], of[-1], step) == (1, 1, sizes[-1])
         if not is_grid and (more or step > 1):
-            last = [d for d in kept[-1:] if x.stride(d) == 1]
-            order = [*kept[: len(kept) - len(last)], *over, *last]
-            inside = range(len(kept) - len(last), x.ndim - len(last))
+            last = [d for d in remaining[-1:] if x.stride(d) == 1]
+            order = [*remaining[: len(remaining) - len(last)], *over, *last]
+            inside = range(len(remaining) - len(last), x.ndim - len(last))
             self.reduction(name, self.copy(x.permute(order)), inside, result.permute(order))
             return
         if not is_grid:
@@ -316,7 +322,7 @@ class Programs:
             left, is_column = self.copy(left), False
         if added is not None and added.stride(1) not in (0, 1):
             added = self.copy(added)
-        beside = 0 if added is None else width if added.stride(1) else 1
+        added_width = 0 if added is None else width if added.stride(1) else 1
 
         def program() -> Program:
             graph = fx.Graph()
@@ -327,9 +333,9 @@ class Programs:
             node = _valued(graph.call_function(aten.mm.default, factors), width)
             stage = Stage([Product(node, source, 0, weight, target)])
             end = node
-            if beside:
-                more = _leaf(graph, beside)
-                reads[more] = Array("added", "row", beside)
+            if added_width:
+                more = _leaf(graph, added_width)
+                reads[more] = Array("added", "row", added_width)
                 end = _valued(graph.call_function(aten.add.Tensor, (node, more)), width)
             written = Array("written", "row", width)
             stage.loops.append(Loop(width, [Store(end, written)]))
@@ -343,7 +349,7 @@ class Programs:
         operands = [(left, [left.stride(1 if is_column else 0)])]
         operands += [] if added is None else [(added, [added.stride(0)])]
         operands.append((result, [result.stride(0)]))
-        kind = inner, width, is_column, beside
+        kind = inner, width, is_column, added_width
         self._items.append(Work(kind, program, [rows], operands, [right]))
 
 

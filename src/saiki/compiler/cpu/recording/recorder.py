@@ -1,4 +1,5 @@
-"""The recorder: it sees each operation of PyTorch as it is done, and notes it down."""
+"""The recorder sees each operation of PyTorch as it is done, and notes it down; what it has noted
+is one native call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from saiki.compiler.backend import Recorded
 from saiki.compiler.cpu import threads
-from saiki.compiler.cpu.loop import Job
 from saiki.compiler.cpu.recording.programs import COPY, Programs
-from saiki.compiler.run.call import call_of
-from saiki.compiler.run.compiled import compiled_cells
+from saiki.compiler.cpu.threads import Job
+from saiki.compiler.run.compiled import call_of, compiled_cells
 from saiki.compiler.run.loops import backward, forward
 from saiki.compiler.trace.nodes import POINTWISE, aten
 from saiki.compiler.trace.rewrites import decompositions
@@ -81,17 +82,17 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        given = _tensors(args, kwargs)
-        self.alive += given
+        operands = _tensors(args, kwargs)
+        self.alive += operands
         if func in FRESH:
-            self._inside |= set(map(_address, given))
+            self._inside |= set(map(_address, operands))
         elif not self._in_loops:  # whose own constants stay as they are
-            self.outside |= {id(t): t for t in given if self._is_outside(t)}
+            self.outside |= {id(t): t for t in operands if self._is_outside(t)}
         results = self._done(func, args, kwargs)
-        made = _tensors(results)
-        self.alive += made
-        self._made |= set(map(id, made))
-        self._inside |= {*map(_address, made)} - {*map(_address, self.outside.values())}
+        tensors = _tensors(results)
+        self.alive += tensors
+        self._made |= set(map(id, tensors))
+        self._inside |= {*map(_address, tensors)} - {*map(_address, self.outside.values())}
         return results
 
     def _is_outside(self, tensor: Tensor) -> bool:
@@ -209,16 +210,16 @@ class Recorder(TorchDispatchMode):
         if not result.numel():
             return
 
-        def given(value: Any) -> Any:
+        def operand(value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
             number = self._number(value)
             return self.numbers(value).expand(result.shape) if number is None else number
 
-        taken, is_flag = [*map(given, args)], result.dtype == torch.bool
+        operands, is_flag = [*map(operand, args)], result.dtype == torch.bool
         if is_flag:
             self._inside.add(_address(result))
-        self.programs.pointwise(target, taken, kwargs, self.numbers(result), is_flag)
+        self.programs.pointwise(target, operands, kwargs, self.numbers(result), is_flag)
         self._charge(result.numel())
 
     def _number(self, tensor: Tensor) -> float | bool | None:
@@ -272,7 +273,7 @@ class Recorder(TorchDispatchMode):
 
     def _scanned(self, func: Any, *args: Any, **kwargs: Any) -> list[Tensor]:
         """The loops of compiled cells, forward or backward, with what is done around them."""
-        call, *given = call_of(*args, **kwargs)
+        call, *options = call_of(*args, **kwargs)
         cells = compiled_cells(call.parts)
         is_forward = func is torch.ops.saiki.scan.default
         work: Callable[..., list[Tensor]] = forward if is_forward else backward
@@ -282,7 +283,7 @@ class Recorder(TorchDispatchMode):
         before, self._in_loops = self._in_loops, True
         try:
             with self:
-                return work(call, *given, self._run)
+                return work(call, *options, self._run)
         finally:
             self._in_loops = before
 
@@ -321,3 +322,55 @@ def _tensors(*values: Any) -> list[Tensor]:
 
 def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+class Native(Recorded):
+    """``native(inputs)`` does again what ``function(inputs)`` did when it was recorded, for other
+    numbers in tensors of the same shapes, and returns the same tensors with other numbers in them.
+
+    A number that the function reads from elsewhere than a tensor is that of the recording.
+
+    Raises:
+        CompileError: it does what no recording can say.
+    """
+
+    def __init__(
+        self,
+        function: Callable[[Sequence[Tensor]], Sequence[Tensor | None]],
+        inputs: Sequence[Tensor],
+    ) -> None:
+        dtypes = {tensor.dtype for tensor in inputs}
+        if len(dtypes) != 1 or not dtypes <= {torch.float32, torch.float64}:
+            raise CompileError("there is no recording of tensors of several types")
+        if any(tensor.numel() == 0 for tensor in inputs):
+            raise CompileError("there is no recording of tensors without numbers")
+        (dtype,) = dtypes
+        recorder = Recorder(dtype)
+        copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
+        recorded_inputs = [recorder.programs.copy(tensor) for tensor in copies]
+        for mine, tensor in zip(recorded_inputs, copies, strict=True):
+            mine.copy_(tensor)
+        with recorder:
+            self.results = function(recorded_inputs)
+        of_inputs = {*map(id, recorded_inputs)}
+        self.reads = [t for key, t in recorder.outside.items() if key not in of_inputs]
+        pieces, self._slots, held = recorder.programs.compile(copies)
+        self._flags_before = recorder.flags
+        self._flags_after = [
+            (result, recorder.numbers(result))
+            for result in self.results
+            if result is not None and result.dtype == torch.bool
+        ]
+        self._run, table = threads.sequence(pieces)
+        self._alive = recorded_inputs, recorder.alive, held, table
+
+    def __call__(self, inputs: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        held = [tensor.contiguous() for tensor in inputs]
+        for (table, i), tensor in zip(self._slots, held, strict=True):
+            table[i] = tensor.data_ptr()
+        for numbers, flags in self._flags_before:
+            numbers.copy_(flags)
+        self._run()
+        for flags, numbers in self._flags_after:
+            flags.copy_(numbers)
+        return self.results
