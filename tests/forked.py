@@ -40,8 +40,8 @@ class Child:
 
     def __init__(self, function, *arguments, threads=None, folder=None, environment=()):
         self._streams = [Path(tempfile.mkstemp()[1]) for _ in range(2)]
-        given = function, arguments, threads, folder, dict(environment), self._streams
-        self._process = CHILDREN.Process(target=_work, args=given)
+        job = function, arguments, threads, folder, dict(environment), self._streams
+        self._process = CHILDREN.Process(target=_work, args=job)
         self._process.start()
 
     def poll(self):
@@ -60,10 +60,10 @@ class Child:
         if self._process.is_alive():
             self._process.kill()
             raise TimeoutError(f"not done in {timeout} s")
-        said = [path.read_text(encoding="utf-8") for path in self._streams]
+        texts = [path.read_text(encoding="utf-8") for path in self._streams]
         for path in self._streams:
             path.unlink()
-        return said
+        return texts
 
 
 def _work(function, arguments, threads, folder, environment, streams):
@@ -99,6 +99,6 @@ def started_together(count, function, *arguments, **options):
 def together(count, function, *arguments, code=0, **options):
     """What each of so many processes says on stdout, when all have ended with that code."""
     running = started_together(count, function, *arguments, **options)
-    said = [child.communicate(300) for child in running]
-    assert [child.returncode for child in running] == [code] * count, said
-    return [out for out, _ in said]
+    outputs = [child.communicate(300) for child in running]
+    assert [child.returncode for child in running] == [code] * count, outputs
+    return [out for out, _ in outputs]

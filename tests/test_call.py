@@ -35,8 +35,8 @@ def test_a_call_without_tensors_has_room_for_them():
     call = Call(torch.randn(3), torch.tensor([1]), False, [part(False, 2, 3, 1)])
     bare = call.with_tensors([None] * len(call.tensors()), None)
     assert bare.tensors() == [None] * 7
-    again = bare.with_tensors(call.tensors(), call.lengths)
-    assert all(a is b for a, b in zip(again.tensors(), call.tensors(), strict=True))
+    rebuilt = bare.with_tensors(call.tensors(), call.lengths)
+    assert all(a is b for a, b in zip(rebuilt.tensors(), call.tensors(), strict=True))
 
 
 def test_each_part_alone_keeps_what_is_its_own():

@@ -52,8 +52,8 @@ def test_a_snippet_runs(page, snippet, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(snippet, page.name, "exec"), {"__name__": "__main__"})
     if page.name == "course.md":
-        said = re.findall(r"^ *print\(.*\)  # (.*)$", snippet, re.MULTILINE)
-        assert capsys.readouterr().out.splitlines() == said
+        expected = re.findall(r"^ *print\(.*\)  # (.*)$", snippet, re.MULTILINE)
+        assert capsys.readouterr().out.splitlines() == expected
 
 
 TEXTS = "--epochs 1 --updates 0 --hidden-size 8 --embedding-size 8 --batch-size 4"
@@ -99,8 +99,8 @@ def recordings_of_two_speakers(folder):
     folder.mkdir(parents=True)
     lines = [(digit(d, v), v) for v in voices(24, 0, accents=0.0) for d in range(10)]
     for i, wave in enumerate(say_all(lines, 8000)):
-        number, take = i % 10, i // 20
-        files.save(folder / f"{number}_{'ab'[i // 10 % 2]}_{take}.wav", wave, 8000)
+        number, repetition = i % 10, i // 20
+        files.save(folder / f"{number}_{'ab'[i // 10 % 2]}_{repetition}.wav", wave, 8000)
         kind = "even" if number % 2 == 0 else "odd"
         files.save(Path("my-recordings", kind, f"{i}.wav"), wave, 8000)
     files.save("recording.wav", wave, 8000)
@@ -161,21 +161,21 @@ def pictures(folder):
 
 def talks(file):
     """Dialogues of three turns."""
-    said = (["hello", f"are you number {i} ?", f"yes , {i} ."] for i in range(90))
-    file.write_text("".join(json.dumps(each) + "\n" for each in said), encoding="utf-8")
+    dialogues = (["hello", f"are you number {i} ?", f"yes , {i} ."] for i in range(90))
+    file.write_text("".join(json.dumps(each) + "\n" for each in dialogues), encoding="utf-8")
 
 
 def novels(file):
     """Sentences, none of which is said twice."""
     who = ("the cat", "a dog", "the old man", "she", "a king", "the woman")
     what, whom = ("saw", "met", "left"), range(200)
-    said = (
+    dialogues = (
         f"{a.capitalize()} {b} number {c}, and sat on the mat."
         for a in who
         for b in what
         for c in whom
     )
-    file.write_text("\n\n".join(said), encoding="utf-8")
+    file.write_text("\n\n".join(dialogues), encoding="utf-8")
 
 
 @pytest.mark.long
@@ -265,8 +265,8 @@ def commands_in_text():
     """Those of the text around the blocks, and the exercise that a page is about."""
     for page in PAGES:
         exercise = page.stem if page.stem in HOMES else "adder"
-        for found in IN_TEXT.finditer(CODE.sub("", page.read_text())):
-            _, *words = shlex.split(found[1] or found[2])
+        for match in IN_TEXT.finditer(CODE.sub("", page.read_text())):
+            _, *words = shlex.split(match[1] or match[2])
             yield exercise, words
 
 
@@ -314,9 +314,9 @@ def test_every_link_of_the_docs_leads_somewhere():
 
 
 def test_the_map_of_the_house_names_every_module():
-    drawn = (ROOT / "docs" / "architecture.md").read_text()
+    house_map = (ROOT / "docs" / "architecture.md").read_text()
     for path in (ROOT / "src" / "saiki").iterdir():
         if path.name.startswith("__") or path.suffix not in ("", ".py"):
             continue
         name = path.name if path.suffix else f"{path.name}/"
-        assert re.search(rf"^  {re.escape(name)} ", drawn, re.MULTILINE), name
+        assert re.search(rf"^  {re.escape(name)} ", house_map, re.MULTILINE), name

@@ -84,31 +84,31 @@ def chosen(ask, **attributes):
                      **attributes)  # fmt: skip
 
 
-def assert_as_eager(its):
+def assert_as_eager(subject):
     x = inputs()
-    found = layer(its)
+    compiled = layer(subject)
     for _ in range(2):
-        expected = results(Recurrent(its, backend="eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
+        expected = results(Recurrent(subject, backend="eager"), x)
+        assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 @pytest.mark.parametrize(("held", "ask"), SAME.values(), ids=SAME)
 def test_what_a_step_asks_of_identity_is_answered_as_in_the_eager_loop(held, ask):
-    its = chosen(lambda self: ask(self.held), held=held)
-    assert ask(its.held)
-    assert_as_eager(its)
+    subject = chosen(lambda self: ask(self.held), held=held)
+    assert ask(subject.held)
+    assert_as_eager(subject)
 
 
 def test_a_weak_reference_to_a_part_is_one_to_the_part():
-    its = chosen(lambda self: self.part() is self.W)
-    its.part = weakref.ref(its.W)
-    assert_as_eager(its)
+    subject = chosen(lambda self: self.part() is self.W)
+    subject.part = weakref.ref(subject.W)
+    assert_as_eager(subject)
 
 
 def test_a_weak_reference_to_the_cell_is_one_to_it():
-    its = chosen(lambda self: self.owner() is self)
-    its.owner = weakref.ref(its)
-    assert_as_eager(its)
+    subject = chosen(lambda self: self.owner() is self)
+    subject.owner = weakref.ref(subject)
+    assert_as_eager(subject)
 
 
 # a step that changes what is shared
@@ -145,14 +145,14 @@ def test_what_a_step_changes_is_changed_by_its_calls_alone(make, change, content
         return torch.tanh(s)
 
     x = inputs()
-    its = activated(step, held=held)
-    found = layer(its)
+    subject = activated(step, held=held)
+    compiled = layer(subject)
     assert content(held) == content(make())
-    results(found, x)
+    results(compiled, x)
     for _ in range(x.shape[1]):
         change(alone)
     assert content(held) == content(alone)
-    assert_as_eager(its)
+    assert_as_eager(subject)
 
 
 # the copy itself

@@ -37,12 +37,12 @@ def test_keys_are_themselves_and_what_is_known_of_the_dead_goes_with_the_next():
     known, one, other = WeakKeys(), Thing(), Thing()
     known[one], known[other] = [1], [2]
     assert (known.get(one), known.get(other), known.get(Thing())) == ([1], [2], None)
-    known[one] = found = weakref.WeakSet()
-    assert known.get(one) is found
-    value = weakref.ref(found)
-    del one, found
+    known[one] = value = weakref.WeakSet()
+    assert known.get(one) is value
+    reference = weakref.ref(value)
+    del one, value
     known[other] = [3]
-    assert value() is None
+    assert reference() is None
     assert known.get(other) == [3]
 
 
@@ -65,6 +65,6 @@ def test_no_code_of_ours_is_called_by_the_collector_or_when_something_dies():
     folder = Path(saiki.__file__).parent
     files = [*folder.rglob("*.py")]
     assert len(files) > 400
-    found = [(f.name, w) for f in files for w in CALLED if w in f.read_text(encoding="utf-8")]
-    assert found == []
+    calls = [(f.name, w) for f in files for w in CALLED if w in f.read_text(encoding="utf-8")]
+    assert calls == []
     assert not [c for c in gc.callbacks if "saiki" in getattr(c, "__module__", "")]

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from saiki.bench.grid import PRODUCTS
 from saiki.compiler.cpu.backend import CPU
-from saiki.compiler.cpu.loop import NEAR
+from saiki.compiler.cpu.loop import NEAR_BYTES
 from saiki.compiler.cpu.product import PAIR
-from saiki.compiler.cpu.threads import FEW, SHARED, WORTH_MEETING
+from saiki.compiler.cpu.threads import FEW_ROWS, WORTH_MEETING, WORTH_THREAD
 from saiki.nn.drop_in.short import is_short
 
 ALONE = {"train": 0.4, "infer": 0.15}
@@ -49,7 +49,7 @@ def speedup(size: list[int], family: str, mode: str, milliseconds: float, cores:
     """By so many cores, of what takes one so many milliseconds."""
     batch, steps, inputs, hidden = size
     loops, around = parts(size, family, mode)
-    threads = min(cores, 1 + loops // SHARED)
+    threads = min(cores, 1 + loops // WORTH_THREAD)
     alone = min(ALONE[mode], milliseconds)
     rest = (milliseconds - alone) / (loops + around)
     pairs = math.ceil(batch / PAIR)
@@ -58,7 +58,7 @@ def speedup(size: list[int], family: str, mode: str, milliseconds: float, cores:
     weights = PRODUCTS[family] * hidden * hidden + of_x * (of_x <= CPU.inline_weights)
     blocks = math.ceil(PRODUCTS[family] * hidden / COLUMNS)
     few = 2 * pairs <= min(threads, blocks)
-    few = few or (4 * weights > NEAR and batch <= FEW * threads)
+    few = few or (4 * weights > NEAR_BYTES and batch <= FEW_ROWS * threads)
     if threads > 1 and few and loops / steps >= WORTH_MEETING * threads:
         largest = math.ceil(blocks / threads) / blocks
         meetings = 2 * steps * (1 + (mode == "train"))

@@ -127,14 +127,14 @@ class Cell(DescribedModule, name="cell.v1"):
         """One step in the signs of mathematics, a line each: what the docstring writes as
         equations, or else the source of ``step``. A cell with switches overrides it, and leaves out
         what is off."""
-        found = _equations_of(inspect.getdoc(type(self)) or "")
-        if not found:
+        lines = _equations_of(inspect.getdoc(type(self)) or "")
+        if not lines:
             try:
-                found = textwrap.dedent(inspect.getsource(type(self).step)).splitlines()
+                lines = textwrap.dedent(inspect.getsource(type(self).step)).splitlines()
             except (OSError, TypeError):  # it was typed, and no file holds it
                 names = ", ".join(self.state_names)
-                found = [f"{names} ← step(x, {names})"]
-        return "\n".join(found)
+                lines = [f"{names} ← step(x, {names})"]
+        return "\n".join(lines)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"
@@ -146,8 +146,8 @@ EQUATION = re.compile(r"\s*[^\s=←]+(, [^\s=←]+)* (=|←) \S.*")
 
 def _equations_of(docstring: str) -> list[str]:
     """Its lines that are equations, up to where it tells the arguments."""
-    said = re.split(r"^(?:Args|Raises|Returns):", docstring, maxsplit=1, flags=re.MULTILINE)[0]
-    lines = (line for line in said.splitlines() if EQUATION.fullmatch(line))
+    text = re.split(r"^(?:Args|Raises|Returns):", docstring, maxsplit=1, flags=re.MULTILINE)[0]
+    lines = (line for line in text.splitlines() if EQUATION.fullmatch(line))
     return textwrap.dedent("\n".join(lines)).splitlines()
 
 
@@ -183,12 +183,12 @@ def replacing(cell: Cell, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     """``tensors``, in the order of the parameters and buffers of ``cell``, by all names that each
     has there: a tied weight has several."""
     own = (*cell.parameters(), *cell.buffers())
-    found = {id(mine): tensor for mine, tensor in zip(own, tensors, strict=False)}
+    replacements = {id(mine): tensor for mine, tensor in zip(own, tensors, strict=False)}
     every = (
         *cell.named_parameters(remove_duplicate=False),
         *cell.named_buffers(remove_duplicate=False),
     )
-    return {name: found[id(mine)] for name, mine in every}
+    return {name: replacements[id(mine)] for name, mine in every}
 
 
 def of_numbers(module: nn.Module) -> Tensor:
@@ -234,15 +234,15 @@ def check_contract(cell: Cell) -> None:
     memory = [draw(*shape) for shape in example_shapes(cell).values()]
     count = 1 + len(state)
 
-    copies = Twin(clone=True)  # trying a step is not a step of the user's
-    twin = copies.of(cell)
+    trial = Twin(clone=True)  # trying a step is not a step of the user's
+    twin = trial.of(cell)
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
-        given = [tensor.clone() for tensor in tensors]
-        with torch.random.fork_rng(devices), torch.no_grad(), copies.putting_back():
+        copies = [tensor.clone() for tensor in tensors]
+        with torch.random.fork_rng(devices), torch.no_grad(), trial.putting_back():
             seed(0, bool(devices))
-            read = dict(zip(cell.memory_shapes, given[count:], strict=True))
-            return twin.forward(*given[:count], **read)
+            read = dict(zip(cell.memory_shapes, copies[count:], strict=True))
+            return twin.forward(*copies[:count], **read)
 
     before = run(x, *state, *memory)
     for row in (0, 2):  # the last too, for a step in which rows see only later ones

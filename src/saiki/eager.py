@@ -21,18 +21,18 @@ def unroll(
     step, and the last state of each row.
     """
     outputs: list[Tensor] = []
-    left: list[tuple[Tensor, ...]] = []
+    ended: list[tuple[Tensor, ...]] = []
     for x in steps:
         rows = len(x)
         if rows < len(state[0]):
-            left.append(tuple(s[rows:] for s in state))
+            ended.append(tuple(s[rows:] for s in state))
             state = tuple(s[:rows] for s in state)
             memory = [m[:rows] for m in memory]
         state = cell(x, *state, **dict(zip(cell.memory_shapes, memory, strict=True)))
         outputs.append(state[0])
-    if not left:
+    if not ended:
         return outputs, state
-    pieces = (state, *reversed(left))
+    pieces = (state, *reversed(ended))
     return outputs, tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 

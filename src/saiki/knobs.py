@@ -229,11 +229,11 @@ class Knobs:
 
     def to_dict(self) -> dict[str, Value]:
         """Each knob and its value, those of groups among them."""
-        found: dict[str, Value] = {}
+        values: dict[str, Value] = {}
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
-            found |= value.to_dict() if isinstance(value, Knobs) else {field.name: value}
-        return found
+            values |= value.to_dict() if isinstance(value, Knobs) else {field.name: value}
+        return values
 
 
 def named(knobs: Mapping[str, Knob], name: str) -> Knob:

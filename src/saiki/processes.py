@@ -126,8 +126,8 @@ def from_first(data: bytes | None) -> bytes | None:
     """What the first process has, told to all."""
     if count() == 1:
         return data
-    told = torch.tensor(len(data) + 1 if data is not None and is_first() else 0)
-    size = int(total(told).item()) - 1  # −1: it has nothing, which is not the same as b""
+    length = torch.tensor(len(data) + 1 if data is not None and is_first() else 0)
+    size = int(total(length).item()) - 1  # −1: it has nothing, which is not the same as b""
     if size < 1:
         return None if size < 0 else b""
     buffer = torch.zeros(size, dtype=torch.uint8)

@@ -168,8 +168,7 @@ def derivatives(value: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
     """The gradient of ``value`` for each of ``tensors``; zero where there is none."""
     if not (value.requires_grad and tensors):
         return [torch.zeros_like(t) for t in tensors]
-    found = torch.autograd.grad(value, tensors, allow_unused=True)
-    return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
+    return [*torch.autograd.grad(value, tensors, allow_unused=True, materialize_grads=True)]
 
 
 def _error(
@@ -274,13 +273,13 @@ def _backends(layer: Layer, x: Tensor) -> Iterator[Row]:
         twin = copy.deepcopy(layer)
         for _, part in _parts(twin):
             part.backend = backend
-        read = x.clone().requires_grad_()
+        leaf = x.clone().requires_grad_()
         with _seeded():
-            y, end = twin(read)
-        found = [y, *flatten(end).values()]
-        total = sum(((o * o).sum() for o in found), torch.zeros((), dtype=x.dtype))
-        outputs.append([o.detach() for o in found])
-        gradients.append(derivatives(total, [read, *twin.parameters()]))
+            y, end = twin(leaf)
+        results = [y, *flatten(end).values()]
+        total = sum(((o * o).sum() for o in results), torch.zeros((), dtype=x.dtype))
+        outputs.append([o.detach() for o in results])
+        gradients.append(derivatives(total, [leaf, *twin.parameters()]))
     yield Row("compiled as eager", _difference(*outputs), EQUALITY_BOUND)
     yield Row("gradients compiled as eager", _difference(*gradients), EQUALITY_BOUND)
 
@@ -316,10 +315,10 @@ def flatten(state: Any, path: str = "") -> dict[str, Tensor]:
     """The tensors of a nested state by their place in it: ``{"0.1": c of the first layer, …}``."""
     if isinstance(state, Tensor):
         return {path: state}
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for i, part in enumerate(state):
-        found |= flatten(part, f"{path}.{i}" if path else str(i))
-    return found
+        tensors |= flatten(part, f"{path}.{i}" if path else str(i))
+    return tensors
 
 
 def map_state(function: Callable[[Tensor], Tensor], state: Any) -> Any:

@@ -8,7 +8,7 @@ to see operations of PyTorch instead.
 import copy
 import linecache
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -194,9 +194,9 @@ def translations_kept() -> Iterator[None]:
         key = which, *named.items()
         if key not in _translations:
             _translations[key] = original.__get__(None, cls)(*which, **named)
-        found = copy.copy(_translations[key])
-        found.functions = {op: list(ways) for op, ways in found.functions.items()}
-        return found  # to which an export may add its own
+        registry = copy.copy(_translations[key])
+        registry.functions = {op: list(ways) for op, ways in registry.functions.items()}
+        return registry  # to which an export may add its own
 
     kind.from_torchlib = classmethod(known)
     try:
@@ -235,22 +235,20 @@ def unwatched() -> Iterator[None]:
 
 def shapes(tensors: Iterable[Tensor]) -> list[torch.Size]:
     """Their shapes in numbers; in a trace they would be tensors."""
-    if torch._C._is_tracing():
-        with unwatched():
-            return [t.shape for t in tensors]
-    return [t.shape for t in tensors]
+    with unwatched() if torch._C._is_tracing() else nullcontext():
+        return [t.shape for t in tensors]
 
 
-def leaf(module: nn.Module, *given: Any) -> fx.Proxy | None:
+def leaf(module: nn.Module, *arguments: Any) -> fx.Proxy | None:
     """The call of ``module`` as one node, where ``torch.fx`` traces it symbolically.
 
     The tracer takes modules of ``torch.nn`` as they are and looks into all others; into a loop over
     time it should not look either.
     """
-    while given and given[-1] is None:
-        given = given[:-1]
-    proxy = next((v for v in tree_leaves(given) if isinstance(v, fx.Proxy)), None)
+    while arguments and arguments[-1] is None:
+        arguments = arguments[:-1]
+    proxy = next((v for v in tree_leaves(arguments) if isinstance(v, fx.Proxy)), None)
     if proxy is None or not isinstance(proxy.tracer, fx.Tracer):
         return None
     path = proxy.tracer.path_of_module(module)
-    return proxy.tracer.create_proxy("call_module", path, given, {})
+    return proxy.tracer.create_proxy("call_module", path, arguments, {})

@@ -180,9 +180,9 @@ class Twin:
 
     def _object(self, value: Any, path: str) -> Any:
         cls = type(value)
-        found, slots = getattr(value, "__dict__", None), Slots(value)
-        has_own = isinstance(found, dict)
-        own: dict[str, Any] = found if isinstance(found, dict) else {}
+        own, slots = getattr(value, "__dict__", None), Slots(value)
+        has_own = isinstance(own, dict)
+        own = own if isinstance(own, dict) else {}
         is_shared = cls.__module__.startswith(("torch", "saiki.compiler", "saiki.activations"))
         if is_shared or not (has_own or slots.members):
             return self._known(value, value)
@@ -228,11 +228,11 @@ class Slots:
 
     def content(self) -> dict[types.MemberDescriptorType, Any]:
         """What those hold that hold something; of one name there may be several."""
-        found = {}
+        content = {}
         for member in self.members:
             with suppress(AttributeError):
-                found[member] = member.__get__(self.value)
-        return found
+                content[member] = member.__get__(self.value)
+        return content
 
     def fill(self, content: Mapping[types.MemberDescriptorType, Any]) -> None:
         """Put these values there, and nothing else."""
@@ -250,8 +250,8 @@ def _content(container: Any) -> tuple[list[Any], list[Any]]:
     return list(range(len(container))), list(container)
 
 
-def _are_same(found: Iterable[Any], others: Iterable[Any]) -> bool:
-    return all(a is b for a, b in zip(found, others, strict=True))
+def _are_same(left: Iterable[Any], right: Iterable[Any]) -> bool:
+    return all(a is b for a, b in zip(left, right, strict=True))
 
 
 def _change(name: str, container: Any, keys: list[Any], values: list[Any]) -> str:

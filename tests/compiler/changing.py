@@ -5,16 +5,31 @@ import contextlib
 import torch
 from torch import nn
 
-from compiler.twins import TOLERANCE, assert_same, cell, inputs, layer, linear, results
+from compiler.twins import TOLERANCE, assert_same, cell, draw, inputs, layer, linear, results
 from saiki import Recurrent
 
 
 class Cases(list):
-    """The functions that it has decorated."""
+    """Generators that yield a cell and then change it, time and again, last of all as they end:
+    those that it has decorated, and those of tables."""
 
     def __call__(self, case):
         self.append(case)
         return case
+
+    def table(self, cases):
+        """Of each case what makes the cell, and what changes it."""
+        for name, (make, *steps) in cases.items():
+
+            def case(make=make, steps=steps):
+                yield (subject := make())
+                for step in steps[:-1]:
+                    step(subject)
+                    yield
+                steps[-1](subject)
+
+            case.__name__ = name
+            self.append(case)
 
 
 def scaled(read, **attributes):
@@ -32,35 +47,45 @@ def activated(function, **attributes):
     )  # fmt: skip
 
 
-def differ(found, before):
+def with_buffer(cell, name="mean", value=None):
+    cell.register_buffer(name, draw(4) if value is None else value)
+    return cell
+
+
+def differ(after, before):
     """Whether any number is another one, or a gradient has come or gone."""
-    return found.keys() != before.keys() or any(
+    return after.keys() != before.keys() or any(
         (a is None) != (b is None) or (a is not None and not torch.equal(a, b))
-        for a, b in zip(found.values(), before.values(), strict=True)
+        for a, b in zip(after.values(), before.values(), strict=True)
     )
+
+
+def changes_of(case):
+    """Goes on once for each change of a case that has yielded its cell."""
+    yield from case
+    yield
 
 
 def check(case):
     with contextlib.closing(case()) as steps:
-        found = layer(next(steps))
-        x = inputs(found.input_size)
-        expected = results(Recurrent(found.cell, backend="eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
-        for _ in steps:
-            before, expected = expected, results(Recurrent(found.cell, backend="eager"), x)
+        compiled = layer(next(steps))
+        x = inputs(compiled.input_size)
+        expected = results(Recurrent(compiled.cell, backend="eager"), x)
+        assert_same(results(compiled, x), expected, TOLERANCE)
+        for _ in changes_of(steps):
+            before, expected = expected, results(Recurrent(compiled.cell, backend="eager"), x)
             assert differ(expected, before), "the case changes nothing"
-            assert_same(results(found, x), expected, TOLERANCE)
+            assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 def check_change(read, change, undo=lambda: None):
     """The check of a step that multiplies by ``read()``, or of a cell given instead of it."""
 
     def case():
-        try:
-            yield read if isinstance(read, nn.Module) else scaled(lambda self: read())
-            change()
-            yield
-        finally:
-            undo()
+        yield read if isinstance(read, nn.Module) else scaled(lambda self: read())
+        change()
 
-    check(case)
+    try:
+        check(case)
+    finally:
+        undo()

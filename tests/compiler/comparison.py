@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch.utils._pytree import tree_leaves, tree_map
 
 from saiki import Recurrent
 from saiki.compiler import kernels
@@ -40,22 +41,8 @@ def draw(*shape, dtype=torch.float64):
     return torch.randn(shape, dtype=torch.float64).to(dtype)
 
 
-def flat(states):
-    """Tensors nested in tuples as one list."""
-    if isinstance(states, torch.Tensor):
-        return [states]
-    return [tensor for state in states for tensor in flat(state)]
-
-
-def like(states, tensors):
-    """The list ``tensors`` nested as ``states`` are."""
-    if isinstance(states, torch.Tensor):
-        return next(tensors)
-    return tuple(like(state, tensors) for state in states)
-
-
-def outcome(layer, x, start=None, lengths=None, take=lambda y, last: [y, *last]):
-    """y, the last states, and the gradients of a weighted sum of what ``take`` takes, by name.
+def outcome(layer, x, start=None, lengths=None, select=lambda y, last: [y, *last]):
+    """y, the last states, and the gradients of a weighted sum of what is selected, by name.
 
     The weights are always the same. A gradient is None where nothing depends on the value.
     """
@@ -63,15 +50,14 @@ def outcome(layer, x, start=None, lengths=None, take=lambda y, last: [y, *last])
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_(x.requires_grad)
     wanted = {"x": x} if x.requires_grad else {}
     if start is not None:
-        tensors = [s.detach().clone().requires_grad_() for s in flat(start)]
-        wanted |= {f"start {i}": s for i, s in enumerate(tensors)}
-        start = like(start, iter(tensors))
+        start = tree_map(lambda state: state.detach().clone().requires_grad_(), start)
+        wanted |= {f"start {i}": s for i, s in enumerate(tree_leaves(start))}
     wanted |= {name: p for name, p in layer.named_parameters() if p.requires_grad}
     y, last = layer(x, start, lengths)
-    last = flat(last)
+    last = tree_leaves(last)
     generator = torch.Generator().manual_seed(1)
     loss = 0.0
-    for output in take(y, last):
+    for output in select(y, last):
         weights = torch.randn(output.shape, generator=generator, dtype=torch.float64)
         loss = loss + (weights.to(dtype) * output).sum()
     gradients = [None] * len(wanted)
@@ -84,11 +70,11 @@ def outcome(layer, x, start=None, lengths=None, take=lambda y, last: [y, *last])
     }
 
 
-def assert_same(found, expected, tolerance):
+def assert_same(actual, expected, tolerance):
     """Equal to within ``tolerance`` of the largest entry of each tensor."""
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for name, b in expected.items():
-        a = found[name]
+        a = actual[name]
         if b is None or a is None:
             rest = a if b is None else b
             assert rest is None or not rest.any(), f"{name} is {a} instead of {b}"
@@ -102,7 +88,7 @@ def assert_agrees(layer, x, start=None, lengths=None, tolerance=None, **options)
     """``layer`` against the eager loop in float64, with the same numbers to begin with."""
     if tolerance is None:
         tolerance = 1e-10 if x.dtype == torch.float64 else 1e-5
-    wide = None if start is None else like(start, iter([s.double() for s in flat(start)]))
+    wide = None if start is None else tree_map(torch.Tensor.double, start)
     x64 = x.detach().double().requires_grad_(x.requires_grad)
     assert_same(
         outcome(layer, x, start, lengths, **options),

@@ -157,8 +157,8 @@ class Values:
         if not isinstance(node, torch.fx.Node):
             return node
         if node not in self.known:
-            found = self.read(node)
-            self.known[node] = self.compute(node) if found is None else found
+            value = self.read(node)
+            self.known[node] = self.compute(node) if value is None else value
         return self.known[node]
 
     def compute(self, node):

@@ -140,14 +140,14 @@ def _indented(text: str) -> str:
 
 def _reached(text: str, attributes: dict[str, str]) -> set[str]:
     """The attributes that ``text`` reads, and those that they are made of."""
-    found: set[str] = set()
+    names: set[str] = set()
     waiting = re.findall(r"self\.(\w+)", text)
     while waiting:
         name = waiting.pop()
-        if name in attributes and name not in found:
-            found.add(name)
+        if name in attributes and name not in names:
+            names.add(name)
             waiting += re.findall(r"self\.(\w+)", attributes[name])
-    return found
+    return names
 
 
 @dataclass
@@ -344,13 +344,13 @@ def judge(source: str, seed: int) -> str:
         expected = [outcome(eager(layer), x, start, lengths) for lengths in every]
     except Exception as error:
         raise UnfitError(f"{type(error).__name__}: {error}") from error
-    if any(not (t is None or t.abs().max() < 1e6) for found in expected for t in found.values()):
+    if any(not (t is None or t.abs().max() < 1e6) for actual in expected for t in actual.values()):
         raise UnfitError("numbers that are not moderate")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "running step by step: ", UserWarning)
         for lengths, right in zip(every, expected, strict=True):
-            found = outcome(layer, x, start, lengths)
+            actual = outcome(layer, x, start, lengths)
             compiled = layer.kernels.find(x.dtype).compiled
             eps = compiled.step.eps if compiled else 0.0  # of what a step rounds to in between
-            assert_same(found, right, max(1e-8, 100 * eps))
+            assert_same(actual, right, max(1e-8, 100 * eps))
     return layer.why_eager(x.dtype) or ""

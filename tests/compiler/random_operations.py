@@ -116,8 +116,8 @@ def product(b):
         "mask": lambda: b.buffer((i, o)),
         "rows": lambda: str(b.dice.sample(range(i), i)), "i": lambda: str(i), "o": lambda: str(o),
     }  # fmt: skip
-    given = {name: make() for name, make in parts.items() if f"{{{name}}}" in text}
-    matrix = text.format(**given)
+    arguments = {name: make() for name, make in parts.items() if f"{{{name}}}" in text}
+    matrix = text.format(**arguments)
     if b.chance(0.25):
         fresh = f"m = {matrix}.clone(memory_format=torch.contiguous_format)"
         change = b.pick(*CHANGED).replace("{0}", "m")

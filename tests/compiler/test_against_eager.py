@@ -513,7 +513,7 @@ class TestSequences:
 class TestWhatIsAsked:
     @pytest.mark.parametrize("lengths", [None, LENGTHS])
     @pytest.mark.parametrize(
-        "take",
+        "select",
         [
             lambda y, last: [y],
             lambda y, last: last,
@@ -523,9 +523,9 @@ class TestWhatIsAsked:
         ],
         ids=["y", "last states", "last c", "one step", "sum of y"],
     )
-    def test_some_outputs_alone(self, lstm, take, lengths):
+    def test_some_outputs_alone(self, lstm, select, lengths):
         x, start = learning(5, 5, 3), (draw(5, 5), draw(5, 5))
-        assert_agrees(lstm, x, start, lengths, take=take)
+        assert_agrees(lstm, x, start, lengths, select=select)
 
     def test_no_gradient_for_x(self, lstm):
         assert_agrees(lstm, draw(5, 5, 3))

@@ -98,10 +98,10 @@ def outputs(layer, x):
 def trained(layer, x, call=None):
     """Outputs, then the gradients of x and of all parameters."""
     x = x.detach().clone().requires_grad_()
-    found = (call or outputs)(layer, x)
-    loss = sum((i + 1) * output.square().sum() for i, output in enumerate(found))
+    actual = (call or outputs)(layer, x)
+    loss = sum((i + 1) * output.square().sum() for i, output in enumerate(actual))
     wanted = [x, *layer.parameters()]
-    return [*found, *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)]
+    return [*actual, *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)]
 
 
 def within(mode, call=trained):
@@ -212,8 +212,8 @@ def slope(layer, x):
 
 def slope_of_dual_numbers(layer, x):
     with forward_ad.dual_level():
-        found = outputs(layer, forward_ad.make_dual(x, x.cos()))
-        return [forward_ad.unpack_dual(output).tangent for output in found]
+        actual = outputs(layer, forward_ad.make_dual(x, x.cos()))
+        return [forward_ad.unpack_dual(output).tangent for output in actual]
 
 
 def slope_by_two_gradients(layer, x):
@@ -249,9 +249,9 @@ def checkpointed(reentrant):
         for p in layer.parameters():
             p.grad = None
         x = x.clone().requires_grad_()
-        found = call(layer, x)
-        sum((i + 1) * output.square().sum() for i, output in enumerate(found)).backward()
-        return [*found, x.grad, *(p.grad for p in layer.parameters())]
+        actual = call(layer, x)
+        sum((i + 1) * output.square().sum() for i, output in enumerate(actual)).backward()
+        return [*actual, x.grad, *(p.grad for p in layer.parameters())]
 
     return run
 
@@ -273,8 +273,8 @@ def batched_gradients(layer, x):
 def gradients_in_turn(layer, x):
     y = outputs(layer, x)[0]
     wanted = list(layer.parameters())
-    found = [torch.autograd.grad(y, wanted, v, retain_graph=True) for v in cotangents(y)]
-    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+    actual = [torch.autograd.grad(y, wanted, v, retain_graph=True) for v in cotangents(y)]
+    return [torch.stack(parts) for parts in zip(*actual, strict=True)]
 
 
 def jacobian(vectorize):
@@ -303,8 +303,8 @@ def per_row(layer, x):
 
 def row_by_row(layer, x):
     wanted = list(layer.parameters())
-    found = [torch.autograd.grad(outputs(layer, row[None])[0].square().sum(), wanted) for row in x]
-    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+    actual = [torch.autograd.grad(outputs(layer, row[None])[0].square().sum(), wanted) for row in x]
+    return [torch.stack(parts) for parts in zip(*actual, strict=True)]
 
 
 def on_fake_tensors(layer, x):
@@ -368,18 +368,18 @@ SCRIPTS = {
 
 def nodes(y):
     """How many operations autograd has recorded."""
-    seen, left = set(), [y.grad_fn]
-    while left:
-        node = left.pop()
+    seen, stack = set(), [y.grad_fn]
+    while stack:
+        node = stack.pop()
         if node is not None and node not in seen:
             seen.add(node)
-            left += [n for n, _ in node.next_functions]
+            stack += [n for n, _ in node.next_functions]
     return len(seen)
 
 
-def assert_close(found, expected, values=True):
-    assert len(found) == len(expected)
-    for a, b in zip(found, expected, strict=True):
+def assert_close(actual, expected, values=True):
+    assert len(actual) == len(expected)
+    for a, b in zip(actual, expected, strict=True):
         assert a.shape == b.shape
         assert a.dtype == b.dtype
         if values:
@@ -406,12 +406,12 @@ def refusal(mode, layer, x):
 
 def attempt(mode, kind, layer, twin, x):
     try:
-        found = mode.run(layer, x)
+        actual = mode.run(layer, x)
     except Exception as error:
         if not refuses_well(error, mode, kind, x):
             raise
     else:
-        assert_close(found, mode.plain(twin, x), mode.values)
+        assert_close(actual, mode.plain(twin, x), mode.values)
 
 
 def refuses_well(error, mode, kind, x):
@@ -504,7 +504,7 @@ for path in sorted(folder.glob("*.pt2")):
 @pytest.fixture(scope="module")
 def loaded_elsewhere(tmp_path_factory):
     """Files of layers of each kind, and what came of them in another process."""
-    folder, said = tmp_path_factory.mktemp("exported"), {}
+    folder, refusals = tmp_path_factory.mktemp("exported"), {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for kind in KINDS:
@@ -516,23 +516,23 @@ def loaded_elsewhere(tmp_path_factory):
             try:
                 torch.export.save(torch.export.export(layer, (x,)), path)
             except Exception as error:
-                said[kind] = error
+                refusals[kind] = error
             else:
                 expected = [t.detach() for t in outputs(twin, x)]
                 torch.save((x, expected), path.with_suffix(".numbers"))
     words = [sys.executable, "-c", LOADS, str(folder)]
     ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 0, ended.stderr
-    return folder, said
+    return folder, refusals
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_exported_can_be_loaded_elsewhere(kind, loaded_elsewhere):
     """Where it cannot, the export says so: a file holds nothing that only this process knows."""
-    folder, said = loaded_elsewhere
-    if kind in said:
-        assert isinstance(said[kind], SaikiError)
-        assert len(str(said[kind]).splitlines()) == 1
+    folder, refusals = loaded_elsewhere
+    if kind in refusals:
+        assert isinstance(refusals[kind], SaikiError)
+        assert len(str(refusals[kind]).splitlines()) == 1
         return
     failure = folder / f"{kind}.failure"
     assert not failure.exists(), failure.read_text()
@@ -588,9 +588,9 @@ def test_nested_modes():
 def test_a_first_call_in_a_backward_pass():
     """Such as a checkpoint recomputes, or a hook on a gradient makes."""
     layer, x = KINDS["Recurrent"]().double(), inputs().requires_grad_()
-    twin, found = step_by_step(layer), []
+    twin, actual = step_by_step(layer), []
     y = x * 2
-    y.register_hook(lambda gradient: found.append(layer(x.detach())[0]))
+    y.register_hook(lambda gradient: actual.append(layer(x.detach())[0]))
     y.sum().backward()
-    assert_close(found, [twin(x.detach())[0]])
+    assert_close(actual, [twin(x.detach())[0]])
     assert_compiled_and_right(layer, twin, x.detach())

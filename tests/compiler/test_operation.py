@@ -88,49 +88,49 @@ def run_on(layer, lengths):
         y, last = torch.func.functional_call(layer, parameters, (x, start, lengths))
         return y, *(last if states > 1 else (last,))
 
-    given = [draw(3, 4, 3), *(draw(3, 5) for _ in range(states)), *layer.parameters()]
-    return function, [t.detach().clone().requires_grad_() for t in given]
+    tensors = [draw(3, 4, 3), *(draw(3, 5) for _ in range(states)), *layer.parameters()]
+    return function, [t.detach().clone().requires_grad_() for t in tensors]
 
 
 class TestDerivatives:
     @pytest.mark.parametrize("lengths", [None, LENGTHS])
     @pytest.mark.parametrize("name", ["lstm", "gru"])
     def test_are_those_of_finite_differences(self, request, name, lengths):
-        function, given = run_on(request.getfixturevalue(name), lengths)
-        assert gradcheck(function, given, fast_mode=False)
+        function, tensors = run_on(request.getfixturevalue(name), lengths)
+        assert gradcheck(function, tensors, fast_mode=False)
 
     @pytest.mark.parametrize("lengths", [None, LENGTHS])
     def test_twice(self, gru, lengths):
-        function, given = run_on(gru, lengths)
-        assert gradgradcheck(function, given, fast_mode=True)
+        function, tensors = run_on(gru, lengths)
+        assert gradgradcheck(function, tensors, fast_mode=True)
 
     def test_twice_as_the_eager_loop(self, lstm):
         x = draw(3, 4, 3)
-        found = []
+        gradients = []
         for part in (lstm, eager(lstm)):
-            given = x.clone().requires_grad_()
-            y, (_, c) = part(given)
-            first = torch.autograd.grad(y.square().sum() + c.sum(), given, create_graph=True)[0]
-            wanted = [given, *part.parameters()]
-            found.append([first, *torch.autograd.grad(first.square().sum(), wanted)])
-        for a, b in zip(*found, strict=True):
+            leaf = x.clone().requires_grad_()
+            y, (_, c) = part(leaf)
+            first = torch.autograd.grad(y.square().sum() + c.sum(), leaf, create_graph=True)[0]
+            wanted = [leaf, *part.parameters()]
+            gradients.append([first, *torch.autograd.grad(first.square().sum(), wanted)])
+        for a, b in zip(*gradients, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
     def test_accumulate_over_calls(self, lstm):
         x = draw(3, 4, 3)
-        found = []
+        gradients = []
         for part in (lstm, eager(lstm)):
             loss = part(x)[0].sum() + part(x[:, :2])[0].square().sum()
-            found.append(torch.autograd.grad(loss, list(part.parameters())))
-        for a, b in zip(*found, strict=True):
+            gradients.append(torch.autograd.grad(loss, list(part.parameters())))
+        for a, b in zip(*gradients, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
     def test_of_one_graph_twice(self, lstm):
         y, _ = lstm(draw(3, 4, 3))
         wanted = list(lstm.parameters())
         first = torch.autograd.grad(y.sum(), wanted, retain_graph=True)
-        again = torch.autograd.grad(y.sum(), wanted)
-        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+        second = torch.autograd.grad(y.sum(), wanted)
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
     def test_a_parameter_changed_before_the_backward_pass_is_noticed(self):
         layer = compiled(LSTM(3, 5))
@@ -153,14 +153,14 @@ class TestDerivatives:
     def test_outlive_a_change_of_the_cell(self):
         layer = compiled(Scaled(3, 5))
         x = draw(3, 4, 3)
-        found = []
+        gradients = []
         for part in (layer, eager(layer)):
             part.cell.scale = 0.5
             loss = part(x)[0].sum()
             part.cell.scale = 2.0
             loss = loss + part(x)[0].sum()
-            found.append(torch.autograd.grad(loss, list(part.parameters())))
-        for a, b in zip(*found, strict=True):
+            gradients.append(torch.autograd.grad(loss, list(part.parameters())))
+        for a, b in zip(*gradients, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
     @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ class TestDerivatives:
         if known:
             layer(x)
         y = checkpoint(lambda x: layer(x)[0], x, use_reentrant=False)
-        (found,) = torch.autograd.grad(y.sum(), x)
+        (actual,) = torch.autograd.grad(y.sum(), x)
         (expected,) = torch.autograd.grad(eager(layer)(x)[0].sum(), x)
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
 
 
 class Model(nn.Module):
@@ -195,13 +195,13 @@ class Model(nn.Module):
         return self.after(y).sum(-1) + state.sum(-1, keepdim=True)
 
 
-def assert_models_agree(found, expected, x, *rest):
+def assert_models_agree(actual, expected, x, *rest):
     outputs, gradients = [], []
-    for model in (found, expected):
-        given = x.clone().requires_grad_()
-        y = model(given, *rest)
+    for model in (actual, expected):
+        leaf = x.clone().requires_grad_()
+        y = model(leaf, *rest)
         outputs.append(y)
-        gradients.append(torch.autograd.grad(y.square().sum(), [given, *model.parameters()]))
+        gradients.append(torch.autograd.grad(y.square().sum(), [leaf, *model.parameters()]))
     torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-12)
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
@@ -274,10 +274,10 @@ def test_opcheck(lstm, lengths):
     assert set(calls.seen) == {torch.ops.saiki.scan.default, torch.ops.saiki.scan_backward.default}
     tests = ["test_schema", "test_autograd_registration", "test_faketensor"]
     for operator, args in calls.seen.items():
-        given = tuple(tree_map_only(torch.Tensor, torch.detach, arg) for arg in args)
-        torch.library.opcheck(operator, given, test_utils=tests)
+        detached = tuple(tree_map_only(torch.Tensor, torch.detach, arg) for arg in args)
+        torch.library.opcheck(operator, detached, test_utils=tests)
         if operator is torch.ops.saiki.scan.default:
-            training = (*given[:-1], True)
+            training = (*detached[:-1], True)
             torch.library.opcheck(operator, training, test_utils=tests)
 
 
@@ -414,15 +414,15 @@ class TestChanges:
             assert_agrees(layer.train(mode), draw(3, 4, 3))
 
 
-def assert_same_loops(found, wanted):
+def assert_same_loops(actual, wanted):
     """The same bits; but for the gradients of weights, products that PyTorch makes after the loop,
     whose bits depend on the number of threads on some processors."""
     for key, value in wanted.items():
         if key.endswith(".weight"):
             scale = value.abs().max().item()
-            assert torch.allclose(value, found[key], rtol=0, atol=1e-6 * scale), key
+            assert torch.allclose(value, actual[key], rtol=0, atol=1e-6 * scale), key
         else:
-            assert torch.equal(value, found[key]), key
+            assert torch.equal(value, actual[key]), key
 
 
 class TestBits:
@@ -432,20 +432,22 @@ class TestBits:
     def test_are_the_same_for_any_number_of_threads_and_every_run(
         self, wide, name, batch, ragged, monkeypatch
     ):
-        monkeypatch.setattr(threads, "SHARED", 1)
+        monkeypatch.setattr(threads, "WORTH_THREAD", 1)
         shared = []
         deal = threads._shares
-        monkeypatch.setattr(threads, "_shares", lambda *given: shared.append(1) or deal(*given))
+        monkeypatch.setattr(
+            threads, "_shares", lambda *arguments: shared.append(1) or deal(*arguments)
+        )
         layer = Bidirectional(wide[name])
         x = draw(batch, 6, 3, dtype=torch.float32).requires_grad_()
         lengths = 1 + torch.arange(batch) * 5 % 6 if ragged else None
         results = {}
         for count in (1, 2, 3, 1, 2):
             torch.set_num_threads(count)
-            found = outcome(layer, x, None, lengths)
-            assert_same_loops(found, results.setdefault(1, found))
-            for key, value in results.setdefault(count, found).items():
-                assert torch.equal(value, found[key]), key
+            actual = outcome(layer, x, None, lengths)
+            assert_same_loops(actual, results.setdefault(1, actual))
+            for key, value in results.setdefault(count, actual).items():
+                assert torch.equal(value, actual[key]), key
         assert len(shared) == 2 * 3  # forward and backward, whenever there was more than one
 
     @pytest.mark.skipif(threads._parallel() is None, reason="PyTorch has another OpenMP")
@@ -453,14 +455,16 @@ class TestBits:
     @pytest.mark.parametrize("batch", [1, 2, 3, 9])
     @pytest.mark.parametrize("name", ["lstm", "layer norm", "gru"])
     def test_are_the_same_where_all_threads_do_all_rows(self, name, batch, ragged, monkeypatch):
-        for constant in ("SHARED", "WORTH_MEETING"):
+        for constant in ("WORTH_THREAD", "WORTH_MEETING"):
             monkeypatch.setattr(threads, constant, 1)
         monkeypatch.setattr(threads, "_cores", lambda: 8)
-        monkeypatch.setattr(loop, "NEAR", 0)
+        monkeypatch.setattr(loop, "NEAR_BYTES", 0)
         monkeypatch.setattr(kernels, "_STEPS", WeakValues())
         met = []
         run = threads._run_together
-        monkeypatch.setattr(threads, "_run_together", lambda *given: met.append(1) or run(*given))
+        monkeypatch.setattr(
+            threads, "_run_together", lambda *arguments: met.append(1) or run(*arguments)
+        )
         cells = {"lstm": LSTM(3, 19), "layer norm": LSTM(3, 19, layer_norm=True), "gru": GRU(3, 19)}
         layer = compiled(cells[name], torch.float32)
         x = draw(batch, 6, 3, dtype=torch.float32).requires_grad_()
@@ -468,9 +472,9 @@ class TestBits:
         wanted = None
         for count in (1, 2, 3, 5):
             torch.set_num_threads(count)
-            found = outcome(layer, x, None, lengths)
-            wanted = wanted or found
-            assert_same_loops(found, wanted)
+            actual = outcome(layer, x, None, lengths)
+            wanted = wanted or actual
+            assert_same_loops(actual, wanted)
         has_steps = batch > 1 or not ragged  # one step reads weights once, wherever they lie
         assert len(met) == 2 * 3 * has_steps
 
@@ -479,7 +483,7 @@ class TestBits:
         x = draw(13, 6, 3, dtype=torch.float32).requires_grad_()
         lengths = 1 + torch.arange(13) * 5 % 6
         wanted = outcome(wide["lstm"], x, None, lengths)
-        monkeypatch.setattr(threads, "SHARED", 1)
+        monkeypatch.setattr(threads, "WORTH_THREAD", 1)
         monkeypatch.setattr(threads, "_parallel", lambda: None)
         torch.set_num_threads(count)
         assert_same_loops(outcome(wide["lstm"], x, None, lengths), wanted)
@@ -522,8 +526,8 @@ class TestPythonThreads:
         x = draw(9, 5, 3).requires_grad_()
         layers = [lstm, gru]
         expected = [outcome(layer, x) for layer in layers]
-        for i, found in enumerate(self.results(layers, x, 4)):
-            for j, one in enumerate(found):
+        for i, actual in enumerate(self.results(layers, x, 4)):
+            for j, one in enumerate(actual):
                 for key, value in expected[(i + j) % 2].items():
                     assert torch.equal(one[key], value)
 
@@ -531,8 +535,8 @@ class TestPythonThreads:
         layer = compiled(GRU(2, 6))
         x = draw(9, 5, 2).requires_grad_()
         expected = outcome(eager(layer), x)
-        for found in self.results([layer], x, 4):
-            for one in found:
+        for actual in self.results([layer], x, 4):
+            for one in actual:
                 assert_same(one, expected, 1e-10)
 
 

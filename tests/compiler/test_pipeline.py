@@ -53,15 +53,15 @@ def source(cell):
 
 def passes(text):
     """By the name of each pass, in its order, the lines below it: how large, and what."""
-    found = {}
+    lines_of_pass = {}
     for line in text.splitlines():
         head = re.match(r"(\d+)\. (\w+): \S", line)
         if head:
-            assert int(head[1]) == len(found) + 1
-            found[head[2]] = lines = []
-        elif found and line.startswith("   "):
+            assert int(head[1]) == len(lines_of_pass) + 1
+            lines_of_pass[head[2]] = lines = []
+        elif lines_of_pass and line.startswith("   "):
             lines.append(line)
-    return found
+    return lines_of_pass
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_only_the_passes_that_a_cell_needs_run_in_their_order(make, between):
 def test_what_the_passes_say_adds_up_to_the_graph_that_is_planned(make):
     printer = Printer()
     trace = plan_loops(derive(source(make()), printer), printer).trace
-    found = passes(str(printer))
-    graph = [line.strip() for line in found["record"][1:]]
-    for name, (sizes, *lines) in list(found.items())[1:-3]:
+    printed = passes(str(printer))
+    graph = [line.strip() for line in printed["record"][1:]]
+    for name, (sizes, *lines) in list(printed.items())[1:-3]:
         for change, line in ((line.strip()[0], line.strip()[2:]) for line in lines):
             graph.append(line) if change == "+" else graph.remove(line)
         count = sum(not line.startswith(("new ", "∂L/∂")) for line in graph)
@@ -95,22 +95,22 @@ def test_what_the_passes_say_adds_up_to_the_graph_that_is_planned(make):
 
 
 def test_each_pass_says_what_it_did_to_an_lstm():
-    found = passes(Recurrent(LSTM(3, 4)).explain(passes=True))
-    assert "     mm = mm(x, W.weightᵀ): rows × 16" in found["record"]
-    assert "     new c = add_2" in found["record"]
-    assert "     - W.weightᵀᵀ = permute(W.weightᵀ, [1, 0]): 16 × 3" in found["simplify"]
-    assert "     saved at each step for the way back: c: rows × 4" in found["partition"]
-    assert "     passed on from the way back: cat: rows × 16" in found["partition"]
-    assert found["plan"][0] == "   stages: inference 1, training 1, backward 2"
-    assert "       stage 1: t4 = state h · U.weightᵀ (4×16)" in found["plan"]
-    assert found["check"] == [f"{found['plan'][0]}; nothing changes"]
+    printed = passes(Recurrent(LSTM(3, 4)).explain(passes=True))
+    assert "     mm = mm(x, W.weightᵀ): rows × 16" in printed["record"]
+    assert "     new c = add_2" in printed["record"]
+    assert "     - W.weightᵀᵀ = permute(W.weightᵀ, [1, 0]): 16 × 3" in printed["simplify"]
+    assert "     saved at each step for the way back: c: rows × 4" in printed["partition"]
+    assert "     passed on from the way back: cat: rows × 16" in printed["partition"]
+    assert printed["plan"][0] == "   stages: inference 1, training 1, backward 2"
+    assert "       stage 1: t4 = state h · U.weightᵀ (4×16)" in printed["plan"]
+    assert printed["check"] == [f"{printed['plan'][0]}; nothing changes"]
 
 
 def test_to_flatten_turns_heads_into_features():
-    found = passes(Recurrent(Heads()).explain(passes=True))["flatten"]
-    assert "     - view = view(h, [-1, 2, 3]): rows × 2 × 3" in found
-    assert "     + fold_amax = fold_amax(h, 2, 3, 1): rows × 2" in found
-    assert not any("+" in line and line.count("×") > 1 for line in found)
+    printed = passes(Recurrent(Heads()).explain(passes=True))["flatten"]
+    assert "     - view = view(h, [-1, 2, 3]): rows × 2 × 3" in printed
+    assert "     + fold_amax = fold_amax(h, 2, 3, 1): rows × 2" in printed
+    assert not any("+" in line and line.count("×") > 1 for line in printed)
 
 
 def test_the_pass_that_refuses_a_cell_is_the_last():

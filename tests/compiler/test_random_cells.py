@@ -111,13 +111,13 @@ def cells(draw):
 
 @pytest.mark.parametrize("examples", [10, pytest.param(60, marks=pytest.mark.long)])
 def test_agree(examples):
-    found = settings(
+    settings_of_test = settings(
         max_examples=examples,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
     )
-    found(agrees)()
+    settings_of_test(agrees)()
 
 
 @given(cell=cells(), ragged=st.booleans(), reverse=st.booleans())

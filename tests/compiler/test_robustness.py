@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
+from compiler.changing import scaled
 from compiler.twins import (
     OF_PYTORCH,
     TOLERANCE,
@@ -40,8 +41,8 @@ pytestmark = [*map(ignored, OF_PYTORCH)]
 FULL = os.environ.get("SAIKI_MEMORY") == "full"
 
 
-def assert_compiled(found):
-    assert found.why_eager(torch.float64) is None
+def assert_compiled(recurrent):
+    assert recurrent.why_eager(torch.float64) is None
 
 
 # energies
@@ -120,9 +121,9 @@ def _curved(self, x, h):
     ],
 )
 def test_a_gradient_inside_the_step(step):
-    found = layer(cell(step, W=linear(3, 4), U=linear(4, 4)))
+    compiled = layer(cell(step, W=linear(3, 4), U=linear(4, 4)))
     for seed in (3, 4):
-        assert_right(found, inputs(seed=seed))
+        assert_right(compiled, inputs(seed=seed))
 
 
 def test_a_gradient_inside_the_step_against_its_formula():
@@ -131,12 +132,12 @@ def test_a_gradient_inside_the_step_against_its_formula():
     def by_hand(self, x, h):
         return h - 0.1 * (h - torch.tanh(self.U(h) + self.W(x)) @ self.U.weight)
 
-    its = cell(_descends, W=linear(3, 4), U=linear(4, 4))
-    other = cell(by_hand, W=its.W, U=its.U)
+    subject = cell(_descends, W=linear(3, 4), U=linear(4, 4))
+    other = cell(by_hand, W=subject.W, U=subject.U)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = results(layer(its), inputs())
-    assert_same(found, results(Recurrent(other, backend="eager"), inputs()), TOLERANCE)
+        actual = results(layer(subject), inputs())
+    assert_same(actual, results(Recurrent(other, backend="eager"), inputs()), TOLERANCE)
 
 
 # long and deep steps
@@ -227,13 +228,13 @@ def _warm_up():
 def _runs_in_time(case):
     _warm_up()
     make, seconds = LONG[case]
-    found, x = layer(make()), 0.1 * inputs(time=3)
+    compiled, x = layer(make()), 0.1 * inputs(time=3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        begun = time.process_time()
-        numbers = results(found, x)
-        took = time.process_time() - begun
-        assert_same(numbers, results(step_by_step(found), x), 1e-8)
+        start_time = time.process_time()
+        numbers = results(compiled, x)
+        took = time.process_time() - start_time
+        assert_same(numbers, results(step_by_step(compiled), x), 1e-8)
     assert took < seconds, f"took {took:.1f} s"
 
 
@@ -246,12 +247,12 @@ def test_long_steps(case):
 
 def _plans_in_time():
     _warm_up()
-    its = chain(1000)
-    begun = time.process_time()
+    subject = chain(1000)
+    start_time = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        layer(its).explain()
-    took = time.process_time() - begun
+        layer(subject).explain()
+    took = time.process_time() - start_time
     assert took < 8, f"took {took:.1f} s"  # 3 to 4 on a machine of its own
 
 
@@ -263,11 +264,11 @@ def test_time_to_plan_grows_with_the_length_only():
 
 def _compiles_in_time():
     _warm_up()
-    found = Recurrent(LSTM(8, 2048))
+    compiled = Recurrent(LSTM(8, 2048))
     x = torch.randn(2, 2, 8)
-    begun = time.process_time()
-    found(x)[0].sum().backward()
-    took = time.process_time() - begun
+    start_time = time.process_time()
+    compiled(x)[0].sum().backward()
+    took = time.process_time() - start_time
     assert took < 4, f"took {took:.1f} s"
 
 
@@ -293,19 +294,19 @@ def _anneals(kind):
             self.W(x) + self.own["rate"] * self.U(h)
         ),
     }
-    its = cell(steps[kind], W=linear(3, 4), U=linear(4, 4), rate=1.0, own={"rate": 1.0})
-    its.register_buffer("t", torch.tensor(1.0, dtype=torch.float64))
-    found, x = layer(its), inputs()
-    begun = time.process_time()
-    with warnings.catch_warnings(record=True) as told:
+    subject = cell(steps[kind], W=linear(3, 4), U=linear(4, 4), rate=1.0, own={"rate": 1.0})
+    subject.register_buffer("t", torch.tensor(1.0, dtype=torch.float64))
+    compiled, x = layer(subject), inputs()
+    start_time = time.process_time()
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(30 if kind == "a number" else 12):
-            its.rate *= 0.9
-            its.t.mul_(0.9)
-            its.own["rate"] *= 0.9
-            assert_right(found, x)
-    took = time.process_time() - begun
-    ours = [w for w in told if "step by step" in str(w.message) or "again" in str(w.message)]
+            subject.rate *= 0.9
+            subject.t.mul_(0.9)
+            subject.own["rate"] *= 0.9
+            assert_right(compiled, x)
+    took = time.process_time() - start_time
+    ours = [w for w in caught if "step by step" in str(w.message) or "again" in str(w.message)]
     assert len(ours) <= 1, [str(w.message) for w in ours]
     assert took < 10, f"took {took:.1f} s"
 
@@ -318,23 +319,20 @@ def test_annealing(kind):
 
 
 def test_training_and_evaluation_in_turn_compile_twice_only():
-    its = cell(
-        lambda self, x, h: torch.tanh(self.W(x) + (0.5 if self.training else 0.7) * h),
-        W=linear(3, 4),
-    )
-    found, x = layer(its), inputs()
+    subject = scaled(lambda self: 0.5 if self.training else 0.7)
+    compiled, x = layer(subject), inputs()
     for _ in range(2):
-        found.train()
-        results(found, x)
-        found.eval()
-        results(found, x)
-    begun = time.process_time()
+        compiled.train()
+        results(compiled, x)
+        compiled.eval()
+        results(compiled, x)
+    start_time = time.process_time()
     for _ in range(20):
-        found.train()
-        assert_right(found, x)
-        found.eval()
-        assert_right(found, x)
-    assert time.process_time() - begun < 2
+        compiled.train()
+        assert_right(compiled, x)
+        compiled.eval()
+        assert_right(compiled, x)
+    assert time.process_time() - start_time < 2
 
 
 # what fails
@@ -344,13 +342,13 @@ class Fails:
     """Something that raises, once, at a call to come."""
 
     def __init__(self, kind):
-        self.kind, self.left = kind, None
+        self.kind, self.calls_left = kind, None
 
     def __call__(self, u):
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                self.left = None
+        if self.calls_left is not None:
+            self.calls_left -= 1
+            if self.calls_left < 0:
+                self.calls_left = None
                 raise self.kind("out of luck")
         return u
 
@@ -358,37 +356,37 @@ class Fails:
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, OSError, KeyboardInterrupt])
 def test_an_exception_that_passes_is_forgotten(kind):
     fails = Fails(kind)
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.f(h)), W=linear(3, 4), f=fails)
-    found, x = layer(its), inputs()
-    fails.left = 0
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + self.f(h)), W=linear(3, 4), f=fails)
+    compiled, x = layer(subject), inputs()
+    fails.calls_left = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            y, _ = found(x)
+            y, _ = compiled(x)
         except kind:
             pass
         else:
-            torch.testing.assert_close(y, step_by_step(found)(x)[0])
-    fails.left = None
-    assert_right(found, x)
-    assert_compiled(found)
+            torch.testing.assert_close(y, step_by_step(compiled)(x)[0])
+    fails.calls_left = None
+    assert_right(compiled, x)
+    assert_compiled(compiled)
 
 
 def test_an_exception_of_the_compiler_means_the_eager_loop(monkeypatch):
     """Whatever goes wrong, the user's run goes on, with one warning."""
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + 0.317 * h), W=linear(3, 4))
-    found, x = layer(its), inputs()
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + 0.317 * h), W=linear(3, 4))
+    compiled, x = layer(subject), inputs()
 
     def fails(*_):
         raise RuntimeError("no such instruction")
 
     monkeypatch.setattr(llvmlite.binding, "parse_assembly", fails)
-    with pytest.warns(UserWarning, match="running step by step: .*no such instruction") as told:
-        numbers = results(found, x)
-    assert len(told) == 1
-    assert_same(numbers, results(step_by_step(found), x), TOLERANCE)
+    with pytest.warns(UserWarning, match="running step by step: .*no such instruction") as caught:
+        numbers = results(compiled, x)
+    assert len(caught) == 1
+    assert_same(numbers, results(step_by_step(compiled), x), TOLERANCE)
     with pytest.raises(CompileError, match="no such instruction"):
-        Recurrent(its, backend="cpu")(x)
+        Recurrent(subject, backend="cpu")(x)
 
 
 STATES = {
@@ -407,15 +405,15 @@ STATES = {
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("backend", ["auto", "eager"])
 def test_what_is_no_state(state, backend):
-    found = Recurrent(GRU(3, 4), backend=backend)
+    compiled = Recurrent(GRU(3, 4), backend=backend)
     with pytest.raises(InputError, match=r"the state must") as refusal:
-        found(torch.zeros(5, 6, 3), STATES[state]())
+        compiled(torch.zeros(5, 6, 3), STATES[state]())
     assert len(str(refusal.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("x", ["a packed sequence", "a list", "a dict", "numbers", "an array"])
 def test_what_is_no_input(x):
-    given = {
+    wrong_inputs = {
         "a packed sequence": pack_sequence([torch.zeros(2, 3), torch.zeros(1, 3)]),
         "a list": [torch.zeros(6, 3)],
         "a dict": {"x": torch.zeros(5, 6, 3)},
@@ -423,7 +421,7 @@ def test_what_is_no_input(x):
         "an array": torch.zeros(5, 6, 3).numpy(),
     }
     with pytest.raises(InputError, match="x must"):
-        Recurrent(GRU(3, 4))(given[x])
+        Recurrent(GRU(3, 4))(wrong_inputs[x])
 
 
 @ignored(EAGER)
@@ -431,14 +429,14 @@ def test_what_is_no_input(x):
 @ignored(".*quantiz.*:UserWarning")
 @pytest.mark.parametrize("warm", [False, True])
 def test_dynamic_quantisation_of_the_modules_of_a_cell(warm):
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.U(h) * self.w),
         W=linear(3, 4), U=linear(4, 4), w=nn.Parameter(torch.ones(4)),
     ).float()  # fmt: skip
-    found, x = layer(its), inputs().float()
+    compiled, x = layer(subject), inputs().float()
     if warm:
-        found(x)
-    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(found), {nn.Linear})
+        compiled(x)
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(compiled), {nn.Linear})
     quantised = model[0]
     assert type(quantised.cell.U) is not nn.Linear
     with torch.no_grad():
@@ -452,10 +450,10 @@ def test_dynamic_quantisation_of_the_modules_of_a_cell(warm):
 @ignored(".*quantiz.*:UserWarning")
 def test_dynamic_quantisation_of_a_cell_of_modules_alone():
     """No parameter is left to tell the type."""
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.U(h)), W=linear(3, 4), U=linear(4, 4)
     ).float()
-    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(layer(its)), {nn.Linear})
+    model = torch.ao.quantization.quantize_dynamic(nn.Sequential(layer(subject)), {nn.Linear})
     x = inputs().float()
     with torch.no_grad():
         y, _ = model(x)
@@ -478,10 +476,10 @@ measurable = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="
 
 
 def _runs_many_shapes(count, first):
-    found = Recurrent(LSTM(8, 64))
+    compiled = Recurrent(LSTM(8, 64))
 
     def train(time, rows=32):
-        found(torch.randn(rows, time, 8))[0].sum().backward()
+        compiled(torch.randn(rows, time, 8))[0].sum().backward()
 
     for length in (first, first + count):
         train(length)
@@ -521,12 +519,12 @@ def test_memory_of_dropped_layers():
 
 
 def _collects_while_it_runs():
-    found = Recurrent(GRU(3, 64))
+    compiled = Recurrent(GRU(3, 64))
     x = torch.randn(64, 70, 3)
-    found(x)
+    compiled(x)
     gc.set_threshold(1, 1, 1)
     for i in range(15):
-        y, _ = found(x[:, : 60 + i % 5])
+        y, _ = compiled(x[:, : 60 + i % 5])
         cycle = [y]
         cycle.append(cycle)  # only the collector frees it
         del y, cycle

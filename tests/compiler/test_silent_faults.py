@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from compiler.changing import scaled, with_buffer
 from compiler.twins import (
     BATCH,
     HIDDEN,
@@ -48,11 +49,11 @@ def uninitialised_memory_holds_nan():
     torch.use_deterministic_algorithms(before)
 
 
-def assert_right_twice(its, others=(), size=None):
+def assert_right_twice(subject, others=(), size=None):
     """On two batches one after the other: the second meets what the first has left behind."""
-    found = layer(its)
+    compiled = layer(subject)
     for seed in (3, 4):
-        assert_right(found, inputs(size or its.input_size, seed), others)
+        assert_right(compiled, inputs(size or subject.input_size, seed), others)
 
 
 def _lstm(gates, c):
@@ -348,16 +349,14 @@ def weight(*sizes):
     return draw(*(sizes or (HIDDEN,))).requires_grad_()
 
 
-def recurrent(read, **attributes):
-    """A cell that multiplies its state by a tensor that it has from somewhere."""
-    return cell(
-        lambda self, x, h: torch.tanh(self.W(x) + read(self) * h), W=linear(3, 4), **attributes
-    )
-
-
-def attribute():
-    w = weight()
-    return recurrent(lambda self: self.w, w=w), [w]
+HOLDERS = {
+    "attribute": lambda w: scaled(lambda self: self.w, w=w),
+    "nested dict": lambda w: scaled(lambda self: self.w["a"][0]["b"], w={"a": [{"b": w}]}),
+    "deque": lambda w: scaled(lambda self: self.w[0], w=collections.deque([w])),
+    "field of an object": lambda w: scaled(lambda self: self.own.w, own=types.SimpleNamespace(w=w)),
+    "closure": lambda w: cell(lambda self, x, h: torch.tanh(self.W(x) + w * h), W=linear(3, 4)),
+    "buffer that learns": lambda w: with_buffer(scaled(lambda self: self.w), "w", w),
+}
 
 
 def attribute_matrix():
@@ -367,75 +366,57 @@ def attribute_matrix():
 
 def list_of_modules():
     parts = [linear(4, 4).double(), linear(4, 4).double()]
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.parts[0](h) * self.parts[1](h)),
         W=linear(3, 4), parts=parts,
     )  # fmt: skip
-    return its, [p for part in parts for p in part.parameters()]
+    return subject, [p for part in parts for p in part.parameters()]
 
 
 def tensors_in_a_dict():
     w = {"decay": weight(), "gain": weight()}
-    return recurrent(lambda self: self.w["decay"] * self.w["gain"], w=w), list(w.values())
-
-
-def tensors_in_a_nested_dict():
-    w = weight()
-    return recurrent(lambda self: self.w["a"][0]["b"], w={"a": [{"b": w}]}), [w]
+    return scaled(lambda self: self.w["decay"] * self.w["gain"], w=w), list(w.values())
 
 
 def tensors_in_a_tuple():
     w = weight(), weight()
-    return recurrent(lambda self: self.w[0] * self.w[1], w=w), list(w)
-
-
-def tensors_in_a_deque():
-    w = weight()
-    return recurrent(lambda self: self.w[0], w=collections.deque([w])), [w]
+    return scaled(lambda self: self.w[0] * self.w[1], w=w), list(w)
 
 
 def parameters_in_a_list():
     w = [nn.Parameter(draw(4))]
-    return recurrent(lambda self: self.w[0], w=w), w
-
-
-def object_with_a_field():
-    w = weight()
-    return recurrent(lambda self: self.own.w, own=types.SimpleNamespace(w=w)), [w]
+    return scaled(lambda self: self.w[0], w=w), w
 
 
 def module_level():
-    return recurrent(lambda self: GLOBAL), [GLOBAL]
+    return scaled(lambda self: GLOBAL), [GLOBAL]
 
 
 def module_of_the_module():
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + GLOBAL_MODULE(h)), W=linear(3, 4))
-    return its, list(GLOBAL_MODULE.parameters())
-
-
-def closure():
-    w = weight()
-    return cell(lambda self, x, h: torch.tanh(self.W(x) + w * h), W=linear(3, 4)), [w]
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + GLOBAL_MODULE(h)), W=linear(3, 4))
+    return subject, list(GLOBAL_MODULE.parameters())
 
 
 def closure_of_a_method():
     w = weight()
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.read() * h), W=linear(3, 4))
-    type(its).read = lambda self: w.exp()
-    return its, [w]
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + self.read() * h), W=linear(3, 4))
+    type(subject).read = lambda self: w.exp()
+    return subject, [w]
 
 
 def class_attribute():
-    its = recurrent(lambda self: self.w)
-    type(its).w = w = weight()
-    return its, [w]
+    subject = scaled(lambda self: self.w)
+    type(subject).w = w = weight()
+    return subject, [w]
 
 
 def keyword_of_a_partial():
     w = weight()
     read = functools.partial(torch.mul, other=w)
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.read(h)), W=linear(3, 4), read=read)
-    return its, [w]
+    subject = cell(
+        lambda self, x, h: torch.tanh(self.W(x) + self.read(h)), W=linear(3, 4), read=read
+    )
+    return subject, [w]
 
 
 def default_of_a_function():
@@ -444,77 +425,69 @@ def default_of_a_function():
     def scaled(h, by=w):
         return by * h
 
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.f(h)), W=linear(3, 4), f=scaled)
-    return its, [w]
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + self.f(h)), W=linear(3, 4), f=scaled)
+    return subject, [w]
 
 
 def made_by_a_hypernetwork():
     hyper, code = linear(2, 4).double(), weight(2)
-    return recurrent(lambda self: self.w, w=hyper(code)), [code, hyper.weight, hyper.bias]
+    return scaled(lambda self: self.w, w=hyper(code)), [code, hyper.weight, hyper.bias]
 
 
 def matrix_made_by_a_hypernetwork():
     hyper, code = linear(2, 16).double(), weight(2)
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + h @ self.w),
         W=linear(3, 4), w=hyper(code).view(4, 4),
     )  # fmt: skip
-    return its, [code, hyper.weight, hyper.bias]
-
-
-def buffer_that_learns():
-    its = recurrent(lambda self: self.w)
-    w = weight()
-    its.register_buffer("w", w)
-    return its, [w]
+    return subject, [code, hyper.weight, hyper.bias]
 
 
 def buffer_made_by_a_hypernetwork():
-    its, code = recurrent(lambda self: self.w), weight()
-    its.register_buffer("w", code.sigmoid())
-    return its, [code]
+    subject, code = scaled(lambda self: self.w), weight()
+    subject.register_buffer("w", code.sigmoid())
+    return subject, [code]
 
 
 def view_of_another_module():
     table = nn.Embedding(7, 4).double()
-    return recurrent(lambda self: self.w, w=table.weight[2]), [table.weight]
+    return scaled(lambda self: self.w, w=table.weight[2]), [table.weight]
 
 
 def slot_of_a_module_outside():
     outside = linear(4, 4).double()
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.other[0](h)), W=linear(3, 4), other=[outside]
     )
-    return its, list(outside.parameters())
+    return subject, list(outside.parameters())
 
 
 def bound_method_of_a_module_outside():
     outside = linear(4, 4).double()
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.f(h)), W=linear(3, 4), f=outside.forward
     )
-    return its, list(outside.parameters())
+    return subject, list(outside.parameters())
 
 
 UNREGISTERED = [
-    attribute, attribute_matrix, list_of_modules, tensors_in_a_dict, tensors_in_a_nested_dict,
-    tensors_in_a_tuple, tensors_in_a_deque, parameters_in_a_list, object_with_a_field, module_level,
-    module_of_the_module, closure, closure_of_a_method, class_attribute, keyword_of_a_partial,
-    default_of_a_function, buffer_that_learns,
-    slot_of_a_module_outside, bound_method_of_a_module_outside,
+    attribute_matrix, list_of_modules, tensors_in_a_dict, tensors_in_a_tuple, parameters_in_a_list,
+    module_level, module_of_the_module, closure_of_a_method, class_attribute, keyword_of_a_partial,
+    default_of_a_function, slot_of_a_module_outside, bound_method_of_a_module_outside,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", UNREGISTERED)
+@pytest.mark.parametrize("case", [*UNREGISTERED, *HOLDERS])
 def test_tensors_that_are_no_parameters_get_their_gradients(case):
-    its, others = case()
-    found = layer(its)
-    assert_right(found, inputs(), others)
+    w = weight()
+    subject, others = (HOLDERS[case](w), [w]) if case in HOLDERS else case()
+    compiled = layer(subject)
+    assert_right(compiled, inputs(), others)
     with torch.no_grad():
         for tensor in others:
             if tensor.is_leaf:
                 tensor.mul_(0.5).add_(0.1)  # as an optimiser does
-    assert_right(found, inputs(seed=4), others)
+    assert_right(compiled, inputs(seed=4), others)
 
 
 MADE = [
@@ -525,10 +498,10 @@ MADE = [
 
 @pytest.mark.parametrize("case", MADE)
 def test_tensors_that_are_made_outside_hand_their_gradients_on(case):
-    its, others = case()
-    found = layer(its)
+    subject, others = case()
+    compiled = layer(subject)
     for seed in (3, 4):
-        assert_right(found, inputs(seed=seed), others)
+        assert_right(compiled, inputs(seed=seed), others)
 
 
 def on_weights(change):
@@ -700,21 +673,21 @@ def contents(value, seen=None):
     return value if isinstance(value, int | float | str | None) else type(value).__name__
 
 
-def assert_same_contents(found, expected):
+def assert_same_contents(actual, expected):
     """Equal in every name and number, but for rounding."""
     if isinstance(expected, dict):
-        assert found.keys() == expected.keys()
+        assert actual.keys() == expected.keys()
         for name, value in expected.items():
-            assert_same_contents(found[name], value)
+            assert_same_contents(actual[name], value)
     elif isinstance(expected, list):
-        assert isinstance(found, list)
-        assert len(found) == len(expected)
-        for a, b in zip(found, expected, strict=True):
+        assert isinstance(actual, list)
+        assert len(actual) == len(expected)
+        for a, b in zip(actual, expected, strict=True):
             assert_same_contents(a, b)
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
+        assert actual == pytest.approx(expected, rel=TOLERANCE, abs=TOLERANCE)
     else:
-        assert found == expected
+        assert actual == expected
 
 
 def remembers(note, **attributes):
@@ -727,11 +700,6 @@ def remembers(note, **attributes):
         return h
 
     return cell(step, W=linear(3, 4), U=linear(4, 4), **attributes)
-
-
-def with_buffer(its, name="mean", value=None):
-    its.register_buffer(name, draw(4) if value is None else value)
-    return its
 
 
 def _average(self, x, h):
@@ -835,20 +803,20 @@ STATEFUL = {
 @pytest.mark.filterwarnings("ignore:.*spectral_norm.* is deprecated:FutureWarning")
 @pytest.mark.parametrize("case", STATEFUL)
 def test_what_a_cell_keeps_for_itself(case):
-    found = layer(STATEFUL[case]().eval())
-    twin = copy.deepcopy(found)
+    compiled = layer(STATEFUL[case]().eval())
+    twin = copy.deepcopy(compiled)
     twin.backend = "eager"
-    for part in (found, twin):
+    for part in (compiled, twin):
         part.train()
     for seed in (3, 4, 5):
         x = inputs(seed=seed)
         expected = results(twin, x)
-        assert_same(results(found, x), expected, TOLERANCE)
-        assert_same_contents(contents(found.cell), contents(twin.cell))
-    for part in (found, twin):
+        assert_same(results(compiled, x), expected, TOLERANCE)
+        assert_same_contents(contents(compiled.cell), contents(twin.cell))
+    for part in (compiled, twin):
         part.eval()
     x = inputs(seed=6)
-    assert_same(results(found, x), results(twin, x), TOLERANCE)
+    assert_same(results(compiled, x), results(twin, x), TOLERANCE)
 
 
 SEEN = []
@@ -865,10 +833,10 @@ def test_what_a_step_leaves_outside():
         SEEN.append(h.detach())
         return h
 
-    found = layer(cell(step, W=linear(3, 4)))
+    compiled = layer(cell(step, W=linear(3, 4)))
     SEEN.clear()
     count = 0
-    y, _ = found(inputs())
+    y, _ = compiled(inputs())
     assert count == TIME
     assert_same({"y": torch.stack(SEEN, 1)}, {"y": y.detach()}, TOLERANCE)
 
@@ -912,12 +880,12 @@ CASTS = {
 @pytest.mark.filterwarnings("ignore:.*autocast.*:UserWarning")
 @pytest.mark.parametrize("case", CASTS)
 def test_casts_inside_the_loop(case):
-    its = CASTS[case]()
-    found = layer(its)
+    subject = CASTS[case]()
+    compiled = layer(subject)
     # the eager loop rounds the gradient of a weight at each step, a kernel once, at the end
     rounded = {"a softmax in another type": 1e-7, "of weights": torch.finfo(torch.bfloat16).eps}
     for seed in (3, 4):
-        assert_right(found, inputs(seed=seed), tolerance=rounded.get(case, TOLERANCE))
+        assert_right(compiled, inputs(seed=seed), tolerance=rounded.get(case, TOLERANCE))
 
 
 def test_a_wider_type_inside_the_loop():
@@ -927,9 +895,9 @@ def test_a_wider_type_inside_the_loop():
         u = (self.W(x) + h).double()
         return torch.tanh(((1 + 1e-9 * u) - 1) * 1e9).float()
 
-    found = layer(cell(step, W=linear(3, 4)).float())
+    compiled = layer(cell(step, W=linear(3, 4)).float())
     x = inputs().float()
-    assert_right(found, x, tolerance=1e-4)
+    assert_right(compiled, x, tolerance=1e-4)
 
 
 SIZES = {
@@ -962,25 +930,25 @@ SIZES = {
 
 @pytest.mark.parametrize("case", SIZES)
 def test_sizes_of_the_batch_as_numbers(case):
-    found = layer(SIZES[case]())
+    compiled = layer(SIZES[case]())
     for rows in (BATCH, 2, 7):
-        assert_right(found, inputs(rows=rows))
+        assert_right(compiled, inputs(rows=rows))
 
 
 @pytest.mark.parametrize("case", ["divided by the rows", "the number of each row"])
 def test_sizes_of_the_batch_where_rows_end(case):
-    found = layer(SIZES[case]())
-    assert_right(found, inputs(), lengths=torch.tensor([6, 2, 4, 4, 1]))
+    compiled = layer(SIZES[case]())
+    assert_right(compiled, inputs(), lengths=torch.tensor([6, 2, 4, 4, 1]))
 
 
 def test_a_complex_parameter_gets_its_gradient():
     """The eigenvalues of a linear recurrent unit as they are written (Orvieto et al. 2023)."""
     eigenvalues = nn.Parameter(0.5 * torch.randn(4, dtype=torch.complex128))
-    its = cell(lambda self, x, h: (self.e * torch.complex(h, self.W(x))).real, W=linear(3, 4))
-    its.e = eigenvalues
-    found, x = layer(its), inputs()
-    expected = results(step_by_step(found), x)
-    for name, value in results(found, x).items():
+    subject = cell(lambda self, x, h: (self.e * torch.complex(h, self.W(x))).real, W=linear(3, 4))
+    subject.e = eigenvalues
+    compiled, x = layer(subject), inputs()
+    expected = results(step_by_step(compiled), x)
+    for name, value in results(compiled, x).items():
         assert torch.allclose(value, expected[name]), name
     assert expected["gradient of cell.e"].abs().min() > 0
 
@@ -993,7 +961,7 @@ def test_every_other_feature_beside_all_of_them():
             u = torch.tanh(self.A(h))
         return torch.cat([u, u[:, ::2]], 1)
 
-    its = cell(step, inputs=5, hidden=8, A=linear(8, 5))
-    expected = Recurrent(its, backend="eager")(inputs(5))[0]
-    found = Recurrent(its, backend="cpu")(inputs(5))[0]
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    subject = cell(step, inputs=5, hidden=8, A=linear(8, 5))
+    expected = Recurrent(subject, backend="eager")(inputs(5))[0]
+    compiled = Recurrent(subject, backend="cpu")(inputs(5))[0]
+    torch.testing.assert_close(compiled, expected, rtol=1e-12, atol=1e-12)

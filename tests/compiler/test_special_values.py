@@ -23,10 +23,10 @@ CELLS = {
 }
 
 
-def assert_same_numbers(found, expected, tolerance):
+def assert_same_numbers(actual, expected, tolerance):
     """NaN where NaN is expected, the same infinities, the rest close one by one."""
     torch.testing.assert_close(
-        found, expected, rtol=tolerance, atol=tolerance * 1e-3, equal_nan=True
+        actual, expected, rtol=tolerance, atol=tolerance * 1e-3, equal_nan=True
     )
 
 
@@ -82,15 +82,15 @@ def test_gradients_of_rows_with_special_values(layers, name):
         x[row, 1, 2] = value
     gradients = []
     for part in (layer, eager(layer)):
-        given = x.clone().requires_grad_()
-        gradients.append(torch.autograd.grad(part(given)[0].sin().sum(), given)[0])
-    found, expected = gradients
+        leaf = x.clone().requires_grad_()
+        gradients.append(torch.autograd.grad(part(leaf)[0].sin().sum(), leaf)[0])
+    actual, expected = gradients
     moderate = [i for i, value in enumerate(SPECIAL) if abs(value) <= 1]
     assert len(moderate) == 4
-    assert_same_numbers(found[moderate], expected[moderate], 1e-9)
+    assert_same_numbers(actual[moderate], expected[moderate], 1e-9)
     assert torch.isfinite(expected[moderate]).all()
     later = slice(2, None)  # what comes after the value is lost in both, or in neither
-    assert torch.equal(found[:, later].isnan(), expected[:, later].isnan())
+    assert torch.equal(actual[:, later].isnan(), expected[:, later].isnan())
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -102,10 +102,10 @@ def test_in_the_parameters(layers, name, dtype):
     try:
         for value, parameter in itertools.product(SPECIAL, layer.parameters()):
             with torch.no_grad():
-                kept = parameter.clone()
+                clone = parameter.clone()
                 parameter.view(-1)[2] = value
                 assert_same_numbers(layer(x)[0], eager(layer)(x)[0], TOLERANCE[dtype])
-                parameter.copy_(kept)
+                parameter.copy_(clone)
     finally:
         layer.load_state_dict(before)
 

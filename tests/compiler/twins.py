@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import pytest
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
-from compiler.comparison import assert_same, draw, flat, randomised
+from compiler.comparison import assert_same, draw, randomised
 from forked import CHILDREN
 from saiki import Cell, Recurrent
 
@@ -48,9 +49,9 @@ def cell(step, inputs=INPUT, hidden=HIDDEN, **attributes):
     return randomised(made())
 
 
-def layer(its, **options):
+def layer(tested, **options):
     """A layer as a user makes it: the backend is the default."""
-    return Recurrent(its, **options)
+    return Recurrent(tested, **options)
 
 
 def step_by_step(other):
@@ -78,7 +79,7 @@ def results(run, x, others: Iterable[torch.Tensor] = (), modules=None, lengths=N
     wanted |= {name.replace("_orig_mod.", ""): p for name, p in named if p.requires_grad}
     wanted |= {f"other {i}": t for i, t in enumerate(others)}
     y, last = run(x, state, lengths)
-    outputs = [y, *flat(last)]
+    outputs = [y, *tree_leaves(last)]
     random = torch.Generator().manual_seed(1)
     loss = sum(
         (torch.randn(o.shape, generator=random, dtype=torch.float64).to(o.dtype) * o).sum()
@@ -93,27 +94,27 @@ def results(run, x, others: Iterable[torch.Tensor] = (), modules=None, lengths=N
     }
 
 
-def assert_right(found, x, others=(), tolerance=TOLERANCE, **options):
+def assert_right(tested, x, others=(), tolerance=TOLERANCE, **options):
     """The layer gives what the eager loop over the same cell gives, with all gradients."""
     others = list(others)
-    expected = results(step_by_step(found), x, others, **options)
-    assert_same(results(found, x, others, **options), expected, tolerance)
+    expected = results(step_by_step(tested), x, others, **options)
+    assert_same(results(tested, x, others, **options), expected, tolerance)
 
 
-def _said(connection, function, arguments):
+def _report(connection, function, arguments):
     """What a child does: as a test begins, then the function, then a message of what failed."""
     gc.freeze()  # what was there before
     torch.set_num_threads(1)
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    said = ""
+    message = ""
     try:
         function(*arguments)
     except AssertionError as error:
-        said = str(error) or traceback.format_exc(limit=-3)
+        message = str(error) or traceback.format_exc(limit=-3)
     except BaseException:
-        said = traceback.format_exc(limit=-3)
-    connection.send(said)
+        message = traceback.format_exc(limit=-3)
+    connection.send(message)
 
 
 def in_a_child(function, *arguments, seconds=60):
@@ -123,22 +124,22 @@ def in_a_child(function, *arguments, seconds=60):
     """
     receiving, sending = CHILDREN.Pipe(duplex=False)
     with receiving:
-        child = CHILDREN.Process(target=_said, args=(sending, function, arguments))
+        child = CHILDREN.Process(target=_report, args=(sending, function, arguments))
         child.start()
         sending.close()
         try:
-            said = receiving.recv() if receiving.poll(seconds) else f"not done in {seconds} s"
+            message = receiving.recv() if receiving.poll(seconds) else f"not done in {seconds} s"
         except EOFError:
-            said = ""
+            message = ""
         child.join(5)
         if child.is_alive():
             child.kill()
             child.join()
-            said = said or "did not end"
-    if not said and child.exitcode:
+            message = message or "did not end"
+    if not message and child.exitcode:
         ended = child.exitcode
-        said = f"ended by {signal.Signals(-ended).name}" if ended < 0 else f"ended with {ended}"
-    assert not said, said
+        message = f"ended by {signal.Signals(-ended).name}" if ended < 0 else f"ended with {ended}"
+    assert not message, message
 
 
 __all__ = [

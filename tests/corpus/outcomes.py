@@ -124,7 +124,7 @@ class Outcome:
 
 def cells() -> dict[str, type[Cell]]:
     """Every cell that a module beside this one defines with its paper in the docstring."""
-    found = {}
+    outcomes = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem == "outcomes" or path.stem.startswith("test_"):
             continue
@@ -133,9 +133,9 @@ def cells() -> dict[str, type[Cell]]:
             if not (inspect.isclass(value) and issubclass(value, Cell)):
                 continue
             if value.__module__ == module.__name__ and "step" in vars(value):
-                assert name not in found, f"two cells are called {name}"
-                found[name] = value
-    return found
+                assert name not in outcomes, f"two cells are called {name}"
+                outcomes[name] = value
+    return outcomes
 
 
 def paper(cell: type[Cell]) -> str:
@@ -161,10 +161,10 @@ def judge(cell: type[Cell], dtype: torch.dtype, limit: float = 20.0) -> Outcome:
         assert all(v is None or v.isfinite().all() for v in expected.values()), "no oracle: NaN"
         try:
             with step_by_step_allowed(), within(limit):
-                found = outcome(layer, x, start, lengths)
+                actual = outcome(layer, x, start, lengths)
         except (Exception, TooSlow) as error:
             return Outcome("CRASH", _last_words(error))
-        different = differences(found, expected, TOLERANCE[dtype])
+        different = differences(actual, expected, TOLERANCE[dtype])
         if different:
             return Outcome("WRONG", ("" if lengths is None else "ragged: ") + "; ".join(different))
     try:
@@ -178,16 +178,16 @@ def judge(cell: type[Cell], dtype: torch.dtype, limit: float = 20.0) -> Outcome:
 
 
 def differences(
-    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float
+    actual: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], tolerance: float
 ) -> list[str]:
     """A sentence for each tensor that is not the one expected."""
-    said = []
+    problems = []
     for name in expected:
         try:
-            assert_same({name: found[name]}, {name: expected[name]}, tolerance)
+            assert_same({name: actual[name]}, {name: expected[name]}, tolerance)
         except AssertionError as error:
-            said.append(str(error).splitlines()[0])
-    return said
+            problems.append(str(error).splitlines()[0])
+    return problems
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from saiki import Cell, Recurrent
 pytestmark = pytest.mark.one_in(5)
 
 CELLS = cells()
-OFTEN = [name for name in sorted(CELLS) if name not in SELDOM]
-TYPES = {name: torch.float32 if turn % 4 == 3 else torch.float64 for turn, name in enumerate(OFTEN)}
+QUICK = [name for name in sorted(CELLS) if name not in SELDOM]
+TYPES = {name: torch.float32 if turn % 4 == 3 else torch.float64 for turn, name in enumerate(QUICK)}
 """Each cell in one type by turns, for time; ``tools/attack.py corpus`` takes both."""
 
 AT_LEAST, COMPILED_AT_LEAST = 180, 97
@@ -26,7 +26,7 @@ def kinds():
 
 
 @pytest.mark.usefixtures("each_backend")
-@pytest.mark.parametrize("name", OFTEN)
+@pytest.mark.parametrize("name", QUICK)
 def test_is_right_or_says_why_it_is_eager(name, kinds):
     outcome = judge(CELLS[name], TYPES[name])
     kinds[name] = outcome.kind
@@ -39,7 +39,7 @@ def test_is_right_or_says_why_it_is_eager(name, kinds):
 def test_enough_cells_compile(kinds):
     assert len(CELLS) >= AT_LEAST
     assert CELLS.keys() >= SELDOM
-    if len(kinds) < len(OFTEN):
+    if len(kinds) < len(QUICK):
         pytest.skip("counts only where all cells were judged")
     assert list(kinds.values()).count("compiled") >= COMPILED_AT_LEAST
 

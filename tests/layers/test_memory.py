@@ -85,13 +85,13 @@ def test_gradients_agree_with_finite_differences(layer):
     names = list(layer.cell.memory_shapes)
     memory = memory_of(layer.cell)
     memory["mask"] = draw(BATCH, SOURCE)
-    given = [draw(BATCH, TIME, 2), draw(BATCH, 5), draw(BATCH, 5), *memory.values()]
+    tensors = [draw(BATCH, TIME, 2), draw(BATCH, 5), draw(BATCH, 5), *memory.values()]
 
     def run(x, h, r, *memory):
         y, last = layer(x, (h, r), memory=dict(zip(names, memory, strict=True)))
         return y, *last
 
-    assert torch.autograd.gradcheck(run, [t.requires_grad_() for t in given])
+    assert torch.autograd.gradcheck(run, [t.requires_grad_() for t in tensors])
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -174,7 +174,7 @@ def test_layers_that_hand_no_memory_on_refuse_the_cell():
 
 def test_hooks_see_every_step(layer):
     seen = []
-    layer.cell.register_forward_hook(lambda cell, given, result: seen.append(result[0]))
+    layer.cell.register_forward_hook(lambda cell, arguments, result: seen.append(result[0]))
     y, _ = layer(draw(BATCH, TIME, 2), memory=memory_of(layer.cell))
     close(torch.stack(seen, 1), y)
 

@@ -99,8 +99,8 @@ class TestOverTime:
 
         layer = randomised(Recurrent(Started(3, 4)))
         x = sequences()
-        given = layer.cell.start.detach().expand(5, -1).clone().requires_grad_()
-        (rows,) = torch.autograd.grad(layer(x, given)[0].square().sum(), given)
+        start = layer.cell.start.detach().expand(5, -1).clone().requires_grad_()
+        (rows,) = torch.autograd.grad(layer(x, start)[0].square().sum(), start)
         layer(x)[0].square().sum().backward()
         assert rows.abs().min() > 0
         close(layer.cell.start.grad, rows.sum(0))
@@ -322,9 +322,9 @@ class TestStack:
         y, _ = layer(x)
         below, _ = layer.layers[0](x)
         close(seen[0], x)
-        kept = seen[1] != 0
-        assert kept.double().mean().item() == pytest.approx(0.6, abs=0.05)  # 1400 draws
-        close(seen[1][kept], below[kept] / 0.6)
+        is_zero_free = seen[1] != 0
+        assert is_zero_free.double().mean().item() == pytest.approx(0.6, abs=0.05)  # 1400 draws
+        close(seen[1][is_zero_free], below[is_zero_free] / 0.6)
         assert (y != 0).all()
 
     def test_dropout_is_off_in_evaluation(self):
@@ -501,10 +501,10 @@ def test_hooks_on_one_direction_are_called():
     x = torch.randn(2, 5, 3, dtype=next(layer.parameters()).dtype)
     wanted, _ = layer(x)
     called = []
-    layer.backward_layer.register_forward_hook(lambda *given: called.append(given))
-    found, _ = layer(x)
+    layer.backward_layer.register_forward_hook(lambda *arguments: called.append(arguments))
+    y, _ = layer(x)
     assert len(called) == 1
-    assert torch.equal(found, wanted)
+    assert torch.equal(y, wanted)
 
 
 class TestAutocast:
@@ -516,10 +516,10 @@ class TestAutocast:
         with torch.autocast("cpu", torch.bfloat16):
             first, _ = layer(x)
             low, _ = layer(x.bfloat16())
-        again, _ = layer(x)
+        second, _ = layer(x)
         assert first.dtype == low.dtype == torch.float32
-        assert torch.equal(first, again)
-        torch.testing.assert_close(low, again, rtol=0, atol=0.05)
+        assert torch.equal(first, second)
+        torch.testing.assert_close(low, second, rtol=0, atol=0.05)
 
 
 def test_layers_of_several_parts_explain_each_of_them():

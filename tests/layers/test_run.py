@@ -25,7 +25,7 @@ def holds(value, address, depth=4):
 
 def way_of(x, work):
     """The modules of saiki that x comes through while ``work`` is done, as often as it does."""
-    address, found = x.data_ptr(), []
+    address, modules = x.data_ptr(), []
 
     def note(frame, event, _):
         code, path = frame.f_code, Path(frame.f_code.co_filename)
@@ -34,7 +34,7 @@ def way_of(x, work):
         sys.setprofile(None)
         names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]
         if holds([frame.f_locals.get(name) for name in names], address):
-            found.append(str(path.relative_to(ROOT)))
+            modules.append(str(path.relative_to(ROOT)))
         sys.setprofile(note)
 
     sys.setprofile(note)
@@ -42,7 +42,7 @@ def way_of(x, work):
         work()
     finally:
         sys.setprofile(None)
-    return [module for module, _ in itertools.groupby(found)]
+    return [module for module, _ in itertools.groupby(modules)]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -53,6 +53,6 @@ def test_x_hardly_comes_back_to_where_it_was(training):
         for _ in range(3):  # with the trial and the first comparisons of single steps
             layer(x)
         way = way_of(x, lambda: layer(x))
-    assert way[:3] == ["layers/recurrent.py", "layers/run.py", "layers/kernel.py"]
+    assert way[:3] == ["layers/recurrent.py", "layers/run.py", "compiler/kernels.py"]
     assert "compiler/run/step.py" in way
     assert len(way) - len(set(way)) <= (6 if training else 4), " → ".join(way)

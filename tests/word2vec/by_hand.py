@@ -13,15 +13,15 @@ def mixed(x):
     return x ^ x >> 32
 
 
-def thinned(words, kept, seed):
-    found = []
+def thinned(words, survival, seed):
+    survivors = []
     for place, word in enumerate(words):
         if word < 0:
-            if found and found[-1] >= 0:
-                found.append(-1)
-        elif mixed(seed + place & MASK) >> 32 < kept[word]:
-            found.append(word)
-    return found
+            if survivors and survivors[-1] >= 0:
+                survivors.append(-1)
+        elif mixed(seed + place & MASK) >> 32 < survival[word]:
+            survivors.append(word)
+    return survivors
 
 
 def window(text, place, rule, tables, seed):
@@ -43,17 +43,17 @@ def window(text, place, rule, tables, seed):
     def rows(word):
         return list(tables.rows[tables.first[word] : tables.first[word + 1]])
 
-    def told(word):
+    def targets(word):
         if not rule.by_tree:
             return [(word, 1, 1)]
         way = range(tables.root[word], tables.root[word + 1])
         return [(tables.nodes[i], tables.codes[i], 1) for i in way]
 
-    heard, said = ([*around], [word]) if rule.from_around else ([word], [*around])
-    inputs = [row for w in heard for row in rows(w)]
-    outputs = [target for w in said for target in told(w)]
+    read, predicted = ([*around], [word]) if rule.from_around else ([word], [*around])
+    inputs = [row for w in read for row in rows(w)]
+    outputs = [target for w in predicted for target in targets(w)]
     right = {row for row, label, _ in outputs if label == 1}
-    for k in range(rule.negatives * len(said)):
+    for k in range(rule.negatives * len(predicted)):
         r = mixed(seed + k + 1 & MASK)
         i = (r >> 32) * len(tables.alias) >> 32
         row = i if r & 0xFFFFFFFF < tables.threshold[i] else tables.alias[i]
@@ -62,25 +62,25 @@ def window(text, place, rule, tables, seed):
     return inputs, outputs
 
 
-def learn_window(e, o, rows, told, rule, rate):
+def learn_window(e, o, rows, targets, rule, rate):
     """Change the rows of a window; its cost and the number of its scores."""
     if not rows:
         return 0.0, 0.0
-    heard = np.array([e[row] for row in rows])
+    mean_of_inputs = np.array([e[row] for row in rows])
     if rule.averages:
-        heard = heard.mean(0, keepdims=True)
-    labels, weights = (np.array([t[i] for t in told], float) for i in (1, 2))
-    s = heard @ np.array([o[row] for row, _, _ in told]).T
+        mean_of_inputs = mean_of_inputs.mean(0, keepdims=True)
+    labels, weights = (np.array([t[i] for t in targets], float) for i in (1, 2))
+    s = mean_of_inputs @ np.array([o[row] for row, _, _ in targets]).T
     g = rate * weights * (labels - 1 / (1 + np.exp(-s)))
     if rule.averages:
-        change = np.zeros(len(heard[0]))
-        for j, (row, _, _) in enumerate(told):
+        change = np.zeros(len(mean_of_inputs[0]))
+        for j, (row, _, _) in enumerate(targets):
             change += g[0, j] * o[row]
-            o[row] = o[row] + g[0, j] * heard[0]
+            o[row] = o[row] + g[0, j] * mean_of_inputs[0]
         for row in rows:
             e[row] = e[row] + change
-    for at in range(0, 0 if rule.averages else len(told), 3):  # as they lie in registers
-        group = [row for row, _, _ in told[at : at + 3]]
+    for at in range(0, 0 if rule.averages else len(targets), 3):  # as they lie in registers
+        group = [row for row, _, _ in targets[at : at + 3]]
         part, before = g[:, at : at + 3], np.array([o[row] for row in group])
         changes = np.zeros_like(before)
         for a, row in enumerate(rows):
@@ -91,11 +91,11 @@ def learn_window(e, o, rows, told, rule, rate):
     return (weights * np.log1p(np.exp(-np.where(labels == 1, s, -s)))).sum(), weights.sum() * len(s)
 
 
-def learned(inputs, outputs, words, kept, rule, tables, rates, seed, shape):
+def learned(inputs, outputs, words, survival, rule, tables, rates, seed, shape):
     """Both matrices after one piece of a text, and the cost; blocks have the shape (parts, windows
     of each). A part sees what it changes itself, and what others have made of the block before."""
     e, o = inputs.astype(float), outputs.astype(float)
-    text, cost, scores = thinned(words, kept, 2 * seed), 0.0, 0.0
+    text, cost, scores = thinned(words, survival, 2 * seed), 0.0, 0.0
     parts, block = shape[0], shape[0] * shape[1]
     for start in range(0, len(text), block):
         count = min(block, len(text) - start)
@@ -105,8 +105,8 @@ def learned(inputs, outputs, words, kept, rule, tables, rates, seed, shape):
             own = dict(enumerate(e)), dict(enumerate(o))
             first, last = (start + count * (part + i) // parts for i in (0, 1))
             for place in range(first, last):
-                found = window(text, place, rule, tables, 2 * seed + 1)
-                costs = learn_window(*own, *found, rule, rate)
+                examples = window(text, place, rule, tables, 2 * seed + 1)
+                costs = learn_window(*own, *examples, rule, rate)
                 if (place - first) % 8 == 0:
                     cost, scores = cost + costs[0], scores + costs[1]
             changes.append((np.array([*own[0].values()]) - e, np.array([*own[1].values()]) - o))

@@ -8,7 +8,7 @@ import pytest
 
 from saiki.errors import InputError
 from saiki.word2vec import padded
-from saiki.word2vec.tables import chances, drawing, kept, tables, tree
+from saiki.word2vec.tables import chances, drawing, survival, tables, tree
 from saiki.word2vec.trainer import Trainer
 from saiki.word2vec.windows import Rule
 from word2vec import by_hand
@@ -26,7 +26,7 @@ RULES = {
 }
 
 
-def drawn(rule, seed=0):
+def random_case(rule, seed=0):
     """Matrices, tables and a text."""
     random = np.random.default_rng(seed)
     counts = np.sort(random.integers(1, 500, WORDS))[::-1].copy()
@@ -38,24 +38,24 @@ def drawn(rule, seed=0):
     outputs = random.normal(0, 0.5, (WORDS, padded(SIZE))).astype(np.float32)
     text = random.choice(WORDS, 700, p=counts / counts.sum()).astype(np.int32)
     text[random.integers(0, len(text), 40)] = -1
-    return inputs, outputs, tables(rule, counts, grams), kept(counts, 0.01), text
+    return inputs, outputs, tables(rule, counts, grams), survival(counts, 0.01), text
 
 
 @pytest.mark.parametrize("shape", [(1, 16), (4, 3)])
 @pytest.mark.parametrize("name", RULES)
 def test_it_is_what_is_written_down(name, shape):
     rule, rates = RULES[name], (0.02, 0.01)
-    inputs, outputs, known, stay, text = drawn(rule)
+    inputs, outputs, known, stay, text = random_case(rule)
     e, o, *costs = by_hand.learned(inputs, outputs, text, stay, rule, known, rates, 7, shape)
     train = Trainer(inputs, outputs, rule, known, stay, threads=2, shape=shape)
-    found = train.learn(text, rates, 7)
+    costs_of_train = train.learn(text, rates, 7)
     np.testing.assert_allclose(inputs, e, rtol=0, atol=1e-5)
     np.testing.assert_allclose(outputs, o, rtol=0, atol=1e-5)
-    assert found == pytest.approx(costs, rel=1e-5)
+    assert costs_of_train == pytest.approx(costs, rel=1e-5)
 
 
 def test_matrices_that_are_not_float32_are_refused():
-    inputs, outputs, known, stay, _ = drawn(RULES["cbow"])
+    inputs, outputs, known, stay, _ = random_case(RULES["cbow"])
     for both in ((inputs.astype(float), outputs), (inputs, outputs.astype(float))):
         with pytest.raises(InputError, match="are learned in float32, got float64"):
             Trainer(*both, RULES["cbow"], known, stay)
@@ -65,7 +65,7 @@ def test_matrices_that_are_not_float32_are_refused():
 def test_bits_do_not_depend_on_the_number_of_threads(name):
     rule, results = RULES[name], []
     for threads in (1, 2, 3, 5):
-        inputs, outputs, known, stay, text = drawn(rule)
+        inputs, outputs, known, stay, text = random_case(rule)
         train = Trainer(inputs, outputs, rule, known, stay, threads, shape=(5, 3))
         costs = [train.learn(text, (0.02, 0.02), seed) for seed in range(3)]
         results.append((inputs.tobytes(), outputs.tobytes(), costs))
@@ -74,7 +74,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(name):
 
 def test_threads_that_race_learn_too():
     rule = RULES["skip-gram"]
-    inputs, outputs, known, stay, text = drawn(rule)
+    inputs, outputs, known, stay, text = random_case(rule)
     train = Trainer(inputs, outputs, rule, known, stay, 3, races=True)
     costs = [c / n for c, n in (train.learn(text, (0.05, 0.05), seed) for seed in range(40))]
     assert np.mean(costs[-5:]) < costs[0] - 0.05
@@ -90,7 +90,7 @@ def test_threads_that_cannot_start_are_told_and_those_that_did_go_home(monkeypat
         start(thread)
 
     rule = RULES["skip-gram"]
-    inputs, outputs, known, stay, text = drawn(rule)
+    inputs, outputs, known, stay, text = random_case(rule)
     train, before = Trainer(inputs, outputs, rule, known, stay, 4, shape=(4, 8)), inputs.copy()
     monkeypatch.setattr(threading.Thread, "start", starts_two)
     with pytest.raises(InputError, match="of 4 threads can start"):
@@ -101,7 +101,7 @@ def test_threads_that_cannot_start_are_told_and_those_that_did_go_home(monkeypat
 
 def test_nothing_is_learned_from_nothing():
     rule = RULES["skip-gram"]
-    inputs, outputs, known, stay, _ = drawn(rule)
+    inputs, outputs, known, stay, _ = random_case(rule)
     before = inputs.copy(), outputs.copy()
     train = Trainer(inputs, outputs, rule, known, stay, 2)
     for text in ([], [-1, -1], [3], [3, -1, 4]):
@@ -131,7 +131,7 @@ def test_vectors_stay_numbers_however_frequent_one_word_is(share):
     inputs = random.uniform(-0.01, 0.01, (words, padded(50))).astype(np.float32)
     outputs = np.zeros((words, padded(50)), np.float32)
     known = tables(rule, counts)
-    train = Trainer(inputs, outputs, rule, known, kept(counts, 0))
+    train = Trainer(inputs, outputs, rule, known, survival(counts, 0))
     assert (train.parts, train.windows) == ((2, 32) if share == 0 else (1, 64))
     for seed in range(3):
         train.learn(text, (0.05, 0.05), seed)
@@ -152,8 +152,8 @@ def test_frequent_words_stay_as_often_as_the_authors_have_them():
     counts = np.array([900, 90, 10])
     share = np.array([0.9, 0.09, 0.01])
     wanted = np.minimum(np.sqrt(0.01 / share) + 0.01 / share, 1)
-    np.testing.assert_allclose(kept(counts, 0.01) / 2**32, wanted, rtol=1e-6)
-    assert (kept(counts, 0) == 2**32).all()
+    np.testing.assert_allclose(survival(counts, 0.01) / 2**32, wanted, rtol=1e-6)
+    assert (survival(counts, 0) == 2**32).all()
 
 
 @pytest.mark.parametrize("name", ["skip-gram", "cbow", "sub-words"])
@@ -165,7 +165,7 @@ def test_a_wide_window_leaves_vectors_that_are_numbers(name):
     text = random.choice(words, 200_000, p=counts / counts.sum()).astype(np.int32)
     inputs = random.uniform(-0.01, 0.01, (words, padded(50))).astype(np.float32)
     outputs = np.zeros((words, padded(50)), np.float32)
-    train = Trainer(inputs, outputs, rule, tables(rule, counts), kept(counts, 1e-4))
+    train = Trainer(inputs, outputs, rule, tables(rule, counts), survival(counts, 1e-4))
     for seed in range(3):
         train.learn(text, (0.05, 0.05), seed)
     assert np.isfinite(inputs).all()

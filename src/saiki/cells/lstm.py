@@ -137,8 +137,8 @@ class LSTM(Cell, name="lstm.v1"):
         if self.coupled:
             lines.append("f = 1 − i")
         lines.append(f"g = {phi}({gate('g')})" if self.input_activation else f"g = {gate('g')}")
-        kept = "f ∘ c" if "f" in self.gates or self.coupled else "c"
-        lines.append(f"c ← {kept} + {'i ∘ g' if 'i' in self.gates else 'g'}")
+        carried = "f ∘ c" if "f" in self.gates or self.coupled else "c"
+        lines.append(f"c ← {carried} + {'i ∘ g' if 'i' in self.gates else 'g'}")
         if "o" in self.gates:
             lines.append(f"o = {sigma}({gate('o')})")
         seen = "LN(c)" if is_normed else "c"

@@ -71,10 +71,6 @@ class Walk:
         return steps.view(time, rows, -1).transpose(0, 1)
 
 
-class Job(Protocol):
-    """A loop bound to arrays; :meth:`Backend.run` runs it."""
-
-
 class Loop(Protocol):
     """A program compiled for one floating-point type."""
 
@@ -90,8 +86,8 @@ class Loop(Protocol):
         parameters: Sequence[Tensor],
         walk: Walk,
         sizes: Mapping[int, int],
-    ) -> Job:
-        """All that it takes to run over the steps of ``walk``.
+    ) -> Any:
+        """All that :meth:`Backend.run` takes to run over the steps of ``walk``.
 
         Args:
             rows: where the arrays of the program lie, but for temporaries and parameters. They

@@ -95,14 +95,14 @@ class Bidirectional(DescribedModule, name="bidirectional.v1"):
             raise InputError(f"the state must be a pair, forward and backward, got {len(state)}")
         layers = self.forward_layer, self.backward_layer
         lengths = self.forward_layer.check_input(x, lengths)
-        given = (None, None) if state is None else state
+        states = (None, None) if state is None else state
         if all(type(layer) is Recurrent and not hooked(layer) for layer in layers):
-            starts = [layer.start(x, its) for layer, its in zip(layers, given, strict=True)]
+            starts = [layer.start(x, before) for layer, before in zip(layers, states, strict=True)]
             y, ends = run_layers(layers, x, starts, lengths)
             past, future = (end if len(end) > 1 else end[0] for end in ends)
         else:  # whoever watches a direction, or makes it another, wants it called
-            a, past = layers[0](x, given[0], lengths)
-            b, future = layers[1](x, given[1], lengths)
+            a, past = layers[0](x, states[0], lengths)
+            b, future = layers[1](x, states[1], lengths)
             y = torch.cat((a, b), -1)
         return merged(y, self.merge, layers[0].output_size), (past, future)
 
@@ -143,18 +143,18 @@ def fresh(cell: Cell) -> Cell:
     """A copy of ``cell`` whose parameters are drawn anew: by its modules where they know how,
     otherwise by making the cell once more."""
     twin = copy.deepcopy(cell)
-    drawn: set[int] = set()
+    reset: set[int] = set()
     for module in reversed(list(twin.modules())):
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
-            drawn.update(map(id, module.parameters()))
-    left = {name: p for name, p in twin.named_parameters() if id(p) not in drawn}
-    if left:
+        redraw = getattr(module, "reset_parameters", None)
+        if callable(redraw):
+            redraw()
+            reset.update(map(id, module.parameters()))
+    remaining = {name: p for name, p in twin.named_parameters() if id(p) not in reset}
+    if remaining:
         args, kwargs = copy.deepcopy(cell.__dict__["_saiki_given"])
         made = dict(type(cell)(*args, **kwargs).named_parameters())
         with torch.no_grad():
-            for name, parameter in left.items():
+            for name, parameter in remaining.items():
                 if name in made and made[name].shape == parameter.shape:
                     parameter.copy_(made[name])
     return twin

@@ -37,8 +37,8 @@ def of_layers(layers: Sequence[nn.Module], reads: str, writes: str) -> str:
             alike.append((head, lines, 1))
     written = []
     for head, lines, count in alike:
-        again = f", {count} layers" if count > 1 else ""
-        written += [f"{writes} = {head} over {reads}{again}", lines]
+        repeated = f", {count} layers" if count > 1 else ""
+        written += [f"{writes} = {head} over {reads}{repeated}", lines]
         reads = writes
     return "\n".join(written)
 

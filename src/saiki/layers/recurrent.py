@@ -14,8 +14,7 @@ from saiki.cell import Cell, as_states, check_contract, holding, of_numbers, rep
 from saiki.compiler.kernels import Kernels
 from saiki.eager import run as run_eagerly
 from saiki.errors import InputError
-from saiki.layers.kernel import why_not
-from saiki.layers.run import exporter, run_layers
+from saiki.layers.run import exporter, run_layers, why_not
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import is_autocast_on, is_expanded, leaf
 
@@ -191,20 +190,20 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
             )
         sizes: dict[str, int] = {}
         for name, shape in shapes.items():
-            given = tuple(memory[name].shape)
-            wanted = (x.shape[0], *shape)
-            if len(given) == len(wanted):
-                for size, actual in zip(shape, given[1:], strict=True):
+            actual_shape = tuple(memory[name].shape)
+            expected = (x.shape[0], *shape)
+            if len(actual_shape) == len(expected):
+                for size, actual in zip(shape, actual_shape[1:], strict=True):
                     if isinstance(size, str) and actual > 0:
                         sizes.setdefault(size, actual)
-                wanted = (
+                expected = (
                     x.shape[0],
                     *(sizes.get(n, n) if isinstance(n, str) else n for n in shape),
                 )
-            if given != wanted:
+            if actual_shape != expected:
                 raise InputError(
                     f"the memory {name!r} must have the shape "
-                    f"({', '.join(map(str, wanted))}), got {given}"
+                    f"({', '.join(map(str, expected))}), got {actual_shape}"
                 )
             if not memory[name].is_floating_point():
                 raise InputError(
@@ -254,13 +253,13 @@ class Recurrent(DescribedModule, name="recurrent.v1"):
                         "over time; torch.func.vmap over torch.func.grad does"
                     ) from None
                 raise
-        given = as_states(state)
+        states = as_states(state)
         wanted = [(batch, size) for size in self.cell.state_sizes]
-        shapes = [s.shape if isinstance(s, Tensor) else type(s).__name__ for s in given]
+        shapes = [s.shape if isinstance(s, Tensor) else type(s).__name__ for s in states]
         if shapes != wanted:
             got = [s if isinstance(s, str) else tuple(s) for s in shapes]
             raise InputError(f"the state must have the shapes {wanted}, got {got}")
-        return given
+        return states
 
     def explain(self, passes: bool = False) -> str:
         """The plan in words: which backend runs, what is hoisted, the stages, what is saved.

@@ -17,9 +17,8 @@ from torch.utils.hooks import RemovableHandle
 from saiki.activations import CATALOGUE, Activation
 from saiki.cell import Cell
 from saiki.cells import GRU
-from saiki.layers.kernel import Loop
 from saiki.layers.recurrent import Recurrent
-from saiki.layers.run import WATCHER
+from saiki.layers.run import WATCHER, Loop
 from saiki.lens.views import LayerView, View, statistics
 from saiki.nn.drop_in.noise import Noisy
 from saiki.nn.drop_in.swapping import swapped_in

@@ -284,7 +284,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
     def trainer(self, threads: int | None = None, races: bool = False) -> "Trainer":
         """What changes the vectors in place; see :class:`saiki.word2vec.trainer.Trainer`."""
         try:
-            from saiki.word2vec.tables import kept, tables
+            from saiki.word2vec.tables import survival, tables
             from saiki.word2vec.trainer import Trainer
             from saiki.word2vec.windows import Rule
         except ImportError:
@@ -300,7 +300,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             ngrams = rows + len(self.words), each
         known = tables(rule, self.counts, ngrams)
         matrices = self.inputs.detach().numpy(), self.outputs.detach().numpy()
-        stay = kept(self.counts, self.sample)
+        stay = survival(self.counts, self.sample)
         made = Trainer(*matrices, rule, known, stay, threads or cpu_count() or 1, races, self.parts)
         made.learn(np.zeros(0, np.int32), (0.0, 0.0), 0)  # compiles it
         return made

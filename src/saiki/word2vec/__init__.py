@@ -14,7 +14,7 @@ def padded(size: int) -> int:
     return -(-size // LINE) * LINE
 
 
-TOGETHER = 3
+OUTPUTS_AT_ONCE = 3
 """Outputs that an input is read once for."""
 AHEAD = 4
 """How many windows, and rows, are fetched before they are needed."""

@@ -33,7 +33,7 @@ from typing import Any
 
 from numba import float32, float64, njit
 
-from saiki.word2vec import AHEAD, LANES, LINE, TOGETHER
+from saiki.word2vec import AHEAD, LANES, LINE, OUTPUTS_AT_ONCE
 from saiki.word2vec.sharing import (
     Scratch,
     fetch_row,
@@ -79,11 +79,11 @@ def _score(
     e: int, a: int, w: int, part: int, rate: Any, counts: bool, size: int, scratch: Any, room: Any
 ) -> None:
     """The gradients of the scores of the input ``e``, which is number ``a`` of window ``w``."""
-    told, at = scratch.counts[w, 1], a * scratch.outputs.shape[1]
+    targets, at = scratch.counts[w, 1], a * scratch.outputs.shape[1]
     first = 4 * w * scratch.labels.shape[1]
     labels, weights = place_of(scratch.labels) + first, place_of(scratch.weights) + first
     g = room.gradients + 4 * at
-    for j in range(0, told, TOGETHER):
+    for j in range(0, targets, OUTPUTS_AT_ONCE):
         y0, y1, y2 = scratch.outputs[w, j], scratch.outputs[w, j + 1], scratch.outputs[w, j + 2]
         s0 = s1 = s2 = splat(float32(0))
         for d in range(0, size, LANES):
@@ -94,7 +94,7 @@ def _score(
         scratch.gradients[part, at + j] = total(s0)
         scratch.gradients[part, at + j + 1] = total(s1)
         scratch.gradients[part, at + j + 2] = total(s2)
-    for j in range(0, told + TOGETHER - 1, LANES):
+    for j in range(0, targets + OUTPUTS_AT_ONCE - 1, LANES):
         s, label, weight = load(g, j), load(labels, j), load(weights, j)
         if counts:
             against = multiply_add(label, splat(float32(-2)), splat(float32(1)))
@@ -110,7 +110,7 @@ def _learn_from_mean(
     w: int, part: int, rate: Any, counts: bool, size: int, scratch: Any, room: Any
 ) -> None:
     """Change the rows of window ``w``, whose inputs are averaged."""
-    count, told = scratch.counts[w, 0], scratch.counts[w, 1]
+    count, targets = scratch.counts[w, 0], scratch.counts[w, 1]
     if not count:
         return
     share, g = splat(float32(1) / float32(count)), room.gradients
@@ -122,7 +122,7 @@ def _learn_from_mean(
     _score(room.mean, 0, w, part, rate, counts, size, scratch, room)
     for d in range(0, size, LANES):
         mean, change = load(room.mean, d), splat(float32(0))
-        for j in range(told):
+        for j in range(targets):
             y, factor = scratch.outputs[w, j], spread(g, j)
             o = load(y, d)
             change = multiply_add(factor, o, change)
@@ -137,10 +137,10 @@ def _learn_from_each(
     w: int, part: int, rate: Any, counts: bool, size: int, scratch: Any, room: Any
 ) -> None:
     """Change the rows of window ``w``, of which each input has scores of its own."""
-    count, told, most = scratch.counts[w, 0], scratch.counts[w, 1], 4 * scratch.outputs.shape[1]
+    count, targets, most = scratch.counts[w, 0], scratch.counts[w, 1], 4 * scratch.outputs.shape[1]
     for a in range(count):
         _score(scratch.inputs[w, a], a, w, part, rate, counts, size, scratch, room)
-    for j in range(0, told, TOGETHER):
+    for j in range(0, targets, OUTPUTS_AT_ONCE):
         y0, y1, y2 = scratch.outputs[w, j], scratch.outputs[w, j + 1], scratch.outputs[w, j + 2]
         for d in range(0, size, LANES):
             o0, o1, o2 = load(y0, d), load(y1, d), load(y2, d)

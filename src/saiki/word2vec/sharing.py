@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from numba import float32, int64, njit, uint64
 
-from saiki.word2vec import AHEAD, LANES, LINE, TOGETHER
+from saiki.word2vec import AHEAD, LANES, LINE, OUTPUTS_AT_ONCE
 from saiki.word2vec.simd import add, fetch, load, multiply_add, place_of, splat, store
 
 
@@ -118,7 +118,7 @@ def locate(
         row = scratch.outputs[w, j]
         place = find(part, 2 * row + 1, outputs + 4 * size * row, size, scratch, room)
         scratch.outputs[w, j] = place
-    for j in range(count, count + TOGETHER - 1 if count else 0):
+    for j in range(count, count + OUTPUTS_AT_ONCE - 1 if count else 0):
         scratch.outputs[w, j] = scratch.outputs[w, count - 1]
 
 

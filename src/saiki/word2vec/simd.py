@@ -80,9 +80,9 @@ def load(typing: Any, place: Any, index: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         start = _number(builder, *arguments)
-        found = builder.load(builder.bitcast(start, _VECTOR.as_pointer()))
-        found.align = 4
-        return found
+        numbers = builder.load(builder.bitcast(start, _VECTOR.as_pointer()))
+        numbers.align = 4
+        return numbers
 
     return vector(types.int64, types.int64), code
 

@@ -11,7 +11,7 @@ DRAWN_POWER = 0.75
 """Words are drawn in proportion to this power of their counts (Mikolov et al. 2013, §2.2)."""
 
 
-def kept(counts: NDArray[np.int64], sample: float) -> NDArray[np.uint64]:
+def survival(counts: NDArray[np.int64], sample: float) -> NDArray[np.uint64]:
     """The probability that a word of share f stays, √(t / f) + t / f and at most 1, times 2³²; t is
     ``sample``, and 0 keeps all. It is that of the authors' program; their paper has √(t / f)."""
     if sample == 0:

@@ -9,23 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saiki.errors import InputError
-from saiki.word2vec import LANES, LINE, TOGETHER
+from saiki.word2vec import LANES, LINE, OUTPUTS_AT_ONCE
 from saiki.word2vec.kernel import train
 from saiki.word2vec.sharing import Scratch
 from saiki.word2vec.tables import DRAWN_POWER, chances
 from saiki.word2vec.windows import Rule, Tables, thin
 
-MOST_OF_PART = 32
+LARGEST_PART = 32
 """Windows of a part."""
 TERMS = 60
 """That a block adds to the same row at most, on average."""
-LEAST_OF_PART = 4
+SMALLEST_PART = 4
 """Windows for which a part is worth it."""
-ALONE = 64
+WINDOWS_OF_ONE = 64
 """Windows of a block of one part, which needs no bound."""
 
 
-def shape_of(rule: Rule, tables: Tables, kept: NDArray[np.uint64], parts: int) -> tuple[int, int]:
+def shape_of(
+    rule: Rule, tables: Tables, survival: NDArray[np.uint64], parts: int
+) -> tuple[int, int]:
     """Parts of a block, no more than ``parts``, and windows of each.
 
     What the parts make of a row is added up without a look at each other. So a block has so few
@@ -34,24 +36,24 @@ def shape_of(rule: Rule, tables: Tables, kept: NDArray[np.uint64], parts: int) -
     rows of n-grams, so that with sub-words it is a quarter of what it is without. Where words are
     so few, or one so frequent, that nothing is left, a block has one part."""
     draws = chances(tables.threshold, tables.alias)
-    met = draws ** (1 / DRAWN_POWER) * kept
+    met = draws ** (1 / DRAWN_POWER) * survival
     most_met, around = float(met.max() / met.sum()), rule.window + 1
-    told = 1.0 if rule.by_tree else most_met + rule.negatives * float(draws.max())
-    of_output = told * (1 if rule.averages else around) * (1 if rule.from_around else around)
+    targets = 1.0 if rule.by_tree else most_met + rule.negatives * float(draws.max())
+    of_output = targets * (1 if rule.averages else around) * (1 if rule.from_around else around)
     of_input = most_met * around * (1 + rule.negatives)
     block = int(TERMS / max(of_output, of_input))
     block //= 4 if rule.averages and not rule.from_around else 1
-    parts = min(parts, block // LEAST_OF_PART)
-    return (parts, min(block // parts, MOST_OF_PART)) if parts > 1 else (1, ALONE)
+    parts = min(parts, block // SMALLEST_PART)
+    return (parts, min(block // parts, LARGEST_PART)) if parts > 1 else (1, WINDOWS_OF_ONE)
 
 
 def widest(rule: Rule, tables: Tables) -> tuple[int, int]:
     """The most inputs and outputs that a window can have."""
     around, rows = 2 * rule.window, int(np.diff(tables.first).max(initial=1))
-    told = int(np.diff(tables.root).max(initial=0)) if rule.by_tree else 1
+    targets = int(np.diff(tables.root).max(initial=0)) if rule.by_tree else 1
     inputs = around * rows if rule.from_around else rows
-    outputs = (told + rule.negatives) * (1 if rule.from_around else around)
-    return inputs, -(-(outputs + TOGETHER - 1) // LANES) * LANES
+    outputs = (targets + rule.negatives) * (1 if rule.from_around else around)
+    return inputs, -(-(outputs + OUTPUTS_AT_ONCE - 1) // LANES) * LANES
 
 
 def power_of_two(least: int) -> int:
@@ -64,7 +66,7 @@ def apart(parts: int, most: int, kind: Any) -> NDArray[Any]:
     return np.zeros((parts, most + 4 * LINE), kind)
 
 
-def together(work: Callable[[int], None], threads: int) -> None:
+def run_threads(work: Callable[[int], None], threads: int) -> None:
     """Have threads do their work at the same time; each is given its number. They may wait for each
     other, so none begins before all are there.
 
@@ -99,7 +101,7 @@ class Trainer:
 
     Args:
         inputs: ``(rows, padded size)``, changed in place; so are ``outputs``.
-        kept: see :func:`saiki.word2vec.tables.kept`.
+        survival: see :func:`saiki.word2vec.tables.survival`.
         threads: that share the parts of a block. What comes out does not depend on their number.
         races: whether each thread has windows of its own instead, and changes rows that others
             read (Recht et al. 2011): faster, and another result each time.
@@ -116,7 +118,7 @@ class Trainer:
         outputs: NDArray[np.float32],
         rule: Rule,
         tables: Tables,
-        kept: NDArray[np.uint64],
+        survival: NDArray[np.uint64],
         threads: int = 1,
         races: bool = False,
         parts: int = 2,
@@ -127,10 +129,10 @@ class Trainer:
                 raise InputError(f"word vectors are learned in float32, got {matrix.dtype}")
         self.inputs, self.outputs = inputs.reshape(-1), outputs.reshape(-1)
         self.size = inputs.shape[1]
-        self.rule, self.tables, self.kept = rule, tables, kept
+        self.rule, self.tables, self.survival = rule, tables, survival
         self.races = races
         self.parts, self.windows = (
-            (1, ALONE) if races else shape or shape_of(rule, tables, kept, parts)
+            (1, WINDOWS_OF_ONE) if races else shape or shape_of(rule, tables, survival, parts)
         )
         self.threads = threads if races else min(threads, self.parts)
         self._scratch = [self._room() for _ in range(threads if races else 1)]
@@ -181,7 +183,7 @@ class Trainer:
         if len(self._text) < len(words):
             self._text = np.empty(len(words), np.int32)
         text = self._text
-        end = thin(words, self.kept, np.uint64(2 * seed), text)
+        end = thin(words, self.survival, np.uint64(2 * seed), text)
         rates = float(rates[0]), float(rates[1])
         counter = np.zeros(1, np.int64)
         for scratch in self._scratch:
@@ -198,6 +200,6 @@ class Trainer:
                 np.uint64(2 * seed + 1), scratch,
             )  # fmt: skip
 
-        together(work, self.threads)
+        run_threads(work, self.threads)
         costs = sum(scratch.costs.sum(0) for scratch in self._scratch)
         return float(costs[0]), float(costs[1])

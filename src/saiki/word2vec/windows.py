@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from numba import float32, int64, njit, uint64
 
-from saiki.word2vec import LANES, TOGETHER
+from saiki.word2vec import LANES, OUTPUTS_AT_ONCE
 from saiki.word2vec.sharing import mark
 
 BREAK = -1
@@ -54,27 +54,27 @@ def mixed(x: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def thin(words: Any, kept: Any, seed: Any, found: Any) -> int:
+def thin(words: Any, survival: Any, seed: Any, survivors: Any) -> int:
     """Leave out frequent words at random (Mikolov et al. 2013, §2.3).
 
     Args:
         words: numbers of words, with ``BREAK`` between lines.
-        kept: the probability that a word stays, times 2³².
-        found: takes what stays.
+        survival: the probability that a word stays, times 2³².
+        survivors: takes what stays.
 
     Returns:
-        How many numbers there are in ``found``.
+        How many numbers there are in ``survivors``.
     """
     count = 0
     for place in range(words.size):
         word = words[place]
         if word < 0:
-            if count and found[count - 1] >= 0:
-                found[count] = BREAK
+            if count and survivors[count - 1] >= 0:
+                survivors[count] = BREAK
                 count += 1
         else:
-            found[count] = word  # the next one takes its place unless it stays
-            count += (mixed(seed + uint64(place)) >> uint64(32)) < kept[word]
+            survivors[count] = word  # the next one takes its place unless it stays
+            count += (mixed(seed + uint64(place)) >> uint64(32)) < survival[word]
     return count
 
 
@@ -98,7 +98,7 @@ def _targets(w: int, at: int, word: int, rule: Any, tables: Any, scratch: Any) -
 
 
 @njit(inline="always")
-def _drawn(seed: Any, tables: Any) -> int:
+def _sample(seed: Any, tables: Any) -> int:
     r = mixed(seed)
     i = int64(((r >> uint64(32)) * uint64(tables.alias.size)) >> uint64(32))
     if (r & uint64(0xFFFFFFFF)) >= tables.threshold[i]:
@@ -117,8 +117,8 @@ def gather(
     word = text[place]
     if word < 0:
         return
-    drawn = rule.negatives * (1 if rule.from_around else 2 * rule.window)
-    seed = mixed(seed) + uint64(place) * uint64(drawn + 1)
+    samples = rule.negatives * (1 if rule.from_around else 2 * rule.window)
+    seed = mixed(seed) + uint64(place) * uint64(samples + 1)
     reach = 1 + int64(((mixed(seed) >> uint64(32)) * uint64(rule.window)) >> uint64(32))
     around = 0
     for side in (-1, 1):
@@ -138,17 +138,17 @@ def gather(
     if rule.from_around:
         o = _targets(w, o, word, rule, tables, scratch)
     else:
-        drawn = rule.negatives * around
+        samples = rule.negatives * around
         for k in range(tables.first[word], tables.first[word + 1]):
             scratch.inputs[w, i] = tables.rows[k]
             i += 1
-    told = o
-    for k in range(drawn):
-        row = _drawn(seed + uint64(k + 1), tables)
-        is_told = False
-        for j in range(told):
-            is_told |= scratch.outputs[w, j] == row
-        if not is_told:
+    targets = o
+    for k in range(samples):
+        row = _sample(seed + uint64(k + 1), tables)
+        is_target = False
+        for j in range(targets):
+            is_target |= scratch.outputs[w, j] == row
+        if not is_target:
             _put(w, o, row, float32(0), float32(1), scratch)
             o += 1
     scratch.counts[w, 0], scratch.counts[w, 1] = i, o
@@ -156,6 +156,6 @@ def gather(
         mark(part, 2 * scratch.inputs[w, a], scratch)
     for j in range(o):
         mark(part, 2 * scratch.outputs[w, j] + 1, scratch)
-    while o % LANES or o < scratch.counts[w, 1] + TOGETHER - 1:
+    while o % LANES or o < scratch.counts[w, 1] + OUTPUTS_AT_ONCE - 1:
         _put(w, o, scratch.outputs[w, o - 1], float32(0), float32(0), scratch)
         o += 1

@@ -26,14 +26,14 @@ pytestmark = pytest.mark.one_in(4)
 aten = torch.ops.aten
 
 
-def once(program: Program, *given: torch.Tensor, outside: Mapping = MappingProxyType({})) -> None:
+def once(program: Program, *tensors: torch.Tensor, outside: Mapping = MappingProxyType({})) -> None:
     """Run a program for one step over the rows of ``given``, its arrays but for ``outside``."""
     program.parameters = dict(enumerate(outside))
-    loop = CompiledLoop(program, given[0].dtype)
-    rows = len(given[0])
+    loop = CompiledLoop(program, tensors[0].dtype)
+    rows = len(tensors[0])
     walk = Walk(torch.zeros(1, dtype=torch.int64), torch.tensor([rows]), 1, (1,) * rows)
     arrays = [array for array in program.arrays if array not in outside]
-    places = {array: Place(tensor) for array, tensor in zip(arrays, given, strict=True)}
+    places = {array: Place(tensor) for array, tensor in zip(arrays, tensors, strict=True)}
     run([loop.bind(places, list(outside.values()), walk, {})])
 
 

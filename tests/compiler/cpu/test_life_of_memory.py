@@ -22,7 +22,7 @@ from saiki.compiler.cpu.buffers import LINE, SMALLEST, SPARE, Pool, rounded
 from saiki.compiler.cpu.machine import machine
 from saiki.compiler.run.compiled import _CELLS
 from saiki.compiler.run.outside import function
-from saiki.compiler.watch.identity import Itself
+from saiki.compiler.watch.kinds import Itself
 
 MIB = 1 << 20
 
@@ -138,14 +138,14 @@ def test_a_buffer_can_come_back_while_its_thread_is_inside_the_pool():
 @pytest.mark.parametrize("count", [3, SMALLEST])
 def test_new_memory_holds_nan_where_pytorchs_own_does(count, nan_in_new_memory):
     assert buffers.empty(count, dtype=torch.float32).isnan().all()
-    again = buffers.empty(count, dtype=torch.float64)
-    again.fill_(0.0)
-    del again
+    second = buffers.empty(count, dtype=torch.float64)
+    second.fill_(0.0)
+    del second
     assert buffers.empty(count, dtype=torch.float64).isnan().all()
     deterministic.fill_uninitialized_memory = False
     try:
-        kept = buffers.empty(count, dtype=torch.float32).fill_(2.0)
-        assert not kept.isnan().any()
+        buffer = buffers.empty(count, dtype=torch.float32).fill_(2.0)
+        assert not buffer.isnan().any()
     finally:
         deterministic.fill_uninitialized_memory = True
 
@@ -250,9 +250,9 @@ def test_the_function_of_a_graph_leaves_no_source_behind():
     graph = fx.Graph()
     x = graph.placeholder("x")
     graph.output(graph.call_function(torch.add, (x, 1)))
-    kept, made = len(graph_module._loader.eval_cache), function(graph)
+    cached, made = len(graph_module._loader.eval_cache), function(graph)
     assert made(torch.ones(2)).tolist() == [2.0, 2.0]
-    assert len(graph_module._loader.eval_cache) == kept
+    assert len(graph_module._loader.eval_cache) == cached
 
 
 def test_no_table_for_unwinding_is_registered(monkeypatch):

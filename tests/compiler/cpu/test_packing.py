@@ -9,7 +9,7 @@ from saiki import cells
 from saiki.compiler.backend import Place, Walk
 from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.cpu.machine import AVX2, SSE2, machine
-from saiki.compiler.cpu.packing import pack, padded
+from saiki.compiler.cpu.product import pack, padded
 from saiki.compiler.cpu.threads import run
 from saiki.compiler.plan.program import Array, Product, Program, Stage
 
@@ -52,7 +52,7 @@ def test_one_step_reads_a_weight_where_it_lies_and_has_the_same_bits(inner, colu
     program = Program([source, weight, target], [Stage(products=[product])], parameters={0: weight})
     loop = CompiledLoop(program, torch.float32)
     a, w = torch.randn(6, inner), LAYOUTS[layout](inner, columns)
-    found = []
+    products = []
     for counts in ([6], [6, 0]):
         c = torch.full((6, padded(columns, torch.float32, machine())), torch.nan)
         walk = Walk(torch.zeros(len(counts), dtype=torch.int64), torch.tensor(counts), 1, (1,) * 6)
@@ -60,9 +60,9 @@ def test_one_step_reads_a_weight_where_it_lies_and_has_the_same_bits(inner, colu
         lies_there = job.parameters[0][1].data_ptr() == w.data_ptr()
         assert lies_there == (len(counts) == 1 and layout not in ("neither", "expanded"))
         run([job])
-        found.append(c[:, :columns])
-    assert torch.equal(*found)
-    torch.testing.assert_close(found[0], a @ w, rtol=1e-4, atol=1e-3)
+        products.append(c[:, :columns])
+    assert torch.equal(*products)
+    torch.testing.assert_close(products[0], a @ w, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("steps", [1, 3])

@@ -33,10 +33,10 @@ def agrees(function, *shapes, dtype=torch.float64, seed=0, count=3):
     for _ in range(count):
         batch = draw()
         before = [tensor.clone() for tensor in batch]
-        found = [t.clone() for t in native(batch)]
+        actual = [t.clone() for t in native(batch)]
         assert all(map(torch.equal, batch, before))
         wanted = list(function(*[tensor.clone() for tensor in batch]))
-        for a, b in zip(found, wanted, strict=True):
+        for a, b in zip(actual, wanted, strict=True):
             assert a.dtype == b.dtype
             torch.testing.assert_close(a, b, rtol=rounding, atol=rounding)
 
@@ -191,8 +191,8 @@ def agrees_in_training(layer, draw):
     native = Native(step, [draw()])
     for _ in range(3):
         batch = [draw()]
-        found = [None if t is None else t.clone() for t in native(batch)]
-        for a, b in zip(found, step(batch), strict=True):
+        actual = [None if t is None else t.clone() for t in native(batch)]
+        for a, b in zip(actual, step(batch), strict=True):
             assert (a is None) == (b is None)
             if a is not None:
                 torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
@@ -275,7 +275,7 @@ def test_a_loop_that_draws_is_refused():
 
 
 def test_what_takes_long_is_not_recorded(monkeypatch):
-    monkeypatch.setattr(recorder, "MOST", 1000)
+    monkeypatch.setattr(recorder, "MAX_COST", 1000)
     assert Native(lambda batch: [batch[0] @ batch[0]], [torch.randn(9, 9)])
     with pytest.raises(CompileError, match="takes so long"):
         Native(lambda batch: [batch[0] @ batch[0]], [torch.randn(11, 11)])
@@ -296,8 +296,8 @@ def test_special_values_go_through():
         return [x + 1, x * 2, x.tanh(), x.sigmoid(), x.relu(), torch.maximum(x, -x), x.clamp(-1, 1)]
 
     native = Native(work, [torch.ones(1, 7)])
-    for found, wanted in zip(native([special]), work([special]), strict=True):
-        torch.testing.assert_close(found, wanted, equal_nan=True)
+    for actual, wanted in zip(native([special]), work([special]), strict=True):
+        torch.testing.assert_close(actual, wanted, equal_nan=True)
 
 
 @pytest.mark.parametrize("seed", [2, 99, 103, 109])

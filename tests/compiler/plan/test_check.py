@@ -47,9 +47,9 @@ CELLS = {
 
 @pytest.mark.parametrize("name", CELLS)
 def test_what_is_planned_passes(name):
-    found = planned(CELLS[name]())
-    for loop in (found.inference, found.training, found.backward):
-        check.check_program(loop.scheduler)
+    plan = planned(CELLS[name]())
+    for loop in (plan.inference, plan.training, plan.backward):
+        check.Checker(loop.scheduler).run()
 
 
 def later_product(scheduler):
@@ -121,7 +121,7 @@ def test_a_fault_is_seen(name, which, fault):
     scheduler = getattr(planned(CELLS[name]()), which).scheduler
     fault(scheduler)
     with pytest.raises(ProgramError, match="the planner is wrong"):
-        check.check_program(scheduler)
+        check.Checker(scheduler).run()
 
 
 def test_a_product_of_memory_not_yet_written_is_seen(monkeypatch):

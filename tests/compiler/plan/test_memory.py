@@ -216,8 +216,8 @@ class Gated(Cell):
 
     def step(self, x, h, c, *, memory):
         p = torch.softmax(torch.einsum("bsk,bk->bs", memory, c), -1)
-        found = torch.einsum("bs,bsk->bk", p, memory)
-        f, g, o = self.W(torch.cat((x, h, found), -1)).chunk(3, -1)
+        read = torch.einsum("bs,bsk->bk", p, memory)
+        f, g, o = self.W(torch.cat((x, h, read), -1)).chunk(3, -1)
         c = torch.sigmoid(f) * c + torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
@@ -235,13 +235,13 @@ def test_other_cells(cell, lengths):
 def test_gradients_agree_with_finite_differences():
     layer = compiled(type("Scores", (Reads,), {"score": SCORES["additive"]})())
     memory = memory_of(layer.cell, batch=2, source=3, masked=False)
-    given = [draw(2, 3, 3), draw(2, 5), draw(2, 5), *memory.values()]
+    tensors = [draw(2, 3, 3), draw(2, 5), draw(2, 5), *memory.values()]
 
     def run(x, h, r, *tensors):
         y, last = layer(x, (h, r), memory=dict(zip(memory, tensors, strict=True)))
         return y, *last
 
-    assert torch.autograd.gradcheck(run, [t.requires_grad_() for t in given])
+    assert torch.autograd.gradcheck(run, [t.requires_grad_() for t in tensors])
 
 
 def test_second_derivatives_are_those_of_the_eager_loop():
@@ -278,9 +278,9 @@ def lowered_memory(cell):
 
 
 def test_the_gradient_of_memory_is_one_product_after_the_loop():
-    found = lowered_memory(Reads())
-    assert found.d_memory["keys"] is found.d_memory["values"] is None
-    assert len(found.outer["keys"]) == len(found.outer["values"]) == 1
+    lowered = lowered_memory(Reads())
+    assert lowered.d_memory["keys"] is lowered.d_memory["values"] is None
+    assert len(lowered.outer["keys"]) == len(lowered.outer["values"]) == 1
     shared = lowered_memory(Shared())
     assert len(shared.outer["memory"]) == 2
     assert shared.d_memory["memory"] is not None  # what is added at all positions alike
@@ -297,9 +297,9 @@ def test_opcheck(lengths):
         y.sum().backward()
     assert len(calls.seen) == 2
     for operator, args in calls.seen.items():
-        given = tuple(tree_map_only(torch.Tensor, torch.detach, arg) for arg in args)
+        detached = tuple(tree_map_only(torch.Tensor, torch.detach, arg) for arg in args)
         tests = ["test_schema", "test_autograd_registration", "test_faketensor"]
-        torch.library.opcheck(operator, given, test_utils=tests)
+        torch.library.opcheck(operator, detached, test_utils=tests)
 
 
 def test_explain_tells_of_memory():
@@ -332,8 +332,8 @@ def test_what_no_kernel_does_is_refused_and_goes_step_by_step(score):
     layer = Recurrent(cell)
     x = draw(5, 4, 3)
     with pytest.warns(UserWarning, match="running step by step: .* cannot be compiled"):
-        found = layer(x, memory=memory)
-    torch.testing.assert_close(found, eager(layer)(x, memory=memory))
+        recurrent = layer(x, memory=memory)
+    torch.testing.assert_close(recurrent, eager(layer)(x, memory=memory))
 
 
 def test_memory_of_another_type_goes_step_by_step():

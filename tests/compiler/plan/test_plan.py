@@ -86,8 +86,8 @@ def test_the_way_back_reads_a_product_with_x_unless_it_has_few_features():
     """m = V x · U h, so that the gradient of U h has V x in it."""
     cell = CELLS["MultiplicativeLSTM"]
     few, many = (planned(cell(size, 5), CPU.inline_weights) for size in (8, 9))
-    again = {a.inner for a in few.backward.program.arrays if a.kind == "weight"}
-    assert 8 in again
+    repeated = {a.inner for a in few.backward.program.arrays if a.kind == "weight"}
+    assert 8 in repeated
     assert 9 not in {a.inner for a in many.backward.program.arrays if a.kind == "weight"}
     saved = [sum(map(width, p.partition.step_residuals)) for p in (few, many)]
     assert saved[1] == saved[0] + 5

@@ -13,12 +13,11 @@ from torch.utils.checkpoint import checkpoint
 import saiki
 from compiler.comparison import assert_same, compiled, draw, eager, outcome, randomised
 from compiler.interpreter import Interpreter
-from compiler.shelf.test_shelf import folder, forget
+from compiler.test_shelf import folder, forget
 from saiki import Bidirectional, Cell, Recurrent, Stack
-from saiki.compiler import kernels
+from saiki.compiler import kernels, shelf
 from saiki.compiler.cpu import jit, values
 from saiki.compiler.run.compiled import compiled_cell
-from saiki.compiler.shelf import shelf
 from saiki.errors import CompileError
 from saiki.layers.run import run_layers
 from saiki.weak import WeakValues
@@ -252,9 +251,9 @@ def assert_draws_alike(layer, x, start=None, lengths=None, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for seed in range(2):
-            found, after = seeded(layer, x, start, lengths, seed=seed, **options)
+            actual, after = seeded(layer, x, start, lengths, seed=seed, **options)
             expected, wanted = seeded(eager(layer), x, start, lengths, seed=seed, **options)
-            assert_same(found, expected, tolerance)
+            assert_same(actual, expected, tolerance)
             assert torch.equal(after, wanted)
 
 
@@ -351,8 +350,8 @@ def test_without_gradients():
     with torch.no_grad():
         assert_draws_alike(layer, x, None, LENGTHS)
     with torch.inference_mode():
-        found, _ = seeded(layer, x, of=lambda layer, x: layer(x)[0])
-        torch.testing.assert_close(found, seeded(layer, x)[0]["y"])
+        actual, _ = seeded(layer, x, of=lambda layer, x: layer(x)[0])
+        torch.testing.assert_close(actual, seeded(layer, x)[0]["y"])
 
 
 def test_the_backward_pass_uses_what_the_forward_pass_drew():
@@ -382,9 +381,9 @@ def test_steps_directions_and_calls_draw_each_for_themselves():
     independent ones do: by 0.7² + 0.3² = 58 %."""
     layer, x = Bidirectional(Recurrent(Noise(), backend="cpu")), torch.zeros(3, 5, 1)
     torch.manual_seed(0)
-    kept = torch.stack([layer(x)[0] > 0 for _ in range(2)]).unflatten(-1, (2, 200))
-    assert kept.double().mean().item() == pytest.approx(0.7, abs=0.01)
-    masks = kept.movedim(-2, 0).flatten(0, -2).double()
+    masks = torch.stack([layer(x)[0] > 0 for _ in range(2)]).unflatten(-1, (2, 200))
+    assert masks.double().mean().item() == pytest.approx(0.7, abs=0.01)
+    masks = masks.movedim(-2, 0).flatten(0, -2).double()
     agreement = masks @ masks.T + (1 - masks) @ (1 - masks).T
     pairs = agreement[~torch.eye(len(masks), dtype=torch.bool)] / 200
     assert pairs.mean().item() == pytest.approx(0.58, abs=0.01)
@@ -444,11 +443,11 @@ def test_trial_and_spot_checks_draw_nothing_of_the_users(build, monkeypatch):
             warnings.simplefilter("error")
             return [layer(x, lengths=n)[0] for n in (None, LENGTHS) * 40]
 
-    found, after = seeded(layer, of=several)
+    actual, after = seeded(layer, of=several)
     assert checked > 2
     monkeypatch.setattr(saiki, "verify", False)
     expected, wanted = seeded(layer, of=several)
-    assert all(map(torch.equal, found, expected))
+    assert all(map(torch.equal, actual, expected))
     assert torch.equal(after, wanted)
 
 
@@ -478,9 +477,9 @@ def test_where_a_kernel_proves_wrong_the_eager_loop_draws_the_same(lengths, monk
     wrong_kernels(monkeypatch)
     layer, x = Recurrent(randomised(Written(zoneout))), draw(4, 5, INPUT).requires_grad_()
     with pytest.warns(UserWarning, match="does not compute what its step does"):
-        found, after = seeded(layer, x, None, lengths)
+        actual, after = seeded(layer, x, None, lengths)
     expected, wanted = seeded(eager(layer), x, None, lengths)
-    assert_same(found, expected, 1e-12)
+    assert_same(actual, expected, 1e-12)
     assert torch.equal(after, wanted)
 
 
@@ -490,9 +489,9 @@ def test_where_only_the_gradient_proves_wrong_it_is_that_of_the_same_numbers(mon
     layer = Recurrent(randomised(Written(dropout_of_the_state)))
     x = draw(4, 5, INPUT).requires_grad_()
     with pytest.warns(UserWarning, match=r"∂L/∂"):
-        found, after = seeded(layer, x)
+        actual, after = seeded(layer, x)
     expected, wanted = seeded(eager(layer), x)
-    assert_same(found, expected, 1e-12)
+    assert_same(actual, expected, 1e-12)
     assert torch.equal(after, wanted)
 
 
@@ -500,9 +499,9 @@ def test_a_kernel_that_fails_a_spot_check_has_drawn_nothing(monkeypatch):
     layer, x = Recurrent(randomised(Written(zoneout))), draw(4, 5, INPUT).requires_grad_()
     layer(x)
     monkeypatch.setattr(saiki.compiler.trust.guard, "_is_right", lambda *args: False)
-    found, after = seeded(layer, x)
+    actual, after = seeded(layer, x)
     expected, wanted = seeded(eager(layer), x)
-    assert_same(found, expected, 1e-12)
+    assert_same(actual, expected, 1e-12)
     assert torch.equal(after, wanted)
 
 
@@ -518,9 +517,9 @@ def test_a_kernel_that_is_refused_between_forward_and_backward_pass():
         torch.rand(3)
         return torch.autograd.grad(y.sum(), [x, *layer.parameters()])
 
-    found, after = seeded(layer, True, of=gradient)
+    actual, after = seeded(layer, True, of=gradient)
     expected, wanted = seeded(eager(layer), False, of=gradient)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b)
     assert torch.equal(after, wanted)
 
@@ -533,12 +532,12 @@ def test_second_derivatives(build):
         y, _ = layer(x, lengths=LENGTHS)
         (first,) = torch.autograd.grad((y**3).sum(), x, create_graph=True)
         torch.rand(3)
-        found = torch.autograd.grad((first**2).sum(), list(layer.parameters()), allow_unused=True)
-        return [y, first, *(g for g in found if g is not None)]
+        actual = torch.autograd.grad((first**2).sum(), list(layer.parameters()), allow_unused=True)
+        return [y, first, *(g for g in actual if g is not None)]
 
-    found, after = seeded(layer, of=second)
+    actual, after = seeded(layer, of=second)
     expected, wanted = seeded(eager(layer), of=second)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b)
     assert torch.equal(after, wanted)
 
@@ -551,9 +550,9 @@ def test_gradients_of_several_directions_at_once():
         y, _ = layer(x)
         return torch.autograd.grad(y, x, d_y, is_grads_batched=True)
 
-    found, after = seeded(layer, of=batched)
+    actual, after = seeded(layer, of=batched)
     expected, wanted = seeded(eager(layer), of=batched)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     assert torch.equal(after, wanted)
 
 
@@ -574,9 +573,9 @@ def test_checkpoints(reentrant):
     def checkpointed(f, x):
         return checkpoint(f, x, use_reentrant=reentrant)
 
-    found, after = seeded(layer, checkpointed, of=gradient)
+    actual, after = seeded(layer, checkpointed, of=gradient)
     expected, wanted = seeded(eager(layer), lambda f, x: f(x), of=gradient)
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(actual, expected)
     assert torch.equal(after, wanted)
 
 
@@ -593,9 +592,9 @@ def test_a_recorded_graph_draws_anew_whenever_it_runs():
     graph = torch.fx.experimental.proxy_tensor.make_fx(step)(x)
     assert "saiki.scan" in graph.code
     for seed in range(2):
-        found, after = seeded(graph, x, seed=seed, of=lambda graph, x: graph(x))
+        actual, after = seeded(graph, x, seed=seed, of=lambda graph, x: graph(x))
         expected, wanted = seeded(eager(layer), seed=seed, of=lambda twin: gradient(twin, x))
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(actual, expected)
         assert torch.equal(after, wanted)
 
 
@@ -649,8 +648,8 @@ def test_a_trace_from_disk_draws_the_same(folder, monkeypatch):
         raise AssertionError("traced once more")
 
     monkeypatch.setattr("saiki.compiler.pipeline.record", never)
-    found, _ = seeded(Recurrent(layer.cell, backend="cpu"), x, None, LENGTHS)
-    assert_same(found, expected, 1e-12)
+    actual, _ = seeded(Recurrent(layer.cell, backend="cpu"), x, None, LENGTHS)
+    assert_same(actual, expected, 1e-12)
     assert "drawn: draw 0 = bernoulli(0.7) of 3" in Recurrent(layer.cell, backend="cpu").explain()
 
 
@@ -760,9 +759,9 @@ def test_steps_that_read_memory_draw_too():
         y, _ = layer(x, lengths=LENGTHS, memory={"source": source})
         return y, *torch.autograd.grad((y**2).sum(), [source, *layer.parameters()])
 
-    found, after = seeded(layer, of=run)
+    actual, after = seeded(layer, of=run)
     expected, wanted = seeded(eager(layer), of=run)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b)
     assert torch.equal(after, wanted)
 

@@ -364,8 +364,8 @@ def test_nothing_spills_over_from_where_it_is_moved():
         start = draw(3, HIDDEN)
         start[1, 1], start[2, 4] = math.inf, math.nan
         x = draw(3, 1, INPUT)
-        found, expected = (part(x, start)[0] for part in (layer, eager(layer)))
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+        actual, expected = (part(x, start)[0] for part in (layer, eager(layer)))
+        torch.testing.assert_close(actual, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -377,8 +377,8 @@ def test_functions_of_the_c_library_take_subnormals_for_zeros(dtype):
     for function in functions:
         layer = compiled(Written(lambda c, x, h, f=function: f(h, -1 - x * x)), dtype)
         x = draw(2, 1, INPUT, dtype=dtype)
-        found, expected = layer(x, h)[0], eager(layer)(x, h * 0)[0]
-        torch.testing.assert_close(found, expected)
+        recurrent, expected = layer(x, h)[0], eager(layer)(x, h * 0)[0]
+        torch.testing.assert_close(recurrent, expected)
 
 
 @pytest.mark.parametrize("largest", [torch.max, torch.min])

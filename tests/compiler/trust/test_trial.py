@@ -46,8 +46,8 @@ def test_a_wrong_kernel_is_never_returned(monkeypatch):
     wrong_forward(monkeypatch)
     layer, x = Recurrent(Leaky().double()), draw(5, 6, 3)
     with pytest.warns(UserWarning, match="does not compute what its step does .*please report"):
-        found = results(layer, x)
-    assert same(found, results(step_by_step(layer), x))
+        actual = results(layer, x)
+    assert same(actual, results(step_by_step(layer), x))
     assert "fault of saiki" in layer.why_eager(torch.float64)
     assert "sub" in layer.explain()  # the graph, which says what to look for
 
@@ -65,9 +65,9 @@ def test_a_wrong_gradient_is_never_returned(monkeypatch):
     y, _ = layer(x)
     assert layer.why_eager(torch.float64) is None
     with pytest.warns(UserWarning, match="does not compute what its step does .*∂L/∂"):
-        (found,) = torch.autograd.grad(y.sum(), x)
+        (actual,) = torch.autograd.grad(y.sum(), x)
     (expected,) = torch.autograd.grad(step_by_step(layer)(x)[0].sum(), x)
-    assert torch.allclose(found, expected, rtol=1e-12)
+    assert torch.allclose(actual, expected, rtol=1e-12)
 
 
 def test_a_backend_asked_for_by_name_raises(monkeypatch):
@@ -85,13 +85,13 @@ def test_it_can_be_turned_off(monkeypatch):
 
 def test_the_environment_turns_it_off():
     command = [sys.executable, "-c", "import saiki; print(saiki.verify)"]
-    said = [
+    printed = [
         subprocess.run(
             command, env={**os.environ, "SAIKI_VERIFY": value}, capture_output=True, text=True
         ).stdout.strip()
         for value in ("0", "1")
     ]
-    assert said == ["False", "True"]
+    assert printed == ["False", "True"]
 
 
 def test_a_batch_of_zeros_hides_nothing(monkeypatch):
@@ -182,7 +182,7 @@ class TestDifference:
         assert not trial.difference({"y": a * (1 + 1e-6)}, {"y": a})
 
     @pytest.mark.parametrize(
-        ("found", "expected"),
+        ("actual", "expected"),
         [
             (torch.ones(3), torch.tensor([1.0, 1.0, 1.01])),
             (torch.ones(3), None),
@@ -192,8 +192,8 @@ class TestDifference:
             (torch.ones(2, 1), torch.ones(2)),
         ],
     )
-    def test_what_counts(self, found, expected):
-        assert trial.difference({"∂L/∂x": found}, {"∂L/∂x": expected})
+    def test_what_counts(self, actual, expected):
+        assert trial.difference({"∂L/∂x": actual}, {"∂L/∂x": expected})
 
     def test_what_a_step_rounds_to_in_between_counts(self):
         a, eps = draw(5, 4), torch.finfo(torch.float32).eps
@@ -235,9 +235,9 @@ def test_a_gradient_that_is_spread_becomes_complex():
     assert layer.why_eager(torch.float64) is None
 
 
-def learn(layer, given):
+def learn(layer, inputs_of_layer):
     """Leave gradients in the parameters of a layer of ``torch.nn``'s kind; its output."""
-    y, (h, _) = layer(given)
+    y, (h, _) = layer(inputs_of_layer)
     (y.data.sum() + h.sum()).backward()
     return y.data
 
@@ -251,16 +251,16 @@ class TestInPlaceOfTheKernel:
         wrong_forward(monkeypatch)
         layer, x = Recurrent(Leaky().double(), reverse=reverse), draw(5, 6, 3)
         with pytest.warns(UserWarning, match="does not compute"):
-            found = results(layer, x, lengths=lengths)
-        assert same(found, results(step_by_step(layer), x, lengths=lengths))
+            actual = results(layer, x, lengths=lengths)
+        assert same(actual, results(step_by_step(layer), x, lengths=lengths))
 
     def test_both_directions(self, monkeypatch):
         wrong_forward(monkeypatch)
         layer, x = saiki.Bidirectional(Leaky().double()), draw(5, 6, 3)
         with pytest.warns(UserWarning, match="does not compute"):
-            found = results(layer, x, lengths=torch.tensor([2, 6, 1, 4, 6]))
+            actual = results(layer, x, lengths=torch.tensor([2, 6, 1, 4, 6]))
         layer.forward_layer.backend = layer.backward_layer.backend = "eager"
-        assert same(found, results(layer, x, lengths=torch.tensor([2, 6, 1, 4, 6])))
+        assert same(actual, results(layer, x, lengths=torch.tensor([2, 6, 1, 4, 6])))
 
     @pytest.mark.parametrize("packed", [False, True])
     def test_layers_in_the_place_of_torchs(self, monkeypatch, packed):
@@ -270,10 +270,10 @@ class TestInPlaceOfTheKernel:
         theirs = nn.LSTM(3, 4, bidirectional=True).double()
         theirs.load_state_dict(layer.state_dict())
         x = draw(6, 5, 3)
-        given = nn.utils.rnn.pack_padded_sequence(x, [6, 4, 4, 2, 1]) if packed else x
+        packed_or_not = nn.utils.rnn.pack_padded_sequence(x, [6, 4, 4, 2, 1]) if packed else x
         with pytest.warns(UserWarning, match="does not compute"):
-            y = learn(layer, given)
-        assert torch.allclose(y, learn(theirs, given), rtol=1e-12)
+            y = learn(layer, packed_or_not)
+        assert torch.allclose(y, learn(theirs, packed_or_not), rtol=1e-12)
         for mine, other in zip(layer.parameters(), theirs.parameters(), strict=True):
             assert torch.allclose(mine.grad, other.grad, rtol=1e-10, atol=1e-14)
 

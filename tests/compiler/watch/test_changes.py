@@ -13,6 +13,7 @@ import fractions
 import functools
 import itertools
 import math
+import operator
 import os
 import threading
 import time
@@ -26,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from compiler.changing import Cases, activated, check, scaled
+from compiler.changing import Cases, activated, changes_of, check, scaled, with_buffer
 from compiler.twins import (
     HIDDEN,
     OF_PYTORCH,
@@ -81,7 +82,6 @@ def a_global():
     FACTOR = 0.7
     yield
     FACTOR = 0.5
-    yield
 
 
 @changes
@@ -91,7 +91,6 @@ def a_global_tensor():
     TENSOR = TENSOR * 2
     yield
     TENSOR.div_(2)
-    yield
 
 
 @changes
@@ -101,7 +100,6 @@ def a_global_function():
     FUNCTION = other_function
     yield
     FUNCTION = function
-    yield
 
 
 @changes
@@ -110,18 +108,14 @@ def a_global_dict():
     TABLE["decay"] = 0.7
     yield
     TABLE["decay"] = 0.5
-    yield
 
 
 @changes
 def an_entry_deep_inside_a_global():
-    yield cell(
-        lambda self, x, h: torch.tanh(self.W(x) + NESTED["cell"]["rates"][1] * h), W=linear(3, 4)
-    )
+    yield scaled(lambda self: NESTED["cell"]["rates"][1])
     NESTED["cell"]["rates"][1] = 0.7
     yield
     NESTED["cell"]["rates"][1] = 0.2
-    yield
 
 
 @changes
@@ -130,7 +124,6 @@ def an_attribute_of_a_module():
     MODULE.decay = 0.7
     yield
     MODULE.decay = 0.5
-    yield
 
 
 @changes
@@ -143,7 +136,6 @@ def a_global_that_a_function_reads():
     FACTOR = 0.7
     yield
     FACTOR = 0.5
-    yield
 
 
 def _reads_a_global(h):
@@ -157,7 +149,6 @@ def a_global_that_a_global_function_reads():
     FACTOR = 0.7
     yield
     FACTOR = 0.5
-    yield
 
 
 @changes
@@ -167,7 +158,6 @@ def a_closure():
     factor = 0.7
     yield
     factor = 0.5
-    yield
 
 
 @changes
@@ -177,7 +167,6 @@ def a_tensor_in_a_closure():
     factor.add_(1)
     yield
     factor = draw(4)
-    yield
 
 
 @changes
@@ -187,7 +176,6 @@ def a_list_in_a_closure():
     factors.append(0.2)
     yield
     factors.pop()
-    yield
 
 
 @changes
@@ -195,7 +183,6 @@ def a_function_in_a_closure():
     f = torch.tanh
     yield cell(lambda self, x, h: f(self.W(x) + h), W=linear(3, 4))
     f = torch.sigmoid
-    yield
 
 
 @changes
@@ -207,7 +194,6 @@ def a_closure_of_a_closure():
 
     yield cell(lambda self, x, h: torch.tanh(self.W(x) + decay(h)), W=linear(3, 4))
     factor = 0.7
-    yield
 
 
 # the class and the code of step
@@ -215,15 +201,14 @@ def a_closure_of_a_closure():
 
 @changes
 def a_class_attribute():
-    its = scaled(lambda self: self.factor)
-    type(its).factor = 0.5
-    yield its
-    type(its).factor = 0.7
+    subject = scaled(lambda self: self.factor)
+    type(subject).factor = 0.5
+    yield subject
+    type(subject).factor = 0.7
     yield
-    its.factor = 0.2
+    subject.factor = 0.2
     yield
-    del its.factor
-    yield
+    del subject.factor
 
 
 @changes
@@ -243,46 +228,32 @@ def an_attribute_of_a_base():
 
     yield Derived().double()
     Base.factor = 0.7
-    yield
 
 
 @changes
 def a_property():
-    its = scaled(lambda self: self.factor)
-    type(its).factor = property(lambda self: 0.5)
-    yield its
-    type(its).factor = property(lambda self: 0.7)
-    yield
+    subject = scaled(lambda self: self.factor)
+    type(subject).factor = property(lambda self: 0.5)
+    yield subject
+    type(subject).factor = property(lambda self: 0.7)
 
 
 @changes
 def what_a_property_reads():
-    its = scaled(lambda self: self.factor, rates={"now": 0.5})
-    type(its).factor = property(lambda self: 2 * self.rates["now"])
-    yield its
-    its.rates["now"] = 0.7
-    yield
+    subject = scaled(lambda self: self.factor, rates={"now": 0.5})
+    type(subject).factor = property(lambda self: 2 * self.rates["now"])
+    yield subject
+    subject.rates["now"] = 0.7
 
 
 @changes
 def step_of_the_class():
-    its = scaled(lambda self: 0.5)
-    before = type(its).step
-    yield its
-    type(its).step = lambda self, x, h: torch.sigmoid(self.W(x) + h)
+    subject = scaled(lambda self: 0.5)
+    before = type(subject).step
+    yield subject
+    type(subject).step = lambda self, x, h: torch.sigmoid(self.W(x) + h)
     yield
-    type(its).step = before
-    yield
-
-
-@changes
-def step_of_the_instance():
-    its = scaled(lambda self: 0.5)
-    yield its
-    its.step = types.MethodType(lambda self, x, h: torch.sigmoid(self.W(x) + h), its)
-    yield
-    del its.step
-    yield
+    type(subject).step = before
 
 
 @changes
@@ -298,39 +269,35 @@ def code_of_step():
     step.__code__ = other.__code__
     yield
     step.__code__ = code
-    yield
 
 
 @changes
 def a_method():
-    its = cell(lambda self, x, h: self.act(self.W(x) + h), W=linear(3, 4))
-    type(its).act = lambda self, u: torch.tanh(u)
-    yield its
-    type(its).act = lambda self, u: torch.sigmoid(u)
+    subject = cell(lambda self, x, h: self.act(self.W(x) + h), W=linear(3, 4))
+    type(subject).act = lambda self, u: torch.tanh(u)
+    yield subject
+    type(subject).act = lambda self, u: torch.sigmoid(u)
     yield
-    its.act = lambda u: torch.relu(u)
+    subject.act = lambda u: torch.relu(u)
     yield
-    del its.act
-    yield
+    del subject.act
 
 
 @changes
 def a_static_method():
-    its = cell(lambda self, x, h: self.act(self.W(x) + h), W=linear(3, 4))
-    type(its).act = staticmethod(torch.tanh)
-    yield its
-    type(its).act = staticmethod(torch.sigmoid)
-    yield
+    subject = cell(lambda self, x, h: self.act(self.W(x) + h), W=linear(3, 4))
+    type(subject).act = staticmethod(torch.tanh)
+    yield subject
+    type(subject).act = staticmethod(torch.sigmoid)
 
 
 @changes
 def a_method_that_a_method_calls():
-    its = cell(lambda self, x, h: self.outer(self.W(x) + h), W=linear(3, 4))
-    type(its).outer = lambda self, u: 0.5 * self.inner(u)
-    type(its).inner = lambda self, u: torch.tanh(u)
-    yield its
-    type(its).inner = lambda self, u: torch.sigmoid(u)
-    yield
+    subject = cell(lambda self, x, h: self.outer(self.W(x) + h), W=linear(3, 4))
+    type(subject).outer = lambda self, u: 0.5 * self.inner(u)
+    type(subject).inner = lambda self, u: torch.tanh(u)
+    yield subject
+    type(subject).inner = lambda self, u: torch.sigmoid(u)
 
 
 @changes
@@ -349,29 +316,17 @@ def step_of_a_base():
 
     yield Derived().double()
     Base.step = lambda self, x, h: torch.sigmoid(self.W(x) + h)
-    yield
 
 
 @changes
 def the_class_of_a_cell():
-    its = scaled(lambda self: self.factor(), w=draw(4))
-    kind = type(its)
+    subject = scaled(lambda self: self.factor(), w=draw(4))
+    kind = type(subject)
     kind.factor = lambda self: 0.5
-    yield its
-    its.__class__ = type("Other", (kind,), {"factor": lambda self: 0.7})
+    yield subject
+    subject.__class__ = type("Other", (kind,), {"factor": lambda self: 0.7})
     yield
-    its.__class__ = kind
-    yield
-
-
-@changes
-def forward_of_a_module():
-    its = activated(lambda self, u: self.f(u), f=nn.Tanh())
-    yield its
-    its.f.forward = torch.sigmoid
-    yield
-    del its.f.forward
-    yield
+    subject.__class__ = kind
 
 
 @changes
@@ -382,15 +337,28 @@ def forward_of_the_class_of_a_module():
 
     yield activated(lambda self, u: self.f(u), f=Act())
     Act.forward = lambda self, u: torch.sigmoid(u)
-    yield
 
 
-@changes
-def the_class_of_a_module():
-    its = activated(lambda self, u: self.f(u), f=nn.Tanh())
-    yield its
-    its.f.__class__ = nn.Sigmoid
-    yield
+changes.table(
+    {
+        "step of the instance": [
+            lambda: scaled(lambda self: 0.5),
+            lambda c: setattr(
+                c, "step", types.MethodType(lambda self, x, h: torch.sigmoid(self.W(x) + h), c)
+            ),
+            lambda c: delattr(c, "step"),
+        ],
+        "forward of a module": [
+            lambda: activated(lambda self, u: self.f(u), f=nn.Tanh()),
+            lambda c: setattr(c.f, "forward", torch.sigmoid),
+            lambda c: delattr(c.f, "forward"),
+        ],
+        "the class of a module": [
+            lambda: activated(lambda self, u: self.f(u), f=nn.Tanh()),
+            lambda c: setattr(c.f, "__class__", nn.Sigmoid),
+        ],
+    }
+)
 
 
 # attributes
@@ -427,83 +395,12 @@ Pair = collections.namedtuple("Pair", "decay gain")
 
 
 @changes
-def a_number():
-    its = scaled(lambda self: self.decay, decay=0.5)
-    yield its
-    its.decay = 0.7
-    yield
-    its.decay = 0.5
-    yield
-
-
-@changes
-def a_number_of_another_type():
-    its = scaled(lambda self: 1.0 if isinstance(self.decay, bool) else 0.5, decay=1)
-    yield its
-    its.decay = True
-    yield
-
-
-@changes
-def the_sign_of_zero():
-    its = scaled(lambda self: math.copysign(0.5, self.decay), decay=0.0)
-    yield its
-    its.decay = -0.0
-    yield
-
-
-@changes
-def a_field_of_a_dataclass():
-    its = scaled(lambda self: self.rates.decay, rates=Rates())
-    yield its
-    its.rates.decay = 0.7
-    yield
-    its.rates.decay = 0.5
-    yield
-
-
-@changes
-def a_field_of_a_field():
-    its = scaled(lambda self: self.rates.more.decay, rates=Rates(more=Rates()))
-    yield its
-    its.rates.more.decay = 0.7
-    yield
-    its.rates.more = Rates(decay=0.2)
-    yield
-
-
-@changes
-def a_field_of_an_object():
-    its = scaled(lambda self: self.own.decay, own=types.SimpleNamespace(decay=0.5))
-    yield its
-    its.own.decay = 0.7
-    yield
-
-
-@changes
-def a_slot():
-    its = scaled(lambda self: self.own.decay, own=Slots(0.5))
-    yield its
-    its.own.decay = 0.7
-    yield
-
-
-@changes
-def a_property_of_an_object():
-    its = scaled(lambda self: self.own.decay, own=Computed(0.5))
-    yield its
-    its.own._decay = 0.7
-    yield
-
-
-@changes
 def the_class_attribute_of_an_object():
     class Own:
         decay = 0.5
 
     yield scaled(lambda self: self.own.decay, own=Own())
     Own.decay = 0.7
-    yield
 
 
 @changes
@@ -512,7 +409,6 @@ def an_object_that_refers_to_itself():
     own.parent = own
     yield scaled(lambda self: self.own.parent.decay, own=own)
     own.decay = 0.7
-    yield
 
 
 @changes
@@ -520,149 +416,13 @@ def a_weak_reference():
     own = Rates()
     yield scaled(lambda self: self.own().decay, own=weakref.ref(own))
     own.decay = 0.7
-    yield
-
-
-@changes
-def a_named_tuple():
-    its = scaled(lambda self: self.pair.decay * self.pair.gain, pair=Pair(0.5, 1.0))
-    yield its
-    its.pair = its.pair._replace(decay=0.7)
-    yield
-
-
-@changes
-def a_member_of_an_enumeration():
-    its = scaled(lambda self: self.mode.value, mode=Mode.SLOW)
-    yield its
-    its.mode = Mode.FAST
-    yield
-
-
-@changes
-def a_dict_entry():
-    its = scaled(lambda self: self.rates["decay"], rates={"decay": 0.5})
-    yield its
-    its.rates["decay"] = 0.7
-    yield
-    its.rates["decay"] = 0.5
-    yield
-
-
-@changes
-def a_new_dict_entry():
-    its = scaled(lambda self: self.rates.get("decay", 0.5), rates={})
-    yield its
-    its.rates["decay"] = 0.7
-    yield
-    del its.rates["decay"]
-    yield
-
-
-@changes
-def the_order_of_a_dict():
-    its = scaled(lambda self: next(iter(self.rates.values())), rates={"a": 0.5, "b": 0.7})
-    yield its
-    its.rates["a"] = its.rates.pop("a")
-    yield
-
-
-@changes
-def a_list_element():
-    its = scaled(lambda self: self.rates[1], rates=[0.1, 0.5])
-    yield its
-    its.rates[1] = 0.7
-    yield
 
 
 @changes
 def an_object_in_a_list():
-    its = scaled(lambda self: self.rates[0].decay, rates=[Rates()])
-    yield its
-    its.rates[0].decay = 0.7
-    yield
-
-
-@changes
-def a_long_list():
-    its = scaled(lambda self: sum(self.rates) / 3000, rates=[0.5] * 3000)
-    yield its
-    its.rates[1500] = 100.0
-    yield
-
-
-@changes
-def a_set():
-    its = scaled(lambda self: 0.7 if "fast" in self.flags else 0.5, flags=set())
-    yield its
-    its.flags.add("fast")
-    yield
-    its.flags.clear()
-    yield
-
-
-@changes
-def a_deque():
-    its = scaled(lambda self: self.rates[-1], rates=collections.deque([0.5], maxlen=3))
-    yield its
-    its.rates.append(0.7)
-    yield
-
-
-@changes
-def a_default_set_later():
-    its = scaled(lambda self: getattr(self, "decay", 0.5))
-    yield its
-    its.decay = 0.7
-    yield
-    del its.decay
-    yield
-
-
-@changes
-def an_attribute_deleted():
-    its = scaled(lambda self: self.decay if hasattr(self, "decay") else 0.7, decay=0.5)
-    yield its
-    del its.decay
-    yield
-
-
-@changes
-def an_attribute_of_none():
-    its = scaled(lambda self: 0.7 if self.decay is None else self.decay, decay=0.5)
-    yield its
-    its.decay = None
-    yield
-
-
-@changes
-def the_name_of_an_activation():
-    its = activated(lambda self, u: getattr(torch, self.name)(u), name="tanh")
-    yield its
-    its.name = "sigmoid"
-    yield
-
-
-@changes
-def a_function():
-    its = activated(lambda self, u: self.f(u), f=torch.tanh)
-    yield its
-    its.f = F.silu
-    yield
-    its.f = torch.tanh
-    yield
-
-
-@changes
-def a_partial():
-    its = activated(
-        lambda self, u: self.f(u), f=functools.partial(F.leaky_relu, negative_slope=0.1)
-    )
-    yield its
-    its.f.keywords["negative_slope"] = 0.3
-    yield
-    its.f = functools.partial(F.leaky_relu, negative_slope=0.2)
-    yield
+    subject = scaled(lambda self: self.rates[0].decay, rates=[Rates()])
+    yield subject
+    subject.rates[0].decay = 0.7
 
 
 @changes
@@ -674,7 +434,6 @@ def the_defaults_of_a_function():
     f.__defaults__ = (0.7,)
     yield
     f.__kwdefaults__["bias"] = 0.2
-    yield
 
 
 @changes
@@ -685,7 +444,6 @@ def an_attribute_of_a_function():
     f.by = 0.5
     yield activated(lambda self, u: self.f(u), f=f)
     f.by = 0.7
-    yield
 
 
 @changes
@@ -696,7 +454,6 @@ def the_call_of_an_object():
 
     yield activated(lambda self, u: self.f(u), f=Own())
     Own.__call__ = lambda self, u: torch.sigmoid(u)
-    yield
 
 
 @changes
@@ -710,140 +467,206 @@ def a_method_of_an_object():
     own = Own()
     yield activated(lambda self, u: self.f(u), f=own.f)
     own.by = 0.7
-    yield
 
 
-@changes
-def a_numpy_array():
-    its = scaled(lambda self: torch.from_numpy(self.rates), rates=np.linspace(0.1, 0.4, 4))
-    yield its
-    its.rates[2] = 0.9
-    yield
-    its.rates = np.linspace(0.2, 0.5, 4)
-    yield
-
-
-@changes
-def numbers_of_a_numpy_array():
-    its = scaled(lambda self: float(self.rates[1]), rates=np.linspace(0.1, 0.4, 4))
-    yield its
-    its.rates[1] = 0.9
-    yield
-
-
-@changes
-def a_large_numpy_array():
-    its = scaled(lambda self: float(self.rates[700]), rates=np.full(2000, 0.5))
-    yield its
-    its.rates[700] = 0.9
-    yield
-
-
-@changes
-def a_numpy_scalar():
-    its = scaled(lambda self: float(self.decay), decay=np.float64(0.5))
-    yield its
-    its.decay = np.float64(0.7)
-    yield
-
-
-@changes
-def a_fraction():
-    its = scaled(lambda self: float(self.decay), decay=fractions.Fraction(1, 2))
-    yield its
-    its.decay = fractions.Fraction(2, 3)
-    yield
-
-
-@changes
-def a_tensor():
-    its = scaled(lambda self: self.w, w=draw(4))
-    yield its
-    its.w = draw(4)
-    yield
-    its.w.mul_(2)
-    yield
-    its.w = None if its.w is None else draw(1)
-    yield
-
-
-@changes
-def a_tensor_in_a_list():
-    its = scaled(lambda self: self.ws[0], ws=[draw(4)])
-    yield its
-    its.ws[0] = draw(4)
-    yield
-    its.ws[0].mul_(2)
-    yield
+changes.table(
+    {
+        "a number": [
+            lambda: scaled(lambda self: self.decay, decay=0.5),
+            lambda c: setattr(c, "decay", 0.7),
+            lambda c: setattr(c, "decay", 0.5),
+        ],
+        "a number of another type": [
+            lambda: scaled(lambda self: 1.0 if isinstance(self.decay, bool) else 0.5, decay=1),
+            lambda c: setattr(c, "decay", True),
+        ],
+        "the sign of zero": [
+            lambda: scaled(lambda self: math.copysign(0.5, self.decay), decay=0.0),
+            lambda c: setattr(c, "decay", -0.0),
+        ],
+        "a field of a dataclass": [
+            lambda: scaled(lambda self: self.rates.decay, rates=Rates()),
+            lambda c: setattr(c.rates, "decay", 0.7),
+            lambda c: setattr(c.rates, "decay", 0.5),
+        ],
+        "a field of a field": [
+            lambda: scaled(lambda self: self.rates.more.decay, rates=Rates(more=Rates())),
+            lambda c: setattr(c.rates.more, "decay", 0.7),
+            lambda c: setattr(c.rates, "more", Rates(decay=0.2)),
+        ],
+        "a field of an object": [
+            lambda: scaled(lambda self: self.own.decay, own=types.SimpleNamespace(decay=0.5)),
+            lambda c: setattr(c.own, "decay", 0.7),
+        ],
+        "a slot": [
+            lambda: scaled(lambda self: self.own.decay, own=Slots(0.5)),
+            lambda c: setattr(c.own, "decay", 0.7),
+        ],
+        "a property of an object": [
+            lambda: scaled(lambda self: self.own.decay, own=Computed(0.5)),
+            lambda c: setattr(c.own, "_decay", 0.7),
+        ],
+        "a named tuple": [
+            lambda: scaled(lambda self: self.pair.decay * self.pair.gain, pair=Pair(0.5, 1.0)),
+            lambda c: setattr(c, "pair", c.pair._replace(decay=0.7)),
+        ],
+        "a member of an enumeration": [
+            lambda: scaled(lambda self: self.mode.value, mode=Mode.SLOW),
+            lambda c: setattr(c, "mode", Mode.FAST),
+        ],
+        "a dict entry": [
+            lambda: scaled(lambda self: self.rates["decay"], rates={"decay": 0.5}),
+            lambda c: operator.setitem(c.rates, "decay", 0.7),
+            lambda c: operator.setitem(c.rates, "decay", 0.5),
+        ],
+        "a new dict entry": [
+            lambda: scaled(lambda self: self.rates.get("decay", 0.5), rates={}),
+            lambda c: operator.setitem(c.rates, "decay", 0.7),
+            lambda c: operator.delitem(c.rates, "decay"),
+        ],
+        "the order of a dict": [
+            lambda: scaled(
+                lambda self: next(iter(self.rates.values())), rates={"a": 0.5, "b": 0.7}
+            ),
+            lambda c: operator.setitem(c.rates, "a", c.rates.pop("a")),
+        ],
+        "a list element": [
+            lambda: scaled(lambda self: self.rates[1], rates=[0.1, 0.5]),
+            lambda c: operator.setitem(c.rates, 1, 0.7),
+        ],
+        "a long list": [
+            lambda: scaled(lambda self: sum(self.rates) / 3000, rates=[0.5] * 3000),
+            lambda c: operator.setitem(c.rates, 1500, 100.0),
+        ],
+        "a set": [
+            lambda: scaled(lambda self: 0.7 if "fast" in self.flags else 0.5, flags=set()),
+            lambda c: c.flags.add("fast"),
+            lambda c: c.flags.clear(),
+        ],
+        "a deque": [
+            lambda: scaled(lambda self: self.rates[-1], rates=collections.deque([0.5], maxlen=3)),
+            lambda c: c.rates.append(0.7),
+        ],
+        "a default set later": [
+            lambda: scaled(lambda self: getattr(self, "decay", 0.5)),
+            lambda c: setattr(c, "decay", 0.7),
+            lambda c: delattr(c, "decay"),
+        ],
+        "an attribute deleted": [
+            lambda: scaled(lambda self: self.decay if hasattr(self, "decay") else 0.7, decay=0.5),
+            lambda c: delattr(c, "decay"),
+        ],
+        "an attribute of none": [
+            lambda: scaled(lambda self: 0.7 if self.decay is None else self.decay, decay=0.5),
+            lambda c: setattr(c, "decay", None),
+        ],
+        "the name of an activation": [
+            lambda: activated(lambda self, u: getattr(torch, self.name)(u), name="tanh"),
+            lambda c: setattr(c, "name", "sigmoid"),
+        ],
+        "a function": [
+            lambda: activated(lambda self, u: self.f(u), f=torch.tanh),
+            lambda c: setattr(c, "f", F.silu),
+            lambda c: setattr(c, "f", torch.tanh),
+        ],
+        "a partial": [
+            lambda: activated(
+                lambda self, u: self.f(u), f=functools.partial(F.leaky_relu, negative_slope=0.1)
+            ),
+            lambda c: operator.setitem(c.f.keywords, "negative_slope", 0.3),
+            lambda c: setattr(c, "f", functools.partial(F.leaky_relu, negative_slope=0.2)),
+        ],
+        "a numpy array": [
+            lambda: scaled(
+                lambda self: torch.from_numpy(self.rates), rates=np.linspace(0.1, 0.4, 4)
+            ),
+            lambda c: operator.setitem(c.rates, 2, 0.9),
+            lambda c: setattr(c, "rates", np.linspace(0.2, 0.5, 4)),
+        ],
+        "numbers of a numpy array": [
+            lambda: scaled(lambda self: float(self.rates[1]), rates=np.linspace(0.1, 0.4, 4)),
+            lambda c: operator.setitem(c.rates, 1, 0.9),
+        ],
+        "a large numpy array": [
+            lambda: scaled(lambda self: float(self.rates[700]), rates=np.full(2000, 0.5)),
+            lambda c: operator.setitem(c.rates, 700, 0.9),
+        ],
+        "a numpy scalar": [
+            lambda: scaled(lambda self: float(self.decay), decay=np.float64(0.5)),
+            lambda c: setattr(c, "decay", np.float64(0.7)),
+        ],
+        "a fraction": [
+            lambda: scaled(lambda self: float(self.decay), decay=fractions.Fraction(1, 2)),
+            lambda c: setattr(c, "decay", fractions.Fraction(2, 3)),
+        ],
+        "a tensor": [
+            lambda: scaled(lambda self: self.w, w=draw(4)),
+            lambda c: setattr(c, "w", draw(4)),
+            lambda c: c.w.mul_(2),
+            lambda c: setattr(c, "w", None if c.w is None else draw(1)),
+        ],
+        "a tensor in a list": [
+            lambda: scaled(lambda self: self.ws[0], ws=[draw(4)]),
+            lambda c: operator.setitem(c.ws, 0, draw(4)),
+            lambda c: c.ws[0].mul_(2),
+        ],
+    }
+)
 
 
 # numbers read from tensors
 
 
 @changes
-def float_of_a_buffer():
-    its = scaled(lambda self: float(self.t))
-    its.register_buffer("t", torch.tensor(0.5, dtype=torch.float64))
-    yield its
-    its.t.fill_(0.7)
-    yield
-    its.t = torch.tensor(0.2, dtype=torch.float64)
-    yield
-
-
-@changes
-def item_of_a_buffer():
-    its = scaled(lambda self: self.t.item() ** 0.5)
-    its.register_buffer("t", torch.tensor(0.5, dtype=torch.float64))
-    yield its
-    its.t.mul_(1.5)
-    yield
-
-
-@changes
-def a_buffer_that_decides():
-    its = scaled(lambda self: 0.5 if self.flag else 0.7)
-    its.register_buffer("flag", torch.tensor(True))
-    yield its
-    its.flag.fill_(False)
-    yield
-    its.flag.fill_(True)
-    yield
-
-
-@changes
-def a_buffer_that_counts():
-    its = scaled(lambda self: sum(0.2 for _ in range(int(self.n))))
-    its.register_buffer("n", torch.tensor(2))
-    yield its
-    its.n.add_(1)
-    yield
-
-
-@changes
 def numbers_of_a_parameter():
-    its = scaled(lambda self: self.decay.tolist()[0], decay=nn.Parameter(torch.ones(2)))
-    yield its
+    subject = scaled(lambda self: self.decay.tolist()[0], decay=nn.Parameter(torch.ones(2)))
+    yield subject
     with torch.no_grad():
-        its.decay.mul_(0.7)
-    yield
+        subject.decay.mul_(0.7)
 
 
-@changes
-def float_of_an_attribute():
-    its = scaled(lambda self: float(self.t), t=torch.tensor(0.5))
-    yield its
-    its.t.fill_(0.7)
-    yield
-
-
-@changes
-def an_index_from_a_buffer():
-    its = scaled(lambda self: self.ws[self.n], ws=draw(3, 4))
-    its.register_buffer("n", torch.tensor(0))
-    yield its
-    its.n.fill_(2)
-    yield
+changes.table(
+    {
+        "float of a buffer": [
+            lambda: with_buffer(
+                scaled(lambda self: float(self.t)), "t", torch.tensor(0.5, dtype=torch.float64)
+            ),
+            lambda c: c.t.fill_(0.7),
+            lambda c: setattr(c, "t", torch.tensor(0.2, dtype=torch.float64)),
+        ],
+        "item of a buffer": [
+            lambda: with_buffer(
+                scaled(lambda self: self.t.item() ** 0.5),
+                "t",
+                torch.tensor(0.5, dtype=torch.float64),
+            ),
+            lambda c: c.t.mul_(1.5),
+        ],
+        "a buffer that decides": [
+            lambda: with_buffer(
+                scaled(lambda self: 0.5 if self.flag else 0.7), "flag", torch.tensor(True)
+            ),
+            lambda c: c.flag.fill_(False),
+            lambda c: c.flag.fill_(True),
+        ],
+        "a buffer that counts": [
+            lambda: with_buffer(
+                scaled(lambda self: sum(0.2 for _ in range(int(self.n)))), "n", torch.tensor(2)
+            ),
+            lambda c: c.n.add_(1),
+        ],
+        "float of an attribute": [
+            lambda: scaled(lambda self: float(self.t), t=torch.tensor(0.5)),
+            lambda c: c.t.fill_(0.7),
+        ],
+        "an index from a buffer": [
+            lambda: with_buffer(
+                scaled(lambda self: self.ws[self.n], ws=draw(3, 4)), "n", torch.tensor(0)
+            ),
+            lambda c: c.n.fill_(2),
+        ],
+    }
+)
 
 
 # parameters and buffers
@@ -851,203 +674,148 @@ def an_index_from_a_buffer():
 
 @changes
 def a_parameter_of_none():
-    its = activated(lambda self, u: torch.tanh(u if self.b is None else u * self.b))
-    its.register_parameter("b", None)
-    yield its
-    its.b = nn.Parameter(draw(4))
+    subject = activated(lambda self, u: torch.tanh(u if self.b is None else u * self.b))
+    subject.register_parameter("b", None)
+    yield subject
+    subject.b = nn.Parameter(draw(4))
     yield
-    its.b = None
-    yield
+    subject.b = None
 
 
 @changes
 def a_bias_of_none():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    bias = its.U.bias
-    its.U.bias = None
+    subject = activated(lambda self, u: torch.tanh(u))
+    yield subject
+    bias = subject.U.bias
+    subject.U.bias = None
     yield
-    its.U.bias = bias
-    yield
-
-
-@changes
-def a_buffer_of_none():
-    its = activated(lambda self, u: torch.tanh(u if self.b is None else u * self.b))
-    its.register_buffer("b", None)
-    yield its
-    its.b = draw(4)
-    yield
-    its.b = None
-    yield
-
-
-@changes
-def a_buffer_registered_later():
-    its = activated(lambda self, u: torch.tanh(u * getattr(self, "b", 1.0)))
-    yield its
-    its.register_buffer("b", draw(4))
-    yield
-    del its.b
-    yield
+    subject.U.bias = bias
 
 
 @changes
 def a_parameter_that_becomes_a_buffer():
-    its = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
-    yield its
-    w = its.w.detach()
-    del its.w
-    its.register_buffer("w", w)
-    yield
+    subject = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
+    yield subject
+    w = subject.w.detach()
+    del subject.w
+    subject.register_buffer("w", w)
 
 
 @changes
 def a_parameter_that_becomes_an_attribute():
-    its = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
-    yield its
-    w = its.w.detach() * 2
-    del its.w
-    its.w = w
+    subject = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
+    yield subject
+    w = subject.w.detach() * 2
+    del subject.w
+    subject.w = w
     yield
     w.mul_(2)
-    yield
-
-
-@changes
-def another_parameter():
-    its = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
-    yield its
-    its.w = nn.Parameter(draw(4))
-    yield
-    its.w = nn.Parameter(draw(1))
-    yield
-
-
-@changes
-def data_replaced():
-    its = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
-    yield its
-    its.w.data = draw(4)
-    yield
-    its.w.data = draw(1)
-    yield
-
-
-@changes
-def data_copied_into():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    its.U.weight.data.copy_(draw(4, 4))
-    yield
-
-
-@changes
-def data_in_another_layout():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    its.U.weight.data = draw(8, 4).t()[:, ::2]
-    yield
-
-
-@changes
-def a_state_dict_loaded():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    its.load_state_dict({name: draw(*t.shape) for name, t in its.state_dict().items()})
-    yield
-    its.load_state_dict({name: draw(*t.shape) for name, t in its.state_dict().items()}, assign=True)
-    yield
-
-
-@changes
-def a_parameter_that_is_frozen():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    its.U.weight.requires_grad_(False)
-    yield
-    its.U.weight.requires_grad_(True)
-    yield
-
-
-@changes
-def what_a_step_makes_of_frozen_parameters():
-    its = cell(
-        lambda self, x, h: torch.tanh(self.W(x) + self.w * h) * (1 + self.w.requires_grad),
-        W=linear(3, 4), w=nn.Parameter(draw(4)),
-    )  # fmt: skip
-    yield its
-    its.w.requires_grad_(False)
-    yield
 
 
 @changes
 def weights_tied():
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.A(h) + self.B(torch.tanh(h))),
         W=linear(3, 4), A=linear(4, 4), B=linear(4, 4),
     )  # fmt: skip
-    own = its.B.weight
-    yield its
-    its.B.weight = its.A.weight
+    own = subject.B.weight
+    yield subject
+    subject.B.weight = subject.A.weight
     yield
-    its.B.weight = own
-    yield
+    subject.B.weight = own
 
 
 @changes
 def modules_tied():
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.W(x) + self.A(h) + self.B(torch.tanh(h))),
         W=linear(3, 4), A=linear(4, 4), B=linear(4, 4),
     )  # fmt: skip
-    own = its.B
-    yield its
-    its.B = its.A
+    own = subject.B
+    yield subject
+    subject.B = subject.A
     yield
-    its.B = own
-    yield
+    subject.B = own
 
 
 @changes
 def a_tie_that_changes_sides():
-    its = cell(
+    subject = cell(
         lambda self, x, h: torch.tanh(self.A(x) * self.B(h) + self.C(h)),
         inputs=4, A=linear(4, 4), B=linear(4, 4), C=linear(4, 4),
     )  # fmt: skip
-    its.B.weight = its.A.weight
-    yield its
-    its.B.weight, its.C.weight = its.C.weight, its.A.weight
-    yield
+    subject.B.weight = subject.A.weight
+    yield subject
+    subject.B.weight, subject.C.weight = subject.C.weight, subject.A.weight
 
 
-@changes
-def parameters_that_share_memory():
-    its = scaled(lambda self: self.a * self.b, a=nn.Parameter(draw(4)), b=nn.Parameter(draw(4)))
-    yield its
-    its.b.data = its.a.data
-    yield
+changes.table(
+    {
+        "a buffer of none": [
+            lambda: with_buffer(
+                activated(lambda self, u: torch.tanh(u if self.b is None else u * self.b)),
+                "b",
+                None,
+            ),
+            lambda c: setattr(c, "b", draw(4)),
+            lambda c: setattr(c, "b", None),
+        ],
+        "a buffer registered later": [
+            lambda: activated(lambda self, u: torch.tanh(u * getattr(self, "b", 1.0))),
+            lambda c: c.register_buffer("b", draw(4)),
+            lambda c: delattr(c, "b"),
+        ],
+        "another parameter": [
+            lambda: scaled(lambda self: self.w, w=nn.Parameter(draw(4))),
+            lambda c: setattr(c, "w", nn.Parameter(draw(4))),
+            lambda c: setattr(c, "w", nn.Parameter(draw(1))),
+        ],
+        "data replaced": [
+            lambda: scaled(lambda self: self.w, w=nn.Parameter(draw(4))),
+            lambda c: setattr(c.w, "data", draw(4)),
+            lambda c: setattr(c.w, "data", draw(1)),
+        ],
+        "data copied into": [
+            lambda: activated(lambda self, u: torch.tanh(u)),
+            lambda c: c.U.weight.data.copy_(draw(4, 4)),
+        ],
+        "data in another layout": [
+            lambda: activated(lambda self, u: torch.tanh(u)),
+            lambda c: setattr(c.U.weight, "data", draw(8, 4).t()[:, ::2]),
+        ],
+        "a state dict loaded": [
+            lambda: activated(lambda self, u: torch.tanh(u)),
+            lambda c: c.load_state_dict(
+                {name: draw(*t.shape) for name, t in c.state_dict().items()}
+            ),
+            lambda c: c.load_state_dict(
+                {name: draw(*t.shape) for name, t in c.state_dict().items()}, assign=True
+            ),
+        ],
+        "a parameter that is frozen": [
+            lambda: activated(lambda self, u: torch.tanh(u)),
+            lambda c: c.U.weight.requires_grad_(False),
+            lambda c: c.U.weight.requires_grad_(True),
+        ],
+        "what a step makes of frozen parameters": [
+            lambda: cell(
+                lambda self, x, h: torch.tanh(self.W(x) + self.w * h) * (1 + self.w.requires_grad),
+                W=linear(3, 4),
+                w=nn.Parameter(draw(4)),
+            ),
+            lambda c: c.w.requires_grad_(False),
+        ],
+        "parameters that share memory": [
+            lambda: scaled(
+                lambda self: self.a * self.b, a=nn.Parameter(draw(4)), b=nn.Parameter(draw(4))
+            ),
+            lambda c: setattr(c.b, "data", c.a.data),
+        ],
+    }
+)
 
 
 # modules
-
-
-@changes
-def a_sequential_that_grows():
-    its = activated(lambda self, u: self.f(u), f=nn.Sequential(nn.Tanh()))
-    yield its
-    its.f.append(linear(4, 4).double())
-    yield
-    del its.f[1]
-    yield
-
-
-@changes
-def a_part_of_a_sequential():
-    its = activated(lambda self, u: self.f(u), f=nn.Sequential(nn.Tanh(), nn.Tanh()))
-    yield its
-    its.f[1] = nn.Sigmoid()
-    yield
 
 
 @changes
@@ -1057,16 +825,15 @@ def a_list_of_modules():
             u = torch.tanh(part(u))
         return u
 
-    its = activated(f, parts=nn.ModuleList([linear(4, 4)]))
-    yield its
-    its.parts.append(linear(4, 4).double())
+    subject = activated(f, parts=nn.ModuleList([linear(4, 4)]))
+    yield subject
+    subject.parts.append(linear(4, 4).double())
     yield
-    its.parts[0] = nn.Identity()
+    subject.parts[0] = nn.Identity()
     yield
-    del its.parts[0]
+    del subject.parts[0]
     yield
-    its.parts.insert(0, linear(4, 4, bias=False).double())
-    yield
+    subject.parts.insert(0, linear(4, 4, bias=False).double())
 
 
 @changes
@@ -1074,20 +841,11 @@ def a_dict_of_modules():
     def f(self, u):
         return torch.tanh(sum((part(u) for part in self.parts.values()), u))
 
-    its = activated(f, parts=nn.ModuleDict({"a": linear(4, 4)}))
-    yield its
-    its.parts["b"] = linear(4, 4).double()
+    subject = activated(f, parts=nn.ModuleDict({"a": linear(4, 4)}))
+    yield subject
+    subject.parts["b"] = linear(4, 4).double()
     yield
-    del its.parts["a"]
-    yield
-
-
-@changes
-def a_list_of_parameters():
-    its = scaled(lambda self: sum(self.ws), ws=nn.ParameterList([nn.Parameter(draw(4))]))
-    yield its
-    its.ws.append(nn.Parameter(draw(4)))
-    yield
+    del subject.parts["a"]
 
 
 @changes
@@ -1103,69 +861,62 @@ def a_plain_list_of_modules():
     yield
     with torch.no_grad():
         parts[0].weight.mul_(2)
-    yield
 
 
-@changes
-def a_module_added_later():
-    its = activated(lambda self, u: torch.tanh(self.extra(u) if hasattr(self, "extra") else u))
-    yield its
-    its.extra = linear(4, 4).double()
-    yield
-    del its.extra
-    yield
-
-
-@changes
-def a_module_of_none():
-    its = activated(
-        lambda self, u: torch.tanh(u if self.extra is None else self.extra(u)), extra=None
-    )
-    yield its
-    its.extra = nn.LayerNorm(4).double()
-    yield
-    its.extra = None
-    yield
-
-
-@changes
-def a_module_replaced():
-    its = activated(lambda self, u: self.f(u), f=nn.Tanh())
-    yield its
-    its.f = nn.PReLU().double()
-    yield
-
-
-@changes
-def an_option_of_a_module():
-    its = activated(lambda self, u: self.norm(self.f(u)), f=nn.LeakyReLU(0.1), norm=nn.LayerNorm(4))
-    yield its
-    its.f.negative_slope = 0.3
-    yield
-    its.norm.eps = 0.1
-    yield
-
-
-@changes
-def training_and_evaluation():
-    its = scaled(lambda self: 0.5 if self.training else 0.7)
-    yield its
-    its.eval()
-    yield
-    its.train()
-    yield
-
-
-@changes
-def evaluation_of_a_module():
-    its = activated(
-        lambda self, u: torch.tanh(self.f(u) if self.f.training else u), f=nn.Softplus()
-    )
-    yield its
-    its.f.eval()
-    yield
-    its.f.train()
-    yield
+changes.table(
+    {
+        "a sequential that grows": [
+            lambda: activated(lambda self, u: self.f(u), f=nn.Sequential(nn.Tanh())),
+            lambda c: c.f.append(linear(4, 4).double()),
+            lambda c: operator.delitem(c.f, 1),
+        ],
+        "a part of a sequential": [
+            lambda: activated(lambda self, u: self.f(u), f=nn.Sequential(nn.Tanh(), nn.Tanh())),
+            lambda c: operator.setitem(c.f, 1, nn.Sigmoid()),
+        ],
+        "a list of parameters": [
+            lambda: scaled(lambda self: sum(self.ws), ws=nn.ParameterList([nn.Parameter(draw(4))])),
+            lambda c: c.ws.append(nn.Parameter(draw(4))),
+        ],
+        "a module added later": [
+            lambda: activated(
+                lambda self, u: torch.tanh(self.extra(u) if hasattr(self, "extra") else u)
+            ),
+            lambda c: setattr(c, "extra", linear(4, 4).double()),
+            lambda c: delattr(c, "extra"),
+        ],
+        "a module of none": [
+            lambda: activated(
+                lambda self, u: torch.tanh(u if self.extra is None else self.extra(u)), extra=None
+            ),
+            lambda c: setattr(c, "extra", nn.LayerNorm(4).double()),
+            lambda c: setattr(c, "extra", None),
+        ],
+        "a module replaced": [
+            lambda: activated(lambda self, u: self.f(u), f=nn.Tanh()),
+            lambda c: setattr(c, "f", nn.PReLU().double()),
+        ],
+        "an option of a module": [
+            lambda: activated(
+                lambda self, u: self.norm(self.f(u)), f=nn.LeakyReLU(0.1), norm=nn.LayerNorm(4)
+            ),
+            lambda c: setattr(c.f, "negative_slope", 0.3),
+            lambda c: setattr(c.norm, "eps", 0.1),
+        ],
+        "training and evaluation": [
+            lambda: scaled(lambda self: 0.5 if self.training else 0.7),
+            lambda c: c.eval(),
+            lambda c: c.train(),
+        ],
+        "evaluation of a module": [
+            lambda: activated(
+                lambda self, u: torch.tanh(self.f(u) if self.f.training else u), f=nn.Softplus()
+            ),
+            lambda c: c.f.eval(),
+            lambda c: c.f.train(),
+        ],
+    }
+)
 
 
 @changes
@@ -1174,10 +925,9 @@ def dropout_in_evaluation():
         def forward(self, u):
             return 0.5 * u if self.training else u
 
-    its = activated(lambda self, u: torch.tanh(self.f(u)), f=nn.Sequential(Halves()))
-    yield its
-    its.eval()
-    yield
+    subject = activated(lambda self, u: torch.tanh(self.f(u)), f=nn.Sequential(Halves()))
+    yield subject
+    subject.eval()
 
 
 # parametrisations, pruning and norms
@@ -1190,152 +940,126 @@ class Symmetric(nn.Module):
 
 @changes
 def a_parametrisation():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    parametrize.register_parametrization(its.U, "weight", Symmetric())
+    subject = activated(lambda self, u: torch.tanh(u))
+    yield subject
+    parametrize.register_parametrization(subject.U, "weight", Symmetric())
     yield
     with torch.no_grad():
-        its.U.parametrizations.weight.original.mul_(2)
+        subject.U.parametrizations.weight.original.mul_(2)
     yield
-    parametrize.remove_parametrizations(its.U, "weight", leave_parametrized=False)
-    yield
-
-
-@changes
-def an_orthogonal_parametrisation():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    parametrizations.orthogonal(its.U)
-    yield
+    parametrize.remove_parametrizations(subject.U, "weight", leave_parametrized=False)
 
 
 @changes
 def a_second_parametrisation():
-    its = activated(lambda self, u: torch.tanh(u))
-    parametrize.register_parametrization(its.U, "weight", Symmetric())
-    yield its
-    parametrize.register_parametrization(its.U, "weight", nn.Tanh())
-    yield
+    subject = activated(lambda self, u: torch.tanh(u))
+    parametrize.register_parametrization(subject.U, "weight", Symmetric())
+    yield subject
+    parametrize.register_parametrization(subject.U, "weight", nn.Tanh())
 
 
 @changes
 def weight_norm():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    parametrizations.weight_norm(its.U)
+    subject = activated(lambda self, u: torch.tanh(u))
+    yield subject
+    parametrizations.weight_norm(subject.U)
     with torch.no_grad():
-        its.U.parametrizations.weight.original0.mul_(2)
-    yield
+        subject.U.parametrizations.weight.original0.mul_(2)
 
 
 @changes
 def weight_norm_as_it_was():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    nn.utils.weight_norm(its.U)
+    subject = activated(lambda self, u: torch.tanh(u))
+    yield subject
+    nn.utils.weight_norm(subject.U)
     with torch.no_grad():
-        its.U.weight_g.mul_(2)
+        subject.U.weight_g.mul_(2)
     yield
-    nn.utils.remove_weight_norm(its.U)
-    yield
+    nn.utils.remove_weight_norm(subject.U)
 
 
-@changes
-def spectral_norm():
-    its = activated(lambda self, u: torch.tanh(u)).eval()
-    yield its
-    parametrizations.spectral_norm(its.U).eval()
-    yield
+changes.table(
+    {
+        "an orthogonal parametrisation": [
+            lambda: activated(lambda self, u: torch.tanh(u)),
+            lambda c: parametrizations.orthogonal(c.U),
+        ],
+        "spectral norm": [
+            lambda: activated(lambda self, u: torch.tanh(u)).eval(),
+            lambda c: parametrizations.spectral_norm(c.U).eval(),
+        ],
+    }
+)
 
 
 @changes
 def pruning():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    prune.l1_unstructured(its.U, "weight", amount=0.5)
+    subject = activated(lambda self, u: torch.tanh(u))
+    yield subject
+    prune.l1_unstructured(subject.U, "weight", amount=0.5)
     yield
-    prune.random_unstructured(its.W, "weight", amount=3)
+    prune.random_unstructured(subject.W, "weight", amount=3)
     yield
-    prune.remove(its.U, "weight")
+    prune.remove(subject.U, "weight")
     with torch.no_grad():
-        its.U.weight.add_(0.1)
-    yield
+        subject.U.weight.add_(0.1)
 
 
 # hooks
 
 
-@changes
-def a_hook_on_a_module():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    handle = its.U.register_forward_hook(lambda module, given, result: 0.5 * result)
-    yield
-    handle.remove()
-    yield
+HOOKS = {
+    "a hook on a module": lambda c: c.U.register_forward_hook(
+        lambda module, args, result: 0.5 * result
+    ),
+    "a hook before a module": lambda c: c.U.register_forward_pre_hook(
+        lambda module, args: (0.5 * args[0],)
+    ),
+    "a hook on the cell": lambda c: c.register_forward_hook(
+        lambda module, args, new: (0.5 * new[0],)
+    ),
+    "a hook on the gradient of a module": lambda c: c.W.register_full_backward_hook(
+        lambda module, of_x, of_y: (0.5 * of_x[0],)
+    ),
+    "a hook on the gradient of a parameter": lambda c: c.W.bias.register_hook(
+        lambda gradient: 0.5 * gradient
+    ),
+}
 
 
-@changes
-def a_hook_before_a_module():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    handle = its.U.register_forward_pre_hook(lambda module, given: (0.5 * given[0],))
-    yield
-    handle.remove()
-    yield
+def of_a_hook(name):
+    def case():
+        yield (subject := activated(lambda self, u: torch.tanh(u)))
+        handle = HOOKS[name](subject)
+        yield
+        handle.remove()
+
+    case.__name__ = name
+    return case
 
 
-@changes
-def a_hook_on_the_cell():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    handle = its.register_forward_hook(lambda module, given, new: (0.5 * new[0],))
-    yield
-    handle.remove()
-    yield
-
-
-@changes
-def a_hook_on_a_module_that_came_later():
-    its = activated(lambda self, u: self.f(u), f=nn.Tanh())
-    yield its
-    its.f = nn.Sigmoid()
-    yield
-    its.f.register_forward_hook(lambda module, given, result: 0.5 * result)
-    yield
+changes += map(of_a_hook, HOOKS)
+changes.table(
+    {
+        "a hook on a module that came later": [
+            lambda: activated(lambda self, u: self.f(u), f=nn.Tanh()),
+            lambda c: setattr(c, "f", nn.Sigmoid()),
+            lambda c: c.f.register_forward_hook(lambda module, args, result: 0.5 * result),
+        ],
+    }
+)
 
 
 @changes
 def a_hook_on_all_modules():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    halve = lambda module, given, result: 0.5 * result if module is its.U else None  # noqa: E731
+    subject = activated(lambda self, u: torch.tanh(u))
+    yield subject
+    halve = lambda module, args, result: 0.5 * result if module is subject.U else None  # noqa: E731
     handle = nn.modules.module.register_module_forward_hook(halve)
     try:
         yield
     finally:
         handle.remove()
-    yield
-
-
-@changes
-def a_hook_on_the_gradient_of_a_module():
-    its = activated(lambda self, u: torch.tanh(u))
-    yield its
-    handle = its.W.register_full_backward_hook(lambda module, of_x, of_y: (0.5 * of_x[0],))
-    yield
-    handle.remove()
-    yield
-
-
-@changes
-def a_hook_on_the_gradient_of_a_parameter():
-    its = scaled(lambda self: self.w, w=nn.Parameter(draw(4)))
-    yield its
-    handle = its.w.register_hook(lambda gradient: 0.5 * gradient)
-    yield
-    handle.remove()
-    yield
 
 
 # the state of PyTorch
@@ -1349,7 +1073,6 @@ def the_default_type():
         yield
     finally:
         torch.set_default_dtype(torch.float32)
-    yield
 
 
 @changes
@@ -1384,19 +1107,21 @@ def graded():
 
 @pytest.mark.parametrize("first", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_whether_gradients_are_wanted(first):
-    found, x = layer(graded()), inputs()
+    compiled, x = layer(graded()), inputs()
     for mode in (first, torch.enable_grad, torch.no_grad, torch.enable_grad):
         with mode():
-            expected, _ = Recurrent(found.cell, backend="eager")(x)
-            y, _ = found(x)
+            expected, _ = Recurrent(compiled.cell, backend="eager")(x)
+            y, _ = compiled(x)
             torch.testing.assert_close(y, expected, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_gradients_after_a_first_call_without():
-    found, x = layer(GRU(3, 4).double()), inputs()
+    compiled, x = layer(GRU(3, 4).double()), inputs()
     with torch.no_grad():
-        found(x)
-    assert_same(results(found, x), results(Recurrent(found.cell, backend="eager"), x), TOLERANCE)
+        compiled(x)
+    assert_same(
+        results(compiled, x), results(Recurrent(compiled.cell, backend="eager"), x), TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("kind", ["the same class", "another class", "another size"])
@@ -1407,23 +1132,23 @@ def test_another_cell(kind):
         "another size": lambda: GRU(3, 5).double(),
     }
     first = scaled(lambda self: 0.5)
-    found, x = layer(first), inputs()
-    for its in (first, others[kind](), first):
-        found.cell = its
-        expected = results(Recurrent(its, backend="eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
+    compiled, x = layer(first), inputs()
+    for subject in (first, others[kind](), first):
+        compiled.cell = subject
+        expected = results(Recurrent(subject, backend="eager"), x)
+        assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 def test_another_cell_of_the_class_that_was_compiled_before_the_change():
     first, second = GRU(3, 4).double(), GRU(3, 4).double()
-    found, other, x = layer(first), layer(second), inputs()
-    found(x), other(x)
-    found.cell = second
-    assert_same(results(found, x), results(Recurrent(second, backend="eager"), x), TOLERANCE)
+    compiled, other, x = layer(first), layer(second), inputs()
+    compiled(x), other(x)
+    compiled.cell = second
+    assert_same(results(compiled, x), results(Recurrent(second, backend="eager"), x), TOLERANCE)
     with torch.no_grad():
         for p in second.parameters():
             p.mul_(1.5)
-    assert_same(results(found, x), results(Recurrent(second, backend="eager"), x), TOLERANCE)
+    assert_same(results(compiled, x), results(Recurrent(second, backend="eager"), x), TOLERANCE)
 
 
 def test_the_cells_of_two_layers_become_one():
@@ -1432,11 +1157,11 @@ def test_the_cells_of_two_layers_become_one():
     for part in model:
         part(x)
     model[1].cell = model[0].cell
-    found, expected = (
+    compiled, expected = (
         [results(part, x) for part in parts]
         for parts in (model, [Recurrent(part.cell, backend="eager") for part in model])
     )
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(compiled, expected, strict=True):
         assert_same(a, b, TOLERANCE)
     ((model[0](x)[0] + model[1](x)[0]).sum()).backward()
     once = torch.autograd.grad(model[0](x)[0].sum(), model[0].cell.W.weight)[0]
@@ -1444,28 +1169,28 @@ def test_the_cells_of_two_layers_become_one():
 
 
 def test_the_direction():
-    found, x = layer(GRU(3, 4).double()), inputs()
+    compiled, x = layer(GRU(3, 4).double()), inputs()
     for reverse in (False, True, False):
-        found.reverse = reverse
-        expected = results(Recurrent(found.cell, reverse, "eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
+        compiled.reverse = reverse
+        expected = results(Recurrent(compiled.cell, reverse, "eager"), x)
+        assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 def test_the_backend():
-    found, x = layer(GRU(3, 4).double()), inputs()
+    compiled, x = layer(GRU(3, 4).double()), inputs()
     for backend in ("auto", "eager", "cpu", "auto"):
-        found.backend = backend
-        expected = results(Recurrent(found.cell, backend="eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
+        compiled.backend = backend
+        expected = results(Recurrent(compiled.cell, backend="eager"), x)
+        assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 def test_the_type():
-    found = layer(scaled(lambda self: self.w, w=nn.Parameter(torch.ones(4))))
+    compiled = layer(scaled(lambda self: self.w, w=nn.Parameter(torch.ones(4))))
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-4), (torch.float64, 1e-10)):
-        found.to(dtype)
+        compiled.to(dtype)
         x = inputs().to(dtype)
-        expected = results(Recurrent(found.cell, backend="eager"), x)
-        assert_same(results(found, x), expected, tolerance)
+        expected = results(Recurrent(compiled.cell, backend="eager"), x)
+        assert_same(results(compiled, x), expected, tolerance)
 
 
 def test_what_a_cell_owns_is_another_in_a_copy():
@@ -1475,9 +1200,9 @@ def test_what_a_cell_owns_is_another_in_a_copy():
     first(x)
     second = copy.deepcopy(first)
     second.cell.rates[0] = 0.7
-    for found in (first, second):
-        expected = results(Recurrent(found.cell, backend="eager"), x)
-        assert_same(results(found, x), expected, TOLERANCE)
+    for compiled in (first, second):
+        expected = results(Recurrent(compiled.cell, backend="eager"), x)
+        assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 @pytest.fixture
@@ -1491,55 +1216,56 @@ def dynamo():
 @pytest.mark.parametrize("fullgraph", [False, True])
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_evaluation_after_torch_compile(backend, fullgraph):
-    found, x = layer(scaled(lambda self: 0.5 if self.training else 0.7)), inputs()
-    compiled = torch.compile(found, backend=backend, fullgraph=fullgraph)
-    for change in (found.train, found.eval, found.train):
+    tested, x = layer(scaled(lambda self: 0.5 if self.training else 0.7)), inputs()
+    compiled = torch.compile(tested, backend=backend, fullgraph=fullgraph)
+    for change in (tested.train, tested.eval, tested.train):
         change()
-        expected = results(Recurrent(found.cell, backend="eager"), x)
+        expected = results(Recurrent(tested.cell, backend="eager"), x)
         assert_same(results(compiled, x), expected, TOLERANCE)
 
 
 @pytest.mark.usefixtures("dynamo")
 def test_another_cell_after_torch_compile():
     first, second = scaled(lambda self: 0.5), GRU(3, 4).double()
-    found, x = layer(first), inputs()
-    compiled = torch.compile(found, backend="eager")
-    for its in (first, second, first):
-        found.cell = its
+    tested, x = layer(first), inputs()
+    compiled = torch.compile(tested, backend="eager")
+    for subject in (first, second, first):
+        tested.cell = subject
         assert_same(
-            results(compiled, x, modules=found),
-            results(Recurrent(its, backend="eager"), x),
+            results(compiled, x, modules=tested),
+            results(Recurrent(subject, backend="eager"), x),
             TOLERANCE,
         )
 
 
 @pytest.mark.usefixtures("dynamo")
 @pytest.mark.parametrize(
-    "case", [a_number, a_dict_entry, a_global, a_parameter_of_none, data_replaced]
+    "name", ["a number", "a dict entry", "a_global", "a_parameter_of_none", "data replaced"]
 )
-def test_a_change_after_torch_compile(case):
+def test_a_change_after_torch_compile(name):
+    (case,) = (case for case in changes if case.__name__ == name)
     x, steps = inputs(), case()
-    found = layer(next(steps))
-    compiled = torch.compile(found, backend="eager")
-    results(compiled, x, modules=found)
-    for _ in steps:
-        expected = results(Recurrent(found.cell, backend="eager"), x)
-        assert_same(results(compiled, x, modules=found), expected, TOLERANCE)
+    tested = layer(next(steps))
+    compiled = torch.compile(tested, backend="eager")
+    results(compiled, x, modules=tested)
+    for _ in changes_of(steps):
+        expected = results(Recurrent(tested.cell, backend="eager"), x)
+        assert_same(results(compiled, x, modules=tested), expected, TOLERANCE)
 
 
 def test_a_change_after_a_graph_was_made_of_a_step_that_leaves_nothing_for_its_gradient():
-    its = cell(lambda self, x, h: self.W(x) + self.a * h, W=linear(3, 4), a=0.5)
-    found, x = layer(its), inputs().requires_grad_()
+    subject = cell(lambda self, x, h: self.W(x) + self.a * h, W=linear(3, 4), a=0.5)
+    compiled, x = layer(subject), inputs().requires_grad_()
 
-    def step(given):
-        y, _ = given(x)
+    def step(recurrent):
+        y, _ = recurrent(x)
         return y, torch.autograd.grad(y.square().sum(), x)[0]
 
-    graph = torch.fx.experimental.proxy_tensor.make_fx(lambda: step(found))()
-    its.a = 0.7
+    graph = torch.fx.experimental.proxy_tensor.make_fx(lambda: step(compiled))()
+    subject.a = 0.7
     with pytest.warns(UserWarning, match="has changed since a graph was made"):
         y, gradient = graph()
-    expected, wanted = step(Recurrent(its, backend="eager"))
+    expected, wanted = step(Recurrent(subject, backend="eager"))
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(gradient, wanted)
 
@@ -1560,17 +1286,17 @@ HIDDEN = {
 @pytest.mark.parametrize("name", HIDDEN)
 def test_what_cannot_be_watched_is_not_compiled(name):
     read = HIDDEN[name]
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + read() * h), W=linear(3, 4))
-    found = layer(its)
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + read() * h), W=linear(3, 4))
+    compiled = layer(subject)
     with pytest.warns(UserWarning, match="running step by step"):
-        found(inputs())
+        compiled(inputs())
 
 
 def test_a_second_derivative_of_what_has_changed_is_refused():
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.a * h), W=linear(3, 4), a=0.5)
-    found, x = layer(its), inputs().requires_grad_()
-    y, _ = found(x)
-    its.a = 0.7
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + self.a * h), W=linear(3, 4), a=0.5)
+    compiled, x = layer(subject), inputs().requires_grad_()
+    y, _ = compiled(x)
+    subject.a = 0.7
     with pytest.raises(CompileError, match="has changed between the forward pass and a derivative"):
         torch.autograd.grad(y.sum(), x, create_graph=True)
 
@@ -1579,11 +1305,11 @@ def test_a_second_derivative_of_what_has_changed_is_refused():
 
 
 def test_an_attribute_of_a_tensor_is_refused():
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + self.W.bias.scale * h), W=linear(3, 4))
-    its.W.bias.scale = 0.5
-    found = layer(its)
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + self.W.bias.scale * h), W=linear(3, 4))
+    subject.W.bias.scale = 0.5
+    compiled = layer(subject)
     with pytest.warns(UserWarning, match=r"may read W\.bias\.scale, an attribute of a tensor"):
-        assert_right(found, inputs())
+        assert_right(compiled, inputs())
 
 
 @pytest.mark.filterwarnings("ignore:running step by step")
@@ -1601,35 +1327,30 @@ def test_an_attribute_given_to_a_tensor_later(kind):
     def step(self, x, h):
         return torch.tanh(self.W(x) + get(self) * (0.5 if hasattr(get(self), "flag") else 1.0) * h)
 
-    its = cell(step, W=linear(3, 4), b=tensor.clone(), list=[tensor.clone()])
-    its.register_buffer("a", tensor.clone())
-    found, x = layer(its), inputs()
-    assert_right(found, x)
-    get(its).flag = True
-    assert_right(found, x)
+    subject = cell(step, W=linear(3, 4), b=tensor.clone(), list=[tensor.clone()])
+    subject.register_buffer("a", tensor.clone())
+    compiled, x = layer(subject), inputs()
+    assert_right(compiled, x)
+    get(subject).flag = True
+    assert_right(compiled, x)
 
 
 def test_attributes_of_tensors_that_no_step_reads_change_nothing():
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + h), W=linear(3, 4))
-    found, x = layer(its), inputs()
-    assert_right(found, x)
-    key = found.kernels.find(torch.float64).key
-    its.W.bias.of_mine = True
-    assert_right(found, x)
-    assert found.kernels.find(torch.float64).key == key
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + h), W=linear(3, 4))
+    compiled, x = layer(subject), inputs()
+    assert_right(compiled, x)
+    key = compiled.kernels.find(torch.float64).key
+    subject.W.bias.of_mine = True
+    assert_right(compiled, x)
+    assert compiled.kernels.find(torch.float64).key == key
 
 
 def test_a_step_that_asks_for_the_type_of_its_parameters_is_right_from_the_first_batch():
-    its = cell(
-        lambda self, x, h: torch.tanh(
-            self.W(x) + (1.0 if type(self.W.bias) is nn.Parameter else 0.5) * h
-        ),
-        W=linear(3, 4),
-    )
-    found, x = layer(its), inputs()
+    subject = scaled(lambda self: 1.0 if type(self.W.bias) is nn.Parameter else 0.5)
+    compiled, x = layer(subject), inputs()
     with pytest.warns(UserWarning, match="running step by step"):
-        assert_right(found, x)
-    assert not vars(its.W.bias)
+        assert_right(compiled, x)
+    assert not vars(subject.W.bias)
 
 
 # names and kinds of attributes
@@ -1637,21 +1358,17 @@ def test_a_step_that_asks_for_the_type_of_its_parameters_is_right_from_the_first
 
 @pytest.mark.parametrize("name", ["_given", "_kernels", "_warned", "_built", "_names", "_memory"])
 def test_an_attribute_may_have_any_name(name):
-    """Those under which saiki keeps its own begin in another way."""
-    its = cell(
-        lambda self, x, h: torch.tanh(self.W(x) + getattr(self, name) * h),
-        W=linear(3, 4),
-        **{name: 0.5},
-    )
-    found, x = layer(its), inputs()
-    assert_right(found, x)
-    setattr(its, name, 0.25)
-    assert_right(found, x)
-    assert found.why_eager(torch.float64) is None
+    """Those under which saiki keeps subject own begin in another way."""
+    subject = scaled(lambda self: getattr(self, name), **{name: 0.5})
+    compiled, x = layer(subject), inputs()
+    assert_right(compiled, x)
+    setattr(subject, name, 0.25)
+    assert_right(compiled, x)
+    assert compiled.why_eager(torch.float64) is None
 
 
 class Share(float):
-    """A number of a kind of its own."""
+    """A number of a kind of subject own."""
 
 
 class Couple(tuple):
@@ -1680,10 +1397,10 @@ def _partial(extra):
     ids=["a kind of number", "a tuple with an attribute", "a partial function with an attribute"],
 )
 def test_a_value_of_a_kind_of_its_own(make, read, is_compiled):
-    its = cell(lambda self, x, h: torch.tanh(self.W(x) + read(self.a) * h), W=linear(3, 4))
-    its.a = make(0.5)
-    found, x = layer(its), inputs()
-    assert_right(found, x)
-    its.a = make(0.25)
-    assert_right(found, x)
-    assert (found.why_eager(torch.float64) is None) == is_compiled
+    subject = cell(lambda self, x, h: torch.tanh(self.W(x) + read(self.a) * h), W=linear(3, 4))
+    subject.a = make(0.5)
+    compiled, x = layer(subject), inputs()
+    assert_right(compiled, x)
+    subject.a = make(0.25)
+    assert_right(compiled, x)
+    assert (compiled.why_eager(torch.float64) is None) == is_compiled

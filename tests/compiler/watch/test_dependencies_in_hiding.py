@@ -110,8 +110,8 @@ OBJECTS = {
 @pytest.mark.parametrize(("make", "function", "change"), OBJECTS.values(), ids=OBJECTS)
 def test_a_change_of_an_object_of_pytorch_is_noticed(make, function, change):
     held = make()
-    its = activated(lambda self, s: torch.tanh(function(held, s)))
-    check_change(its, lambda: change(held))
+    subject = activated(lambda self, s: torch.tanh(function(held, s)))
+    check_change(subject, lambda: change(held))
 
 
 def four(s):
@@ -142,8 +142,10 @@ def test_a_change_of_a_tuple_of_a_module_is_noticed(make, before, name, other):
 
 @changes
 def what_the_call_of_one_module_does(patch):
-    its = scaled(lambda self: 0.5)
-    return its, partial(setattr, its.W, "_call_impl", lambda x: F.linear(x, its.W.weight) * 0.7)
+    subject = scaled(lambda self: 0.5)
+    return subject, partial(
+        setattr, subject.W, "_call_impl", lambda x: F.linear(x, subject.W.weight) * 0.7
+    )
 
 
 # what is changed of classes that are installed
@@ -163,8 +165,8 @@ def test_another_operator_of_tensors_is_noticed(name, other, function, monkeypat
 def test_a_change_of_an_object_that_hangs_on_a_class_is_noticed(owner, monkeypatch):
     held = Gate([0.5])
     monkeypatch.setattr(owner, "settings", held, raising=False)
-    its = scaled(lambda self: (self if owner is Cell else self.W).settings.rates[0])
-    check_change(its, partial(setattr, held, "rates", [0.7]))
+    subject = scaled(lambda self: (self if owner is Cell else self.W).settings.rates[0])
+    check_change(subject, partial(setattr, held, "rates", [0.7]))
 
 
 # what PyTorch asks of an object that it is given
@@ -187,16 +189,16 @@ class Factor:
 
 
 PLACE, FACTOR = Place(), Factor()
-ASKED = {
+OF_TENSORS = {
     "a place": lambda s: s[:, PLACE].unsqueeze(1) + s,
     "a product": lambda s: torch.mul(s, FACTOR),
 }
 
 
-@pytest.mark.parametrize("function", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("function", OF_TENSORS.values(), ids=OF_TENSORS)
 def test_a_change_of_what_pytorch_asks_for_is_noticed(function, monkeypatch):
-    its = activated(lambda self, s: torch.tanh(function(s)))
-    check_change(its, partial(monkeypatch.setitem, globals(), "RATE", 0.7))
+    subject = activated(lambda self, s: torch.tanh(function(s)))
+    check_change(subject, partial(monkeypatch.setitem, globals(), "RATE", 0.7))
 
 
 @changes
@@ -205,8 +207,8 @@ def what_an_operation_of_its_own_computes(patch):
     library = torch.library.Library("operations_of_a_test", "FRAGMENT")
     library.define("turned(Tensor x) -> Tensor")
     library.impl("turned", lambda x: x * rates[0], "CompositeImplicitAutograd")
-    its = activated(lambda self, s: torch.tanh(torch.ops.operations_of_a_test.turned(s)))
-    return its, partial(setitem, rates, 0, 0.7), library._destroy
+    subject = activated(lambda self, s: torch.tanh(torch.ops.operations_of_a_test.turned(s)))
+    return subject, partial(setitem, rates, 0, 0.7), library._destroy
 
 
 # modules
@@ -227,13 +229,13 @@ def what_a_module_looks_up_in_a_dictionary(patch):
 
 
 def unless(error, read):
-    def found():
+    def looked_up():
         try:
             return read()
         except error:
             return 0.5
 
-    return found
+    return looked_up
 
 
 @changes
@@ -346,8 +348,15 @@ def whether_a_class_is_abstract(patch):
 
 @changes
 def an_attribute_whose_name_begins_like_those_of_saiki(patch):
-    its = scaled(lambda self: self._saiki_rate, _saiki_rate=0.5)
-    return its, partial(setattr, its, "_saiki_rate", 0.7)
+    subject = scaled(lambda self: self._saiki_rate, _saiki_rate=0.5)
+    return subject, partial(setattr, subject, "_saiki_rate", 0.7)
+
+
+@changes
+def an_attribute_that_a_class_of_users_lists_as_bookkeeping(patch):
+    subject = scaled(lambda self: self.rate, rate=0.5)
+    type(subject)._saiki_bookkeeping = type(subject)._saiki_changing = ("rate",)
+    return subject, partial(setattr, subject, "rate", 0.7)
 
 
 @changes
@@ -369,9 +378,9 @@ def a_slot_under_another_name(patch):
 
 @changes
 def how_the_numbers_of_a_weight_lie(patch):
-    its = activated(lambda self, s: torch.tanh(s + self.U.weight.as_strided((4,), (1,), 1)))
-    weight = its.U.weight
-    return its, lambda: setattr(weight, "data", weight.detach().t().contiguous().t())
+    subject = activated(lambda self, s: torch.tanh(s + self.U.weight.as_strided((4,), (1,), 1)))
+    weight = subject.U.weight
+    return subject, lambda: setattr(weight, "data", weight.detach().t().contiguous().t())
 
 
 # other modules
@@ -401,11 +410,11 @@ def read():
 def imported(tmp_path, monkeypatch):
     """Imports a module of that name and text, which is beside the tests or installed."""
 
-    def imports(name, text, beside="."):
-        path = (tmp_path / beside / name.replace(".", "/")).with_suffix(".py")
+    def imports(name, text, package="."):
+        path = (tmp_path / package / name.replace(".", "/")).with_suffix(".py")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path / beside)
+        monkeypatch.syspath_prepend(tmp_path / package)
         return importlib.import_module(name)
 
     yield imports
@@ -419,7 +428,7 @@ def test_a_change_of_what_a_step_imports_from_beside_it_is_noticed(imported):
     check_change(lambda: reading.read(), partial(setattr, settings, "rate", 0.7))
 
 
-GIVEN = {
+RELATIVE = {
     "by itself": lambda library, gate: activated(
         lambda self, s: torch.tanh(self.part(s)), part=library.Scale(gate)
     ),
@@ -429,10 +438,10 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("make", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize("make", RELATIVE.values(), ids=RELATIVE)
 def test_a_change_of_what_a_library_reads_is_noticed(make, imported):
     gate = Gate([0.5])
-    library = imported("imported_by_a_test", LIBRARY, beside="site-packages")
+    library = imported("imported_by_a_test", LIBRARY, package="site-packages")
     check_change(make(library, gate), partial(setitem, gate.rates, 0, 0.7))
 
 

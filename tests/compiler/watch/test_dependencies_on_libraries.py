@@ -121,8 +121,8 @@ REPLACED = {
 
 @pytest.mark.parametrize(("read", "one", "other"), REPLACED.values(), ids=REPLACED)
 def test_another_with_the_same_numbers_is_noticed(read, one, other):
-    its = scaled(lambda self: read(self.held), held=one)
-    check_change(its, lambda: setattr(its, "held", other))
+    subject = scaled(lambda self: read(self.held), held=one)
+    check_change(subject, lambda: setattr(subject, "held", other))
 
 
 # modules of PyTorch
@@ -130,9 +130,9 @@ def test_another_with_the_same_numbers_is_noticed(read, one, other):
 
 @changes
 def whether_a_buffer_is_saved(patch):
-    its = scaled(lambda self: 0.7 if "b" in self._non_persistent_buffers_set else 0.5 * self.b)
-    its.register_buffer("b", torch.ones(()).double())
-    return its, partial(its.register_buffer, "b", its.b, persistent=False)
+    subject = scaled(lambda self: 0.7 if "b" in self._non_persistent_buffers_set else 0.5 * self.b)
+    subject.register_buffer("b", torch.ones(()).double())
+    return subject, partial(subject.register_buffer, "b", subject.b, persistent=False)
 
 
 @changes
@@ -140,21 +140,21 @@ def a_hook_on_what_is_saved(patch):
     def doubled(module, saved, prefix, metadata):
         saved["weight"] = saved["weight"] * 2
 
-    its = scaled(lambda self: self.W.state_dict()["weight"][0, 0])
-    return its, partial(its.W._register_state_dict_hook, doubled)
+    subject = scaled(lambda self: self.W.state_dict()["weight"][0, 0])
+    return subject, partial(subject.W._register_state_dict_hook, doubled)
 
 
 @changes
 def how_many_hooks_there_are(patch):
-    its = scaled(lambda self: len(self.W._state_dict_hooks) / 10 + 0.1)
-    return its, partial(its.W._register_state_dict_hook, lambda *given: None)
+    subject = scaled(lambda self: len(self.W._state_dict_hooks) / 10 + 0.1)
+    return subject, partial(subject.W._register_state_dict_hook, lambda *arguments: None)
 
 
 @changes
 def all_attributes_of_a_part(patch):
-    its = scaled(lambda self: self.part.rate, part=nn.Identity())
-    its.part.rate = 0.5
-    return its, lambda: setattr(its.part, "__dict__", {**vars(its.part), "rate": 0.7})
+    subject = scaled(lambda self: self.part.rate, part=nn.Identity())
+    subject.part.rate = 0.5
+    return subject, lambda: setattr(subject.part, "__dict__", {**vars(subject.part), "rate": 0.7})
 
 
 @changes
@@ -173,8 +173,8 @@ def what_layers_compute(patch):
 
 @changes
 def a_method_of_tensors(patch):
-    its = scaled(lambda self: self.W.bias.sum().exp())
-    return its, partial(patch.setattr, torch.Tensor, "exp", lambda self: self * 2)
+    subject = scaled(lambda self: self.W.bias.sum().exp())
+    return subject, partial(patch.setattr, torch.Tensor, "exp", lambda self: self * 2)
 
 
 # what is said to be of a library, and is not

@@ -55,10 +55,10 @@ FOUND_BY = {
 """Other names of what finds an attribute, whose name is made in the step."""
 
 
-@pytest.mark.parametrize("found", FOUND_BY.values(), ids=FOUND_BY)
-def test_a_change_of_what_is_found_under_another_name_is_noticed(found):
+@pytest.mark.parametrize("reader_of", FOUND_BY.values(), ids=FOUND_BY)
+def test_a_change_of_what_is_found_under_another_name_is_noticed(reader_of):
     gate = types.SimpleNamespace(rate_low=[0.5])
-    read = found(gate)
+    read = reader_of(gate)
     check_change(lambda: read()[0], partial(setitem, gate.rate_low, 0, 0.7))
 
 
@@ -100,8 +100,8 @@ def all_attributes_of_an_object():
 
 @changes
 def all_attributes_of_a_cell():
-    its = scaled(lambda self: self.rate, rate=0.5)
-    return its, lambda: setattr(its, "__dict__", {**vars(its), "rate": 0.7})
+    subject = scaled(lambda self: self.rate, rate=0.5)
+    return subject, lambda: setattr(subject, "__dict__", {**vars(subject), "rate": 0.7})
 
 
 @changes
@@ -162,12 +162,12 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(("base", "given"), [(k, g) for k, *g in KINDS.values()], ids=KINDS)
-def test_a_change_of_the_class_of_a_kind_of_it_is_noticed(base, given):
+@pytest.mark.parametrize(("base", "arguments"), [(k, g) for k, *g in KINDS.values()], ids=KINDS)
+def test_a_change_of_the_class_of_a_kind_of_it_is_noticed(base, arguments):
     class Kind(base):
         rate = 0.5
 
-    held = Kind(*given)
+    held = Kind(*arguments)
     check_change(lambda: held.rate, partial(setattr, Kind, "rate", 0.7))
 
 
@@ -185,8 +185,8 @@ def test_another_value_of_a_kind_of_it_is_noticed(base, one, other, read):
     class Kind(base):
         pass
 
-    its = scaled(lambda self: read(self.held), held=Kind(*one))
-    check_change(its, lambda: setattr(its, "held", Kind(*other)))
+    subject = scaled(lambda self: read(self.held), held=Kind(*one))
+    check_change(subject, lambda: setattr(subject, "held", Kind(*other)))
 
 
 @changes
@@ -204,9 +204,9 @@ def the_cause_of_an_exception():
 
 @changes
 def what_a_caller_of_a_method_gives_it():
-    given = [0.5]
-    call = operator.methodcaller("__add__", given)
-    return lambda: call([])[0], partial(setitem, given, 0, 0.7)
+    rates = [0.5]
+    call = operator.methodcaller("__add__", rates)
+    return lambda: call([])[0], partial(setitem, rates, 0, 0.7)
 
 
 @changes
@@ -298,8 +298,8 @@ def how_many_classes_are_made_of_one():
     class Gate:
         pass
 
-    found, kinds = type.__dict__["__subcl" + "asses__"], []
-    return lambda: len(found(Gate)) / 10 + 0.1, lambda: kinds.append(type("Kind", (Gate,), {}))
+    subclasses, kinds = type.__dict__["__subcl" + "asses__"], []
+    return lambda: len(subclasses(Gate)) / 10 + 0.1, lambda: kinds.append(type("Kind", (Gate,), {}))
 
 
 @changes
@@ -411,8 +411,8 @@ REPLACED = {
 
 @pytest.mark.parametrize(("read", "one", "other"), REPLACED.values(), ids=REPLACED)
 def test_another_that_looks_the_same_is_noticed(read, one, other):
-    its = scaled(lambda self: read(self.held), held=one)
-    check_change(its, lambda: setattr(its, "held", other))
+    subject = scaled(lambda self: read(self.held), held=one)
+    check_change(subject, lambda: setattr(subject, "held", other))
 
 
 @pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)

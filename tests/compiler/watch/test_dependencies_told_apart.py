@@ -66,8 +66,8 @@ HOLDERS = {
 
 @pytest.mark.parametrize(("make", "read"), HOLDERS.values(), ids=HOLDERS)
 def test_another_holder_of_a_tensor_is_noticed(make, read):
-    its = scaled(lambda self: read(self.held), held=make(rates(0.5)))
-    check_change(its, lambda: setattr(its, "held", make(rates(0.7))))
+    subject = scaled(lambda self: read(self.held), held=make(rates(0.5)))
+    check_change(subject, lambda: setattr(subject, "held", make(rates(0.7))))
 
 
 @changes
@@ -94,14 +94,14 @@ def tensors_in_variables_of_one_name(patch):
 @pytest.mark.parametrize("place", ["attribute", "buffer", "tuple"])
 def test_a_tensor_that_comes_to_be_learnt_has_a_gradient(place):
     held = rates(0.5)
-    its = scaled(lambda self: self.held[0] if place == "tuple" else self.held)
-    its.register_buffer("held", held) if place == "buffer" else None
-    its.held = (held,) if place == "tuple" else held
-    found, x = layer(its), inputs(3)
-    found(x)
+    subject = scaled(lambda self: self.held[0] if place == "tuple" else self.held)
+    subject.register_buffer("held", held) if place == "buffer" else None
+    subject.held = (held,) if place == "tuple" else held
+    compiled, x = layer(subject), inputs(3)
+    compiled(x)
     held.requires_grad_()
-    expected = results(Recurrent(its, backend="eager"), x, [held])["gradient of other 0"]
-    torch.testing.assert_close(results(found, x, [held])["gradient of other 0"], expected)
+    expected = results(Recurrent(subject, backend="eager"), x, [held])["gradient of other 0"]
+    torch.testing.assert_close(results(compiled, x, [held])["gradient of other 0"], expected)
 
 
 @changes
@@ -113,21 +113,21 @@ def whether_a_tensor_is_a_parameter(patch):
 
 @changes
 def whether_a_weight_has_the_other_sign_in_memory(patch):
-    its = activated(lambda self, s: torch.tanh(s))
+    subject = activated(lambda self, s: torch.tanh(s))
     turned = torch.complex(torch.ones(4, 4), torch.rand(4, 4)).to(torch.complex128).conj().imag
-    return its, partial(setattr, its.U.weight, "data", turned)
+    return subject, partial(setattr, subject.U.weight, "data", turned)
 
 
-def graded(kept):
+def graded(saved):
     made = torch.ones(4, dtype=torch.complex128, requires_grad=True) * 1
-    made.retain_grad() if kept else made.register_hook(abs)
+    made.retain_grad() if saved else made.register_hook(abs)
     return made
 
 
 QUESTIONS = {
     "is conjugated": (lambda held: held.is_conj(), torch.conj),
-    "has its gradient kept": (lambda held: held.retains_grad, lambda t: graded(kept=True)),
-    "has hooks": (lambda held: bool(held._backward_hooks), lambda t: graded(kept=False)),
+    "has its gradient kept": (lambda held: held.retains_grad, lambda t: graded(saved=True)),
+    "has hooks": (lambda held: bool(held._backward_hooks), lambda t: graded(saved=False)),
     "has gaps": (
         lambda held: torch.ops.aten.stride(held)[0] > 1,
         lambda t: t.repeat_interleave(2)[::2],
@@ -140,8 +140,8 @@ QUESTIONS = {
 @pytest.mark.parametrize(("ask", "turn"), QUESTIONS.values(), ids=QUESTIONS)
 def test_another_answer_to_what_is_asked_of_a_tensor_is_noticed(ask, turn):
     held = torch.ones(4, dtype=torch.complex128)
-    its = scaled(lambda self: 0.7 if ask(self.held) else 0.5, held=held)
-    check_change(its, lambda: setattr(its, "held", turn(held)))
+    subject = scaled(lambda self: 0.7 if ask(self.held) else 0.5, held=held)
+    check_change(subject, lambda: setattr(subject, "held", turn(held)))
 
 
 # numbers
@@ -168,8 +168,8 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("one", "other", "read"), NUMBERS.values(), ids=NUMBERS)
 def test_another_number_is_noticed(one, other, read):
-    its = scaled(lambda self: read(self.held), held=one)
-    check_change(its, partial(setattr, its, "held", other))
+    subject = scaled(lambda self: read(self.held), held=one)
+    check_change(subject, partial(setattr, subject, "held", other))
 
 
 @changes
@@ -240,7 +240,7 @@ def a_slot_for_which_a_function_stands_in(patch):
 
 
 @changes
-def a_property_made_again(patch):
+def a_property_that_is_replaced(patch):
     rate = property(lambda self: 0.5)
     gate = type("Gate", (), {"rate": rate})()
     return lambda: gate.rate, lambda: rate.__init__(lambda self: 0.7)
@@ -256,7 +256,7 @@ def the_owner_of_what_is_above(patch):
 
 
 @changes
-def the_longest_that_a_queue_is_made_again(patch):
+def the_length_of_a_queue_that_is_replaced(patch):
     queue = collections.deque([1], 5)
     return lambda: queue.maxlen / 10, lambda: queue.__init__([1], 7)
 
@@ -389,12 +389,12 @@ def test_a_step_that_counts_runs_in_the_eager_loop(get, put):
         return 0.5 if get() < 100 else 0.7
 
     put(0)
-    its = scaled(lambda self: counted())
-    found, slow, x = layer(its), Recurrent(its, backend="eager"), inputs(3)
-    found(x)
-    assert "changes" in found.why_eager(torch.float64)
+    subject = scaled(lambda self: counted())
+    compiled, slow, x = layer(subject), Recurrent(subject, backend="eager"), inputs(3)
+    compiled(x)
+    assert "changes" in compiled.why_eager(torch.float64)
     outputs = []
-    for each in (slow, found):
+    for each in (slow, compiled):
         put(0)
         outputs.append([each(x)[0].detach() for _ in range(20)])
     assert differ(dict(enumerate(outputs[0])), dict.fromkeys(range(20), outputs[0][0]))
@@ -403,8 +403,8 @@ def test_a_step_that_counts_runs_in_the_eager_loop(get, put):
 
 def test_code_that_is_made_anew_each_time_is_refused():
     code = (lambda: 0.5).__code__
-    its = scaled(lambda self: types.FunctionType(code.replace(co_name="gate"), {})())
-    assert "cannot be followed" in Recurrent(its, backend="auto").why_eager(torch.float64)
+    subject = scaled(lambda self: types.FunctionType(code.replace(co_name="gate"), {})())
+    assert "cannot be followed" in Recurrent(subject, backend="auto").why_eager(torch.float64)
 
 
 @pytest.mark.parametrize("case", changes, ids=lambda case: case.__name__)

@@ -15,8 +15,7 @@ from llvmlite import ir
 from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.builder import BLOCK, INT, POINTER, SIGNATURE, Builder
 from saiki.compiler.cpu.machine import Machine
-from saiki.compiler.cpu.packing import panel_name
-from saiki.compiler.cpu.product import Products
+from saiki.compiler.cpu.product import Products, panel_name
 from saiki.compiler.cpu.values import GridValues, Values, is_flag, maximum, minimum
 from saiki.compiler.plan.program import Array, Grid, Loop, Program, Store
 from saiki.compiler.trace.nodes import Node, aten, operand, reduction
@@ -125,17 +124,14 @@ class _Emitter(Builder):
 
     def _unpack(self, pointers: ir.Value, strides: ir.Value) -> None:
         """Where the arrays lie, and the sizes of memory."""
-        b = self.b
-        self.pointers, self.strides = [], []
-        for i in range(len(self.program.arrays)):
-            at = b.gep(pointers, [INT(i)], source_etype=POINTER)
-            self.pointers.append(b.load(at, typ=POINTER))
-            at = b.gep(strides, [INT(i)], source_etype=INT)
-            self.strides.append(b.load(at, typ=INT))
-        self.extents = {}
-        for i, extent in enumerate(self.program.extents, len(self.program.arrays)):
-            at = b.gep(strides, [INT(i)], source_etype=INT)
-            self.extents[extent] = b.load(at, typ=INT)
+
+        def entry(table: ir.Value, i: int, kind: ir.Type) -> ir.Value:
+            return self.b.load(self.b.gep(table, [INT(i)], source_etype=kind), typ=kind)
+
+        count, extents = len(self.program.arrays), self.program.extents
+        self.pointers = [entry(pointers, i, POINTER) for i in range(count)]
+        self.strides = [entry(strides, i, INT) for i in range(count)]
+        self.extents = {size: entry(strides, i, INT) for i, size in enumerate(extents, count)}
 
     def _copy(self, source: Array | None, target: Array, r: ir.Value) -> None:
         begin = self.row(target, r)

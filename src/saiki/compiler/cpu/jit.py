@@ -10,8 +10,8 @@ from functools import cache
 
 from llvmlite import binding
 
+from saiki.compiler import shelf
 from saiki.compiler.cpu.machine import Machine
-from saiki.compiler.shelf import shelf
 from saiki.weak import WeakValues
 
 _LOCK = threading.RLock()

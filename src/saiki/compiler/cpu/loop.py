@@ -16,13 +16,12 @@ from saiki.compiler.cpu import threads
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.jit import Compiled, compile_text, compiled, forget
 from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.packing import pack, packing
-from saiki.compiler.cpu.product import PAIR
+from saiki.compiler.cpu.product import PAIR, pack, packing
 from saiki.compiler.plan.program import Array, Program
 
 BLOCK = 32
 """Rows of a block, at least."""
-NEAR = 1 << 20
+NEAR_BYTES = 1 << 20
 """Bytes of weights that lie in the second cache while blocks of rows pass."""
 
 
@@ -54,7 +53,7 @@ class CompiledLoop:
     def is_near(self) -> bool:
         """Whether the weights, which a block of rows reads at each step, stay in a near cache."""
         sizes = (p.weight.inner * p.weight.width for p in self.program.products)
-        return self.dtype.itemsize * sum(sizes) <= NEAR
+        return self.dtype.itemsize * sum(sizes) <= NEAR_BYTES
 
     @cached_property
     def columns(self) -> int:
@@ -66,7 +65,7 @@ class CompiledLoop:
         """Pairs of rows that go through all steps before others do."""
         if steps == 1 or not self.is_near:
             return sys.maxsize
-        return max(BLOCK, threads.SHARED // (steps * cost)) // PAIR
+        return max(BLOCK, threads.WORTH_THREAD // (steps * cost)) // PAIR
 
     @cached_property
     def compiled(self) -> Compiled:

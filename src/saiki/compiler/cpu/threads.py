@@ -26,15 +26,15 @@ from saiki.compiler.cpu.machine import Machine, machine
 
 FIELDS = 9
 """8-byte fields of a piece: the function ``run`` of a program and the first eight arguments."""
-SHARED = 1 << 20
+WORTH_THREAD = 1 << 20
 """Multiplications that are worth another thread: some 50 microseconds."""
 WORTH_MEETING = 1 << 16
 """Multiplications of a step by each thread that are worth two meetings of all."""
-FEW = 32
+FEW_ROWS = 32
 """Rows for each thread, up to which all threads read a part of large weights each, rather than all
 of them for a part of the rows."""
-ASK = ("omp_get_num_threads", "omp_get_thread_num")
-LINES = 16
+TEAM_FUNCTIONS = ("omp_get_num_threads", "omp_get_thread_num")
+MEETING_FIELDS = 16
 """8-byte fields of what threads meet by: two, each in a cache line of its own."""
 _POINTERS = 5
 """Fields of a piece that are addresses."""
@@ -51,10 +51,10 @@ def _call(of_thread: str) -> str:
     return "\n".join([*lines, f"  call void %run({arguments}, {of_thread})"])
 
 
-WHO = f"""\
-  %team.32 = call i32 @{ASK[0]}()
+TEAM = f"""\
+  %team.32 = call i32 @{TEAM_FUNCTIONS[0]}()
   %team = zext i32 %team.32 to i64
-  %number.32 = call i32 @{ASK[1]}()
+  %number.32 = call i32 @{TEAM_FUNCTIONS[1]}()
   %number = zext i32 %number.32 to i64"""
 """How many threads there are, and which this one is."""
 PIECES = f"""
@@ -80,8 +80,8 @@ end:
 }}
 """
 SHARE = f"""{PIECES}
-declare i32 @{ASK[0]}()
-declare i32 @{ASK[1]}()
+declare i32 @{TEAM_FUNCTIONS[0]}()
+declare i32 @{TEAM_FUNCTIONS[1]}()
 
 ; data: the pieces, where those of each share begin, the number of shares
 define void @share(ptr %data) {{
@@ -91,7 +91,7 @@ entry:
   %starts = load ptr, ptr %at.starts
   %at.shares = getelementptr i64, ptr %data, i64 2
   %shares = load i64, ptr %at.shares
-{WHO}
+{TEAM}
   br label %each.share
 
 each.share: ; of a team smaller than was asked for, some threads take several
@@ -113,15 +113,15 @@ end:
 }}
 """
 TOGETHER = f"""
-declare i32 @{ASK[0]}()
-declare i32 @{ASK[1]}()
+declare i32 @{TEAM_FUNCTIONS[0]}()
+declare i32 @{TEAM_FUNCTIONS[1]}()
 
 ; data: one piece, then what its threads meet by
 define void @together(ptr %data) {{
   %piece = load ptr, ptr %data
   %at.meeting = getelementptr i64, ptr %data, i64 1
   %meeting = load ptr, ptr %at.meeting
-{WHO}
+{TEAM}
 {_call("i64 %number, i64 %team, ptr %meeting")}
   ret void
 }}
@@ -173,7 +173,7 @@ def run(jobs: Sequence[Job]) -> None:
     threads = torch.get_num_threads()
     if threads > 1:
         work = sum(job.cost * job.tile * sum(job.tiles) for job in jobs)
-        threads = min(threads, 1 + work // SHARED)
+        threads = min(threads, 1 + work // WORTH_THREAD)
     parallel = _parallel() if threads > 1 else None
     meeting = min(threads, _cores())  # who waits for a thread that has no core waits long
     if parallel is not None and meeting > 1 and _is_for_all(jobs, meeting):
@@ -218,7 +218,7 @@ def _is_for_all(jobs: Sequence[Job], threads: int) -> bool:
     if others or job.cost * rows < WORTH_MEETING * threads or job.arguments[4] == 1:
         return False
     has_fewer = 2 * pairs <= min(threads, job.columns)
-    return has_fewer or (not job.is_near and rows <= FEW * threads)
+    return has_fewer or (not job.is_near and rows <= FEW_ROWS * threads)
 
 
 @cache
@@ -234,7 +234,7 @@ def _cores() -> int:
 def _run_together(job: Job, threads: int) -> None:
     (arguments,) = job.pieces(0, len(job.tiles), len(job.tiles))
     piece = (ctypes.c_int64 * FIELDS)(job.compiled.address, *arguments)
-    meeting = (ctypes.c_int64 * LINES)()
+    meeting = (ctypes.c_int64 * MEETING_FIELDS)()
     data = (ctypes.c_int64 * 2)(ctypes.addressof(piece), ctypes.addressof(meeting))
     parallel = _parallel()
     assert parallel is not None
@@ -287,10 +287,10 @@ def _parallel() -> tuple[Compiled, Compiled, Callable[[int, int, int, int], None
         return None
     library = ctypes.CDLL(str(path))
     try:
-        addresses = {name: getattr(library, name) for name in (*ASK, "GOMP_parallel")}
+        addresses = {name: getattr(library, name) for name in (*TEAM_FUNCTIONS, "GOMP_parallel")}
     except AttributeError:
         return None
-    for name in ASK:
+    for name in TEAM_FUNCTIONS:
         binding.add_symbol(name, ctypes.cast(addresses[name], ctypes.c_void_p).value)
     gomp = addresses["GOMP_parallel"]
     gomp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]

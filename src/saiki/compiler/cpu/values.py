@@ -8,20 +8,8 @@ from llvmlite import ir
 
 from saiki.compiler.cpu.builder import FLAG, INT, Builder
 from saiki.compiler.plan.program import Array, Grid
-from saiki.compiler.trace.nodes import (
-    CONSTANTS,
-    LIBM,
-    RESHAPES,
-    Node,
-    aten,
-    is_row,
-    is_slice,
-    resolve,
-    sliced,
-    unsupported,
-    vector_of,
-    width,
-)
+from saiki.compiler.trace import nodes
+from saiki.compiler.trace.nodes import Node, aten
 from saiki.llvm import vmath
 from saiki.llvm.vector import Vector
 
@@ -50,7 +38,7 @@ class Values:
 
     def of(self, node: Node, shift: int = 0, single: bool = False) -> ir.Value:
         """``node`` from column + ``shift`` on; its only feature, if ``single``."""
-        return resolve(
+        return nodes.resolve(
             (node, shift, single),
             self.known,
             lambda key: self._needs(*key),
@@ -62,17 +50,17 @@ class Values:
         value = self._read(node, shift, single)
         if value is not None:
             self.known[node, shift, single] = value
-        if value is not None or node.target in CONSTANTS:
+        if value is not None or node.target in nodes.CONSTANTS:
             return []
-        if is_slice(node):
-            source, start = sliced(node)
+        if nodes.is_slice(node):
+            source, start = nodes.sliced(node)
             return [(source, shift + start, single)]
         return [self._key(node, arg, shift, single) for arg in node.args if isinstance(arg, Node)]
 
     def _key(self, node: Node, value: Node, shift: int, single: bool) -> _Key:
         """``value`` where ``node`` meets it."""
-        narrow = width(value) == 1 if is_row(value) else value.meta["val"].numel() == 1
-        return (value, 0, True) if narrow and width(node) != 1 else (value, shift, single)
+        narrow = nodes.width(value) == 1 if nodes.is_row(value) else value.meta["val"].numel() == 1
+        return (value, 0, True) if narrow and nodes.width(node) != 1 else (value, shift, single)
 
     def operand(
         self, node: Node, value: Any, shift: int, single: bool, flag: bool = False
@@ -127,13 +115,13 @@ class Values:
         target: Any = node.target
         args: Any = node.args
         lanes = 1 if single else self.lanes
-        if target in CONSTANTS:
+        if target in nodes.CONSTANTS:
             number = args[1] if target is not aten.scalar_tensor.default else args[0]
             return self.operand(node, number, shift, single)
-        if is_slice(node):
-            source, start = sliced(node)
+        if nodes.is_slice(node):
+            source, start = nodes.sliced(node)
             return self.of(source, shift + start, single)
-        if target in RESHAPES:
+        if target in nodes.RESHAPES:
             return self.operand(node, args[0], shift, single)
         if target is aten._to_copy.default:
             is_bool = node.meta["val"].dtype == torch.bool
@@ -166,12 +154,12 @@ class Values:
             return compare(_COMPARISONS[name], *operands)
         if name in ARITHMETIC:
             return ARITHMETIC[name](self.b, *operands)
-        if name in LIBM:
+        if name in nodes.LIBM:
             first, *others = (vmath.flushed(Vector(self.b, value)) for value in operands)
             return vmath.libm_lanewise(first, name, *others).value
         if name in vmath.__all__:
             return self.e.elementary(name, operands)
-        raise unsupported(node, "there is no kernel for it")
+        raise nodes.unsupported(node, "there is no kernel for it")
 
 
 class GridValues(Values):
@@ -196,12 +184,12 @@ class GridValues(Values):
         if node not in self.grid.leaves:
             return None
         array, first = self.grid.leaves[node]
-        vector = vector_of(node)
+        vector = nodes.vector_of(node)
         at, lanes = INT(first), 1
-        if vector is node and is_row(node):
+        if vector is node and nodes.is_row(node):
             at = b.add(at, b.add(b.mul(self.place, INT(self.grid.inner)), self.column))
             return e.load(e.at(e.row(array, self.r), at), self.lanes)
-        features = width(vector) if is_row(vector) else vector.meta["val"].numel()
+        features = nodes.width(vector) if nodes.is_row(vector) else vector.meta["val"].numel()
         if features > 1:
             shape = node.meta["val"].shape
             beside_inner = vector is not node and shape[-1] == 1
@@ -241,10 +229,6 @@ def _sign(b: ir.IRBuilder, x: ir.Value) -> ir.Value:
     return b.fsub(above, b.uitofp(b.fcmp_ordered("<", x, zero), x.type))
 
 
-def _copysign(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
-    return Vector(b, x).intrinsic("copysign", Vector(b, y)).value
-
-
 def _remainder(b: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     """What is left of a division, with the sign of ``y``."""
     rest, zero = b.frem(x, y), ir.Constant(x.type, None)
@@ -276,7 +260,7 @@ ARITHMETIC: dict[str, Callable[..., ir.Value]] = {
     "ceil": _rounded("ceil"),
     "trunc": _rounded("trunc"),
     "round": _rounded("roundeven"),
-    "copysign": _copysign,
+    "copysign": lambda b, x, y: Vector(b, x).intrinsic("copysign", Vector(b, y)).value,
     "fmod": ir.IRBuilder.frem,
     "remainder": _remainder,
     "isnan": lambda b, x: b.fcmp_unordered("uno", x, x),

@@ -14,21 +14,7 @@ from torch import fx
 from saiki.compiler.plan.plan import Plan
 from saiki.compiler.plan.program import Array, Grid, Loop, Product, Value
 from saiki.compiler.plan.schedule import Scheduler
-from saiki.compiler.trace.nodes import (
-    CONSTANTS,
-    POINTWISE,
-    RESHAPES,
-    is_cat,
-    is_row,
-    is_slice,
-    is_take,
-    label,
-    operand,
-    parts,
-    sliced,
-    vector_of,
-    width,
-)
+from saiki.compiler.trace import nodes
 from saiki.errors import CompileError
 
 aten = torch.ops.aten
@@ -48,20 +34,13 @@ def check(plan: Plan) -> Plan:
         ProgramError: it does not.
     """
     for loop in (plan.inference, plan.training, plan.backward):
-        check_program(loop.scheduler)
+        Checker(loop.scheduler).run()
     return plan
 
 
-def check_program(scheduler: Scheduler) -> None:
-    """Raise unless a program reads only what has been written, where it has been written.
+class Checker:
+    """Goes through a program in the order of an emitter."""
 
-    Raises:
-        ProgramError: it does not.
-    """
-    _Checker(scheduler).run()
-
-
-class _Checker:
     def __init__(self, scheduler: Scheduler) -> None:
         self.program = scheduler.program
         self.scheduler = scheduler
@@ -73,7 +52,7 @@ class _Checker:
     def run(self) -> None:
         for node, arrays in self.scheduler.inputs.items():
             for array in arrays if len(arrays) == 1 else ():
-                self._write(array, 0, node, width(node))
+                self._write(array, 0, node, nodes.width(node))
         for node, array in self.program.parameters.items():
             if node in self.scheduler.of_rows:
                 raise self._error(node, "differs from row to row and is read as a parameter")
@@ -98,17 +77,17 @@ class _Checker:
             if source is not None and (source.width != target.width or source not in results):
                 raise ProgramError(f"the planner is wrong: {target.name} is copied from nothing")
         for node, array in self.scheduler.results:
-            self._expect(array, 0, node, 0, width(node))
+            self._expect(array, 0, node, 0, nodes.width(node))
 
     def _error(self, node: Node, problem: str) -> ProgramError:
-        return ProgramError(f"the planner is wrong: {label(node)} {problem}")
+        return ProgramError(f"the planner is wrong: {nodes.label(node)} {problem}")
 
     def _write(self, array: Array, column: int, node: Node, size: int) -> None:
         if column < 0 or column + size > array.width:
             raise self._error(node, f"is written beyond the {array.width} columns of {array.name}")
         for begin, end, other, _ in self.contents[array]:
             if begin < column + size and column < end:
-                raise self._error(node, f"is written over {label(other)} in {array.name}")
+                raise self._error(node, f"is written over {nodes.label(other)} in {array.name}")
         at = column
         for part, start, length in _sources(node, 0, size):
             self.contents[array].append((at, at + length, part, start))
@@ -126,27 +105,29 @@ class _Checker:
                     raise self._error(node, f"is read from {array.name} before it is written")
                 begin, end, value, offset = run
                 if value is not part or offset + at - begin != feature:
-                    raise self._error(node, f"is read from {array.name}, where {label(value)} lies")
+                    raise self._error(
+                        node, f"is read from {array.name}, where {nodes.label(value)} lies"
+                    )
                 taken = min(remaining, end - at)
                 remaining, at, feature = remaining - taken, at + taken, feature + taken
             column += length
 
     def _product(self, product: Product) -> None:
         node, weight = product.node, product.weight
-        left, right = operand(node), operand(node, 1)
+        left, right = nodes.operand(node), nodes.operand(node, 1)
         if self.weights.get(weight) is not right or weight.kind != "weight":
             raise self._error(node, "is made with another weight")
-        if left.meta["val"].ndim != 2 or width(left) != weight.inner:
+        if left.meta["val"].ndim != 2 or nodes.width(left) != weight.inner:
             raise self._error(node, "is made of a vector of another size than its weight")
         if {left.meta["val"].dtype, right.meta["val"].dtype} != {self.dtype}:
             raise self._error(node, "is made of numbers of another type")
         self._expect(product.source, product.column, left, 0, weight.inner)
-        self._write(product.target, 0, node, width(node))
+        self._write(product.target, 0, node, nodes.width(node))
 
     def _loop(self, loop: Loop, stage: int) -> Iterator[tuple[Array, int, Node, int]]:
         seen: set[tuple[Node, int]] = set()
         for store in loop.stores:
-            if width(store.node) != loop.width:
+            if nodes.width(store.node) != loop.width:
                 raise self._error(store.node, "is stored by a loop over another number of features")
             self._evaluated(store.node, loop.width, stage, seen)
             if not store.accumulate:
@@ -154,8 +135,8 @@ class _Checker:
             elif store.column + loop.width > store.array.width:
                 raise self._error(store.node, f"is added beyond the columns of {store.array.name}")
         for node, array in loop.sums:
-            source = operand(node)
-            if width(source) != loop.width or source.meta["val"].ndim != 2:
+            source = nodes.operand(node)
+            if nodes.width(source) != loop.width or source.meta["val"].ndim != 2:
                 raise self._error(node, "is a sum over another number of features")
             self._evaluated(source, loop.width, stage, seen)
             yield array, 0, node, 1
@@ -171,18 +152,18 @@ class _Checker:
             value = self.program.values.get(node)
             if value is not None and value.stage <= stage:
                 self._read(node, value, start, count)
-            elif node.target in CONSTANTS:
+            elif node.target in nodes.CONSTANTS:
                 continue
-            elif is_slice(node):
-                source, first = sliced(node)
+            elif nodes.is_slice(node):
+                source, first = nodes.sliced(node)
                 stack.append((source, start + first, count))
-            elif is_take(node):
+            elif nodes.is_take(node):
                 self._taken(node, start, count)
             else:
                 stack += self._operands(node, start, count)
 
     def _read(self, node: Node, value: Value, start: int, count: int) -> None:
-        if not is_row(node):  # a parameter, which lies in an array of its own
+        if not nodes.is_row(node):  # a parameter, which lies in an array of its own
             if self.program.parameters.get(node) is not value.arrays[0]:
                 raise self._error(node, "is read from the array of another parameter")
             if start + count > value.arrays[0].width:
@@ -195,55 +176,57 @@ class _Checker:
         self._expect(value.arrays[0], value.column + start, node, start, count)
 
     def _taken(self, node: Node, start: int, count: int) -> None:
-        source, places = operand(node), node.meta["places"]
-        if start + count > len(places) or not all(0 <= p < width(source) for p in places):
+        source, places = nodes.operand(node), node.meta["places"]
+        if start + count > len(places) or not all(0 <= p < nodes.width(source) for p in places):
             raise self._error(node, "takes features that there are not")
         if node not in self.program.takes:
             raise self._error(node, "takes features of what lies nowhere")
-        self._expect(*self.program.takes[node], source, 0, width(source))
+        self._expect(*self.program.takes[node], source, 0, nodes.width(source))
 
     def _operands(self, node: Node, start: int, count: int) -> Iterator[tuple[Node, int, int]]:
-        if node.target not in POINTWISE or not is_row(node):
+        if node.target not in nodes.POINTWISE or not nodes.is_row(node):
             raise self._error(node, "is computed in a loop, which no loop can")
         value = node.meta["val"]
         if value.ndim > 2 or (value.dtype != self.dtype and value.dtype.is_floating_point):
             raise self._error(node, f"is of {value.ndim} dimensions and of {value.dtype}")
         for source in node.all_input_nodes:
             shape = source.meta["val"].shape
-            size = width(source) if is_row(source) else source.meta["val"].numel()
-            if is_row(source) and len(shape) > 2:
+            size = nodes.width(source) if nodes.is_row(source) else source.meta["val"].numel()
+            if nodes.is_row(source) and len(shape) > 2:
                 raise self._error(source, f"is of {len(shape)} dimensions")
-            if not is_row(source) and (len(shape) > 2 or (len(shape) == 2 and shape[0] != 1)):
+            if not nodes.is_row(source) and (len(shape) > 2 or (len(shape) == 2 and shape[0] != 1)):
                 raise self._error(source, f"of shape {tuple(shape)} meets rows")
-            if size == 1 and width(node) != 1:
+            if size == 1 and nodes.width(node) != 1:
                 yield source, 0, 1
-            elif size == width(node):
+            elif size == nodes.width(node):
                 yield source, start, count
             else:
-                raise self._error(node, f"of {width(node)} features is made of {size}")
+                raise self._error(node, f"of {nodes.width(node)} features is made of {size}")
 
     def _grid(self, grid: Grid) -> Iterator[tuple[Array, int, Node, int]]:
         for node, (array, column) in grid.leaves.items():
-            vector = vector_of(node)
+            vector = nodes.vector_of(node)
             flat = grid.outer * grid.inner if vector is node else None
-            if is_row(vector) and flat not in (None, width(vector)):
+            if nodes.is_row(vector) and flat not in (None, nodes.width(vector)):
                 raise self._error(vector, f"is seen as {grid.outer} times {grid.inner} features")
-            if is_row(vector):
-                self._expect(array, column, vector, 0, width(vector))
-        roots = [operand(node) for node, _ in (*grid.over_inner, *grid.over_outer)]
+            if nodes.is_row(vector):
+                self._expect(array, column, vector, 0, nodes.width(vector))
+        roots = [nodes.operand(node) for node, _ in (*grid.over_inner, *grid.over_outer)]
         self._grid_values(grid, [*roots, *(store.node for store in grid.stores)])
         for node, array in (*grid.over_inner, *grid.over_outer):
-            yield array, 0, node, width(node)
+            yield array, 0, node, nodes.width(node)
 
     def _grid_values(self, grid: Grid, roots: list[Node]) -> None:
         stack, seen = list(roots), set()
         while stack:
             node = stack.pop()
-            known = node in grid.leaves or node in self.program.memory or node.target in CONSTANTS
+            known = (
+                node in grid.leaves or node in self.program.memory or node.target in nodes.CONSTANTS
+            )
             if node in seen or known:
                 continue
             seen.add(node)
-            if node.target not in POINTWISE - RESHAPES:
+            if node.target not in nodes.POINTWISE - nodes.RESHAPES:
                 raise self._error(node, "is computed in a grid, which no grid can")
             if node.meta["val"].dtype not in (self.dtype, torch.bool):
                 raise self._error(node, f"is of {node.meta['val'].dtype}")
@@ -255,25 +238,29 @@ def _sources(node: Node, start: int, size: int) -> Iterator[tuple[Node, int, int
     stack = [(node, start, size)]
     while stack:
         top, first, count = stack.pop()
-        if is_slice(top):
-            source, offset = sliced(top)
+        if nodes.is_slice(top):
+            source, offset = nodes.sliced(top)
             stack.append((source, first + offset, count))
-        elif is_cat(top):
+        elif nodes.is_cat(top):
             inner, begin = [], 0
-            for part in parts(top):
-                end = begin + width(part)
+            for part in nodes.parts(top):
+                end = begin + nodes.width(part)
                 low, high = max(first, begin), min(first + count, end)
                 if low < high:
                     inner.append((part, low - begin, high - low))
                 begin = end
             stack += reversed(inner)
-        elif top.target in RESHAPES and _is_same(top):
-            stack.append((operand(top), first, count))
+        elif top.target in nodes.RESHAPES and _is_same(top):
+            stack.append((nodes.operand(top), first, count))
         else:
             yield top, first, count
 
 
 def _is_same(node: Node) -> bool:
     """Whether a reshaped row tensor has the features of its source, one for one."""
-    source = operand(node)
-    return is_row(source) and source.meta["val"].ndim <= 2 and width(source) == width(node)
+    source = nodes.operand(node)
+    return (
+        nodes.is_row(source)
+        and source.meta["val"].ndim <= 2
+        and nodes.width(source) == nodes.width(node)
+    )

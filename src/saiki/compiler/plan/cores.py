@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import fx
 
-from saiki.compiler.plan.writer import Writer
 from saiki.compiler.trace.nodes import CONSTANTS, POINTWISE, RESHAPES, ROWS, Node, aten, unsupported
 
 Group = tuple[int, ...]
@@ -42,6 +41,57 @@ class Seen:
         return sum(axis > 0 for group in self.dims for axis in group)
 
 
+class Writer:
+    """Writes into a graph, in front of the node that is being taken; the same thing once."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self.graph = graph
+        self.inside: set[Node] = set()
+        """What is followed, and all that is written of it."""
+        self.here: Node
+        """What is being taken."""
+        self._known: dict[str, Node] = {}
+
+    def emit(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        shape: Sequence[int],
+        dtype: torch.dtype | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> Node:
+        """The node that does this.
+
+        Args:
+            shape: of its value.
+            dtype: of its value; that of the first node it takes where None.
+        """
+        key = repr((target, args, kwargs))
+        if key not in self._known:
+            with self.graph.inserting_before(self.here):
+                node = self.graph.call_function(target, args, kwargs)
+            if dtype is None:
+                dtype = node.all_input_nodes[0].meta["val"].dtype
+            node.meta["val"] = torch.empty(tuple(shape), dtype=dtype, device="meta")
+            node.stack_trace = self.here.stack_trace
+            if self.inside.intersection(node.all_input_nodes):
+                self.inside.add(node)
+            self._known[key] = node
+        return self._known[key]
+
+    def number(self, node: Node) -> Node:
+        """The number that a constant holds everywhere."""
+        value: Any = node.args[0 if node.target is aten.scalar_tensor.default else 1]
+        dtype = node.meta["val"].dtype
+        return self.emit(aten.scalar_tensor.default, (value,), (), dtype, {"dtype": dtype})
+
+    def filled(self, number: Node, shape: Sequence[int]) -> Node:
+        """A tensor that holds such a number everywhere."""
+        dtype = number.meta["val"].dtype
+        args = list(shape), number.args[0]
+        return self.emit(aten.full.default, args, shape, dtype, {"dtype": dtype})
+
+
 class Cores(Writer):
     """Writes cores into a graph; ``inside`` is what depends on memory."""
 
@@ -63,11 +113,7 @@ class Cores(Writer):
         value = node.meta["val"]
         shape = tuple(value.shape)
         if node.target in CONSTANTS:
-            number: Any = node.args[0 if node.target is aten.scalar_tensor.default else 1]
-            core = self.emit(
-                aten.scalar_tensor.default, (number,), (), value.dtype, {"dtype": value.dtype}
-            )
-            return Seen(core, ((),) * len(shape), shape)
+            return Seen(self.number(node), ((),) * len(shape), shape)
         first = 0 if shape and shape[0] == ROWS else None
         if first is None and any(size >= ROWS for size in shape):
             raise unsupported(node, "a size of memory where rows are meant")
@@ -178,10 +224,7 @@ class Cores(Writer):
         """A vector or less in the shape it has in the step."""
         core = seen.core
         if core.target is aten.scalar_tensor.default:
-            dtype = core.meta["val"].dtype
-            return self.emit(
-                aten.full.default, (list(shape), core.args[0]), shape, dtype, {"dtype": dtype}
-            )
+            return self.filled(core, shape)
         if len(shape) == 1:
             one = core.meta["val"].ndim == 1
             return core if one else self.emit(aten.squeeze.dims, (core, [1]), shape)

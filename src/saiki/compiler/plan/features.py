@@ -3,28 +3,17 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx.node import map_arg
 
-from saiki.compiler.plan.writer import Writer
+from saiki.compiler.plan.cores import Writer
+from saiki.compiler.trace import nodes
 from saiki.compiler.trace.graph import Trace
-from saiki.compiler.trace.nodes import (
-    CONSTANTS,
-    ROWS,
-    Node,
-    aten,
-    is_inline,
-    is_row,
-    is_slice,
-    is_take,
-    operand,
-    sliced,
-    unsupported,
-    width,
-)
+from saiki.compiler.trace.nodes import ROWS, Node, aten
 
 
 def has_rows(shape: Iterable[int]) -> bool:
@@ -57,11 +46,11 @@ class Seen:
     @property
     def of_rows(self) -> bool:
         """Whether the rows differ."""
-        return is_row(self.core)
+        return nodes.is_row(self.core)
 
     @property
     def is_number(self) -> bool:
-        return self.core.target in CONSTANTS
+        return self.core.target in nodes.CONSTANTS
 
     @property
     def row(self) -> int | None:
@@ -84,19 +73,19 @@ class Seen:
         before, outside = math.prod(self.shape[:d]) * self.ahead, math.prod(shape[:at])
         ahead = before // outside
         if before % outside or shape[at] // ROWS % ahead:
-            raise unsupported(node, "rows change their shape")
+            raise nodes.unsupported(node, "rows change their shape")
         return Seen(self.core, index, shape, ahead)
 
     def keep_rows(self, node: Node, dims: Iterable[int]) -> None:
         """Raise if one of the dimensions is that of the rows."""
         if self.row in {d % len(self.shape) for d in dims}:
-            raise unsupported(node, "rows meet other rows")
+            raise nodes.unsupported(node, "rows meet other rows")
 
 
 def _row(node: Node, shape: Sequence[int]) -> int | None:
     at = [d for d, size in enumerate(shape) if has_rows([size])]
     if len(at) > 1 or any(size % ROWS**2 == 0 for size in shape if size):
-        raise unsupported(node, "rows meet other rows")
+        raise nodes.unsupported(node, "rows meet other rows")
     return at[0] if at else None
 
 
@@ -107,7 +96,7 @@ def common_row(node: Node, seen: Sequence[Seen]) -> Seen:
         d = _row(node, s.shape)
         places.add(None if d is None else (d - len(s.shape), s.ahead, s.shape[d]))
     if len(places) != 1 or None in places:
-        raise unsupported(node, "rows meet other rows")
+        raise nodes.unsupported(node, "rows meet other rows")
     return seen[0]
 
 
@@ -118,7 +107,7 @@ class Features(Writer):
     def __init__(self, trace: Trace) -> None:
         super().__init__(trace.graph)
         self.constants = dict(trace.constants)
-        inline = (n for n in trace.graph.nodes if is_inline(n, trace.inline_weights))
+        inline = (n for n in trace.graph.nodes if nodes.is_inline(n, trace.inline_weights))
         self.inside |= {*trace.states, *trace.cotangents, *inline}
         self.seen: dict[Node, Seen] = {}
         self._places: dict[tuple[int, ...], Node] = {}
@@ -130,11 +119,8 @@ class Features(Writer):
         value = node.meta["val"]
         shape = tuple(value.shape)
         small = without_rows(shape)
-        if node.target in CONSTANTS:
-            number: Any = node.args[0 if node.target is aten.scalar_tensor.default else 1]
-            args, dtype = (number,), value.dtype
-            core = self.emit(aten.scalar_tensor.default, args, (), dtype, {"dtype": dtype})
-            return Seen(core, torch.zeros(small, dtype=torch.int64), shape)
+        if node.target in nodes.CONSTANTS:
+            return Seen(self.number(node), torch.zeros(small, dtype=torch.int64), shape)
         count = math.prod(small)
         index, d = torch.arange(count).view(small), _row(node, shape)
         if d is None:
@@ -142,7 +128,7 @@ class Features(Writer):
                 node = self.emit(aten.view.default, (node, [count]), (count,))
             return Seen(node, index, shape)
         if shape[d] != ROWS:
-            raise unsupported(node, "rows change their shape")
+            raise nodes.unsupported(node, "rows change their shape")
         if d:
             order = [d, *(other for other in range(len(shape)) if other != d)]
             node = self.emit(aten.permute.default, (node, order), [shape[i] for i in order])
@@ -155,7 +141,7 @@ class Features(Writer):
         if node in self.constants:
             return self.constants[node]
         if node.op != "call_function" or has_rows(node.meta["val"].shape):
-            raise unsupported(self.here, "an index that may be another in the next call")
+            raise nodes.unsupported(self.here, "an index that may be another in the next call")
         known = {source: self.constant(source) for source in node.all_input_nodes}
         args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
         target: Any = torch.reshape if node.target is aten.view.default else node.target
@@ -177,9 +163,7 @@ class Features(Writer):
         places = index.flatten().tolist()
         shape = ROWS, len(places)
         if seen.is_number:
-            dtype = seen.core.meta["val"].dtype
-            args = list(shape), seen.core.args[0]
-            return self.emit(aten.full.default, args, shape, dtype, {"dtype": dtype})
+            return self.filled(seen.core, shape)
         if seen.of_rows and len(set(places)) == 1 < len(places):
             core = self._select(seen, places[:1])
             return self.emit(aten.expand.default, (core, list(shape)), shape)
@@ -201,12 +185,14 @@ class Features(Writer):
         shape = (ROWS, count) if dim else (count,)
         if core.meta["val"].ndim == 0:
             core = self.emit(aten.view.default, (core, [1]), (1,))
-        while dim and (is_take(core) or (is_slice(core) and core.target is aten.slice.Tensor)):
-            if is_take(core):
+        while dim and (
+            nodes.is_take(core) or (nodes.is_slice(core) and core.target is aten.slice.Tensor)
+        ):
+            if nodes.is_take(core):
                 own = core.meta["places"]
-                core, places = operand(core), [own[place] for place in places]
+                core, places = nodes.operand(core), [own[place] for place in places]
             else:
-                core, start = sliced(core)
+                core, start = nodes.sliced(core)
                 places = [start + place for place in places]
         first = places[0]
         if _is_run(places):
@@ -236,35 +222,38 @@ class Features(Writer):
         plain = torch.arange(math.prod(shape))
         orders = [plain]
         for s, index in zip(seen, indices, strict=True):
-            if s.of_rows and len(plain) == width(s.core) and index.sort().values.equal(plain):
+            if s.of_rows and len(plain) == nodes.width(s.core) and index.sort().values.equal(plain):
                 orders.append(index.argsort())
-        moved = [sum(map(_is_moved, (index[order] for index in indices))) for order in orders]
-        order = orders[moved.index(min(moved))]
+
+        def moved(order: Tensor) -> int:
+            """How many of them have to be put into another order, and are not one for all."""
+            listed = (index[order].tolist() for index in indices)
+            return sum(len({*places}) > 1 and not _is_run(places) for places in listed)
+
+        order = min(orders, key=moved)
         cores = [self.some(s, index[order]) for s, index in zip(seen, indices, strict=True)]
         return cores, order.argsort().view(*shape)
 
     def joined(self, cores: Sequence[Node]) -> Node:
         if len(cores) == 1:
             return cores[0]
-        shape = ROWS, sum(map(width, cores))
+        shape = ROWS, sum(map(nodes.width, cores))
         return self.emit(aten.cat.default, (list(cores), 1), shape)
 
-    def side_by_side(self, seen: Sequence[Seen]) -> tuple[Node, list[int]]:
-        """The entries of several tensors, and where those of each begin."""
+    def side_by_side(self, seen: Sequence[Seen]) -> tuple[Node, list[Tensor]]:
+        """The entries of several tensors one after the other, and where those of each lie."""
         cores = [self.each(s, s.index) for s in seen]
-        starts = [sum(map(width, cores[:i])) for i in range(len(cores))]
-        return self.joined(cores), starts
+        *starts, _ = accumulate(map(nodes.width, cores), initial=0)
+        places = [
+            torch.arange(start, start + s.index.numel()).view(s.index.shape)
+            for start, s in zip(starts, seen, strict=True)
+        ]
+        return self.joined(cores), places
 
 
 def _is_run(places: Sequence[int]) -> bool:
     """Whether each place follows the one before."""
     return list(places) == list(range(places[0], places[0] + len(places)))
-
-
-def _is_moved(places: Tensor) -> bool:
-    """Whether features have to be put into another order, and are not one for all either."""
-    listed = places.tolist()
-    return len({*listed}) > 1 and not _is_run(listed)
 
 
 MOVES: set[Any] = {
@@ -303,7 +292,7 @@ def touched(node: Node) -> Sequence[int]:
 
 def by_index(node: Node, places: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     if any(i is not None and i.dtype == torch.bool for i in indices):
-        raise unsupported(node, "flags as an index")
+        raise nodes.unsupported(node, "flags as an index")
     indexed: Tensor = aten.index.Tensor(places, list(indices))
     return indexed
 
@@ -328,7 +317,7 @@ def put_by_index(
         entries.setdefault(to, []).append(of)
     most = max(map(len, entries.values()), default=0)
     if most > (ADDED_AT_MOST if adds else 1):
-        raise unsupported(node, f"an index that names a place {most} times")
+        raise nodes.unsupported(node, f"an index that names a place {most} times")
     rounds = [base] if adds else []
     for turn in range(most):
         others = base.flatten().tolist() if not adds else [zero] * base.numel()

@@ -16,36 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from saiki.compiler.plan import features
 from saiki.compiler.plan.cores import PLAIN
-from saiki.compiler.plan.features import (
-    MOVES,
-    PUTS,
-    Features,
-    Seen,
-    by_index,
-    common_row,
-    has_rows,
-    put,
-    put_by_index,
-    touched,
-    without_rows,
-)
+from saiki.compiler.plan.features import Features, Seen
 from saiki.compiler.plan.partition import Parts
+from saiki.compiler.trace import nodes
 from saiki.compiler.trace.graph import Trace
-from saiki.compiler.trace.nodes import (
-    CONSTANTS,
-    FOLDS,
-    ROWS,
-    SUMS,
-    Node,
-    ancestors,
-    aten,
-    is_row,
-    is_take,
-    operand,
-    unsupported,
-    width,
-)
+from saiki.compiler.trace.nodes import ROWS, Node, aten
 from saiki.errors import CompileError
 
 PRODUCTS_AT_MOST = 64
@@ -61,7 +38,7 @@ def flatten(trace: Trace) -> Trace:
 def is_flat(trace: Trace) -> bool:
     """Whether the loops would hold vectors of features alone, and leave their order as it is."""
     parts = Parts(trace)
-    needed = ancestors([*trace.new_states, *trace.recursion])
+    needed = nodes.ancestors([*trace.new_states, *trace.recursion])
     in_loops = needed & (parts.of_state | parts.of_cotangent)
     return not any(map(_is_of_other_shape, in_loops))
 
@@ -108,7 +85,7 @@ class _Flattening:
         view = self.features.view
         if target in PLAIN:
             return self._pointwise(node)
-        if target in SUMS:
+        if target in nodes.SUMS:
             return self._reduced(node, view(args[0]), args[1] if len(args) > 1 else [])
         if target is aten.mm.default:
             a, b = (s.at(s.index, (1, *s.shape)) for s in map(view, args))
@@ -117,7 +94,7 @@ class _Flattening:
             return self._product(node, *map(view, args))
         if target is aten.cat.default:
             return self._joined(node)
-        if target in PUTS:
+        if target in features.PUTS:
             return self._put(node)
         if target is operator.getitem and args[0].target is aten.split_with_sizes.default:
             split = args[0]
@@ -125,9 +102,9 @@ class _Flattening:
             seen.keep_rows(node, [dim])
             part = seen.index.split(split.args[1], dim)[args[1]]
             return seen.at(part, node.meta["val"].shape)
-        if target in MOVES:
+        if target in features.MOVES:
             return self._moved(node)
-        raise unsupported(node, "there is no kernel for it")
+        raise nodes.unsupported(node, "there is no kernel for it")
 
     def _moved(self, node: Node) -> Seen:
         """The same entries in other places."""
@@ -139,16 +116,16 @@ class _Flattening:
         if target is aten.permute.default:
             return seen.permuted(args[1])
         if target is aten.expand.default:
-            return seen.at(seen.index.expand(without_rows(shape)), shape)
+            return seen.at(seen.index.expand(features.without_rows(shape)), shape)
         if target is aten.unsqueeze.default or (
             target is aten.slice.Tensor and shape == seen.shape
         ):
             return seen.at(seen.index, shape)
-        seen.keep_rows(node, touched(node))
+        seen.keep_rows(node, features.touched(node))
         rest = [self.features.constant(arg) if isinstance(arg, Node) else arg for arg in args[1:]]
         if target is aten.index.Tensor:
             places = [None if index is None else self.features.constant(index) for index in rest[0]]
-            return seen.at(by_index(node, seen.index, places), shape)
+            return seen.at(features.by_index(node, seen.index, places), shape)
         return seen.at(target(seen.index, *rest), shape)
 
     def _joined(self, node: Node) -> Seen:
@@ -157,17 +134,13 @@ class _Flattening:
         shape = tuple(node.meta["val"].shape)
         dim = (args[1] if len(args) > 1 else 0) % len(shape)
         parts = [self.features.view(part) for part in args[0]]
-        row = common_row(node, [part for part in parts if part.row is not None])
+        row = features.common_row(node, [part for part in parts if part.row is not None])
         ahead = row.ahead
         if row.row == dim:  # all rows of one part, then all rows of the next
             if any(part.shape[dim] != ROWS for part in parts):
-                raise unsupported(node, "rows meet other rows")
+                raise nodes.unsupported(node, "rows meet other rows")
             ahead = len(parts)
-        core, starts = self.features.side_by_side(parts)
-        places = [
-            torch.arange(start, start + part.index.numel()).view(part.index.shape)
-            for start, part in zip(starts, parts, strict=True)
-        ]
+        core, places = self.features.side_by_side(parts)
         return Seen(core, torch.cat(places, dim), shape, ahead)
 
     def _put(self, node: Node) -> Seen:
@@ -176,24 +149,22 @@ class _Flattening:
         f, shape = self.features, tuple(node.meta["val"].shape)
         is_index = node.target is aten.index_put.default
         base, part = f.view(args[0]), f.view(args[2 if is_index else 1])
-        zero = Seen(self._zero(node), torch.zeros(1, dtype=torch.int64), (1,))
+        dtype = node.meta["val"].dtype
+        core = self.emit(aten.scalar_tensor.default, (0,), (), dtype, {"dtype": dtype})
+        zero = Seen(core, torch.zeros(1, dtype=torch.int64), (1,))
         if not is_index:
-            base = common_row(node, [s for s in (base, part) if not s.is_number]).at(
+            base = features.common_row(node, [s for s in (base, part) if not s.is_number]).at(
                 base.index, shape, base.core
             )
-        base.keep_rows(node, touched(node))
-        core, starts = f.side_by_side([base, part, zero])
-        places = [
-            torch.arange(start, start + s.index.numel()).view(s.index.shape)
-            for start, s in zip(starts, (base, part), strict=False)
-        ]
+        base.keep_rows(node, features.touched(node))
+        core, (of_base, of_part, of_zero) = f.side_by_side([base, part, zero])
         if not is_index:
-            return base.at(put(node, places[0], places[1]), shape, core)
+            return base.at(features.put(node, of_base, of_part), shape, core)
         indices = [None if index is None else f.constant(index) for index in args[1]]
-        met = by_index(node, torch.empty(shape, device="meta"), indices).shape
+        met = features.by_index(node, torch.empty(shape, device="meta"), indices).shape
         if part.row is not None:
-            common_row(node, [part, base.at(part.index, met)])
-        first, *rest = put_by_index(node, places[0], places[1], starts[2], indices)
+            features.common_row(node, [part, base.at(part.index, met)])
+        first, *rest = features.put_by_index(node, of_base, of_part, int(of_zero), indices)
         total = base.at(first, shape, core)
         for index in rest:
             pair = [f.each(total, total.index), f.each(base.at(index, shape, core), index)]
@@ -201,21 +172,19 @@ class _Flattening:
             total = base.at(torch.arange(index.numel()), shape, core_)
         return total
 
-    def _zero(self, node: Node) -> Node:
-        dtype = node.meta["val"].dtype
-        return self.emit(aten.scalar_tensor.default, (0,), (), dtype, {"dtype": dtype})
-
     def _pointwise(self, node: Node) -> Seen:
         shape = tuple(node.meta["val"].shape)
-        small = without_rows(shape)
+        small = features.without_rows(shape)
         sources = [self.features.view(arg) for arg in node.args if isinstance(arg, Node)]
-        row = common_row(node, [s for s in sources if s.row is not None])
+        row = features.common_row(node, [s for s in sources if s.row is not None])
         cores, index = self.features.meet(sources, small)
-        if not any(map(is_row, cores)):
-            raise unsupported(node, "all rows have it in common")
+        if not any(map(nodes.is_row, cores)):
+            raise nodes.unsupported(node, "all rows have it in common")
         operands = iter(cores)
         args = tuple(next(operands) if isinstance(arg, Node) else arg for arg in node.args)
-        count = max(width(core) if is_row(core) else core.meta["val"].numel() for core in cores)
+        count = max(
+            nodes.width(core) if nodes.is_row(core) else core.meta["val"].numel() for core in cores
+        )
         dtype = node.meta["val"].dtype
         core = self.emit(node.target, args, (ROWS, count), dtype, dict(node.kwargs))
         return row.at(index if count > 1 else torch.zeros_like(index), shape, core)
@@ -224,7 +193,7 @@ class _Flattening:
         shape, ndim = tuple(node.meta["val"].shape), len(seen.shape)
         over = sorted({d % ndim for d in dims} if dims else range(ndim))
         if not seen.of_rows:
-            raise unsupported(node, "all rows have it in common")
+            raise nodes.unsupported(node, "all rows have it in common")
         if seen.row in over:
             return self._over_rows(node, seen, over)
         remaining = [d for d in range(ndim) if d not in over]
@@ -241,23 +210,23 @@ class _Flattening:
         place = torch.arange(count)
         if each == 1:
             if seen.core.meta["val"].dtype != dtype:
-                raise unsupported(node, f"it yields {dtype}")
+                raise nodes.unsupported(node, f"it yields {dtype}")
             return seen.at(index, shape)
         if count == 1:
             core = self.emit(target, (f.each(seen, index), [1], True), (ROWS, 1), dtype)
             return seen.at(place, shape, core)
         last, first = f.each(seen, index), f.each(seen, index.T)
-        if is_take(first) and not is_take(last):
-            core = self.emit(FOLDS[target], (last, count, each, 1), (ROWS, count), dtype)
+        if nodes.is_take(first) and not nodes.is_take(last):
+            core = self.emit(nodes.FOLDS[target], (last, count, each, 1), (ROWS, count), dtype)
         else:
-            core = self.emit(FOLDS[target], (first, each, count, 0), (ROWS, count), dtype)
+            core = self.emit(nodes.FOLDS[target], (first, each, count, 0), (ROWS, count), dtype)
         return seen.at(place, shape, core)
 
     def _over_rows(self, node: Node, seen: Seen, over: Sequence[int]) -> Node:
         """The sum over all rows, and over some entries of each."""
         value = seen.core.meta["val"]
         if node.target is not aten.sum.dim_IntList or value.dtype == torch.bool:
-            raise unsupported(node, "a reduction over rows")
+            raise nodes.unsupported(node, "a reduction over rows")
         total = self.emit(aten.sum.dim_IntList, (seen.core, [0]), value.shape[1:])
         summed = self.features.matrix(Seen(total, seen.index, tuple(seen.index.shape)))
         shape = tuple(node.meta["val"].shape)
@@ -272,7 +241,7 @@ class _Flattening:
 
     def _product(self, node: Node, a: Seen, b: Seen) -> Seen | Node:
         if a.is_number or b.is_number:
-            raise unsupported(node, "all entries are the same number")
+            raise nodes.unsupported(node, "all entries are the same number")
         if a.row in (0, 1) and b.row in (None, 0) and not b.of_rows:
             return self._by_matrices(node, a, b)
         if b.row in (0, 2) and a.row in (None, 0) and not a.of_rows:
@@ -281,16 +250,16 @@ class _Flattening:
             return self._by_rows(node, a, b)
         if (a.row, b.row) == (2, 1) and a.of_rows and b.of_rows:
             return self._gradient(node, a, b)
-        raise unsupported(node, "a matrix product needs a parameter on its right")
+        raise nodes.unsupported(node, "a matrix product needs a parameter on its right")
 
     def _by_matrices(self, node: Node, a: Seen, b: Seen, turned: bool = False) -> Seen:
         """``a`` times ``b``, which all rows have in common."""
         count, n, _ = a.index.shape
         m = b.index.shape[2]
         if b.row is not None and b.ahead != a.ahead:
-            raise unsupported(node, "rows meet other rows")
+            raise nodes.unsupported(node, "rows meet other rows")
         if count * n > PRODUCTS_AT_MOST:
-            raise unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
+            raise nodes.unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
         products = []
         for i in range(count):
             weight = self.features.matrix(Seen(b.core, b.index[i], tuple(b.index[i].shape)))
@@ -306,14 +275,14 @@ class _Flattening:
 
     def _by_rows(self, node: Node, a: Seen, b: Seen) -> Seen:
         """Products of matrices of single rows: work over all their entries, and sums."""
-        common_row(node, [a, b])
+        features.common_row(node, [a, b])
         count, n, k = a.index.shape
         m = b.index.shape[2]
         shape = count, n, m, k
         pair = [a.at(a.index[:, :, None], (a.shape[0], n, 1, k))]
         pair.append(b.at(b.index.mT[:, None], (b.shape[0], 1, m, k)))
         cores, index = self.features.meet(pair, shape)
-        wide = max(map(width, cores))
+        wide = max(map(nodes.width, cores))
         core = self.emit(aten.mul.Tensor, tuple(cores), (ROWS, wide))
         index = (index if wide > 1 else torch.zeros_like(index)).reshape(-1, k)
         terms = Seen(core, index, a.shape, a.ahead)
@@ -323,11 +292,11 @@ class _Flattening:
     def _gradient(self, node: Node, a: Seen, b: Seen) -> Node:
         """Products summed over all rows, of which gradients of parameters are made."""
         if a.ahead != b.ahead:
-            raise unsupported(node, "rows meet other rows")
+            raise nodes.unsupported(node, "rows meet other rows")
         count, n, each = a.index.shape
         m = b.index.shape[2]
         if count * each > PRODUCTS_AT_MOST:
-            raise unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
+            raise nodes.unsupported(node, f"it is more than {PRODUCTS_AT_MOST} products")
         totals = []
         for i in range(count):
             total: Node | None = None
@@ -350,13 +319,15 @@ class _Flattening:
 def _is_of_other_shape(node: Node) -> bool:
     """Whether an operation has, or takes, another shape than a vector of features, or moves
     features about."""
-    if node.op != "call_function" or node.target in CONSTANTS | {aten.split_with_sizes.default}:
+    if node.op != "call_function" or node.target in nodes.CONSTANTS | {
+        aten.split_with_sizes.default
+    }:
         return False
-    source = operand(node) if node.target is operator.getitem else node
+    source = nodes.operand(node) if node.target is operator.getitem else node
     shapes = [
         tuple(value.shape)
         for value in (n.meta.get("val") for n in (node, *source.all_input_nodes))
-        if isinstance(value, Tensor) and has_rows(value.shape)
+        if isinstance(value, Tensor) and features.has_rows(value.shape)
     ]
     if any(len(shape) > 2 or shape[0] != ROWS for shape in shapes):
         return True
@@ -364,7 +335,7 @@ def _is_of_other_shape(node: Node) -> bool:
     return bool(shapes) and bool(steps or node.target in _OF_VECTORS)
 
 
-_OF_VECTORS = PUTS | {
+_OF_VECTORS = features.PUTS | {
     aten.flip.default, aten.repeat.default, aten.index_select.default, aten.index.Tensor,
     aten.unfold.default, aten.diagonal.default, aten.permute.default,
 }  # fmt: skip

@@ -21,17 +21,9 @@ from saiki.compiler.plan.cores import (
     is_rows,
     memory_gradient,
 )
+from saiki.compiler.trace import nodes
 from saiki.compiler.trace.graph import Trace
-from saiki.compiler.trace.nodes import (
-    CONSTANTS,
-    RESHAPES,
-    ROWS,
-    SUMS,
-    Node,
-    aten,
-    is_extent,
-    unsupported,
-)
+from saiki.compiler.trace.nodes import ROWS, Node, aten
 from saiki.errors import CompileError
 
 
@@ -110,11 +102,11 @@ class _Lowering:
         if target is aten.split_with_sizes.default:
             return
         lowered: Seen | Node
-        if target in CONSTANTS:
+        if target in nodes.CONSTANTS:
             lowered = self.cores.view(node)
         elif target in PLAIN:
             lowered = self._pointwise(node)
-        elif target in SUMS:
+        elif target in nodes.SUMS:
             dims = args[1] if len(args) > 1 else []
             lowered = self._reduce(node, self.cores.view(args[0]), dims, len(args) > 2 and args[2])
         elif target is aten.bmm.default:
@@ -163,7 +155,7 @@ class _Lowering:
         )
 
     def _reduce(self, node: Node, seen: Seen, dims: Sequence[int], keep: bool) -> Seen | Node:
-        target = node.target if node.target in SUMS else aten.sum.dim_IntList
+        target = node.target if node.target in nodes.SUMS else aten.sum.dim_IntList
         count = len(seen.dims)
         over = {d % count for d in dims} if dims else set(range(count))
         core, groups = seen.core, list(seen.dims)
@@ -172,10 +164,10 @@ class _Lowering:
             if not groups[d] and seen.shape[d] > 1 and target is aten.sum.dim_IntList:
                 scale *= seen.shape[d]
         if scale >= ROWS:
-            raise unsupported(node, "it depends on the size of a memory")
+            raise nodes.unsupported(node, "it depends on the size of a memory")
         axes = sorted((axis for d in over for axis in groups[d]), reverse=True)
         if axes and not is_rows(core):
-            raise unsupported(node, "a reduction that is not over the features")
+            raise nodes.unsupported(node, "a reduction that is not over the features")
         for axis in (axis for axis in axes if axis):
             core = self.cores.two(core)
             shape = list(core.meta["val"].shape)
@@ -201,11 +193,11 @@ class _Lowering:
         core = self.cores.two(core)
         shape = tuple(node.meta["val"].shape)
         if core.meta["val"].ndim > 2 or node.target in (aten.amax.default, aten.amin.default):
-            raise unsupported(node, "a sum over rows of what memory is made of")
+            raise nodes.unsupported(node, "a sum over rows of what memory is made of")
         size = core.meta["val"].shape[1]
         total = self.cores.emit(aten.sum.dim_IntList, (core, [0]), (size,))
         if math.prod(shape) != size:
-            raise unsupported(node, "rows change their shape")
+            raise nodes.unsupported(node, "rows change their shape")
         if shape == (size,):
             return total
         return self.cores.emit(aten.view.default, (total, list(shape)), shape)
@@ -243,8 +235,8 @@ class _Lowering:
             dim = split.args[2] if len(split.args) > 2 else 0
             start = sum(split.args[1][: args[1]])
             return self._slice(node, self.cores.view(split.args[0]), dim, start)
-        if target not in RESHAPES | {aten.permute.default, aten.slice.Tensor}:
-            raise unsupported(node, "there is no kernel for it")
+        if target not in nodes.RESHAPES | {aten.permute.default, aten.slice.Tensor}:
+            raise nodes.unsupported(node, "there is no kernel for it")
         seen = self.cores.view(args[0])
         match target:
             case aten.view.default:
@@ -266,12 +258,12 @@ class _Lowering:
                 dim = args[1] if len(args) > 1 else 0
                 size = seen.shape[dim]
                 if len(args) > 4 and args[4] != 1:
-                    raise unsupported(node, "a slice with a step")
+                    raise nodes.unsupported(node, "a slice with a step")
                 start, end, _ = slice(*(*args[2:4], None)[:2]).indices(size)
                 if (start, end) == (0, size):
                     return seen
                 return self._slice(node, seen, dim, start)
-        raise unsupported(node, "there is no kernel for it")
+        raise nodes.unsupported(node, "there is no kernel for it")
 
     def _regrouped(self, node: Node, seen: Seen, shape: tuple[int, ...]) -> tuple[Group, ...]:
         """The groups of a view: the same places in the same order, otherwise parted."""
@@ -289,7 +281,7 @@ class _Lowering:
                 taken.append(items.pop())
             group = tuple(axis for _, axes in taken for axis in axes)
             if math.prod(n for n, _ in taken) != size or 0 < len(group) < len(taken):
-                raise unsupported(node, "rows change their shape")
+                raise nodes.unsupported(node, "rows change their shape")
             groups.append(group)
         return tuple(groups)
 
@@ -298,10 +290,10 @@ class _Lowering:
         shape = tuple(node.meta["val"].shape)
         dim %= len(shape)
         size, group = shape[dim], seen.dims[dim]
-        if not group and not is_extent(seen.shape[dim]):
+        if not group and not nodes.is_extent(seen.shape[dim]):
             return Seen(seen.core, seen.dims, shape)
-        if group != (1,) or seen.features > 1 or is_extent(seen.shape[dim]):
-            raise unsupported(node, "some positions of a memory")
+        if group != (1,) or seen.features > 1 or nodes.is_extent(seen.shape[dim]):
+            raise nodes.unsupported(node, "some positions of a memory")
         core = self.cores.emit(aten.slice.Tensor, (seen.core, 1, start, start + size), (ROWS, size))
         dims = list(seen.dims)
         if size == 1:
@@ -321,8 +313,13 @@ class _Lowering:
             others = [g for d, g in enumerate(seen.dims) if d != dim]
             is_vector = group == (1,) or (not group and size == 1)
             rest = [g for g in others if g]
-            if not is_vector or is_extent(size) or rest != [(0,)] or dims not in (None, others):
-                raise unsupported(node, "parts that are not vectors of features")
+            if (
+                not is_vector
+                or nodes.is_extent(size)
+                or rest != [(0,)]
+                or dims not in (None, others)
+            ):
+                raise nodes.unsupported(node, "parts that are not vectors of features")
             cores.append(self.cores.two(seen.core))
             dims = others
         assert dims is not None
@@ -340,14 +337,14 @@ def _check_sizes(node: Node) -> None:
         return
     sizes = value.shape[1:] if value.shape[0] == ROWS else value.shape
     turned = len(sizes) == 2 and node.target is aten.permute.default
-    if any(size >= ROWS and not is_extent(size) for size in sizes) and not turned:
-        raise unsupported(node, "it depends on the size of a memory")
-    if value.shape[0] != ROWS and any(is_extent(size) for size in sizes):
-        raise unsupported(node, "it depends on the size of a memory")
+    if any(size >= ROWS and not nodes.is_extent(size) for size in sizes) and not turned:
+        raise nodes.unsupported(node, "it depends on the size of a memory")
+    if value.shape[0] != ROWS and any(nodes.is_extent(size) for size in sizes):
+        raise nodes.unsupported(node, "it depends on the size of a memory")
     parts = node.target in (aten.cat.default, aten.slice.Tensor, operator.getitem)
     if parts and any(
-        is_extent(n.meta["val"].shape[-1])
+        nodes.is_extent(n.meta["val"].shape[-1])
         for n in node.all_input_nodes
         if "val" in n.meta and isinstance(n.meta["val"], Tensor)
     ):
-        raise unsupported(node, "some positions of a memory")
+        raise nodes.unsupported(node, "some positions of a memory")

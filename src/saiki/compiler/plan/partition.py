@@ -6,35 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from saiki.compiler.trace import nodes
 from saiki.compiler.trace.graph import Trace, sizes_of
-from saiki.compiler.trace.nodes import (
-    CHEAP,
-    CONSTANTS,
-    POINTWISE,
-    SUMS,
-    Node,
-    ancestors,
-    aten,
-    descendants,
-    is_cat,
-    is_extent,
-    is_feature_sum,
-    is_fold,
-    is_grid,
-    is_inline,
-    is_row,
-    is_slice,
-    is_supported,
-    is_take,
-    is_value,
-    label,
-    operand,
-    unsupported,
-    whole_numbers,
-    width,
-)
+from saiki.compiler.trace.nodes import Node, aten
 
-FEW = 9
+FEW_FEATURES = 9
 """Features of x below which the backward loop would rather multiply by weights again than read
 what the loop forward has written."""
 
@@ -72,44 +48,46 @@ class Parts:
     """Which node belongs where."""
 
     def __init__(self, trace: Trace) -> None:
-        nodes = list(trace.graph.nodes)
+        every = list(trace.graph.nodes)
         memory = set(trace.memory.values())
-        grids = [n for n in nodes if memory and is_grid(n)]
+        grids = [n for n in every if memory and nodes.is_grid(n)]
         self.dtype = trace.dtype
         self.inline_weights = trace.inline_weights
-        self.order = {node: i for i, node in enumerate(nodes)}
+        self.order = {node: i for i, node in enumerate(every)}
         self.memory = memory
-        self.of_state = descendants(nodes, [*trace.states, *memory, *grids])
-        fitting = self._fitting(nodes)
-        self.of_state |= descendants(
-            nodes, [n for n in nodes if is_inline(n, trace.inline_weights) and n in fitting]
+        self.of_state = nodes.descendants(every, [*trace.states, *memory, *grids])
+        fitting = self._fitting(every)
+        self.of_state |= nodes.descendants(
+            every, [n for n in every if nodes.is_inline(n, trace.inline_weights) and n in fitting]
         )
-        self.of_cotangent = descendants(nodes, trace.cotangents)
-        self.of_rows = descendants(
-            nodes, [trace.x, *trace.draws, *trace.states, *memory, *trace.cotangents]
+        self.of_cotangent = nodes.descendants(every, trace.cotangents)
+        self.of_rows = nodes.descendants(
+            every, [trace.x, *trace.draws, *trace.states, *memory, *trace.cotangents]
         )
         """What differs from row to row, whatever its shape."""
-        rows = {n for n in nodes if is_row(n) or n.target is aten.split_with_sizes.default}
+        rows = {n for n in every if nodes.is_row(n) or n.target is aten.split_with_sizes.default}
         self.hoisted = {
             n
             for n in rows
-            if n not in self.of_state | self.of_cotangent and n.target not in CONSTANTS
+            if n not in self.of_state | self.of_cotangent and n.target not in nodes.CONSTANTS
         }
         self.forward = self.of_state - self.of_cotangent
-        self.loop_forward = ancestors(trace.new_states) & self.forward
+        self.loop_forward = nodes.ancestors(trace.new_states) & self.forward
         recursion = trace.recursion
-        self.loop_backward = (ancestors(recursion) & self.of_cotangent) | set(trace.cotangents)
+        self.loop_backward = (nodes.ancestors(recursion) & self.of_cotangent) | set(
+            trace.cotangents
+        )
         self.evaluable: set[Node] = set()
         """What the loops have, or can make of what they have."""
-        for node in nodes:
+        for node in every:
             if self._is_evaluable(node):
                 self.evaluable.add(node)
 
-    def _fitting(self, nodes: Sequence[Node]) -> set[Node]:
+    def _fitting(self, every: Sequence[Node]) -> set[Node]:
         """What is only used by what the loop can do before it meets the state."""
-        taken = POINTWISE | SUMS | {aten.split_with_sizes.default}
+        taken = nodes.POINTWISE | nodes.SUMS | {aten.split_with_sizes.default}
         fitting: set[Node] = set()
-        for node in reversed(nodes):
+        for node in reversed(every):
             if all(
                 user in self.of_state or user.op == "output"
                 or (user.target in taken and user in fitting)
@@ -119,32 +97,32 @@ class Parts:
         return fitting
 
     def _is_evaluable(self, node: Node) -> bool:
-        if node.target is operator.getitem and not is_slice(node):
-            return node in self.hoisted and is_value(node, self.dtype)
+        if node.target is operator.getitem and not nodes.is_slice(node):
+            return node in self.hoisted and nodes.is_value(node, self.dtype)
         if node.target is aten.split_with_sizes.default:
             return node.args[0] in self.evaluable
-        if node.target in CONSTANTS:
+        if node.target in nodes.CONSTANTS:
             return True
-        if not is_row(node):
+        if not nodes.is_row(node):
             return node not in self.of_rows
         if node in self.loop_backward or node in self.loop_forward:
             return True
         if node in self.hoisted or node.op == "placeholder":
-            return is_value(node, self.dtype)
+            return nodes.is_value(node, self.dtype)
         if any(source not in self.evaluable for source in node.all_input_nodes):
             return False
         if node.target is aten.cat.default:
             return True
-        if is_take(node) or is_fold(node):
+        if nodes.is_take(node) or nodes.is_fold(node):
             return True
-        if node.target not in POINTWISE | SUMS:
+        if node.target not in nodes.POINTWISE | nodes.SUMS:
             return False
         in_loop = bool(self.memory) and node in self.of_state | self.of_cotangent
         if node.meta["val"].ndim > 2 and not in_loop:
             return False
-        if node.target in SUMS:
-            return in_loop or is_feature_sum(node)
-        return in_loop or is_supported(node, self.dtype)
+        if node.target in nodes.SUMS:
+            return in_loop or nodes.is_feature_sum(node)
+        return in_loop or nodes.is_supported(node, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -167,15 +145,15 @@ class Split:
     def lines(self) -> Iterator[str]:
         """What goes from before the loops to them, and from each to what comes after it."""
         part = self.partition
-        for purpose, nodes in (
+        for purpose, crossing in (
             ("hoisted", part.streams),
             ("saved at each step for the way back", part.step_residuals),
             ("hoisted for the way back", part.hoisted_residuals),
             ("passed on from the way back", part.passed),
             ("summed over time on the way back", part.summed),
         ):
-            for node in nodes:
-                yield f"{purpose}: {label(node)}: {sizes_of(node, self.trace.extents)}"
+            for node in crossing:
+                yield f"{purpose}: {nodes.label(node)}: {sizes_of(node, self.trace.extents)}"
 
 
 def partition(trace: Trace) -> Split:
@@ -187,7 +165,9 @@ def partition(trace: Trace) -> Split:
     saved, read = _residuals(trace, parts, (*passed, *summed))
     order = parts.order
     hoisted = tuple(sorted((n for n in read if n in parts.hoisted), key=order.__getitem__))
-    of_steps = sorted((n for n in saved if n in read), key=lambda n: is_extent(width(n)))
+    of_steps = sorted(
+        (n for n in saved if n in read), key=lambda n: nodes.is_extent(nodes.width(n))
+    )
     passed = [n for n in passed if n not in saved and n not in parts.hoisted]
     edges = Partition(of_x, tuple(of_steps), hoisted, tuple(passed), rows_summed)
     return Split(trace, parts, edges)
@@ -213,7 +193,7 @@ def _residuals(
     backward loop or by what comes ``after`` it."""
     recursion = trace.recursion
     in_loop = sorted(
-        ancestors([*recursion, *after]) & parts.of_cotangent, key=parts.order.__getitem__
+        nodes.ancestors([*recursion, *after]) & parts.of_cotangent, key=parts.order.__getitem__
     )
     demanded = dict.fromkeys(
         source
@@ -236,7 +216,7 @@ def _residuals(
 def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
     """The row tensors that products after the loop read, and the sums over rows it takes over."""
     vectors = [vector for pairs in trace.outer.values() for pair in pairs for vector in pair]
-    passed: dict[Node, None] = dict.fromkeys(n for n in vectors if n.target not in CONSTANTS)
+    passed: dict[Node, None] = dict.fromkeys(n for n in vectors if n.target not in nodes.CONSTANTS)
     rows_summed: dict[Node, Node] = {}
     stack = [n for n in (trace.d_x, *trace.d_parameters.values()) if n is not None]
     seen: set[Node] = set()
@@ -247,8 +227,8 @@ def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
         if node in seen or outside:
             continue
         seen.add(node)
-        if node.target is aten.sum.dim_IntList and whole_numbers(node, 1) == [0]:
-            value = operand(node)
+        if node.target is aten.sum.dim_IntList and nodes.whole_numbers(node, 1) == [0]:
+            value = nodes.operand(node)
             if value.meta["val"].ndim == 2 and _crosses(value, parts):
                 rows_summed[node] = value
                 continue
@@ -258,12 +238,18 @@ def _passed(trace: Trace, parts: Parts) -> tuple[list[Node], dict[Node, Node]]:
             stack.extend(node.all_input_nodes)
     order = parts.order
     # the longest concatenations first, so that shorter ones are found inside them
-    return sorted(passed, key=lambda n: (-width(n) if is_cat(n) else 0, order[n])), rows_summed
+    return sorted(
+        passed, key=lambda n: (-nodes.width(n) if nodes.is_cat(n) else 0, order[n])
+    ), rows_summed
 
 
 def _crosses(node: Node, parts: Parts) -> bool:
     """Whether the loop can hand ``node`` to what comes after it."""
-    return is_value(node, parts.dtype) and node.target not in CONSTANTS and node in parts.evaluable
+    return (
+        nodes.is_value(node, parts.dtype)
+        and node.target not in nodes.CONSTANTS
+        and node in parts.evaluable
+    )
 
 
 def _is_cheap(node: Node, parts: Parts) -> bool:
@@ -271,17 +257,20 @@ def _is_cheap(node: Node, parts: Parts) -> bool:
     divided = node.target in (aten.div.Tensor, aten.div.Scalar)
     by_number = divided and not isinstance(node.args[1], Node)
     return (
-        node.target in CHEAP
+        node.target in nodes.CHEAP
         or by_number
         or _is_flag(node)
-        or (is_inline(node, parts.inline_weights) and width(operand(node, -2)) < FEW)
-        or is_take(node)
-        or is_grid(node)
+        or (
+            nodes.is_inline(node, parts.inline_weights)
+            and nodes.width(nodes.operand(node, -2)) < FEW_FEATURES
+        )
+        or nodes.is_take(node)
+        or nodes.is_grid(node)
     )
 
 
 def _is_flag(node: Node) -> bool:
-    return is_row(node) and node.meta["val"].dtype == torch.bool
+    return nodes.is_row(node) and node.meta["val"].dtype == torch.bool
 
 
 def _resolve(node: Node, parts: Parts, saved: dict[Node, None]) -> None:
@@ -290,13 +279,13 @@ def _resolve(node: Node, parts: Parts, saved: dict[Node, None]) -> None:
         return
     recomputed: dict[Node, None] = dict(saved)
     _leaves_to_save(node, parts, recomputed)
-    extra = sum(width(n) for n in recomputed if n not in saved)
+    extra = sum(nodes.width(n) for n in recomputed if n not in saved)
     if (
         extra
-        and is_row(node)
-        and not is_grid(node)
+        and nodes.is_row(node)
+        and not nodes.is_grid(node)
         and not _is_flag(node)
-        and extra >= width(node)
+        and extra >= nodes.width(node)
         and node in parts.loop_forward
     ):
         saved[node] = None
@@ -313,7 +302,7 @@ def _leaves_to_save(root: Node, parts: Parts, saved: dict[Node, None]) -> None:
             continue
         seen.add(node)
         if not isinstance(node.meta["val"], torch.Tensor | list):
-            raise unsupported(node, "there is no kernel for it")
+            raise nodes.unsupported(node, "there is no kernel for it")
         if node.op == "placeholder" or not _is_cheap(node, parts):
             saved[node] = None
         else:
@@ -333,7 +322,7 @@ def _leaves(roots: Iterable[Node], saved: dict[Node, None], parts: Parts) -> set
             leaves.add(node)
         elif node in parts.hoisted:
             if node.target is aten.split_with_sizes.default:
-                stack.append(operand(node))
+                stack.append(nodes.operand(node))
             else:
                 leaves.add(node)
         elif node in parts.forward:
@@ -345,8 +334,8 @@ def row_inputs(node: Node) -> list[Node]:
     """The row tensors ``node`` reads, seen through splits."""
     inputs = []
     for source in node.all_input_nodes:
-        if source.target is aten.split_with_sizes.default and is_row(operand(source)):
-            inputs.append(operand(source))
-        elif is_row(source) and source.target not in CONSTANTS:
+        if source.target is aten.split_with_sizes.default and nodes.is_row(nodes.operand(source)):
+            inputs.append(nodes.operand(source))
+        elif nodes.is_row(source) and source.target not in nodes.CONSTANTS:
             inputs.append(source)
     return inputs

@@ -108,6 +108,10 @@ class Plan:
 
     def __str__(self) -> str:
         part = self.partition
+        saved = (
+            label(node) + ("" if is_extent(width(node)) else f" ({width(node)})")
+            for node in part.step_residuals
+        )
         draws = ", ".join(f"{label(node)} = {each}" for node, each in self.trace.draws.items())
         return "\n".join(
             (
@@ -115,15 +119,11 @@ class Plan:
                 f"hoisted: {', '.join(map(formula, part.streams)) or 'nothing'}",
                 "forward",
                 str(self.training.program),
-                f"saved: {', '.join(map(_with_size, part.step_residuals)) or 'nothing'}",
+                f"saved: {', '.join(saved) or 'nothing'}",
                 "backward",
                 str(self.backward.program),
             )
         )
-
-
-def _with_size(node: Node) -> str:
-    return label(node) if is_extent(width(node)) else f"{label(node)} ({width(node)})"
 
 
 def plan(split: Split) -> Plan:

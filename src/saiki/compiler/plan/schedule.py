@@ -7,42 +7,10 @@ from typing import Literal
 
 import torch
 
-from saiki.compiler.plan.program import (
-    Array,
-    ArrayKind,
-    Grid,
-    Product,
-    Program,
-    Stage,
-    Store,
-    Value,
-)
-from saiki.compiler.trace.nodes import (
-    CONSTANTS,
-    PRODUCTS,
-    SUMS,
-    Node,
-    argument,
-    aten,
-    is_cat,
-    is_feature_sum,
-    is_fold,
-    is_grid,
-    is_row,
-    is_slice,
-    is_take,
-    label,
-    operand,
-    parts,
-    resolve,
-    shape_of,
-    sliced,
-    supported,
-    unsupported,
-    vector_of,
-    whole_numbers,
-    width,
-)
+from saiki.compiler.plan import program
+from saiki.compiler.plan.program import Array, ArrayKind
+from saiki.compiler.trace import nodes
+from saiki.compiler.trace.nodes import Node, aten
 
 
 class Scheduler:
@@ -56,7 +24,7 @@ class Scheduler:
     def __init__(
         self, extents: Iterable[int], dtype: torch.dtype, of_rows: AbstractSet[Node]
     ) -> None:
-        self.program = Program(extents=tuple(extents))
+        self.program = program.Program(extents=tuple(extents))
         self.dtype = dtype
         self.of_rows = of_rows
         """What differs from row to row, and so is no parameter."""
@@ -81,13 +49,13 @@ class Scheduler:
         """``node`` can be read from the start: it is the sum of ``arrays``."""
         self.levels[node] = 0
         self.inputs[node] = arrays
-        self.program.values[node] = Value(arrays, 0, 0)
+        self.program.values[node] = program.Value(arrays, 0, 0)
 
-    def read_memory(self, nodes: Mapping[str, Node]) -> dict[str, Array]:
+    def read_memory(self, memory: Mapping[str, Node]) -> dict[str, Array]:
         """Memory can be read from the start; the arrays it lies in."""
-        self.reads_memory = bool(nodes)
+        self.reads_memory = bool(memory)
         arrays = {}
-        for name, node in nodes.items():
+        for name, node in memory.items():
             shape = [int(n) for n in node.meta["val"].shape[1:]]
             arrays[name] = array = self.array(f"memory {name}", "row", shape[-1], shape[0])
             if len(shape) > 1:
@@ -101,40 +69,42 @@ class Scheduler:
         if node in self.homes or node in self.program.values:
             return
         self.homes[node] = array, column
-        if is_cat(node):
-            for part in parts(node):
+        if nodes.is_cat(node):
+            for part in nodes.parts(node):
                 self.settle(part, array, column)
-                column += width(part)
+                column += nodes.width(part)
 
     def home(self, node: Node) -> tuple[Array, int] | None:
         """Where ``node`` will be written, by itself or as parts that lie side by side."""
-        if node in self.homes or not is_cat(node):
+        if node in self.homes or not nodes.is_cat(node):
             return self.homes.get(node)
-        first = self.homes.get(parts(node)[0])
+        first = self.homes.get(nodes.parts(node)[0])
         if first is None:
             return None
         array, column = first
-        for part in parts(node):
+        for part in nodes.parts(node):
             if self.homes.get(part) != (array, column):
                 return None
-            column += width(part)
+            column += nodes.width(part)
         return first
 
     def write(self, node: Node, array: Array, column: int = 0, accumulate: bool = False) -> None:
         """``array`` ← the value of ``node`` at each step."""
-        if is_cat(node):
-            for part in parts(node):
+        if nodes.is_cat(node):
+            for part in nodes.parts(node):
                 self.write(part, array, column, accumulate)
-                column += width(part)
+                column += nodes.width(part)
             return
         level = self.level(node)
-        self.stage(level).loop(width(node)).stores.append(Store(node, array, column, accumulate))
+        self.stage(level).loop(nodes.width(node)).stores.append(
+            program.Store(node, array, column, accumulate)
+        )
         if self.homes.get(node) == (array, column):
-            self.program.values.setdefault(node, Value((array,), column, level + 1))
+            self.program.values.setdefault(node, program.Value((array,), column, level + 1))
 
-    def stage(self, level: int) -> Stage:
+    def stage(self, level: int) -> program.Stage:
         while len(self.program.stages) <= level:
-            self.program.stages.append(Stage())
+            self.program.stages.append(program.Stage())
         return self.program.stages[level]
 
     def parameter(self, node: Node, kind: Literal["vector", "weight"]) -> Array:
@@ -143,64 +113,64 @@ class Scheduler:
         if node not in parameters:
             shape = node.meta["val"].shape
             if node in self.of_rows:
-                raise unsupported(node, "rows change their shape")
+                raise nodes.unsupported(node, "rows change their shape")
             if kind == "weight":
-                array = self.array(label(node), kind, int(shape[1]), int(shape[0]))
+                array = self.array(nodes.label(node), kind, int(shape[1]), int(shape[0]))
             elif len(shape) > 2 or (len(shape) == 2 and shape[0] != 1):
-                raise unsupported(node, f"a parameter of shape {tuple(shape)} meets rows")
+                raise nodes.unsupported(node, f"a parameter of shape {tuple(shape)} meets rows")
             else:
-                array = self.array(label(node), kind, int(shape[-1]) if shape else 1)
-                self.program.values[node] = Value((array,), 0, 0)
+                array = self.array(nodes.label(node), kind, int(shape[-1]) if shape else 1)
+                self.program.values[node] = program.Value((array,), 0, 0)
             parameters[node] = array
         return parameters[node]
 
     def level(self, node: Node) -> int:
         """The first stage in which ``node`` can be used."""
-        return resolve(node, self.levels, self._needs, self._level)
+        return nodes.resolve(node, self.levels, self._needs, self._level)
 
     def _needs(self, node: Node) -> list[Node]:
         """What must have a level before ``node`` can have one."""
         is_split = node.target is aten.split_with_sizes.default
-        if node.target in CONSTANTS or not (is_row(node) or is_split):
+        if node.target in nodes.CONSTANTS or not (nodes.is_row(node) or is_split):
             return []
-        if self.reads_memory and node.target in SUMS and is_grid(operand(node)):
+        if self.reads_memory and node.target in nodes.SUMS and nodes.is_grid(nodes.operand(node)):
             return []
-        if is_slice(node):
-            return [sliced(node)[0]]
+        if nodes.is_slice(node):
+            return [nodes.sliced(node)[0]]
         if node.target is operator.getitem:
             return []  # of several results, which no kernel has
-        first_alone = node.target in PRODUCTS or is_take(node)
+        first_alone = node.target in nodes.PRODUCTS or nodes.is_take(node)
         return node.all_input_nodes[: 1 if first_alone else None]
 
     def _level(self, node: Node) -> int:
-        if node.target in CONSTANTS:
+        if node.target in nodes.CONSTANTS:
             return 0
-        if not is_row(node) and node.target is not aten.split_with_sizes.default:
+        if not nodes.is_row(node) and node.target is not aten.split_with_sizes.default:
             self.parameter(node, "vector")
             return 0
         if node.op != "call_function":
-            raise unsupported(node, "a value from outside the step")
-        if self.reads_memory and node.target in SUMS and is_grid(operand(node)):
+            raise nodes.unsupported(node, "a value from outside the step")
+        if self.reads_memory and node.target in nodes.SUMS and nodes.is_grid(nodes.operand(node)):
             return self._grid_sum(node)
-        if is_row(node) and node.meta["val"].ndim > 2:
-            raise unsupported(node, f"rows of {node.meta['val'].ndim - 1} dimensions")
-        if node.target in PRODUCTS:
+        if nodes.is_row(node) and node.meta["val"].ndim > 2:
+            raise nodes.unsupported(node, f"rows of {node.meta['val'].ndim - 1} dimensions")
+        if node.target in nodes.PRODUCTS:
             return self._product(node)
-        if node.target in SUMS:
+        if node.target in nodes.SUMS:
             return self._sum(node)
-        if is_fold(node):
+        if nodes.is_fold(node):
             return self._fold(node)
-        if is_take(node):
-            array, column, level = self.place(operand(node))
+        if nodes.is_take(node):
+            array, column, level = self.place(nodes.operand(node))
             self.program.takes[node] = array, column
             return level
-        if is_cat(node):
+        if nodes.is_cat(node):
             array, column, level = self.place(node)
-            self.program.values[node] = Value((array,), column, level)
+            self.program.values[node] = program.Value((array,), column, level)
             return level
-        if is_slice(node):
-            return self.level(sliced(node)[0])
-        supported(node, self.dtype)
+        if nodes.is_slice(node):
+            return self.level(nodes.sliced(node)[0])
+        nodes.supported(node, self.dtype)
         return max((self.level(n) for n in node.all_input_nodes), default=0)
 
     def place(self, node: Node) -> tuple[Array, int, int]:
@@ -209,73 +179,75 @@ class Scheduler:
         value = self.program.values.get(node)
         if value is not None and len(value.arrays) == 1:
             return value.arrays[0], value.column, value.stage
-        if is_slice(node) and self.home(node) is None:
-            source, start = sliced(node)
+        if nodes.is_slice(node) and self.home(node) is None:
+            source, start = nodes.sliced(node)
             array, column, level = self.place(source)
             return array, column + start, level
         home = self.home(node)
         if home is None:
-            home = self.temporary(width(node)), 0
+            home = self.temporary(nodes.width(node)), 0
             self.settle(node, *home)
             self.write(node, *home)
-        if is_cat(node):
-            return *home, max(self.level(part) for part in parts(node)) + 1
+        if nodes.is_cat(node):
+            return *home, max(self.level(part) for part in nodes.parts(node)) + 1
         return *home, self.level(node) + 1
 
     def _product(self, node: Node) -> int:
-        left, right = operand(node), operand(node, 1)
-        if is_row(right) or not is_row(left):
-            raise unsupported(node, "a matrix product needs a parameter on its right")
+        left, right = nodes.operand(node), nodes.operand(node, 1)
+        if nodes.is_row(right) or not nodes.is_row(left):
+            raise nodes.unsupported(node, "a matrix product needs a parameter on its right")
         for factor in (left, right):
             if factor.meta["val"].dtype != self.dtype:
-                raise unsupported(node, f"a factor is of {factor.meta['val'].dtype}")
+                raise nodes.unsupported(node, f"a factor is of {factor.meta['val'].dtype}")
         source, column, level = self.place(left)
-        target = self.temporary(width(node))
+        target = self.temporary(nodes.width(node))
         weight = self.parameter(right, "weight")
-        self.stage(level).products.append(Product(node, source, column, weight, target))
-        self.program.values[node] = Value((target,), 0, level)
+        self.stage(level).products.append(program.Product(node, source, column, weight, target))
+        self.program.values[node] = program.Value((target,), 0, level)
         return level
 
     def _sum(self, node: Node) -> int:
-        source = operand(node)
-        if not is_feature_sum(node):
-            raise unsupported(node, "a reduction that is not over the features")
+        source = nodes.operand(node)
+        if not nodes.is_feature_sum(node):
+            raise nodes.unsupported(node, "a reduction that is not over the features")
         level = self.level(source)
         array = self.temporary(1)
-        self.stage(level).loop(width(source)).sums.append((node, array))
-        self.program.values[node] = Value((array,), 0, level + 1)
+        self.stage(level).loop(nodes.width(source)).sums.append((node, array))
+        self.program.values[node] = program.Value((array,), 0, level + 1)
         return level + 1
 
     def _fold(self, node: Node) -> int:
-        source = operand(node)
+        source = nodes.operand(node)
         array, column, level = self.place(source)
-        grid = self.stage(level).grid(argument(node, 1, int), argument(node, 2, int))
+        grid = self.stage(level).grid(nodes.argument(node, 1, int), nodes.argument(node, 2, int))
         grid.leaves[source] = array, column
-        target = self.temporary(width(node))
-        (grid.over_inner if argument(node, 3, int) else grid.over_outer).append((node, target))
-        self.program.values[node] = Value((target,), 0, level + 1)
+        target = self.temporary(nodes.width(node))
+        (grid.over_inner if nodes.argument(node, 3, int) else grid.over_outer).append(
+            (node, target)
+        )
+        self.program.values[node] = program.Value((target,), 0, level + 1)
         return level + 1
 
     def _grid_sum(self, node: Node) -> int:
-        source = operand(node)
-        _, outer, inner = shape_of(source)
+        source = nodes.operand(node)
+        _, outer, inner = nodes.shape_of(source)
         level, grid = self._grid(source, outer, inner)
-        array = self.temporary(width(node))
-        (grid.over_inner if whole_numbers(node, 1) == [2] else grid.over_outer).append(
+        array = self.temporary(nodes.width(node))
+        (grid.over_inner if nodes.whole_numbers(node, 1) == [2] else grid.over_outer).append(
             (node, array)
         )
-        self.program.values[node] = Value((array,), 0, level + 1)
+        self.program.values[node] = program.Value((array,), 0, level + 1)
         return level + 1
 
     def accumulate(self, node: Node, array: Array) -> None:
         """``array``, of the shape of a memory, += the value of ``node`` at each step."""
-        if not is_grid(node):
+        if not nodes.is_grid(node):
             self.write(node, array, accumulate=True)
             return
         _, grid = self._grid(node, array.inner, array.width)
-        grid.stores.append(Store(node, array, accumulate=True))
+        grid.stores.append(program.Store(node, array, accumulate=True))
 
-    def _grid(self, node: Node, outer: int, inner: int) -> tuple[int, Grid]:
+    def _grid(self, node: Node, outer: int, inner: int) -> tuple[int, program.Grid]:
         """The first stage in which the grid can be evaluated, and all that is done there."""
         leaves: dict[Node, tuple[Array, int]] = {}
         level = self._leaves(node, leaves)
@@ -288,17 +260,17 @@ class Scheduler:
         level, stack, seen = 0, [root], set()
         while stack:
             node = stack.pop()
-            if node in seen or node in self.program.memory or node.target in CONSTANTS:
+            if node in seen or node in self.program.memory or node.target in nodes.CONSTANTS:
                 continue
             seen.add(node)
-            vector = vector_of(node)
-            if not is_row(vector):
+            vector = nodes.vector_of(node)
+            if not nodes.is_row(vector):
                 leaves[node] = self.parameter(vector, "vector"), 0
             elif vector is not node:
                 array, column, stage = self.place(vector)
                 leaves[node] = array, column
                 level = max(level, stage)
             else:
-                supported(node, self.dtype)
+                nodes.supported(node, self.dtype)
                 stack.extend(node.all_input_nodes)
         return level

@@ -14,16 +14,8 @@ from saiki.compiler.backend import Place
 from saiki.compiler.plan.partition import Partition
 from saiki.compiler.plan.plan import ForwardPlan, Plan
 from saiki.compiler.plan.program import Array
-from saiki.compiler.trace.nodes import (
-    ROWS,
-    Node,
-    aten,
-    is_extent,
-    operand,
-    resolve,
-    unsupported,
-    width,
-)
+from saiki.compiler.trace import nodes
+from saiki.compiler.trace.nodes import Node, aten
 
 Product = Callable[..., Tensor]
 """Of :class:`saiki.compiler.backend.Backend`."""
@@ -60,8 +52,8 @@ class Residuals:
 
     def __init__(self, partition: Partition) -> None:
         of_steps = partition.step_residuals
-        self.stacked = [node for node in of_steps if not is_extent(width(node))]
-        *columns, self.stacked_width = accumulate(map(width, self.stacked), initial=0)
+        self.stacked = [node for node in of_steps if not nodes.is_extent(nodes.width(node))]
+        *columns, self.stacked_width = accumulate(map(nodes.width, self.stacked), initial=0)
         self.wide = of_steps[len(self.stacked) :]
         self.hoisted = partition.hoisted_residuals
         self.of_steps = bool(self.stacked) + len(self.wide)
@@ -80,7 +72,7 @@ class Residuals:
             sizes: of memory, by the numbers that stand for them.
         """
         stacked = [self.stacked_width] if self.stacked else []
-        return stacked + [sizes[width(node)] for node in self.wide]
+        return stacked + [sizes[nodes.width(node)] for node in self.wide]
 
     def put(
         self, arrays: dict[Array, Place], names: Mapping[Node, Array], tensors: Sequence[Tensor]
@@ -190,11 +182,11 @@ def _tensor(field: str, key: Any) -> Read:
 
 def _columns(read: Read, node: Node, column: int) -> Read:
     """Some columns of a tensor of rows, in the shape and type of the node."""
-    like, size = node.meta["val"], width(node)
+    like, size = node.meta["val"], nodes.width(node)
 
     def columns(finished: Finished) -> Tensor:
         rows = read(finished)
-        if rows.shape[1] != size and not is_extent(size):
+        if rows.shape[1] != size and not nodes.is_extent(size):
             rows = rows.narrow(1, column, size)
         if like.ndim == 1:
             rows = rows.squeeze(1)
@@ -246,7 +238,7 @@ def extract(
         return copy
 
     def converted(node: Node | None) -> Node | None:
-        return node and resolve(node, copies, lambda n: n.all_input_nodes, convert)
+        return node and nodes.resolve(node, copies, lambda n: n.all_input_nodes, convert)
 
     graph.output(tuple(map(converted, outputs)))
     return graph
@@ -256,18 +248,18 @@ def _copied(graph: fx.Graph, node: Node, copies: dict[Node, Node], rows: Node) -
     """``node`` in another graph, for any number of rows and any layout of its inputs."""
 
     def sized(value: Any) -> Any:
-        if isinstance(value, int) and value > 0 and value % ROWS == 0:
-            times = value // ROWS
+        if isinstance(value, int) and value > 0 and value % nodes.ROWS == 0:
+            times = value // nodes.ROWS
             return rows if times == 1 else graph.call_function(operator.mul, (rows, times))
         return value
 
     args, kwargs = map_aggregate(node.args, sized), map_aggregate(node.kwargs, sized)
     copy = graph.node_copy(node, copies.__getitem__)
-    if node.target in STRIDED and not operand(node).meta["val"].is_contiguous():
-        raise unsupported(node, "it depends on how a tensor lies in memory")
+    if node.target in STRIDED and not nodes.operand(node).meta["val"].is_contiguous():
+        raise nodes.unsupported(node, "it depends on how a tensor lies in memory")
     if node.target in PLAIN:
         with graph.inserting_before(copy):
-            plain = graph.call_function(aten.contiguous.default, (copies[operand(node)],))
+            plain = graph.call_function(aten.contiguous.default, (copies[nodes.operand(node)],))
         args = (plain, *args[1:])
     copy.args = map_arg(args, lambda n: copies.get(n, n))
     copy.kwargs = map_arg(kwargs, lambda n: copies.get(n, n))

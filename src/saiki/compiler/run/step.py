@@ -2,27 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from saiki.cell import Cell
-from saiki.compiler.backend import Backend, Job, Loop, Place, Walk
+from saiki.compiler import shelf
+from saiki.compiler.backend import Backend, Loop, Place, Walk
 from saiki.compiler.pipeline import compile_step
 from saiki.compiler.plan.plan import LoopKind
 from saiki.compiler.plan.program import Array
-from saiki.compiler.run.outside import (
-    After,
-    Before,
-    Finished,
-    Needs,
-    Operands,
-    Residuals,
-    extract,
-    function,
-)
-from saiki.compiler.shelf import shelf
+from saiki.compiler.run import outside
 from saiki.compiler.trace.draws import SAMPLE, refuse_meeting_rows
 from saiki.compiler.trace.graph_file import lasting_key
 from saiki.compiler.trace.nodes import width
@@ -42,7 +33,7 @@ class Gradients(NamedTuple):
 class Forward:
     """A loop forward that is ready to run."""
 
-    job: Job
+    job: Any
     states: list[Tensor]
     """Those before the first step; when it has run, those after the last one."""
     residuals: list[Tensor]
@@ -53,7 +44,7 @@ class Forward:
 class Backward:
     """A loop backward that is ready to run."""
 
-    job: Job
+    job: Any
     d_states: list[Tensor]
     """Of the states after the last step; when it has run, of those before the first one."""
     gradients: Callable[[], Gradients]
@@ -84,17 +75,19 @@ class CompiledStep:
         self.memory = dict(cell.memory_shapes)
         self.constants = tuple(t.constants.values())
         self.draws = tuple(t.draws.values())
-        self.residuals = Residuals(p.partition)
+        self.residuals = outside.Residuals(p.partition)
         self.before = {
-            "inference": Before(p, p.inference, (), backend.product),
-            "training": Before(p, p.training, p.partition.hoisted_residuals, backend.product),
+            "inference": outside.Before(p, p.inference, (), backend.product),
+            "training": outside.Before(
+                p, p.training, p.partition.hoisted_residuals, backend.product
+            ),
         }
         if self.draws:
             self._refuse_meeting_rows(cell, watch)
-        self.before_backward = function(
-            extract(t.inputs, list(p.backward.program.parameters), backend.product)
+        self.before_backward = outside.function(
+            outside.extract(t.inputs, list(p.backward.program.parameters), backend.product)
         )
-        self.after: dict[Needs, After] = {}
+        self.after: dict[outside.Needs, outside.After] = {}
         self.states = len(t.states)
         self.counts = self.states, len(self.names), len(self.memory)
         """States, parameters and memory."""
@@ -107,7 +100,7 @@ class CompiledStep:
         x = torch.linspace(-1, 1, SAMPLE * cell.input_size, dtype=self.dtype).view(SAMPLE, -1)
 
         def hoisted(samples: Sequence[Tensor]) -> list[Tensor]:
-            before = self.before["training"](Operands(x, parameters, samples=samples))
+            before = self.before["training"](outside.Operands(x, parameters, samples=samples))
             return [*before.streams, *before.residuals]
 
         refuse_meeting_rows(type(cell).__name__, self.draws, hoisted)
@@ -133,7 +126,7 @@ class CompiledStep:
 
     def forward(
         self,
-        operands: Operands,
+        operands: outside.Operands,
         y: Place,
         states: Sequence[Tensor],
         walk: Walk,
@@ -162,12 +155,12 @@ class CompiledStep:
 
     def backward(
         self,
-        operands: Operands,
+        operands: outside.Operands,
         d_y: Place,
         d_states: Sequence[Tensor],
         residuals: Sequence[Tensor],
         walk: Walk,
-        needs: Needs,
+        needs: outside.Needs,
     ) -> Backward:
         """The loop backward, and what comes after it.
 
@@ -177,7 +170,7 @@ class CompiledStep:
         """
         x, memory = operands.x, operands.memory
         plan, sizes = self.plan.backward, self.sizes(memory)
-        outside = self.before_backward(x.shape[0], x, *operands.parameters, *self.constants)
+        loop_parameters = self.before_backward(x.shape[0], x, *operands.parameters, *self.constants)
         starts = [d.clone(memory_format=torch.contiguous_format) for d in d_states]
         passed = {
             array: self.backend.empty(x.shape[0], sizes.get(array.width, array.width), like=x)
@@ -194,14 +187,16 @@ class CompiledStep:
         for node, array in plan.summed.items():
             arrays[array] = Place(summed, plan.summed_columns[node])
         self.residuals.put(arrays, plan.residuals, [self._rows(tensor) for tensor in residuals])
-        job = self.loops["backward"].bind(arrays, outside, walk, sizes)
+        job = self.loops["backward"].bind(arrays, loop_parameters, walk, sizes)
         if needs not in self.after:
-            self.after[needs] = After(self.plan, self.residuals, needs, self.backend.product)
+            self.after[needs] = outside.After(
+                self.plan, self.residuals, needs, self.backend.product
+            )
         after = self.after[needs]
 
         def gradients() -> Gradients:
             inputs = (operands.x, *operands.parameters, *self.constants)
-            finished = Finished(inputs, residuals, passed, summed.sum(0))
+            finished = outside.Finished(inputs, residuals, passed, summed.sum(0))
             of_inputs, pairs = after(x.shape[0], finished)
             of_memory = [
                 self._memory_gradient(tensor.shape, d_memory.get(name), pairs[name], walk)

@@ -7,6 +7,7 @@ and dispatch modes are states of a thread. So a kernel is traced and proved in a
 import contextvars
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 import torch
@@ -29,24 +30,21 @@ def is_inside() -> bool:
 
 def in_clean_room(function: Callable[[], Result]) -> Result:
     """What ``function()`` returns, or raises, in a thread in which no mode of PyTorch is on."""
-    found: list[Result] = []
-    failed: list[BaseException] = []
-    context = contextvars.copy_context()
+    future: Future[Result] = Future()
+    context, threads = contextvars.copy_context(), torch.get_num_threads()
 
-    threads = torch.get_num_threads()
-
-    def work() -> None:
+    def work(future: Future[Result]) -> None:
         _here.inside = True
         torch.set_num_threads(threads)  # or the thread would first find out, by starting some
         try:
-            found.append(context.run(function))
+            future.set_result(context.run(function))
         except BaseException as error:
-            failed.append(error)
+            future.set_exception(error)
 
     with _starting:
         before = threading.stack_size(STACK)
         try:
-            thread = threading.Thread(target=work, name="saiki", daemon=True)
+            thread = threading.Thread(target=work, args=(future,), name="saiki", daemon=True)
             anomaly, check = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
             torch.autograd.set_detect_anomaly(False)
             thread.start()
@@ -57,9 +55,7 @@ def in_clean_room(function: Callable[[], Result]) -> Result:
             thread.join()
     finally:
         torch.autograd.set_detect_anomaly(anomaly, check)
-    if failed:
-        try:
-            raise failed[0]
-        finally:
-            failed.clear()  # or the error would hold this frame, and that the error
-    return found[0]
+    try:
+        return future.result()
+    finally:
+        del future  # or an error would hold this frame, and that the error

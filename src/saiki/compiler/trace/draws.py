@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
-from saiki.compiler.trace.nodes import FIRST, Sizes, aten, name_of, where
+from saiki.compiler.trace.nodes import FIRST, Sizes, aten, name_of, shape_of, where
 from saiki.errors import CompileError
 
 _METHODS = {
@@ -51,11 +51,13 @@ class Draw(NamedTuple):
 
 def draw(draws: Sequence[Draw], counts: Sequence[int], like: Tensor) -> list[Tensor]:
     """What steps of so many rows draw one after the other: ``(rows of all steps, width)`` each."""
-    drawn = [like.new_empty(sum(counts), each.width, dtype=each.dtype) for each in draws]
-    for step in zip(*(tensor.split(counts) for tensor in drawn), strict=True):
-        for each, rows in zip(draws, step, strict=True):
-            each.fill(rows)
-    return drawn
+    samples = [
+        like.new_empty(sum(counts), operation.width, dtype=operation.dtype) for operation in draws
+    ]
+    for step in zip(*(tensor.split(counts) for tensor in samples), strict=True):
+        for operation, rows in zip(draws, step, strict=True):
+            operation.fill(rows)
+    return samples
 
 
 @contextmanager
@@ -73,23 +75,23 @@ SAMPLE = 5
 
 
 def refuse_meeting_rows(
-    cell: str, draws: Sequence[Draw], made: Callable[[Sequence[Tensor]], Sequence[Tensor]]
+    cell: str, draws: Sequence[Draw], outputs: Callable[[Sequence[Tensor]], Sequence[Tensor]]
 ) -> None:
     """Raise if rows meet in what is made of what is drawn, where in front of a loop those of all
     steps are together.
 
     Args:
-        made: all that is made of what :data:`SAMPLE` rows draw, rows first.
+        outputs: all that is made of what :data:`SAMPLE` rows draw, rows first.
     """
     with drawing():
-        drawn = draw(draws, [SAMPLE], torch.empty(0))
-    before = made(drawn)
+        samples = draw(draws, [SAMPLE], torch.empty(0))
+    before = outputs(samples)
     for sign in (1, -1):  # a probability may be above what is drawn, or below
-        changed = [tensor.clone() for tensor in drawn]
+        changed = [tensor.clone() for tensor in samples]
         for tensor in changed:
             first = tensor[0]
             tensor[0] = ~first if first.dtype == torch.bool else sign * (2 * first + 1)
-        for a, b in zip(before, made(changed), strict=True):
+        for a, b in zip(before, outputs(changed), strict=True):
             if not torch.allclose(a[1:], b[1:], rtol=1e-4, atol=1e-6, equal_nan=True):
                 raise CompileError(
                     f"step of {cell} mixes random numbers of different rows, which cannot be drawn "
@@ -122,7 +124,7 @@ def lift_draws(cell: str, module: fx.GraphModule, sizes: Sizes) -> list[Draw]:
         with graph.inserting_after(last):
             last = graph.placeholder(f"draw_{len(draws) - 1}")
         with graph.inserting_before(node):
-            value = graph.call_function(aten.view.default, (last, list(_shape(node))))
+            value = graph.call_function(aten.view.default, (last, list(shape_of(node))))
             value = _of_tensors(graph, node, value)
             if node.target._schema.is_mutable:
                 value = graph.call_function(aten.copy_.default, (node.args[0], value))
@@ -130,10 +132,6 @@ def lift_draws(cell: str, module: fx.GraphModule, sizes: Sizes) -> list[Draw]:
         node.replace_all_uses_with(value)
         graph.erase_node(node)
     return draws
-
-
-def _shape(node: fx.Node) -> tuple[int, ...]:
-    return tuple(node.meta["val"].shape)
 
 
 def _obstacle(node: fx.Node, sizes: Sizes) -> str:
@@ -170,16 +168,16 @@ def _draw(node: fx.Node, sizes: Sizes) -> Draw:
     return Draw(method, numbers, value.numel() // sizes.rows, dtype)
 
 
-def _of_tensors(graph: fx.Graph, node: fx.Node, drawn: fx.Node) -> fx.Node:
+def _of_tensors(graph: fx.Graph, node: fx.Node, sample: fx.Node) -> fx.Node:
     """What a node whose probabilities or moments are tensors makes of what is drawn for it."""
     if node.target in _BY_PROBABILITY:
-        drawn = graph.call_function(aten.lt.Tensor, (drawn, node.args[-1]))
+        sample = graph.call_function(aten.lt.Tensor, (sample, node.args[-1]))
     elif node.target in _BY_MOMENTS:
         mean, scale = (*node.args, 1.0)[:2]
         if isinstance(scale, fx.Node):
-            drawn = graph.call_function(aten.mul.Tensor, (drawn, scale))
-        drawn = graph.call_function(aten.add.Tensor, (drawn, mean))
+            sample = graph.call_function(aten.mul.Tensor, (sample, scale))
+        sample = graph.call_function(aten.add.Tensor, (sample, mean))
     else:
-        return drawn
+        return sample
     how = {"dtype": node.meta["val"].dtype}
-    return graph.call_function(aten._to_copy.default, (drawn,), how)
+    return graph.call_function(aten._to_copy.default, (sample,), how)

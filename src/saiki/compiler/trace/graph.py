@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, fx
 
 from saiki.compiler.trace.draws import Draw
-from saiki.compiler.trace.nodes import FIRST, Node, flat, label, name_of
+from saiki.compiler.trace.nodes import FIRST, Node, label, name_of
+from saiki.torch_internals import tree_leaves
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,14 @@ class Trace:
             changes: other fields that are no longer what they were.
         """
         results = iter(self.results)
-        take = lambda names: tuple(itertools.islice(results, len(names)))  # noqa: E731
+        some = lambda names: tuple(itertools.islice(results, len(names)))  # noqa: E731
         return dataclasses.replace(
             self,
-            new_states=take(self.states),
+            new_states=some(self.states),
             d_x=next(results),
-            d_states=take(self.states),
-            d_memory=dict(zip(self.memory, take(self.memory), strict=True)),
-            d_parameters=dict(zip(self.parameters, take(self.parameters), strict=True)),
+            d_states=some(self.states),
+            d_memory=dict(zip(self.memory, some(self.memory), strict=True)),
+            d_parameters=dict(zip(self.parameters, some(self.parameters), strict=True)),
             **changes,
         )
 
@@ -72,7 +73,7 @@ class Trace:
     def results(self) -> list[Any]:
         """What the graph returns: the new states, then the gradients by x, each state, memory and
         parameter; after these what ``outer`` holds."""
-        return flat(self.output.args[0])
+        return tree_leaves(self.output.args[0])
 
     @property
     def recursion(self) -> list[Node]:

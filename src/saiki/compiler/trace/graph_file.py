@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from saiki.compiler.shelf import shelf
+from saiki.compiler import shelf
 from saiki.compiler.trace.draws import Draw
 from saiki.compiler.trace.graph import Trace
 from saiki.compiler.watch.lasting import PassingError, lasting_tokens
@@ -32,9 +32,8 @@ def to_text(trace: Trace) -> str:
     if trace.constants or trace.outer:
         raise UnwrittenError("tensors that the step made")
     numbers: dict[fx.Node, int] = {}
-    nodes = []
+    nodes, write = [], _Writer(numbers)
     for node in trace.graph.nodes:
-        write = _Writer(numbers)
         line = {
             "op": node.op, "name": node.name, "target": _name(node), "args": write(node.args),
             "kwargs": write(node.kwargs), "value": _shape(node.meta.get("val")),
@@ -42,7 +41,6 @@ def to_text(trace: Trace) -> str:
         }  # fmt: skip
         nodes.append(line)
         numbers[node] = len(numbers)
-    write = _Writer(numbers)
     fields = {
         name: write(getattr(trace, name))
         for name in (
@@ -141,10 +139,7 @@ def _target(op: str, name: str) -> Any:
         return name
     if name == "getitem":
         return operator.getitem
-    found: Any = torch.ops
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
+    return operator.attrgetter(name)(torch.ops)
 
 
 def _shape(value: Any) -> Any:

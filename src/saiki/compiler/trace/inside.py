@@ -10,18 +10,14 @@ from torch import Tensor, fx
 
 from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import Node, ancestors, argument, aten, is_inline, operand
-from saiki.compiler.trace.rewrites import decompositions
+from saiki.compiler.trace.rewrites import decompositions, mean, var_mean
 from saiki.torch_internals import make_fx
 
 
-def mean(x: Tensor, dims: list[int]) -> Tensor:
-    return x.sum(dims, True) / math.prod(x.shape[d] for d in dims)
-
-
 def _normalised(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    centre = mean(x, dims)
+    centre = mean(x, dims, True)
     deviation = x - centre
-    scale = torch.rsqrt(mean(deviation * deviation, dims) + eps)
+    scale = torch.rsqrt(mean(deviation * deviation, dims, True) + eps)
     return deviation * scale, centre, scale
 
 
@@ -64,15 +60,6 @@ def _batch_norm(
     scale = torch.rsqrt(running_var + eps).view(1, -1, *[1] * (x.ndim - 2))
     y = (x - running_mean.view(scale.shape)) * scale
     return _scaled(y, weight, bias), x.new_zeros(0), x.new_zeros(0)
-
-
-def _var_mean(x: Tensor, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Any:
-    dims = list(dim) if dim else list(range(x.ndim))
-    centre = mean(x, dims)
-    deviation = x - centre
-    count = math.prod(x.shape[d] for d in dims) - (1 if correction is None else correction)
-    variance = (deviation * deviation).sum(dims, keepdim) / count
-    return variance, centre if keepdim else centre.squeeze(dims)
 
 
 def _clamp(x: Tensor, min: Tensor | None = None, max: Tensor | None = None) -> Tensor:
@@ -165,8 +152,8 @@ def _convolution_backward(d: Tensor, x: Tensor, weight: Tensor, bias_sizes: Any,
     vjp: Any = torch.func.vjp(lambda a, b: _convolution(a, b, None, *settings), x, weight)
     d_x, d_weight = vjp[1](d)
     over = [i for i in range(d.ndim) if i != 1]
-    found = d_x, d_weight, d.sum(over) if wanted[2] else None
-    return tuple(g if want else None for g, want in zip(found, wanted, strict=True))
+    gradients = d_x, d_weight, d.sum(over) if wanted[2] else None
+    return tuple(g if want else None for g, want in zip(gradients, wanted, strict=True))
 
 
 def _norm(x: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, **how: Any) -> Any:
@@ -182,7 +169,7 @@ _TABLE: dict[Any, Callable[..., Any]] = {
     aten.native_layer_norm.default: _layer_norm,
     aten.native_group_norm.default: _group_norm,
     aten.native_batch_norm.default: _batch_norm,
-    aten.var_mean.correction: _var_mean,
+    aten.var_mean.correction: var_mean,
     aten.linalg_vector_norm.default: _norm,
     aten.clamp.Tensor: _clamp,
     aten.any.default: _any,
@@ -225,9 +212,9 @@ def write_out(trace: Trace) -> Trace:
             def whole(*values: Tensor, node: Node = node, how: Any = how) -> Any:
                 known = dict(zip(node.all_input_nodes, values, strict=True))
                 args = fx.node.map_arg(node.args, known.__getitem__)
-                found = how(*args, **node.kwargs)
+                written = how(*args, **node.kwargs)
                 target: Any = node.target
-                return target(*args, **node.kwargs) if found is NotImplemented else found
+                return target(*args, **node.kwargs) if written is NotImplemented else written
 
             _replace(graph, node, whole, node.all_input_nodes, (inside, backward))
     return trace.rewritten()
@@ -325,10 +312,6 @@ def _is_at_place(end: Node, x: Node, dim: int) -> bool:
 
 def _ends(node: Node) -> list[Node]:
     """Who uses a place, seen through what changes its shape alone."""
-    found = []
-    for user in node.users:
-        if user.target in (aten.unsqueeze.default, aten.view.default, aten.squeeze.dims):
-            found += _ends(user)
-        else:
-            found.append(user)
-    return found
+    shapes = (aten.unsqueeze.default, aten.view.default, aten.squeeze.dims)
+    ends = (_ends(user) if user.target in shapes else [user] for user in node.users)
+    return [end for each in ends for end in each]

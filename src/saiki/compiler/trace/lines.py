@@ -15,9 +15,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from saiki.cell import Cell
 from saiki.compiler.watch.audit import Audit
+from saiki.compiler.watch.kinds import OPERATORS
 from saiki.compiler.watch.whose import is_installed, is_library
 from saiki.errors import CompileError
-from saiki.torch_internals import FakeTensor
+from saiki.torch_internals import FakeTensor, tree_leaves
 
 _READS = {
     Tensor.item, Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__float__, Tensor.__int__,
@@ -34,7 +35,6 @@ _ALIKE = {
     "is_meta", "is_mps", "is_xpu", "__iter__", "register_hook",
 }  # fmt: skip
 """What may be asked of a tensor, since it is the same of the one that stands for it."""
-_OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _OWN = {"aten", "prims", "prim", "_c10d_functional"}
 """Namespaces of PyTorch's operators."""
 _PLAIN = (Tensor, type(None), bool, int, float, complex, str, bytes, slice, type(...), torch.dtype,
@@ -64,7 +64,11 @@ class Lines(TorchFunctionMode):
         result = self._run(func, args, kwargs or {}, frame)
         name = func.__self__.__name__ if func.__name__ == "__get__" else func.__name__
         is_told = result is not None or func.__name__ == "__get__"
-        asks = is_told and name not in _ALIKE and not _holds_tensors(result)
+        asks = (
+            is_told
+            and name not in _ALIKE
+            and not any(isinstance(leaf, Tensor) for leaf in tree_leaves(result))
+        )
         if (asks or name in _OF_MEMORY) and _is_of_user(frame):
             raise CompileError(
                 f"step asks {name} of a tensor, which differs from call to call and which a kernel "
@@ -104,16 +108,10 @@ class Deaf(TorchDispatchMode):
             return func(*args, **kwargs)
 
 
-def _holds_tensors(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(map(_holds_tensors, value))
-    return isinstance(value, Tensor)
-
-
 def _is_of_pytorch_alone(func: Any, arguments: Any = ()) -> bool:
     """Whether an operation runs no code of anybody else's: neither its own nor that of what it is
     given."""
-    if isinstance(func, _OPERATORS) and str(func).partition(".")[0] not in _OWN:
+    if isinstance(func, OPERATORS) and str(func).partition(".")[0] not in _OWN:
         return False
     match arguments:
         case list() | tuple():

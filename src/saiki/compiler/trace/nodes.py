@@ -158,13 +158,6 @@ def width(node: fx.Node) -> int:
     return int(shape[1]) if len(shape) == 2 else 1
 
 
-def flat(values: Any) -> list[Any]:
-    """What nested lists hold, one after the other."""
-    if isinstance(values, list | tuple):
-        return [leaf for value in values for leaf in flat(value)]
-    return [values]
-
-
 def descendants(nodes: Iterable[Node], roots: Iterable[Node]) -> set[Node]:
     """Of ``nodes``, in their order: what is made of the roots, and these."""
     reached = set(roots)

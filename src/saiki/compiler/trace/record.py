@@ -5,9 +5,8 @@ so that no derivative is written by hand anywhere, and everything is decomposed 
 """
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,20 +15,10 @@ from torch.func import functionalize
 from torch.fx import traceback as fx_traceback
 
 from saiki.cell import Cell, as_states
+from saiki.compiler.trace import nodes
 from saiki.compiler.trace.draws import Draw, lift_draws
 from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.lines import Deaf, Lines, line_of_step
-from saiki.compiler.trace.nodes import (
-    FIRST,
-    SECOND,
-    SIZED,
-    Sizes,
-    ancestors,
-    core,
-    flat,
-    unsupported,
-    where,
-)
 from saiki.compiler.trace.rewrites import decompositions, lift, without_detach
 from saiki.compiler.watch.audit import Audit, MoreRanError
 from saiki.compiler.watch.watch import Watch
@@ -73,32 +62,31 @@ def record(source: Source) -> Trace:
             f"step of {type(cell).__name__} may read {watch.modes_read[0]}, which a kernel cannot "
             "answer"
         )
-    found = _captured(cell, watch, dtype)
-    graph, inputs = found.module.graph, found.inputs
-    drawn = ((node, f"draw {i}") for i, node in enumerate(found.drawn))
-    for node, label in (*inputs.labels(), *drawn):
+    capture = _captured(cell, watch, dtype)
+    graph = capture.module.graph
+    for node, label in capture.labels():
         node.meta["label"] = label
     output = graph.output_node()
-    results = flat(output.args[0])
-    live = ancestors(node for node in results if node is not None)
+    results = tree_leaves(output.args[0])
+    live = nodes.ancestors(node for node in results if node is not None)
     # a tensor may be read as itself and as what takes its place in the cell
     own = list(watch.places)[: watch.parameters]
-    parameters = {n: p for n, p in inputs.tensors.items() if n in own or p in live}
-    count = len(results) - len(found.learnt)
-    gradients = dict(zip(found.learnt, results[count:], strict=True))
+    parameters = {n: p for n, p in capture.tensors.items() if n in own or p in live}
+    count = len(results) - len(capture.learnt)
+    gradients = dict(zip(capture.learnt, results[count:], strict=True))
     output.args = ((*results[:count], *map(gradients.get, parameters)),)
     trace = Trace(
         graph=graph,
         dtype=dtype,
         inline_weights=inline_weights,
-        x=inputs.x,
-        states=tuple(inputs.states),
+        x=capture.x,
+        states=tuple(capture.states),
         parameters=parameters,
-        constants=found.constants,
-        draws=found.drawn,
-        memory=inputs.memory,
-        extents=found.extents,
-        cotangents=tuple(inputs.cotangents),
+        constants=capture.constants,
+        draws=capture.draw_nodes,
+        memory=capture.memory,
+        extents=capture.extents,
+        cotangents=tuple(capture.cotangents),
     )
     return trace.rewritten()
 
@@ -108,13 +96,15 @@ def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
     run for others."""
     try:
         with graphs_alone():
-            found, other = (_Capture(cell, watch, dtype, sizes) for sizes in (FIRST, SECOND))
+            capture, other = (
+                _Capture(cell, watch, dtype, sizes) for sizes in (nodes.FIRST, nodes.SECOND)
+            )
             if not cell.memory_shapes:
-                _same_but_for_sizes(found, other, "recorded")
-            found.make_functional()
+                _same_but_for_sizes(capture, other, "recorded")
+            capture.make_functional()
             if cell.memory_shapes:  # over which means may be taken, and so divided by their sizes
                 other.make_functional()
-                _same_but_for_sizes(found, other, "module")
+                _same_but_for_sizes(capture, other, "module")
                 forget(other.module)
     except (SaikiError, MoreRanError):
         raise
@@ -124,28 +114,8 @@ def _captured(cell: Cell, watch: Watch, dtype: torch.dtype) -> "_Capture":
         raise TraceError(
             f"step of {type(cell).__name__} cannot be traced{at}: {lines[0]}"
         ) from error
-    forget(found.recorded, found.module, other.recorded)
-    return found
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """The placeholders of a graph."""
-
-    x: fx.Node
-    states: list[fx.Node]
-    state_names: tuple[str, ...]
-    memory: dict[str, fx.Node]
-    tensors: dict[str, fx.Node]
-    cotangents: list[fx.Node]
-
-    def labels(self) -> Iterator[tuple[fx.Node, str]]:
-        """What a person calls each."""
-        yield self.x, "x"
-        yield from zip(self.states, self.state_names, strict=True)
-        yield from ((node, name) for name, node in (*self.memory.items(), *self.tensors.items()))
-        names = (f"d_{name}" for name in self.state_names)
-        yield from zip(self.cotangents, names, strict=True)
+    forget(capture.recorded, capture.module, other.recorded)
+    return capture
 
 
 class _Capture:
@@ -156,7 +126,7 @@ class _Capture:
     and decomposed.
     """
 
-    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, sizes: "Sizes") -> None:
+    def __init__(self, cell: Cell, watch: Watch, dtype: torch.dtype, sizes: nodes.Sizes) -> None:
         self.cell, self.watch, self.sizes = cell, watch, sizes
         self.extents = _extents(cell, sizes)
         self.shapes = {
@@ -180,14 +150,14 @@ class _Capture:
         with fx_traceback.preserve_node_meta():
             self.recorded = make_fx(lambda *a: self._joint(*a), **_FAKE)(*self.arguments)
         without_detach(self.recorded.graph)
-        self.found = lift(self.recorded)
+        self.lifted = lift(self.recorded)
         """Tensors that the step found elsewhere, inputs of the record after its arguments."""
         self.draws = lift_draws(type(cell).__name__, self.recorded, sizes)
         """What the step draws, the last inputs."""
 
     def _arguments(self, dtype: torch.dtype) -> tuple[Any, ...]:
         rows, sizes = self.sizes.rows, self.cell.state_sizes
-        shapes = [core(shape) for shape in self.shapes.values()]
+        shapes = [nodes.core(shape) for shape in self.shapes.values()]
         return (
             torch.empty(rows, self.cell.input_size, dtype=dtype).requires_grad_(),
             [torch.empty(rows, n, dtype=dtype).requires_grad_() for n in sizes],
@@ -201,15 +171,12 @@ class _Capture:
 
     def make_functional(self) -> None:
         """Decompose the record into operations that change nothing in place."""
-        found: list[Tensor] = [self.mode.from_tensor(tensor) for tensor in self.found]
+        outer: list[Tensor] = [self.mode.from_tensor(tensor) for tensor in self.lifted]
         with self.mode:
-            found += [torch.empty(self.sizes.rows, d.width, dtype=d.dtype) for d in self.draws]
-        flat = [tensor.detach() for tensor in (*tree_leaves(self.arguments), *found)]
+            outer += [torch.empty(self.sizes.rows, d.width, dtype=d.dtype) for d in self.draws]
+        flat = [tensor.detach() for tensor in (*tree_leaves(self.arguments), *outer)]
 
-        def replay(*values: Tensor) -> Any:
-            return fx.Interpreter(self.recorded).run(*values)
-
-        functional = functionalize(replay, remove="mutations")
+        functional = functionalize(fx.Interpreter(self.recorded).run, remove="mutations")
         with fx_traceback.preserve_node_meta():
             self.module = make_fx(functional, decomposition_table=decompositions(), **_FAKE)(*flat)
         self._name_inputs()
@@ -220,19 +187,19 @@ class _Capture:
         x: Tensor,
         states: list[Tensor],
         memory: list[Tensor],
-        given: list[Tensor],
+        tensors: list[Tensor],
         cotangents: list[Tensor],
     ) -> tuple[Any, ...]:
-        values = dict(zip(self.real, given, strict=True))
+        values = dict(zip(self.real, tensors, strict=True))
         twin = Twin((real, like(values[name], real)) for name, real in self.real.items())
         cell = twin.of(self.cell)
         shapes = self.shapes
         read = {n: m.view(self.sizes.rows, *shapes[n]) for n, m in zip(shapes, memory, strict=True)}
         audit = Audit()
-        elsewhere = [name for name, value in self.watch.walk.outside if twin.has_copied(value)]
-        if elsewhere:
+        misplaced = [name for name, value in self.watch.walk.outside if twin.has_copied(value)]
+        if misplaced:
             raise CompileError(
-                f"step of {type(self.cell).__name__} finds {elsewhere[0]}, which its cell holds, "
+                f"step of {type(self.cell).__name__} finds {misplaced[0]}, which its cell holds, "
                 "elsewhere; read it as an attribute of the cell"
             )
         with twin.putting_back():
@@ -245,30 +212,13 @@ class _Capture:
                 f"step of {type(self.cell).__name__} changes {changed} of its cell, which a loop "
                 "of steps must see"
             )
-        outside = [self.real[n] for n in self.learnt if self.real[n].requires_grad]
-        wanted = [x, *states, *memory, *(values[name] for name in self.learnt), *outside]
-        differentiable = [(n, g) for n, g in zip(new, cotangents, strict=True) if n.requires_grad]
-        if not differentiable:
-            audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
-            return tuple(new), (None,) * (len(wanted) - len(outside))
+        leaves = [x, *states, *memory, *(values[name] for name in self.learnt)]
+        originals = [None] * (len(leaves) - len(self.learnt)) + [self.real[n] for n in self.learnt]
         with self._heard_by(audit):
-            gradients = list(
-                torch.autograd.grad(
-                    [n for n, _ in differentiable],
-                    wanted,
-                    [g for _, g in differentiable],
-                    allow_unused=True,
-                )
-            )
+            gradients = gradients_of(new, cotangents, leaves, originals)
         self._must_change_nothing()
         audit.must_be_followed(self.watch.walk, type(self.cell).__name__)
-        first = len(wanted) - len(outside) - len(self.learnt)
-        rest = iter(gradients[len(wanted) - len(outside) :])
-        for i, name in enumerate(self.learnt, first):
-            other = next(rest) if self.real[name].requires_grad else None
-            if other is not None:
-                gradients[i] = other if gradients[i] is None else gradients[i] + other
-        return tuple(new), tuple(gradients[: len(wanted) - len(outside)])
+        return tuple(new), tuple(gradients)
 
     def _must_change_nothing(self) -> None:
         """Raise if what the step depends on is no longer what it was before it ran."""
@@ -285,36 +235,37 @@ class _Capture:
     def _heard_by(self, audit: Audit, *modes: AbstractContextManager[Any]) -> Iterator[None]:
         """Once, what is run is noted."""
         with ExitStack() as stack:
-            if self.sizes is FIRST:
+            if self.sizes is nodes.FIRST:
                 for mode in (*modes, Deaf(audit), audit.listening()):
                     stack.enter_context(mode)
             yield
+
+    def labels(self) -> Iterator[tuple[fx.Node, str]]:
+        """What a person calls each input."""
+        yield self.x, "x"
+        names = self.cell.state_names
+        yield from zip(self.states, names, strict=True)
+        yield from ((node, name) for name, node in (*self.memory.items(), *self.tensors.items()))
+        yield from zip(self.cotangents, (f"d_{name}" for name in names), strict=True)
+        yield from ((node, f"draw {i}") for i, node in enumerate(self.draw_nodes))
 
     def _name_inputs(self) -> None:
         """Sort the placeholders; those of tensors that the step found elsewhere become one with
         those of the same tensors in the cell, or constants."""
         graph = self.module.graph
-        first, *rest = (node for node in graph.nodes if node.op == "placeholder")
-        found = iter(rest)
-        take = lambda names: [next(found) for _ in names]  # noqa: E731
-        states, memory = take(self.cell.state_sizes), take(self.shapes)
-        tensors, cotangents = take(self.real), take(self.cell.state_sizes)
-        elsewhere = take(self.found)
-        self.drawn: dict[fx.Node, Draw] = dict(zip(found, self.draws, strict=True))
-        self.inputs = _Inputs(
-            first,
-            states,
-            self.cell.state_names,
-            dict(zip(self.shapes, memory, strict=True)),
-            dict(zip(self.real, tensors, strict=True)),
-            cotangents,
-        )
+        placeholders = (node for node in graph.nodes if node.op == "placeholder")
+        some = lambda names: {name: next(placeholders) for name in names}  # noqa: E731
+        self.x, states = next(placeholders), self.cell.state_names
+        self.states, self.memory = [*some(states).values()], some(self.shapes)
+        self.tensors, self.cotangents = some(self.real), [*some(states).values()]
+        constants = [next(placeholders) for _ in self.lifted]
+        self.draw_nodes: dict[fx.Node, Draw] = dict(zip(placeholders, self.draws, strict=True))
         names = {id(tensor): name for name, tensor in self.real.items()}
         self.constants: dict[fx.Node, Tensor] = {}
-        for node, tensor in zip(elsewhere, self.found, strict=True):
+        for node, tensor in zip(constants, self.lifted, strict=True):
             name = names.get(id(tensor))
             if name is not None:
-                node.replace_all_uses_with(self.inputs.tensors[name])
+                node.replace_all_uses_with(self.tensors[name])
                 graph.erase_node(node)
             elif tensor.requires_grad:
                 raise CompileError(
@@ -324,6 +275,37 @@ class _Capture:
                 )
             else:
                 self.constants[node] = tensor
+
+
+def gradients_of(
+    outputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    originals: Sequence[Tensor | None],
+    as_graph: bool = False,
+) -> list[Tensor | None]:
+    """∂L/∂leaf for each leaf; ``as_graph``, they can be differentiated themselves. A step may read
+    the original of a leaf, a global for example, in whose place the leaf could not be put: what
+    arrives there counts."""
+    pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
+    originals = [None if t is leaf else t for t, leaf in zip(originals, leaves, strict=True)]
+    wanted = [t for t in leaves if t.requires_grad]
+    real = [t for t in originals if t is not None and t.requires_grad]
+    if not pairs:
+        return [None] * len(leaves)
+    ends, weights = zip(*pairs, strict=True)
+    gradients = torch.autograd.grad(
+        ends, [*wanted, *real], weights, create_graph=as_graph, allow_unused=True
+    )
+    of_leaves, of_real = iter(gradients[: len(wanted)]), iter(gradients[len(wanted) :])
+    totals: list[Tensor | None] = []
+    for leaf, original in zip(leaves, originals, strict=True):
+        total = next(of_leaves) if leaf.requires_grad else None
+        if original is not None and original.requires_grad:
+            other = next(of_real)
+            total = other if total is None else total if other is None else total + other
+        totals.append(total)
+    return totals
 
 
 _FAKE: Any = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
@@ -336,7 +318,7 @@ def _refuse_mutation(cell: Cell, graph: fx.Graph) -> None:
         if schema is not None and schema.is_mutable:
             raise CompileError(
                 f"step of {type(cell).__name__} changes a tensor in place that it was given or "
-                f"sees elsewhere{where(node)}; write it without"
+                f"sees elsewhere{nodes.where(node)}; write it without"
             )
 
 
@@ -348,10 +330,12 @@ def _same_but_for_sizes(
     for one, two in zip(a, b, strict=False):
         same = one.target == two.target or one.op == "placeholder" == two.op
         if not same or _numbers(one, ours.sizes) != _numbers(two, other.sizes):
-            raise unsupported(one, "it depends on the number of rows, or on the size of a memory")
-    same = len(a) == len(b) and len(ours.found) == len(other.found) and ours.draws == other.draws
+            raise nodes.unsupported(
+                one, "it depends on the number of rows, or on the size of a memory"
+            )
+    same = len(a) == len(b) and len(ours.lifted) == len(other.lifted) and ours.draws == other.draws
     same = same and all(
-        s is t or torch.equal(s, t) for s, t in zip(ours.found, other.found, strict=True)
+        s is t or torch.equal(s, t) for s, t in zip(ours.lifted, other.lifted, strict=True)
     )
     if not same:
         raise CompileError(
@@ -360,7 +344,7 @@ def _same_but_for_sizes(
         )
 
 
-def _numbers(node: fx.Node, sizes: "Sizes") -> str:
+def _numbers(node: fx.Node, sizes: nodes.Sizes) -> str:
     """What a node takes; sizes of batch and memory by their names, where sizes are meant."""
 
     def seen(value: Any, is_size: bool) -> Any:
@@ -372,11 +356,11 @@ def _numbers(node: fx.Node, sizes: "Sizes") -> str:
             return sizes.name(value)
         return repr(value)
 
-    is_size = node.target in SIZED
+    is_size = node.target in nodes.SIZED
     return repr([seen(arg, is_size) for arg in (*node.args, *node.kwargs.items())])
 
 
-def _extents(cell: Cell, sizes: "Sizes") -> dict[str, int]:
+def _extents(cell: Cell, sizes: nodes.Sizes) -> dict[str, int]:
     """The size that stands for each named one while tracing."""
     shapes = cell.memory_shapes.values()
     names = dict.fromkeys(size for shape in shapes for size in shape if isinstance(size, str))

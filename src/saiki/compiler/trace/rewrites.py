@@ -9,10 +9,7 @@ from torch import Tensor, fx
 
 from saiki.compiler.trace.graph import Trace
 from saiki.compiler.trace.nodes import POINTWISE, aten, is_inline, is_row, whole_numbers
-from saiki.torch_internals import (
-    core_aten_decompositions,
-    get_decompositions,
-)
+from saiki.torch_internals import core_aten_decompositions, get_decompositions
 
 _DECOMPOSED = (
     aten._softmax,
@@ -25,17 +22,18 @@ _DECOMPOSED = (
 """Operations of the core set that PyTorch can decompose further."""
 
 
-def _mean(x: Tensor, dim: list[int], keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def mean(x: Tensor, dim: list[int], keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     count = math.prod(x.shape[d] for d in dim) if dim else x.numel()
     return x.sum(dim, keepdim) / count
 
 
-def _variance(x: Tensor, dim: list[int], correction: Any = None, keepdim: bool = False) -> Tensor:
-    count = math.prod(x.shape[d] for d in dim)
-    deviation = x - x.sum(dim, True) / count
-    return (deviation * deviation).sum(dim, keepdim) / (
-        count - (1 if correction is None else correction)
-    )
+def var_mean(x: Tensor, dim: Any = None, correction: Any = None, keepdim: bool = False) -> Any:
+    dims = list(dim) if dim else list(range(x.ndim))
+    centre = mean(x, dims, True)
+    deviation = x - centre
+    count = math.prod(x.shape[d] for d in dims) - (1 if correction is None else correction)
+    variance = (deviation * deviation).sum(dims, keepdim) / count
+    return variance, centre if keepdim else centre.squeeze(dims)
 
 
 def _slice_scatter(
@@ -78,8 +76,8 @@ def _product_of_flags(x: Any, y: Any) -> Any:
 _DECOMPOSITIONS = {
     aten.linalg_vector_norm.default: _vector_norm,
     aten.slice_scatter.default: _slice_scatter,
-    aten.mean.dim: _mean,
-    aten.var.correction: _variance,
+    aten.mean.dim: mean,
+    aten.var.correction: lambda *args, **kwargs: var_mean(*args, **kwargs)[0],
     aten.mish.default: lambda x: x * torch.tanh(torch.nn.functional.softplus(x)),
     aten.select.int: lambda x, dim, i: x.narrow(dim, i % x.shape[dim], 1).squeeze(dim),
     aten.silu.default: lambda x: x * torch.sigmoid(x),
@@ -218,17 +216,17 @@ def without_detach(graph: fx.Graph) -> None:
 
 def lift(module: fx.GraphModule) -> list[Tensor]:
     """Make placeholders of the tensors that a graph holds; which those are."""
-    found: dict[int, tuple[fx.Node, Tensor]] = {}
+    lifted: dict[int, tuple[fx.Node, Tensor]] = {}
     graph = module.graph
     last = [node for node in graph.nodes if node.op == "placeholder"][-1]
     for node in list(graph.nodes):
         if node.op != "get_attr":
             continue
         tensor = getattr(module, str(node.target))
-        if id(tensor) not in found:
+        if id(tensor) not in lifted:
             with graph.inserting_after(last):
-                last = graph.placeholder(f"constant_{len(found)}")
-            found[id(tensor)] = last, tensor
-        node.replace_all_uses_with(found[id(tensor)][0])
+                last = graph.placeholder(f"constant_{len(lifted)}")
+            lifted[id(tensor)] = last, tensor
+        node.replace_all_uses_with(lifted[id(tensor)][0])
         graph.erase_node(node)
-    return [tensor for _, tensor in found.values()]
+    return [tensor for _, tensor in lifted.values()]

@@ -25,6 +25,7 @@ from saiki.compiler.run.compiled import (
 )
 from saiki.compiler.trace.clean_room import in_clean_room
 from saiki.compiler.trace.draws import draw, drawing
+from saiki.compiler.trace.record import gradients_of
 from saiki.compiler.trust import trial
 from saiki.errors import CompileError
 from saiki.torch_internals import is_batched
@@ -70,16 +71,14 @@ def backward(
     cells = compiled_cells(call.parts)
     if _are_proved(call, cells, "backward") and not residuals[-1]:
         return loops.backward(call, gradients, residuals, needs)
-    results = []
-    for gradient, tensor, need, has in zip(
-        eager_gradients(call, gradients, residuals, False),
-        call.tensors(), needs, has_gradient(cells), strict=True,
-    ):  # fmt: skip
-        if gradient is not None and need:
-            results.append(gradient.contiguous())
-        else:
-            results.append(tensor.new_zeros(tensor.shape if need and has else 0))
-    return results
+    derivatives = eager_gradients(call, gradients, residuals, False)
+    tensors = zip(call.tensors(), derivatives, needs, has_gradient(cells), strict=True)
+    return [
+        tensor.new_zeros(tensor.shape if need and has else 0)
+        if gradient is None or not need
+        else gradient.contiguous()
+        for tensor, gradient, need, has in tensors
+    ]
 
 
 def eager_gradients(
@@ -95,7 +94,7 @@ def eager_gradients(
             return eagerly(call.with_tensors(leaves, call.lengths))
 
     def derived(outputs: Sequence[Tensor]) -> list[Tensor | None]:
-        return trial.gradients_of(outputs, gradients, leaves, real, as_graph)
+        return gradients_of(outputs, gradients, leaves, real, as_graph)
 
     is_drawn = any(cell.step.draws for cell in compiled_cells(call.parts))
     with drawing(residuals[-2] if is_drawn else None):

@@ -5,7 +5,6 @@ outputs and all gradients are compared. Later, at growing intervals, one step at
 What differs by more than rounding explains is never returned.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +14,7 @@ from saiki.call import Call, Part
 from saiki.compiler.run.compiled import compiled_cell, eagerly, originals
 from saiki.compiler.trace.clean_room import in_clean_room
 from saiki.compiler.trace.draws import drawing
+from saiki.compiler.trace.record import gradients_of
 from saiki.twin import like
 
 ROWS = 3
@@ -181,14 +181,10 @@ def _overflows(tensor: Tensor) -> Tensor:
 
 
 def _largest(tensor: Tensor | None) -> float:
+    """The largest absolute value of the finite ones."""
     if tensor is None or tensor.numel() == 0:
         return 0.0
-    largest = _bound(tensor)
-    return largest if math.isfinite(largest) else float(_finite(tensor).abs().max())
-
-
-def _finite(tensor: Tensor) -> Tensor:
-    return tensor.nan_to_num(0.0, posinf=0.0, neginf=0.0)
+    return _bound(tensor.nan_to_num(0.0, posinf=0.0, neginf=0.0))
 
 
 def outcome(
@@ -237,34 +233,3 @@ def eager_outcome(call: Call, cotangents: Sequence[Tensor] | None) -> Outcome:
 
     with drawing():
         return in_clean_room(work)
-
-
-def gradients_of(
-    outputs: Sequence[Tensor],
-    cotangents: Sequence[Tensor],
-    leaves: Sequence[Tensor],
-    originals: Sequence[Tensor | None],
-    as_graph: bool = False,
-) -> list[Tensor | None]:
-    """∂L/∂leaf for each leaf; ``as_graph``, they can be differentiated themselves. A step may read
-    the original of a leaf, a global for example, in whose place the leaf could not be put: what
-    arrives there counts."""
-    pairs = [(o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad]
-    originals = [None if t is leaf else t for t, leaf in zip(originals, leaves, strict=True)]
-    wanted = [t for t in leaves if t.requires_grad]
-    real = [t for t in originals if t is not None and t.requires_grad]
-    if not pairs:
-        return [None] * len(leaves)
-    ends, weights = zip(*pairs, strict=True)
-    gradients = torch.autograd.grad(
-        ends, [*wanted, *real], weights, create_graph=as_graph, allow_unused=True
-    )
-    of_leaves, of_real = iter(gradients[: len(wanted)]), iter(gradients[len(wanted) :])
-    totals: list[Tensor | None] = []
-    for leaf, original in zip(leaves, originals, strict=True):
-        total = next(of_leaves) if leaf.requires_grad else None
-        if original is not None and original.requires_grad:
-            other = next(of_real)
-            total = other if total is None else total if other is None else total + other
-        totals.append(total)
-    return totals

@@ -114,7 +114,7 @@ class Audit:
         codes = [code for key, code in self.codes.items() if key not in walk.codes]
         any_name = ALL if walk.waiting or walk.read_modules else set()
         unread = (self.names - walk.mentioned) & (walk.waiting.keys() | any_name)
-        unfollowed = walk.names_of_spaces() | {COPIED}
+        unfollowed = walk.unfollowed_names() | {COPIED}
         names = unread | ((self.names - walk.named) & unfollowed)
         if not codes and not names:
             return

@@ -23,56 +23,25 @@ import torch
 from torch import Tensor, nn
 
 from saiki.cell import Cell
+from saiki.compiler.watch import kinds
 from saiki.compiler.watch.answers import why_not_called
 from saiki.compiler.watch.code import COPIED, FIELD, NOTHING, STATEMENT, Ran, reads_fields
-from saiki.compiler.watch.identity import (
-    Itself,
-    are_same,
-    in_context,
-    in_slot,
-    in_slots,
-    is_same_referent,
-)
-from saiki.compiler.watch.kinds import (
-    ARRAYS,
-    BUILT_IN,
-    CONSTANT,
-    EXTENDED,
-    OF_A_KIND,
-    PLAIN,
-    READERS,
-    SCALARS,
-    VALUES,
-    WRITTEN,
-    bits_of,
-    declared,
-    holds_more,
-    is_bound,
-    is_key,
-    is_of_numpy,
-    key_of,
-    members_of,
-    must_be_watched,
-    of_memory,
-    of_tensor,
-    parts_of,
-    without_owner,
-)
+from saiki.compiler.watch.kinds import Itself
 from saiki.compiler.watch.reach import Place
 from saiki.compiler.watch.spaces import Spaces
 from saiki.compiler.watch.whose import is_installed
 from saiki.errors import CompileError
 
-MOST = 5000
+MAX_VALUES = 5000
 """Values that are followed at most."""
-LARGEST = 1 << 16
+MAX_ARRAY_BYTES = 1 << 16
 """Bytes of an array that are compared at each call."""
 
 _TABLES = {"_parameters", "_buffers", "_modules", "training"}
 """Attributes of modules that are followed apart."""
 _INTERNAL = set(vars(nn.Module()))
 """Attributes of modules that steps seldom read."""
-_NAMED = (torch._ops.OpOverload, torch._ops.OpOverloadPacket, torch.jit.ScriptFunction)
+_NAMED = (*kinds.OPERATORS, torch.jit.ScriptFunction)
 """Operators, which are told by their names."""
 _LOGGER = operator.attrgetter("name", "level", "disabled")
 _STATEMENTS = operator.itemgetter("__build_class__", "__import__")
@@ -92,13 +61,13 @@ class Fingerprint(Spaces):
         self._class("Tensor", Tensor)
         if COPIED in ran.names:
             self._push("copyreg.dispatch_table", copyreg.dispatch_table)
-        while self.stack or self._modules_as_a_whole() or self._names_of_spaces():
+        while self.stack or self._follow_whole_modules() or self._follow_names():
             self._visit(*self.stack.pop())
-            if len(self.tokens) > MOST:
+            if len(self.tokens) > MAX_VALUES:
                 raise CompileError(
-                    f"step of {type(cell).__name__} can read more than {MOST} values, too many to "
-                    "watch for changes; keep large tables out of the cell, or register them as "
-                    "buffers"
+                    f"step of {type(cell).__name__} can read more than {MAX_VALUES} values, too "
+                    "many to watch for changes; keep large tables out of the cell, or register "
+                    "them as buffers"
                 )
         self.watch_spaces()
         if STATEMENT in self.mentioned:
@@ -115,12 +84,12 @@ class Fingerprint(Spaces):
                 )
 
     def _visit(self, path: str, value: Any, place: Place | None) -> None:
-        self.is_of_numpy = self.is_of_numpy or is_of_numpy(value)
+        self.is_of_numpy = self.is_of_numpy or kinds.is_of_numpy(value)
         if isinstance(value, np.generic):
             _must_be_plain(path, value.dtype)
-        if isinstance(value, SCALARS) and is_installed(type(value)):
-            exact = repr(value) if isinstance(value, WRITTEN) else value
-            self.tokens.append((path, type(value), exact, bits_of(value)))
+        if isinstance(value, kinds.SCALARS) and is_installed(type(value)):
+            exact = repr(value) if isinstance(value, kinds.WRITTEN) else value
+            self.tokens.append((path, type(value), exact, kinds.bits_of(value)))
             if isinstance(value, str):  # which may name an attribute
                 self._mention((value, FIELD) if reads_fields(value) else (value,))
             return
@@ -129,15 +98,15 @@ class Fingerprint(Spaces):
             return
         self._see(value)
         self.alive.append(value)
-        if isinstance(value, BUILT_IN) and self._attributes(path, value):
+        if isinstance(value, kinds.BUILT_IN) and self._attributes(path, value):
             raise CompileError(
                 f"{path} is a {type(value).__name__} with attributes of its own, which are not "
                 "watched"
             )
-        for kind in EXTENDED:
+        for kind in kinds.EXTENDED:
             if isinstance(value, kind):
-                self.tokens.append((path, kind, kind.__repr__(value), bits_of(value)))
-        if isinstance(value, OF_A_KIND) and not is_installed(type(value)):
+                self.tokens.append((path, kind, kind.__repr__(value), kinds.bits_of(value)))
+        if isinstance(value, kinds.OF_A_KIND) and not is_installed(type(value)):
             self._class(type(value).__name__, type(value))
         self._follow(path, value, place)
 
@@ -147,7 +116,7 @@ class Fingerprint(Spaces):
                 self._tensor(path, value, place)
             case nn.Module():
                 self._module(path, value)
-            case _ if isinstance(value, tuple(PLAIN)) and type(value) not in PLAIN:
+            case _ if isinstance(value, tuple(kinds.PLAIN)) and type(value) not in kinds.PLAIN:
                 raise CompileError(f"{path} is a {type(value).__name__}, which is not watched")
             case dict() | types.MappingProxyType():
                 self._mapping(path, value)
@@ -155,12 +124,12 @@ class Fingerprint(Spaces):
                 self._set(path, value)
             case list() | deque() | tuple():
                 self._sequence(path, value)
-            case _ if isinstance(value, ARRAYS):
+            case _ if isinstance(value, kinds.ARRAYS):
                 self._memory(path, value)
             case contextvars.ContextVar():
-                self.getters.append((in_context, value))
+                self.getters.append((kinds.in_context, value))
                 self.tokens.append((path, "variable of the context", value.name))
-                self._push(path, in_context(value)[0])
+                self._push(path, kinds.in_context(value)[0])
             case types.FunctionType():
                 self._function(path, value)
             case types.MethodType():
@@ -168,20 +137,22 @@ class Fingerprint(Spaces):
             case types.ModuleType():
                 self._space(path, value)
             case type():
-                if value in READERS:
+                if value in kinds.READERS:
                     self._mention({"getattr"})
                 self.tokens.append((path, "class", Itself(value)))
                 self._class(path, value)
             case types.BuiltinFunctionType() | types.MethodWrapperType():
-                self.tokens.append((path, "object", without_owner(value)))
+                self.tokens.append((path, "object", kinds.without_owner(value)))
                 self._must_be_followed({value.__name__})
                 self._mention({value.__name__})
-                if is_bound(value):
+                if kinds.is_bound(value):
                     self._push(path + ".__self__", value.__self__)
                 elif why := why_not_called(value, True):
                     raise CompileError(f"step {why}")
             case _ if type(value) is weakref.ref and not isinstance(value(), Tensor | nn.Module):
-                self.values.append((functools.partial(is_same_referent, value, value()), True))
+                self.values.append(
+                    (functools.partial(kinds.is_same_referent, value, value()), True)
+                )
                 self._push(path, value())
                 self._wrapper(path, value, "reference", "__callback__")
             case _ if type(value) is functools.partial:
@@ -198,40 +169,40 @@ class Fingerprint(Spaces):
                 self._object(path, value)
 
     def _mapping(self, path: str, value: Mapping[Any, Any]) -> None:
-        if not all(map(is_key, value)):
+        if not all(map(kinds.is_key, value)):
             raise CompileError(f"{path} is keyed by objects, which is not watched")
         self._table(path, value)
         if isinstance(value, OrderedDict):  # which has another order as a dictionary
             self.values.append((functools.partial(_as_dict, value), _as_dict(value)))
-            self.tokens.append((path, *map(key_of, _as_dict(value))))
+            self.tokens.append((path, *map(kinds.key_of, _as_dict(value))))
         if isinstance(value, defaultdict):
             self.getters.append((operator.attrgetter("default_factory", "default_factory"), value))
             self._push(path + ".default_factory", value.default_factory)
         for key, item in reversed([*value.items()]):
             self._push(f"{path}[{key!r}]", item, (value, key))
-        self.tokens.append((path, type(value), *map(key_of, value)))
+        self.tokens.append((path, type(value), *map(kinds.key_of, value)))
         self._members(path, value)
 
     def _members(self, path: str, keys: Iterable[Any]) -> None:
         """Keys and members of sets that are more than a number or a text."""
         for key in keys:
-            if not (isinstance(key, SCALARS) and is_installed(type(key))):
+            if not (isinstance(key, kinds.SCALARS) and is_installed(type(key))):
                 self._push(f"{path}[{key!r}]", key)
 
     def _set(self, path: str, value: Any) -> None:
         """A set, in the order in which its values come when it is looked through."""
-        if not all(map(is_key, value)):
+        if not all(map(kinds.is_key, value)):
             raise CompileError(f"{path} is a set of objects, which is not watched")
-        if not are_same(value, value.copy()):
+        if not kinds.are_same(value, value.copy()):
             raise CompileError(f"{path} is a set whose copies come in another order")
-        self.values.append((functools.partial(are_same, value, tuple(value)), True))
-        self.tokens.append((path, type(value), *map(key_of, value)))
+        self.values.append((functools.partial(kinds.are_same, value, tuple(value)), True))
+        self.tokens.append((path, type(value), *map(kinds.key_of, value)))
         self._members(path, value)
 
     def _sequence(self, path: str, value: Any) -> None:
         if not isinstance(value, tuple):
             self.sequences.append(value)
-            self.names_of.append(path)
+            self.sequence_names.append(path)
         if isinstance(value, deque):
             self.getters.append((_LONGEST, value))
         self.tokens.append((path, type(value), len(value), getattr(value, "maxlen", None)))
@@ -244,12 +215,12 @@ class Fingerprint(Spaces):
             self.arrays.append((path, value))
         if not isinstance(value, np.ndarray) or value.base is not None:
             self.attributes += ((path, "base"), (path, "obj"))
-        if (value if isinstance(value, np.ndarray) else memoryview(value)).nbytes > LARGEST:
+        if (value if isinstance(value, np.ndarray) else memoryview(value)).nbytes > MAX_ARRAY_BYTES:
             raise CompileError(
                 f"the array {path} is too large to watch for changes; register it as a buffer"
             )
-        self.values.append((functools.partial(of_memory, value), of_memory(value)))
-        self.tokens.append((path, type(value), *of_memory(value)))
+        self.values.append((functools.partial(kinds.of_memory, value), kinds.of_memory(value)))
+        self.tokens.append((path, type(value), *kinds.of_memory(value)))
 
     def _wrapper(self, path: str, value: Any, kind: str, *names: str) -> None:
         """What calls a function, and attributes of it that say which, and with what."""
@@ -262,11 +233,11 @@ class Fingerprint(Spaces):
             while path in self.places:  # of another variable of that name
                 path += "'"
             self.places[path] = place
-            self.tokens.append((path, *of_tensor(tensor), tensor.requires_grad))
+            self.tokens.append((path, *kinds.of_tensor(tensor), tensor.requires_grad))
         elif tensor.requires_grad:
             raise CompileError(f"step reads the tensor {path}, which cannot be replaced in a tuple")
         else:  # of which the kernel has its own
-            self.tokens.append((path, *of_tensor(tensor), Itself(tensor)))
+            self.tokens.append((path, *kinds.of_tensor(tensor), Itself(tensor)))
         self.tensors.append(tensor)
         self.values.append((functools.partial(tuple, vars(tensor)), tuple(vars(tensor))))
         self.attributes += ((path, name) for name in vars(tensor))
@@ -295,13 +266,13 @@ class Fingerprint(Spaces):
                 if id(tensor) not in self.seen:  # of a module that the cell does not know of
                     self._place(full, tensor, table, name)
                 grad = tensor.requires_grad and table is module._buffers
-                self.tokens.append((full, self.seen[id(tensor)], *of_tensor(tensor), grad))
+                self.tokens.append((full, self.seen[id(tensor)], *kinds.of_tensor(tensor), grad))
                 self.attributes += ((full, name) for name in vars(tensor))
         self._table(path, module._modules)
         for name, part in reversed(module._modules.items()):
             self._push(prefix + name, part)
-        changing = declared(type(module), "_saiki_changing")
-        silent = changing | declared(type(module), "_saiki_bookkeeping")
+        changing = kinds.declared(type(module), "_saiki_changing")
+        silent = changing | kinds.declared(type(module), "_saiki_bookkeeping")
         fields = {k: v for k, v in own.items() if k not in _INTERNAL | silent}
         if any(map(_is_of_torch, type(module).__mro__)):  # which reads what no code mentions
             for name, value in fields.items():
@@ -319,10 +290,10 @@ class Fingerprint(Spaces):
 
     def _object(self, path: str, value: Any) -> None:
         cls = type(value)
-        if cls in VALUES:
+        if cls in kinds.VALUES:
             self.tokens.append((path, cls, repr(value)))
             return
-        must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
+        kinds.must_be_watched(f"may read {path}, a {cls.__name__} of", cls.__module__)
         if isinstance(value, logging.Logger):
             self.getters.append((_LOGGER, value))
             self.tokens.append((path, "logger", value.name, value.level, value.disabled))
@@ -330,10 +301,10 @@ class Fingerprint(Spaces):
         if cls.__module__.startswith(("saiki.compiler", "torch")) and is_installed(cls):
             self._of_torch(path, value)
             return
-        if is_installed(cls) and (isinstance(value, CONSTANT) or cls is object):
+        if is_installed(cls) and (isinstance(value, kinds.CONSTANT) or cls is object):
             self._constant(path, value)
             return
-        if holds_more(cls) and not isinstance(value, EXTENDED):
+        if kinds.holds_more(cls) and not isinstance(value, kinds.EXTENDED):
             raise CompileError(
                 f"step may read {path}, a {cls.__name__}, whose contents cannot be watched"
             )
@@ -343,16 +314,16 @@ class Fingerprint(Spaces):
         if own is not None:
             if "__wrapped__" in own:
                 self._push(path + ".__wrapped__", own["__wrapped__"])
-            silent = declared(cls, "_saiki_bookkeeping")
+            silent = kinds.declared(cls, "_saiki_bookkeeping")
             self._fields(path + ".", {k: v for k, v in own.items() if k not in silent}, own)
             if isinstance(value, types.SimpleNamespace):  # which is compared and shown as a whole
                 for name, each in own.items():
                     self._push(f"{path}.{name}", each, (own, name))
-        members = members_of(cls)
+        members = kinds.members_of(cls)
         if members:
-            self.getters.append((functools.partial(in_slots, [m for _, m in members]), value))
+            self.getters.append((functools.partial(kinds.in_slots, [m for _, m in members]), value))
             for name, member in reversed(members):
-                self._offer(f"{path}.{name}", name, in_slot(member, value))
+                self._offer(f"{path}.{name}", name, kinds.in_slot(member, value))
         self._class(cls.__name__, cls)
 
     def _of_torch(self, path: str, value: Any) -> None:
@@ -367,13 +338,13 @@ class Fingerprint(Spaces):
     def _constant(self, path: str, value: Any) -> None:
         if isinstance(value, np.dtype):
             _must_be_plain(path, value)
-        if any(value is each for each in READERS) or type(value) in READERS:
+        if any(value is each for each in kinds.READERS) or type(value) in kinds.READERS:
             self._mention({"getattr"})
         if type(value) is super:
             self.getters.append((_SUPER, value))
         self._must_be_followed({getattr(value, "__name__", "")})
         self.tokens.append((path, "object", Itself(value)))
-        for part in parts_of(value):
+        for part in kinds.parts_of(value):
             self._push(path, part)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from saiki.compiler.watch.code import imports_in, makes_sets
-from saiki.compiler.watch.identity import Itself
+from saiki.compiler.watch.kinds import IN_C, OPERATORS, Itself
 from saiki.compiler.watch.whose import is_installed, is_library
 
 _EXACT = (type(None), bool, int, float, complex, str, bytes, range, slice, type(...))
@@ -25,12 +25,6 @@ _CODE = (
     "co_names", "co_varnames", "co_freevars", "co_cellvars",
 )  # fmt: skip
 """All of a code object but for its constants; those that this Python has."""
-_BUILT_IN = (
-    types.BuiltinFunctionType, types.MethodDescriptorType, types.WrapperDescriptorType,
-    types.MethodWrapperType, types.GetSetDescriptorType, types.ClassMethodDescriptorType,
-    types.MemberDescriptorType,
-)  # fmt: skip
-_OPERATORS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _VERSIONED = {"torch", "numpy", "saiki", "builtins"} | sys.stdlib_module_names
 """Packages whose versions are part of every key. Of others nobody knows what state they hold."""
 
@@ -97,9 +91,9 @@ def _object(value: Any) -> str:
             more = value.__defaults__, tuple((value.__kwdefaults__ or {}).items())
             around = tuple(_captured(cell, value) for cell in value.__closure__ or ())
             return f"{_of_package(value)}{lasting((value.__code__, *more, around))}"
-        case _ if isinstance(value, _OPERATORS):
+        case _ if isinstance(value, OPERATORS):
             return f"operator {value}"
-        case _ if isinstance(value, _BUILT_IN):
+        case _ if isinstance(value, IN_C):
             owner = getattr(value, "__self__", None)
             if owner is None:
                 owner = getattr(value, "__objclass__", None)
@@ -123,7 +117,7 @@ def _captured(cell: types.CellType, function: types.FunctionType) -> str:
     try:
         return lasting(value)
     except PassingError:
-        if isinstance(value, (types.FunctionType, *_BUILT_IN)):
+        if isinstance(value, (types.FunctionType, *IN_C)):
             return _object(value)
         raise
 

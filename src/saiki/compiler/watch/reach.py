@@ -32,12 +32,12 @@ class Reach:
         self.tokens: list[tuple[Any, ...]] = []
         self.places: dict[str, Place] = {}
         self.tables: list[Any] = []
-        self.tables_of: list[str] = []
+        self.table_names: list[str] = []
         self.tensor_tables: list[Mapping[str, Tensor | None]] = []
         self.buffer_tables: list[Mapping[str, Tensor | None]] = []
         self.class_tables: list[tuple[str, type, dict[str, Any]]] = []
         self.sequences: list[Any] = []
-        self.names_of: list[str] = []
+        self.sequence_names: list[str] = []
         self.objects: list[Any] = []
         self.owners: list[tuple[Any, dict[str, Any]]] = []
         """Objects, each with the dictionary of its attributes."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import nn
 
+from saiki.compiler.watch import kinds, whose
 from saiki.compiler.watch.answers import why_not_made
 from saiki.compiler.watch.code import (
     ALL,
@@ -25,32 +26,8 @@ from saiki.compiler.watch.code import (
     imports_in,
     names_in,
 )
-from saiki.compiler.watch.identity import (
-    CONTENTS,
-    FUNCTION,
-    Itself,
-    contents,
-    is_absent,
-    is_filled,
-    virtual_subclasses,
-)
-from saiki.compiler.watch.kinds import (
-    BUILT_IN,
-    CLASS,
-    SELDOM,
-    UNREAD,
-    must_be_watched,
-    own_of,
-    without_owner,
-)
+from saiki.compiler.watch.kinds import Itself
 from saiki.compiler.watch.reach import Reach
-from saiki.compiler.watch.whose import (
-    LIBRARIES,
-    is_changeable,
-    is_in_place,
-    is_installed,
-    is_library,
-)
 from saiki.errors import CompileError
 
 _OPERATORS = {
@@ -74,7 +51,7 @@ class Spaces(Reach):
 
     def _table(self, path: str, table: Any) -> None:
         self.tables.append(table)
-        self.tables_of.append(path)
+        self.table_names.append(path)
 
     def _fields(self, prefix: str, fields: Mapping[str, Any], owner: Any) -> None:
         for name, value in reversed([*fields.items()]):
@@ -82,24 +59,24 @@ class Spaces(Reach):
 
     def _attributes(self, path: str, value: Any) -> dict[str, Any] | None:
         """What an object has in a dictionary of its own."""
-        own = own_of(value)
+        own = kinds.own_of(value)
         if own is not None:
             self.owners.append((value, own))
             self._table(path, own)
         return own
 
     def _function(self, path: str, function: types.FunctionType) -> None:
-        self.getters.append((FUNCTION, function))
+        self.getters.append((kinds.FUNCTION, function))
         own = vars(function)
         self._table(path, own)
         self._fields(path + ".", own, own)
         for default in (function.__defaults__, function.__kwdefaults__):
             if default:
                 self._push(path + ".defaults", default)
-        if is_installed(function):
+        if whose.is_installed(function):
             whole = Itself(function), Itself(function.__code__)
             self.tokens.append((path, "function", *whole))
-            if function.__module__.partition(".")[0] not in LIBRARIES:
+            if function.__module__.partition(".")[0] not in whose.LIBRARIES:
                 self._closure(function)
             return
         code = function.__code__
@@ -114,7 +91,7 @@ class Spaces(Reach):
         if built_in is not vars(builtins):
             self._table(path, built_in)
         self._globals(known, built_in, loaded, names)
-        imported = {name for name in names & sys.modules.keys() if not is_library(name)}
+        imported = {name for name in names & sys.modules.keys() if not whose.is_library(name)}
         package = str(known.get("__package__") or known.get("__name__") or "")
         for name in sorted(imported | imports_in(code, package) & sys.modules.keys()):
             if name not in known or name not in loaded:
@@ -124,12 +101,12 @@ class Spaces(Reach):
 
     def _closure(self, function: types.FunctionType) -> None:
         if function.__closure__:
-            self.getters.append((contents, function.__closure__))
+            self.getters.append((kinds.contents, function.__closure__))
         names = function.__code__.co_freevars
         for name, cell in zip(names, function.__closure__ or (), strict=True):
-            if is_filled(cell):
+            if kinds.is_filled(cell):
                 self._not_own(name, cell.cell_contents)
-                self._push(name, cell.cell_contents, (CONTENTS, cell))
+                self._push(name, cell.cell_contents, (kinds.CONTENTS, cell))
 
     def _must_be_followed(self, names: Iterable[str]) -> None:
         unfollowed = sorted(UNFOLLOWED.intersection(names))
@@ -153,7 +130,7 @@ class Spaces(Reach):
         unknown = [name for name in absent if name not in own]
         for table, missing in ((known, absent), (own, unknown)):
             if missing:
-                self.values.append((functools.partial(is_absent, table, missing), True))
+                self.values.append((functools.partial(kinds.is_absent, table, missing), True))
         for names_of, table in ((read, known), (built_in, own)):
             if names_of:
                 self.getters.append((operator.itemgetter(*names_of, names_of[0]), table))
@@ -161,7 +138,7 @@ class Spaces(Reach):
             self._global(name, known[name], known)
         for name in built_in:
             if own is vars(builtins):
-                self.tokens.append((name, "built in", without_owner(own[name])))
+                self.tokens.append((name, "built in", kinds.without_owner(own[name])))
             else:
                 self._push(name, own[name])
 
@@ -180,25 +157,19 @@ class Spaces(Reach):
         if not isinstance(value, types.ModuleType):
             owner = getattr(value, "__self__", None)
             where = str(getattr(value, "__module__", None) or getattr(owner, "__module__", None))
-            must_be_watched(f"calls {name} of", where)
+            kinds.must_be_watched(f"calls {name} of", where)
             self._not_own(name, value)
             self.outside.append((name, value))
         self._push(name, value, (table, key or name))
 
-    def _must_be_watched(self, module: str, names: Iterable[str]) -> None:
-        for name in sorted(_UNWATCHED.keys() & names):
-            where, what = _UNWATCHED[name]
-            if module == where:
-                raise CompileError(f"step reads {what}, which is not watched")
-
     def _space(self, path: str, module: types.ModuleType) -> None:
         """A module, of which that is read which is named."""
         full = module.__name__
-        must_be_watched("reads", full)
+        kinds.must_be_watched("reads", full)
         self.tokens.append((path, "module", full))
         self.objects.append(module)
         self.spaces.append((path, module, set()))
-        if is_installed(module):
+        if whose.is_installed(module):
             return
         self.read_modules[path] = module
         for name, value in vars(module).items():
@@ -207,7 +178,7 @@ class Spaces(Reach):
         if type(module) is not types.ModuleType:
             self._class(type(module).__name__, type(module))
 
-    def _modules_as_a_whole(self) -> bool:
+    def _follow_whole_modules(self) -> bool:
         """Where any name may be read, push all that users' modules hold; whether there are more of
         them."""
         if not self.mentioned & ALL or not self.read_modules:
@@ -218,7 +189,7 @@ class Spaces(Reach):
         self.read_modules.clear()
         return True
 
-    def _names_of_spaces(self) -> bool:
+    def _follow_names(self) -> bool:
         """Follow what is mentioned of modules, and of installed classes; whether there was more."""
         before = len(self.stack)
         for path, space, done in self.spaces:
@@ -228,30 +199,32 @@ class Spaces(Reach):
                 new |= (_OPERATORS & own.keys()) - done
             done |= new
             for name in sorted(new):
-                self._name_of_space(f"{path}.{name}" if path else name, space, name, own[name])
+                self._follow_name(f"{path}.{name}" if path else name, space, name, own[name])
         return len(self.stack) > before
 
-    def _name_of_space(self, path: str, space: Any, name: str, value: Any) -> None:
+    def _follow_name(self, path: str, space: Any, name: str, value: Any) -> None:
         if isinstance(space, types.ModuleType):
-            self._must_be_watched(space.__name__, [name])
+            where, what = _UNWATCHED.get(name, ("", ""))
+            if space.__name__ == where:
+                raise CompileError(f"step reads {what}, which is not watched")
             self._global(path, value, vars(space), name)
         elif functions := [*functions_of(value)]:
             for function in functions:
-                if not is_installed(function):
+                if not whose.is_installed(function):
                     self._push(path, function)
-                elif not is_in_place(function, space, name):
+                elif not whose.is_in_place(function, space, name):
                     self.tokens.append((path, "function", Itself(function)))
         elif _is_of_the_class(value):
             self.tokens.append((path, "attribute", Itself(value)))
         else:
             self._push(path, value, (space, name))
 
-    def names_of_spaces(self) -> set[str]:
+    def unfollowed_names(self) -> set[str]:
         """What is there and was not followed, but for what is installed as a module."""
         return {
             name
             for _, space, done in self.spaces
-            if isinstance(space, type) or not is_installed(space)
+            if isinstance(space, type) or not whose.is_installed(space)
             for name in vars(space).keys() - done
         }
 
@@ -260,7 +233,7 @@ class Spaces(Reach):
         others join at any time."""
         for _, space, done in self.spaces:
             own = vars(space)
-            if isinstance(space, type) or not is_installed(space):
+            if isinstance(space, type) or not whose.is_installed(space):
                 self.values.append((own.__len__, len(own)))
             if done:
                 names = sorted(done)
@@ -274,15 +247,15 @@ class Spaces(Reach):
             if type(base) is not type:
                 self._metaclass(path, base)
             own = vars(base)
-            if is_installed(base):
+            if whose.is_installed(base):
                 self._installed_class(base, own)
                 continue
             self._table(path, own)
-            self.getters.append((CLASS, base))
-            read = {k: v for k, v in own.items() if k not in UNREAD}
+            self.getters.append((kinds.CLASS, base))
+            read = {k: v for k, v in own.items() if k not in kinds.UNREAD}
             self.class_tables.append((base.__name__, base, dict(read)))
             bases = tuple(map(Itself, base.__bases__))
-            names = [k for k, v in read.items() if k not in SELDOM or self._has_run(v)]
+            names = [k for k, v in read.items() if k not in kinds.SELDOM or self._has_run(v)]
             self.tokens.append((base.__qualname__, base.__name__, bases, tuple(names)))
             for name, value in reversed(read.items()):
                 if _is_special(name, value):
@@ -293,28 +266,28 @@ class Spaces(Reach):
     def _metaclass(self, path: str, cls: type) -> None:
         """What answers for the class itself, and which others are said to be of it."""
         self.objects.append(cls)
-        if not is_installed(type(cls)):
+        if not whose.is_installed(type(cls)):
             self._class(path, type(cls))
         if isinstance(cls, abc.ABCMeta):
             self.values.append((abc.get_cache_token, abc.get_cache_token()))
-            subclasses = [c for c in virtual_subclasses(cls) if not is_installed(c)]
+            subclasses = [c for c in kinds.virtual_subclasses(cls) if not whose.is_installed(c)]
             self.tokens.append((path, frozenset(map(Itself, subclasses))))
 
     def _installed_class(self, cls: type, own: Mapping[str, Any]) -> None:
         """A class of an installed package; what its functions mention is followed in objects."""
         if why := why_not_made(cls):
             raise CompileError(f"step {why}")
-        if is_changeable(cls):
+        if whose.is_changeable(cls):
             self.spaces.append((cls.__name__, cls, set()))
         if not cls.__module__.startswith(("torch", "builtins")):
             for each in own.values():
                 if isinstance(each, types.FunctionType):
-                    self._mention(names_in(each.__code__)[1] - ALL - SELDOM)
+                    self._mention(names_in(each.__code__)[1] - ALL - kinds.SELDOM)
 
 
 def _is_of_the_class(value: Any) -> bool:
     """Whether it is what installed classes hold: what answers for an attribute, or is called."""
-    if isinstance(value, BUILT_IN) or not is_installed(type(value)):
+    if isinstance(value, kinds.BUILT_IN) or not whose.is_installed(type(value)):
         return False
     return hasattr(type(value), "__get__") or callable(value)
 
@@ -325,6 +298,6 @@ def _is_special(name: str, value: Any) -> bool:
         return True
     if not name.startswith("__") or isinstance(value, type):
         return False
-    if name in SELDOM and any(functions_of(value)):
+    if name in kinds.SELDOM and any(functions_of(value)):
         return False
     return callable(value) or isinstance(value, classmethod)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from saiki.compiler.watch.code import MODES, NOTHING, Ran
 from saiki.compiler.watch.fingerprint import Fingerprint
-from saiki.compiler.watch.identity import ABSENT, are_same, contents
+from saiki.compiler.watch.kinds import ABSENT, are_same, contents
 from saiki.compiler.watch.reach import Place
 
 _SIZES = operator.attrgetter("shape", "dtype")
@@ -128,9 +128,9 @@ class Watch:
         name of one that had changed, or nothing."""
         walk = self.walk
         sequences = [
-            (name, s, list(s)) for name, s in zip(walk.names_of, walk.sequences, strict=False)
+            (name, s, list(s)) for name, s in zip(walk.sequence_names, walk.sequences, strict=False)
         ]
-        tables = [(name, t, dict(t)) for name, t in zip(walk.tables_of, walk.tables, strict=True)]
+        tables = [(name, t, dict(t)) for name, t in zip(walk.table_names, walk.tables, strict=True)]
         read = [(get, source, tuple(get(source))) for get, source in walk.getters]
         arrays = [(name, array, array.copy()) for name, array in walk.arrays]
 

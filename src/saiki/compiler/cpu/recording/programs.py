@@ -17,7 +17,7 @@ from saiki.compiler.cpu.emit import emit_all
 from saiki.compiler.cpu.jit import Compiled, compiled
 from saiki.compiler.cpu.loop import CompiledLoop
 from saiki.compiler.cpu.machine import machine
-from saiki.compiler.cpu.packing import packing
+from saiki.compiler.cpu.product import packing
 from saiki.compiler.cpu.threads import Job
 from saiki.compiler.plan.program import Array, Grid, Loop, Product, Program, Stage, Store, Value
 from saiki.compiler.trace.nodes import ROWS, Node, aten, fold_amax, fold_amin, fold_sum

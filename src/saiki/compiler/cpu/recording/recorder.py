@@ -19,7 +19,7 @@ from saiki.compiler.trace.rewrites import decompositions
 from saiki.errors import CompileError
 from saiki.torch_internals import tree_leaves
 
-MOST = 1 << 26
+MAX_COST = 1 << 26
 """Multiplications in all of what is recorded: what takes longer is not waiting for Python."""
 COPIES = {aten.clone.default, COPY, aten.lift_fresh_copy.default}
 VIEWS = {
@@ -242,12 +242,9 @@ class Recorder(TorchDispatchMode):
     ) -> Tensor:
         result: Tensor = func(x, dim, keepdim, **kwargs) if dim is not None else func(x, **kwargs)
         over = tuple(d % x.ndim for d in dim) if dim else tuple(range(x.ndim))
-        shape = [1 if d in over else size for d, size in enumerate(x.shape)]
-        strides = iter(result.stride())
-        keeps = result.ndim == x.ndim
-        whole = result.as_strided(
-            shape, [next(strides) if keeps or d not in over else 1 for d in range(x.ndim)]
-        )
+        whole = result
+        for d in sorted(over) if result.ndim < x.ndim else ():
+            whole = whole.unsqueeze(d)
         if x.numel():
             self.programs.reduction(name, self.numbers(x), over, self.numbers(whole))
             self._charge(x.numel())
@@ -312,7 +309,7 @@ class Recorder(TorchDispatchMode):
     def _charge(self, cost: int) -> None:
         """For so many multiplications or so."""
         self._cost += cost
-        if self._cost > MOST:
+        if self._cost > MAX_COST:
             raise CompileError("it takes so long that nothing is gained by a recording")
 
 

@@ -20,18 +20,19 @@ from compiler.test_against_eager import ALL
 from corpus.outcomes import build, cells
 from saiki import Cell, Recurrent, sources
 from saiki.activations import CATALOGUE
-from saiki.compiler import kernels, pipeline
+from saiki.compiler import kernels, pipeline, shelf
 from saiki.compiler.cpu import jit
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.emit import emit
 from saiki.compiler.cpu.machine import AVX2, machine
-from saiki.compiler.cpu.packing import packing
+from saiki.compiler.cpu.product import packing
+from saiki.compiler.cpu.recording import programs
+from saiki.compiler.cpu.recording.recorder import Native
 from saiki.compiler.cpu.threads import meeting
-from saiki.compiler.shelf import secret, shelf
 from saiki.compiler.trace.graph_file import UnwrittenError, from_text, lasting_key, to_text
 from saiki.compiler.trace.record import Source
 from saiki.compiler.trust import trial
-from saiki.compiler.watch.identity import Itself
+from saiki.compiler.watch.kinds import Itself
 from saiki.compiler.watch.lasting import PassingError, lasting
 from saiki.compiler.watch.watch import Watch
 from saiki.torch_internals import tree_leaves
@@ -76,6 +77,15 @@ def assert_equal(one, other):
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def test_a_recording_that_is_there_is_not_written_as_text(folder, monkeypatch):
+    x = draw(3, 4)
+    work = lambda inputs: [(inputs[0].sin() + 1).sum(1), inputs[0] @ inputs[0].t()]  # noqa: E731
+    expected = [tensor.clone() for tensor in Native(work, [x])([x])]
+    forget()
+    monkeypatch.setattr(programs, "emit_all", None)
+    assert_equal(Native(work, [x])([x]), expected)
+
+
 def refuse(*arguments):
     raise AssertionError("it was there already")
 
@@ -99,15 +109,15 @@ def test_a_process_of_its_own_finds_what_another_left(folder):
         "torch.manual_seed(0); y = saiki.Recurrent(GRU(3, 5), backend='cpu')(torch.ones(2, 4, 3))\n"
         "print(y[0].tolist())"
     )
-    said = [
+    printed = [
         subprocess.run(
-            [sys.executable, "-c", code.format(again=again)],
+            [sys.executable, "-c", code.format(again=is_second)],
             check=True, capture_output=True, text=True,
-            env={**os.environ, "PYTHONHASHSEED": str(int(again))},
+            env={**os.environ, "PYTHONHASHSEED": str(int(is_second))},
         ).stdout
-        for again in (False, True)
+        for is_second in (False, True)
     ]  # fmt: skip
-    assert said[0] == said[1] != ""
+    assert printed[0] == printed[1] != ""
 
 
 def unsigned(data):
@@ -193,7 +203,7 @@ def test_what_is_signed_is_name_kind_length_and_content(folder):
 
 
 def secret_file(folder):
-    return folder.parent / "configuration" / "saiki" / secret.NAME
+    return folder.parent / "configuration" / "saiki" / shelf.SECRET
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders of configuration there are one user's")
@@ -202,7 +212,7 @@ def test_the_secret_is_the_users_alone(folder):
     path = secret_file(folder)
     assert path.stat().st_mode & 0o777 == 0o600
     first = path.read_bytes()
-    assert len(first) == secret.SIZE
+    assert len(first) == shelf.SECRET_SIZE
     shelf.put("code", OTHER, b"content")
     assert path.read_bytes() == first
     for spoil in (
@@ -282,7 +292,7 @@ def test_without_a_folder_all_is_as_ever(tmp_path, monkeypatch):
 
 
 def test_what_was_used_longest_ago_goes_first_and_nothing_of_others(folder, monkeypatch):
-    monkeypatch.setattr(shelf, "MOST", 3000)
+    monkeypatch.setattr(shelf, "MAX_BYTES", 3000)
     names = {letter: 64 * letter for letter in "abcdef"}
     for number, letter in enumerate("abc"):
         shelf.put("code", names[letter], bytes(700))
@@ -295,8 +305,8 @@ def test_what_was_used_longest_ago_goes_first_and_nothing_of_others(folder, monk
     assert shelf.get("code", names["a"]) is not None  # used just now
     shelf.put("code", names["d"], bytes(1200))
     shelf.drop(names["e"])
-    kept = {names["a"], names["c"], names["d"], "thesis.txt", names["e"], names["f"]}
-    assert {file.name for file in folder.iterdir()} == kept
+    survivors = {names["a"], names["c"], names["d"], "thesis.txt", names["e"], names["f"]}
+    assert {file.name for file in folder.iterdir()} == survivors
 
 
 def test_a_folder_that_may_only_be_read_is_read(folder, monkeypatch):
@@ -322,7 +332,7 @@ def test_without_a_home_or_files_of_the_source_nothing_is_kept(monkeypatch):
 
 
 def test_a_kernel_that_proves_wrong_is_not_kept(folder, monkeypatch):
-    monkeypatch.setattr(trial, "difference", lambda *given: "y is off by 1")
+    monkeypatch.setattr(trial, "difference", lambda *arguments: "y is off by 1")
     with pytest.warns(UserWarning, match="does not compute what its step does"):
         Recurrent(ALL["gru"](3, 5))(torch.ones(2, 4, 3))
     monkeypatch.undo()
@@ -330,7 +340,7 @@ def test_a_kernel_that_proves_wrong_is_not_kept(folder, monkeypatch):
     forget()
     traced = []
     own = pipeline.record
-    monkeypatch.setattr(pipeline, "record", lambda *given: traced.append(1) or own(*given))
+    monkeypatch.setattr(pipeline, "record", lambda *arguments: traced.append(1) or own(*arguments))
     Recurrent(ALL["gru"](3, 5), backend="cpu")(torch.ones(2, 4, 3))
     assert traced
 
@@ -458,9 +468,9 @@ def test_the_code_of_what_a_step_makes_is_in_the_key():
     def gated(rate):
         space = {"torch": torch, "__name__": "gates_of_a_test"}
         exec(compile(GATE.format(rate=rate), "gates", "exec"), space)
-        its = Recurrent(Scaled(space["gated"]), backend="cpu")
-        its(torch.ones(2, 4, 3))
-        ((known,),) = its.kernels.known.values()
+        subject = Recurrent(Scaled(space["gated"]), backend="cpu")
+        subject(torch.ones(2, 4, 3))
+        ((known,),) = subject.kernels.known.values()
         return known.compiled.step.key
 
     first, second, third = gated(0.5), gated(0.5), gated(0.7)
@@ -517,22 +527,22 @@ def layouts(node):
 def test_a_graph_that_was_read_is_planned_like_the_one_that_was_traced(name):
     cell = SOME[name]()
     try:
-        found = pipeline.derive(Source(cell, Watch(cell), torch.float64, CPU.inline_weights))
+        trace = pipeline.derive(Source(cell, Watch(cell), torch.float64, CPU.inline_weights))
     except Exception:
         pytest.skip("there is no graph")
     try:
-        text = to_text(found)
+        text = to_text(trace)
     except UnwrittenError:
-        assert found.constants
+        assert trace.constants
         return
     read = from_text(text)
-    assert str(read.graph) == str(found.graph)
-    for one, other in zip(found.graph.nodes, read.graph.nodes, strict=True):
+    assert str(read.graph) == str(trace.graph)
+    for one, other in zip(trace.graph.nodes, read.graph.nodes, strict=True):
         assert (one.stack_trace, one.meta.get("label"), layouts(one)) == (
             other.stack_trace, other.meta.get("label"), layouts(other)
         )  # fmt: skip
     try:
-        traced = pipeline.plan_loops(found)
+        traced = pipeline.plan_loops(trace)
     except Exception:
         return
     read = pipeline.plan_loops(read)
