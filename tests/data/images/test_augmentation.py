@@ -13,10 +13,10 @@ from saiki.data.images.augmentation import (
     Augmentation,
     Mixing,
     read_policy,
+    techniques,
     write_policy,
 )
 from saiki.data.images.changes import Box, Changes
-from saiki.data.images.techniques import techniques
 from saiki.errors import InputError
 
 ALL = Augmentation(

@@ -7,10 +7,9 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from saiki.data.images.augmentation import Augmentation, Mixing
+from saiki.data.images.augmentation import Augmentation, Mixing, techniques
 from saiki.data.images.augmenter import GREY, Augmenter, Mixer
 from saiki.data.images.changes import Box, Changes
-from saiki.data.images.techniques import techniques
 
 HEIGHT, WIDTH = 9, 14
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saiki.data.images.augmentation import Augmentation, Mixing
-from saiki.data.images.techniques import SHARES, techniques
+from saiki.data.images.augmentation import SHARES, Augmentation, Mixing, techniques
 from saiki.plots.augmentation import Row
 
 ACROSS, VARIANTS, SIDE = 6, 36, 128
