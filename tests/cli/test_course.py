@@ -113,6 +113,16 @@ def test_a_section_that_there_is_not_is_told_with_those_there_are():
     assert "unrecognized arguments: 2" in refused("course", "1", "2")
 
 
+@pytest.mark.parametrize("page", [None, "../../docs/course.md"])
+def test_a_page_that_did_not_come_along_is_told(page, tmp_path, monkeypatch):
+    path = tmp_path / "course.md"
+    monkeypatch.setattr(course, "PAGE", path)
+    if page is not None:
+        path.write_text(page)  # what a checkout leaves where there are no links
+    assert "the course did not come with this saiki" in refused("course")
+    assert "the course did not come with this saiki" in refused("course", "rnn")
+
+
 def test_it_needs_no_torch_and_no_time():
     code = (
         "import sys, saiki.cli\nsaiki.cli.main(['course', 'rnn'])\n"

@@ -34,6 +34,18 @@ def read(page: str) -> tuple[str, list[Section]]:
     return head, [Section(int(number), name, title, text) for name, number, title, text in of_each]
 
 
+def _page() -> str:
+    try:
+        page = PAGE.read_text(encoding="utf-8")
+    except OSError:
+        page = ""
+    if not _HEADING.search(page):  # a checkout without links, say
+        raise InputError(
+            "the course did not come with this saiki; it is docs/course.md of the source"
+        )
+    return page
+
+
 def find(sections: list[Section], wanted: str) -> Section:
     """The section of that number or name.
 
@@ -56,7 +68,7 @@ def main(words: list[str]) -> int:
     help = "its number or name; without it, the contents"
     parser.add_argument("section", nargs="?", metavar="SECTION", help=help)
     options = parser.parse_args(words)
-    head, sections = read(PAGE.read_text(encoding="utf-8"))
+    head, sections = read(_page())
     text = head if options.section is None else find(sections, options.section).text
     say(plain(text, min(shutil.get_terminal_size().columns, WIDEST)))
     return 0
