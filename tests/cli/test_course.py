@@ -52,6 +52,7 @@ def test_a_section_has_the_parts_that_all_have(section):
 
 NUMBER = re.compile(r"(?<![\d.,§])\d+\.\d+(?![\d.]\d)")
 SAID_ELSEWHERE = {
+    "sin-cos": {"0.009"},  # saiki run sin-cos --preset quick
     "activations": {"0.01", "0.12", "0.02", "0.017", "0.003"},  # the catalogue, saiki try adder
 }
 
