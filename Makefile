@@ -2,13 +2,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE  # each of many processes would translate all sources anew
 
-.PHONY: help demo test test-long test-versions pictures clean
+.PHONY: help demo test test-long test-versions bench pictures clean
 
 help:
 	@echo "make demo   set up, then train a recurrent network to add binary numbers (minutes)"
 	@echo "make test   set up, then formatter, linter, type checker and all tests"
 	@echo "make test-long  the tests that take their time: trainings, documented commands, searches"
 	@echo "make test-versions  the tests of compiler and layers on the oldest and newest PyTorch"
+	@echo "make bench NAME=…  set up with the peers, then measure; saiki bench lists what"
 	@echo "make pictures  train what README.md and docs/ show, and draw it (three hours)"
 	@echo "make clean  remove the virtual environment"
 
@@ -37,6 +38,9 @@ test-long: .venv/ready-to-test
 
 test-versions:
 	$(PYTHON) tools/test_versions.py
+
+bench: .venv/ready-to-test
+	$(BIN)/saiki bench $(NAME) $(OPTIONS)
 
 pictures: .venv/ready-to-test
 	$(BIN)/python tools/pictures.py

@@ -1,7 +1,5 @@
 """The preset etth1 at the horizons of the published tables, and the figures as those count them.
 
-    SAIKI_DATA=… python benchmarks/etth1.py runs/etth1 --json benchmarks/results/etth1.json
-
 Trains the preset at each horizon with each seed, in a folder each, which takes two to four minutes
 of one core; what is there already is only evaluated. The mean squared errors are over all windows
 of the tested months, and, as ``of_whole_batches``, over those windows alone that come before the
@@ -11,14 +9,13 @@ own repository in June 2024; see Qiu et al. 2024, TFB, on "drop last"): only so 
 compared. A linear map and the means over seeds stand beside them.
 """
 
-import argparse
-import json
 import statistics
-import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from saiki.bench.harness import Row
 from saiki.cli import main as saiki
+from saiki.errors import SaikiError
 from saiki.experiments.forecast.judgement import Judgement
 from saiki.metrics.forecasts import mean_of_known
 from saiki.runs.reopen import reopen
@@ -34,7 +31,7 @@ def trained(folder: Path, horizon: int, seed: int) -> Path:
         words = ["--preset", "etth1", "--horizon", str(horizon), "--seed", str(seed)]
         resume = ["--resume"] * (run / "checkpoint").exists()
         if saiki(["run", "forecast", *(resume or words), "--out", str(run)]):
-            sys.exit(f"{run} could not be trained")
+            raise SaikiError(f"{run} could not be trained")
     return run
 
 
@@ -44,41 +41,22 @@ def errors(judgement: Judgement, name: str = "") -> tuple[float, float]:
     return mean_of_known(every), mean_of_known(every[: len(every) // BATCH * BATCH])
 
 
-def at(folder: Path, horizon: int, seeds: int) -> dict[str, Any]:
-    found, coverage, linear = list[tuple[float, float]](), list[float](), (0.0, 0.0)
-    for seed in range(seeds):
-        experiment, model = reopen(trained(folder, horizon, seed))
-        judgement = experiment.judged(model)
-        found.append(errors(judgement))
-        coverage.append(judgement.covered(0.8).share)
-        linear = errors(judgement, "linear")
-        of_all, whole = found[-1]
-        said = f"{of_all:.4f}, of whole batches {whole:.4f}; 80 % intervals cover"
-        print(f"{horizon} steps, seed {seed}: {said} {coverage[-1]:.3f}", flush=True)
-    return {
-        "horizon": horizon,
-        "mse": statistics.fmean(of_all for of_all, _ in found),
-        "mse_of_seeds": [of_all for of_all, _ in found],
-        "mse_of_whole_batches": statistics.fmean(whole for _, whole in found),
-        "published": PUBLISHED[horizon],
-        "mse_linear": linear[0],
-        "mse_linear_of_whole_batches": linear[1],
-        "coverage_80": statistics.fmean(coverage),
-    }
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("folder", type=Path, help="of the runs")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    found = [at(options.folder, horizon, options.seeds) for horizon in PUBLISHED]
-    print("\n".join(json.dumps(each) for each in found))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def rows(folder: Path = Path("runs/etth1"), seeds: int = 3) -> Iterator[Row]:
+    for horizon, published in PUBLISHED.items():
+        losses, coverage, linear = list[tuple[float, float]](), list[float](), (0.0, 0.0)
+        for seed in range(seeds):
+            experiment, model = reopen(trained(folder, horizon, seed))
+            judgement = experiment.judged(model)
+            losses.append(errors(judgement))
+            coverage.append(judgement.covered(0.8).share)
+            linear = errors(judgement, "linear")
+        yield {
+            "workload": f"forecast, {horizon} steps",
+            "mse": statistics.fmean(of_all for of_all, _ in losses),
+            "mse_of_seeds": [of_all for of_all, _ in losses],
+            "mse_of_whole_batches": statistics.fmean(whole for _, whole in losses),
+            "published": published,
+            "mse_linear": linear[0],
+            "mse_linear_of_whole_batches": linear[1],
+            "coverage_80": statistics.fmean(coverage),
+        }

@@ -1,18 +1,14 @@
 """The linear map in closed form on ETTh1, beside what DLinear reached by gradient (Zeng et al.
 2023, table 2), and beside the simple forecasts.
 
-    python benchmarks/linear_forecast.py ETTh1.csv --json benchmarks/results/linear_forecast.json
-
 The table is https://github.com/zhouhaoyi/ETDataset, ETT-small/ETTh1.csv: seven columns by the hour.
 The first 12 months of 30 days are learned from, the next 4 choose the ridge, and all windows of the
 4 after them are forecast from 336 hours, in units of the standard deviation of the first part. A
 mean squared error more than 2 % above the published one is a failure.
 """
 
-import argparse
-import json
-import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from saiki.bench.harness import Row
 from saiki.metrics.forecast_comparison import diebold_mariano
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.season import period_of
@@ -42,44 +39,37 @@ def squared_errors(forecast: Forecast, series: Tensor, horizon: int) -> Tensor:
     )
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition(",")[0])
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
-    table = np.genfromtxt(asked.file, delimiter=",", skip_header=1, usecols=range(1, 8))
+def rows(file: Path) -> Iterator[Row]:
+    table = np.genfromtxt(file, delimiter=",", skip_header=1, usecols=range(1, 8))
     ends = [12 * HOURS, 16 * HOURS, 20 * HOURS]
     first = table[: ends[0]]
     x = torch.from_numpy((table - first.mean(0)) / first.std(0))
     training, validation = x[: ends[0]], x[ends[0] - LOOK_BACK : ends[1]]
     test = x[ends[1] - LOOK_BACK : ends[2]]
     period = period_of(training)
-    print(f"period {period}")
     simple: dict[str, Forecast] = {"last value": last_value}
     if period:
         simple["seasonal"] = partial(seasonal_last_value, period=period)
-    rows, missed = [], False
     for horizon, published in PUBLISHED.items():
-        row: dict[str, float | str] = {"horizon": horizon, "published": published}
         losses = {name: squared_errors(one, test, horizon) for name, one in simple.items()}
+        seconds = dict[str, float]()
         for from_last in (False, True):
             start = time.perf_counter()
             model = LinearForecaster(LOOK_BACK, horizon, from_last=from_last)
             model.fit_([training], RIDGES, [validation])
             name = "linear from last" if from_last else "linear"
-            row[f"{name}, seconds"] = round(time.perf_counter() - start, 1)
+            seconds[name] = round(time.perf_counter() - start, 1)
             with torch.no_grad():
                 losses[name] = squared_errors(model, test, horizon)
-        row |= {name: round(float(loss.mean()), 4) for name, loss in losses.items()}
-        best = min(simple, key=lambda name: float(losses[name].mean()))
-        row["verdict"] = diebold_mariano(losses["linear"], losses[best], horizon).verdict(best)
-        missed |= float(row["linear"]) > 1.02 * published
-        print(json.dumps(row), flush=True)
-        rows.append(row)
-    if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(missed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        errors = {name: round(float(loss.mean()), 4) for name, loss in losses.items()}
+        best = min(simple, key=lambda name: errors[name])
+        missed = {"missed": "2 % above the published error"}
+        yield {
+            "workload": f"linear map, {horizon} steps",
+            "period": period,
+            "published": published,
+            "mse": errors,
+            "seconds": seconds,
+            "verdict": diebold_mariano(losses["linear"], losses[best], horizon).verdict(best),
+            **(missed if errors["linear"] > 1.02 * published else {}),
+        }

@@ -1,20 +1,16 @@
 """What ``saiki predict`` takes for inputs far longer than usual, exercise by exercise.
 
-python benchmarks/long_inputs.py
-python benchmarks/long_inputs.py sentences date --times 1 10 100 1000
-
 Each exercise is trained for a few updates with layers of the size that they have by default, and is
 then given an input of the usual length and such of many times that length, each in a process of its
 own: seconds of one processor, the most memory that the process had, and whether it was refused.
 """
 
-import argparse
 import os
 import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from saiki import cli  # noqa: E402
+from saiki.bench.harness import Row  # noqa: E402
 from saiki.experiments import load  # noqa: E402
 from tiny import TINY  # noqa: E402
 
@@ -89,23 +86,19 @@ INPUTS: dict[str, Callable[[int, Path], str]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help=f"of {', '.join(INPUTS)}; all without")
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 10, 100, 1000])
-    parser.add_argument("--runs", type=Path, help="folder that keeps the trained models")
-    arguments = parser.parse_args()
+def rows(
+    exercises: str = ",".join(name for name in INPUTS if "," not in name),
+    times: str = "1,10,100,1000",
+    runs: Path = Path("runs/long-inputs"),
+) -> Iterator[Row]:
     torch.set_num_threads(1)
     os.environ["POLARS_MAX_THREADS"] = "1"
-    with tempfile.TemporaryDirectory() as temporary:
-        root = arguments.runs or Path(temporary)
-        print(f"| exercise | {' | '.join(f'× {times:,}' for times in arguments.times)} |")
-        print(f"|---|{'---|' * len(arguments.times)}")
-        for name in arguments.names or INPUTS:
-            folder = trained(name.partition(",")[0], root)
-            cells = [taken(INPUTS[name], folder, times) for times in arguments.times]
-            print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    return 0
+    counts = [*map(int, times.split(","))]
+    for exercise in exercises.split(","):
+        folder = trained(exercise, runs)
+        for name in (name for name in INPUTS if name.partition(",")[0] == exercise):
+            ends = {f"× {count:,}": taken(INPUTS[name], folder, count) for count in counts}
+            yield {"workload": name, "taken": ends}
 
 
 def trained(name: str, root: Path) -> Path:
@@ -113,26 +106,21 @@ def trained(name: str, root: Path) -> Path:
     folder, data, tiny = root / name, root / f"data-{name}", TINY[name]
     if not (folder / "result.json").exists():
         data.mkdir(parents=True, exist_ok=True)
-        left = {flag(size) for size in SIZES}
         words = tiny.flags(data)
+        defaults = {f"--{size.replace('_', '-')}" for size in SIZES}
         pairs = zip(words[::2], words[1::2], strict=True)
-        kept = [word for pair in pairs if pair[0] not in left for word in pair]
-        code = in_a_fork(["run", name, *kept, "--out", str(folder)])[0]
+        words = [word for pair in pairs if pair[0] not in defaults for word in pair]
+        code = in_a_fork(["run", name, *words, "--out", str(folder)])[0]
         if code:
             raise RuntimeError(f"{name} cannot be trained")
     return folder
 
 
-def flag(knob: str) -> str:
-    return f"--{knob.replace('_', '-')}"
-
-
 def taken(make: Callable[[int, Path], str], run: Path, times: int) -> str:
     """Seconds and memory of an input so many times the usual length, in words."""
     with tempfile.TemporaryDirectory() as folder:
-        given = make(times, Path(folder))
         out = ["--out", folder] if load(run.name).takes in ("image", "sound") else []
-        code, seconds, used = in_a_fork(["predict", str(run), given, *out])
+        code, seconds, used = in_a_fork(["predict", str(run), make(times, Path(folder)), *out])
     how = {0: "", 2: ", refused"}.get(code, ", killed" if code < 0 else f", code {code}")
     return f"{seconds:.1f} s, {used / 2**20:.0f} MB{how}"
 
@@ -156,7 +144,3 @@ def in_a_fork(words: list[str]) -> tuple[int, float, int]:
     _, status, used = os.wait4(child, 0)
     seconds = used.ru_utime + used.ru_stime
     return os.waitstatus_to_exitcode(status), seconds, used.ru_maxrss * 1024
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

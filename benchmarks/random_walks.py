@@ -1,8 +1,6 @@
 """How often a forecaster is said to be better than the last value where nothing is, and where much
 is: on random walks, and on autoregressive series whose law is known.
 
-    python benchmarks/random_walks.py --json benchmarks/results/random_walks.json
-
 A network of its own is trained on each of so many series, forecasts its last fifth, and is compared
 with the last value by the test that ``saiki run forecast`` makes. On random walks "better" may be
 said in 5 % at most; the interval is that of Clopper & Pearson (1934), of 95 %. On autoregressive
@@ -11,15 +9,14 @@ the law. "Better" on more than 5 % of the walks or on less than 95 % of the othe
 than 5 % above that of the law on average, is a failure.
 """
 
-import argparse
-import json
-import sys
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from saiki.bench.harness import Row
 from saiki.data.series.made import coefficients
 from saiki.experiments.forecast.exercise import Forecasting
 from saiki.experiments.forecast.judgement import judge
@@ -88,45 +85,21 @@ def outcome(made: str, seed: int, horizon: int) -> Outcome:
     return Outcome(is_better, ours / of_last, of_law / of_last)
 
 
-def row_of(made: str, horizon: int, outcomes: list[Outcome]) -> dict[str, object]:
-    """What is said of all series of a kind."""
-    better = sum(each.is_better for each in outcomes)
-    low, high = clopper_pearson(better, len(outcomes))
-    ratios = sorted(each.error / each.of_law for each in outcomes)
-    return {
-        "series": made,
-        "horizon": horizon,
-        "count": len(outcomes),
-        "better": better,
-        "share": round(better / len(outcomes), 3),
-        "interval": [round(low, 3), round(high, 3)],
-        "error beside the law's": round(sum(ratios) / len(ratios), 4),
-        "its 95th percentile": round(ratios[int(0.95 * (len(ratios) - 1))], 4),
-    }
-
-
-def is_missed(row: dict[str, object]) -> bool:
-    share, ratio = float(str(row["share"])), float(str(row["error beside the law's"]))
-    wrong = share > 0.05 if row["series"] == "random-walk" else share < 0.95
-    return wrong or ratio > 1.05
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition(":")[0])
-    parser.add_argument("--count", type=int, default=200, help="series of each kind")
-    parser.add_argument("--json", type=Path)
-    asked = parser.parse_args()
+def rows(count: int = 200) -> Iterator[Row]:
     torch.set_num_threads(1)
-    rows = []
-    for horizon in HORIZONS:
-        for made in SCALING:
-            outcomes = [outcome(made, seed, horizon) for seed in range(FIRST, FIRST + asked.count)]
-            rows.append(row_of(made, horizon, outcomes))
-            print(json.dumps(rows[-1]), flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return int(any(map(is_missed, rows)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for horizon, made in itertools.product(HORIZONS, SCALING):
+        outcomes = [outcome(made, seed, horizon) for seed in range(FIRST, FIRST + count)]
+        better = sum(each.is_better for each in outcomes)
+        share, mean = better / count, sum(each.error / each.of_law for each in outcomes) / count
+        ratios = sorted(each.error / each.of_law for each in outcomes)
+        is_wrong = share > 0.05 if made == "random-walk" else share < 0.95
+        yield {
+            "workload": f"{made}, {horizon} steps",
+            "count": count,
+            "better": better,
+            "share": round(share, 3),
+            "interval": [round(bound, 3) for bound in clopper_pearson(better, count)],
+            "error beside the law's": round(mean, 4),
+            "its 95th percentile": round(ratios[int(0.95 * (count - 1))], 4),
+            **({"missed": "too often, or too far from the law"} if is_wrong or mean > 1.05 else {}),
+        }

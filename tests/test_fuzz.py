@@ -113,12 +113,12 @@ def test_a_damaged_file_is_a_sentence_at_most(runs, tmp_path, run, file, command
         shutil.copytree(runs / run, path)
         damaged(path / file, dice)
         started = time.perf_counter()
-        code, said = answer(*(word.replace("RUN", str(path)) for word in command))
+        code, lines = answer(*(word.replace("RUN", str(path)) for word in command))
         assert time.perf_counter() - started < 20
         codes.append(code)
-        assert code in (0, 2), said
-        assert len(said) == (1 if code else 0), said
-        assert not any("Traceback" in line for line in said)
+        assert code in (0, 2), lines
+        assert len(lines) == (1 if code else 0), lines
+        assert not any("Traceback" in line for line in lines)
     if (run, file) == ("left", "metrics.jsonl"):
         assert not any(codes)  # the checkpoint holds the curve, and the log is written anew
     else:

@@ -55,22 +55,22 @@ def imports():
     """Of each module of an exercise, or of what they share: those that it imports."""
     modules = {parts_of(path): path for path in EXERCISES.rglob("*.py")}
     for module, path in modules.items():
-        found = set()
+        names = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("saiki.experiments"):
                 package = tuple(node.module.split(".")[2:])
-                found |= {
+                names |= {
                     m if (m := (*package, n.name)) in modules else package for n in node.names
                 }
         if module[0] not in REGISTRY:
-            yield module, found
+            yield module, names
 
 
 def test_exercises_know_nothing_of_each_other():
     wrong = [
         f"{'.'.join(module)} imports {'.'.join(other)}"
-        for module, found in imports()
-        for other in found
+        for module, others in imports()
+        for other in others
         if {*other[:1]} - {module[0], "groups"}
     ]
     assert wrong == []
@@ -79,8 +79,8 @@ def test_exercises_know_nothing_of_each_other():
 def test_what_serves_one_exercise_is_with_it():
     """And not among the groups, each of which serves several, itself or through others."""
     users = {module: set() for module, _ in imports() if module[0] == "groups"}
-    for module, found in imports():
-        for other in found & {*users}:
+    for module, others in imports():
+        for other in others & {*users}:
             users[other].add(module)
 
     def served(group):
@@ -112,7 +112,7 @@ def reads_by_hand(path):
 
 def test_one_function_prints():
     """So that nothing that others wrote reaches a terminal as it is: saiki.terminal."""
-    found = [
+    places = [
         f"{path.relative_to(HOUSE)}:{node.lineno}"
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -120,16 +120,16 @@ def test_one_function_prints():
         and isinstance(node.func, ast.Name)
         and node.func.id == "print"
     ]
-    assert [place.partition(":")[0] for place in found] == ["terminal.py"], found
+    assert [place.partition(":")[0] for place in places] == ["terminal.py"], places
 
 
 def test_what_a_person_names_is_read_in_one_way():
     """Ordinary files alone, and bounded: saiki.inputs."""
-    found = [
+    places = [
         f"{name}:{line}"
         for path in FILES
         if (name := path.relative_to(HOUSE).as_posix()) not in OWN
         and not name.startswith("compiler/")  # which reads its own cache
         for line in reads_by_hand(path)
     ]
-    assert found == []
+    assert places == []

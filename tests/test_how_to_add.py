@@ -71,9 +71,9 @@ def copy(tmp_path):
     def run(program):
         process.stdin.write(json.dumps(program) + "\n")
         process.stdin.flush()
-        *said, code = itertools.takewhile(lambda line: line != "END\n", process.stdout)
-        assert int(code) == 0, f"{program}\n{''.join(said)}"
-        return "".join(said)
+        *lines, code = itertools.takewhile(lambda line: line != "END\n", process.stdout)
+        assert int(code) == 0, f"{program}\n{''.join(lines)}"
+        return "".join(lines)
 
     yield tmp_path, run
     process.communicate()

@@ -55,9 +55,9 @@ PAGES = {
 def test_a_page_shows_its_pictures(page):
     shown = re.findall(r"!\[([^\]]+)\]\(([^)]*pictures/([^)]+))\)", (ROOT / page).read_text())
     assert {name for _, _, name in shown} == PAGES[page]
-    for said, path, _ in shown:
+    for description, path, _ in shown:
         assert (ROOT / page).parent.joinpath(path).is_file()
-        assert len(said.split()) > 3  # for whoever does not see it
+        assert len(description.split()) > 3  # for whoever does not see it
 
 
 def test_every_picture_is_shown_and_none_is_left_over():
@@ -104,9 +104,15 @@ def test_a_picture_is_drawn_by_all_that_its_module_imports():
     assert plots["latent"] == {"latent", "curves", "images", "canvas", "fonts"}
 
 
-def test_comments_docstrings_and_layout_change_no_fingerprint(tmp_path):
-    one, same, other = (tmp_path / name for name in ("one.py", "same.py", "other.py"))
-    one.write_text('"""Draw."""\n\n\ndef f(x):\n    """A line."""\n    return x + 1\n')
-    same.write_text("def f(x):  # as before\n    return (\n        x + 1\n    )\n")
-    other.write_text("def f(x):\n    return x + 2\n")
-    assert pictures.fingerprint(one) == pictures.fingerprint(same) != pictures.fingerprint(other)
+def test_only_what_is_done_changes_a_fingerprint(tmp_path):
+    one, same, other, swapped = (tmp_path / name for name in ("1.py", "2.py", "3.py", "4.py"))
+    one.write_text(
+        '"""Draw."""\n\n\ndef f(x, y):\n    """A line."""\n    z = x + 1\n    return z * y\n'
+    )
+    same.write_text(
+        "def f(at, to):  # as before\n    end = (\n        at + 1\n    )\n    return end * to\n"
+    )
+    other.write_text("def f(x, y):\n    z = x + 2\n    return z * y\n")
+    swapped.write_text("def f(x, y):\n    z = y + 1\n    return z * x\n")
+    assert pictures.fingerprint(one) == pictures.fingerprint(same)
+    assert len({*map(pictures.fingerprint, (one, other, swapped))}) == 3

@@ -31,7 +31,7 @@ class Tiny:
     """
 
     settings: Values
-    given: str | Callable[[Path], str]
+    input: str | Callable[[Path], str]
     refused: str | None = None
     data: Callable[[Path], Path] | None = None
     useless: Mapping[str, Callable[[Path], Path]] = field(default_factory=dict)
@@ -87,10 +87,10 @@ def tones(folder: Path, takes: int = 6) -> Path:
     random = np.random.default_rng(0)
     for label, hertz in (("high", 1200), ("low", 300)):
         (folder / "tones" / label).mkdir(parents=True, exist_ok=True)
-        for take in range(takes):
+        for repetition in range(takes):
             t = np.arange(random.integers(600, 900)) / 8000
             soundfile.write(
-                folder / "tones" / label / f"{take}.wav", 0.4 * np.sin(hertz * t * 6.28), 8000
+                folder / "tones" / label / f"{repetition}.wav", 0.4 * np.sin(hertz * t * 6.28), 8000
             )
     return folder / "tones"
 
@@ -111,7 +111,7 @@ def broken_tones(folder: Path) -> Path:
     return folder / "broken"
 
 
-def said(folder: Path) -> str:
+def sentences_of(folder: Path) -> str:
     return str(tones(folder) / "low" / "0.wav")
 
 
@@ -119,11 +119,11 @@ def squares(folder: Path, count: int = 8) -> Path:
     """A folder for each of two classes, of images of odd size in colour: a bright half on the left
     or on the right."""
     random = np.random.default_rng(0)
-    for label, its in (("left", slice(0, 4)), ("right", slice(3, 7))):
+    for label, rows in (("left", slice(0, 4)), ("right", slice(3, 7))):
         (folder / "squares" / label).mkdir(parents=True, exist_ok=True)
         for i in range(count):
             pixels = random.integers(0, 80, (9, 7, 3), np.uint8)
-            pixels[:, its] += 150
+            pixels[:, rows] += 150
             Image.fromarray(pixels).save(folder / "squares" / label / f"{i}.png")
     return folder / "squares"
 
@@ -135,10 +135,10 @@ def no_squares(folder: Path) -> Path:
 
 
 def broken_squares(folder: Path) -> Path:
-    found = squares(folder)
-    for path in found.rglob("*.png"):
+    images = squares(folder)
+    for path in images.rglob("*.png"):
         path.write_bytes(b"\x89PNG and no more")
-    return found
+    return images
 
 
 def square(folder: Path) -> str:
@@ -150,9 +150,9 @@ def opinions(folder: Path) -> Path:
     words = {"good": ("good", "clean", "kind"), "bad": ("cold", "dirty", "loud")}
     rows = [
         f"the {what} was {which}{end}\t{label}\n"
-        for label, its in words.items()
+        for label, texts in words.items()
         for what in ("food", "room", "staff", "bath")
-        for which in its
+        for which in texts
         for end in (".", " again .")
     ]
     return file("opinions.tsv", "".join(rows))(folder)
@@ -176,13 +176,13 @@ TEXTS = {"empty": file("t.txt", ""), "broken": file("t.txt", NO_TEXT), "one": fi
 TINY = {
     "adder": Tiny(
         {"iterations": 6, "bits": 4, "longer_bits": 5, "hidden_size": 4, "log_every": 3},
-        given="3 + 4",
+        input="3 + 4",
         refused="3 +",
         odd={"bits": 2, "longer_bits": 2, "batch_size": 1},
     ),
     "sin-cos": Tiny(
         {"steps": 6, "epochs": 2.0, "updates": 0, "hidden_size": 4, "log_every": 2},
-        given="0 0.5 0.9 1.0 0.9 0.5",
+        input="0 0.5 0.9 1.0 0.9 0.5",
         refused="a b",
         data=file("wave.csv", WAVE),
         useless={
@@ -194,13 +194,13 @@ TINY = {
     ),
     "date": Tiny(
         {**SMALL, "languages": "en", "pairs": 64, "epochs": 2.0, "updates": 4},
-        given="March 5, 2000",
+        input="March 5, 2000",
         refused="\udc80",
         odd={"pairs": 1, "updates": 1},
     ),
     "translate": Tiny(
         {**SMALL, "source": "x", "target": "y", "minimum": 1, "updates": 4, "epochs": 1.0},
-        given="a g",
+        input="a g",
         refused="\udc80",
         data=file("pairs.tsv", PAIRS),
         useless={
@@ -212,7 +212,7 @@ TINY = {
     ),
     "proofread": Tiny(
         {**SMALL, "iterations": 4, "log_every": 2, "length": 40, "layers": 1, "threshold": 0.5},
-        given="Teh quick fox.",
+        input="Teh quick fox.",
         data=book,
         useless=TEXTS,
         odd={"batch_size": 1, "length": 10},
@@ -228,7 +228,7 @@ TINY = {
             "updates": 4,
             "log_every": 2,
         },
-        given="The food was good.",
+        input="The food was good.",
         refused="  ",
         data=opinions,
         useless={
@@ -240,7 +240,7 @@ TINY = {
     ),
     "masked-lm": Tiny(
         {**SMALL, "iterations": 4, "log_every": 2, "minimum": 1},
-        given="The [MASK] fox.",
+        input="The [MASK] fox.",
         refused="no word is hidden",
         data=book,
         useless=TEXTS,
@@ -256,7 +256,7 @@ TINY = {
             "log_every": 2,
             "window": 2,
         },
-        given="fox",
+        input="fox",
         refused="no-such-word",
         data=book,
         useless={name: make for name, make in TEXTS.items() if name != "one"},
@@ -273,7 +273,7 @@ TINY = {
             "updates": 0,
             "target": "load",
         },
-        given=lambda folder: str(loads(folder)),
+        input=lambda folder: str(loads(folder)),
         refused="no-such-table.csv",
         data=loads,
         useless={
@@ -286,7 +286,7 @@ TINY = {
     ),
     "spoken-digits": Tiny(
         {"hidden_size": 4, "layers": 1, "bands": 8, "epochs": 2.0, "updates": 4, "batch_size": 4},
-        given=said,
+        input=sentences_of,
         refused="no-such-file.wav",
         data=tones,
         useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},
@@ -301,7 +301,7 @@ TINY = {
             "batch_size": 4,
             "nll_samples": 5,
         },
-        given=square,
+        input=square,
         refused="no-such-file.png",
         data=squares,
         useless={
@@ -322,7 +322,7 @@ TINY = {
             "draws": 2,
             "longest": 6,
         },
-        given="i am ann",
+        input="i am ann",
         refused="\udc80",
         data=talks,
         useless={
@@ -342,7 +342,7 @@ TINY = {
             "nll_samples": 3,
             "longest": 12,
         },
-        given="The quick brown fox.",
+        input="The quick brown fox.",
         refused="  ",
         data=book,
         useless=TEXTS,
@@ -358,7 +358,7 @@ TINY = {
             "mixup": 0.2,
             "noise": 0.1,
         },
-        given=square,
+        input=square,
         refused="no-such-file.png",
         data=squares,
         useless={
@@ -371,7 +371,7 @@ TINY = {
     "vq-vae": Tiny(
         {"width": 4, "code_size": 3, "codes": 8, "hidden_size": 4, "embedding_size": 4}
         | {"epochs": 2.0, "updates": 0, "batch_size": 4, "judge": 2},
-        given=square,
+        input=square,
         refused="no-such-file.png",
         data=squares,
         useless={
@@ -384,7 +384,7 @@ TINY = {
     "sound-codes": Tiny(
         {"hidden_size": 4, "code_size": 3, "codes": 8, "embedding_size": 4, "prior_size": 4}
         | {"window": 64, "hop": 16, "epochs": 2.0, "updates": 4, "batch_size": 4, "judge": 2},
-        given=said,
+        input=sentences_of,
         refused="no-such-file.wav",
         data=tones,
         useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},

@@ -1,9 +1,8 @@
-"""Attack the compiler with cells that were not written for it, and tell how fast they are; attack
-what reads run folders with forged ones; press Ctrl-C while exercises run.
+"""Attack the compiler with cells that were not written for it, and what reads run folders with
+forged ones; press Ctrl-C while exercises run.
 
 python tools/attack.py corpus
 python tools/attack.py random --count 1000 --seed 0
-python tools/attack.py speed
 python tools/attack.py runs --count 500 --seed 0
 python tools/attack.py presses --count 300
 """
@@ -14,7 +13,6 @@ import attack_corpus
 import attack_presses
 import attack_random
 import attack_runs
-import attack_speed
 
 
 def main() -> int:
@@ -24,7 +22,6 @@ def main() -> int:
     attacks = parser.add_subparsers(dest="attack", required=True)
     attack_corpus.add(attacks)
     attack_random.add(attacks)
-    attack_speed.add(attacks)
     attack_runs.add(attacks)
     attack_presses.add(attacks)
     arguments = parser.parse_args()

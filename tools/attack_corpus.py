@@ -26,15 +26,15 @@ def corpus(names: list[str], limit: float) -> int:
     count: Counter[str] = Counter()
     for name in names or cells:
         began = time.perf_counter()
-        found = [outcomes.judge(cells[name], dtype, limit) for dtype in TYPES]
+        verdicts = [outcomes.judge(cells[name], dtype, limit) for dtype in TYPES]
         took = time.perf_counter() - began
-        count.update(outcome.kind for outcome in found)
-        if len(set(found)) == 1:
-            kind, why = found[0].kind, found[0].why
+        count.update(outcome.kind for outcome in verdicts)
+        if len(set(verdicts)) == 1:
+            kind, why = verdicts[0].kind, verdicts[0].why
         else:
-            kind = "/".join(dict.fromkeys(outcome.kind for outcome in found))
+            kind = "/".join(dict.fromkeys(outcome.kind for outcome in verdicts))
             why = "; ".join(
-                f"{dtype}: {outcome.why}" for dtype, outcome in zip(TYPES, found, strict=True)
+                f"{dtype}: {outcome.why}" for dtype, outcome in zip(TYPES, verdicts, strict=True)
             )
         print(f"{name:24} {kind:9} {took:5.1f} s  {outcomes.paper(cells[name])}  {why}", flush=True)
     print(f"{len(names or cells)} cells in {len(TYPES)} types: ", end="")

@@ -24,7 +24,7 @@ EXERCISES = (
 """All of whose data are generated."""
 FIRST = 0.05
 """Seconds after the command that Python itself takes to begin, in which nothing of saiki runs."""
-AGAIN = 0.3
+SECOND_PRESS = 0.3
 """Seconds within which the second press comes, for every other run."""
 LIMIT = 1.0
 """Seconds from the first press to the end."""
@@ -52,14 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
         words = EXERCISES[seed % len(EXERCISES)]
         dice = random.Random(seed)
         first = dice.uniform(FIRST, whole[words])
-        again = dice.uniform(0, AGAIN) if dice.random() < 0.5 else None
-        press = pressed(words, first, again)
+        second = dice.uniform(0, SECOND_PRESS) if dice.random() < 0.5 else None
+        press = pressed(words, first, second)
         fault = press.fault(arguments.limit)
         counts[fault or press.outcome] += 1
         waits.append(press.waited)
         if fault:
-            second = "" if again is None else f", again {again:.3f} s later"
-            print(f"# {seed} {fault}: {words}, at {first:.3f} s{second}", flush=True)
+            later = "" if second is None else f", again {second:.3f} s later"
+            print(f"# {seed} {fault}: {words}, at {first:.3f} s{later}", flush=True)
             print(f"  {press.waited:.2f} s, code {press.code}, said: {press.errors}", flush=True)
     for outcome, count in counts.most_common():
         print(f"{count:6} {outcome}")
@@ -110,7 +110,7 @@ def undisturbed(words: str) -> float:
     return seconds
 
 
-def pressed(words: str, first: float, again: float | None) -> Press:
+def pressed(words: str, first: float, second: float | None) -> Press:
     """Press so long after the command, and so long after that."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
@@ -122,9 +122,9 @@ def pressed(words: str, first: float, again: float | None) -> Press:
         time.sleep(max(0.0, began + first - time.monotonic()))
         pressed_at = time.monotonic()
         process.send_signal(signal.SIGINT)
-        if again is not None:
+        if second is not None:
             try:
-                process.wait(again)
+                process.wait(second)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGINT)
         try:

@@ -66,8 +66,8 @@ def shrunk(cell: Any, seed: int, kind: str, why: str, worker: "Worker") -> Any:
     while going:
         going = False
         for smaller in cell.smaller():
-            found, its_why = worker.judge(smaller.source, seed)
-            if found == kind and _alike(its_why) == _alike(why):
+            outcome, reason = worker.judge(smaller.source, seed)
+            if outcome == kind and _alike(reason) == _alike(why):
                 cell, going = smaller, True
                 break
     return cell
@@ -110,13 +110,13 @@ class Worker:
             self._begin()
             return "hang", f"more than {self.limit} seconds"
         try:
-            found: tuple[str, str] = self.pipe.recv()
+            outcome: tuple[str, str] = self.pipe.recv()
         except EOFError:
             self.process.join()
             code = self.process.exitcode
             self._begin()
             return "crash", f"the process ended with {code}"
-        return found
+        return outcome
 
     def end(self) -> None:
         self.pipe.close()
@@ -140,11 +140,11 @@ def _work(pipe: Connection) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 why = judge(source, seed)
-            found = ("disproved" if DISPROVED in why else "eager" if why else "compiled"), why
+            outcome = ("disproved" if DISPROVED in why else "eager" if why else "compiled"), why
         except UnfitError as error:
-            found = "invalid", str(error)
+            outcome = "invalid", str(error)
         except AssertionError as error:
-            found = "wrong", str(error)
+            outcome = "wrong", str(error)
         except Exception as error:
-            found = "crash", f"{type(error).__name__}: {error}"
-        pipe.send(found)
+            outcome = "crash", f"{type(error).__name__}: {error}"
+        pipe.send(outcome)

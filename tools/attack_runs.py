@@ -95,7 +95,7 @@ class Original:
 
     name: str
     folder: Path
-    given: str
+    input: str
 
 
 def original(name: str, root: Path) -> Original:
@@ -104,13 +104,13 @@ def original(name: str, root: Path) -> Original:
 
     tiny, data = TINY[name], root / f"data-{name}"
     data.mkdir(parents=True, exist_ok=True)
-    given = tiny.given if isinstance(tiny.given, str) else tiny.given(data)
+    input = tiny.input if isinstance(tiny.input, str) else tiny.input(data)
     if not (root / name / "result.json").exists():
         words = ["run", name, *tiny.flags(data), "--out", str(root / name)]
         end = in_a_fork(words, root, 600.0, 2**40)
         if end.kind != "done":
             raise RuntimeError(f"{name} cannot be run: {end}")
-    return Original(name, root / name, given)
+    return Original(name, root / name, input)
 
 
 @dataclass(frozen=True)
@@ -119,14 +119,14 @@ class End:
 
     kind: str
     """``done`` or ``refused``; all others are findings."""
-    said: str = ""
+    message: str = ""
 
     @property
     def is_finding(self) -> bool:
         return self.kind not in ("done", "refused")
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.said}"
+        return f"{self.kind}: {self.message}"
 
 
 def in_a_fork(words: Sequence[str], folder: Path, limit: float, room: int) -> End:
@@ -137,10 +137,10 @@ def in_a_fork(words: Sequence[str], folder: Path, limit: float, room: int) -> En
         limit: seconds.
         room: bytes of memory beside what it begins with.
     """
-    said = folder / ".said"
+    log = folder / ".said"
     child = os.fork()
     if not child:
-        _as_a_command(words, folder, said, room)
+        _as_a_command(words, folder, log, room)
     until = time.monotonic() + limit
     while True:
         ended, status, used = os.wait4(child, os.WNOHANG)
@@ -151,8 +151,8 @@ def in_a_fork(words: Sequence[str], folder: Path, limit: float, room: int) -> En
             os.wait4(child, 0)
             return End("takes too long", " ".join(words))
         time.sleep(0.005)
-    lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
-    said.unlink()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    log.unlink()
     if os.WIFSIGNALED(status):
         return End(f"killed by signal {os.WTERMSIG(status)}", lines[-1] if lines else "")
     code = os.waitstatus_to_exitcode(status)
@@ -173,13 +173,13 @@ def in_a_fork(words: Sequence[str], folder: Path, limit: float, room: int) -> En
     return End("refused", last)
 
 
-def _as_a_command(words: Sequence[str], folder: Path, said: Path, room: int) -> None:
+def _as_a_command(words: Sequence[str], folder: Path, log: Path, room: int) -> None:
     """What ``saiki`` does, in a fork, which ends here."""
     from saiki import cli
 
     code = 99
     try:
-        with said.open("wb") as err, Path(os.devnull).open("wb") as out:
+        with log.open("wb") as err, Path(os.devnull).open("wb") as out:
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
         os.chdir(folder)
@@ -223,8 +223,8 @@ class Forgery:
 
     def commands(self) -> list[list[str]]:
         """What is asked of it, ``DIR`` being its folder."""
-        name, given = self.original.name, self.original.given
-        predict, export = ["predict", "DIR", given], ["export", "DIR", "--onnx", "DIR/a.onnx"]
+        name, input = self.original.name, self.original.input
+        predict, export = ["predict", "DIR", input], ["export", "DIR", "--onnx", "DIR/a.onnx"]
         compare = ["compare", "DIR", str(self.original.folder), "--out", "DIR/a.png"]
         resume = ["run", name, "--out", "DIR", "--resume"]
         if self.part == "checkpoint":
@@ -269,12 +269,12 @@ class Forgery:
             case "words":
                 self._change(*self.draw.choice([({"": config}, ""), ({"": about}, "")]))
             case "checkpoint":
-                left, state = tensors.load(folder / CHECKPOINT)
+                weights, state = tensors.load(folder / CHECKPOINT)
                 if self.draw.random() < 0.3:
-                    self._change_tensor(left)
+                    self._change_tensor(weights)
                 else:
                     self._change(state, self.draw.choice(list(state)))
-                _save(folder / CHECKPOINT, left, state)
+                _save(folder / CHECKPOINT, weights, state)
                 return
             case "logs":
                 self._change_logs(folder)

@@ -98,8 +98,8 @@ def _of_run(name: str) -> Callable[[Path, Path], object]:
         from saiki.runs.reopen import reopen
 
         experiment, model = reopen(run)
-        drawn = experiment.draw(model, RunFolder(run).points(), target.parent)
-        next(path for path in drawn if path.name == name).rename(target)
+        pictures = experiment.draw(model, RunFolder(run).points(), target.parent)
+        next(path for path in pictures if path.name == name).rename(target)
 
     return draw
 
@@ -120,8 +120,8 @@ def _attention(texts: tuple[str, ...]) -> Callable[[Path, Path], object]:
         from saiki.runs.reopen import reopen
 
         experiment, model = reopen(run)
-        found = model.translate(texts, experiment.decoding.build(0))
-        maps = [best.alignment for best, *_ in found]
+        translations = model.translate(texts, experiment.decoding.build(0))
+        maps = [best.alignment for best, *_ in translations]
         draw_attention(target, maps, experiment.title)
 
     return draw
@@ -133,9 +133,9 @@ def _variants(run: Path, target: Path) -> None:
     from saiki.runs.folder import RunFolder
     from saiki.runs.reopen import setting_of
 
-    its = setting_of(RunFolder(run))
-    sheet = variants(reduced(its.photo, THUMB), its.augmentation, its.seed)
-    draw_variants(target, sheet, ACROSS, its.title, inches=0.54)
+    experiment = setting_of(RunFolder(run))
+    sheet = variants(reduced(experiment.photo, THUMB), experiment.augmentation, experiment.seed)
+    draw_variants(target, sheet, ACROSS, experiment.title, inches=0.54)
 
 
 def _techniques(run: Path, target: Path) -> None:
@@ -144,8 +144,8 @@ def _techniques(run: Path, target: Path) -> None:
     from saiki.runs.folder import RunFolder
     from saiki.runs.reopen import setting_of
 
-    its = setting_of(RunFolder(run))
-    rows = by_technique(reduced(its.photo, THUMB), its.seed)
+    experiment = setting_of(RunFolder(run))
+    rows = by_technique(reduced(experiment.photo, THUMB), experiment.seed)
     draw_techniques(target, {name: rows[name] for name in TECHNIQUES}, inches=0.54)
 
 
@@ -156,7 +156,7 @@ def _opinions(run: Path, target: Path) -> None:
     experiment.draw_answers(model, OPINIONS, target)
 
 
-def _heard(run: Path, target: Path) -> None:
+def _sounds(run: Path, target: Path) -> None:
     from saiki.plots.sounds import draw_sounds
     from saiki.runs.reopen import reopen
 
@@ -202,7 +202,7 @@ def _gains(run: Path, target: Path) -> None:
 PICTURES: Mapping[str, Picture] = {
     "gradient.png": Picture("adder", _gradient, "lens.drawing"),
     "attention.png": Picture("translate", _attention(SENTENCES), "plots.attention"),
-    "sounds.png": Picture("spoken-digits", _heard, "plots.sounds"),
+    "sounds.png": Picture("spoken-digits", _sounds, "plots.sounds"),
     "try.png": Picture("try", _table, "plots.canvas"),
     "dates.png": Picture("date", _attention(DATES), "plots.attention"),
     "confusion.png": Picture("spoken-digits", _of_run("confusion.png"), "plots.confusion"),
@@ -235,20 +235,20 @@ PICTURES: Mapping[str, Picture] = {
 
 
 def code_of(picture: Picture) -> dict[str, str]:
-    """The modules that draw a picture, and what they do: their code without comments, docstrings
-    and layout."""
+    """The modules that draw a picture, and what they do: their code without comments, docstrings,
+    layout and the names of variables."""
     return {name: fingerprint(_path(name)) for name in sorted(needed(picture.module))}
 
 
 def needed(module: str) -> set[str]:
     """A module of saiki, and those of ``saiki.plots`` that it imports, or that these import."""
-    found, left = set[str](), [module]
-    while left:
-        name = left.pop()
-        if name not in found:
-            found.add(name)
-            left += _imported(_path(name))
-    return found
+    modules, waiting = set[str](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in modules:
+            modules.add(name)
+            waiting += _imported(_path(name))
+    return modules
 
 
 def _path(module: str) -> Path:
@@ -257,22 +257,39 @@ def _path(module: str) -> Path:
 
 def _imported(path: Path) -> list[str]:
     """Modules of ``saiki.plots`` that one imports, at its top or elsewhere in it."""
-    found = []
+    modules = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "saiki.plots":
-            found += [f"plots.{each.name}" for each in node.names]
+            modules += [f"plots.{each.name}" for each in node.names]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saiki.plots."):
-            found.append(str(node.module).removeprefix("saiki."))
-    return found
+            modules.append(str(node.module).removeprefix("saiki."))
+    return modules
 
 
 def fingerprint(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree, numbered = ast.parse(path.read_text(encoding="utf-8")), set[ast.AST]()
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):  # a text that is a statement of its own is a docstring
             node.body = [each for each in body if not _is_text(each)]
+        if isinstance(node, ast.FunctionDef) and node not in numbered:
+            numbered |= _number_variables(node)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+
+
+def _number_variables(function: ast.FunctionDef) -> set[ast.AST]:
+    """Call the arguments and variables of a function, and of those in it, by their order, whatever
+    they are called; all that is in it."""
+    nodes = [*ast.walk(function)]
+    bound = [n.arg for n in nodes if isinstance(n, ast.arg)]
+    bound += [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    numbers = {name: f"variable {i}" for i, name in enumerate(dict.fromkeys(bound))}
+    for node in nodes:
+        if isinstance(node, ast.arg):
+            node.arg = numbers[node.arg]
+        elif isinstance(node, ast.Name):
+            node.id = numbers.get(node.id, node.id)
+    return {*nodes}
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -297,9 +314,9 @@ def make(runs: Path) -> None:
     record = {}
     for name, picture in PICTURES.items():
         with tempfile.TemporaryDirectory() as folder:
-            drawn = Path(folder) / name
-            picture.draw(runs / picture.run, drawn)
-            whole = Image.open(drawn).convert("RGB")
+            drawing = Path(folder) / name
+            picture.draw(runs / picture.run, drawing)
+            whole = Image.open(drawing).convert("RGB")
             # a palette makes it a third as large, and smaller yet where it blurs shades of grey
             for method in (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE):
                 whole.quantize(256, method).save(FOLDER / name, optimize=True)

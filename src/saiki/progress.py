@@ -36,7 +36,7 @@ class Line:
         self._lock = threading.RLock()
         self._closing = threading.Event()
 
-    def beside(self, say: Callable[[str], None]) -> Callable[[str], None]:
+    def clearing(self, say: Callable[[str], None]) -> Callable[[str], None]:
         """``say`` for whole lines, which the line makes way for."""
 
         def say_beside(text: str) -> None:
@@ -83,15 +83,15 @@ _line: ContextVar[Line | None] = ContextVar("line", default=None)
 @contextmanager
 def line(is_shown: bool = True) -> Iterator[Line]:
     """A line on standard error for as long as the block lasts, or one that nobody sees."""
-    found = Line(sys.stderr if is_shown else None)
-    token = _line.set(found)
-    thread = threading.Thread(target=found.work, name="saiki-progress", daemon=True)
+    shown = Line(sys.stderr if is_shown else None)
+    token = _line.set(shown)
+    thread = threading.Thread(target=shown.work, name="saiki-progress", daemon=True)
     if is_shown:
         thread.start()
     try:
-        yield found
+        yield shown
     finally:
-        found.close()
+        shown.close()
         if is_shown:
             thread.join()
         _line.reset(token)
@@ -119,8 +119,8 @@ class Rate:
     def of(self, count: int) -> float | None:
         """Per second; None as long as nothing is known."""
         self._seen.append((monotonic(), count))
-        (begun, first), (now, last) = self._seen[0], self._seen[-1]
-        return (last - first) / (now - begun) if last > first and now > begun else None
+        (start, first), (now, last) = self._seen[0], self._seen[-1]
+        return (last - first) / (now - start) if last > first and now > start else None
 
 
 def duration(seconds: float) -> str:

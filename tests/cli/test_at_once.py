@@ -45,7 +45,7 @@ def known():
 
 
 @pytest.fixture
-def kept(known, tmp_path, monkeypatch):
+def cached(known, tmp_path, monkeypatch):
     """The file in which they are kept."""
     monkeypatch.setattr(outlines, "_file", lambda: tmp_path / "names.json")
     monkeypatch.setattr(outlines, "_loaded", lambda: False)
@@ -53,8 +53,8 @@ def kept(known, tmp_path, monkeypatch):
     return tmp_path / "names.json"
 
 
-def test_what_is_wrong_is_said_before_pytorch_is_loaded(kept):
-    run = kept.parent / "there" / "run"
+def test_what_is_wrong_is_said_before_pytorch_is_loaded(cached):
+    run = cached.parent / "there" / "run"
     run.mkdir(parents=True)
     (run / "config.json").write_text('{"experiment": "dialogue", "knobs": {}}')
     done = process("-c", EACH, *WRONG)
@@ -62,32 +62,32 @@ def test_what_is_wrong_is_said_before_pytorch_is_loaded(kept):
     assert len(done.stderr.splitlines()) == len(WRONG)
 
 
-def test_what_is_kept_is_what_the_classes_say(kept, known):
+def test_what_is_kept_is_what_the_classes_say(cached, known):
     assert outlines._kept() == known
     assert set(known.exercises) == set(HOMES)
     assert known.exercises["adder"].knob("hidden-size").default == 16
 
 
-def test_it_is_asked_for_anew_where_the_source_has_changed(kept, known, monkeypatch):
+def test_it_is_asked_for_anew_where_the_source_has_changed(cached, known, monkeypatch):
     monkeypatch.setattr(sources, "state", lambda: ("saiki/knobs.py 8123 17",))
-    asked = []
-    monkeypatch.setattr(outlines, "_asked", lambda: asked.append(1) or known)
+    questions = []
+    monkeypatch.setattr(outlines, "_asked", lambda: questions.append(1) or known)
     assert [outlines.names() for _ in range(2)] == [known, known]
-    assert asked == [1]  # and kept
+    assert questions == [1]  # and kept
 
 
-def test_a_file_that_is_damaged_or_not_the_users_own_is_as_good_as_none(kept):
-    text = kept.read_text()
+def test_a_file_that_is_damaged_or_not_the_users_own_is_as_good_as_none(cached):
+    text = cached.read_text()
     content = json.loads(text)
     for damaged in (text[:-9], "[]", "null", json.dumps({**content, "names": {"cells": []}})):
-        kept.write_text(damaged)
+        cached.write_text(damaged)
         assert outlines._kept() is None
-    kept.write_text(text)
+    cached.write_text(text)
     assert outlines._kept() is not None
-    kept.chmod(0o666)
+    cached.chmod(0o666)
     assert outlines._kept() is None
-    kept.unlink()
-    os.mkfifo(kept)
+    cached.unlink()
+    os.mkfifo(cached)
     assert outlines._kept() is None
 
 

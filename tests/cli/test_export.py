@@ -31,10 +31,10 @@ def test_the_model_of_a_run_is_written_and_computes_the_same(folder, tmp_path):
     path = tmp_path / "adder.onnx"
     assert saiki("export", folder, "--onnx", path) == (0, [str(path)], [])
     x = torch.randint(0, 2, (5, 9, 2)).float()
-    (found,) = onnxruntime.InferenceSession(path).run(None, {"bits": x.numpy()})
+    (outputs,) = onnxruntime.InferenceSession(path).run(None, {"bits": x.numpy()})
     with torch.no_grad():
         wanted = reopen(folder)[1](x)
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(outputs, wanted, rtol=0, atol=1e-5)
 
 
 SCRIPT = re.search(
@@ -66,11 +66,11 @@ def test_a_translator_in_two_files_is_decoded_by_the_script_of_the_docs(
     code, out, err = saiki("export", "run", "--onnx", "date.onnx")
     assert (code, sorted(out), err) == (0, files, [])
     (tmp_path / "decode.py").write_text(SCRIPT, encoding="utf-8")
-    found = process("decode.py", "date", *DATES, cwd=tmp_path)
-    assert found.returncode == 0, found.stderr
+    done = process("decode.py", "date", *DATES, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     _, model = reopen(tmp_path / "run")
-    wanted = [its[0].text for its in model.translate(DATES, Search("greedy"))]
-    assert found.stdout.splitlines() == wanted
+    wanted = [hypotheses[0].text for hypotheses in model.translate(DATES, Search("greedy"))]
+    assert done.stdout.splitlines() == wanted
     assert len(set(wanted)) > 1
 
 
@@ -109,9 +109,11 @@ def test_n_grams_go_into_safetensors_and_it_is_said_where_they_do_not(tmp_path):
     ours = reopen(tmp_path / "run")[1].vectors
     assert saiki("export", "run", "--vectors", "v.safetensors") == (0, ["v.safetensors"], [])
     assert (read(tmp_path / "v.safetensors")["foxes"] == ours["foxes"]).all()
-    code, out, (said,) = saiki("export", "run", "--vectors", "v.vec")
+    code, out, (message,) = saiki("export", "run", "--vectors", "v.vec")
     assert (code, out) == (0, ["v.vec"])
-    assert said.startswith("saiki export: v.vec holds no n-grams, of which unknown words are made")
+    assert message.startswith(
+        "saiki export: v.vec holds no n-grams, of which unknown words are made"
+    )
     assert (read(tmp_path / "v.vec")["fox"] == ours["fox"]).all()
 
 

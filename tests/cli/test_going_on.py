@@ -89,11 +89,11 @@ def test_what_several_processes_began_goes_on_with_as_many_and_is_finished_by_on
     saiki("run", *SMALL, "--out", "run")
     stopped_at_15.undo()
     path = Path("run") / CHECKPOINT
-    kept, about = tensors.load(path)
-    tensors.save(path, kept, {**about, "processes": 2})
+    weights, about = tensors.load(path)
+    tensors.save(path, weights, {**about, "processes": 2})
     code, _, err = saiki("run", "adder", "--out", "run", "--resume")
-    said = "run was begun by 2 processes and must go on with as many, got 1"
-    assert (code, err) == (2, [f"saiki run: {said}"])
+    message = "run was begun by 2 processes and must go on with as many, got 1"
+    assert (code, err) == (2, [f"saiki run: {message}"])
     assert saiki("finish", "run")[0] == 0
     assert result("run")["iterations"] == 15
 
@@ -135,12 +135,12 @@ def test_too_little_memory_is_one_sentence_and_leaves_nothing(monkeypatch, error
     monkeypatch.setattr("saiki.experiments.adder.Adder.recordable", False)
     for words in ([], ["--out", "run"]):
         code, _, err = saiki("run", *SMALL, *words)
-        asked = "more was asked for" if not str(error) else "40 GiB at once was asked for"
+        reason = "more was asked for" if not str(error) else "40 GiB at once was asked for"
         assert (code, err) == (
             2,
             [
-                f"saiki run: there is not enough memory: {asked}; try a smaller model or batch, or "
-                "fewer data"
+                f"saiki run: there is not enough memory: {reason}; try a smaller model or batch, "
+                "or fewer data"
             ],
         )
     assert not Path("run").exists()

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.one_in(2)
 def test_help_names_every_command_with_what_it_is_for(words):
     code, out, err = saiki(*words)
     assert (code, err) == (0, [])
-    told = dict(
+    described = dict(
         line.split(maxsplit=1) for line in out if line.startswith("  ") and line.split()[1:]
     )
     for name, (purpose, _) in cli.COMMANDS.items():
-        assert told[name] == purpose
+        assert described[name] == purpose
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

@@ -102,11 +102,11 @@ def test_whoever_started_it_may_switch_the_key_off():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-@pytest.mark.parametrize("again", [None, 0.02])
+@pytest.mark.parametrize("second", [None, 0.02])
 @pytest.mark.parametrize("phase", [(0.06, 0.3), (0.4, 1.0), (2.0, 3.5)])
-def test_a_press_at_any_moment_ends_a_run_in_one_sentence(phase, again, listening):
+def test_a_press_at_any_moment_ends_a_run_in_one_sentence(phase, second, listening):
     """``python tools/attack.py presses`` does so as often as one likes, and minds the time."""
-    first = random.Random(f"{phase} {again}").uniform(*phase)
-    press = attack_presses.pressed(attack_presses.EXERCISES[0] + "00", first, again)
+    first = random.Random(f"{phase} {second}").uniform(*phase)
+    press = attack_presses.pressed(attack_presses.EXERCISES[0] + "00", first, second)
     assert not press.fault(limit=10.0), press
     assert press.outcome == attack_presses.ENDED

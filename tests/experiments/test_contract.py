@@ -205,7 +205,7 @@ def test_a_run_that_is_stopped_and_goes_on_under_the_lens_has_the_same_bits(
 @EVERY
 def test_the_trained_model_answers_and_refuses_in_one_sentence(name, finished, tmp_path, capsys):
     folder, tiny = str(finished(name)), TINY[name]
-    given = tiny.given if isinstance(tiny.given, str) else tiny.given(tmp_path)
+    given = tiny.input if isinstance(tiny.input, str) else tiny.input(tmp_path)
     capsys.readouterr()
     assert cli.main(["predict", folder, given, "--json"]) == 0
     out, err = capsys.readouterr()

@@ -179,9 +179,9 @@ def test_weights_that_a_file_computes_are_read(way, tmp_path):
     layers["layer"].backend = "eager"
     x = normal(STEPS, 2, INPUT)
     session = onnxruntime.InferenceSession(path)
-    given = {"X": x, "choice": np.array(True)}
+    inputs = {"X": x, "choice": np.array(True)}
     names = [value.name for value in session.get_inputs()]
-    (wanted,) = session.run(None, {name: given[name] for name in names})
+    (wanted,) = session.run(None, {name: inputs[name] for name in names})
     with torch.no_grad():
         y, _ = layers["layer"](torch.from_numpy(x).transpose(0, 1))
     np.testing.assert_allclose(y.transpose(0, 1), wanted[:, 0], rtol=0, atol=2e-6)

@@ -24,7 +24,7 @@ ORDER = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
 DIRECTIONS = ("forward", "reverse", "bidirectional")
 
 
-def drawn(kind, directions, batch=BATCH, bias=True, peephole=False, seed=0, scale=0.5):
+def random_case(kind, directions, batch=BATCH, bias=True, peephole=False, seed=0, scale=0.5):
     """Random inputs of a node, each drawn anew."""
     random = np.random.default_rng(seed)
     _, gates, states, _ = onnx_oracle.KINDS[kind]
@@ -54,11 +54,11 @@ def model_of(kind, inputs, attributes, constants=False):
         names.pop()
     outputs = ["Y", "Y_h", "Y_c"][: 1 + onnx_oracle.KINDS[kind][2]]
     nodes = [helper.make_node(kind, names, outputs, name="layer", **attributes)]
-    given, fixed = [], []
+    open_inputs, fixed = [], []
     for name, array in inputs.items():
         tensor = onnx.numpy_helper.from_array(array, name)
         if name not in ("W", "R", "B", "P"):
-            given.append(helper.make_tensor_value_info(name, tensor.data_type, array.shape))
+            open_inputs.append(helper.make_tensor_value_info(name, tensor.data_type, array.shape))
         elif constants:
             nodes.insert(0, helper.make_node("Constant", [], [name], value=tensor))
         else:
@@ -69,7 +69,7 @@ def model_of(kind, inputs, attributes, constants=False):
         helper.make_tensor_value_info(name, kind_of, shape)
         for name, shape in zip(outputs, shapes, strict=False)
     ]
-    graph = helper.make_graph(nodes, "graph", given, declared, fixed)
+    graph = helper.make_graph(nodes, "graph", open_inputs, declared, fixed)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10)
     onnx.checker.check_model(model)
     return model
@@ -125,10 +125,10 @@ def agree(kind, inputs, attributes, path, deviates=False, **options):
     """
     attributes = {"hidden_size": HIDDEN, **attributes}
     wanted = onnx_oracle.run(kind, **doubled(inputs), **attributes)
-    for given, tolerance in ((inputs, 2e-5), (doubled(inputs), 1e-9)):
-        model = model_of(kind, given, attributes, **options)
-        layer, found = by_saiki(model, given, path, attributes.get("layout", 0))
-        for ours, theirs in zip(found, wanted, strict=True):
+    for arrays, tolerance in ((inputs, 2e-5), (doubled(inputs), 1e-9)):
+        model = model_of(kind, arrays, attributes, **options)
+        layer, outputs = by_saiki(model, arrays, path, attributes.get("layout", 0))
+        for ours, theirs in zip(outputs, wanted, strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
     if not deviates:
         model = model_of(kind, inputs, attributes, **options)
@@ -158,7 +158,7 @@ KINDS = [(kind, options) for kind, cases in CASES.items() for options in cases]
 )
 def test_the_three_agree(kind, options, direction, batch, ragged, bias, peephole, tmp_path):
     peephole = peephole and kind == "LSTM"
-    inputs = drawn(kind, 1 + (direction == "bidirectional"), batch, bias, peephole)
+    inputs = random_case(kind, 1 + (direction == "bidirectional"), batch, bias, peephole)
     if ragged:
         inputs["sequence_lens"] = LENGTHS
     agree(kind, inputs, {"direction": direction, **options}, tmp_path / "node.onnx")
@@ -192,7 +192,7 @@ def test_every_activation_of_onnx_with_its_parameters(kind, name, tmp_path):
         if value is not None:
             of_forward = [value] * forward.count(name)
             attributes[key] = [*of_forward, *[value + 0.05] * backward.count(name)]
-    agree(kind, drawn(kind, 2, scale=0.1), attributes, tmp_path / "node.onnx")
+    agree(kind, random_case(kind, 2, scale=0.1), attributes, tmp_path / "node.onnx")
 
 
 @pytest.mark.parametrize(
@@ -210,13 +210,13 @@ def test_parameters_that_are_left_out_are_those_of_the_operator(name, attributes
     # onnxruntime takes 0 for some of them, against the specification
     deviates = name in ("Affine", "ScaledTanh", "ThresholdedRelu")
     attributes = {"activations": [name]}
-    agree("RNN", drawn("RNN", 1), attributes, tmp_path / "node.onnx", deviates)
+    agree("RNN", random_case("RNN", 1), attributes, tmp_path / "node.onnx", deviates)
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 @pytest.mark.parametrize(("kind", "options"), KINDS)
 def test_clip_limits_the_input_of_every_activation(kind, options, direction, tmp_path):
-    inputs = drawn(kind, 1 + (direction == "bidirectional"))
+    inputs = random_case(kind, 1 + (direction == "bidirectional"))
     attributes = {"clip": 0.3, "direction": direction, **options}
     # onnxruntime leaves the input of h in Ht = ot (.) h(Ct) as it is
     agree(kind, inputs, attributes, tmp_path / "node.onnx", deviates=kind == "LSTM")
@@ -225,7 +225,7 @@ def test_clip_limits_the_input_of_every_activation(kind, options, direction, tmp
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("kind", CASES)
 def test_layout_1_has_the_batch_first(kind, direction, tmp_path):
-    inputs = drawn(kind, 1 + (direction == "bidirectional"))
+    inputs = random_case(kind, 1 + (direction == "bidirectional"))
     inputs["sequence_lens"] = LENGTHS
     for name in ("X", "initial_h", "initial_c"):
         if name in inputs:
@@ -238,7 +238,7 @@ def test_layout_1_has_the_batch_first(kind, direction, tmp_path):
 @pytest.mark.parametrize("kind", CASES)
 def test_onnxruntime_has_no_kernel_in_float64(kind):
     """If this fails, float64 models need no Scan any more."""
-    inputs = doubled(drawn(kind, 1))
+    inputs = doubled(random_case(kind, 1))
     model = model_of(kind, inputs, {"hidden_size": HIDDEN})
     with pytest.raises(
         Exception, match=r"does not support double|Could not find an implementation"
@@ -253,21 +253,21 @@ def test_an_lstm_without_one_of_its_two_squashings(g, h, tmp_path):
         "activation_alpha": [1.0],
         "activation_beta": [0.0],
     }
-    layer = agree("LSTM", drawn("LSTM", 1), attributes, tmp_path / "node.onnx")
+    layer = agree("LSTM", random_case("LSTM", 1), attributes, tmp_path / "node.onnx")
     assert (layer.cell.input_activation, layer.cell.output_activation) == (g == "Tanh", h == "Tanh")
 
 
 @pytest.mark.parametrize("kind", CASES)
 def test_weights_may_be_constant_nodes(kind, tmp_path):
-    agree(kind, drawn(kind, 1), {}, tmp_path / "node.onnx", constants=True)
+    agree(kind, random_case(kind, 1), {}, tmp_path / "node.onnx", constants=True)
 
 
 def published():
     """The node tests of ONNX for the three operators."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of other operators compute as they are collected
-        found = collect_testcases("")
-    return [case for case in found if case.model.graph.node[0].op_type in CASES]
+        cases = collect_testcases("")
+    return [case for case in cases if case.model.graph.node[0].op_type in CASES]
 
 
 @pytest.mark.long
@@ -281,8 +281,8 @@ def test_the_tests_that_onnx_publishes_for_its_operators(tmp_path):
         fixed = {name: inputs[name] for name in ("W", "R", "B", "P") if name in inputs}
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         layout = attributes.get("layout", 0)
-        _, found = by_saiki(case.model, inputs, tmp_path / "node.onnx", layout, fixed)
-        by_name = dict(zip(node.output, found, strict=False))
+        _, outputs = by_saiki(case.model, inputs, tmp_path / "node.onnx", layout, fixed)
+        by_name = dict(zip(node.output, outputs, strict=False))
         assert len(wanted) == len(case.model.graph.output) > 0
         for value, expected in zip(case.model.graph.output, wanted, strict=True):
             np.testing.assert_allclose(
@@ -291,7 +291,7 @@ def test_the_tests_that_onnx_publishes_for_its_operators(tmp_path):
 
 
 def test_two_nodes_on_top_of_each_other_and_one_without_a_name(tmp_path):
-    inputs, other = drawn("GRU", 1), drawn("GRU", 1, seed=1)
+    inputs, other = random_case("GRU", 1), random_case("GRU", 1, seed=1)
     nodes = [
         helper.make_node("GRU", ["X", "W", "R", "B"], ["Y"], name="low", hidden_size=HIDDEN),
         helper.make_node("Squeeze", ["Y", "axis"], ["y"]),

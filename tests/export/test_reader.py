@@ -18,16 +18,16 @@ WEIGHTS = {
 }
 
 
-def saved(path, fixed, kind="LSTM", given=("X",), before=(), **attributes):
+def saved(path, fixed, kind="LSTM", open_inputs=("X",), before=(), **attributes):
     """A file with one node named layer; ``fixed`` are its initialisers."""
     names = ("X", "W", "R", "B", "", "initial_h", "initial_c")
-    known = {*fixed, *given, *(name for node in before for name in node.output)}
+    known = {*fixed, *open_inputs, *(name for node in before for name in node.output)}
     inputs = [name if name in known else "" for name in names]
     node = helper.make_node(kind, inputs, ["Y"], name="layer", **attributes)
     graph = helper.make_graph(
         [*before, node],
         "graph",
-        [helper.make_tensor_value_info(name, 1, None) for name in given],
+        [helper.make_tensor_value_info(name, 1, None) for name in open_inputs],
         [helper.make_tensor_value_info("Y", 1, None)],
         [onnx.numpy_helper.from_array(array, name) for name, array in fixed.items()],
     )
@@ -65,21 +65,21 @@ def test_a_file_without_layers(tmp_path):
 def test_weights_that_the_file_is_given_are_named_by_the_inputs_that_they_need(tmp_path):
     path = tmp_path / "model.onnx"
     half = helper.make_node("Mul", ["R0", "scale"], ["R"])
-    saved(path, {"B": WEIGHTS["B"]}, given=("X", "W", "R0", "scale"), before=[half])
+    saved(path, {"B": WEIGHTS["B"]}, open_inputs=("X", "W", "R0", "scale"), before=[half])
     assert refused(path) == (
         "the file is given W, R of LSTM 'layer' at each run: name the values that the layer is to "
         "have, load_onnx(path, inputs={'W': array, 'R0': array, 'scale': array})"
     )
-    given = {"W": WEIGHTS["W"], "R0": torch.ones(1, 20, 5), "scale": np.float32(0.5)}
-    (layer,) = export.load_onnx(path, given).values()
+    inputs = {"W": WEIGHTS["W"], "R0": torch.ones(1, 20, 5), "scale": np.float32(0.5)}
+    (layer,) = export.load_onnx(path, inputs).values()
     assert (layer.cell.W.weight == 1).all()
     assert (layer.cell.U.weight == 0.5).all()
 
 
 def test_weights_that_differ_from_run_to_run(tmp_path):
     path = tmp_path / "model.onnx"
-    drawn = helper.make_node("RandomNormal", [], ["W"], shape=[1, 20, 3], seed=1.0)
-    saved(path, {name: WEIGHTS[name] for name in "RB"}, before=[drawn])
+    random = helper.make_node("RandomNormal", [], ["W"], shape=[1, 20, 3], seed=1.0)
+    saved(path, {name: WEIGHTS[name] for name in "RB"}, before=[random])
     assert refused(path) == (
         "the file computes W of LSTM 'layer' anew at each run, from 'W', and the weights of a "
         "layer here are fixed"
@@ -88,7 +88,7 @@ def test_weights_that_differ_from_run_to_run(tmp_path):
 
 def test_inputs_that_do_not_fit(tmp_path):
     path = tmp_path / "model.onnx"
-    saved(path, {name: WEIGHTS[name] for name in "RB"}, given=("X", "W"))
+    saved(path, {name: WEIGHTS[name] for name in "RB"}, open_inputs=("X", "W"))
     assert refused(path, {"V": WEIGHTS["W"]}) == f"{path} has no input 'V'; it has X, W"
     wide = WEIGHTS["W"].astype(np.float64)
     line = f"the input 'W' of {path} takes FLOAT, got DOUBLE: convert it first"
@@ -117,8 +117,8 @@ def test_weights_of_whole_numbers(tmp_path):
 def test_weights_keep_their_type(name, tmp_path):
     kind = {"float16": "FLOAT16", "bfloat16": "BFLOAT16", "float64": "DOUBLE"}[name]
     dtype = helper.tensor_dtype_to_np_dtype(getattr(onnx.TensorProto, kind))
-    given = {key: np.full(array.shape, 1.5, dtype) for key, array in WEIGHTS.items()}
-    (layer,) = export.load_onnx(saved(tmp_path / "model.onnx", given)).values()
+    weights = {key: np.full(array.shape, 1.5, dtype) for key, array in WEIGHTS.items()}
+    (layer,) = export.load_onnx(saved(tmp_path / "model.onnx", weights)).values()
     assert {p.dtype for p in layer.parameters()} == {getattr(torch, name)}
     assert (layer.cell.W.weight == 1.5).all()
 

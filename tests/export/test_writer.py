@@ -22,7 +22,7 @@ from saiki.export import Clipped, nodes, verify
 EXAMPLES = Path(__file__).parents[2] / "examples" / "cells"
 
 
-class Beside(nn.Module):
+class SideBySide(nn.Module):
     """Layers that read the same input; all their outputs and states."""
 
     def __init__(self, *layers):
@@ -74,8 +74,8 @@ def agrees(model, path, *arguments, tolerance=2e-6):
     double = [a.double() if a.is_floating_point() else a for a in arguments]
     with torch.no_grad():
         wanted = flat(copy.deepcopy(model).double().eval()(*double))
-    found = run(path, *arguments)
-    for theirs, ours in zip(found, wanted, strict=True):
+    outputs = run(path, *arguments)
+    for theirs, ours in zip(outputs, wanted, strict=True):
         assert theirs.dtype == arguments[0].numpy().dtype
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=tolerance)
 
@@ -123,35 +123,37 @@ def native_cells():
 def test_a_cell_that_onnx_has_becomes_its_operator_and_comes_back(tmp_path):
     pairs = native_cells()
     layers = [Recurrent(cell, i % 3 == 1, "eager") for i, (cell, _) in enumerate(pairs)]
-    model = random_weights(Beside(*layers))
+    model = random_weights(SideBySide(*layers))
     path = tmp_path / "model.onnx"
-    found = exported(model, (torch.randn(2, 3, 3), torch.tensor([3, 1])), path)
-    for layer, (cell, wanted), (name, node) in zip(layers, pairs, found.items(), strict=True):
+    nodes = exported(model, (torch.randn(2, 3, 3), torch.tensor([3, 1])), path)
+    for layer, (cell, wanted), (name, node) in zip(layers, pairs, nodes.items(), strict=True):
         operator = "RNN" if isinstance(cell, SimpleRNN) else type(cell).__name__
         assert (node.op_type, name.split("_")[0]) == (operator, operator.lower())
         attributes = {key: attribute.value for key, attribute in node.attributes.items()}
         direction = "reverse" if layer.reverse else "forward"
-        told = {key: list(v) if isinstance(v, list | tuple) else v for key, v in attributes.items()}
-        assert told == {"hidden_size": cell.hidden_size, "direction": direction, **wanted}
+        described = {
+            key: list(v) if isinstance(v, list | tuple) else v for key, v in attributes.items()
+        }
+        assert described == {"hidden_size": cell.hidden_size, "direction": direction, **wanted}
     x, lengths = torch.randn(4, 7, 3), torch.tensor([2, 7, 1, 4])
     agrees(model, path, x, lengths)
     agrees(model, path, torch.randn(1, 1, 3), torch.tensor([1]))
     never_reads_the_padding(path, x, lengths)
     back = export.load_onnx(path)
-    assert list(back) == list(found)
-    for layer, again in zip(layers, back.values(), strict=True):
-        assert again.reverse == layer.reverse
+    assert list(back) == list(nodes)
+    for layer, layer_back in zip(layers, back.values(), strict=True):
+        assert layer_back.reverse == layer.reverse
         for name in ("activation", "recurrent_activation"):
-            assert getattr(again.cell, name, None) == getattr(layer.cell, name, None)
-        again.backend = "eager"
+            assert getattr(layer_back.cell, name, None) == getattr(layer.cell, name, None)
+        layer_back.backend = "eager"
         with torch.no_grad():
-            theirs, ours = (flat(either(x, lengths=lengths)) for either in (again, layer))
+            theirs, ours = (flat(either(x, lengths=lengths)) for either in (layer_back, layer))
         torch.testing.assert_close(theirs, ours)
 
 
 def test_two_directions_are_one_node_if_one_operator_says_both(tmp_path):
     model = random_weights(
-        Beside(
+        SideBySide(
             Bidirectional(LSTM(3, 4, peephole=True), merge="sum"),
             Bidirectional(GRU(3, 4), backward=GRU(3, 4, activation="relu")),
             Bidirectional(GRU(3, 4), backward=GRU(3, 5)),
@@ -159,11 +161,11 @@ def test_two_directions_are_one_node_if_one_operator_says_both(tmp_path):
             Stack([Bidirectional(SimpleRNN(3, 4)), GRU(8, 2)]),
         )
     )
-    found = exported(model, (torch.randn(2, 3, 3), torch.tensor([3, 1])), tmp_path / "model.onnx")
-    given = [node.attributes.get("direction") for node in found.values()]
-    directions = [direction and direction.as_string() for direction in given]
-    told = list(zip((node.op_type for node in found.values()), directions, strict=True))
-    assert told == [
+    nodes = exported(model, (torch.randn(2, 3, 3), torch.tensor([3, 1])), tmp_path / "model.onnx")
+    written = [node.attributes.get("direction") for node in nodes.values()]
+    directions = [direction and direction.as_string() for direction in written]
+    expected = list(zip((node.op_type for node in nodes.values()), directions, strict=True))
+    assert expected == [
         ("LSTM", "bidirectional"),
         ("GRU", "bidirectional"),
         ("GRU", "forward"),
@@ -198,14 +200,14 @@ def test_any_other_cell_becomes_a_scan_over_its_equations(tmp_path):
     # onnxruntime leaves the last activation of a clipped LSTM unclipped, against the specification
     clipped = [Clipped(saiki.activations.get(name), 0.25) for name in ("tanh", "sigmoid")]
     model = random_weights(
-        Beside(
+        SideBySide(
             Recurrent(Learned(3, 4), reverse=True),
             Recurrent(LSTM(3, 4, projection_size=2, layer_norm=True)),
             Recurrent(LSTM(3, 4, activation=clipped[0], recurrent_activation=clipped[1])),
         )
     )
-    found = exported(model, torch.randn(2, 3, 3), tmp_path / "model.onnx")
-    assert [node.op_type for node in found.values()] == ["Scan"] * 3
+    nodes = exported(model, torch.randn(2, 3, 3), tmp_path / "model.onnx")
+    assert [node.op_type for node in nodes.values()] == ["Scan"] * 3
     agrees(model, tmp_path / "model.onnx", torch.randn(4, 7, 3))
     agrees(model, tmp_path / "model.onnx", torch.randn(1, 1, 3))
 
@@ -225,10 +227,10 @@ def test_in_float64_every_cell_is_a_scan_ragged_rows_included(tmp_path):
         LSTM(3, 4, activation="leaky_relu"),
     ]
     layers = [Recurrent(cell, reverse=i == 1) for i, cell in enumerate(cells)]
-    model = random_weights(Beside(*layers)).double()
-    given = torch.randn(2, 3, 3, dtype=torch.float64), torch.tensor([3, 1])
-    found = exported(model, given, tmp_path / "model.onnx")
-    assert [node.op_type for node in found.values()] == ["Scan"] * 3
+    model = random_weights(SideBySide(*layers)).double()
+    inputs = torch.randn(2, 3, 3, dtype=torch.float64), torch.tensor([3, 1])
+    nodes = exported(model, inputs, tmp_path / "model.onnx")
+    assert [node.op_type for node in nodes.values()] == ["Scan"] * 3
     x, lengths = torch.randn(4, 7, 3, dtype=torch.float64), torch.tensor([2, 7, 1, 4])
     # the ε of LayerNormalization is float32
     agrees(model, tmp_path / "model.onnx", x, lengths, tolerance=1e-10)
@@ -255,8 +257,8 @@ def test_layers_in_the_place_of_those_of_torch_nn(tmp_path):
         return torch.randn(steps, batch, 3), torch.randn(4, batch, 4), torch.randn(4, batch, 4)
 
     x, h, c = arguments(2, 3)
-    found = exported(model, (x, (h, c)), tmp_path / "model.onnx")
-    assert [node.op_type for node in found.values()] == ["LSTM", "LSTM", "Scan"]
+    nodes = exported(model, (x, (h, c)), tmp_path / "model.onnx")
+    assert [node.op_type for node in nodes.values()] == ["LSTM", "LSTM", "Scan"]
     x, h, c = arguments(5, 4)
     with torch.no_grad():
         wanted = flat(model.eval()(x, (h, c)))
@@ -294,27 +296,27 @@ def test_layers_of_torch_nn_themselves(tmp_path):
     classes = [type(module) for module in model.modules()]
     before = copy.deepcopy(model.state_dict())
     path = tmp_path / "model.onnx"
-    found = exported(model, arguments(2, 3), path)
-    operators = [node.op_type for node in found.values()]
+    nodes = exported(model, arguments(2, 3), path)
+    operators = [node.op_type for node in nodes.values()]
     assert operators == ["LSTM", "LSTM", "GRU", "GRU", "RNN", *["Scan"] * 4]
     assert [type(module) for module in model.modules()] == classes
     assert model.training
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
-    given = arguments(5, 4)
+    inputs = arguments(5, 4)
     with torch.no_grad():
-        wanted = flat(model.eval()(*given))
+        wanted = flat(model.eval()(*inputs))
     assert len(wanted) == 7
-    for theirs, ours in zip(run(path, *given), wanted, strict=True):
+    for theirs, ours in zip(run(path, *inputs), wanted, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=5e-6)
     layers = export.load_onnx(path)
     assert list(layers) == ["lstm_0", "lstm_1", "gru_2", "gru_3", "rnn_4"]
     low, high = list(layers.values())[:2]
-    x, h, c = given
+    x, h, c = inputs
     with torch.no_grad():
         y, _ = low(x, ((h[0], c[0]), (h[1], c[1])))
         y, _ = high(y, ((h[2], c[2]), (h[3], c[3])))
-        again, _ = model.lstm(x, (h, c))
-    torch.testing.assert_close(y, again)
+        expected, _ = model.lstm(x, (h, c))
+    torch.testing.assert_close(y, expected)
 
 
 def test_what_export_makes_of_drop_ins_can_be_read(tmp_path):

@@ -1,5 +1,5 @@
 """What the tests of pictures share, for those of the inside."""
 
-from plots.conftest import drawn, history
+from plots.conftest import figures, history
 
-__all__ = ["drawn", "history"]
+__all__ = ["figures", "history"]

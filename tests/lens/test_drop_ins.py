@@ -24,19 +24,19 @@ def by_hand(layer, x, loss):
                 name: getattr(layer, f"{name}_l{i}{end}") for name, _ in cell.named_parameters()
             }
             steps = range(STEPS) if end == "" else range(STEPS)[::-1]
-            state, found = None, [None] * STEPS
+            state, values = None, [None] * STEPS
             for t in steps:
                 state = torch.func.functional_call(cell, tensors, (x[t], state))
-                found[t] = state[0] if kind is nn.LSTMCell else state
-            states[f"l{i}{end}"] = found
-            outputs.append(torch.stack(found))
+                values[t] = state[0] if kind is nn.LSTMCell else state
+            states[f"l{i}{end}"] = values
+            outputs.append(torch.stack(values))
         x = torch.cat(outputs, -1)
     total = loss(x)
     norms = {
-        name: [g.norm().item() for g in torch.autograd.grad(total, found, retain_graph=True)]
-        for name, found in states.items()
+        name: [g.norm().item() for g in torch.autograd.grad(total, values, retain_graph=True)]
+        for name, values in states.items()
     }
-    return norms, {name: torch.stack([h[0] for h in found]) for name, found in states.items()}
+    return norms, {name: torch.stack([h[0] for h in values]) for name, values in states.items()}
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
@@ -109,14 +109,14 @@ def test_what_cannot_be_seen_is_told():
         pass
 
     model = nn.ModuleDict({"mine": Mine(3, 4), "cell": saiki.nn.LSTMCell(3, 4)})
-    with pytest.warns(UserWarning, match="^the lens") as told, lens.watch(model) as view:
+    with pytest.warns(UserWarning, match="^the lens") as warned, lens.watch(model) as view:
         pass
-    assert [str(warning.message) for warning in told] == [
+    assert [str(warning.message) for warning in warned] == [
         "the lens does not see mine: a subclass of torch.nn.LSTM",
         "the lens does not see cell: single steps in a loop of your own; a layer, such as "
         "saiki.nn.LSTM, is seen",
     ]
-    assert all(warning.filename == __file__ for warning in told)
+    assert all(warning.filename == __file__ for warning in warned)
     assert view == {}
 
 

@@ -18,9 +18,9 @@ from saiki.cells import GRU, LSTM, SimpleRNN
 def nothing_stays_behind():
     torch.manual_seed(0)
     yield
-    left = sys.getprofile()
+    profile = sys.getprofile()
     sys.setprofile(None)
-    assert left is None
+    assert profile is None
     assert _get_current_function_mode_stack() == []
 
 
@@ -46,7 +46,7 @@ class Recording(Cell):
     def __init__(self, cell):
         super().__init__(cell.input_size, cell.hidden_size)
         self.inner = cell
-        self.kept = []
+        self.states = []
 
     @property
     def state_names(self):
@@ -58,19 +58,19 @@ class Recording(Cell):
 
     def step(self, x, *state):
         new = self.inner.forward(x, *state)
-        self.kept.append(new)
+        self.states.append(new)
         return new if len(new) > 1 else new[0]
 
 
 def by_hand(layer, loss):
     """Norm of the gradient of ``loss(layer)`` for each state of each step, from autograd."""
     twin = Recurrent(Recording(copy.deepcopy(layer.cell)), layer.reverse, backend="eager")
-    twin.cell.kept.clear()  # those of the check that every new layer makes
+    twin.cell.states.clear()  # those of the check that every new layer makes
     total = loss(twin)
-    kept = twin.cell.kept[::-1] if layer.reverse else twin.cell.kept
+    steps = twin.cell.states[::-1] if layer.reverse else twin.cell.states
     norms = {}
     for i, name in enumerate(layer.cell.state_names):
-        states = [step[i] for step in kept]
+        states = [step[i] for step in steps]
         gradients = torch.autograd.grad(total, states, retain_graph=True, allow_unused=True)
         norms[name] = [0.0 if g is None else math.sqrt((g * g).sum()) for g in gradients]
     return norms
@@ -205,26 +205,26 @@ def test_the_saturated_share_is_counted_where_an_activation_made_the_quantity():
     layer = Recurrent(LSTM(3, 8))
     nn.init.normal_(layer.cell.W.weight, std=3.0)
     view = watched(layer, lambda layer: layer(torch.randn(20, 6, 3))[0].sum())
-    kept = {}
+    outputs = {}
 
     def keep(cell, inputs, _):
         x, h, _ = inputs
         i, f, g, o = (cell.W(x) + cell.U(h) + cell.b).chunk(4, -1)
         for name, value in zip("ifo", (i, f, o), strict=True):
-            kept.setdefault(name, []).append(torch.sigmoid(value))
-        kept.setdefault("g", []).append(torch.tanh(g))
+            outputs.setdefault(name, []).append(torch.sigmoid(value))
+        outputs.setdefault("g", []).append(torch.tanh(g))
 
     torch.manual_seed(0)
-    again = Recurrent(LSTM(3, 8))
-    nn.init.normal_(again.cell.W.weight, std=3.0)
-    again.cell.register_forward_hook(keep)
-    again(torch.randn(20, 6, 3))
+    layer = Recurrent(LSTM(3, 8))
+    nn.init.normal_(layer.cell.W.weight, std=3.0)
+    layer.cell.register_forward_hook(keep)
+    layer(torch.randn(20, 6, 3))
     for name in "ifo":  # within 5 % of the range from 0 to 1
-        gate = torch.stack(kept[name])
+        gate = torch.stack(outputs[name])
         share = ((gate <= 0.05) | (gate >= 0.95)).double().mean().item()
         assert 0.05 < share < 0.95
         assert view.values[name].saturated == pytest.approx(share, abs=1e-6)
-    share = (torch.stack(kept["g"]).abs() >= 0.9).double().mean().item()
+    share = (torch.stack(outputs["g"]).abs() >= 0.9).double().mean().item()
     assert view.values["g"].saturated == pytest.approx(share, abs=1e-6)
     assert view.values["c"].saturated is None  # a sum: no activation made it
     assert view.values["h"].saturated is None
@@ -372,7 +372,7 @@ def test_two_layers_may_share_one_cell():
     both = Bidirectional(Recurrent(cell), backward=Recurrent(cell, reverse=True))
     with lens.watch(both) as view:
         both(torch.randn(2, 5, 3))[0].sum().backward()
-    left = sys.getprofile()
+    profile = sys.getprofile()
     sys.setprofile(None)
-    assert left is None
+    assert profile is None
     assert len(view["forward_layer"].gradient["h"]) == 5

@@ -73,8 +73,8 @@ def test_the_state_that_exploded_is_named():
     cell = Statistics(0.0, 1.0, -2.0, 1e30, None)
     layer = view["layer"]
     both = LayerView({**layer.gradient, "c": [1.0, 1.0]}, {**layer.values, "c": cell})
-    said = describe([(20, {"layer": both})])
-    assert said.startswith("c exploded by iteration 20: it reached 1·10³⁰; ")
+    description = describe([(20, {"layer": both})])
+    assert description.startswith("c exploded by iteration 20: it reached 1·10³⁰; ")
 
 
 def test_an_exploded_gradient_is_told_with_its_norm_its_step_and_its_iteration():

@@ -24,5 +24,5 @@ def test_texts_without_spaces_are_cut_into_characters(tokens, texts, how):
 def test_short_texts_that_are_right_are_worth_all_and_long_ones_as_before():
     assert bleu("char").corpus_score(["二十", "三"], [["二十", "三"]]).score == pytest.approx(100)
     # n-grams of 1 to 4: 5/6, 3/5, 2/4, 1/3
-    found = bleu("none").corpus_score(["the cat sat on a mat"], [["the cat sat on the mat"]])
-    assert found.score == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 / 3) ** 0.25)
+    score = bleu("none").corpus_score(["the cat sat on a mat"], [["the cat sat on the mat"]])
+    assert score.score == pytest.approx(100 * (5 / 6 * 3 / 5 * 2 / 4 / 3) ** 0.25)

@@ -10,8 +10,8 @@ from saiki.data.sound.layouts import Recording
 from saiki.metrics import classes
 
 
-def answer(label, said, speaker=None, right=0.5):
-    return classes.Answer("a.wav", label, speaker, said, 0.75, right)
+def answer(label, predicted, speaker=None, right=0.5):
+    return classes.Answer("a.wav", label, speaker, predicted, 0.75, right)
 
 
 def test_figures_are_those_of_all_answers_and_of_each_speaker():
@@ -53,7 +53,7 @@ def test_f1_is_that_of_scikit_learn_and_0_where_a_class_is_nowhere():
     random = np.random.default_rng(0)
     names = ["a", "b", "c", "d"]
     pairs = [tuple(names[i] for i in random.integers(0, 3, 2)) for _ in range(50)]
-    was, said = zip(*pairs, strict=True)
-    want = sklearn.f1_score(was, said, labels=names, average=None, zero_division=0)
+    actual, predicted = zip(*pairs, strict=True)
+    want = sklearn.f1_score(actual, predicted, labels=names, average=None, zero_division=0)
     assert [*classes.f1_of(pairs, names).values()] == pytest.approx(want.tolist())
     assert classes.macro_f1(pairs, names) == pytest.approx(want.mean())

@@ -19,12 +19,12 @@ def test_scores_are_counted_by_hand():
         Example("", "x" * 9, [Mistake(2, "doubled")]),
         Example("", "x" * 9, []),
     ]  # fmt: skip
-    found = [
+    predictions = [
         [mark(1, "swapped"), mark(4, "dropped", "a"), mark(7, "dropped", "c"), mark(8, "swapped")],
         [mark(2, "swapped"), mark(3, "doubled")],
         [mark(5, "doubled")],
     ]
-    assert scores(examples, found) == pytest.approx({
+    assert scores(examples, predictions) == pytest.approx({
         "f1": 2 * 3 / (7 + 4), "precision": 3 / 7, "recall": 3 / 4,
         "f1_swapped": 2 * 1 / (3 + 1), "f1_dropped": 1.0, "f1_doubled": 0.0,
         "mended": 2 / 4,

@@ -34,25 +34,25 @@ def moving_averages(rows, length, horizon, generator):
 def test_equally_good_forecasts_differ_in_3_to_7_percent(origins, horizon):
     generator = torch.Generator().manual_seed(origins + horizon)
     first, second = (moving_averages(PAIRS, origins, horizon, generator) for _ in "ab")
-    found = sum(
+    rejected = sum(
         diebold_mariano(a.square(), b.square(), horizon).p < 0.05
         for a, b in zip(first, second, strict=True)
     )
-    interval = stats.binomtest(found, PAIRS).proportion_ci()
-    said = f"{found / PAIRS:.3f}, in [{interval.low:.3f}, {interval.high:.3f}]"
-    assert 0.03 <= found / PAIRS <= 0.07, said
-    assert interval.low < 0.05 + 0.015, said
-    assert interval.high > 0.05 - 0.015, said
+    interval = stats.binomtest(rejected, PAIRS).proportion_ci()
+    message = f"{rejected / PAIRS:.3f}, in [{interval.low:.3f}, {interval.high:.3f}]"
+    assert 0.03 <= rejected / PAIRS <= 0.07, message
+    assert interval.low < 0.05 + 0.015, message
+    assert interval.high > 0.05 - 0.015, message
 
 
 def test_a_better_forecast_is_found():
     generator = torch.Generator().manual_seed(0)
     first, second = (moving_averages(200, 500, 4, generator) for _ in "ab")
-    found = sum(
+    rejected = sum(
         diebold_mariano(a.square(), 2 * b.square(), 4).is_better
         for a, b in zip(first, second, strict=True)
     )
-    assert found > 190
+    assert rejected > 190
     one = diebold_mariano(2 * second[0].square(), first[0].square(), 4)
     assert not one.is_better
     assert one.p < 0.05
@@ -72,29 +72,29 @@ def test_with_many_origins_it_is_the_test_of_the_paper(horizon):
     generator = torch.Generator().manual_seed(3)
     a, b = (moving_averages(1, 170, 3, generator)[0].square() for _ in "ab")
     d = (a - b + 0.2).tolist()
-    found = diebold_mariano(a + 0.2, b, horizon)
-    assert found.p == pytest.approx(by_hand(d, horizon), rel=1e-9)
-    assert found.precision.freedom == 169
+    comparison = diebold_mariano(a + 0.2, b, horizon)
+    assert comparison.p == pytest.approx(by_hand(d, horizon), rel=1e-9)
+    assert comparison.precision.freedom == 169
 
 
 def test_with_few_origins_the_error_is_that_of_the_lowest_frequencies():
     x = torch.randn(40, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    found = precision_of_mean(x, 3)  # 40 / 12 = 3 ordinates
+    precision = precision_of_mean(x, 3)  # 40 / 12 = 3 ordinates
     waves = [
         abs(sum(x[t].item() * complex(math.cos(w * t), -math.sin(w * t)) for t in range(40))) ** 2
         for w in (2 * math.pi * j / 40 for j in (1, 2, 3))
     ]
-    assert found.freedom == 6
-    assert found.error == pytest.approx(math.sqrt(sum(waves) / 3 / 40 / 40))
+    assert precision.freedom == 6
+    assert precision.error == pytest.approx(math.sqrt(sum(waves) / 3 / 40 / 40))
 
 
 def test_steps_and_series_of_an_origin_are_one_observation():
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 60, 4, 3, generator=generator, dtype=torch.float64)
-    found = diebold_mariano(a, b, 4)
+    comparison = diebold_mariano(a, b, 4)
     wanted = diebold_mariano(a.mean((1, 2)), b.mean((1, 2)), 4)
-    assert found.p == pytest.approx(wanted.p)
-    assert found.loss == pytest.approx(wanted.loss)
+    assert comparison.p == pytest.approx(wanted.p)
+    assert comparison.loss == pytest.approx(wanted.loss)
     # copies of the same series are no evidence
     doubled = diebold_mariano(torch.cat([a, a], 2), torch.cat([b, b], 2), 4)
     assert doubled.p == pytest.approx(wanted.p)
@@ -104,11 +104,11 @@ def test_what_is_missing_in_one_is_left_out_of_both():
     generator = torch.Generator().manual_seed(0)
     a, b = torch.rand(2, 100, 2, generator=generator, dtype=torch.float64)
     a[::7, 0], b[::5, 1], a[:3], b[50] = math.nan, math.nan, math.nan, math.nan
-    found = diebold_mariano(a, b, 1)
+    comparison = diebold_mariano(a, b, 1)
     known = ~(a.isnan() | b.isnan())
-    assert found.loss == pytest.approx(a[known].mean().item())
-    assert found.other == pytest.approx(b[known].mean().item())
-    assert 0 < found.p < 1
+    assert comparison.loss == pytest.approx(a[known].mean().item())
+    assert comparison.other == pytest.approx(b[known].mean().item())
+    assert 0 < comparison.p < 1
     assert diebold_mariano(a * math.nan, b, 1).p == 1
     # the same difference in each origin is no spread, however much of it is known
     same = torch.zeros(100, 4, dtype=torch.float64)
@@ -150,14 +150,14 @@ def test_the_verdict_is_a_sentence():
 def test_a_shift_is_found_in_3_to_7_percent_where_there_is_none(ratio):
     """Where bounds are quantiles of another part, their own error counts."""
     draw = torch.Generator().manual_seed(7)
-    tested, horizon, found = 400, 4, 0
+    tested, horizon, shifted = 400, 4, 0
     for _ in range(PAIRS):
         errors = moving_averages(1, tested + int(ratio * tested), horizon, draw)[0].abs()
         bound = errors[tested:].quantile(0.8)
         inside = errors[:tested, None]
         share = coverage(-bound.expand_as(inside), bound.expand_as(inside), inside, horizon)
-        found += share.differs_from(0.8, ratio)
-    assert 0.03 <= found / PAIRS <= 0.07
+        shifted += share.differs_from(0.8, ratio)
+    assert 0.03 <= shifted / PAIRS <= 0.07
 
 
 def test_that_all_lie_within_is_no_proof_where_there_are_few():
@@ -179,9 +179,9 @@ def test_critical_values_are_those_of_student():
 def test_the_share_within_bounds_leaves_out_what_is_missing():
     truth = torch.tensor([[1.0, math.nan], [2.0, 0.0], [3.0, 9.0]])
     lower, upper = torch.full((3, 2), 1.0), torch.full((3, 2), 2.5)
-    found = coverage(lower, upper, truth)
-    assert found.share == 2 / 5
-    assert found.count == 5
+    share = coverage(lower, upper, truth)
+    assert share.share == 2 / 5
+    assert share.count == 5
     # half of each origin, however much of it is known
     half = torch.tensor([0.0, 9.0, 0.0, 9.0]).repeat(60, 1)
     half[::3, 2:] = math.nan
@@ -203,9 +203,8 @@ def test_intervals_of_the_coverage_hold_where_forecasts_overlap():
     width = 1.2815516 * torch.arange(1, horizon + 1).sqrt()[None, :, None]
     for walk in walks:
         steps = (walk[1:].unfold(0, horizon, 1) - walk[:-horizon, None])[..., None]
-        found = coverage(-width.expand_as(steps), width.expand_as(steps), steps)
-        held += abs(found.share - 0.8) <= found.precision.half_width
-        naive += abs(found.share - 0.8) <= 1.96 * math.sqrt(0.8 * 0.2 / found.count)
-        assert found.effective_count < found.count / 5
+        share = coverage(-width.expand_as(steps), width.expand_as(steps), steps)
+        held += abs(share.share - 0.8) <= share.precision.half_width
+        naive += abs(share.share - 0.8) <= 1.96 * math.sqrt(0.8 * 0.2 / share.count)
     assert 0.90 <= held / rows <= 0.98
     assert naive / rows < 0.6

@@ -60,21 +60,21 @@ def test_analogies_are_answered_as_gensim_does(
     ours, theirs, questions, ignore_case, restrict, at_once, monkeypatch
 ):
     monkeypatch.setattr(metrics, "_COSINES", at_once)
-    found = analogies(ours, read_analogies(questions), restrict=restrict, ignore_case=ignore_case)
+    scores = analogies(ours, read_analogies(questions), restrict=restrict, ignore_case=ignore_case)
     accuracy, wanted = theirs.evaluate_word_analogies(
         str(questions), restrict_vocab=restrict or len(ours), case_insensitive=ignore_case
     )
     for section in wanted[:-1]:
-        score = found[section["section"]]
+        score = scores[section["section"]]
         assert score.right == len(section["correct"])
         assert score.known == len(section["correct"]) + len(section["incorrect"])
-    total = sum(found.values(), Score(0, 0, 0))
-    assert (total.asked, total.unknown) == (123, 123 - total.known)
+    total = sum(scores.values(), Score(0, 0, 0))
+    assert (total.questions, total.unknown) == (123, 123 - total.known)
     if restrict != 7:
         assert total.accuracy == accuracy
-        assert 0 < total.right < total.known < total.asked
-    assert found["three"].coverage == 0
-    assert math.isnan(found["three"].accuracy)
+        assert 0 < total.right < total.known < total.questions
+    assert scores["three"].coverage == 0
+    assert math.isnan(scores["three"].accuracy)
 
 
 def test_a_restriction_below_nothing_is_refused(ours, questions):
@@ -96,12 +96,12 @@ def pairs(tmp_path):
 
 @pytest.mark.parametrize("ignore_case", [False, True])
 def test_agreement_is_that_of_gensim(ours, theirs, pairs, ignore_case):
-    found = agreement(ours, read_pairs(pairs), ignore_case=ignore_case)
+    agreed = agreement(ours, read_pairs(pairs), ignore_case=ignore_case)
     _, wanted, unknown = theirs.evaluate_word_pairs(str(pairs), case_insensitive=ignore_case)
-    assert found.rho == pytest.approx(wanted[0], abs=1e-9)
-    assert (found.asked, found.known) == (92, 91 if ignore_case else 90)
-    assert found.coverage == pytest.approx(1 - unknown / 100)
-    assert -1 < found.low < found.rho < found.high < 1
+    assert agreed.rho == pytest.approx(wanted[0], abs=1e-9)
+    assert (agreed.pairs, agreed.known) == (92, 91 if ignore_case else 90)
+    assert agreed.coverage == pytest.approx(1 - unknown / 100)
+    assert -1 < agreed.low < agreed.rho < agreed.high < 1
 
 
 def test_n_grams_make_vectors_of_unknown_words(ours, pairs):

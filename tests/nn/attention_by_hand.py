@@ -10,10 +10,10 @@ from saiki.nn.attention.attention import Attention
 
 def make(score, dtype=torch.float64, scale=0.7, **arguments):
     """An attention of one size in everything, so that each score fits; all weights random."""
-    given = {"query_size": 6, "memory_size": 6, "score": score, "reach": 2}
+    defaults = {"query_size": 6, "memory_size": 6, "score": score, "reach": 2}
     if score == "location":
-        given["longest"] = 9
-    attention = Attention(**(given | arguments)).to(dtype)
+        defaults["longest"] = 9
+    attention = Attention(**(defaults | arguments)).to(dtype)
     for p in attention.parameters():
         torch.nn.init.normal_(p, std=scale)
     return attention

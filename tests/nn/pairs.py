@@ -88,3 +88,13 @@ def failure(function):
     except Exception as error:
         return type(error), str(error)
     return None
+
+
+def names_of(y):
+    """The names of the operations that made ``y``, in one string."""
+    names, nodes = [], [y.grad_fn]
+    while nodes:
+        node = nodes.pop()
+        names.append(node.name())
+        nodes += [n for n, _ in node.next_functions if n is not None]
+    return " ".join(names)

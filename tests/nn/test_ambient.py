@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import saiki
 import saiki.nn
 from compiler.comparison import assert_same
-from nn.pairs import failure, outcome, pair
+from nn.pairs import failure, names_of, outcome, pair
 from saiki import InputError
 
 pytestmark = [
@@ -30,7 +30,7 @@ OPTIONED = {
     "LSTM": ("LSTM", {"peephole": True}),
     "GRU": ("GRU", {"reset": "before"}),
 }
-AGAIN = pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
+WARM_OR_COLD = pytest.mark.parametrize("warm", [False, True], ids=["cold", "warm"])
 
 
 class Model(nn.Module):
@@ -66,36 +66,36 @@ def targets(graph):
     return {str(node.target) for node in graph.nodes if node.op == "call_function"}
 
 
-@AGAIN
+@WARM_OR_COLD
 @pytest.mark.parametrize("family", FAMILIES)
 class TestPlain:
     def test_export_writes_what_torch_writes(self, family, warm):
         theirs, ours, x = models(family, warm)
         for strict in (False, True):
-            found, expected = (
+            graph, expected = (
                 torch.export.export(m, (x,), strict=strict).graph for m in (ours, theirs)
             )
-            assert targets(found) == targets(expected)
+            assert targets(graph) == targets(expected)
 
     def test_make_fx(self, family, warm):
         theirs, ours, x = models(family, warm)
-        found, expected = (make_fx(m)(x) for m in (ours, theirs))
-        assert targets(found.graph) == targets(expected.graph)
-        torch.testing.assert_close(found(x), expected(x), rtol=0, atol=0)
+        graph, expected = (make_fx(m)(x) for m in (ours, theirs))
+        assert targets(graph.graph) == targets(expected.graph)
+        torch.testing.assert_close(graph(x), expected(x), rtol=0, atol=0)
 
     def test_symbolic_trace_takes_it_as_a_leaf(self, family, warm):
         theirs, ours, x = models(family, warm)
-        found, expected = (torch.fx.symbolic_trace(m) for m in (ours, theirs))
+        graph, expected = (torch.fx.symbolic_trace(m) for m in (ours, theirs))
         nodes = [
             [(n.op, n.name, str(n.target), str(n.args)) for n in m.graph.nodes]
-            for m in (found, expected)
+            for m in (graph, expected)
         ]
         assert nodes[0] == nodes[1]
-        assert found.layer is ours.layer
-        torch.testing.assert_close(found(x), expected(x))
+        assert graph.layer is ours.layer
+        torch.testing.assert_close(graph(x), expected(x))
 
     def test_symbolic_trace_with_states(self, family, warm):
-        class Begun(nn.Module):
+        class FromState(nn.Module):
             def __init__(self, layer):
                 super().__init__()
                 self.layer = layer
@@ -105,8 +105,8 @@ class TestPlain:
 
         theirs, ours, x = models(family, warm)
         h, c = torch.randn(2, 1, 4, 5, dtype=torch.float64)
-        found, expected = (torch.fx.symbolic_trace(Begun(m.layer)) for m in (ours, theirs))
-        torch.testing.assert_close(found(x, h, c), expected(x, h, c))
+        graph, expected = (torch.fx.symbolic_trace(FromState(m.layer)) for m in (ours, theirs))
+        torch.testing.assert_close(graph(x, h, c), expected(x, h, c))
         assert ours.layer._flat_weights[0] is ours.layer.weight_ih_l0
 
     def test_torchscript_trace(self, family, warm):
@@ -156,29 +156,20 @@ class TestPlain:
         assert "Scan" in names_of(ours(x))
 
     def test_compile(self, family, warm):
-        theirs, ours, x = models(family, warm)
+        theirs, ours, x = models(family, warm, bidirectional=True)
         torch._dynamo.reset()
-        found = outcome(torch.compile(ours, backend="aot_eager"), x)
-        found = {k.replace("_orig_mod.", ""): v for k, v in found.items()}
+        compiled = outcome(torch.compile(ours, backend="aot_eager"), x)
+        compiled = {k.replace("_orig_mod.", ""): v for k, v in compiled.items()}
         expected = outcome(ours, x)
-        assert_same(found, expected, 1e-12)
+        assert_same(compiled, expected, 1e-12)
         assert_same(
-            {k: v for k, v in found.items() if "linear" not in k},
+            {k: v for k, v in compiled.items() if "linear" not in k},
             {k: v for k, v in outcome(theirs, x).items() if "linear" not in k},
             1e-10,
         )
 
 
-def names_of(y):
-    names, nodes = [], [y.grad_fn]
-    while nodes:
-        node = nodes.pop()
-        names.append(node.name())
-        nodes += [n for n, _ in node.next_functions if n is not None]
-    return " ".join(names)
-
-
-@AGAIN
+@WARM_OR_COLD
 @pytest.mark.parametrize("name", OPTIONED)
 class TestOptions:
     """torch.nn has no such layers: what others write down holds their equations, step by step."""
@@ -304,9 +295,9 @@ class TestTensors:
         expected = failure(lambda: theirs(x))
         assert failure(lambda: ours(x)) == expected
         if expected is None:
-            found, expected = ours(x)[0], theirs(x)[0]
-            assert type(found) is type(expected)
-            assert torch.equal(found, expected)
+            y, expected = ours(x)[0], theirs(x)[0]
+            assert type(y) is type(expected)
+            assert torch.equal(y, expected)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_a_subclass_as_weight_is_torchs_own(self, family):

@@ -375,18 +375,18 @@ def test_bfloat16_under_autocast_and_throughout(score, choice, heads):
 
 
 def test_an_attention_is_made_again_from_its_description():
-    given = {
+    arguments = {
         "query_size": 4, "memory_size": 6, "score": "additive", "choice": "gumbel", "heads": 2,
         "window": "local-p", "reach": 3, "coverage": True, "hidden_size": 8, "temperature": 0.5,
     }  # fmt: skip
-    attention = Attention(**given)
+    attention = Attention(**arguments)
     described = json.loads(json.dumps(describe(attention)))
-    assert described["arguments"] == given
-    again = remake(described)
-    again.load_state_dict(attention.state_dict())
+    assert described["arguments"] == arguments
+    copy = remake(described)
+    copy.load_state_dict(attention.state_dict())
     query, memory, covered = torch.randn(2, 3, 4), torch.randn(2, 5, 6), torch.rand(2, 3, 5)
     results = []
-    for each in (attention, again):
+    for each in (attention, copy):
         torch.manual_seed(1)
         results.append(each(query, each.prepare(memory), covered=covered))
     same(*results, tolerance=0)

@@ -35,9 +35,9 @@ def test_intervals_cover_at_least_what_they_say_and_hardly_more(count):
     truth = normal(count, trials, 1).exp()
     calibrated = ConformalIntervals(LEVELS, trials, 1).double().fit_(quantiles, truth)
     new = normal(trials, 1, seed=1).exp()
-    found = calibrated(quantiles[0])
+    widened = calibrated(quantiles[0])
     for share in (0.8, 0.95):
-        low, high = interval(found, LEVELS, share)
+        low, high = interval(widened, LEVELS, share)
         within = int(((low <= new) & (new <= high)).sum())
         bounds = stats.binomtest(within, trials).proportion_ci(0.999)
         wanted = math.ceil((count + 1) * share - 1e-9) / (count + 1)
@@ -75,16 +75,16 @@ def test_margins_are_the_scores_of_their_rank():
 def test_intervals_that_are_too_wide_become_narrower():
     quantiles = torch.tensor([-90.0, -50.0, 0.0, 50.0, 90.0]).expand(500, 1, 1, 5)
     calibrated = ConformalIntervals(LEVELS, 1, 1).fit_(quantiles, normal(500, 1, 1))
-    found = calibrated(quantiles[:1])[0, 0, 0].tolist()
-    assert found[4] - found[0] == pytest.approx(2 * 1.96, rel=0.15)
-    assert found[3] - found[1] == pytest.approx(2 * 1.2816, rel=0.15)
+    bounds = calibrated(quantiles[:1])[0, 0, 0].tolist()
+    assert bounds[4] - bounds[0] == pytest.approx(2 * 1.96, rel=0.15)
+    assert bounds[3] - bounds[1] == pytest.approx(2 * 1.2816, rel=0.15)
 
 
 def test_wider_intervals_hold_narrower_ones_and_bounds_never_cross():
     calibrated = ConformalIntervals(LEVELS, 1, 1)
     calibrated.margins.copy_(torch.tensor([-3.0, 0.5]))  # the wider shrinks below the narrower
-    found = calibrated(torch.tensor([-4.0, -2.0, 9.0, 2.0, 4.0]).view(1, 1, 1, 5))[0, 0, 0]
-    assert found.tolist() == [-2.5, -2.5, 2.5, 2.5, 2.5]
+    bounds = calibrated(torch.tensor([-4.0, -2.0, 9.0, 2.0, 4.0]).view(1, 1, 1, 5))[0, 0, 0]
+    assert bounds.tolist() == [-2.5, -2.5, 2.5, 2.5, 2.5]
     calibrated.margins.copy_(torch.tensor([-30.0, -30.0]))
     assert (calibrated(normal(9, 1, 1, 5).sort(-1).values.float()).diff(dim=-1) >= 0).all()
 
@@ -92,12 +92,12 @@ def test_wider_intervals_hold_narrower_ones_and_bounds_never_cross():
 def test_around_one_number_it_is_the_split_conformal_interval():
     forecast, truth = normal(99, 2, 1), normal(99, 2, 1, seed=1)
     calibrated = ConformalIntervals((0.1, 0.9), 2, 1).double()
-    found = calibrated.fit_(forecast[..., None].expand(-1, -1, -1, 2), truth)(
+    bounds = calibrated.fit_(forecast[..., None].expand(-1, -1, -1, 2), truth)(
         torch.zeros(1, 2, 1, 2, dtype=torch.float64)
     )
     for h in range(2):
         distance = (truth - forecast).abs()[:, h, 0].sort().values[79].item()
-        assert found[0, h, 0].tolist() == pytest.approx([-distance, distance])
+        assert bounds[0, h, 0].tolist() == pytest.approx([-distance, distance])
 
 
 def test_unfitted_and_with_fewer_steps_it_does_no_more_than_it_says(tmp_path):

@@ -118,11 +118,11 @@ class TestOptions:
             x = draw(*batch, 3)
             for hx in (None, begin(cell, *batch, 5)):
                 above = hx if hx is None else torch.utils._pytree.tree_map(lambda s: s[None], hx)
-                found, expected = outcome(cell, x, hx), outcome(Step(layer), x[None], above)
+                actual, expected = outcome(cell, x, hx), outcome(Step(layer), x[None], above)
                 expected = {
                     k.replace("layer.", "").removesuffix("_l0"): v for k, v in expected.items()
                 }
-                for key, value in found.items():
+                for key, value in actual.items():
                     of_parameter = key.removeprefix("gradient of ") in names
                     other = expected[key] if of_parameter else expected[key][0]  # the only step
                     torch.testing.assert_close(value, other)
@@ -180,8 +180,8 @@ class TestOptions:
         cell, x = optioned(name).float(), draw(4, 3, dtype=torch.bfloat16)
         hx = begin(cell, 4, 5, dtype=torch.float32)
         with torch.autocast("cpu", torch.bfloat16):
-            found = cell(x, hx)
-        torch.testing.assert_close(found, cell(x.float(), hx), rtol=0, atol=0)
+            actual = cell(x, hx)
+        torch.testing.assert_close(actual, cell(x.float(), hx), rtol=0, atol=0)
 
     def test_transforms_of_torch_func(self):
         cell, x = optioned("LSTMCell layer norm"), draw(7, 4, 3)

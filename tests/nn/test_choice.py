@@ -46,10 +46,10 @@ def off(gradients, exact):
 
 @pytest.mark.parametrize("choice", ["reinforce", "gumbel"])
 def test_positions_are_drawn_with_their_probabilities(choice):
-    drawn = choose(E.log_softmax(0).expand(100_000, 5), choice, 0.7, sample=True).weights
-    assert drawn.sum(1).eq(1).all()
-    assert drawn[:, 4].sum() == 0
-    assert off(drawn, E.softmax(0)) < 3
+    samples = choose(E.log_softmax(0).expand(100_000, 5), choice, 0.7, sample=True).weights
+    assert samples.sum(1).eq(1).all()
+    assert samples[:, 4].sum() == 0
+    assert off(samples, E.softmax(0)) < 3
 
 
 @pytest.mark.parametrize("choice", ["reinforce", "gumbel"])
@@ -255,10 +255,10 @@ def test_the_moving_baseline_is_kept_and_made_again():
     baseline = MovingBaseline(0.5)
     baseline(torch.tensor([3.0]))
     baseline(torch.tensor([7.0]))
-    again = remake(json.loads(json.dumps(describe(baseline))))
-    assert again.decay == 0.5
-    again.load_state_dict(baseline.state_dict())
-    assert again(torch.zeros(1)).item() == baseline(torch.zeros(1)).item() != 0
+    copy = remake(json.loads(json.dumps(describe(baseline))))
+    assert copy.decay == 0.5
+    copy.load_state_dict(baseline.state_dict())
+    assert copy(torch.zeros(1)).item() == baseline(torch.zeros(1)).item() != 0
     for decay in (-0.1, 1.0):
         with pytest.raises(InputError, match="decay must be at least 0 and below 1"):
             MovingBaseline(decay)

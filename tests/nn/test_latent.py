@@ -56,6 +56,6 @@ def test_the_weight_of_the_divergence_rises_once_or_in_cycles():
 
 def test_the_importance_bound_is_the_logarithm_of_the_mean_weight_however_small_weights_are():
     log_weights = torch.tensor([[-1000.0, 1.0], [-1001.0, 2.0]])
-    found = importance_bound(log_weights)
-    assert found[0].item() == pytest.approx(-1000 + math.log((1 + math.exp(-1)) / 2), abs=1e-4)
-    assert found[1].item() == pytest.approx(math.log((math.e + math.e**2) / 2), abs=1e-6)
+    bound = importance_bound(log_weights)
+    assert bound[0].item() == pytest.approx(-1000 + math.log((1 + math.exp(-1)) / 2), abs=1e-4)
+    assert bound[1].item() == pytest.approx(math.log((math.e + math.e**2) / 2), abs=1e-6)

@@ -14,7 +14,7 @@ SOME = {
 }
 
 
-def said(likelihood, *before, spread=1.0):
+def parameters(likelihood, *before, spread=1.0):
     torch.manual_seed(0)
     return spread * torch.randn(*before, 3, 2 * likelihood.outputs, 4, 5, dtype=torch.float64)
 
@@ -40,23 +40,23 @@ def test_a_level_has_what_the_logistic_distribution_says_of_its_surroundings():
     for level in (1, 128, 254):
         x = 2 * level / 255 - 1
         wanted = math.log(below(x + 1 / 255) - below(x - 1 / 255))
-        found = likelihood.log_prob(v, torch.full((1, 1, 1, 1), level / 255, dtype=torch.float64))
-        assert found.item() == pytest.approx(wanted, rel=1e-9)
+        log_p = likelihood.log_prob(v, torch.full((1, 1, 1, 1), level / 255, dtype=torch.float64))
+        assert log_p.item() == pytest.approx(wanted, rel=1e-9)
 
 
 def test_a_sharp_pixel_far_from_its_value_has_a_finite_gradient():
     v = torch.tensor([0.0, 1.0, -50.0]).view(1, 3, 1, 1).requires_grad_()
     for x in (0.0, 0.5, 1.0):
-        found = likelihoods.DiscretisedLogistic().log_prob(v, torch.full((1, 1, 1, 1), x))
-        [slope] = torch.autograd.grad(found.sum(), v)
-        assert torch.isfinite(found).all()
+        log_p = likelihoods.DiscretisedLogistic().log_prob(v, torch.full((1, 1, 1, 1), x))
+        [slope] = torch.autograd.grad(log_p.sum(), v)
+        assert torch.isfinite(log_p).all()
         assert torch.isfinite(slope).all()
 
 
 @pytest.mark.parametrize("name", ["gaussian", "fixed"])
 def test_the_gaussian_is_that_of_pytorch(name):
     likelihood = SOME[name]
-    x, v = torch.rand(3, 2, 4, 5, dtype=torch.float64), said(likelihood)
+    x, v = torch.rand(3, 2, 4, 5, dtype=torch.float64), parameters(likelihood)
     wanted = torch.distributions.Normal(v, likelihood.deviation).log_prob(x).sum((1, 2, 3))
     torch.testing.assert_close(likelihood.log_prob(v, x), wanted)
 
@@ -77,7 +77,7 @@ def test_a_learned_deviation_becomes_the_error_and_never_nothing():
 
 
 def test_the_cross_entropy_of_the_bernoulli_is_that_of_pytorch():
-    v, x = said(SOME["bernoulli"]), torch.rand(3, 2, 4, 5, dtype=torch.float64)
+    v, x = parameters(SOME["bernoulli"]), torch.rand(3, 2, 4, 5, dtype=torch.float64)
     wanted = -torch.nn.functional.binary_cross_entropy_with_logits(v, x, reduction="none")
     torch.testing.assert_close(SOME["bernoulli"].log_prob(v, x), wanted.sum((1, 2, 3)))
 
@@ -85,15 +85,15 @@ def test_the_cross_entropy_of_the_bernoulli_is_that_of_pytorch():
 @pytest.mark.parametrize("name", SOME)
 def test_many_draws_of_each_row_are_judged_at_once(name):
     likelihood = SOME[name]
-    v, x = said(likelihood, 7), torch.rand(3, 2, 4, 5, dtype=torch.float64)
+    v, x = parameters(likelihood, 7), torch.rand(3, 2, 4, 5, dtype=torch.float64)
     together = likelihood.log_prob(v, x)
     assert together.shape == (7, 3)
-    torch.testing.assert_close(together, torch.stack([likelihood.log_prob(its, x) for its in v]))
+    torch.testing.assert_close(together, torch.stack([likelihood.log_prob(row, x) for row in v]))
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_the_expected_image_lies_between_black_and_white(name):
-    mean = SOME[name].mean(said(SOME[name], spread=5.0))
+    mean = SOME[name].mean(parameters(SOME[name], spread=5.0))
     assert mean.shape == (3, 2, 4, 5)
     assert mean.min() >= 0
     assert mean.max() <= 1

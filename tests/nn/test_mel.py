@@ -223,14 +223,14 @@ def test_faint_noise_around_the_sound_is_silence_and_the_margin_is_kept():
     mel, tone = front(), sine(1_000, 0.2)
     tones = torch.cat((1e-3 * noise(0.5), tone, 1e-3 * noise(0.5)))
     power, frames = mel.power(*ragged(tones))
-    first, heard = mel.heard(power, frames)
+    first, count = mel.trimmed(power, frames)
     # 0.5 s to 0.7 s, a window of 25 ms around it, and 10 frames of margin
     assert abs(first.item() - (50 - 10)) <= 2
-    assert abs(first.item() + heard.item() - (70 + 10)) <= 2
+    assert abs(first.item() + count.item() - (70 + 10)) <= 2
     # at −30 dB it would count as sound
     louder = torch.cat((0.2 * noise(0.5), tone, 0.2 * noise(0.5)))
-    first, heard = mel.heard(*mel.power(*ragged(louder)))
-    assert (first.item(), heard.item()) == (0, 121)
+    first, count = mel.trimmed(*mel.power(*ragged(louder)))
+    assert (first.item(), count.item()) == (0, 121)
 
 
 # Time and frequency.
@@ -246,16 +246,16 @@ def test_time_is_stretched_to_the_shortest_and_the_longest(seconds, frames):
 
 def test_a_stretched_sound_is_interpolated_between_its_frames():
     mel = front(bands=5, shortest=24, longest=30)
-    given = torch.rand(3, 5, 50, dtype=torch.float64)
+    frames_before = torch.rand(3, 5, 50, dtype=torch.float64)
     first, frames = torch.tensor([4, 0, 7]), torch.tensor([11, 40, 25])
     tempo = torch.tensor([1.0, 1.0, 0.99], dtype=torch.float64)
-    ours, wanted = mel.stretch(given, first, frames, tempo)
+    ours, wanted = mel.stretch(frames_before, first, frames, tempo)
     assert wanted.tolist() == [24, 30, 25]
     for i in range(3):
         count = wanted[i].item()
         places = first[i].item() + np.linspace(0, frames[i].item() - 1, count)
         for band in range(5):
-            want = np.interp(places, range(50), given[i, band].numpy())
+            want = np.interp(places, range(50), frames_before[i, band].numpy())
             np.testing.assert_allclose(ours[i, band, :count].numpy(), want, rtol=1e-6)
 
 

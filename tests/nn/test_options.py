@@ -79,21 +79,21 @@ def ragged(size):
     return packed(draw(4, 6, size), LENGTHS["unsorted"])
 
 
-class Drawn:
+class Noise:
     """What the layers draw for their noise while a test runs."""
 
     def __init__(self, monkeypatch):
         self.masks, self.zones = [], []
-        for name, kept in (("dropout_mask", self.masks), ("zoneout_mask", self.zones)):
-            monkeypatch.setattr(saiki.nn.drop_in.layers, name, self.keeping(name, kept))
+        for name, store in (("dropout_mask", self.masks), ("zoneout_mask", self.zones)):
+            monkeypatch.setattr(saiki.nn.drop_in.layers, name, self.keeping(name, store))
 
     @staticmethod
-    def keeping(name, kept):
+    def keeping(name, store):
         original = getattr(saiki.nn.drop_in.layers, name)
 
         def draw(*args):
-            kept.append(original(*args))
-            return kept[-1]
+            store.append(original(*args))
+            return store[-1]
 
         return draw
 
@@ -107,10 +107,10 @@ def rows_of(y, like, batch_first=False):
     return list((y if batch_first else y.transpose(0, 1)).detach().numpy())
 
 
-def assert_by_hand(layer, x, hx, drawn):
+def assert_by_hand(layer, x, hx, noise):
     """``layer(x, hx)`` is what the loop in NumPy gives with the same noise."""
-    drawn.masks.clear()
-    drawn.zones.clear()
+    noise.masks.clear()
+    noise.zones.clear()
     y, ends = layer(x) if hx is None else layer(x, hx)
     rows = rows_of(x, x, layer.batch_first)
     several = isinstance(layer, torch.nn.LSTM)
@@ -120,8 +120,8 @@ def assert_by_hand(layer, x, hx, drawn):
     else:
         starts = [s.numpy() for s in (hx if several else (hx,))]
     order = x.unsorted_indices if isinstance(x, PackedSequence) else torch.arange(len(rows))
-    masks = [m[order].numpy() for m in drawn.masks] or None
-    zones = [rows_of(z, x, layer.batch_first) for z in drawn.zones] or None
+    masks = [m[order].numpy() for m in noise.masks] or None
+    zones = [rows_of(z, x, layer.batch_first) for z in noise.zones] or None
     expected, expected_ends = by_hand.run(layer, rows, starts, masks, zones)
     for a, b in zip(rows_of(y, x, layer.batch_first), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
@@ -130,29 +130,29 @@ def assert_by_hand(layer, x, hx, drawn):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    return Drawn(monkeypatch)
+def noise(monkeypatch):
+    return Noise(monkeypatch)
 
 
 class TestNumbers:
     @pytest.mark.parametrize("name", OPTIONS)
-    def test_are_those_of_the_equations(self, name, drawn):
+    def test_are_those_of_the_equations(self, name, noise):
         for training in (False, True) if name in NOISY else (True,):
             layer = built(name).train(training)
             for x in (draw(5, 4, layer.input_size), ragged(layer.input_size)):
                 for hx in (None, states(layer, 4)):
-                    assert_by_hand(layer, x, hx, drawn)
+                    assert_by_hand(layer, x, hx, noise)
             noisy = training and "recurrent_dropout" in OPTIONS[name][1]
-            assert len(drawn.masks) == (4 if noisy else 0)
+            assert len(noise.masks) == (4 if noisy else 0)
 
     @pytest.mark.parametrize("merge", ["concat", "sum", "mean", "mul"])
     @pytest.mark.parametrize("family", ["RNN", "LSTM", "GRU"])
-    def test_of_each_merge(self, family, merge, drawn):
+    def test_of_each_merge(self, family, merge, noise):
         layer = getattr(saiki.nn, family)(3, 5, 2, bidirectional=True, merge=merge)
         layer = randomised(layer)
-        assert_by_hand(layer, draw(6, 4, 3), states(layer, 4), drawn)
+        assert_by_hand(layer, draw(6, 4, 3), states(layer, 4), noise)
         layer.batch_first = True
-        assert_by_hand(layer, draw(4, 6, 3), states(layer, 4), drawn)
+        assert_by_hand(layer, draw(4, 6, 3), states(layer, 4), noise)
         assert layer.weight_ih_l1.shape[1] == (10 if merge == "concat" else 5)
         assert layer(draw(6, 4, 3))[0].shape[2] == (10 if merge == "concat" else 5)
 
@@ -210,8 +210,8 @@ class TestGradients:
         eager.backend = "eager"
         for x in (draw(5, 4, layer.input_size), ragged(layer.input_size)):
             hx = states(layer, 4)
-            found, expected = (outcome(m, x, hx, seed=3) for m in (layer, eager))
-            assert_same(found, expected, 1e-10)
+            actual, expected = (outcome(m, x, hx, seed=3) for m in (layer, eager))
+            assert_same(actual, expected, 1e-10)
 
     @pytest.mark.parametrize("name", ["RNN softplus", "LSTM all noise", "GRU before"])
     def test_a_kernel_by_name_is_the_one_that_is_taken_anyway(self, name):
@@ -248,18 +248,18 @@ class TestRecurrentDropout:
         y, _ = layer(torch.zeros(4, 30, 1).double(), torch.ones(1, 30, 200).double())
         mask = y[0]
         assert (mask == 0).double().mean().item() == pytest.approx(0.25, abs=0.03)  # 6000 draws
-        kept = mask[mask != 0]
-        torch.testing.assert_close(kept, torch.full_like(kept, 4 / 3))  # the mean stays 1
+        survivors = mask[mask != 0]
+        torch.testing.assert_close(survivors, torch.full_like(survivors, 4 / 3))  # the mean stays 1
         for t in range(4):
             torch.testing.assert_close(y[t], mask ** (t + 1))
         shares = (mask[:, None] == mask[None]).double().mean(2)
         assert shares.fill_diagonal_(0).max() < 0.9
 
-    def test_differs_from_call_to_call_and_between_layers_and_directions(self, drawn):
+    def test_differs_from_call_to_call_and_between_layers_and_directions(self, noise):
         layer = saiki.nn.RNN(1, 50, 2, bidirectional=True, recurrent_dropout=0.5)
         for _ in range(2):
             layer(torch.zeros(3, 2, 1))
-        assert len({tuple(m.flatten().tolist()) for m in drawn.masks}) == 8
+        assert len({tuple(m.flatten().tolist()) for m in noise.masks}) == 8
 
     def test_leaves_what_the_gru_carries(self):
         layer = self.identity("GRU", 40, 0.5)
@@ -293,19 +293,19 @@ class TestZoneout:
     def test_keeps_old_values_exactly_with_that_probability(self, family):
         layer = getattr(saiki.nn, family)(3, 40, zoneout=0.3)
         y, _ = layer(torch.randn(20, 6, 3))
-        kept = y[1:] == y[:-1]
-        assert kept.double().mean().item() == pytest.approx(0.3, abs=0.03)  # 4560 draws
-        assert kept.double().mean((0, 1)).min() > 0  # every feature at some time
-        assert kept.double().mean((0, 1)).max() < 1
+        unchanged = y[1:] == y[:-1]
+        assert unchanged.double().mean().item() == pytest.approx(0.3, abs=0.03)  # 4560 draws
+        assert unchanged.double().mean((0, 1)).min() > 0  # every feature at some time
+        assert unchanged.double().mean((0, 1)).max() < 1
 
     def test_of_c_is_drawn_beside_that_of_h(self):
         layer = saiki.nn.LSTM(3, 40, zoneout=0.3)
         hx = torch.randn(2, 1, 50, 40)
         _, (h, c) = layer(torch.randn(1, 50, 3), tuple(hx))
-        kept = [a == b for a, b in zip((h, c), hx, strict=True)]
-        for k in kept:
+        unchanged = [a == b for a, b in zip((h, c), hx, strict=True)]
+        for k in unchanged:
             assert k.double().mean().item() == pytest.approx(0.3, abs=0.04)  # 2000 draws
-        both = (kept[0] & kept[1]).double().mean().item()
+        both = (unchanged[0] & unchanged[1]).double().mean().item()
         assert both == pytest.approx(0.09, abs=0.03)
 
     @pytest.mark.parametrize("family", ["RNN", "LSTM", "GRU"])
@@ -314,10 +314,10 @@ class TestZoneout:
         plain = getattr(torch.nn, family)(3, 5, dtype=torch.float64)
         plain.load_state_dict(layer.state_dict(), strict=True)
         x, hx = draw(1, 4, 3), states(layer, 4)
-        _, found = layer(x, hx)
+        _, mixed = layer(x, hx)
         _, new = plain(x, hx)
         several = family == "LSTM"
-        triples = zip(found, hx, new, strict=True) if several else [(found, hx, new)]
+        triples = zip(mixed, hx, new, strict=True) if several else [(mixed, hx, new)]
         for a, old, b in triples:
             torch.testing.assert_close(a, 0.3 * old + 0.7 * b)
 
@@ -376,17 +376,17 @@ class TestModule:
         assert sum(map(len, layer.all_weights)) == len(list(layer.parameters()))
 
     def test_cudnn_is_not_asked_to_flatten_weights_it_does_not_know(self, monkeypatch):
-        asked = []
+        calls = []
         monkeypatch.setattr(
-            torch.nn.RNNBase, "flatten_parameters", lambda layer: asked.append(layer)
+            torch.nn.RNNBase, "flatten_parameters", lambda layer: calls.append(layer)
         )
         layer = saiki.nn.LSTM(3, 5, peephole=True)
-        asked.clear()  # while it was one of torch.nn
+        calls.clear()  # while it was one of torch.nn
         layer.double()
-        assert not asked
+        assert not calls
         plain = saiki.nn.LSTM(3, 5)
         plain.double()
-        assert plain in asked
+        assert plain in calls
 
     @pytest.mark.parametrize(
         ("name", "sentence"),
@@ -440,8 +440,8 @@ class TestModule:
         layer = getattr(saiki.nn, family)(3, 5, backend=backend, **options).eval()
         x, hx = torch.randn(6, 4, 3).bfloat16(), states(layer, 4, torch.float32)
         with torch.autocast("cpu", torch.bfloat16):
-            found = layer(x, hx)  # the first call, which compiles
-        torch.testing.assert_close(found, layer(x.float(), hx), rtol=0, atol=0)
+            actual = layer(x, hx)  # the first call, which compiles
+        torch.testing.assert_close(actual, layer(x.float(), hx), rtol=0, atol=0)
 
     @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
     def test_transforms_of_torch_func(self):
@@ -513,10 +513,10 @@ class TestErrors:
         ):
             theirs = torch.nn.LSTM(3, 5, dtype=torch.float64)
             ours = saiki.nn.LSTM(3, 5, peephole=True, dtype=torch.float64)
-            given = (x,) if hx is None else (x, (hx, hx))
-            expected = failure(lambda g=given, m=theirs: m(*g))
+            arguments = (x,) if hx is None else (x, (hx, hx))
+            expected = failure(lambda g=arguments, m=theirs: m(*g))
             assert expected is not None
-            assert failure(lambda g=given, m=ours: m(*g)) == expected
+            assert failure(lambda g=arguments, m=ours: m(*g)) == expected
 
     @pytest.mark.parametrize("count", [1, 3])
     def test_too_few_or_too_many_states(self, count):

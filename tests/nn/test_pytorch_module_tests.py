@@ -43,10 +43,10 @@ def same_draws():
 def inputs(name, dtype=torch.float64, requires_grad=False, training=True):
     """Of each sample: our module, its arguments, and the module of torch.nn with its weights."""
     info = INFOS[name]
-    given = info.module_inputs_func(
+    inputs_of_torch = info.module_inputs_func(
         info, device="cpu", dtype=dtype, requires_grad=requires_grad, training=training
     )
-    for sample in given:
+    for sample in inputs_of_torch:
         args, kwargs = sample.constructor_input.args, sample.constructor_input.kwargs
         with same_draws():
             theirs = info.module_cls(*args, **kwargs).to(dtype).train(training)
@@ -81,12 +81,12 @@ def test_forward(name, dtype, training):
     every = 3 if dtype == torch.float32 else 1  # each type has kernels of its own
     samples = inputs(name, dtype, training=training)
     for module, sample, theirs in itertools.islice(samples, 0, None, every):
-        found = call(module, sample)
-        torch.testing.assert_close(found, call(theirs, sample), rtol=1e-5, atol=1e-5)
+        actual = call(module, sample)
+        torch.testing.assert_close(actual, call(theirs, sample), rtol=1e-5, atol=1e-5)
         if sample.reference_fn is not None:
             args, kwargs = sample.forward_input.args, sample.forward_input.kwargs
             expected = sample.reference_fn(module, *args, **kwargs)
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
         count += 1
     assert count > 0
 
@@ -150,10 +150,11 @@ def test_in_place_or_not_and_non_contiguous_tensors(name):
         assert not any(
             t.is_contiguous() for t in leaves(other) if t.is_floating_point() and t.numel() > 1
         )
-        found = module(*other, **kwargs)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
-        again = torch.autograd.grad(sum(t.sum() for t in leaves(found) if t.requires_grad), weights)
-        torch.testing.assert_close(again, gradients, rtol=0, atol=1e-12)
+        outputs = module(*other, **kwargs)
+        torch.testing.assert_close(outputs, expected, rtol=0, atol=1e-12)
+        total = sum(t.sum() for t in leaves(outputs) if t.requires_grad)
+        strided = torch.autograd.grad(total, weights)
+        torch.testing.assert_close(strided, gradients, rtol=0, atol=1e-12)
 
 
 def check(name, training, checker, every):
@@ -174,9 +175,9 @@ def check(name, training, checker, every):
 def as_function(module, args, names):
     """A function of the tensors in ``args`` that require a gradient and of parameters."""
 
-    def run(*given):
-        count = len(given) - len(names)
-        rest, weights = iter(given[:count]), dict(zip(names, given[count:], strict=True))
+    def run(*values):
+        count = len(values) - len(names)
+        rest, weights = iter(values[:count]), dict(zip(names, values[count:], strict=True))
         new = change(args, lambda t: next(rest) if t.requires_grad else t)
         results = leaves(torch.func.functional_call(module, weights, new))
         return tuple(r for r in results if r.is_floating_point())
@@ -208,7 +209,7 @@ def test_batched_gradients_are_those_one_by_one(name):
                     torch.autograd.grad(y, of, basis, is_grads_batched=True, retain_graph=True)
                 )
             rows = [torch.autograd.grad(y, of, d, retain_graph=True) for d in basis]
-            gradients.append([torch.stack(its) for its in zip(*rows, strict=True)])
+            gradients.append([torch.stack(column) for column in zip(*rows, strict=True)])
         for a, b, c in zip(*gradients, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
             torch.testing.assert_close(b, c, rtol=1e-9, atol=1e-12)
@@ -218,8 +219,8 @@ def test_train_and_eval_agree_with_torch(name):
     for training in MODES:
         for module, sample, theirs in inputs(name, training=training):
             assert module.training == theirs.training == training
-            found, expected = call(module, sample), call(theirs, sample)
-            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+            actual, expected = call(module, sample), call(theirs, sample)
+            torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-12)
             module.train(not training)
             torch.testing.assert_close(call(module, sample), expected, rtol=1e-10, atol=1e-12)
 
@@ -271,13 +272,13 @@ def test_errors(name):
     for sample in info.module_error_inputs_func(
         info, device="cpu", dtype=torch.float64, requires_grad=False, training=True
     ):
-        given = sample.module_error_input.constructor_input
+        arguments = sample.module_error_input.constructor_input
         expected = pytest.raises(sample.error_type, match=re.compile(sample.error_regex))
         if sample.error_on == ModuleErrorEnum.CONSTRUCTION_ERROR:
             with expected:
-                getattr(saiki.nn, name)(*given.args, **given.kwargs)
+                getattr(saiki.nn, name)(*arguments.args, **arguments.kwargs)
         else:
-            module = getattr(saiki.nn, name)(*given.args, **given.kwargs)
+            module = getattr(saiki.nn, name)(*arguments.args, **arguments.kwargs)
             with expected:
                 without_onednn_warning(lambda m=module, s=sample: call(m, s.module_error_input))
         count += 1

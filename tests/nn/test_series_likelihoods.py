@@ -57,12 +57,12 @@ def kind(request):
 
 def test_the_density_is_that_of_others(kind):
     law, y = kind.of(features(kind)), values(kind)
-    found = law.log_density(y)
-    assert found.shape == (3, 4, 2)
+    density = law.log_density(y)
+    assert density.shape == (3, 4, 2)
     scipy = of_scipy(law)
     wanted = scipy.logpmf(y.numpy()) if kind.counts else scipy.logpdf(y.numpy())
-    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(found, of_pytorch(law).log_prob(y), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(density, wanted, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(density, of_pytorch(law).log_prob(y), rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(law.mean, scipy.mean(), rtol=1e-6)
 
 
@@ -76,10 +76,10 @@ def test_the_gradient_is_that_of_finite_differences(kind):
 
 def test_quantiles_are_those_of_scipy(kind):
     law = kind.of(features(kind))
-    found = law.quantiles(LEVELS)
-    assert found.shape == (3, 4, 2, len(LEVELS))
+    quantiles = law.quantiles(LEVELS)
+    assert quantiles.shape == (3, 4, 2, len(LEVELS))
     wanted = np.stack([of_scipy(law).ppf(level) for level in LEVELS], -1)
-    np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(quantiles, wanted, rtol=1e-8, atol=1e-8)
 
 
 def test_samples_follow_the_law(kind):
@@ -115,10 +115,10 @@ def test_extremes_are_finite_in_single_precision(kind, dtype):
     v = torch.cartesian_prod(*[ends] * kind.parameters).to(dtype).requires_grad_()
     for y in (0.0, 1.0, 1e4):
         law = kind.of(v)
-        found = law.log_density(torch.full((len(v), 1), y))
-        assert found.dtype == torch.float32
-        [slope] = torch.autograd.grad(found.sum(), v)
-        assert torch.isfinite(found).all()
+        density = law.log_density(torch.full((len(v), 1), y))
+        assert density.dtype == torch.float32
+        [slope] = torch.autograd.grad(density.sum(), v)
+        assert torch.isfinite(density).all()
         assert torch.isfinite(slope).all() or dtype is torch.float16  # itself ends at 65504
     assert torch.isfinite(law.sample(3)).all()
     assert torch.isfinite(law.quantiles([0.1, 0.9])).all()
@@ -133,15 +133,15 @@ def test_single_precision_is_near_double(kind):
 def test_restored_it_is_the_law_in_other_units(kind):
     law, scale = kind.of(features(kind)), torch.tensor([3.0, 0.5], dtype=torch.float64)
     if kind.counts:
-        found = law.restored(0, scale)
-        torch.testing.assert_close(found.rate, scale * law.rate)
-        torch.testing.assert_close(found.dispersion, law.dispersion / scale.sqrt())
+        restored = law.restored(0, scale)
+        torch.testing.assert_close(restored.rate, scale * law.rate)
+        torch.testing.assert_close(restored.dispersion, law.dispersion / scale.sqrt())
         with pytest.raises(InputError, match="scale alone"):
             law.restored(1.0, scale)
         return
     y = values(kind)
-    found = law.restored(7.0, scale).log_density(7 + scale * y)
-    torch.testing.assert_close(found, law.log_density(y) - scale.log())
+    restored = law.restored(7.0, scale).log_density(7 + scale * y)
+    torch.testing.assert_close(restored, law.log_density(y) - scale.log())
 
 
 def test_probabilities_of_counts_sum_to_1():
@@ -170,8 +170,8 @@ def test_the_incomplete_beta_function_is_that_of_scipy():
     a, b = 10 ** generator.uniform(-3, 4, (2, 3000))
     x = generator.uniform(0, 1, 3000)
     x[:1000] = generator.beta(a[:1000].clip(0.1), b[:1000].clip(0.1))
-    found = incomplete_beta(*map(torch.from_numpy, (a, b, x)))
-    np.testing.assert_allclose(found, special.betainc(a, b, x), rtol=1e-8, atol=1e-12)
+    share = incomplete_beta(*map(torch.from_numpy, (a, b, x)))
+    np.testing.assert_allclose(share, special.betainc(a, b, x), rtol=1e-8, atol=1e-12)
 
 
 def test_quantiles_of_student_are_those_of_scipy():

@@ -33,8 +33,8 @@ def test_changes_add_up_to_what_they_are_changes_of(kind, prices):
     torch.testing.assert_close(restored, prices[:, 50:60])
     errors = deviation * (prices[:, 49] if kind == "log-return" else 1)
     torch.testing.assert_close(scaling.unit(prices[:, :50], number), errors)
-    told = errors if kind == "log-return" else prices.std(1, correction=0)
-    torch.testing.assert_close(scaling.error_unit(prices[:, :50], number), told)
+    spread = errors if kind == "log-return" else prices.std(1, correction=0)
+    torch.testing.assert_close(scaling.error_unit(prices[:, :50], number), spread)
     if kind == "difference":
         new = scaling.error_unit(prices[:, :50], torch.zeros(2, dtype=torch.long))
         torch.testing.assert_close(new, prices[:, :50].std(1, correction=0))
@@ -47,8 +47,8 @@ def test_a_return_knows_no_level(prices):
     both = torch.stack([prices[0, :50], 70 * prices[0, :50]])
     z, scales = scaling(both, number)
     torch.testing.assert_close(z[0], z[1])
-    again = scaling.undo(torch.tensor([[1.0], [1.0]]).double(), scales)
-    torch.testing.assert_close(again[1], 70 * again[0])
+    values = scaling.undo(torch.tensor([[1.0], [1.0]]).double(), scales)
+    torch.testing.assert_close(values[1], 70 * values[0])
     # of a column that nobody learned from the deviation is that of the window
     new, _ = scaling(both, torch.zeros(2, dtype=torch.long))
     assert new[0, 1:].std(correction=0) == pytest.approx(1)

@@ -16,15 +16,15 @@ from saiki.nn.drop_in.short import is_short
 @pytest.fixture
 def calls(monkeypatch):
     """How often a kernel of ours was asked for."""
-    found = []
+    counted = []
 
     def run(*arguments, **named):
-        found.append(arguments)
+        counted.append(arguments)
         return own(*arguments, **named)
 
     own = layers.run_layers
     monkeypatch.setattr(layers, "run_layers", run)
-    return found
+    return counted
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -33,16 +33,16 @@ def test_a_short_sequence_has_the_bits_of_torch(family, bidirectional, calls):
     options = {"num_layers": 2, "bidirectional": bidirectional, "batch_first": True}
     theirs, ours = pair(family, 3, 5, **options)
     x = torch.randn(2, 3, 3)
-    found = []
+    results = []
     for layer in (theirs, ours):
-        given = x.clone().requires_grad_()
-        y, state = layer(given)
+        inputs = x.clone().requires_grad_()
+        y, state = layer(inputs)
         y.square().sum().backward()
-        found.append([y, *(state if family == "LSTM" else [state]), given.grad])
-        found[-1] += [p.grad for p in layer.parameters()]
+        results.append([y, *(state if family == "LSTM" else [state]), inputs.grad])
+        results[-1] += [p.grad for p in layer.parameters()]
         with torch.no_grad():
-            found[-1].append(layer(x)[0])
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+            results[-1].append(layer(x)[0])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     assert not calls
 
 
@@ -51,10 +51,10 @@ def test_a_short_sequence_has_the_bits_of_torch(family, bidirectional, calls):
 def test_a_short_sequence_goes_on_from_states(family, batch_first, calls):
     theirs, ours = pair(family, 3, 5, batch_first=batch_first)
     x, states = torch.randn(2, 2, 3), torch.randn(2, 1, 2, 5)
-    given = tuple(states) if family == "LSTM" else states[0]
+    hx = tuple(states) if family == "LSTM" else states[0]
     for layer in (theirs, ours):
         layer.weight_ih_l0 = torch.nn.Parameter(torch.full_like(theirs.weight_ih_l0, 0.1))
-    (y, end), (z, other) = theirs(x, given), ours(x, given)
+    (y, end), (z, other) = theirs(x, hx), ours(x, hx)
     assert torch.equal(y, z)
     assert all(map(torch.equal, end, other))
     assert type(end) is type(other)
@@ -70,14 +70,14 @@ def test_what_is_wrong_with_a_short_sequence_torch_says(family, wrong):
         state = state.double()
     count = 1 + (family == "LSTM") + (wrong == "count")
     hx = state if count == 1 else (state,) * count
-    said = []
+    messages = []
     for layer in pair(family, 3, 5):
         if wrong == "type of weights":
             layer.half()
         with pytest.raises(Exception) as caught:  # noqa: PT011
             layer(x, hx)
-        said.append((type(caught.value), str(caught.value)))
-    assert said[0] == said[1]
+        messages.append((type(caught.value), str(caught.value)))
+    assert messages[0] == messages[1]
 
 
 LONG = {"RNN": 20, "GRU": 8, "LSTM": 500}
@@ -106,20 +106,20 @@ def test_what_torch_does_not_have_or_is_asked_for_goes_through_a_kernel(family, 
 
 def test_a_parametrisation_is_asked_as_often_as_in_torch():
     layer = saiki.nn.LSTM(3, 5)
-    asked = []
+    calls = []
 
     class Counted(torch.nn.Module):
         def forward(self, weight):
-            asked.append(1)
+            calls.append(1)
             return weight
 
     parametrize.register_parametrization(layer, "weight_hh_l0", Counted())
     expected = []
     for run in (layer, functools.partial(torch.nn.LSTM.forward, layer)):
         for steps in (1, 3, 600):
-            asked.clear()
+            calls.clear()
             run(torch.randn(steps, 1, 3))
-            expected.append(len(asked))
+            expected.append(len(calls))
     assert expected[0] == expected[3]
     assert expected[1] == expected[4]
 

@@ -31,14 +31,14 @@ def test_is_one_of_the_whole_softmax_with_its_gradients(parts, rows, monkeypatch
         torch.autograd.grad(ours, inputs, by), torch.autograd.grad(wanted, inputs, by), strict=True
     ):
         torch.testing.assert_close(a, b)
-    assert torch.autograd.gradcheck(lambda *its: log_likelihood(*its, classes), inputs)
+    assert torch.autograd.gradcheck(lambda *tensors: log_likelihood(*tensors, classes), inputs)
 
 
 def test_scores_beyond_all_exponentials_are_borne(parts):
     h, weight, bias, classes = parts
-    found = log_likelihood(1e4 * h.float(), weight.float(), bias.float(), classes)
-    assert torch.isfinite(found).all()
-    torch.testing.assert_close(found, whole(1e4 * h.float(), weight.float(), bias.float(), classes))
+    log_p = log_likelihood(1e4 * h.float(), weight.float(), bias.float(), classes)
+    assert torch.isfinite(log_p).all()
+    torch.testing.assert_close(log_p, whole(1e4 * h.float(), weight.float(), bias.float(), classes))
 
 
 def test_nothing_is_kept_where_no_gradient_is_wanted(parts, monkeypatch):
@@ -54,11 +54,11 @@ def test_nothing_is_kept_where_no_gradient_is_wanted(parts, monkeypatch):
 def test_half_precision_is_summed_in_single(parts):
     h, weight, bias, classes = (t.detach() for t in parts)
     with torch.autocast("cpu", torch.bfloat16):
-        found = log_likelihood(h.float(), weight.float(), bias.float(), classes)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), whole(h, weight, bias, classes), rtol=0.05, atol=0.2)
+        log_p = log_likelihood(h.float(), weight.float(), bias.float(), classes)
+    assert log_p.dtype == torch.float32
+    torch.testing.assert_close(log_p.double(), whole(h, weight, bias, classes), rtol=0.05, atol=0.2)
 
 
 def test_its_gradient_has_one(parts):
     *inputs, classes = parts
-    assert torch.autograd.gradgradcheck(lambda *its: log_likelihood(*its, classes), inputs)
+    assert torch.autograd.gradgradcheck(lambda *tensors: log_likelihood(*tensors, classes), inputs)

@@ -51,9 +51,9 @@ def test_a_tone_comes_back(size):
     assert back.abs().max() == pytest.approx(PEAK)
     pitches = [torch.fft.rfft(x).abs().argmax().item() * 8000 / 2001 for x in (back, wave)]
     assert pitches[0] == pytest.approx(pitches[1], abs=0.2 * 8000 / size[0])  # of a bin's width
-    again, _ = spectrum(back[None], torch.tensor([2001]))
-    wanted, found = spectrum.magnitudes(z), spectrum.magnitudes(again)
-    assert (found - wanted).square().sum() < 0.02 * wanted.square().sum()
+    z_back, _ = spectrum(back[None], torch.tensor([2001]))
+    wanted, magnitudes = spectrum.magnitudes(z), spectrum.magnitudes(z_back)
+    assert (magnitudes - wanted).square().sum() < 0.02 * wanted.square().sum()
     assert torch.equal(back, spectrum.wave(z[0], 2001))
 
 

@@ -46,9 +46,9 @@ def stream(layer, x, state=None):
 def test_step_by_step_as_the_whole_sequence(name, dtype, tolerance):
     layer = made(name, dtype=dtype).eval()
     x = torch.randn(5, 6, 3, dtype=dtype)
-    found, wanted = stream(layer, x), layer(x)
-    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
-    assert not found[0].requires_grad
+    actual, wanted = stream(layer, x), layer(x)
+    torch.testing.assert_close(actual, wanted, rtol=tolerance, atol=tolerance)
+    assert not actual[0].requires_grad
     first, rest = (x[:, :2], x[:, 2:]) if layer.batch_first else (x[:2], x[2:])
     _, state = layer(first)
     torch.testing.assert_close(
@@ -111,9 +111,9 @@ def test_a_call_of_one_step_as_in_torch_nn(kind, batch_first):
     theirs, ours = pair(family, 3, 5, **options, batch_first=batch_first, dtype=torch.float64)
     x = torch.randn(4, 1, 3, dtype=torch.float64)
     x = x if batch_first else x.transpose(0, 1)
-    for given, state in [(x, None), (x, states(theirs, 4)), (x[:1, :1].squeeze(1), None)]:
-        expected = without_onednn_warning(lambda g=given, s=state: outcome(theirs, g, s))
-        torch.testing.assert_close(outcome(ours, given, state), expected, rtol=0, atol=1e-12)
+    for input, state in [(x, None), (x, states(theirs, 4)), (x[:1, :1].squeeze(1), None)]:
+        expected = without_onednn_warning(lambda g=input, s=state: outcome(theirs, g, s))
+        torch.testing.assert_close(outcome(ours, input, state), expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN", "three layers"])

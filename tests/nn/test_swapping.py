@@ -21,14 +21,14 @@ class Tagger(nn.Module):
         self.below = nn.ModuleDict({"lstm": nn.LSTM(3, 4, 2, bidirectional=True, batch_first=True)})
         self.middle = nn.Sequential(nn.Linear(8, 5), nn.Tanh())
         self.twice = nn.RNN(5, 5, nonlinearity="relu", batch_first=True)
-        self.again = self.twice
+        self.same = self.twice
         self.gru = nn.GRU(5, 4, batch_first=True)
         self.cells = nn.ModuleList([nn.LSTMCell(4, 4), nn.RNNCell(4, 3), nn.GRUCell(3, 2)])
 
     def forward(self, x):
         y, _ = self.below["lstm"](x)
         y = self.middle(y)
-        y = self.again(self.twice(y)[0])[0]
+        y = self.same(self.twice(y)[0])[0]
         _, h = self.gru(y)
         h, _ = self.cells[0](h[0])
         return self.cells[2](self.cells[1](h))
@@ -67,7 +67,7 @@ class TestSwap:
         )
         for name, kind in NAMES.items():
             assert type(model.get_submodule(name)) is getattr(saiki.nn, kind)
-        assert model.again is model.twice
+        assert model.same is model.twice
         assert_same(outcome(model, x), expected, 1e-10)
 
     def test_runs_on_kernels_of_ours(self, model, x):
@@ -157,8 +157,8 @@ class TestSwap:
             "quantised.0: left alone, torch.ao.nn.quantized.dynamic.modules.rnn.LSTM",
         )
         assert [type(m) for m in model.modules()] == kinds
-        found = model["scripted"](x)[0], model["quantised"](x)[0], model["own"](x)[0]
-        assert all(map(torch.equal, found, expected))
+        outputs = model["scripted"](x)[0], model["quantised"](x)[0], model["own"](x)[0]
+        assert all(map(torch.equal, outputs, expected))
         assert swap(model, back=True) == (
             "mine: left alone, a subclass of saiki.nn.GRU",
             "ours: saiki.nn.GRU → torch.nn.GRU",

@@ -7,16 +7,16 @@ from saiki.plots import canvas
 
 
 @pytest.fixture
-def drawn(monkeypatch):
+def figures(monkeypatch):
     """The figures that would have been saved."""
-    figures = []
+    saved = []
 
     def keep(figure, path):
-        figures.append(figure)
+        saved.append(figure)
         return path
 
     monkeypatch.setattr(canvas, "save", keep)
-    return figures
+    return saved
 
 
 @pytest.fixture

@@ -3,16 +3,8 @@
 import pytest
 import torch
 
-from saiki.plots import canvas
 from saiki.plots.augmentation import draw_techniques, draw_variants
 from saiki.plots.spread import draw_spread
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    drawn = []
-    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
-    return drawn
 
 
 def test_a_sheet_shows_each_picture_in_its_place(figures, tmp_path):

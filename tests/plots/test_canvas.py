@@ -61,14 +61,14 @@ def test_another_format_is_refused_in_a_sentence(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_long_title_is_wrapped_and_takes_no_room_from_the_picture(drawn, tmp_path):
+def test_a_long_title_is_wrapped_and_takes_no_room_from_the_picture(figures, tmp_path):
     title = ", ".join(f"knob_{i} {i}" for i in range(30))
     draw_curves(
         tmp_path / "x.png", {"": [([1, 2], [3, 4])]}, ylabel="loss", kind="score", title=title
     )
-    lines = drawn[0].get_suptitle().splitlines()
+    lines = figures[0].get_suptitle().splitlines()
     assert " ".join(lines) == title
-    assert drawn[0].get_figheight() == pytest.approx(4.2 + 0.16 * len(lines))
+    assert figures[0].get_figheight() == pytest.approx(4.2 + 0.16 * len(lines))
 
 
 def test_a_picture_that_cannot_be_written_is_told_in_a_sentence(tmp_path):

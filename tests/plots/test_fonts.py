@@ -163,12 +163,12 @@ def test_a_picture_has_the_glyphs_of_every_name(tmp_path, monkeypatch, name, end
         assert fonts([text.get_text()])[1] == frozenset()
 
 
-def test_names_are_shown_as_they_are_written(drawn, tmp_path):
+def test_names_are_shown_as_they_are_written(figures, tmp_path):
     PICTURES["curves"](tmp_path / "x.png")
-    canvas.fit(drawn[0])
-    shown = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    canvas.fit(figures[0])
+    shown = [text.get_text() for text in figures[0].legends[0].get_texts()]
     assert shown[:5] == ["犬", "猫の鳴き声", "$x_1$", "_下線", "\\u10fffd\\u0007"]
-    assert not any(text.get_parse_math() for text in drawn[0].legends[0].get_texts())
+    assert not any(text.get_parse_math() for text in figures[0].legends[0].get_texts())
 
 
 @pytest.mark.parametrize(

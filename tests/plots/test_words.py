@@ -27,11 +27,11 @@ def overlap(a, b):
 
 
 @pytest.mark.parametrize(("crowd", "least", "most"), [(1.0, 60, 66), (0.02, 5, 20)])
-def test_labels_lie_beside_their_dots_and_on_nothing_else(drawn, tmp_path, crowd, least, most):
+def test_labels_lie_beside_their_dots_and_on_nothing_else(figures, tmp_path, crowd, least, most):
     matrix = drawn_matrix()
     matrix[3:] = matrix[3] + crowd * matrix[3:]
     draw_words(tmp_path / "x.png", WORDS, matrix)
-    (figure,) = drawn
+    (figure,) = figures
     figure.set_dpi(120)  # as it is saved
     figure.draw_without_rendering()
     axes = figure.axes[0]
@@ -49,12 +49,12 @@ def test_labels_lie_beside_their_dots_and_on_nothing_else(drawn, tmp_path, crowd
         assert np.linalg.norm(axes.transData.transform(label.xy) - near) < 10
 
 
-def test_the_first_words_are_labelled_before_others(drawn, tmp_path):
+def test_the_first_words_are_labelled_before_others(figures, tmp_path):
     draw_words(tmp_path / "x.png", ["first", "second", "third"] * 20, np.ones((60, 3)))
-    shown = [label.get_text() for label in labels(drawn[0])]
+    shown = [label.get_text() for label in labels(figures[0])]
     assert shown == ["first", "second", "third", "first"][: len(shown)]
     assert len(shown) < 10
-    colours = drawn[0].axes[0].collections[0].get_facecolors()
+    colours = figures[0].axes[0].collections[0].get_facecolors()
     assert len(np.unique(colours, axis=0)) == 2
 
 
@@ -84,7 +84,7 @@ def test_principal_components_are_those_of_scikit_learn():
     assert all(points[np.abs(points).argmax(0), range(2)] > 0)
 
 
-def test_few_words_or_numbers_have_a_place_too(drawn, tmp_path):
+def test_few_words_or_numbers_have_a_place_too(figures, tmp_path):
     for rows, size in ((1, 3), (2, 1), (3, 1), (1, 1)):
         draw_words(tmp_path / "x.png", WORDS[:rows], np.ones((rows, size)))
     assert np.isfinite(plane(np.zeros((4, 3)))[0]).all()

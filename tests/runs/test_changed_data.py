@@ -78,15 +78,15 @@ def test_a_run_goes_on_with_other_data_only_where_it_is_asked_to(tmp_path, capsy
     monkeypatch.undo()
     data = tmp_path / "wave.csv"
     data.write_text(data.read_text().replace("0.000000", "0.100000", 1))
-    again = ["run", "sin-cos", "--out", str(out), "--resume"]
-    code, _, err = saiki(*again)
+    resume = ["run", "sin-cos", "--out", str(out), "--resume"]
+    code, _, err = saiki(*resume)
     assert code == 2
     assert err == [
         f"saiki run: the data of {out} have changed since it was stopped: not all points are what "
         "they were; put them back, or go on with --data-changed"
     ]
     assert saiki("finish", out)[0] == 2
-    assert saiki(*again, "--data-changed")[0] == 0
+    assert saiki(*resume, "--data-changed")[0] == 0
 
 
 def stopped_after(monkeypatch, step):

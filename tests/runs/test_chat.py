@@ -22,9 +22,9 @@ class Parrot:
         turns = inputs[0].splitlines()
         if turns[-1] == "nonsense":
             return [InputError("I do not understand")]
-        said = [f"{len(turns)} turns, {self.seed} {way}" for way in "abc"]
-        alternatives = [{"output": each} for each in said]
-        return [Prediction(text=said[0], output=said[0], alternatives=alternatives)]
+        replies = [f"{len(turns)} turns, {self.seed} {way}" for way in "abc"]
+        alternatives = [{"output": each} for each in replies]
+        return [Prediction(text=replies[0], output=replies[0], alternatives=alternatives)]
 
 
 @pytest.fixture

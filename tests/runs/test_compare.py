@@ -26,11 +26,11 @@ def test_a_damaged_folder_cannot_be_compared_and_says_so(folder, damage):
 
 
 def test_a_comparison_shows_only_what_differs(outcome, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
+    figures_saved = []
+    monkeypatch.setattr(canvas, "save", lambda figure, path: figures_saved.append(figure) or path)
     other = Adder(**{**SETTING.to_dict(), "hidden_size": 3, "longer_bits": 4, "learning_rate": 0.5})
     folders = [outcome.folder.path, run(tmp_path / "other", other).folder.path]
-    drawn.clear()
+    figures_saved.clear()
     *lines, picture = compare(folders, tmp_path / "compare.png")
     assert picture == str(tmp_path / "compare.png")
     cut = lines.index("figures")
@@ -45,7 +45,7 @@ def test_a_comparison_shows_only_what_differs(outcome, tmp_path, monkeypatch):
     assert figures["exact_sum_rate_longer"][1] == "–"  # the other run has none
     results = [RunFolder(path).result["train_loss"] for path in folders]
     assert figures["train_loss"] == [f"{value:.6g}" for value in results]
-    curves = {line.get_label(): list(line.get_ydata()) for line in drawn[0].axes[0].lines}
+    curves = {line.get_label(): list(line.get_ydata()) for line in figures_saved[0].axes[0].lines}
     for path in folders:
         records = RunFolder(path).lines("metrics.jsonl")
         assert curves[str(path)] == [r["loss"] for r in records]

@@ -40,18 +40,18 @@ def test_the_number_follows_the_largest_there_is_and_not_the_count():
 
 
 def test_runs_that_begin_at_once_get_different_numbers():
-    found, gate = [], threading.Barrier(8)
+    paths, gate = [], threading.Barrier(8)
 
-    def take():
+    def create():
         gate.wait()
-        found.extend(RunFolder.create("adder").path for _ in range(5))
+        paths.extend(RunFolder.create("adder").path for _ in range(5))
 
-    threads = [threading.Thread(target=take) for _ in range(8)]
+    threads = [threading.Thread(target=create) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(int(path.name) for path in found) == list(range(1, 41))
+    assert sorted(int(path.name) for path in paths) == list(range(1, 41))
 
 
 def test_a_number_taken_in_the_meantime_is_skipped(monkeypatch):
@@ -168,12 +168,12 @@ def test_nothing_is_written_through_a_link(name, there):
     if there:
         outside.mkdir()
     folder = run_with_link(name, outside / "new" if there else outside)
-    said = f"^run/{name} is a link, and a run folder holds what is its own; put what it leads"
-    with pytest.raises(InputError, match=said), folder.locked():
+    message = f"^run/{name} is a link, and a run folder holds what is its own; put what it leads"
+    with pytest.raises(InputError, match=message), folder.locked():
         pass
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         folder.extend({"iterations": 3})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         RunFolder.resume("adder", Path("run"))
     assert (outside.exists(), there and names(outside)) == (there, there and [])
 

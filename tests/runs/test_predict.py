@@ -47,8 +47,8 @@ def test_what_cannot_be_is_told_in_a_sentence(use, sentence, folder):
 def test_lines_of_standard_input_stand_in_their_place(folder, monkeypatch):
     text = "\ufeff1 + 2\r\n3 + 4\n"
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-    found = predict(folder, ["0 + 1", "-", "2 + 2"])
-    assert [each.input for each in found] == ["0 + 1", "1 + 2", "3 + 4", "2 + 2"]
+    predictions = predict(folder, ["0 + 1", "-", "2 + 2"])
+    assert [each.input for each in predictions] == ["0 + 1", "1 + 2", "3 + 4", "2 + 2"]
 
 
 def test_what_is_recorded_is_the_first_input_and_is_not_left(folder, monkeypatch):
@@ -60,8 +60,8 @@ def test_what_is_recorded_is_the_first_input_and_is_not_left(folder, monkeypatch
 
     kind = InputKind("sum", in_file=lambda path: [path.read_text()], record=record)
     monkeypatch.setattr(Adder, "takes", kind)
-    found = [each.input for each in predict(folder, ["2 + 2"], seconds=3.0)]
-    assert found == ["3 + 1", "2 + 2"]
+    inputs = [each.input for each in predict(folder, ["2 + 2"], seconds=3.0)]
+    assert inputs == ["3 + 1", "2 + 2"]
     assert not paths[0].exists()
     assert SOUND.record is not None
 
@@ -85,11 +85,11 @@ def test_an_output_becomes_a_file_and_replaces_none(folder, tmp_path, monkeypatc
         return Prediction(input=text, output=Note(text), text="written")
 
     monkeypatch.setattr(Adder, "predict", note)
-    found = list(predict(folder, ["some/x.txt", "x.txt"]))
+    predictions = list(predict(folder, ["some/x.txt", "x.txt"]))
     paths = [folder / "predictions" / name for name in ("x.note", "x-2.note")]
-    assert [each.output for each in found] == [*map(str, paths)]
+    assert [each.output for each in predictions] == [*map(str, paths)]
     assert [path.read_text() for path in paths] == ["some/x.txt", "x.txt"]
-    assert found[1].text == f"written; {paths[1]}"
+    assert predictions[1].text == f"written; {paths[1]}"
     [other] = predict(folder, ["x.txt"], out=tmp_path / "new")
     assert other.output == str(tmp_path / "new" / "x.note")
 

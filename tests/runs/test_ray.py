@@ -110,7 +110,9 @@ def test_a_sweep_there_is_bit_for_bit_the_sweep_here(shared, tmp_path, monkeypat
 
     at_a_time = []
     wait = ray.wait
-    monkeypatch.setattr(ray, "wait", lambda its, **k: at_a_time.append(len(its)) or wait(its, **k))
+    monkeypatch.setattr(
+        ray, "wait", lambda refs, **k: at_a_time.append(len(refs)) or wait(refs, **k)
+    )
     monkeypatch.setattr(sys, "argv", ["saiki", "try", "these words"])
     rows = sweep.settings(Adder, None, [{**KNOBS, "hidden_size": size} for size in (3, 4)], 2)
 
@@ -138,7 +140,7 @@ def test_a_sweep_there_is_bit_for_bit_the_sweep_here(shared, tmp_path, monkeypat
 
 
 def test_a_run_that_was_begun_here_goes_on_there(shared, tmp_path, monkeypatch):
-    whole, begun = task(tmp_path / "whole"), task(tmp_path / "begun")
+    whole, halfway = task(tmp_path / "whole"), task(tmp_path / "begun")
     whole.run()
     with monkeypatch.context() as patch:  # Ctrl-C at iteration 8
         append = RunFolder.append
@@ -150,14 +152,14 @@ def test_a_run_that_was_begun_here_goes_on_there(shared, tmp_path, monkeypatch):
 
         patch.setattr(RunFolder, "append", stop)
         with pytest.raises(KeyboardInterrupt):
-            begun.run()
-    checkpoint = begun.folder.path / CHECKPOINT
-    kept, about = tensors.load(checkpoint)
-    tensors.save(checkpoint, kept, {**about, "seconds": 1000.0})
-    assert list(shared[0]([begun])) == [begun]
-    assert 1000 < begun.figures["seconds"] < 1100
+            halfway.run()
+    checkpoint = halfway.folder.path / CHECKPOINT
+    weights, about = tensors.load(checkpoint)
+    tensors.save(checkpoint, weights, {**about, "seconds": 1000.0})
+    assert list(shared[0]([halfway])) == [halfway]
+    assert 1000 < halfway.figures["seconds"] < 1100
     for name in SAME:
-        assert (begun.folder.path / name).read_bytes() == (whole.folder.path / name).read_bytes()
+        assert (halfway.folder.path / name).read_bytes() == (whole.folder.path / name).read_bytes()
 
 
 def test_the_error_of_a_run_arrives_as_that_error(shared, tmp_path):

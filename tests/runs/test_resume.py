@@ -66,10 +66,10 @@ def undisturbed(tmp_path_factory):
 def assert_same(path, undisturbed):
     for name in ("metrics.jsonl", "model.safetensors"):
         assert (path / name).read_bytes() == (undisturbed / name).read_bytes(), name
-    found, wanted = (json.loads((p / "result.json").read_text()) for p in (path, undisturbed))
-    assert found.pop("seconds") > 0
+    result, wanted = (json.loads((p / "result.json").read_text()) for p in (path, undisturbed))
+    assert result.pop("seconds") > 0
     wanted.pop("seconds")
-    assert found == wanted
+    assert result == wanted
     last = [tensors.load(p / CHECKPOINT) for p in (path, undisturbed)]
     assert last[0][1]["training"] == last[1][1]["training"]
     assert last[0][0].keys() == last[1][0].keys()
@@ -104,10 +104,10 @@ def test_a_run_that_is_stopped_saves_and_says_how_to_go_on(tmp_path, undisturbed
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
-        said = errors.splitlines()
-        assert len(said) == 1
-        assert f"go on with: saiki run adder --out '{path}' --resume" in said[0]
-        before, done = done, int(said[0].split("after iteration ")[1].split(",")[0])
+        lines = errors.splitlines()
+        assert len(lines) == 1
+        assert f"go on with: saiki run adder --out '{path}' --resume" in lines[0]
+        before, done = done, int(lines[0].split("after iteration ")[1].split(",")[0])
         assert max(before, 20 * seen) <= done < 1200
         _, about = tensors.load(path / CHECKPOINT)
         assert about["training"]["step"] == done
@@ -250,36 +250,36 @@ def half_done(tmp_path_factory):
 
 
 @pytest.fixture
-def begun(half_done, tmp_path):
+def halfway(half_done, tmp_path):
     """A folder of a run that was cut, with a checkpoint."""
     return Path(shutil.copytree(half_done, tmp_path / "begun"))
 
 
-def test_a_folder_of_other_knobs_is_refused_and_keeps_its_checkpoint(begun):
-    before = (begun / CHECKPOINT).read_bytes()
+def test_a_folder_of_other_knobs_is_refused_and_keeps_its_checkpoint(halfway):
+    before = (halfway / CHECKPOINT).read_bytes()
     with pytest.raises(InputError, match="holds a run of other knobs"):
-        outcome(begun, {**SMALL, "hidden_size": 13})
-    assert (begun / CHECKPOINT).read_bytes() == before
+        outcome(halfway, {**SMALL, "hidden_size": 13})
+    assert (halfway / CHECKPOINT).read_bytes() == before
 
 
-def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(begun):
-    path = begun / CHECKPOINT
+def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(halfway):
+    path = halfway / CHECKPOINT
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[: len(whole) // 2], whole[:-9] + b"\0" + whole[-8:], b""):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="is damaged") as error:
-            outcome(begun, SMALL)
+            outcome(halfway, SMALL)
         assert "\n" not in str(error.value)
         assert path.read_bytes() == damaged
 
 
-def test_a_checkpoint_of_another_run_is_refused(begun, tmp_path):
+def test_a_checkpoint_of_another_run_is_refused(halfway, tmp_path):
     other = {**SMALL, "seed": 5}
     outcome(tmp_path / "two", {**other, "iterations": 20})
     there = tmp_path / "two" / CHECKPOINT
-    (begun / CHECKPOINT).write_bytes(there.read_bytes())
+    (halfway / CHECKPOINT).write_bytes(there.read_bytes())
     with pytest.raises(InputError, match="is of a run with other knobs"):
-        outcome(begun, SMALL)
+        outcome(halfway, SMALL)
 
 
 @pytest.mark.parametrize(
@@ -302,22 +302,22 @@ def test_a_checkpoint_of_another_run_is_refused(begun, tmp_path):
         lambda about: about.update(seconds=float("inf")),
     ],
 )
-def test_a_whole_checkpoint_that_says_other_things_is_refused(begun, change):
-    kept, about = tensors.load(begun / CHECKPOINT)
+def test_a_whole_checkpoint_that_says_other_things_is_refused(halfway, change):
+    weights, about = tensors.load(halfway / CHECKPOINT)
     change(about)
-    tensors.save(begun / CHECKPOINT, kept, about)
+    tensors.save(halfway / CHECKPOINT, weights, about)
     with pytest.raises(InputError, match="does not hold what a checkpoint of this saiki holds"):
-        outcome(begun, SMALL)
+        outcome(halfway, SMALL)
 
 
 @pytest.mark.parametrize("part", ["model", "best", "average", "optimiser"])
-def test_a_whole_checkpoint_with_other_tensors_is_refused(begun, part):
-    kept, about = tensors.load(begun / CHECKPOINT)
-    name = next(n for n, t in kept.items() if n.startswith(f"{part}/") and t.ndim == 2)
-    kept[name] = torch.zeros(2, 3, 5)
-    tensors.save(begun / CHECKPOINT, kept, about)
+def test_a_whole_checkpoint_with_other_tensors_is_refused(halfway, part):
+    weights, about = tensors.load(halfway / CHECKPOINT)
+    name = next(n for n, t in weights.items() if n.startswith(f"{part}/") and t.ndim == 2)
+    weights[name] = torch.zeros(2, 3, 5)
+    tensors.save(halfway / CHECKPOINT, weights, about)
     with pytest.raises(InputError, match="the checkpoint is not of this model") as error:
-        outcome(begun, SMALL)
+        outcome(halfway, SMALL)
     assert "\n" not in str(error.value)
 
 

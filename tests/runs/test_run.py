@@ -97,21 +97,21 @@ def test_the_result_is_flat_and_holds_the_figures_of_the_trained_model(outcome):
 
 
 def test_the_loss_is_drawn_as_it_was_logged(outcome, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
+    curves = []
+    monkeypatch.setattr(canvas, "save", lambda figure, path: curves.append(figure) or path)
     draw_training(outcome.folder.path, outcome.folder.points())
-    line = drawn[0].axes[0].lines[0]
+    line = curves[0].axes[0].lines[0]
     records = list(outcome.folder.lines("metrics.jsonl"))
     assert list(line.get_xdata()) == [r["step"] for r in records]
     assert list(line.get_ydata()) == [r["loss"] for r in records]
 
 
 def test_a_person_sees_progress_at_each_tenth(tmp_path):
-    said = []
-    run(tmp_path, Adder(iterations=40, bits=4, log_every=1), say=said.append)
-    steps = [int(line.split()[0]) for line in said if "loss " in line]
+    lines = []
+    run(tmp_path, Adder(iterations=40, bits=4, log_every=1), say=lines.append)
+    steps = [int(line.split()[0]) for line in lines if "loss " in line]
     assert steps == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
-    assert said[-1] == str(tmp_path / "loss.png")
+    assert lines[-1] == str(tmp_path / "loss.png")
 
 
 def test_an_exploding_run_ends_in_a_whole_folder_and_says_where(tmp_path):

@@ -1,13 +1,19 @@
-"""The table of layers: names, shapes and counts that were counted by hand."""
+"""What is said before a training: the layers, counted by hand, and whether data are enough."""
 
+import pytest
 import torch
 from torch import nn
 
+from commands import saiki
 from saiki import Bidirectional
 from saiki.cells import LSTM
+from saiki.data.series.sums import Sums
+from saiki.experiments.adder import Adder
 from saiki.models import SequenceClassifier
 from saiki.nn.mel import Samples
-from saiki.runs.summary import summary
+from saiki.optimisation import Batching
+from saiki.runs.summary import summary, too_few
+from tiny import TINY
 
 
 class Late(nn.Module):
@@ -89,11 +95,43 @@ def test_the_model_is_left_as_it_was():
 
 def test_the_model_is_left_as_it_was_where_it_cannot_run():
     model = Late()
-    try:
+    with pytest.raises(RuntimeError):
         summary(model, torch.randn(4, 6, 99))
-    except RuntimeError:
-        pass
-    else:
-        raise AssertionError("99 features for 3 should not run")
     assert model.training
     assert not model.readout._forward_hooks
+
+
+class Counted(Sums):
+    """With a number of examples."""
+
+    counts: tuple[int, int]
+
+    def examples(self):
+        return self.counts
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentences"),
+    [
+        ((100, 30), []),
+        ((99, 30), ["99 examples to learn from are so few that they are learned by heart"]),
+        ((1000, 29), ["the final figures are of 29 examples, fewer than 30"]),
+        ((1, 1), ["1 example to learn from are so few", "the final figures are of 1 example, "]),
+    ],
+)
+def test_few_examples_are_said_to_be_few(counts, sentences):
+    remarks = too_few(Counted(Batching(), 8, counts))
+    assert len(remarks) == len(sentences)
+    assert all(line.startswith(start) for line, start in zip(remarks, sentences, strict=True))
+
+
+def test_examples_that_are_drawn_without_end_are_never_few():
+    assert too_few(Adder().data) == []
+
+
+def test_it_is_said_before_the_training(tmp_path):
+    code, out, _ = saiki("run", "vae", *TINY["vae"].flags(tmp_path), "--out", tmp_path / "run")
+    assert code == 0
+    few = [i for i, line in enumerate(out) if "learned by heart" in line or "fewer than 30" in line]
+    assert len(few) == 2
+    assert max(few) < next(i for i, line in enumerate(out) if line.startswith("layer"))

@@ -103,8 +103,8 @@ def test_a_figure_that_the_first_run_lacks_is_null():
 
 
 def test_the_table_is_saved_as_json_and_csv_and_the_curves_as_one_picture(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(canvas, "save", lambda figure, path: drawn.append(figure) or path)
+    figures_saved = []
+    monkeypatch.setattr(canvas, "save", lambda figure, path: figures_saved.append(figure) or path)
     results = [{"loss": 1.0}, {"loss": 2.0}], [{"loss": 3.0}, {"loss": None}]
     rows, trials = rows_and_trials(results)
     out = RunFolder(tmp_path)
@@ -122,24 +122,24 @@ def test_the_table_is_saved_as_json_and_csv_and_the_curves_as_one_picture(tmp_pa
             {"bits": "3", "loss_mean": "1.5", "loss_std": str(math.sqrt(0.5))},
             {"bits": "4", "loss_mean": "", "loss_std": ""},
         ]
-    curves = {line.get_label(): list(line.get_ydata()) for line in drawn[0].axes[0].lines}
+    curves = {line.get_label(): list(line.get_ydata()) for line in figures_saved[0].axes[0].lines}
     assert curves == {"bits=3": [1.5, 2.5], "bits=4": [11.5, 12.5]}  # means over the seeds
 
 
 def test_the_table_is_printed_in_columns():
-    said = []
+    printed = []
     lines = [
         {"cell": "rnn", "loss_mean": 0.123456, "loss_std": 0.0321, "seconds_mean": 12.0},
         {"cell": "lstm", "bits": 4, "loss_mean": None, "loss_std": None},
     ]
-    sweep.show(lines, ("figure_of_nobody", "loss"), said.append)
-    assert [line.split() for line in said] == [
+    sweep.show(lines, ("figure_of_nobody", "loss"), printed.append)
+    assert [line.split() for line in printed] == [
         ["cell", "bits", "loss"],
         ["rnn", "0.1235", "±", "0.032"],
         ["lstm", "4", "not", "finite"],
     ]
     # and the last column begins at the same place in each line
-    last = zip(said, ("loss", "0.1235", "not"), strict=True)
+    last = zip(printed, ("loss", "0.1235", "not"), strict=True)
     assert len({line.index(word) for line, word in last}) == 1
 
 
@@ -269,13 +269,13 @@ def test_a_sweep_over_files_goes_on(tmp_path, capsys, monkeypatch):
     data = ",".join(str(tmp_path / f"{name}.csv") for name in ("a", "b"))
     words = ["try", "sin-cos", f"data={data}", "steps=6", "epochs=2", "hidden_size=4"]
     words += ["--seeds", "1", "--out", str(tmp_path / "out")]
-    started, again = [], []
+    started, resumed = [], []
     runner = in_this_process(started, stop_after=2)
     monkeypatch.setattr(workers, "processes", lambda jobs: nullcontext(runner))
     assert cli.main(words) == 130
-    monkeypatch.setattr(workers, "processes", lambda jobs: nullcontext(in_this_process(again)))
+    monkeypatch.setattr(workers, "processes", lambda jobs: nullcontext(in_this_process(resumed)))
     assert cli.main([*words, "--resume"]) == 0
-    assert again == started[1:]
+    assert resumed == started[1:]
     assert len(started) == 2
     assert len({RunFolder(path).config["knobs"]["data"] for path in out_folders(tmp_path)}) == 2
 

@@ -79,12 +79,12 @@ def test_one_that_is_killed_loses_its_run_and_no_other(tmp_path):
 
 
 def children(parent):
-    found = []
+    pids = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             if status.read_text().rpartition(")")[2].split()[1] == str(parent):
-                found.append(int(status.parent.name))
-    return found
+                pids.append(int(status.parent.name))
+    return pids
 
 
 def lives(process):
@@ -138,10 +138,10 @@ def test_they_end_with_their_parent(tmp_path, number):
     own = children(parent.pid)
     assert own
     parent.send_signal(number)
-    _, said = parent.communicate(timeout=60)
+    _, errors = parent.communicate(timeout=60)
     wait_until(lambda: not any(map(lives, own)))
     if number == signal.SIGTERM:  # as Ctrl-C does
         assert parent.returncode == 130
-        assert said.startswith("saiki try: stopped; go on with the same command and --out ")
-        assert len(said.splitlines()) == 1
+        assert errors.startswith("saiki try: stopped; go on with the same command and --out ")
+        assert len(errors.splitlines()) == 1
         assert list(tmp_path.glob(f"out/*/{CHECKPOINT}"))

@@ -151,9 +151,9 @@ def test_arguments_in_front_of_a_star_are_given_by_their_places():
         def step(self, x, h):
             return torch.tanh(x.sum(-1, keepdim=True) + sum(self.scales) * h + self.bias)
 
-    again = make(describe(Many(2, 3, 0.5, 0.25, bias=1.0)))
-    assert (again.input_size, again.hidden_size) == (2, 3)
-    assert (again.scales, again.bias) == ((0.5, 0.25), 1.0)
+    copy = make(describe(Many(2, 3, 0.5, 0.25, bias=1.0)))
+    assert (copy.input_size, copy.hidden_size) == (2, 3)
+    assert (copy.scales, copy.bias) == ((0.5, 0.25), 1.0)
     assert make(describe(Many(2, hidden_size=3))).scales == ()
 
 

@@ -45,10 +45,10 @@ def cell(arguments):
 
 
 def test_a_model_whose_shapes_are_asked_for_first_has_all_that_it_was_saved_with(forged):
-    kept = classifier()
-    model, _ = of_run(forged(model=kept))
+    saved = classifier()
+    model, _ = of_run(forged(model=saved))
     x, lengths = torch.randn(2, 4000), torch.tensor([4000, 3000])
-    assert torch.equal(model(x, lengths), kept.eval()(x, lengths))
+    assert torch.equal(model(x, lengths), saved.eval()(x, lengths))
 
 
 @pytest.mark.parametrize(

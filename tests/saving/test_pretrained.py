@@ -57,18 +57,18 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 def test_comes_back_with_the_same_weights_and_makes_the_same_outputs(name, dtype, tmp_path):
     model = MODELS[name]().to(dtype)
-    again = load(model.save_pretrained(tmp_path / "model"))
-    assert type(again) is type(model)
-    assert repr(again) == repr(model)
-    assert not again.training
-    wanted, found = model.state_dict(), again.state_dict()
-    assert list(found) == list(wanted)
+    loaded = load(model.save_pretrained(tmp_path / "model"))
+    assert type(loaded) is type(model)
+    assert repr(loaded) == repr(model)
+    assert not loaded.training
+    wanted, state = model.state_dict(), loaded.state_dict()
+    assert list(state) == list(wanted)
     for key, tensor in wanted.items():
-        assert found[key].dtype == dtype
-        assert torch.equal(found[key], tensor)
+        assert state[key].dtype == dtype
+        assert torch.equal(state[key], tensor)
     if name != "cell" and dtype != torch.bfloat16:
         x = torch.randn(*((2, 3) if "cell" in name and "own" not in name else (2, 5, 3))).to(dtype)
-        for a, b in zip(flat(model.eval()(x)), flat(again(x)), strict=True):
+        for a, b in zip(flat(model.eval()(x)), flat(loaded(x)), strict=True):
             assert torch.equal(a, b)
 
 
@@ -91,10 +91,10 @@ def changed(model, **values):
 )
 def test_a_layer_is_saved_as_it_is_and_not_as_it_was_made(model, values, tmp_path):
     model = changed(model, **values)
-    again = load(model.save_pretrained(tmp_path))
-    assert repr(again) == repr(model)
+    loaded = load(model.save_pretrained(tmp_path))
+    assert repr(loaded) == repr(model)
     x = torch.randn(2, 5, 3)
-    for a, b in zip(flat(model.eval()(x)), flat(again(x)), strict=True):
+    for a, b in zip(flat(model.eval()(x)), flat(loaded(x)), strict=True):
         assert torch.equal(a, b)
 
 
@@ -115,9 +115,9 @@ def flat(states):
 
 def test_tied_weights_are_stored_once_and_stay_tied(tmp_path):
     model = tied()
-    again = load(model.save_pretrained(tmp_path))
-    assert again.forward_layer.cell is again.backward_layer.cell
-    assert len(list(again.parameters())) == len(list(GRU(3, 4).parameters()))
+    loaded = load(model.save_pretrained(tmp_path))
+    assert loaded.forward_layer.cell is loaded.backward_layer.cell
+    assert len(list(loaded.parameters())) == len(list(GRU(3, 4).parameters()))
     alone = Recurrent(GRU(3, 4)).save_pretrained(tmp_path / "alone")
     sizes = [(path / "model.safetensors").stat().st_size for path in (tmp_path, alone)]
     assert sizes[0] < 1.2 * sizes[1]

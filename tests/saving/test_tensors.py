@@ -44,16 +44,16 @@ def bits(tensor):
 
 def small(tmp_path):
     """A file with the kinds of tensors that matter, and its contents."""
-    kept = {
+    contents = {
         "a": torch.tensor([1.5, -0.0]),
         "b/c": torch.tensor(7, dtype=torch.int16),
         "empty": torch.empty(0, 3),
     }
     about = {"step": 1, "w": "ö"}
-    return tensors.save(tmp_path / "small.safetensors", kept, about), kept, about
+    return tensors.save(tmp_path / "small.safetensors", contents, about), contents, about
 
 
-def told(data, path):
+def with_header(data, path):
     """Why neither bytes nor a file that holds them are taken."""
     other = path.with_name("other.safetensors")
     other.write_bytes(data)
@@ -71,14 +71,14 @@ def test_every_kind_of_number_comes_back_to_the_last_bit(tmp_path, dtype):
     raw = torch.randint(0, 256, (3, 5, 8), dtype=torch.uint8)
     if dtype == torch.bool:
         raw = raw % 2
-    kept = {
+    contents = {
         "several": raw.view(dtype),
         "one": raw[0, 0].view(dtype)[0],
         "none": raw[:, :0].view(dtype),
     }
-    path = tensors.save(tmp_path / "t.safetensors", kept, ABOUT)
+    path = tensors.save(tmp_path / "t.safetensors", contents, ABOUT)
     ours, about = tensors.load(path)
-    same(ours, kept)
+    same(ours, contents)
     assert about == ABOUT
 
 
@@ -96,9 +96,9 @@ def test_reading_takes_no_memory_beside_the_tensors(tmp_path):
     path = tensors.save(tmp_path / "t", {"large": torch.ones(size // 4)}, {})
     RESET.write_text("5")
     before = most_memory()
-    kept, _ = tensors.load(path)
+    contents, _ = tensors.load(path)
     assert most_memory() - before < 1.3 * size
-    assert bool((kept["large"] == 1).all())
+    assert bool((contents["large"] == 1).all())
 
 
 def most_memory():
@@ -108,15 +108,15 @@ def most_memory():
 
 def test_views_parameters_and_tensors_that_share_memory_are_written_as_they_look(tmp_path):
     base = torch.randn(4, 6)
-    kept = {
+    contents = {
         "turned": base.t(),
         "every other": base[:, ::2],
         "again": base,
         "learned": torch.nn.Parameter(base * 2),
         "wide": base[:1].expand(3, 6),
     }
-    ours, _ = tensors.load(tensors.save(tmp_path / "t", kept, {}))
-    same(ours, {name: tensor.detach() for name, tensor in kept.items()})
+    ours, _ = tensors.load(tensors.save(tmp_path / "t", contents, {}))
+    same(ours, {name: tensor.detach() for name, tensor in contents.items()})
     assert not any(tensor.requires_grad for tensor in ours.values())
 
 
@@ -134,7 +134,7 @@ def test_the_same_contents_give_the_same_bytes(tmp_path):
 
 
 def test_no_flipped_bit_gives_other_contents(tmp_path):
-    path, kept, about = small(tmp_path)
+    path, contents, about = small(tmp_path)
     whole = path.read_bytes()
     refused = 0
     for place in range(len(whole)):
@@ -146,9 +146,9 @@ def test_no_flipped_bit_gives_other_contents(tmp_path):
             except InputError:
                 refused += 1
                 if mask == 1:
-                    assert str(path) in told(bytes(flipped), path)
+                    assert str(path) in with_header(bytes(flipped), path)
             else:
-                same(ours, kept)
+                same(ours, contents)
                 assert words == about
     assert refused > 0.98 * 9 * len(whole)
 
@@ -157,18 +157,18 @@ def test_no_part_of_a_file_is_taken_for_the_whole(tmp_path):
     path, _, _ = small(tmp_path)
     whole = path.read_bytes()
     for length in range(len(whole)):
-        assert str(path) in told(whole[:length], path)
-    told(whole + b"\0", path)
+        assert str(path) in with_header(whole[:length], path)
+    with_header(whole + b"\0", path)
 
 
 def test_a_tensor_exchanged_for_one_of_the_same_shape_is_noticed(tmp_path):
-    path, kept, about = small(tmp_path)
+    path, contents, about = small(tmp_path)
     whole = path.read_bytes()
-    other = {**kept, "a": torch.tensor([1.5, 0.0])}  # the sign of a zero
+    other = {**contents, "a": torch.tensor([1.5, 0.0])}  # the sign of a zero
     data = tensors.save(tmp_path / "other", other, about).read_bytes()
     assert len(data) == len(whole)
     size = 8 + int.from_bytes(whole[:8], "little")
-    assert told(whole[:size] + data[size:], path).endswith("does not hold what was written")
+    assert with_header(whole[:size] + data[size:], path).endswith("does not hold what was written")
 
 
 def test_words_changed_by_hand_are_noticed(tmp_path):
@@ -176,7 +176,7 @@ def test_words_changed_by_hand_are_noticed(tmp_path):
     data = path.read_bytes()
     changed = data.replace(rb"\\\"step\\\": 1", rb"\\\"step\\\": 2")
     assert changed != data
-    assert told(changed, path).endswith("does not hold what was written")
+    assert with_header(changed, path).endswith("does not hold what was written")
 
 
 @pytest.mark.parametrize(
@@ -204,17 +204,17 @@ def test_files_by_other_programs_are_refused_in_a_sentence(tmp_path, metadata):
 
 
 def test_words_that_are_no_object_are_refused_even_with_their_checksum(tmp_path):
-    kept = {"a": torch.ones(3)}
-    header = json.dumps({"about": "[]", "sha256": tensors._checksum(kept, "[]")})
-    assert "damaged" in told(to_bytes(kept, {"saiki": header}), tmp_path / "x")
+    contents = {"a": torch.ones(3)}
+    header = json.dumps({"about": "[]", "sha256": tensors._checksum(contents, "[]")})
+    assert "damaged" in with_header(to_bytes(contents, {"saiki": header}), tmp_path / "x")
 
 
 def test_what_is_no_file_of_tensors_is_refused(tmp_path):
     path = tmp_path / "x"
     for data in (b"", b"\0" * 100, b"\xff" * 100, b"PK\x03\x04" + bytes(50), b"{}"):
-        told(data, path)
-    told((2**40).to_bytes(8, "little") + b"{}", path)
-    told(to_bytes({"a": torch.ones(1)})[:8], path)
+        with_header(data, path)
+    with_header((2**40).to_bytes(8, "little") + b"{}", path)
+    with_header(to_bytes({"a": torch.ones(1)})[:8], path)
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_told_in_a_sentence(tmp_path):
@@ -231,5 +231,5 @@ def test_a_path_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path):
     (tmp_path / "folder" / "inside").mkdir(parents=True)
     with pytest.raises(SaikiError, match=r"^cannot write "):
         tensors.save(tmp_path / "folder", {"a": torch.ones(1)}, {})
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["file", "folder"]
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["file", "folder"]

@@ -57,16 +57,16 @@ def test_the_layer_that_overflows_and_its_step_are_named():
     h, _ = model.layers[0](x)
     h, _ = model.layers[1](h)
     step = 1 + int((~h.isfinite().all(-1).all(0)).nonzero()[0])
-    said = trouble(Deep())
-    assert said.startswith("the loss is nan at iteration 1: in layers.1, h overflowed at iteration")
-    assert f"step {step};" in said
-    assert said.endswith("try a learning_rate below 0.25 or clip_norm 1")
-    assert "\n" not in said
+    why = trouble(Deep())
+    assert why.startswith("the loss is nan at iteration 1: in layers.1, h overflowed at iteration")
+    assert f"step {step};" in why
+    assert why.endswith("try a learning_rate below 0.25 or clip_norm 1")
+    assert "\n" not in why
 
 
 def test_a_bound_that_is_there_already_should_be_lower():
-    said = trouble(Deep(clip_norm=0.5))
-    assert said.endswith("try a learning_rate below 0.25 or a clip_norm below 0.5")
+    why = trouble(Deep(clip_norm=0.5))
+    assert why.endswith("try a learning_rate below 0.25 or a clip_norm below 0.5")
 
 
 def test_data_that_are_no_numbers_are_told_as_such():
@@ -87,8 +87,8 @@ class Root(Deep):
 
 
 def test_without_recurrent_layers_the_parameter_is_named():
-    said = trouble(Root())
-    assert said.startswith("the gradient is not finite at iteration 1: the gradient of weight is")
+    why = trouble(Root())
+    assert why.startswith("the gradient is not finite at iteration 1: the gradient of weight is")
 
 
 class Unlucky(Root):

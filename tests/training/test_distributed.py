@@ -49,10 +49,10 @@ def interrupted(words):
     """The command, whose second process is interrupted after an iteration."""
     keep = record.Record.keep
 
-    def stop(its):
-        keep(its)
-        if its.training.step == 37 and processes.rank() == 1:
-            its.training.interrupted = True
+    def stop(rank):
+        keep(rank)
+        if rank.training.step == 37 and processes.rank() == 1:
+            rank.training.interrupted = True
 
     record.Record.keep = stop
     command(words)
@@ -75,8 +75,8 @@ def followed(words):
     """The command, each of whose processes leaves what it has learnt after each piece."""
     learn = WordVectors.learn
 
-    def shown(self, *given):
-        loss = learn(self, *given)
+    def shown(self, *arguments):
+        loss = learn(self, *arguments)
         with Path(f"{processes.rank()}").open("ab") as file:
             file.write(self.inputs.detach().numpy().tobytes() + loss.numpy().tobytes())
         return loss

@@ -281,10 +281,10 @@ def test_the_view_of_a_point_is_that_of_its_own_iteration():
     setting, points = Sequences(iterations=2, log_every=1, optimiser="sgd"), []
     model = setting.model()
     Training(setting, model).run(points.append, watch=True)
-    again = setting.model()
-    Training(Sequences(iterations=1, optimiser="sgd"), again).run(lambda point: None)
+    once = setting.model()
+    Training(Sequences(iterations=1, optimiser="sgd"), once).run(lambda point: None)
     _, (x, _) = itertools.islice(training_batches(setting), 2)
-    h, _ = again(x[None])  # after one update, with the second batch
+    h, _ = once(x[None])  # after one update, with the second batch
     assert points[1].view[""].values["h"].mean == pytest.approx(h.mean().item(), rel=1e-12)
     assert points[0].view[""].values["h"].mean != pytest.approx(h.mean().item(), rel=1e-3)
 
@@ -334,7 +334,7 @@ def test_the_mean_of_the_weights_follows_its_equation():
     np.testing.assert_allclose(trained(setting)[0], mean, rtol=1e-12)
 
 
-class Judged(Monitors, Line):
+class WithScores(Monitors, Line):
     """Judged by a figure that is best at the fourth point of eight."""
 
     selected_by = "distance"
@@ -350,41 +350,41 @@ def weights_after(iterations):
     return trained(Line(iterations=iterations, optimiser="sgd", learning_rate=0.05))[0]
 
 
-JUDGED = {"iterations": 40, "log_every": 5, "optimiser": "sgd", "learning_rate": 0.05}
+SCORED = {"iterations": 40, "log_every": 5, "optimiser": "sgd", "learning_rate": 0.05}
 
 
 def test_the_best_weights_are_kept_where_that_is_asked():
-    np.testing.assert_array_equal(trained(Judged(**JUDGED, keep="best"))[0], weights_after(20))
-    np.testing.assert_array_equal(trained(Judged(**JUDGED, keep="last"))[0], weights_after(40))
+    np.testing.assert_array_equal(trained(WithScores(**SCORED, keep="best"))[0], weights_after(20))
+    np.testing.assert_array_equal(trained(WithScores(**SCORED, keep="last"))[0], weights_after(40))
 
 
 def test_training_ends_when_the_patience_is_over():
-    w, points = trained(Judged(**JUDGED, patience=2))
+    w, points = trained(WithScores(**SCORED, patience=2))
     assert [point.step for point in points] == [5, 10, 15, 20, 25, 30]
     np.testing.assert_array_equal(w, weights_after(30))
 
 
 def test_a_figure_that_is_no_number_is_never_the_best():
-    class Spoilt(Judged):
+    class Spoilt(WithScores):
         def validate(self):
             distances = iter([math.nan, 3, 1, math.nan, 5, 6, 7, 8])
             object.__setattr__(self, "_distances", distances)
 
-    kept, points = trained(Spoilt(**JUDGED, keep="best", patience=2))
+    model, points = trained(Spoilt(**SCORED, keep="best", patience=2))
     assert [point.step for point in points] == [5, 10, 15, 20, 25]
-    np.testing.assert_array_equal(kept, weights_after(15))
+    np.testing.assert_array_equal(model, weights_after(15))
 
 
 def test_looking_inside_does_not_use_up_patience():
-    class Watched(Judged, Sequences):
+    class Watched(WithScores, Sequences):
         """Looked into; at the first iteration there is a point more."""
 
         def validate(self):
             object.__setattr__(self, "_distances", iter([0, 5, 4, 3, 9, 9, 9, 9, 9]))
 
     steps = []
-    model = Watched(**JUDGED, patience=2).model()
-    Training(Watched(**JUDGED, patience=2), model).run(steps.append, watch=True)
+    model = Watched(**SCORED, patience=2).model()
+    Training(Watched(**SCORED, patience=2), model).run(steps.append, watch=True)
     assert [point.step for point in steps] == [1, 5, 10, 15, 20, 25]
 
 

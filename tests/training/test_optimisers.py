@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from saiki.optimisation import RULES, Optimisation
-from saiki.training import optimisers
+from saiki.training.loop import optimiser_state, restore_optimiser
 
 
 def rates(**knobs):
@@ -30,11 +30,11 @@ def test_half_a_cosine_leads_there_too():
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 def test_the_warm_up_rises_in_equal_steps_to_the_full_rate(schedule):
-    found = rates(schedule=schedule, warmup=0.4)
-    assert found[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
+    warmed = rates(schedule=schedule, warmup=0.4)
+    assert warmed[:4] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     s = np.arange(6) / 6
     after = {"constant": 1 + 0 * s, "linear": 1 - s, "cosine": (1 + np.cos(np.pi * s)) / 2}
-    assert found[4:] == pytest.approx(2 * after[schedule])
+    assert warmed[4:] == pytest.approx(2 * after[schedule])
 
 
 def test_a_warm_up_over_the_whole_training_ends_with_the_full_rate():
@@ -69,9 +69,9 @@ def test_an_optimiser_goes_on_with_what_it_remembered(rule):
     a = torch.ones(3, requires_grad=True)
     first = optimisation.build([a])
     steps(a, first, gradients[:4])
-    tensors, numbers = optimisers.settings(first, ["w"])
+    tensors, numbers = optimiser_state(first, ["w"])
     b = a.detach().clone().requires_grad_()
     second = optimisation.build([b])
-    optimisers.restore(second, ["w"], {n: t.clone() for n, t in tensors.items()}, numbers)
+    restore_optimiser(second, ["w"], {n: t.clone() for n, t in tensors.items()}, numbers)
     steps(b, second, gradients[4:])
     assert torch.equal(b, w)

@@ -17,7 +17,7 @@ from saiki.training.step import Step
 pytestmark = pytest.mark.one_in(3)
 
 
-class Anew(Adder):
+class Unrecorded(Adder):
     recordable: ClassVar[bool] = False
 
 
@@ -41,10 +41,10 @@ def trained(kind, setting):
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_loss_norm_and_weight_is_the_same_up_to_rounding(name):
     recorded, weights = trained(Adder, SETTINGS[name])
-    anew, wanted = trained(Anew, SETTINGS[name])
-    for a, b in zip(recorded, anew, strict=True):
+    unrecorded, wanted = trained(Unrecorded, SETTINGS[name])
+    for a, b in zip(recorded, unrecorded, strict=True):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-6)
-    assert recorded != anew
+    assert recorded != unrecorded
     assert len({point["loss"] for point in recorded}) > 30
     for a, b in zip(weights, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
@@ -61,19 +61,19 @@ class Noisy(Adder):
     def model(self):
         network = AdderNetwork(Dropping(2, 8), True, False)
         network.layer.register_forward_pre_hook(
-            lambda module, given: (given[0] + torch.rand(given[0].shape), *given[1:])
+            lambda module, inputs: (inputs[0] + torch.rand(inputs[0].shape), *inputs[1:])
         )
         return network
 
 
-class NoisyAnew(Noisy):
+class NoisyUnrecorded(Noisy):
     recordable: ClassVar[bool] = False
 
 
 def test_random_numbers_are_drawn_anew_each_time_and_are_the_same():
     recorded, weights = trained(Noisy, {})
-    anew, wanted = trained(NoisyAnew, {})
-    assert recorded == anew
+    unrecorded, wanted = trained(NoisyUnrecorded, {})
+    assert recorded == unrecorded
     assert len({point["loss"] for point in recorded}) > 30
     for a, b in zip(weights, wanted, strict=True):
         assert torch.equal(a, b)
@@ -98,7 +98,7 @@ class Blind(Adder):
     def model(self):
         network = AdderNetwork(Wandering(2, 8), True, False)
         network.layer.register_forward_pre_hook(
-            lambda module, given: (torch.zeros(given[0].shape), *given[1:])
+            lambda module, inputs: (torch.zeros(inputs[0].shape), *inputs[1:])
         )
         return network
 
@@ -113,9 +113,9 @@ def test_batches_of_another_shape_are_recorded_anew():
     experiment = Adder.from_dict({"batch_size": 4})
     model = experiment.model()
     x, t = next(training_batches(experiment))
-    step, anew = Step(experiment, model), Step(Anew.from_dict({"batch_size": 4}), model)
+    step, unrecorded = Step(experiment, model), Step(Unrecorded.from_dict({"batch_size": 4}), model)
     for batch in (*[(x, t)] * 3, *[(x[:3], t[:3])] * 3, *[(x[:, :5], t[:, :5])] * 3, (x, t)):
-        assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
+        assert step([batch]) == pytest.approx(unrecorded([batch]), rel=1e-5)
         wanted = [p.grad.clone() for p in model.parameters()]
         step([batch])
         for parameter, gradient in zip(model.parameters(), wanted, strict=True):
@@ -138,7 +138,7 @@ def test_the_first_steps_have_the_bits_of_later_ones():
 def test_parameters_that_lie_elsewhere_are_recorded_anew():
     experiment = Adder()
     model = experiment.model()
-    step, anew = Step(experiment, model), Step(Anew(), model)
+    step, unrecorded = Step(experiment, model), Step(Unrecorded(), model)
     batch = next(training_batches(experiment))
     for _ in range(4):
         step([batch])
@@ -146,10 +146,10 @@ def test_parameters_that_lie_elsewhere_are_recorded_anew():
         for parameter in model.parameters():
             parameter.data = parameter * 0.5
     for _ in range(4):
-        assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
+        assert step([batch]) == pytest.approx(unrecorded([batch]), rel=1e-5)
     weight = model.layer.cell.U.weight
     weight.data = weight.data.t()  # in the same place, the other way round
-    assert step([batch]) == pytest.approx(anew([batch]), rel=1e-5)
+    assert step([batch]) == pytest.approx(unrecorded([batch]), rel=1e-5)
 
 
 class Adapted(Adder):
@@ -171,7 +171,7 @@ class Adapted(Adder):
         return {"loss": model.frozen(loss[None]).square().sum() * (1 + model.part.scale)}
 
 
-class AdaptedAnew(Adapted):
+class AdaptedUnrecorded(Adapted):
     recordable: ClassVar[bool] = False
 
 
@@ -209,14 +209,14 @@ CHANGES = [
 def test_whatever_a_recording_reads_is_looked_for_where_it_lies(change):
     experiment = Adapted.from_dict({"precision": "float64"})
     model, batch = experiment.model(), [t.double() for t in next(training_batches(experiment))]
-    step, anew = Step(experiment, model), Step(AdaptedAnew(), model)
+    step, unrecorded = Step(experiment, model), Step(AdaptedUnrecorded(), model)
     before = [step([batch])["loss"] for _ in range(4)][-1]
     assert all(recording.native is not None for recording in step.recorded.values())
     with torch.no_grad():
         change(model)
-    found = [(step([batch]), [p.grad.clone() for p in step.parameters]) for _ in range(4)]
-    wanted = anew([batch])
-    for figures, gradients in found:
+    steps = [(step([batch]), [p.grad.clone() for p in step.parameters]) for _ in range(4)]
+    wanted = unrecorded([batch])
+    for figures, gradients in steps:
         assert figures == pytest.approx(wanted, rel=1e-12)
         for gradient, parameter in zip(gradients, step.parameters, strict=True):
             torch.testing.assert_close(gradient, parameter.grad, rtol=1e-9, atol=1e-14)
@@ -226,7 +226,7 @@ def test_whatever_a_recording_reads_is_looked_for_where_it_lies(change):
     assert (recording.native is None) == (change is another_is_trained)
 
 
-class Beside(Adder):
+class OtherTensor(Adder):
     """A tensor that the exercise holds, and not the model."""
 
     recordable: ClassVar[bool] = True
@@ -237,10 +237,10 @@ class Beside(Adder):
 
 
 def test_a_step_that_reads_a_tensor_of_nobody_knows_whom_is_done_anew(monkeypatch):
-    experiment = Beside()
+    experiment = OtherTensor()
     step, batch = Step(experiment, experiment.model()), next(training_batches(experiment))
     loss = [step([batch])["loss"] for _ in range(4)][-1]
-    monkeypatch.setattr(Beside, "scale", torch.tensor(3.0))
+    monkeypatch.setattr(OtherTensor, "scale", torch.tensor(3.0))
     assert step([batch])["loss"] == pytest.approx(3 * loss, rel=1e-6)
 
 

@@ -51,10 +51,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         export.main,
     ),
     "check": ("FILE.py:Cell | NAME: gradients, padding and reversal proved", check.main),
-    "bench": (
-        "[cells | layers | spoken-digits | translate | decoding]: speed against the peers here",
-        bench.main,
-    ),
+    "bench": ("[NAME]: measure ours beside the peers that are here", bench.main),
     "course": (
         "[SECTION]: a course on sequence models, each section with what to run",
         course.main,
@@ -81,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stopping.close()
         is_stop = isinstance(error, KeyboardInterrupt)
         if is_stop or stopping.is_pressed():  # which is why it failed
-            said = str(error) if is_stop else ""
-            complain(f"{name}: {said or 'stopped'}")
+            message = str(error) if is_stop else ""
+            complain(f"{name}: {message or 'stopped'}")
             return stopping.STOPPED
         complain(f"{name}: {cut(str(error))}")
         return 2
@@ -91,7 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(words: list[str]) -> int:
-    parser = Parser("", "Recurrent and sequence models, written once as equations.", _overview())
+    width = max(map(len, COMMANDS))
+    lines = (f"  {name:<{width}}  {help}" for name, (help, _) in COMMANDS.items())
+    overview = "commands\n" + "\n".join(lines) + "\n\nsaiki COMMAND --help tells more."
+    parser = Parser("", "Recurrent and sequence models, written once as equations.", overview)
     parser.add_argument("--version", action="store_true", help="print the version and end")
     parser.add_argument("command", nargs="?", metavar="COMMAND", help="one of those below")
     parsed = parser.parse_args(words[:1])
@@ -110,9 +110,3 @@ def _command(words: list[str]) -> int:
         )
     _, command = COMMANDS[parsed.command]
     return command(words[1:])
-
-
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {help}" for name, (help, _) in COMMANDS.items()]
-    return "commands\n" + "\n".join(lines) + "\n\nsaiki COMMAND --help tells more."

@@ -35,8 +35,8 @@ def main(words: list[str]) -> int:
     if options.policy and not options.policy.exists():
         raise InputError(f"{options.policy} does not exist")
     policy, seed = read_policy(options.policy) if options.policy else (Augmentation(), 0)
-    given = {n: value for n, value in vars(options).items() if n in knobs}
-    policy = policy.changed(given)
+    changes = {n: value for n, value in vars(options).items() if n in knobs}
+    policy = policy.changed(changes)
     seed = seed if options.seed is None else options.seed
     if not 0 <= seed <= 2**31:
         parser.error(f"seed must be a whole number from 0 to {2**31}, got {seed}")
@@ -54,8 +54,8 @@ def main(words: list[str]) -> int:
 
     with progress.line() as line:
         line.stage = lambda: f"augments {options.folder}"
-        how = policy, options.copies, seed, options.strict
-        written, skipped = write_copies(options.folder, options.out, *how)
+        settings = policy, options.copies, seed, options.strict
+        written, skipped = write_copies(options.folder, options.out, *settings)
     for sentence in in_words(skipped):
         complain(sentence)
     say(f"{written:,} images\n{options.out}")

@@ -72,25 +72,25 @@ def reports(
     import torch
 
     from saiki import proof
-    from saiki.bench.cells import beside_eager
+    from saiki.bench.harness import beside_eager
     from saiki.cells import VARIANTS
     from saiki.experiments import load
     from saiki.layers.recurrent import Recurrent
 
     if target in VARIANTS:
         for name, variant in VARIANTS[target].items():
-            made = variant(input_size, hidden_size)
+            instance = variant(input_size, hidden_size)
             if passes:
-                _say_passes(name, made)
-            yield replace(proof.check(made), title=name)
+                _say_passes(name, instance)
+            yield replace(proof.check(instance), title=name)
     elif ".py" in target:
         for cell in cells_in(target):
             try:
-                made = cell(input_size, hidden_size)
+                instance = cell(input_size, hidden_size)
                 if passes:
-                    _say_passes(cell.__name__, made)
-                report = proof.check(made)
-                notes = (beside_eager(made),) if report.passed else ()
+                    _say_passes(cell.__name__, instance)
+                report = proof.check(instance)
+                notes = (beside_eager(instance),) if report.passed else ()
             except SaikiError:
                 raise
             except Exception as error:  # whatever a user's own code may raise
@@ -107,8 +107,21 @@ def reports(
         for layer in model.modules():
             if isinstance(layer, Recurrent):
                 yield proof.check(layer)
-        batch = next(experiment.data.batches(experiment.seed))
-        yield proof.check_loss(model, lambda twin: experiment.measure(twin, doubled(batch))["loss"])
+        batch = doubled(next(experiment.data.batches(experiment.seed)))
+        yield proof.check_loss(model, lambda twin: experiment.measure(twin, batch)["loss"])
+
+
+def doubled(batch: Any) -> Any:
+    """A batch with its floating-point tensors in float64."""
+    import torch
+
+    from saiki.torch_internals import tree_map
+
+    def double(part: Any) -> Any:
+        is_real = isinstance(part, torch.Tensor) and part.is_floating_point()
+        return part.double() if is_real else part
+
+    return tree_map(double, batch)
 
 
 def _say_passes(name: str, cell: "Cell") -> None:
@@ -116,17 +129,6 @@ def _say_passes(name: str, cell: "Cell") -> None:
 
     say(f"{name}, pass by pass")
     say(Recurrent(cell).explain(passes=True))
-
-
-def doubled(batch: Any) -> Any:
-    """A batch with its floating-point tensors in float64."""
-    import torch
-
-    if batch is None:
-        return None
-    if isinstance(batch, torch.Tensor):
-        return batch.double() if batch.is_floating_point() else batch
-    return tuple(doubled(part) for part in batch)
 
 
 def cells_in(target: str) -> "list[type[Cell]]":
@@ -151,16 +153,16 @@ def cells_in(target: str) -> "list[type[Cell]]":
         raise InputError(f"{file} does not run: {_error_and_line(error)}") from error
     finally:
         sys.path.remove(str(path.parent.resolve()))
-    found = {
+    cells = {
         key: value
         for key, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, Cell) and value.__module__ == path.stem
     }
-    if not found:
+    if not cells:
         raise InputError(f"{file} defines no subclass of saiki.Cell")
-    if name and name not in found:
-        raise InputError(f"{file} defines no cell {name!r}; it defines {', '.join(found)}")
-    return [found[name]] if name else list(found.values())
+    if name and name not in cells:
+        raise InputError(f"{file} defines no cell {name!r}; it defines {', '.join(cells)}")
+    return [cells[name]] if name else list(cells.values())
 
 
 def _path(target: str) -> tuple[Path, str]:
@@ -176,5 +178,5 @@ def _error_and_line(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [f for f in frames if "site-packages" not in f.filename and "/saiki/" not in f.filename]
     line = error.lineno if isinstance(error, SyntaxError) else (own or frames)[-1].lineno
-    said = str(error).strip().splitlines()
-    return f"{said[0] if said else type(error).__name__} (line {line})"
+    lines = str(error).strip().splitlines()
+    return f"{lines[0] if lines else type(error).__name__} (line {line})"

@@ -1,9 +1,10 @@
-"""What the commands share: the parser, and flags for knobs.
+"""What the commands share: the parser, flags for knobs, and the figures of a run.
 
 What a command needs is imported when it runs, so that help is instant.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from saiki.errors import InputError, near, printable
 from saiki.terminal import say
 
 if TYPE_CHECKING:
+    from saiki.experiment import Experiment, Figures
     from saiki.knobs import Knob
 
 
@@ -154,3 +156,35 @@ def new_path(text: str) -> Path:
     if not is_text(text):
         raise argparse.ArgumentTypeError(f"expected a name that is text, got {text!r}")
     return Path(text)
+
+
+def tell_result(
+    figures: "Figures", folder: Path, tell: Callable[[str], None], used: "Experiment | None" = None
+) -> None:
+    """Say the figures, aligned, and last the folder.
+
+    Args:
+        used: the experiment, if the commands that use its model are named too.
+    """
+    if figures:
+        tell(figures_in_words(figures))
+    if used is not None:
+        from saiki.capabilities import ExportsVectors
+
+        run = shlex.quote(str(folder))
+        tell("\nnext:")
+        tell(f"  saiki predict {run} {shlex.quote(used.data.input_example())}")
+        tell(f"  saiki compare {run} ANOTHER-RUN")
+        file = "--vectors {}.txt" if isinstance(used, ExportsVectors) else "--onnx {}.onnx"
+        tell(f"  saiki export {run} {file.format(used.name)}")
+    tell(str(folder))
+
+
+def figures_in_words(figures: "Figures") -> str:
+    """Figures below each other."""
+    width = max(map(len, figures), default=0)
+    lines = (
+        f"{name:<{width}}  {'–' if value is None else f'{value:.6g}'}"
+        for name, value in figures.items()
+    )
+    return "\n".join(lines)

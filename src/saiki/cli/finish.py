@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from saiki.cli.common import Parser, add_data_changed
-from saiki.cli.result import tell_result
+from saiki.cli.common import Parser, add_data_changed, tell_result
 from saiki.terminal import say
 
 

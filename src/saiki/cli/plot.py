@@ -22,15 +22,17 @@ def main(words: list[str]) -> int:
     if options.name not in (*known, "activations"):
         hint = near(options.name, (*known, "activations"))
         raise InputError(f"there is no activation {options.name!r}; there are {names}{hint}")
-    given = {p: getattr(options, p) for p in ("alpha", "beta") if getattr(options, p) is not None}
-    if options.name == "activations" and given:
-        raise InputError(f"name the activation whose {', '.join(given)} is meant")
+    arguments = {
+        p: getattr(options, p) for p in ("alpha", "beta") if getattr(options, p) is not None
+    }
+    if options.name == "activations" and arguments:
+        raise InputError(f"name the activation whose {', '.join(arguments)} is meant")
     from saiki.activations import CATALOGUE
     from saiki.plots.activations import draw_activations
 
     if options.name == "activations":
         chosen = list(CATALOGUE.values())
     else:
-        chosen = [CATALOGUE[options.name].with_parameters(**given)]
+        chosen = [CATALOGUE[options.name].with_parameters(**arguments)]
     say(draw_activations(options.out or Path(f"{options.name}.png"), chosen))
     return 0

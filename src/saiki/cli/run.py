@@ -12,8 +12,8 @@ from saiki.cli.common import (
     name_first,
     new_path,
     seconds,
+    tell_result,
 )
-from saiki.cli.result import tell_result
 from saiki.terminal import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
     options = _parser(words).parse_intermixed_args(words)
     from saiki.runs.folder import RunFolder
 
-    given, flags = _given(options)
+    knobs, flags = _knobs(options)
     if options.resume:  # what is wrong is said before PyTorch is loaded
         several = options.cross_validate is not None
         folder = RunFolder.resume(options.name, options.out, several)
@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
 
     with processes.joined():
         tell = say if processes.is_first() else lambda line: None
-        how = Options(
+        run_options = Options(
             options.lens,
             options.tensorboard,
             options.checkpoint_seconds,
@@ -50,10 +50,10 @@ def main(words: list[str]) -> int:
             tell,
         )
         if options.resume:
-            experiment = _experiment(options, given, flags, folder)
+            experiment = _experiment(options, knobs, flags, folder)
         else:
-            experiment = _experiment(options, given, flags)
-            refuse(experiment, how, options.cross_validate)
+            experiment = _experiment(options, knobs, flags)
+            refuse(experiment, run_options, options.cross_validate)
             if processes.is_first():
                 folder = RunFolder.create(options.name, options.out)
             else:
@@ -68,9 +68,9 @@ def main(words: list[str]) -> int:
             tell(f"with its defaults {experiment.name} takes about {usual} on two cores\n")
         tell(f"{experiment.equations()}\n")
         if options.cross_validate:
-            outcome = cross_validate(experiment, options.cross_validate, folder, how)
+            outcome = cross_validate(experiment, options.cross_validate, folder, run_options)
         else:
-            outcome = run(experiment, folder, options.preset, how)
+            outcome = run(experiment, folder, options.preset, run_options)
         if processes.is_first():
             is_used = not (outcome.trouble or options.cross_validate)
             tell_result(outcome.figures, folder.path, tell, experiment if is_used else None)
@@ -100,7 +100,7 @@ def _parser(words: list[str]) -> Parser:
     return parser
 
 
-def _given(options: argparse.Namespace) -> tuple[dict[str, "Value"], dict[str, "Value"]]:
+def _knobs(options: argparse.Namespace) -> tuple[dict[str, "Value"], dict[str, "Value"]]:
     """The knobs of the preset with those given as flags or words, and the latter alone."""
     from saiki.experiments import outlines
 
@@ -113,7 +113,7 @@ def _given(options: argparse.Namespace) -> tuple[dict[str, "Value"], dict[str, "
 
 def _experiment(
     options: argparse.Namespace,
-    given: "dict[str, Value]",
+    knobs: "dict[str, Value]",
     flags: "dict[str, Value]",
     folder: "RunFolder | None" = None,
 ) -> "Experiment":
@@ -122,14 +122,14 @@ def _experiment(
     from saiki import processes
     from saiki.duration import LENGTHS
     from saiki.experiments import load
-    from saiki.runs.reopen import begun, go_on
+    from saiki.runs.reopen import check_resumed, go_on
 
     experiment = load(options.name)
-    wanted = experiment.from_dict(given)
+    wanted = experiment.from_dict(knobs)
     if folder is None or not folder.has_begun:
         return wanted
-    values = {name: wanted.to_dict()[name] for name in given}
-    found = begun(folder, experiment.name, values, may_grow=flags.keys() & LENGTHS)
+    values = {name: wanted.to_dict()[name] for name in knobs}
+    resumed = check_resumed(folder, experiment.name, values, may_grow=flags.keys() & LENGTHS)
     if flags.keys() & LENGTHS and not options.cross_validate and processes.is_first():
-        go_on(folder, found)
-    return found
+        go_on(folder, resumed)
+    return resumed

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from saiki.cli.result import in_words
+from saiki.cli.common import figures_in_words
 from saiki.cli.trained import parsed, run_parser
 from saiki.files import to_json
 from saiki.terminal import say
@@ -15,7 +15,7 @@ def main(words: list[str]) -> int:
     options, knobs = parsed(parser, words)
     from saiki.runs.score import score
 
-    found = score(options.run, map(Path, options.files), knobs)
-    for file, figures in zip(options.files, found, strict=True):
-        say(to_json({"input": file, **figures}) if options.json else in_words(figures))
+    scores = score(options.run, map(Path, options.files), knobs)
+    for file, figures in zip(options.files, scores, strict=True):
+        say(to_json({"input": file, **figures}) if options.json else figures_in_words(figures))
     return 0

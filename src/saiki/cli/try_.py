@@ -48,20 +48,20 @@ def main(words: list[str]) -> int:
         machines = ray.joined(options.ray, options.jobs)
     else:
         machines = workers.processes(options.jobs or DEFAULT_JOBS)
-    how = Options(watch=options.lens, data_changed=options.data_changed)
+    run_options = Options(watch=options.lens, data_changed=options.data_changed)
     with machines as runner:
         if not options.resume:
             out = RunFolder.create(options.name, options.out)
         try:
-            trials = sweep.run_all(rows, out, options.preset, how, runner)
+            trials = sweep.run_all(rows, out, options.preset, run_options, runner)
         except KeyboardInterrupt:
-            again = f"--out {shlex.quote(str(out.path))} --resume"
-            raise KeyboardInterrupt(f"stopped; go on with the same command and {again}") from None
+            flags = f"--out {shlex.quote(str(out.path))} --resume"
+            raise KeyboardInterrupt(f"stopped; go on with the same command and {flags}") from None
     lines = sweep.table(rows, trials)
     pictures = sweep.save(out, rows, trials, lines)
     sweep.show(lines, (experiment.score, "loss", "seconds"), say)
-    for claim, held, figures in sweep.verdicts(experiment, rows, trials):
-        say(f"{'held    ' if held else 'not held'}  {claim.statement}: {figures}")
+    for claim, holds, figures in sweep.verdicts(experiment, rows, trials):
+        say(f"{'held    ' if holds else 'not held'}  {claim.statement}: {figures}")
     for path in pictures:
         say(path)
     say(out.path)

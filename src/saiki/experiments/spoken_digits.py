@@ -158,7 +158,7 @@ class SpokenDigits(
     def draw(self, model: SequenceClassifier, points: Points, folder: Path) -> list[Path]:
         answers, sounds = self.tested(model), self.data.shown(SHOWN_SOUNDS)
         rates = dict(sorted(classes.by_speaker(answers).items()))
-        pairs = [(a.label, a.said) for a in answers]
+        pairs = [(a.label, a.predicted) for a in answers]
         return [
             draw_sounds(folder / "sounds.png", sounds, self.hearing.rate, self.title),
             draw_confusion(folder / "confusion.png", pairs, model.classes, rates, self.title),

@@ -60,11 +60,13 @@ class Capture:
             directions.append(Direction(cell, part.reverse, tuple(part.states), named))
         dtype = call.x.dtype
         forms = [native(d.cell, d.tensors) if dtype == torch.float32 else None for d in directions]
-        found = [form for form in forms if form is not None]
-        alike = len(found) == len(directions) and all(form == found[0][0] for form, _ in found)
-        if alike and [d.reverse for d in directions] in ([False], [True], [False, True]):
-            functions = [f for _, of_one in found for f in of_one]
-            return _operator(found[0][0], functions, directions, call)
+        native_forms = [form for form in forms if form is not None]
+        is_one_form = len(native_forms) == len(directions) and all(
+            form == native_forms[0][0] for form, _ in native_forms
+        )
+        if is_one_form and [d.reverse for d in directions] in ([False], [True], [False, True]):
+            functions = [f for _, of_one in native_forms for f in of_one]
+            return _operator(native_forms[0][0], functions, directions, call)
         if len(directions) == 1:
             return self._scan(directions[0], call)
         results = [self(one) for one in call.alone()]
@@ -99,7 +101,7 @@ def _operator(
     count = len(directions)
     arrays = [weights(d.cell, d.tensors) for d in directions]
     W, R, B, P = (
-        torch.stack(given) if (given := [a for a in of_both if a is not None]) else None
+        torch.stack(present) if (present := [a for a in of_both if a is not None]) else None
         for of_both in zip(*arrays, strict=True)
     )
     X = call.x if call.time_first else call.x.transpose(0, 1)

@@ -33,14 +33,14 @@ def evaluate(value: Any, opsets: Mapping[str, int], title: str) -> np.ndarray[An
     from onnx.reference import ReferenceEvaluator
     from onnx_ir import serde
 
-    found = _upstream(value)
-    for each in found:
+    upstream = _upstream(value)
+    for each in upstream:
         _check_file(each.const_value, title)
     try:
         if value.const_value is not None:
             return np.array(value.const_value.numpy())
-        nodes = dict.fromkeys(v.producer() for v in found if v.const_value is None)
-        fixed = {v.name: v.const_value for v in found if v.const_value is not None}
+        nodes = dict.fromkeys(v.producer() for v in upstream if v.const_value is None)
+        fixed = {v.name: v.const_value for v in upstream if v.const_value is not None}
         graph = helper.make_graph(
             [serde.serialize_node(node) for node in nodes],
             "constants",

@@ -129,17 +129,19 @@ def parse(
         InputError: ONNX has no such function.
     """
     known = {name.lower(): name for name in (*ALPHA, *_PLAIN)}
-    left = iter(alphas), iter(betas)
+    remaining = iter(alphas), iter(betas)
 
     def parameter(name: str, defaults: dict[str, float], values: Iterator[float]) -> float:
         return next(values, defaults[name]) if name in defaults else 0.0
 
-    found = []
-    for given in names:
-        if given.lower() not in known:
-            raise InputError(f"there is no activation {given!r} in ONNX")
-        name = known[given.lower()]
-        found.append(
-            OnnxFunction(name, parameter(name, ALPHA, left[0]), parameter(name, BETA, left[1]))
+    functions = []
+    for spelling in names:
+        if spelling.lower() not in known:
+            raise InputError(f"there is no activation {spelling!r} in ONNX")
+        name = known[spelling.lower()]
+        functions.append(
+            OnnxFunction(
+                name, parameter(name, ALPHA, remaining[0]), parameter(name, BETA, remaining[1])
+            )
         )
-    return found
+    return functions

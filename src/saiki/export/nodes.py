@@ -42,22 +42,22 @@ class Form:
     def attributes(self, functions: list[OnnxFunction], reverse: list[bool]) -> dict[str, Any]:
         """The attributes of the node, with the activations of all its directions."""
         direction = "reverse" if reverse[0] else "forward"
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "hidden_size": self.hidden_size,
             "direction": "bidirectional" if len(reverse) == 2 else direction,
         }
-        found["activations"] = [f.name for f in functions]
+        values["activations"] = [f.name for f in functions]
         alphas = [float(f.alpha) for f in functions if f.name in ALPHA]
         betas = [float(f.beta) for f in functions if f.name in BETA]
         if alphas:
-            found["activation_alpha"] = alphas
+            values["activation_alpha"] = alphas
         if betas:
-            found["activation_beta"] = betas
+            values["activation_beta"] = betas
         if math.isfinite(self.clip):
-            found["clip"] = float(self.clip)
+            values["clip"] = float(self.clip)
         if self.option:
-            found[self.option] = 1
-        return found
+            values[self.option] = 1
+        return values
 
 
 def native(cell: Cell, names: Iterable[str]) -> tuple[Form, list[OnnxFunction]] | None:
@@ -84,7 +84,7 @@ def native(cell: Cell, names: Iterable[str]) -> tuple[Form, list[OnnxFunction]] 
         option = "input_forget" if cell.coupled else ""
     else:
         return None
-    known = [found for f in functions if (found := to_onnx(f)) is not None]
+    known = [translated for f in functions if (translated := to_onnx(f)) is not None]
     clip = clip_of(functions)
     # onnxruntime does not clip the input of the LSTM's last activation, as the specification says
     if clip is None or (operator == "LSTM" and math.isfinite(clip)):

@@ -63,7 +63,8 @@ def load_onnx(
     layers: dict[str, Recurrent | Bidirectional] = {}
     for node in model.graph.all_nodes():
         if node.op_type in _GATES and node.domain in ("", "ai.onnx"):
-            name = node.name if node.name and node.name not in layers else _output(node)
+            first_output = next(str(value.name) for value in node.outputs if value.name)
+            name = node.name if node.name and node.name not in layers else first_output
             layers[name] = _Node(node, name, model).layer()
     if not layers:
         raise InputError(f"{path} holds no RNN, LSTM or GRU node")
@@ -75,10 +76,14 @@ def _fix(graph: Any, inputs: Mapping[str, Any], path: str | Path) -> None:
     import onnx_ir
 
     own = {value.name: value for value in graph.inputs}
-    for name, given in inputs.items():
+    for name, supplied in inputs.items():
         if name not in own:
             raise InputError(f"{path} has no input {name!r}; it has {', '.join(own) or 'none'}")
-        array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+        array = (
+            supplied.detach().cpu().numpy()
+            if isinstance(supplied, Tensor)
+            else np.asarray(supplied)
+        )
         tensor = onnx_ir.tensor(array)
         if own[name].dtype not in (None, tensor.dtype):
             raise InputError(
@@ -86,10 +91,6 @@ def _fix(graph: Any, inputs: Mapping[str, Any], path: str | Path) -> None:
                 "convert it first"
             )
         own[name].const_value = tensor
-
-
-def _output(node: Any) -> str:
-    return next(str(value.name) for value in node.outputs if value.name)
 
 
 class _Node:
@@ -128,9 +129,12 @@ class _Node:
                     f"{name} of {self.title} has the shape {tuple(array.shape)}, and needs {shape}"
                 )
         for name in ("initial_h", "initial_c"):
-            if self.is_fixed_but_not_zero(name):
+            value, title = self.inputs.get(name), f"{name} of {self.title}"
+            if value is None or constants.unknown(value):
+                continue
+            if np.any(constants.evaluate(value, self.model.opset_imports, title)):
                 raise InputError(
-                    f"{name} of {self.title} is fixed in the file: give the layer its initial "
+                    f"{title} is fixed in the file: give the layer its initial "
                     "state when you call it, and remove it there"
                 )
         functions = self.functions()
@@ -143,13 +147,14 @@ class _Node:
     def check_constant(self, *names: str) -> None:
         """Refuse inputs that depend on what the file is given."""
         open_ = {
-            name: found
+            name: undetermined
             for name in names
-            if (value := self.inputs.get(name)) is not None and (found := constants.unknown(value))
+            if (value := self.inputs.get(name)) is not None
+            and (undetermined := constants.unknown(value))
         }
         if not open_:
             return
-        needed = dict.fromkeys(value for found in open_.values() for value in found)
+        needed = dict.fromkeys(value for undetermined in open_.values() for value in undetermined)
         weights = f"{', '.join(open_)} of {self.title}"
         inner = [value.name for value in needed if value not in self.model.graph.inputs]
         if inner:
@@ -176,13 +181,6 @@ class _Node:
             raise InputError(f"{title} holds {array.dtype}, and weights are floating-point")
         return torch.from_numpy(array)
 
-    def is_fixed_but_not_zero(self, name: str) -> bool:
-        value = self.inputs.get(name)
-        if value is None or constants.unknown(value):
-            return False
-        title = f"{name} of {self.title}"
-        return bool(np.any(constants.evaluate(value, self.model.opset_imports, title)))
-
     def functions(self) -> list[list[Function]]:
         """The activations of each direction, clipped if the node says so."""
         defaults, count = _FUNCTIONS[self.kind], len(self.reversed)
@@ -195,13 +193,13 @@ class _Node:
             [float(str(np.float32(value))) for value in self.attributes.get(key, ())]
             for key in ("activation_alpha", "activation_beta")  # float32: 0.1 is meant by 0.1
         )
-        found: list[Function] = [from_onnx(f) for f in parse(names, alphas, betas)]
+        functions: list[Function] = [from_onnx(f) for f in parse(names, alphas, betas)]
         clip = float(str(np.float32(self.attributes.get("clip", math.inf))))
         if clip <= 0:
             raise InputError(f"clip of {self.title} must be positive, got {clip}")
         if math.isfinite(clip):
-            found = [Clipped(f, clip) for f in found]
-        return [found[d * len(defaults) :][: len(defaults)] for d in range(count)]
+            functions = [Clipped(f, clip) for f in functions]
+        return [functions[d * len(defaults) :][: len(defaults)] for d in range(count)]
 
     def cell(self, functions: Sequence[Function], arrays: dict[str, Tensor]) -> Cell:
         """The cell of one direction."""
@@ -251,14 +249,14 @@ def values(cell: Cell, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
         blocks = a.split(cell.hidden_size)
         return torch.cat([blocks[k] for k in order])
 
-    found = {"W.weight": arranged(arrays["W"]), "U.weight": arranged(arrays["R"])}
+    parameters = {"W.weight": arranged(arrays["W"]), "U.weight": arranged(arrays["R"])}
     if "B" in arrays:
         of_input, of_state = map(arranged, arrays["B"].chunk(2))
         if isinstance(cell, GRU) and cell.reset == "after":
-            *_, found["b"] = of_state.split(cell.hidden_size)
-            of_state = torch.cat((of_state[: -cell.hidden_size], torch.zeros_like(found["b"])))
-        found["b" if isinstance(cell, LSTM) else "W.bias"] = of_input + of_state
+            *_, parameters["b"] = of_state.split(cell.hidden_size)
+            of_state = torch.cat((of_state[: -cell.hidden_size], torch.zeros_like(parameters["b"])))
+        parameters["b" if isinstance(cell, LSTM) else "W.bias"] = of_input + of_state
     if "P" in arrays and isinstance(cell, LSTM):
         p_i, p_o, p_f = arrays["P"].chunk(3)
-        found["p"] = torch.stack([p_i, p_o] if cell.coupled else [p_i, p_f, p_o])
-    return found
+        parameters["p"] = torch.stack([p_i, p_o] if cell.coupled else [p_i, p_f, p_o])
+    return parameters

@@ -54,7 +54,7 @@ def _replace(graph: Any, node: Any, scanned: Scanned) -> None:
     body = _body(scanned, node.name)
     states = len(scanned.cell.state_sizes)
     sequences = 2 if scanned.is_ragged else 1
-    given = *node.inputs[sequences : sequences + states], *node.inputs[:sequences]
+    operands = *node.inputs[sequences : sequences + states], *node.inputs[:sequences]
     parameters = node.inputs[sequences + states :]
     for outer, inner in zip(reversed(parameters), reversed(list(body.inputs)), strict=False):
         ir.convenience.replace_all_uses_with(inner, outer)  # a body sees the values around it
@@ -62,7 +62,7 @@ def _replace(graph: Any, node: Any, scanned: Scanned) -> None:
     back, axis = int(scanned.reverse), scanned.time_axis
     new = ir.node(
         "Scan",
-        given,
+        operands,
         {
             "body": body,
             "num_scan_inputs": sequences,

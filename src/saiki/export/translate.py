@@ -34,7 +34,9 @@ def require(*modules: str) -> None:
 def translate(exported: torch.export.ExportedProgram) -> Any:
     """An ``onnx_ir.Model`` whose outputs are ``output_0``, ``output_1`` and so on."""
     called = {getattr(node.target, "overloadpacket", None) for node in exported.graph.nodes}
-    if called & set(_SPLIT) and _is_float64(exported):
+    values = [node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"]
+    is_double = any(isinstance(v, Tensor) and v.dtype == torch.float64 for v in values)
+    if called & set(_SPLIT) and is_double:
         exported = exported.run_decompositions(get_decompositions(_SPLIT))
     count = len(exported.graph_signature.user_outputs)
     with translations_kept():
@@ -50,11 +52,6 @@ def translate(exported: torch.export.ExportedProgram) -> Any:
         )
     assert program is not None
     return program.model
-
-
-def _is_float64(exported: torch.export.ExportedProgram) -> bool:
-    values = [node.meta.get("val") for node in exported.graph.nodes if node.op == "placeholder"]
-    return any(isinstance(v, Tensor) and v.dtype == torch.float64 for v in values)
 
 
 def _scalar_tensor(number: Any, dtype: int, **_: Any) -> Any:

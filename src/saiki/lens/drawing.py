@@ -32,7 +32,12 @@ def draw_inside(path: Path, history: Sequence[tuple[int, View]], title: str = ""
     else:
         figure = canvas.new_figure(16.0, 3.0 * len(layers), title)
         grid = figure.subplots(len(layers), 3, width_ratios=[3, 2, 2], squeeze=False)
-    norms = (n for _, view in history for its in view.values() for n in _first(its.gradient))
+    norms = (
+        n
+        for _, view in history
+        for layer_view in view.values()
+        for n in _first(layer_view.gradient)
+    )
     scale = _decades(norms)
     for layer, (above, middle, below) in zip(layers, grid, strict=True):
         frames = [(step, view[layer]) for step, view in history if layer in view]

@@ -40,20 +40,22 @@ def watch(model: nn.Module) -> Iterator[View]:
     own, ``rnn.l0``, ``rnn.l0_reverse``, ``rnn.l1``, …, as their weights have names. Inside the
     block layers run step by step. Whatever recurrent module cannot be seen is told in a warning.
     """
-    look, view = _Look(model), View()
+    session, view = _Session(model), View()
     with swapped_in(model) as left_alone:
         for name, why in left_alone.items():
-            said = f"the lens does not see {name or 'the model'}: {why}"
-            warnings.warn(said, stacklevel=3)
-        with look.watching():
+            message = f"the lens does not see {name or 'the model'}: {why}"
+            warnings.warn(message, stacklevel=3)
+        with session.watching():
             yield view
-    view.update(look.views())
-    if look.layers and not view and not left_alone:
-        said = "the lens saw nothing: no recurrent layer of the model ran inside the block"
-        warnings.warn(said, stacklevel=3)
+    order = {name: i for i, name in enumerate(session.layers)}  # that of the model
+    for name, (_, recorder) in sorted(session.recorders.items(), key=lambda r: order[r[1][0]]):
+        view[name] = recorder.view()
+    if session.layers and not view and not left_alone:
+        message = "the lens saw nothing: no recurrent layer of the model ran inside the block"
+        warnings.warn(message, stacklevel=3)
 
 
-class _Look:
+class _Session:
     """What was recorded of each layer, by its name."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -61,7 +63,7 @@ class _Look:
         self.names = {id(m): name for name, m in modules.items() if isinstance(m, Recurrent)}
         self.drop_ins = {name: m for name, m in modules.items() if isinstance(m, nn.RNNBase)}
         self.layers = watchable(model)
-        self.found: dict[str, tuple[str, _Recorder]] = {}
+        self.recorders: dict[str, tuple[str, _Recorder]] = {}
         """By the name of the layer: that of the module which runs it, and its last run."""
         self.parts: Iterator[tuple[str, str]] = iter(())
         """The names of the layers that the drop-in now running has yet to run, and its own."""
@@ -100,14 +102,9 @@ class _Look:
             yield
             return
         recorder = _Recorder(layer)
-        self.found[name] = owner, recorder
+        self.recorders[name] = owner, recorder
         with recorder.recording():
             yield
-
-    def views(self) -> View:
-        """In the order of the model."""
-        ordered = sorted(self.found.items(), key=lambda item: self.layers.index(item[1][0]))
-        return {name: recorder.view() for name, (_, recorder) in ordered}
 
 
 class _Recorder:
@@ -212,11 +209,11 @@ def _activation(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -
     if name in ("clamp", "hardtanh"):
         bounds = (*arguments, *(value for key, value in named.items() if key != "inplace"))
         name = {(0, 1): "hard_sigmoid", (-1, 1): "hard_tanh"}.get(bounds, "")
-    found = CATALOGUE.get({"hardsigmoid": "hard_sigmoid"}.get(name, name))
-    if found is None or name not in ("elu", "celu"):
-        return found
+    function = CATALOGUE.get({"hardsigmoid": "hard_sigmoid"}.get(name, name))
+    if function is None or name not in ("elu", "celu"):
+        return function
     alpha = float(arguments[0] if arguments else named.get("alpha", 1))
-    return found.with_parameters(alpha=alpha) if 0 < alpha < math.inf else None
+    return function.with_parameters(alpha=alpha) if 0 < alpha < math.inf else None
 
 
 class _Probe(TorchFunctionMode):
@@ -231,7 +228,7 @@ class _Probe(TorchFunctionMode):
         self.code = code
         self.input = code.co_varnames[1]
         self.activation: dict[int, Activation] = {}
-        self.made: list[Tensor] = []  # kept, so that no two tensors share an id
+        self.outputs: list[Tensor] = []  # kept, so that no two tensors share an id
         self.named: dict[str, Tensor] = {}
 
     def __torch_function__(
@@ -241,11 +238,11 @@ class _Probe(TorchFunctionMode):
         activation = _activation(getattr(func, "__name__", ""), args[1:], kwargs or {})
         if activation is not None and isinstance(result, Tensor):
             self.activation[id(result)] = activation
-            self.made.append(result)
+            self.outputs.append(result)
         return result
 
     def begin(self) -> None:
-        self.activation, self.made, self.named = {}, [], {}
+        self.activation, self.outputs, self.named = {}, [], {}
         self.previous = sys.getprofile()
         self.__enter__()
         sys.setprofile(self.on_event)

@@ -60,9 +60,9 @@ class LayerView:
         """
         gradient = {s: [_out_of_file(n) for n in norms] for s, norms in values["gradient"].items()}
         named = {}
-        for name, its in values["values"].items():
-            saturated = its.pop("saturated")
-            numbers = {key: _out_of_file(value) for key, value in its.items()}
+        for name, fields in values["values"].items():
+            saturated = fields.pop("saturated")
+            numbers = {key: _out_of_file(value) for key, value in fields.items()}
             edge = None if saturated is None else _out_of_file(saturated)
             named[name] = Statistics(**numbers, saturated=edge)
         first, state = values["first_infinite"], values.get("first_infinite_state")

@@ -74,13 +74,7 @@ def _flow(iteration: int, view: LayerView) -> str:
         change = f"grows {number(oldest / newest)}×" if newest else "comes from earlier steps only"
     else:
         change = "keeps its size"
-    way = f"at iteration {iteration} the gradient {change} from step {start} to step {end}"
-    return way + _saturation(view)
-
-
-def _saturation(view: LayerView) -> str:
+    sentence = f"at iteration {iteration} the gradient {change} from step {start} to step {end}"
     shares = {n: s.saturated for n, s in view.values.items() if s.saturated is not None}
-    if not shares:
-        return ""
     parts = ", ".join(f"{share:.0%} of {name}" for name, share in shares.items())
-    return f"; saturated are {parts}"
+    return f"{sentence}; saturated are {parts}" if parts else sentence

@@ -16,8 +16,8 @@ FOLDS = 5
 
 def majority(labels: Sequence[str], tested: Sequence[str]) -> float:
     """The macro-F1 of saying the most frequent of ``labels`` of everything."""
-    said = Counter(labels).most_common(1)[0][0]
-    return macro_f1([(label, said) for label in tested], sorted({*labels, *tested}))
+    predicted = Counter(labels).most_common(1)[0][0]
+    return macro_f1([(label, predicted) for label in tested], sorted({*labels, *tested}))
 
 
 def mean_vector(
@@ -51,13 +51,13 @@ def mean_vector(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(_means(rows, matrix), labels)
-    said = [str(label) for label in model.predict(_means(tested, matrix))]
-    return macro_f1(list(zip(right, said, strict=True)), sorted({*labels, *right}))
+    predicted = [str(label) for label in model.predict(_means(tested, matrix))]
+    return macro_f1(list(zip(right, predicted, strict=True)), sorted({*labels, *right}))
 
 
 def _means(rows: Sequence[Sequence[int]], matrix: np.ndarray) -> np.ndarray:
     """``(texts, size)``; 0 for a text none of whose words has a vector."""
-    there = np.any(matrix, axis=1)
-    kept = [[i for i in row if there[i]] for row in rows]
+    has_vector = np.any(matrix, axis=1)
+    known = [[i for i in row if has_vector[i]] for row in rows]
     nothing = np.zeros(matrix.shape[1], matrix.dtype)
-    return np.stack([matrix[row].mean(0) if row else nothing for row in kept])
+    return np.stack([matrix[row].mean(0) if row else nothing for row in known])

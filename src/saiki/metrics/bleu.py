@@ -51,10 +51,10 @@ def _has_spaces(text: str) -> bool:
     return words > 1 and len(text) <= longest * words
 
 
-def bleu(how: str) -> BLEU:
+def bleu(tokenizer: str) -> BLEU:
     """The measure of Papineni et al. (2002), of whole texts cut in a way of sacrebleu; where no
     text has four tokens, of the n-grams that there are."""
-    return BLEU(tokenize=how, force=True, effective_order=True)
+    return BLEU(tokenize=tokenizer, force=True, effective_order=True)
 
 
 def of_lengths(lengths: Iterable[int]) -> dict[str, list[int]]:

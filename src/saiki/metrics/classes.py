@@ -20,7 +20,7 @@ class Answer:
     name: str
     label: str
     speaker: str | None
-    said: str
+    predicted: str
     probability: float
     """Of what is said."""
     right: float
@@ -36,8 +36,8 @@ class Answer:
         cls, text: str, label: str, classes: Sequence[str], p: Tensor, speaker: str | None = None
     ) -> "Answer":
         """Of a text, or a recording of this name."""
-        said, right = classes[int(p.argmax())], p[classes.index(label)].item()
-        return cls(text, label, speaker, said, p.max().item(), right)
+        predicted, right = classes[int(p.argmax())], p[classes.index(label)].item()
+        return cls(text, label, speaker, predicted, p.max().item(), right)
 
 
 def likeliest(classes: Sequence[str], p: Tensor, count: int = 3) -> list[dict[str, Any]]:
@@ -56,15 +56,15 @@ def prediction_of(text: str, classes: Sequence[str], p: Tensor) -> Prediction:
 
 def accuracy(answers: Sequence[Answer]) -> float:
     """Share of right answers."""
-    return sum(a.said == a.label for a in answers) / len(answers)
+    return sum(a.predicted == a.label for a in answers) / len(answers)
 
 
 def f1_of(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> dict[str, float]:
     """F1 of each class, 2 right / (was + said), from what things were and what was said of them; 0
     where a class neither was nor was said."""
-    was, said = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    actual, predicted = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
     right = Counter(a for a, b in pairs if a == b)
-    return {name: 2 * right[name] / max(was[name] + said[name], 1) for name in classes}
+    return {name: 2 * right[name] / max(actual[name] + predicted[name], 1) for name in classes}
 
 
 def macro_f1(pairs: Sequence[tuple[str, str]], classes: Sequence[str]) -> float:
@@ -85,17 +85,17 @@ def loss(answers: Sequence[Answer]) -> float:
 
 def figures(answers: Sequence[Answer]) -> dict[str, float]:
     """Accuracy, also for each speaker, and the loss."""
-    found = {"test_accuracy": accuracy(answers), "test_loss": loss(answers)}
-    return found | {f"test_accuracy_{name}": rate for name, rate in by_speaker(answers).items()}
+    rates = {"test_accuracy": accuracy(answers), "test_loss": loss(answers)}
+    return rates | {f"test_accuracy_{name}": rate for name, rate in by_speaker(answers).items()}
 
 
 def mistakes(answers: Sequence[Answer], count: int = 5) -> str:
     """The worst of them, in words."""
-    wrong = sorted((a for a in answers if a.said != a.label), key=lambda a: a.right)
+    wrong = sorted((a for a in answers if a.predicted != a.label), key=lambda a: a.right)
     if not wrong:
         return "all of what was tested is right"
     lines = [
-        f"  {a.name}: {a.said} ({a.probability:.0%}), and {a.label} only {a.right:.1%}"
+        f"  {a.name}: {a.predicted} ({a.probability:.0%}), and {a.label} only {a.right:.1%}"
         for a in wrong[:count]
     ]
     return "\n".join((f"{len(wrong)} mistakes; the worst", *lines))
@@ -104,11 +104,11 @@ def mistakes(answers: Sequence[Answer], count: int = 5) -> str:
 def sums(batches: Iterable[tuple[int, Mapping[str, Tensor]]]) -> Tensor:
     """Loss and accuracy summed over examples, and their number, ``(3,)``, from how many each batch
     has and the means over them."""
-    found = torch.zeros(3, dtype=torch.float64)
+    totals = torch.zeros(3, dtype=torch.float64)
     for count, measures in batches:
         means = [measures["loss"].item(), measures["accuracy"].item(), 1]
-        found += count * torch.tensor(means, dtype=found.dtype)
-    return found
+        totals += count * torch.tensor(means, dtype=totals.dtype)
+    return totals
 
 
 def means(sums: Tensor) -> tuple[float, float]:

@@ -108,13 +108,6 @@ class Coverage:
     precision: Precision
     count: int
 
-    @property
-    def effective_count(self) -> float:
-        """So many independent values would give the share as precisely: c (1 − c) / error²."""
-        if self.precision.error == 0:
-            return float(self.count)
-        return self.share * (1 - self.share) / self.precision.error**2
-
     def differs_from(self, share: float, calibrated_on: float = 0.0) -> bool:
         """Whether the share is another than this one by more than chance.
 
@@ -158,8 +151,8 @@ def coverage(lower: Tensor, upper: Tensor, truth: Tensor, overlap: int | None = 
             f"a truth of the shape (origins, horizon, …), got {tuple(truth.shape)}"
         )
     known = ~truth.isnan()
-    inside = (lower <= truth) & (truth <= upper) & known
-    count, within = known.flatten(1).sum(1).double(), inside.flatten(1).sum(1).double()
+    is_within = (lower <= truth) & (truth <= upper) & known
+    count, within = known.flatten(1).sum(1).double(), is_within.flatten(1).sum(1).double()
     if count.sum() == 0:
         return Coverage(math.nan, Precision(math.inf, 0), 0)
     share = float(within.sum() / count.sum())

@@ -1,12 +1,11 @@
-"""How far forecasts are from what came: of numbers, of quantiles and of samples.
+"""How far forecasts are from what came: of numbers and of quantiles.
 
 A truth is ``(origins, horizon, targets)``, or of any shape; quantiles have one more dimension at
-the end, for their levels, and samples one in front. A truth that is NaN is missing and left out
+the end, for their levels. A truth that is NaN is missing and left out
 everywhere: what is measured of each value is NaN there, and means are over the others. A forecast
 that is no number is infinitely wrong where there is a truth, and never counts as missing.
 """
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,39 +13,6 @@ import torch
 from torch import Tensor
 
 from saiki.errors import InputError
-
-
-def mae(forecast: Tensor, truth: Tensor) -> float:
-    """Mean absolute error, in the units of the truth."""
-    return mean_of_known(errors(forecast, truth).abs())
-
-
-def mse(forecast: Tensor, truth: Tensor) -> float:
-    """Mean squared error.
-
-    >>> mse(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, torch.nan, 5.0]))
-    2.0
-    """
-    return mean_of_known(errors(forecast, truth).square())
-
-
-def rmse(forecast: Tensor, truth: Tensor) -> float:
-    """Root of the mean squared error, in the units of the truth."""
-    return math.sqrt(mse(forecast, truth))
-
-
-def mase(forecast: Tensor, truth: Tensor, scale: Tensor) -> float:
-    """Mean absolute scaled error, |forecast − truth| / scale (Hyndman & Koehler 2006, §3): below 1
-    it is better than the seasonal last value was, one step ahead, in the training part.
-
-    Args:
-        scale: of each target, see :func:`seasonal_naive_error`: ``(targets,)``, or of another shape
-            that fits that of the truth. Where it is 0, of a series that repeats itself exactly,
-            there is nothing to compare with, and nothing is counted.
-    """
-    error = errors(forecast, truth).abs()
-    scale = scale.to(error)
-    return mean_of_known(error / torch.where(scale > 0, scale, torch.nan))
 
 
 def seasonal_naive_error(training: Tensor, period: int = 1) -> Tensor:
@@ -79,22 +45,6 @@ def quantile_loss(quantile: Tensor, level: float, truth: Tensor) -> Tensor:
     return torch.maximum(level * error, (level - 1) * error)
 
 
-def weighted_quantile_loss(quantiles: Tensor, levels: Sequence[float], truth: Tensor) -> float:
-    """2 Σ ρ(y, q) / Σ |y|, the mean over all levels (Salinas et al. 2020, §4): half of it is what
-    is lost for each unit of what came. NaN where all truth is 0.
-
-    Args:
-        quantiles: ``(*truth.shape, levels)``.
-        levels: between 0 and 1, rising.
-    """
-    _check(quantiles, levels, truth)
-    losses = [
-        quantile_loss(quantiles[..., i], level, truth).nansum() for i, level in enumerate(levels)
-    ]
-    size = truth.double().abs().nansum()
-    return float(2 * torch.stack(losses).mean() / size) if size > 0 else float("nan")
-
-
 def crps_of_quantiles(quantiles: Tensor, levels: Sequence[float], truth: Tensor) -> Tensor:
     """The continuous ranked probability score of each value, as an integral of quantile losses,
     2 ∫ ρ(y, q(τ)) dτ (Gneiting & Ranjan 2011, §2), where only some quantiles are known: each counts
@@ -111,38 +61,6 @@ def crps_of_quantiles(quantiles: Tensor, levels: Sequence[float], truth: Tensor)
     for i, level in enumerate(levels):
         score += 2 * (edges[i + 1] - edges[i]) * quantile_loss(quantiles[..., i], level, truth)
     return score
-
-
-def crps_of_samples(samples: Tensor, truth: Tensor) -> Tensor:
-    """The continuous ranked probability score of each value, from samples of what may come:
-
-    mean |xᵢ − y| − Σ |xᵢ − xⱼ| / (2 m (m − 1))
-
-    the fair score, whose mean is that of the law the samples are from, for any number m of them
-    (Ferro 2014; Zamo & Naveau 2018, §2). In the units of the truth; may be below 0.
-
-    Args:
-        samples: ``(samples, *truth.shape)``, 2 or more.
-
-    Raises:
-        InputError: there are fewer, or shapes differ.
-
-    >>> crps_of_samples(torch.tensor([[1.0], [3.0]]), torch.tensor([2.0]))
-    tensor([0.], dtype=torch.float64)
-    """
-    count = len(samples)
-    if samples.shape[1:] != truth.shape or count < 2:
-        raise InputError(
-            f"2 samples or more of each value are needed, got the shape {tuple(samples.shape)} "
-            f"for a truth of the shape {tuple(truth.shape)}"
-        )
-    score = torch.zeros(truth.shape, dtype=torch.float64, device=truth.device)
-    in_order = samples.sort(0).values
-    for i, sample in enumerate(in_order):
-        score += errors(sample, truth).abs() / count
-        # Σᵢⱼ |xᵢ − xⱼ| / 2 is the sum of the samples in order, the i-th 2 i − m + 1 times
-        score -= (2 * i - count + 1) / (count * (count - 1)) * sample.double()
-    return torch.where(torch.isfinite(in_order).all(0) | truth.isnan(), score, torch.inf)
 
 
 def errors(forecast: Tensor, truth: Tensor) -> Tensor:

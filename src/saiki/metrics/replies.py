@@ -31,7 +31,9 @@ def most_frequent(replies: Sequence[Tokens]) -> tuple[str, float]:
 
 
 def similarities(
-    replies: Sequence[Tokens], said: Sequence[Tokens], vectors: Mapping[str, NDArray[np.float32]]
+    replies: Sequence[Tokens],
+    references: Sequence[Tokens],
+    vectors: Mapping[str, NDArray[np.float32]],
 ) -> dict[str, float]:
     """How near the words of replies are to those of what was said in truth, the mean over all
     replies of which both sides have a vector (Liu et al. 2016, §3.2); NaN where there is none.
@@ -44,17 +46,17 @@ def similarities(
     Args:
         vectors: of words.
     """
-    found = list[tuple[float, float, float]]()
-    for reply, truth in zip(replies, said, strict=True):
+    per_reply = list[tuple[float, float, float]]()
+    for reply, truth in zip(replies, references, strict=True):
         a, b = (
             np.array([vectors[word] for word in words if word in vectors])
             for words in (reply, truth)
         )
         if len(a) and len(b):
-            found.append(
+            per_reply.append(
                 (_cosine(a.mean(0), b.mean(0)), _greedy(a, b), _cosine(*map(_extrema, (a, b))))
             )
-    means = np.mean(found, 0).tolist() if found else [float("nan")] * 3
+    means = np.mean(per_reply, 0).tolist() if per_reply else [float("nan")] * 3
     return dict(zip(("average", "greedy", "extrema"), means, strict=True))
 
 

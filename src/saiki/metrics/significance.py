@@ -37,8 +37,8 @@ def two_sided(t: float, freedom: int) -> float:
     for k in range(1 + freedom % 2, freedom, 2):
         total += term
         term *= k / (k + 1) * cosine**2
-    inside = 2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total
-    return max(0.0, 1 - inside)
+    share = 2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total
+    return max(0.0, 1 - share)
 
 
 def clopper_pearson(count: int, total: int, level: float = 0.05) -> tuple[float, float]:

@@ -21,7 +21,7 @@ _COSINES = 1 << 24
 class Score:
     """Of questions of one section, or of all."""
 
-    asked: int
+    questions: int
     known: int
     """Those of which every word has a vector."""
     right: int
@@ -34,15 +34,17 @@ class Score:
     @property
     def unknown(self) -> int:
         """Questions with a word that has no vector."""
-        return self.asked - self.known
+        return self.questions - self.known
 
     @property
     def coverage(self) -> float:
         """The share that is known of those that are asked; NaN where none is."""
-        return self.known / self.asked if self.asked else math.nan
+        return self.known / self.questions if self.questions else math.nan
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(self.asked + other.asked, self.known + other.known, self.right + other.right)
+        return Score(
+            self.questions + other.questions, self.known + other.known, self.right + other.right
+        )
 
 
 def analogies(
@@ -71,25 +73,25 @@ def analogies(
         rows_of.setdefault(_form(word, ignore_case), []).append(row)
     forms = {row: form for form, rows in rows_of.items() for row in rows}
 
-    def answers(asked: Sequence[Question]) -> list[str]:
-        a, b, c = (np.array([rows_of[each[i]][0] for each in asked], int) for i in range(3))
+    def answers(batch: Sequence[Question]) -> list[str]:
+        a, b, c = (np.array([rows_of[each[i]][0] for each in batch], int) for i in range(3))
         units = [matrix[rows] / lengths[rows, None] for rows in (a, b, c)]
         cosines = (units[1] - units[0] + units[2]) @ matrix.T
         cosines /= lengths
-        for i, each in enumerate(asked):
+        for i, each in enumerate(batch):
             for form in each[:3]:
                 cosines[i, rows_of[form]] = -np.inf
         return [forms[row] for row in cosines.argmax(1).tolist()]
 
     scores, at_once = {}, max(1, _COSINES // count)
     for name, section in questions.sections.items():
-        asked = [tuple(_form(word, ignore_case) for word in each) for each in section]
-        known = [(a, b, c, d) for a, b, c, d in asked if {a, b, c, d} <= rows_of.keys()]
+        normalised = [tuple(_form(word, ignore_case) for word in each) for each in section]
+        known = [(a, b, c, d) for a, b, c, d in normalised if {a, b, c, d} <= rows_of.keys()]
         right = 0
         for start in range(0, len(known), at_once):
             part = known[start : start + at_once]
-            right += sum(said == d for said, (*_, d) in zip(answers(part), part, strict=True))
-        scores[name] = Score(len(asked), len(known), right)
+            right += sum(answer == d for answer, (*_, d) in zip(answers(part), part, strict=True))
+        scores[name] = Score(len(normalised), len(known), right)
     return scores
 
 
@@ -102,14 +104,14 @@ class Agreement:
     low: float
     high: float
     """Its interval; see :func:`interval`."""
-    asked: int
+    pairs: int
     known: int
     """Pairs of which both words have a vector."""
 
     @property
     def coverage(self) -> float:
         """The share of the pairs that are known."""
-        return self.known / self.asked
+        return self.known / self.pairs
 
 
 def agreement(
@@ -127,13 +129,13 @@ def agreement(
     first = dict[str, str]()
     for word in vectors.words if ignore_case else ():
         first.setdefault(_form(word, True), word)
-    found = dict[str, Array]()
+    vector_of = dict[str, Array]()
     for word in {word for row in pairs.rows for word in row[:2]}:
-        made = _vector(vectors, first.get(_form(word, ignore_case), word))
-        if made is not None:
-            found[word] = made.astype(np.float64)
-    known = [row for row in pairs.rows if row.a in found and row.b in found]
-    cosines = [_cosine(found[row.a], found[row.b]) for row in known]
+        vector = _vector(vectors, first.get(_form(word, ignore_case), word))
+        if vector is not None:
+            vector_of[word] = vector.astype(np.float64)
+    known = [row for row in pairs.rows if row.a in vector_of and row.b in vector_of]
+    cosines = [_cosine(vector_of[row.a], vector_of[row.b]) for row in known]
     rho = spearman(cosines, [row.score for row in known])
     return Agreement(rho, *interval(rho, len(known), confidence), len(pairs), len(known))
 
@@ -161,10 +163,10 @@ class Judgement:
             for name, score in self.sections.items()
             if score.known
         ]
-        for name, found in self.agreements.items():
+        for name, agreement in self.agreements.items():
             lines.append(
-                f"{name}: ρ {found.rho:.3f} ({found.low:.3f} to {found.high:.3f}), "
-                f"{found.known} of {found.asked} pairs known"
+                f"{name}: ρ {agreement.rho:.3f} ({agreement.low:.3f} to {agreement.high:.3f}), "
+                f"{agreement.known} of {agreement.pairs} pairs known"
             )
         return "\n".join(lines)
 
@@ -172,8 +174,8 @@ class Judgement:
 def judge(vectors: Vectors, questions: Analogies, tests: Sequence[Pairs]) -> Judgement:
     """What tests say of vectors, ``Paris`` and ``paris`` being one word; of pairs, where
     :data:`LEAST` of them are known."""
-    found = {pairs.name: agreement(vectors, pairs, ignore_case=True) for pairs in tests}
-    known = {name: each for name, each in found.items() if each.known >= LEAST}
+    agreements = {pairs.name: agreement(vectors, pairs, ignore_case=True) for pairs in tests}
+    known = {name: each for name, each in agreements.items() if each.known >= LEAST}
     return Judgement(analogies(vectors, questions, ignore_case=True), known)
 
 
@@ -246,8 +248,8 @@ def sharing(words: Sequence[str], matrix: Array, counts: Mapping[str, int]) -> l
     for i in np.flatnonzero(np.any(matrix, axis=1)).tolist():
         members.setdefault(int(group[i]), []).append(words[i])
     several = [
-        sorted(its, key=lambda word: -counts.get(word, 0))
-        for its in members.values()
-        if len(its) > 1 and any(word in counts for word in its)
+        sorted(cluster, key=lambda word: -counts.get(word, 0))
+        for cluster in members.values()
+        if len(cluster) > 1 and any(word in counts for word in cluster)
     ]
-    return sorted(several, key=lambda its: -counts.get(its[1], 0))
+    return sorted(several, key=lambda cluster: -counts.get(cluster[1], 0))

@@ -13,7 +13,7 @@ from saiki.layers.stack import as_layer
 from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.vqvae import Latent, with_cost
 from saiki.nn.pooling import real_steps
-from saiki.nn.quantise import Quantised
+from saiki.nn.quantise.quantised import Quantised
 from saiki.nn.spectrum import LogSpectrum
 from saiki.saving.pretrained import DescribedModule
 

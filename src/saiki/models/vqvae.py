@@ -12,7 +12,7 @@ from saiki.metrics.linear_probe import linear_probe
 from saiki.models.code_prior import CodePrior
 from saiki.models.image_networks import features, features_shape, from_features
 from saiki.nn.latent import Gaussian
-from saiki.nn.quantise import Quantised
+from saiki.nn.quantise.quantised import Quantised
 from saiki.saving.pretrained import DescribedModule
 
 

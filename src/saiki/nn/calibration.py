@@ -26,13 +26,13 @@ def interval(quantiles: Tensor, levels: Sequence[float], share: float) -> tuple[
     """
     bounds = []
     for wanted in ((1 - share) / 2, (1 + share) / 2):
-        near = [i for i, level in enumerate(levels) if math.isclose(level, wanted, abs_tol=1e-9)]
-        if len(near) != 1:
+        matches = [i for i, level in enumerate(levels) if math.isclose(level, wanted, abs_tol=1e-9)]
+        if len(matches) != 1:
             raise InputError(
                 f"the {100 * share:g} % interval needs the quantile of level {wanted:g}, there are "
                 f"{', '.join(f'{level:g}' for level in levels)}"
             )
-        bounds.append(quantiles[..., near[0]])
+        bounds.append(quantiles[..., matches[0]])
     return bounds[0], bounds[1]
 
 
@@ -66,8 +66,10 @@ class ConformalIntervals(DescribedModule, name="conformal_intervals.v1"):
     def __init__(self, levels: Sequence[float], horizon: int, targets: int) -> None:
         super().__init__()
         mirrored = [1 - level for level in reversed(levels)]
-        alike = all(math.isclose(a, b, abs_tol=1e-9) for a, b in zip(levels, mirrored, strict=True))
-        if not (levels and alike and levels[0] > 0 and list(levels) == sorted({*levels})):
+        is_symmetric = all(
+            math.isclose(a, b, abs_tol=1e-9) for a, b in zip(levels, mirrored, strict=True)
+        )
+        if not (levels and is_symmetric and levels[0] > 0 and list(levels) == sorted({*levels})):
             raise InputError(
                 "levels must rise between 0 and 1 and have their mirrors among them, as 0.1 has "
                 f"0.9, got {tuple(levels)}"

@@ -23,28 +23,26 @@ def incomplete_beta(a: Tensor, b: Tensor, x: Tensor, rest: Tensor | None = None)
     turned = x > (a + 1) / (a + b + 2)  # where the fraction of 1 − I(b, a, 1 − x) is shorter
     a, b = torch.where(turned, b, a), torch.where(turned, a, b)
     x, rest = torch.where(turned, rest, x), torch.where(turned, x, rest)
-    whole = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
-    front = (whole + torch.xlogy(a, x) + torch.xlogy(b, rest)).exp() / a
+    log_beta = torch.lgamma(a + b) - torch.lgamma(a) - torch.lgamma(b)
+    front = (log_beta + torch.xlogy(a, x) + torch.xlogy(b, rest)).exp() / a
     share = front * _fraction(a, b, x)
     return torch.where(turned, 1 - share, share).clamp(0, 1)
 
 
 def _fraction(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
-    tiny = 1e-300
-    d = 1 / _away(1 - (a + b) * x / (a + 1), tiny)
+    d = 1 / _nonzero(1 - (a + b) * x / (a + 1))
     c, value = torch.ones_like(x), d
     for m in range(1, STEPS):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
         for term in (even, odd):
-            d = 1 / _away(1 + term * d, tiny)
-            c = _away(1 + term / c, tiny)
+            d = 1 / _nonzero(1 + term * d)
+            c = _nonzero(1 + term / c)
             value = value * d * c
         if m % 8 == 0 and not bool(((d * c - 1).abs() > 1e-14).any()):
             break
     return value
 
 
-def _away(x: Tensor, tiny: float) -> Tensor:
-    """From 0."""
-    return torch.where(x.abs() < tiny, tiny, x)
+def _nonzero(x: Tensor) -> Tensor:
+    return torch.where(x.abs() < 1e-300, 1e-300, x)

@@ -88,7 +88,7 @@ class LogMel(DescribedModule, name="log_mel.v1"):
         waves = F.pad(waves, (edge, edge))
         power, frames = self.power(waves, lengths + 2 * edge)
         ones = waves.new_ones(waves.shape[0])
-        first, frames = self.heard(power, frames)
+        first, frames = self.trimmed(power, frames)
         mel, frames = self.stretch(self.mel(power, ones), first, frames, ones)
         return self.normalise(mel, frames, self.floor * ones), frames
 
@@ -112,7 +112,7 @@ class LogMel(DescribedModule, name="log_mel.v1"):
         real = torch.arange(spectrum.shape[2], device=waves.device) < frames[:, None]
         return torch.view_as_real(spectrum).square().sum(-1) * real[:, None], frames
 
-    def heard(self, power: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def trimmed(self, power: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """The first frame of each row that is not silence before the sound, and the number of
         frames up to the silence after it; a margin is kept."""
         energy = power.sum(1)

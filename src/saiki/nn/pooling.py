@@ -117,20 +117,20 @@ def make(names: str, size: int, bidirectional: bool) -> tuple[nn.Module, int]:
     Raises:
         InputError: there is no pooling of a name.
     """
-    made = list[nn.Module]()
+    poolings = list[nn.Module]()
     for name in names.split("+"):
         match name:
             case "attention":
-                made.append(AttentionPooling(size))
+                poolings.append(AttentionPooling(size))
             case "mean":
-                made.append(MeanPooling())
+                poolings.append(MeanPooling())
             case "max":
-                made.append(MaxPooling())
+                poolings.append(MaxPooling())
             case "last":
-                made.append(LastPooling(bidirectional))
+                poolings.append(LastPooling(bidirectional))
             case _:
                 raise InputError(
                     f"pooling must be one of {', '.join(POOLINGS)}, or several of them with + "
                     f"between, got {names!r}"
                 )
-    return (made[0] if len(made) == 1 else JoinedPooling(made)), size * len(made)
+    return (poolings[0] if len(poolings) == 1 else JoinedPooling(poolings)), size * len(poolings)

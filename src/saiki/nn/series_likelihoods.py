@@ -8,7 +8,7 @@ NaN is missing, and has the density NaN; :meth:`SeriesLikelihood.loss` leaves it
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Self
 
@@ -25,7 +25,7 @@ SMALLEST = 1e-4
 end; in units of what the network forecasts, which are about 1."""
 LEAST_MEAN = 1e-6
 """Of counts."""
-MANY = 1e4
+NORMAL_FREEDOM = 1e4
 """Degrees of freedom from which on the expansion is exact to nine digits."""
 MOST_COUNT = 2.0**62
 NODES = 32
@@ -90,16 +90,28 @@ class SeriesLikelihood(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Gaussian(SeriesLikelihood):
+class LocationScale(SeriesLikelihood):
+    """A law that is moved and scaled."""
+
+    location: Tensor
+    scale: Tensor
+
+    def restored(self, shift: Tensor | float, scale: Tensor | float) -> Self:
+        return replace(self, location=shift + scale * self.location, scale=scale * self.scale)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.location
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(LocationScale):
     """A normal distribution (Salinas et al. 2020, §3.1).
 
     Args:
         location: μ.
         scale: σ.
     """
-
-    location: Tensor
-    scale: Tensor
 
     parameters = 2
     equation = "y ~ N(μ, σ²),  σ = softplus(s) + 0.0001"
@@ -109,16 +121,9 @@ class Gaussian(SeriesLikelihood):
         location, scale = numbers
         return cls(location, F.softplus(scale) + SMALLEST)
 
-    def restored(self, shift: Tensor | float, scale: Tensor | float) -> Self:
-        return type(self)(shift + scale * self.location, scale * self.scale)
-
     def log_density(self, y: Tensor) -> Tensor:
         z = (y - self.location) / self.scale
         return -0.5 * z.square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.location
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -131,7 +136,7 @@ class Gaussian(SeriesLikelihood):
 
 
 @dataclass(frozen=True, eq=False)
-class Student(SeriesLikelihood):
+class Student(LocationScale):
     """Student's t, moved and scaled: as a normal distribution with heavy tails, the heavier the
     fewer its degrees of freedom. There are more than 2, so that it has a variance.
 
@@ -141,8 +146,6 @@ class Student(SeriesLikelihood):
         freedom: ν.
     """
 
-    location: Tensor
-    scale: Tensor
     freedom: Tensor
 
     parameters = 3
@@ -154,20 +157,13 @@ class Student(SeriesLikelihood):
         # no fewer than 2.0001, so that the variance is finite in single precision, too
         return cls(location, F.softplus(scale) + SMALLEST, 2 + SMALLEST + F.softplus(freedom))
 
-    def restored(self, shift: Tensor | float, scale: Tensor | float) -> Self:
-        return type(self)(shift + scale * self.location, scale * self.scale, self.freedom)
-
     def log_density(self, y: Tensor) -> Tensor:
         z = (y - self.location) / self.scale
         freedom = self.freedom.double()  # the difference of two large numbers
-        whole = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
-        whole = whole - 0.5 * (freedom * math.pi).log()
+        log_constant = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
+        log_constant = log_constant - 0.5 * (freedom * math.pi).log()
         tail = 0.5 * (self.freedom + 1) * torch.log1p(z.square() / self.freedom)
-        return whole.to(z) - self.scale.log() - tail
-
-    @property
-    def mean(self) -> Tensor:
-        return self.location
+        return log_constant.to(z) - self.scale.log() - tail
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -222,8 +218,8 @@ class NegativeBinomial(SeriesLikelihood):
     def log_density(self, y: Tensor) -> Tensor:
         y, rate, dispersion = y.double(), self.rate.double(), self.dispersion.double()
         shape, ratio = 1 / dispersion, torch.log1p(dispersion * rate)
-        ways = torch.lgamma(y + shape) - torch.lgamma(y + 1) - torch.lgamma(shape)
-        log = ways - shape * ratio + y * ((dispersion * rate).log() - ratio)
+        log_binomial = torch.lgamma(y + shape) - torch.lgamma(y + 1) - torch.lgamma(shape)
+        log = log_binomial - shape * ratio + y * ((dispersion * rate).log() - ratio)
         return log.to(self.rate)
 
     @property
@@ -272,12 +268,12 @@ def student_quantiles(freedom: Tensor, levels: tuple[float, ...]) -> Tensor:
     from 2 degrees of freedom on (Chebyshev interpolation; Trefethen 2013, ch. 3 to 5)."""
     turn = torch.acos((4 / freedom.double() - 1).clamp(-1, 1))
     series = _chebyshev(levels).to(turn.device)
-    found = torch.cos(turn[..., None] * torch.arange(NODES, device=turn.device)) @ series
-    few = freedom < 2
-    if bool(few.any()):
-        rest = student_quantile(freedom[few][:, None], _levels(levels, freedom))
-        found[few] = rest
-    return found
+    quantiles = torch.cos(turn[..., None] * torch.arange(NODES, device=turn.device)) @ series
+    is_below_two = freedom < 2
+    if bool(is_below_two.any()):
+        rest = student_quantile(freedom[is_below_two][:, None], _levels(levels, freedom))
+        quantiles[is_below_two] = rest
+    return quantiles
 
 
 @lru_cache
@@ -294,27 +290,31 @@ def _chebyshev(levels: tuple[float, ...]) -> Tensor:
 @torch.no_grad()
 def student_quantile(freedom: Tensor, level: Tensor) -> Tensor:
     """What Student's t lies below with probability ``level``, in double precision, for 1 degree of
-    freedom or more: by the expansion of Cornish & Fisher (1938), and below ``MANY`` degrees from
-    there on by the method of Newton."""
+    freedom or more: by the expansion of Cornish & Fisher (1938), and below ``NORMAL_FREEDOM``
+    degrees from there on by the method of Newton."""
     freedom, level = torch.broadcast_tensors(freedom.double(), level.double())
     tail = torch.minimum(level, 1 - level)
     z = -torch.special.ndtri(tail)
     t = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom.square())
-    expansion, many, freedom = t, freedom > MANY, freedom.clamp(max=MANY)
-    whole = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
-    whole = whole - 0.5 * (freedom * math.pi).log()
+    expansion, is_nearly_normal, freedom = (
+        t,
+        freedom > NORMAL_FREEDOM,
+        freedom.clamp(max=NORMAL_FREEDOM),
+    )
+    log_constant = torch.lgamma((freedom + 1) / 2) - torch.lgamma(freedom / 2)
+    log_constant = log_constant - 0.5 * (freedom * math.pi).log()
     half = torch.full_like(freedom, 0.5)
     for _ in range(60):
         square = t.square()
         beyond = 0.5 * incomplete_beta(
             freedom / 2, half, freedom / (freedom + square), square / (freedom + square)
         )
-        density = (whole - 0.5 * (freedom + 1) * torch.log1p(square / freedom)).exp()
+        density = (log_constant - 0.5 * (freedom + 1) * torch.log1p(square / freedom)).exp()
         step = (beyond - tail) / density
         t = (t + step).clamp(min=0)
         if not bool((step.abs() > 1e-10 * (1 + t)).any()):
             break
-    t = torch.where(many, expansion, t)
+    t = torch.where(is_nearly_normal, expansion, t)
     return torch.where(level < 0.5, -t, t)
 
 

@@ -154,7 +154,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
         return mean * (deviation * z).exp() if self.kind == "log-return" else mean + deviation * z
 
     def equation(self) -> str:
-        how = {
+        scales = {
             "none": "m and s mean and deviation of the column",
             "last": "m the last value of the window, s the deviation of the column",
             "standard": "m and s mean and deviation of the window",
@@ -163,7 +163,7 @@ class WindowScaling(DescribedModule, name="window_scaling.v1"):
             "log-return": "m the last value of the window, s the deviation of all such changes",
         }
         z = {"difference": "zᵗ = (xᵗ − xᵗ⁻¹) / s", "log-return": "zᵗ = (ln xᵗ − ln xᵗ⁻¹) / s"}
-        return f"{z.get(self.kind, 'z = (x − m) / s')}, {how[self.kind]}"
+        return f"{z.get(self.kind, 'z = (x − m) / s')}, {scales[self.kind]}"
 
     def inverse(self, z: str) -> str:
         """How :meth:`undo` makes x of it, as an equation."""

@@ -78,8 +78,8 @@ class LogSpectrum(DescribedModule, name="log_spectrum.v1"):
 
     def magnitudes(self, z: Tensor) -> Tensor:
         """|X| / max |X| of z, 0 at the floor."""
-        found = ((1 - z) * (math.log(self._least) / 2)).exp() - self._least
-        return F.threshold(found, ROUNDING * self._least, 0)
+        magnitudes = ((1 - z) * (math.log(self._least) / 2)).exp() - self._least
+        return F.threshold(magnitudes, ROUNDING * self._least, 0)
 
     def wave(self, z: Tensor, samples: int | None = None) -> Tensor:
         """A wave with such a spectrum, ``(samples,)``, as loud as :data:`PEAK`, from ``z: (frames,

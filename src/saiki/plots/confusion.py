@@ -24,8 +24,8 @@ def draw_confusion(
     """
     numbers = {label: i for i, label in enumerate(classes)}
     counts = np.zeros((len(classes), len(classes)), int)
-    for label, said in pairs:
-        counts[numbers[label], numbers[said]] += 1
+    for label, predicted in pairs:
+        counts[numbers[label], numbers[predicted]] += 1
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = min(14.0, max(5.0, 0.5 * len(classes) + 1.5))
     # what the names beside the matrix take, in inches

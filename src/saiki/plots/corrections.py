@@ -53,12 +53,12 @@ def draw_trade_off(
     """
     figure = canvas.new_figure()
     axes = figure.subplots()
-    for number, (name, found) in enumerate(kinds.items()):
-        touched, right = zip(*found, strict=True)
+    for number, (name, points) in enumerate(kinds.items()):
+        touched, right = zip(*points, strict=True)
         [line] = axes.plot(touched, right, label=name, linewidth=1.6)
         if chosen is not None:
-            said = label if number == 0 else None
-            axes.plot(*found[chosen], "o", color=line.get_color(), label=said)
+            caption = label if number == 0 else None
+            axes.plot(*points[chosen], "o", color=line.get_color(), label=caption)
     axes.set(xlabel="share of clean sentences that are changed")
     axes.set(ylabel="share of those with mistakes that come right")
     axes.set_xlim(left=0)

@@ -44,7 +44,7 @@ def draw_curves(
         return canvas.save(figure, path)
     # when the colours are used up they come again, dashed and dotted
     axes.set_prop_cycle(cycler(linestyle=["-", "--", ":"]) * rcParams["axes.prop_cycle"])
-    drawn = {}
+    lines_drawn = {}
     for label, all_members in lines.items():
         members = [curve for curve in all_members if len(curve[0])]
         if not members:
@@ -53,19 +53,19 @@ def draw_curves(
         at = [[values[i] for _, values in members if i < len(values)] for i in range(len(longest))]
         marker = "o" if len(longest) == 1 else None  # a line through one point would not be seen
         [line] = axes.plot(longest, [_mean(v) for v in at], lw=1.6, marker=marker, label=label)
-        drawn[label] = line
+        lines_drawn[label] = line
         if len(members) > 1 and len(lines) <= BANDS:
             low, high = [min(v) for v in at], [max(v) for v in at]
             axes.fill_between(longest, low, high, color=line.get_color(), alpha=0.15, lw=0)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     _scale(axes, lines, kind)
     axes.grid(alpha=0.3)
-    names = [shortened(label, 100) for label in drawn if label]
+    names = [shortened(label, 100) for label in lines_drawn if label]
     if names:
         wide = 1 if max(map(columns, names)) > 40 else 2
         figure.set_figheight(figure.get_figheight() + 0.2 * math.ceil(len(names) / wide))
-        its = [line for label, line in drawn.items() if label]
-        figure.legend(its, names, loc="outside lower center", ncols=wide, fontsize=8)
+        handles = [line for label, line in lines_drawn.items() if label]
+        figure.legend(handles, names, loc="outside lower center", ncols=wide, fontsize=8)
     return canvas.save(figure, path)
 
 
@@ -83,25 +83,25 @@ def _scale(axes: Axes, lines: Mapping[str, Sequence[Curve]], kind: Kind) -> None
 
 def _in_words(lines: Mapping[str, Sequence[Curve]], ylabel: str, xlabel: str) -> str:
     """What single points say."""
-    said = [
+    sentences = [
         f"{label + ': ' if label else ''}{ylabel} {number(y)} at {xlabel} {number(x)}"
         for label, members in lines.items()
         for xs, ys in members
         for x, y in zip(xs, ys, strict=True)
     ]
-    return "\n".join(shortened(line, 80) for line in said[:12]) or f"no {ylabel} was measured"
+    return "\n".join(shortened(line, 80) for line in sentences[:12]) or f"no {ylabel} was measured"
 
 
 def curves_of(points: Points) -> dict[str, Curve]:
     """Each figure of the points of a training over its iterations, where it was a number."""
-    found: dict[str, tuple[list[float], list[float]]] = {}
+    curves: dict[str, tuple[list[float], list[float]]] = {}
     for point in points:
         for name, value in point.items():
             if name != "step" and value is not None and point["step"] is not None:
-                steps, values = found.setdefault(name, ([], []))
+                steps, values = curves.setdefault(name, ([], []))
                 steps.append(point["step"])
                 values.append(value)
-    return dict(found)
+    return dict(curves)
 
 
 def loss_curve(points: Points) -> Curve:

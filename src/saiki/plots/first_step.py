@@ -57,9 +57,9 @@ def draw_first_step(path: Path, step: FirstStep, title: str = "") -> Path:
         left.plot(step.times[some], values[some], label=name, **style)
     left.set_title(f"{step.title}, as it is often shown", fontsize=9)
     dates_below(left, step.times)
-    came, said = step.change(step.truth), step.change(step.forecast)
-    right.scatter(said, came, s=6, alpha=0.4, lw=0)
-    reach = 1.1 * float(np.nanmax(np.abs(np.concatenate((came, said))), initial=1e-12))
+    came, forecast = step.change(step.truth), step.change(step.forecast)
+    right.scatter(forecast, came, s=6, alpha=0.4, lw=0)
+    reach = 1.1 * float(np.nanmax(np.abs(np.concatenate((came, forecast))), initial=1e-12))
     right.plot((-reach, reach), (-reach, reach), color="C3", lw=0.9, label="as forecast")
     right.axvline(0, color="C1", lw=0.9, ls="--", label="the value before")
     unit = ", in %" if step.in_percent else ""

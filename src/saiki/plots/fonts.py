@@ -61,9 +61,9 @@ def fonts(texts: Iterable[str]) -> tuple[list[str], frozenset[str]]:
     missing -= _characters(families[0])
     candidates = [_japanese(), *_of_machine()] if missing else []
     for family in candidates:
-        if found := missing & _characters(family):
+        if covered := missing & _characters(family):
             families.append(family)
-            missing -= found
+            missing -= covered
     return families, frozenset(map(chr, missing))
 
 
@@ -103,10 +103,10 @@ def shortened(text: str, longest: int = LONGEST) -> str:
         return text
     first, last = [""], [""]
     for parts, characters in ((first, text), (last, reversed(text))):
-        left = (longest - 1) // 2
+        room = (longest - 1) // 2
         for c in characters:
-            left -= columns(c)
-            if left < 0:
+            room -= columns(c)
+            if room < 0:
                 break
             parts.append(c)
     return "".join([*first, "…", *reversed(last)])

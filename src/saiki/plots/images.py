@@ -50,8 +50,8 @@ def tiled(images: Tensor, columns: int) -> np.ndarray[Any, Any]:
     sheet = np.ones((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.float32)
     coloured = images.detach().float().cpu().expand(-1, 3, -1, -1) if channels == 1 else images
     for i, image in enumerate(coloured.detach().float().cpu().clamp(0, 1).movedim(1, 3).numpy()):
-        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        sheet[top : top + height, left : left + width] = image
+        y, x = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[y : y + height, x : x + width] = image
     return sheet
 
 

@@ -57,12 +57,12 @@ def draw_influence(path: Path, sentences: Sequence[Moved], title: str = "") -> P
 
 def _broken(words: Sequence[str]) -> list[list[int]]:
     """The places of words, line by line."""
-    lines, left = list[list[int]](), 0
+    lines, room = list[list[int]](), 0
     for i, word in enumerate(words):
         wide = min(columns(word), WIDE) + 1
-        if not lines or wide > left:
+        if not lines or wide > room:
             lines.append([])
-            left = WIDE
+            room = WIDE
         lines[-1].append(i)
-        left -= wide
+        room -= wide
     return lines

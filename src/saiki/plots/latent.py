@@ -93,18 +93,18 @@ def draw_course(path: Path, points: Points, divergence: Sequence[float], title: 
         divergence: of each unit in nats, its mean over images.
     """
     figure = canvas.new_figure(10.0, 6.4, title)
-    (above, beside), (below, units) = figure.subplots(2, 2)
-    found = curves_of(points)
+    (upper_left, upper_right), (below, units) = figure.subplots(2, 2)
+    curves = curves_of(points)
     labels = {"reconstruction": "−ln p(x | z), nats", "kl": "KL, nats"}
-    for axes, (name, label) in zip((above, beside), labels.items(), strict=True):
-        for prefix, said in (("", "training"), ("validation_", "validation")):
-            axes.plot(*found.get(prefix + name, ((), ())), marker=".", ms=3, lw=1.3, label=said)
+    for axes, (name, label) in zip((upper_left, upper_right), labels.items(), strict=True):
+        for prefix, part in (("", "training"), ("validation_", "validation")):
+            axes.plot(*curves.get(prefix + name, ((), ())), marker=".", ms=3, lw=1.3, label=part)
         axes.set(xlabel="iteration", ylabel=label)
         axes.legend(fontsize=8)
-    below.plot(*found.get("active_units", ((), ())), ".-", ms=3, lw=1.3)
+    below.plot(*curves.get("active_units", ((), ())), ".-", ms=3, lw=1.3)
     below.set(xlabel="iteration", ylabel="active units", ylim=(0, 1.05 * len(divergence)))
     units.bar(range(1, len(divergence) + 1), sorted(divergence, reverse=True))
     units.set(xlabel="units, the most used first", ylabel="KL in the end, nats")
-    for axes in (above, beside, below):
+    for axes in (upper_left, upper_right, below):
         axes.grid(alpha=0.3)
     return canvas.save(figure, path)

@@ -30,7 +30,7 @@ def draw_spread(
         gains: differences of the figure, by what made them; none, and that panel is left out.
         gained: what they are called.
     """
-    panels = [name for name, its in (("lines", lines), ("gains", gains)) if its]
+    panels = [name for name, values in (("lines", lines), ("gains", gains)) if values]
     height = max(3.8, 0.9 + 0.28 * len(gains))
     figure = canvas.new_figure(5.2 * len(panels), height, title)
     for name, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
@@ -44,14 +44,14 @@ def draw_spread(
 
 
 def _draw_lines(axes: Axes, lines: Mapping[str, Mapping[float, Values]]) -> None:
-    places = sorted({x for its in lines.values() for x in its})
-    for number, (label, its) in enumerate(lines.items()):
-        xs, colour = sorted(its), f"C{number}"
-        means = [statistics.fmean(its[x]) for x in xs]
-        axes.errorbar(xs, means, [_deviation(its[x]) for x in xs], color=colour, capsize=3,
+    places = sorted({x for points in lines.values() for x in points})
+    for number, (label, points) in enumerate(lines.items()):
+        xs, colour = sorted(points), f"C{number}"
+        means = [statistics.fmean(points[x]) for x in xs]
+        axes.errorbar(xs, means, [_deviation(points[x]) for x in xs], color=colour, capsize=3,
                       marker="o", ms=4, label=label)  # fmt: skip
         for x in xs:
-            axes.plot([x] * len(its[x]), its[x], ".", color=colour, alpha=0.35, ms=5)
+            axes.plot([x] * len(points[x]), points[x], ".", color=colour, alpha=0.35, ms=5)
     axes.set_xscale("log")
     axes.set_xticks(places, [f"{x:,.0f}" for x in places])
     axes.minorticks_off()
@@ -60,7 +60,7 @@ def _draw_lines(axes: Axes, lines: Mapping[str, Mapping[float, Values]]) -> None
 
 
 def _draw_gains(axes: Axes, gains: Mapping[str, Values]) -> None:
-    ordered = sorted(gains.items(), key=lambda its: statistics.fmean(its[1]))
+    ordered = sorted(gains.items(), key=lambda gain: statistics.fmean(gain[1]))
     means = [statistics.fmean(values) for _, values in ordered]
     colours = ["C2" if mean > 0 else "C3" for mean in means]
     axes.barh(range(len(ordered)), means, color=colours, alpha=0.6, height=0.6,

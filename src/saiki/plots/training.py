@@ -11,22 +11,22 @@ FIGURES: dict[str, Kind] = {"loss": "magnitude", "accuracy": "share"}
 def draw_training(folder: Path, points: Points, title: str = "") -> list[Path]:
     """Draw loss and accuracy, those of validation over those of training, and the norm of the
     gradient before and after it was clipped."""
-    found = {"loss": ([], []), **curves_of(points)}
+    curves = {"loss": ([], []), **curves_of(points)}
     pictures = []
     for name, kind in FIGURES.items():
-        if name not in found:
+        if name not in curves:
             continue
-        if validation := found.get(f"validation_{name}"):
-            lines = {"training": [found[name]], "validation": [validation]}
+        if validation := curves.get(f"validation_{name}"):
+            lines = {"training": [curves[name]], "validation": [validation]}
         else:
-            lines = {"": [found[name]]}
+            lines = {"": [curves[name]]}
         label = "training loss" if name == "loss" and not validation else name
         path = folder / f"{name}.png"
         pictures.append(draw_curves(path, lines, ylabel=label, kind=kind, title=title))
-    if {"gradient_norm", "clipped_norm"} <= set(found):
+    if {"gradient_norm", "clipped_norm"} <= set(curves):
         lines = {
-            "before clipping": [found["gradient_norm"]],
-            "after clipping": [found["clipped_norm"]],
+            "before clipping": [curves["gradient_norm"]],
+            "after clipping": [curves["clipped_norm"]],
         }
         path = folder / "gradient_norm.png"
         pictures.append(

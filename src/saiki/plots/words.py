@@ -75,12 +75,12 @@ def plane(matrix: Array, method: str = "pca") -> tuple[Array, tuple[str, str]]:
 def _principal(unit: Array) -> tuple[Array, tuple[str, str]]:
     u, s, _ = np.linalg.svd(unit - unit.mean(0), full_matrices=False)
     points = np.zeros((len(unit), 2))
-    kept = min(2, len(s))
-    points[:, :kept] = u[:, :kept] * s[:kept]
+    dimensions = min(2, len(s))
+    points[:, :dimensions] = u[:, :dimensions] * s[:dimensions]
     # either sign is right, and each library has its own
     points *= np.where(points[np.abs(points).argmax(0), range(2)] < 0, -1, 1)
     shares = np.zeros(2)
-    shares[:kept] = s[:kept] ** 2 / max((s**2).sum(), 1e-300)
+    shares[:dimensions] = s[:dimensions] ** 2 / max((s**2).sum(), 1e-300)
     first, second = (
         f"component {i + 1}, {share:.0%} of the variance" for i, share in enumerate(shares)
     )

@@ -8,9 +8,9 @@ from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.plots.canvas import picture_format
 from saiki.plots.curves import draw_curves, loss_curve
-from saiki.runs.columns import aligned
 from saiki.runs.folder import RunFolder
 from saiki.runs.reopen import setting_of
+from saiki.runs.summary import aligned
 
 
 def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
@@ -41,11 +41,11 @@ def compare(folders: Sequence[Path], picture: Path) -> Iterator[str]:
     lines = {str(run.path): [loss_curve(run.points())] for run in runs}
     experiment = type(experiments[0])
     title = experiment.title_of(*settings)
-    drawn = draw_curves(picture, lines, ylabel="training loss", kind="magnitude", title=title)
-    yield str(drawn)
+    curves = draw_curves(picture, lines, ylabel="training loss", kind="magnitude", title=title)
+    yield str(curves)
     trials = {
-        str(run.path): Trial(its, (run.figures,), (run.path,))
-        for run, its in zip(runs, settings, strict=True)
+        str(run.path): Trial(knobs, (run.figures,), (run.path,))
+        for run, knobs in zip(runs, settings, strict=True)
     }
     if issubclass(experiment, DrawsComparisons):
         yield from map(str, experiment.compare_plots(trials, picture.parent))

@@ -46,9 +46,9 @@ def export_vectors(folder: Path, path: Path) -> tuple[Path, str]:
         SaikiError: the file cannot be written.
     """
     experiment, model = reopen(folder)
-    found, remark = ExportsVectors.of(experiment).vectors_of(model), ""
-    vectors.write(found, path)
-    if found.subwords and path.suffix != ".safetensors":
+    word_vectors, remark = ExportsVectors.of(experiment).vectors_of(model), ""
+    vectors.write(word_vectors, path)
+    if word_vectors.subwords and path.suffix != ".safetensors":
         remark = f"{path} holds no n-grams, of which unknown words are made; .safetensors does"
     return path, remark
 

@@ -29,13 +29,13 @@ def _of(items: Iterable[str | bytes]) -> tuple[int, str, str]:
 
 def changes(before: Mapping[str, Iterable[int | str]], now: Fingerprint) -> str:
     """What differs, in words; nothing if nothing does."""
-    found = []
+    differences = []
     for kind, (count, ordered, unordered) in now.items():
         count_before, ordered_before, unordered_before = before.get(kind, (0, "", ""))
         if count != count_before:
-            found.append(f"there are {count:,} {kind} instead of {count_before:,}")
+            differences.append(f"there are {count:,} {kind} instead of {count_before:,}")
         elif unordered != unordered_before:
-            found.append(f"not all {kind} are what they were")
+            differences.append(f"not all {kind} are what they were")
         elif ordered != ordered_before:
-            found.append(f"the {kind} are in another order")
-    return ", ".join(found)
+            differences.append(f"the {kind} are in another order")
+    return ", ".join(differences)

@@ -79,8 +79,8 @@ class RunFolder:
             InputError: there is no such folder, or it holds something else.
         """
         if out is None:
-            begun = (Path("runs") / name).glob("*/*/config.json" if several else "*/config.json")
-            folders = (path.parents[1 if several else 0] for path in begun)
+            configs = (Path("runs") / name).glob("*/*/config.json" if several else "*/config.json")
+            folders = (path.parents[1 if several else 0] for path in configs)
             numbered = [path for path in folders if path.name.isdecimal()]
             if not numbered:
                 raise InputError(f"there is no run of {name} in runs/{name} to go on with")
@@ -91,9 +91,9 @@ class RunFolder:
         config = "*/config.json" if several else "config.json"
         if any(files) and not any(out.glob(config)):
             raise InputError(f"{out} is not a run folder: it holds no {config}")
-        found = cls(out)
-        found.refuse_links()
-        return found
+        folder = cls(out)
+        folder.refuse_links()
+        return folder
 
     def begin(self, experiment: str, preset: str | None, knobs: Any, command: str) -> None:
         """Write ``config.json``, or find that it says the same but for the command.
@@ -101,8 +101,8 @@ class RunFolder:
         Raises:
             InputError: the folder holds a run of another experiment or of other knobs.
         """
-        for left in self.path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
-            left.unlink(missing_ok=True)
+        for leftover in self.path.rglob(f"{TEMPORARY}*"):  # of a process that was killed
+            leftover.unlink(missing_ok=True)
         if self.has_begun:
             return self.check(experiment, knobs)
         write_json(
@@ -179,10 +179,10 @@ class RunFolder:
 
     def check(self, experiment: str, knobs: Any) -> None:
         """Raise :class:`InputError` if this is a run of another experiment or of other knobs."""
-        there = self.config
-        if there.get("experiment") != experiment:
-            raise InputError(f"{self.path} holds a run of {there.get('experiment')}")
-        if there.get("knobs") != knobs:
+        recorded = self.config
+        if recorded.get("experiment") != experiment:
+            raise InputError(f"{self.path} holds a run of {recorded.get('experiment')}")
+        if recorded.get("knobs") != knobs:
             raise InputError(f"{self.path} holds a run of other knobs")
 
     @property

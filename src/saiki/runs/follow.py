@@ -41,10 +41,10 @@ def arriving(file: BinaryIO) -> Iterator[list[bytes]]:
     rest = b""
     read: Callable[[int], bytes] = getattr(file, "read1", file.read)
     while chunk := read(LONGEST_LINE):
-        *whole, rest = (rest + chunk).split(b"\n")
+        *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > LONGEST_LINE:
             raise InputError(f"standard input has a line of more than {LONGEST_LINE:,} bytes")
-        if whole:
-            yield whole
+        if lines:
+            yield lines
     if rest:
         yield [rest]

@@ -50,10 +50,10 @@ def joined(address: str, at_a_time: int | None = None) -> Iterator[Runner]:
         return remote.remote(job, _files(job.folder.path), sys.argv)
 
     def runner(jobs: Sequence[Job]) -> Iterator[Job]:
-        left = deque(jobs)
-        while left or running:
-            while left and len(running) < (at_a_time or len(jobs)):
-                job = left.popleft()
+        waiting = deque(jobs)
+        while waiting or running:
+            while waiting and len(running) < (at_a_time or len(jobs)):
+                job = waiting.popleft()
                 running[submit(job)] = job
             (ended, *_), _ = ray.wait(list(running))
             job = running.pop(ended)

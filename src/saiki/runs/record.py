@@ -1,4 +1,4 @@
-"""What a training leaves in its folder as it goes: curves, looks inside and checkpoints."""
+"""What a training leaves in its folder as it goes: curves, looks inside, checkpoints."""
 
 import itertools
 import math
@@ -14,6 +14,7 @@ from saiki.errors import InputError
 from saiki.experiment import Experiment
 from saiki.inputs import open_file
 from saiki.plots.training import draw_training
+from saiki.progress import Rate, duration
 from saiki.runs.fingerprint import changes, fingerprint
 from saiki.runs.folder import RunFolder
 from saiki.saving import tensors
@@ -26,6 +27,10 @@ REDRAW_SECONDS = 30.0
 REDRAW_TIMES = 50
 """How many times as long as a picture takes, at least, until the next."""
 METRICS, LENS = "metrics.jsonl", "lens.jsonl"
+KNOWN_AFTER = 10.0
+"""Seconds after which it is known how long a training takes."""
+LONG = 3600.0
+"""Seconds that a person is told of."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,12 @@ def checkpoint(experiment: Experiment, folder: RunFolder) -> tensors.Contents | 
     data = processes.from_first(data)
     if data is None:
         return None
-    kept, about = tensors.parse(data, path)
+    weights, about = tensors.parse(data, path)
     if not is_same_run(about.get("run"), experiment):
         raise InputError(f"{path} is of a run with other knobs than {folder.path}")
     if not _is_whole(about):
         raise InputError(f"{path} does not hold what a checkpoint of this saiki holds")
-    return kept, about
+    return weights, about
 
 
 def _is_whole(about: dict[str, Any]) -> bool:
@@ -129,7 +134,7 @@ class Record:
         self.started = self.saved = time.monotonic()
         self.seconds_before = 0.0
         self.writes = processes.is_first()
-        self.drawn = self.started
+        self.drawn_at = self.started
         self.redraw_seconds = REDRAW_SECONDS
         self.board: Any = None
         self.data = fingerprint(self.experiment.data) if self.writes else {}
@@ -155,10 +160,10 @@ class Record:
     def draw(self) -> None:
         """Draw the curves anew where it is time to, and takes a fiftieth of the time at most."""
         now = time.monotonic()
-        if now - self.drawn > self.redraw_seconds:
+        if now - self.drawn_at > self.redraw_seconds:
             draw_training(self.folder.path, self.curve)
-            self.drawn = time.monotonic()
-            self.redraw_seconds = max(REDRAW_SECONDS, REDRAW_TIMES * (self.drawn - now))
+            self.drawn_at = time.monotonic()
+            self.redraw_seconds = max(REDRAW_SECONDS, REDRAW_TIMES * (self.drawn_at - now))
 
     def show(self, record: Mapping[str, float | None]) -> None:
         """Put a line of the curves on the board, if there is one."""
@@ -180,7 +185,7 @@ class Record:
         """Write a checkpoint: the training, and what of the logs belongs to it."""
         if not self.writes:
             return
-        kept, state = self.training.state()
+        weights, state = self.training.state()
         about = {
             "run": [self.experiment.name, self.experiment.to_dict()],
             "processes": processes.count(),
@@ -190,23 +195,23 @@ class Record:
             "looks": len(self.history),
             "seconds": self.seconds,
         }
-        tensors.save(self.folder.path / CHECKPOINT, kept, about)
+        tensors.save(self.folder.path / CHECKPOINT, weights, about)
         if self.board is not None:
             self.board.flush()
         self.saved = time.monotonic()
 
-    def restore(self, left: tensors.Contents | None) -> None:
+    def restore(self, contents: tensors.Contents | None) -> None:
         """Go on from a checkpoint, if there is one; the logs become what they were then."""
         looks = 0
-        if left is not None:
-            kept, about = left
+        if contents is not None:
+            weights, about = contents
             differs = changes(about["data"], self.data) if self.writes else ""
             if differs and not self.options.data_changed:
                 raise InputError(
                     f"the data of {self.folder.path} have changed since it was stopped: {differs}; "
                     "put them back, or go on with --data-changed"
                 )
-            self.training.restore((kept, about["training"]))
+            self.training.restore((weights, about["training"]))
             if self.training.has_ended and about["run"][1] != self.experiment.to_dict():
                 self.training.points_since_best = 0  # it lost patience, and is to go on for longer
             self.seconds_before, self.curve = about["seconds"], about["curve"]
@@ -244,3 +249,39 @@ def summary_writer() -> Any:
             "--tensorboard needs a package: pip install 'saiki[tensorboard]'"
         ) from None
     return SummaryWriter
+
+
+class Outlook:
+    """Of one training, from where it goes on.
+
+    Args:
+        say: told once how long it will take, where that is more than an hour.
+    """
+
+    def __init__(self, training: Training, say: Say | None) -> None:
+        self.training = training
+        self.say = say
+        self.rate = Rate()
+        self.started = time.monotonic()
+        self.first_step = training.step
+
+    def line(self) -> str:
+        """For the line that is rewritten."""
+        training, last = self.training, self.training.experiment.iterations
+        words = f"iteration {training.step:,} of {last:,}"
+        rate = self.rate.of(training.step)
+        if rate is None:
+            return words
+        remaining = duration((last - training.step) / rate)
+        return f"{words}  loss {training.loss:.4g}  {rate:.3g} a second  {remaining} left"
+
+    def tell(self) -> None:
+        """After an iteration: say how long it will take, once that is known."""
+        seconds = time.monotonic() - self.started
+        if self.say is None or seconds < KNOWN_AFTER:
+            return
+        done = self.training.step - self.first_step
+        remaining = seconds / done * (self.training.experiment.iterations - self.training.step)
+        if remaining > LONG:
+            self.say(f"this will take about {duration(remaining)}; Ctrl-C pauses it")
+        self.say = None

@@ -59,8 +59,8 @@ def setting_of(run: RunFolder) -> Experiment:
     return load(settings.pop("experiment")).from_dict(settings)
 
 
-def begun(
-    run: RunFolder, name: str, given: Mapping[str, Value], may_grow: Collection[str] = ()
+def check_resumed(
+    run: RunFolder, name: str, knobs: Mapping[str, Value], may_grow: Collection[str] = ()
 ) -> Experiment:
     """The experiment of a run that is to go on, perhaps for longer.
 
@@ -75,7 +75,7 @@ def begun(
     experiment = was = setting_of(run)
     if experiment.name != name:
         raise InputError(f"{run.path} holds a run of {experiment.name}, not of {name}")
-    for knob, new in given.items():
+    for knob, new in knobs.items():
         old = experiment.to_dict()[knob]
         if knob in may_grow and new > old:  # type: ignore[operator]
             experiment = experiment.changed({knob: new})

@@ -17,11 +17,9 @@ from saiki.errors import InputError, OutputError, SaikiError
 from saiki.experiment import Experiment, Figures, placed
 from saiki.lens.drawing import draw_inside
 from saiki.plots.training import draw_training
-from saiki.runs.enough import too_few
 from saiki.runs.folder import RunFolder
-from saiki.runs.outlook import Outlook
-from saiki.runs.record import CHECKPOINT, Options, Record, Say, checkpoint, summary_writer
-from saiki.runs.summary import summary
+from saiki.runs.record import CHECKPOINT, Options, Outlook, Record, Say, checkpoint, summary_writer
+from saiki.runs.summary import summary, too_few
 from saiki.saving import tensors
 from saiki.saving.description import Described, describe
 from saiki.saving.pretrained import WEIGHTS
@@ -61,14 +59,16 @@ def run(
         summary_writer()  # refused before anything is written
     with _nothing_left(folder), folder.locked() if processes.is_first() else nullcontext():
         if processes.is_first():
-            folder.begin(experiment.name, preset, experiment.to_dict(), shlex.join(_command()))
-        left = checkpoint(experiment, folder)
-        if left is not None and left[1]["processes"] != processes.count():
-            raise InputError(
-                f"{folder.path} was begun by {left[1]['processes']} processes and must go on with "
-                f"as many, got {processes.count()}"
+            folder.begin(
+                experiment.name, preset, experiment.to_dict(), shlex.join(["saiki", *sys.argv[1:]])
             )
-        with _record(experiment, folder, options, left) as (record, line, say):
+        contents = checkpoint(experiment, folder)
+        if contents is not None and contents[1]["processes"] != processes.count():
+            raise InputError(
+                f"{folder.path} was begun by {contents[1]['processes']} processes and must go on "
+                f"with as many, got {processes.count()}"
+            )
+        with _record(experiment, folder, options, contents) as (record, line, say):
             if say:
                 _introduce(record.training, say)
             trouble = _train(record, line, say)
@@ -100,17 +100,17 @@ def finish(experiment: Experiment, folder: RunFolder, options: Options = QUIET) 
         InputError: there is no checkpoint, or it is damaged.
     """
     with folder.locked():
-        left = checkpoint(experiment, folder)
-        if left is None:
+        contents = checkpoint(experiment, folder)
+        if contents is None:
             raise InputError(f"{folder.path} has no checkpoint yet, so there is no model to use")
-        with _record(experiment, folder, options, left) as (record, line, say):
+        with _record(experiment, folder, options, contents) as (record, line, say):
             record.training.finish()
             return _finish(record, None, line, say)
 
 
 @contextmanager
 def _record(
-    experiment: Experiment, folder: RunFolder, options: Options, left: tensors.Contents | None
+    experiment: Experiment, folder: RunFolder, options: Options, contents: tensors.Contents | None
 ) -> Iterator[tuple[Record, progress.Line, Say | None]]:
     """The training as it was left, the line that tells how far it is, and who is told of it."""
     if experiment.threads is not None:
@@ -124,9 +124,9 @@ def _record(
             "leave out --lens"
         )
     record = Record(training, folder, options)
-    record.restore(left)
+    record.restore(contents)
     with progress.line(say is not None) as line:
-        yield record, line, say and line.beside(say)
+        yield record, line, say and line.clearing(say)
 
 
 def refuse(experiment: Experiment, options: Options, cross_validate: str | None = None) -> None:
@@ -139,10 +139,6 @@ def refuse(experiment: Experiment, options: Options, cross_validate: str | None 
     else:
         experiment.describe_data()
     experiment.iterations  # noqa: B018  # epochs without a length are refused
-
-
-def _command() -> list[str]:
-    return ["saiki", *sys.argv[1:]]
 
 
 def _how_to_go_on(record: Record) -> str:
@@ -166,8 +162,8 @@ def _introduce(training: Training, say: Say) -> None:
     experiment, model = training.experiment, training.model
     if opening := experiment.describe_data():
         say(opening + "\n")
-    for few in too_few(experiment.data):
-        say(few + "\n")
+    for remark in too_few(experiment.data):
+        say(remark + "\n")
     if training.step == 0:
         say(summary(model, placed(experiment.data.example(), model)) + "\n")
     else:
@@ -184,8 +180,10 @@ def _train(record: Record, line: progress.Line, say: Say | None) -> str | None:
         def on_point(point: Point) -> None:
             record.add(point)
             if say and record.is_shown(point):
-                its = point.figures
-                shown = (f"{name} {its[name]:.4f}" for name in experiment.shown if name in its)
+                figures = point.figures
+                shown = (
+                    f"{name} {figures[name]:.4f}" for name in experiment.shown if name in figures
+                )
                 sample = ""
                 if isinstance(experiment, Samples):
                     sample = experiment.sample(training.model)
@@ -221,9 +219,9 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
         experiment.settle(model)
     about = {"run": [experiment.name, experiment.to_dict()], "model": describe(model)}
     tensors.save(folder.path / WEIGHTS, model.state_dict(), about)
-    judged = _judged(experiment, model, trouble)
+    evaluated = _evaluated(experiment, model, trouble)
     figures: Figures = {
-        **({experiment.score: None} if judged is None else judged),
+        **({experiment.score: None} if evaluated is None else evaluated),
         **(experiment.summarise(curve) if isinstance(experiment, Summarises) else {}),
         "train_loss": curve[-1]["loss"] if curve else None,
         "gradient_norm_max": max(
@@ -234,7 +232,7 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
     }
     points = folder.points()
     pictures = draw_training(folder.path, points, experiment.title)
-    if judged is not None and isinstance(experiment, Draws):
+    if evaluated is not None and isinstance(experiment, Draws):
         pictures += experiment.draw(model, points, folder.path)
     if record.history:
         pictures.append(draw_inside(folder.path / "lens.png", record.history, experiment.title))
@@ -242,17 +240,17 @@ def _finish(record: Record, trouble: str | None, line: progress.Line, say: Say |
         record.board.close()
     folder.write_result({**figures, "stopped": trouble})
     if say:
-        inside = lens.describe(record.history) if record.history else None
+        lens_words = lens.describe(record.history) if record.history else None
         remarks = ""
-        if judged is not None and isinstance(experiment, Describes):
+        if evaluated is not None and isinstance(experiment, Describes):
             remarks = experiment.describe_model(model)
-        for text in (trouble, inside, remarks, *map(str, pictures)):
+        for text in (trouble, lens_words, remarks, *map(str, pictures)):
             if text:
                 say(text)
     return Outcome(folder, figures, trouble)
 
 
-def _judged(experiment: Experiment, model: nn.Module, trouble: str | None) -> Figures | None:
+def _evaluated(experiment: Experiment, model: nn.Module, trouble: str | None) -> Figures | None:
     """The figures of the model; None where its training stopped in trouble and its weights, which
     are no numbers, give none."""
     try:

@@ -1,13 +1,16 @@
-"""The layers of a model, the shapes of what they put out, and their parameters."""
+"""What a person sees before a training: whether data are enough, and the layers of the model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from saiki.runs.columns import aligned
+from saiki.data.dataset import Dataset
 from saiki.torch_internals import tree_leaves
+
+FEW_TO_LEARN, FEW_TO_TEST = 100, 30
+"""Examples below which a person is told that they teach, or that they say, little."""
 
 
 def summary(model: nn.Module, example: Any) -> str:
@@ -61,3 +64,34 @@ def _shape(output: Any) -> str:
 
 def _count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Each row as a line in which every column begins where it does in the others."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(c.ljust(width) for c, width in zip(row, widths, strict=True)).rstrip()
+
+
+def too_few(data: Dataset[Any]) -> list[str]:
+    """What a person should know where data are few, a sentence each."""
+    counts = data.examples()
+    if counts is None:
+        return []
+    learned, tested = counts
+    remarks = []
+    if learned < FEW_TO_LEARN:
+        remarks.append(
+            f"{_examples(learned)} to learn from are so few that they are learned by heart; "
+            f"have {FEW_TO_LEARN} at least, better thousands"
+        )
+    if tested < FEW_TO_TEST:
+        remarks.append(
+            f"the final figures are of {_examples(tested)}, fewer than {FEW_TO_TEST}, so chance "
+            "decides much of them"
+        )
+    return remarks
+
+
+def _examples(count: int) -> str:
+    return f"{count} example{'s' * (count != 1)}"

@@ -16,10 +16,10 @@ from saiki.experiment import Claim, Experiment, Figures, Trial
 from saiki.files import to_json, write_json, write_text
 from saiki.knobs import Value
 from saiki.plots.curves import draw_curves, loss_curve
-from saiki.runs.columns import aligned
 from saiki.runs.folder import RunFolder, folder_name
 from saiki.runs.record import Options
 from saiki.runs.run import QUIET, run
+from saiki.runs.summary import aligned
 
 Changes = dict[str, Value]
 Line = dict[str, Value | float | None]
@@ -68,13 +68,13 @@ def settings(
 ) -> list[Setting]:
     """Each of ``changes`` to the preset, with the seeds 0 to ``seeds − 1``; repetitions once."""
     start = experiment.preset(preset)
-    found: dict[str, Setting] = {}
+    by_identity: dict[str, Setting] = {}
     for change in changes:
         members = tuple(
             experiment.from_dict({**start, **change, "seed": seed}) for seed in range(seeds)
         )
-        found.setdefault(_identity(members[0]), Setting(change, members))
-    return list(found.values())
+        by_identity.setdefault(_identity(members[0]), Setting(change, members))
+    return list(by_identity.values())
 
 
 def run_all(
@@ -88,8 +88,8 @@ def run_all(
         ]
         for row in rows
     ]
-    every = [job for its in jobs for job in its]
-    left = [job for job in every if not job.folder.is_finished]
+    every = [job for row_jobs in jobs for job in row_jobs]
+    waiting = [job for job in every if not job.folder.is_finished]
     for job in every:
         if job.folder.has_begun:
             job.folder.check(job.experiment.name, job.experiment.to_dict())
@@ -98,23 +98,23 @@ def run_all(
     def stage() -> str:
         """Runs differ in length, so the time that is left follows from those that have ended."""
         seconds = monotonic() - started
-        words = f"run {len(every) - len(left) + done + 1} of {len(every)}"
+        words = f"run {len(every) - len(waiting) + done + 1} of {len(every)}"
         words += f"  {progress.duration(seconds)}"
         if not done:
             return words
-        return f"{words}  about {progress.duration(seconds / done * (len(left) - done))} left"
+        return f"{words}  about {progress.duration(seconds / done * (len(waiting) - done))} left"
 
     with progress.line() as line:
         line.stage = stage
-        for _ in runner(left):
+        for _ in runner(waiting):
             done += 1
     return [
         Trial(
             row.experiments[0].to_dict(),
-            tuple(job.figures for job in its),
-            tuple(job.folder.path for job in its),
+            tuple(job.figures for job in row_jobs),
+            tuple(job.folder.path for job in row_jobs),
         )
-        for row, its in zip(rows, jobs, strict=True)
+        for row, row_jobs in zip(rows, jobs, strict=True)
     ]
 
 
@@ -124,7 +124,7 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Line]:
     The deviation is that of a sample (n − 1), and 0 for one seed. A figure that some run lacks, or
     that is not finite, is null.
     """
-    found = []
+    lines = []
     for row, trial in zip(rows, trials, strict=True):
         line: Line = dict(row.changes)
         for figure in trial.figures:
@@ -133,8 +133,8 @@ def table(rows: Sequence[Setting], trials: Sequence[Trial]) -> list[Line]:
             deviation = statistics.stdev(values) if finite and len(values) > 1 else 0.0
             line[f"{figure}_mean"] = trial.mean(figure) if finite else None
             line[f"{figure}_std"] = deviation if finite else None
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 def save(
@@ -174,19 +174,21 @@ def verdicts(
     known = {_identity(row.experiments[0]): trial for row, trial in zip(rows, trials, strict=True)}
     for claim in experiment.claims:
         needed = settings(experiment, claim.preset, _changes(claim), 1)
-        found = [known.get(_identity(setting.experiments[0])) for setting in needed]
-        if all(trial is not None for trial in found):
-            yield claim, *claim.judge([trial for trial in found if trial is not None])
+        needed_trials = [known.get(_identity(setting.experiments[0])) for setting in needed]
+        if all(trial is not None for trial in needed_trials):
+            yield claim, *claim.judge([trial for trial in needed_trials if trial is not None])
 
 
 def claim_settings(experiment: type[Experiment], seeds: int) -> list[Setting]:
     """What the claims of the experiment need, each setting once."""
-    found: dict[str, Setting] = {}
+    by_identity: dict[str, Setting] = {}
     for claim in experiment.claims:
         for setting in settings(experiment, claim.preset, _changes(claim), seeds):
             named = {"preset": claim.preset, **setting.changes}
-            found.setdefault(_identity(setting.experiments[0]), Setting(named, setting.experiments))
-    return list(found.values())
+            by_identity.setdefault(
+                _identity(setting.experiments[0]), Setting(named, setting.experiments)
+            )
+    return list(by_identity.values())
 
 
 def _changes(claim: Claim) -> list[Changes]:

@@ -51,8 +51,10 @@ class Worker:
         except (EOFError, OSError):
             self.process.join()
             code = self.process.exitcode or 0
-            how = f"by signal {-code}, perhaps for want of memory" if code < 0 else f"with {code}"
-            raise LostError(f"{job.folder.path.name} was ended {how}") from None
+            reason = (
+                f"by signal {-code}, perhaps for want of memory" if code < 0 else f"with {code}"
+            )
+            raise LostError(f"{job.folder.path.name} was ended {reason}") from None
         if isinstance(error, OutOfMemoryError):
             raise LostError(f"{job.folder.path.name}: {error}")
         if error is not None:
@@ -76,14 +78,14 @@ def processes(at_a_time: int) -> Iterator[Runner]:
     workers: list[Worker] = []
 
     def runner(jobs: Sequence[Job]) -> Iterator[Job]:
-        left, lost = deque(jobs), list[str]()
-        while left or any(worker.job for worker in workers):
+        waiting, lost = deque(jobs), list[str]()
+        while waiting or any(worker.job for worker in workers):
             idle = [w for w in workers if w.job is None and w.process.is_alive()]
-            while left and (idle or len(workers) < at_a_time):
+            while waiting and (idle or len(workers) < at_a_time):
                 if not idle:
                     workers.append(Worker(threads))
                     idle = workers[-1:]
-                idle.pop().begin(left.popleft())
+                idle.pop().begin(waiting.popleft())
             busy = {worker.connection: worker for worker in workers if worker.job}
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]

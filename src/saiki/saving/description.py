@@ -49,9 +49,9 @@ class Described:
         _registry.setdefault(cls.registered_name, {})[_place(cls)] = cls
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Described":
-        made = super().__new__(cls)
-        made.__dict__["_saiki_given"] = args, kwargs
-        return made
+        instance = super().__new__(cls)
+        instance.__dict__["_saiki_given"] = args, kwargs
+        return instance
 
     def arguments(self) -> dict[str, Any]:
         """The arguments it was made with, by name; those of ``*args`` as a list."""
@@ -79,8 +79,8 @@ def _place(cls: type) -> str:
 
 def _known(name: str) -> dict[str, type[Described]]:
     """The classes of that name, saiki's own whether or not they have been imported."""
-    found = _registry.get(name, {})
-    if _VERSIONED.fullmatch(name) and not any(p.startswith("saiki.") for p in found):
+    classes = _registry.get(name, {})
+    if _VERSIONED.fullmatch(name) and not any(p.startswith("saiki.") for p in classes):
         _import_all_of_saiki()
     return _registry.get(name, {})
 
@@ -155,16 +155,16 @@ def make(description: Any, classes: Iterable[type] = ()) -> Any:
         InputError: the description names an unknown class, or one of several of that name, or
             arguments that it refuses.
     """
-    given: dict[str, type[Described]] = {}
+    chosen: dict[str, type[Described]] = {}
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Described)):
             raise InputError(
                 f"classes=[...] takes cells and other classes of saiki's kind, got {cls}"
             )
-        if given.setdefault(cls.registered_name, cls) is not cls:
-            raise _ambiguous(cls.registered_name, (given[cls.registered_name], cls))
+        if chosen.setdefault(cls.registered_name, cls) is not cls:
+            raise _ambiguous(cls.registered_name, (chosen[cls.registered_name], cls))
     try:
-        return _Maker(given).value(description)
+        return _Maker(chosen).value(description)
     except RecursionError:
         raise InputError("the configuration is nested too deep to be one") from None
 
@@ -177,10 +177,10 @@ def at_most(count: int) -> Iterator[None]:
     Raises:
         InputError: more are.
     """
-    thread, given = threading.get_ident(), itertools.count(1)
+    thread, counter = threading.get_ident(), itertools.count(1)
 
     def counted(module: nn.Module, name: str, inner: nn.Module) -> None:
-        if threading.get_ident() == thread and next(given) > count:
+        if threading.get_ident() == thread and next(counter) > count:
             raise InputError(f"it asks for more than {count:,} layers, and so many are not stored")
 
     handle = register_module_module_registration_hook(counted)
@@ -264,14 +264,14 @@ class _Maker:
 
     def _new(self, name: str, arguments: dict[str, Any]) -> Any:
         cls = self.classes.get(name) or _registered(name)
-        given = {k: self.value(v) for k, v in arguments.items()}
+        values = {k: self.value(v) for k, v in arguments.items()}
         if _is_of_saiki(cls):
-            _check_kinds(cls, given)
+            _check_kinds(cls, values)
         signature = inspect.signature(cls)
-        positional = _positional(signature, given)
+        positional = _positional(signature, values)
         try:
-            signature.bind(*positional, **given)
-            return cls(*positional, **given)
+            signature.bind(*positional, **values)
+            return cls(*positional, **values)
         except RecursionError:
             raise
         except _CANNOT as error:
@@ -279,14 +279,14 @@ class _Maker:
             raise InputError(f"{name} cannot be made from the configuration: {reason}") from None
 
 
-def _check_kinds(cls: type[Described], given: Mapping[str, Any]) -> None:
+def _check_kinds(cls: type[Described], arguments: Mapping[str, Any]) -> None:
     """Refuse arguments of other kinds than the constructor says, which would be found out when the
     model is used, if at all."""
     kinds = kinds_of(cls.__init__)
     for parameter in inspect.signature(cls).parameters.values():
-        if parameter.name not in given or parameter.name not in kinds:
+        if parameter.name not in arguments or parameter.name not in kinds:
             continue
-        kind, value = kinds[parameter.name], given[parameter.name]
+        kind, value = kinds[parameter.name], arguments[parameter.name]
         several = value if parameter.kind is parameter.VAR_POSITIONAL else [value]
         if not isinstance(several, list) or not all(fits(each, kind) for each in several):
             raise InputError(
@@ -295,7 +295,7 @@ def _check_kinds(cls: type[Described], given: Mapping[str, Any]) -> None:
             )
 
 
-def _positional(signature: inspect.Signature, given: dict[str, Any]) -> list[Any]:
+def _positional(signature: inspect.Signature, arguments: dict[str, Any]) -> list[Any]:
     """What of the arguments ``given`` by name has to go by its place, out of them: those of
     ``*args``, if there are any, and all in front of them."""
     names = list(signature.parameters)
@@ -303,8 +303,10 @@ def _positional(signature: inspect.Signature, given: dict[str, Any]) -> list[Any
     if inspect.Parameter.VAR_POSITIONAL not in kinds:
         return []
     at = kinds.index(inspect.Parameter.VAR_POSITIONAL)
-    rest = given.pop(names[at], [])
-    return [*(given.pop(name) for name in names[:at] if name in given), *rest] if rest else []
+    rest = arguments.pop(names[at], [])
+    return (
+        [*(arguments.pop(name) for name in names[:at] if name in arguments), *rest] if rest else []
+    )
 
 
 def _registered(name: str) -> type[Described]:

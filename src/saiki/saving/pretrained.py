@@ -122,16 +122,16 @@ def of_run(folder: str | Path, classes: Iterable[type] = ()) -> tuple[nn.Module,
     folder = Path(folder)
     if not (folder / WEIGHTS).is_file():
         raise InputError(f"{folder} holds no {WEIGHTS}: its training did not end")
-    kept, about = load_checked(folder / WEIGHTS)
+    tensors, about = load_checked(folder / WEIGHTS)
     if "model" not in about:
         raise InputError(f"{folder / WEIGHTS} does not say how its model is made")
-    types = {str(t.dtype) for t in kept.values() if t.is_floating_point()}
+    types = {str(t.dtype) for t in tensors.values() if t.is_floating_point()}
     if len(types) > 1:
         raise InputError(
             f"{folder / WEIGHTS} must hold numbers of one type, as a training leaves them, got "
             f"{' and '.join(sorted(types))}"
         )
-    model = _filled(about["model"], classes, kept, folder / WEIGHTS)
+    model = _filled(about["model"], classes, tensors, folder / WEIGHTS)
     return model, about
 
 
@@ -186,10 +186,11 @@ def _check(model: Any, tensors: Mapping[str, Tensor]) -> nn.Module:
                 f"the weights do not fit the model: {name} holds numbers of the type "
                 f"{tensors[name].dtype} instead of {tensor.dtype}"
             )
-    beside = sum(b.nbytes for n, b in model.named_buffers() if n not in state)
-    if beside > MOST_BESIDE:
+    others_size = sum(b.nbytes for n, b in model.named_buffers() if n not in state)
+    if others_size > MOST_BESIDE:
         raise InputError(
-            f"the model asks for {beside / 2**30:.3g} GiB beside its weights, more than models need"
+            f"the model asks for {others_size / 2**30:.3g} GiB beside its weights, more than "
+            "models need"
         )
     return model
 

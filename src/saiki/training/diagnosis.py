@@ -27,27 +27,29 @@ def explain(
     whether they are numbers themselves, in which layer and at which time step a state or its
     gradient grew, or else which parameter's gradient is not finite.
     """
-    start = f"{_what(figures)} at iteration {step}: "
+    start = f"{_broken_figure(figures)} at iteration {step}: "
     if any(_is_broken(leaf) for leaf in tree_leaves(list(batches))):
         return start + "the batch itself holds NaN or infinite numbers; look at the data"
     if experiment.updates_itself:  # there is no gradient to look at
         return f"{start}try a learning_rate below {experiment.optimisation.learning_rate:g}"
-    where = ""
+    place = ""
     model.zero_grad()
     for batch in batches:
         with lens.watch(model) as view:
             Objective(experiment, model)(batch)["loss"].backward()
-        where = _worst(view, step) or where
-    if not where:
+        place = _worst(view, step) or place
+    if not place:
         spoilt = (
             n for n, p in model.named_parameters() if p.grad is not None and _is_broken(p.grad)
         )
         name = next(spoilt, None)
-        where = f"the gradient of {name} is not finite" if name else "no gradient shows where"
-    return f"{start}{where}; {_advice(experiment)}"
+        place = f"the gradient of {name} is not finite" if name else "no gradient shows where"
+    rate, bound = experiment.optimisation.learning_rate, experiment.optimisation.clip_norm
+    clip = f"a clip_norm below {bound:g}" if bound else "clip_norm 1"
+    return f"{start}{place}; try a learning_rate below {rate:g} or {clip}"
 
 
-def _what(figures: Mapping[str, float]) -> str:
+def _broken_figure(figures: Mapping[str, float]) -> str:
     """The figure that is no number: the loss, if it is none, or else the gradient."""
     loss, norm = figures["loss"], figures.get("gradient_norm", 0.0)
     if not math.isfinite(loss):
@@ -79,9 +81,3 @@ def _worst(view: lens.View, step: int) -> str:
         return ""
     layer = f"in {name}, " if name else ""
     return layer + lens.describe([(step, {name: view[name]})])
-
-
-def _advice(experiment: Experiment) -> str:
-    rate, bound = experiment.optimisation.learning_rate, experiment.optimisation.clip_norm
-    clip = f"a clip_norm below {bound:g}" if bound else "clip_norm 1"
-    return f"try a learning_rate below {rate:g} or {clip}"

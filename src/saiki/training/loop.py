@@ -3,7 +3,7 @@
 import itertools
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,6 @@ from saiki.capabilities import Monitors
 from saiki.errors import InputError
 from saiki.experiment import Experiment, placed
 from saiki.saving.tensors import Contents
-from saiki.training import optimisers
 from saiki.training.diagnosis import explain
 from saiki.training.prefetch import prefetch
 from saiki.training.step import Objective, Step
@@ -59,8 +58,8 @@ class Training:
         self.device = device(experiment.device)
         self.optimisation = experiment.optimisation
         self.model = model.to(self.device, experiment.dtype)
-        self.take = Step(experiment, model)
-        self.optimiser = self.optimisation.build(self.take.parameters)
+        self.backward = Step(experiment, model)
+        self.optimiser = self.optimisation.build(self.backward.parameters)
         self.step = 0
         """Iterations done."""
         self.since: list[dict[str, float]] = []
@@ -121,12 +120,12 @@ class Training:
                 if self.optimisation.rate_varies:
                     self.optimiser.param_groups[0]["lr"] = self.optimisation.rate(step, last)
                 self._seed(step)
-                figures = self.take(batches)
+                figures = self.backward(batches)
                 if not all(map(math.isfinite, figures.values())):
                     self._seed(step)  # what it looks at draws the same numbers once more
-                    said = explain(experiment, model, batches, step, figures)
+                    reason = explain(experiment, model, batches, step, figures)
                     self.finish()
-                    raise StoppedError(step, said)
+                    raise StoppedError(step, reason)
                 self.optimiser.step()
                 if self.average:
                     self._average(step)
@@ -151,14 +150,14 @@ class Training:
 
     def state(self) -> Contents:
         """All that it takes to go on: tensors by name, and numbers."""
-        tensors, numbers = optimisers.settings(self.optimiser, list(self.take.named))
+        tensors, numbers = optimiser_state(self.optimiser, list(self.backward.named))
         parts = {
             "model": self.last_weights or self.model.state_dict(),
             "average": self.average,
             "best": self.best_weights,
             "optimiser": tensors,
         }
-        return {f"{part}/{n}": t for part, its in parts.items() for n, t in its.items()}, {
+        return {f"{part}/{n}": t for part, named in parts.items() for n, t in named.items()}, {
             "step": self.step,
             "since": self.since,
             "best": self.best,
@@ -181,8 +180,8 @@ class Training:
                 part, _, name = path.partition("/")
                 parts[part][name] = tensor
             self.model.load_state_dict(parts["model"])
-            optimisers.restore(
-                self.optimiser, list(self.take.named), parts["optimiser"], about["optimiser"]
+            restore_optimiser(
+                self.optimiser, list(self.backward.named), parts["optimiser"], about["optimiser"]
             )
             if parts["average"].keys() != self.average.keys():
                 raise ValueError("it keeps another mean of the weights")
@@ -193,7 +192,7 @@ class Training:
             if self.best_weights and shapes != {n: t.shape for n, t in self.best_weights.items()}:
                 raise ValueError("its best weights have other shapes")
             for name, tensor in parts["optimiser"].items():
-                wanted = self.take.named[name.rpartition("/")[0]].shape
+                wanted = self.backward.named[name.rpartition("/")[0]].shape
                 if tensor.shape not in (wanted, torch.Size()):
                     raise ValueError("its optimiser remembers other shapes")
             self.step, self.since = about["step"], about["since"]
@@ -290,6 +289,34 @@ def device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind in has if has[kind])
     if not has[name]:
-        here = " and ".join(kind for kind in has if has[kind])
-        raise InputError(f"device must be one that is here, got {name!r}; here there is {here}")
+        present = " and ".join(kind for kind in has if has[kind])
+        raise InputError(f"device must be one that is here, got {name!r}; here there is {present}")
     return torch.device(name)
+
+
+def optimiser_state(
+    optimiser: torch.optim.Optimizer, names: Sequence[str]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """What an optimiser remembers: tensors by parameter and name, and the numbers beside them."""
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for i, state in optimiser.state_dict()["state"].items():
+        for key, value in state.items():
+            kind = tensors if isinstance(value, Tensor) else numbers
+            kind[f"{names[i]}/{key}"] = value
+    return tensors, numbers
+
+
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer,
+    names: Sequence[str],
+    tensors: dict[str, Tensor],
+    numbers: dict[str, Any],
+) -> None:
+    """Give an optimiser back what :func:`optimiser_state` took from it."""
+    numbered = {name: i for i, name in enumerate(names)}
+    state: dict[int, dict[str, Any]] = {}
+    for path, value in {**tensors, **numbers}.items():
+        name, _, key = path.rpartition("/")
+        state.setdefault(numbered[name], {})[key] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})

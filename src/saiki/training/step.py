@@ -73,9 +73,9 @@ class Step:
         if self.experiment.updates_itself:
             figures = self._measured(batches[0])
         elif self.is_recorded:
-            figures = self._again(batches[0])
+            figures = self._replayed(batches[0])
         else:
-            figures = self._anew(batches)
+            figures = self._computed(batches)
             if self.shared:
                 figures = processes.total(figures) / processes.count()
         return dict(zip(self.names, figures.tolist(), strict=True))
@@ -87,7 +87,7 @@ class Step:
         self.names = tuple(measured)
         return torch.stack(list(measured.values()))
 
-    def _anew(self, batches: Sequence[Any]) -> Tensor:
+    def _computed(self, batches: Sequence[Any]) -> Tensor:
         for p in self.parameters:
             p.grad = None
         parts = [self._backward(b, len(batches), b is batches[-1]) for b in batches]
@@ -110,7 +110,7 @@ class Step:
             loss.backward()
         return {n: m.detach() if count == 1 else m.detach() / count for n, m in measures.items()}
 
-    def _again(self, batch: tuple[Tensor, ...]) -> Tensor:
+    def _replayed(self, batch: tuple[Tensor, ...]) -> Tensor:
         key = tuple((t.shape, t.dtype) for t in batch)
         recording = self.recorded.get(key)
         if recording is None or not recording.holds():
@@ -118,7 +118,7 @@ class Step:
         if recording.native is not None and recording.trials < TRIALS:
             self._try(recording, batch)
         if recording.native is None:
-            return self._anew([batch])
+            return self._computed([batch])
         figures, *gradients = recording.native(batch)
         for p, gradient in zip(self.parameters, gradients, strict=True):
             p.grad = gradient
@@ -127,7 +127,7 @@ class Step:
 
     def _record(self, batch: tuple[Tensor, ...]) -> "Recording":
         def work(batch: Any) -> list[Tensor | None]:
-            return [self._anew([batch]), *(p.grad for p in self.parameters)]
+            return [self._computed([batch]), *(p.grad for p in self.parameters)]
 
         with torch.random.fork_rng(devices=[]):
             work(batch)  # what is compiled at the first call is compiled now
@@ -141,9 +141,9 @@ class Step:
         """Do the step both ways and compare; the recorded one is not done again if they differ."""
         assert recording.native is not None
         recording.trials += 1
-        found = self._outcome(recording.native(batch))
+        replayed = self._outcome(recording.native(batch))
         problem = difference(
-            found, self._outcome([self._anew([batch]), *(p.grad for p in self.parameters)])
+            replayed, self._outcome([self._computed([batch]), *(p.grad for p in self.parameters)])
         )
         if problem:
             recording.native = None

@@ -23,17 +23,17 @@ def learn(path):
             quantizer = VectorQuantizer(**how).double()
             random = torch.Generator().manual_seed(1)
             z = torch.randn(5, 32, 3, 4, dtype=torch.float64, generator=random)
-            found = []
+            figures = []
             for batch in z:
                 torch.rand(processes.rank())  # whatever each has drawn
                 y = quantizer(batch[processes.part(32)])
-                found += [y.usage, y.perplexity]
+                figures += [y.usage, y.perplexity]
                 if list(quantizer.parameters()):
                     y.loss.backward()
                     for p in quantizer.parameters():
                         p.data -= processes.total(p.grad) / processes.count()
                         p.grad = None
-            tensors = dict(quantizer.state_dict(), found=torch.stack(found))
+            tensors = dict(quantizer.state_dict(), found=torch.stack(figures))
             save_file(tensors, f"{path}-{i}-{processes.rank()}")
 
 

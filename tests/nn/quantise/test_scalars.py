@@ -51,9 +51,9 @@ def test_zero_stays_zero():
 
 
 @pytest.mark.parametrize(
-    ("levels", "said"),
+    ("levels", "message"),
     [((), "levels must be from 2"), ((1, 3), "from 2 to 256"), ((256,) * 3, "1,048,576 codes")],
 )
-def test_levels_that_are_not_allowed_are_said(levels, said):
-    with pytest.raises(InputError, match=said):
+def test_levels_that_are_not_allowed_are_said(levels, message):
+    with pytest.raises(InputError, match=message):
         ScalarQuantizer(levels)

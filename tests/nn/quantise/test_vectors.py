@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from saiki.errors import InputError
 from saiki.nn import VectorQuantizer
-from saiki.nn.quantise import perplexity, usage
+from saiki.nn.quantise.quantised import perplexity, usage
 
 theirs = pytest.importorskip("vector_quantize_pytorch")
 
@@ -65,9 +65,9 @@ def test_each_vector_becomes_its_nearest_code(heads, stages):
     rest, wanted = z.reshape(20, heads, -1), torch.zeros(20, heads, 6 // heads).double()
     numbers = []
     for stage in quantizer.stages:
-        left = rest - wanted
+        residual = rest - wanted
         for head in range(heads):
-            distance = (left[:, None, head] - stage.vectors[head]).norm(dim=2)
+            distance = (residual[:, None, head] - stage.vectors[head]).norm(dim=2)
             numbers.append(distance.argmin(1))
             wanted[:, head] += stage.vectors[head, numbers[-1]]
     assert torch.equal(y.codes, torch.stack(numbers, 1).view(4, 5, -1))
@@ -108,9 +108,9 @@ def test_codes_of_a_mean_over_the_training_are_brought_to_length_1_again(learnin
     wanted = quantizer(z)
     with torch.no_grad():  # a mean of vectors of length 1 is shorter, one more than another
         quantizer.stages[0].vectors.mul_(torch.linspace(0.5, 1, 7)[:, None])
-    found = quantizer(z)
-    assert torch.equal(found.codes, wanted.codes)
-    torch.testing.assert_close(found.vectors, wanted.vectors)
+    y = quantizer(z)
+    assert torch.equal(y.codes, wanted.codes)
+    torch.testing.assert_close(y.vectors, wanted.vectors)
 
 
 # Beside vector-quantize-pytorch.
@@ -244,9 +244,9 @@ def test_the_decoder_pulls_no_codes_and_the_commitment_neither():
     z = vectors(10, 3)
     y = quantizer(z)
     y.vectors.sum().add(y.loss).backward()
-    given = F.one_hot(y.codes[:, 0], 4).float()
+    one_hot = F.one_hot(y.codes[:, 0], 4).float()
     codes = quantizer.stages[0].vectors
-    wanted = 2 / 30 * (given.sum(0)[:, None] * codes[0] - given.T @ z).detach()
+    wanted = 2 / 30 * (one_hot.sum(0)[:, None] * codes[0] - one_hot.T @ z).detach()
     assert torch.allclose(codes.grad[0], wanted, atol=1e-6)
 
 
@@ -336,7 +336,7 @@ def test_the_same_seed_revives_the_same():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"size": 5, "codes": 4, "heads": 2}, "heads must divide the 5 features"),
         ({"size": 4, "codes": 0}, "codes and stages must be 1 or more"),
@@ -346,8 +346,8 @@ def test_the_same_seed_revives_the_same():
         ({"size": 4, "codes": 4, "decay": 1.0}, "decay must be from 0 to below 1"),
     ],
 )
-def test_what_is_not_allowed_is_said(options, said):
-    with pytest.raises(InputError, match=said):
+def test_what_is_not_allowed_is_said(options, message):
+    with pytest.raises(InputError, match=message):
         VectorQuantizer(**options)
 
 
@@ -362,6 +362,6 @@ def test_it_is_saved_and_made_again(tmp_path):
     quantizer = VectorQuantizer(4, 5, heads=2, stages=2)
     quantizer(vectors(20, 4))
     quantizer.save_pretrained(tmp_path)
-    again = saiki.load(tmp_path)
+    loaded = saiki.load(tmp_path)
     z = vectors(6, 4, seed=3)
-    assert torch.equal(again.encode(z), quantizer.eval().encode(z))
+    assert torch.equal(loaded.encode(z), quantizer.eval().encode(z))

@@ -77,7 +77,7 @@ class Augmenter:
         draw = _Draw(keys, waves.dtype)
         waves, lengths = self._played(waves, lengths, draw)
         power, frames = mel.power(waves, lengths)
-        first, length = mel.heard(power, frames)
+        first, length = mel.trimmed(power, frames)
         if settings.room:
             real = torch.arange(power.shape[2]) < frames[:, None]
             power = self._room(power, draw) * real[:, None]

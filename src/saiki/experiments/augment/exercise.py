@@ -207,7 +207,7 @@ class Augment(
 
     def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:
         answers = self._tested.get(model) or self.answers(model, self.data.parts.test)
-        pairs = [(a.label, a.said) for a in answers]
+        pairs = [(a.label, a.predicted) for a in answers]
         sheet = variants(self.data.photo, self.augmentation, self.seed)
         rows = by_technique(self.data.photo, self.seed)
         write_policy(folder / "policy.json", self.augmentation, self.seed, **self.mixing.to_dict())

@@ -17,8 +17,9 @@ from saiki.models.code_network import CodeNetwork
 from saiki.models.code_prior import CodePrior
 from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.vqvae import GaussianLatent, Latent, PlainLatent
-from saiki.nn.quantise import GRADIENTS, ScalarQuantizer, VectorQuantizer
-from saiki.nn.quantise.vectors import LEARNING
+from saiki.nn.quantise.quantised import GRADIENTS
+from saiki.nn.quantise.scalars import ScalarQuantizer
+from saiki.nn.quantise.vectors import LEARNING, VectorQuantizer
 from saiki.plots.curves import Curve, curves_of, draw_curves
 
 EVERY = ("codes", "scalars", "gaussian", "plain")

@@ -122,13 +122,13 @@ class Sentences(
 
     def monitor(self, model: SentenceClassifier) -> dict[str, float]:
         answers = self.answers(model, "development")
-        pairs = [(a.label, a.said) for a in answers]
+        pairs = [(a.label, a.predicted) for a in answers]
         f1 = classes.macro_f1(pairs, model.classes)
         return {"validation_loss": classes.loss(answers), "validation_macro_f1": f1}
 
     def evaluate(self, model: SentenceClassifier) -> Figures:
         answers = self.answers(model)
-        pairs = [(a.label, a.said) for a in answers]
+        pairs = [(a.label, a.predicted) for a in answers]
         return {
             "macro_f1": classes.macro_f1(pairs, model.classes),
             **{f"f1_{name}": f1 for name, f1 in classes.f1_of(pairs, model.classes).items()},
@@ -144,8 +144,10 @@ class Sentences(
 
     def draw(self, model: SentenceClassifier, points: Points, folder: Path) -> list[Path]:
         answers = self.answers(model)
-        wrong = sorted((a for a in answers if a.said != a.label), key=lambda a: a.right)[:SHOWN]
-        pairs, f1 = [(a.label, a.said) for a in answers], curves_of(points)
+        wrong = sorted((a for a in answers if a.predicted != a.label), key=lambda a: a.right)[
+            :SHOWN
+        ]
+        pairs, f1 = [(a.label, a.predicted) for a in answers], curves_of(points)
         drawn = [draw_confusion(folder / "confusion.png", pairs, model.classes, {}, self.title)]
         moved = self._moved(model, [a.name for a in wrong], [f"was {a.label}, " for a in wrong])
         if moved:

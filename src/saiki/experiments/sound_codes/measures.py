@@ -14,8 +14,7 @@ from saiki.experiment import Figures, placed
 from saiki.experiments.groups.quantisation import known_labels
 from saiki.models.sound_judge import SoundJudge
 from saiki.models.sound_vqvae import AutoencodedSound, SoundVQVAE
-from saiki.nn.quantise import perplexity, usage
-from saiki.nn.quantise.quantised import entropy
+from saiki.nn.quantise.quantised import entropy, perplexity, usage
 
 TOGETHER = 64
 """Recordings that are measured at once."""

@@ -13,7 +13,7 @@ from saiki.metrics.images import frechet_distance, sharpness
 from saiki.metrics.latent import active_units
 from saiki.models.image_judge import ImageJudge
 from saiki.models.vqvae import VQVAE, Autoencoded, GaussianLatent
-from saiki.nn.quantise import Quantised, perplexity, usage
+from saiki.nn.quantise.quantised import Quantised, perplexity, usage
 
 NUMBERS = 2**23
 """Values of images, and of features, that are held at once."""

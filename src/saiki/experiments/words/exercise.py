@@ -153,7 +153,7 @@ class Words(Annotates, Describes, Draws, ExportsVectors, Experiment[WordVectors,
         if self.tests is not None:
             said = self._judged[model] = judge(vectors, *self.tests)
             figures["analogy_accuracy"] = said.total.accuracy if said.total.known >= LEAST else None
-            figures["analogies_known"] = said.total.coverage if said.total.asked else None
+            figures["analogies_known"] = said.total.coverage if said.total.questions else None
             figures |= {name: found.rho for name, found in said.agreements.items()}
         return figures
 

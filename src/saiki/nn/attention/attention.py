@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.layers.run import exporter
 from saiki.nn.attention import scores, windows
-from saiki.nn.attention.choice import CHOICES, Name, choose, mean_of_real
+from saiki.nn.attention.choice import CHOICES, Name, check_mask, choose, mean_of_real
 from saiki.nn.precision import at_least_float32
 from saiki.saving.pretrained import DescribedModule
 
@@ -171,7 +171,8 @@ class Attention(DescribedModule, name="attention.v1"):
         if mask is None:
             mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
         else:
-            _check_mask(mask, memory)
+            check_mask(mask, memory.shape[:2])
+            _check_rows(mask)
             memory = memory.masked_fill(~mask[..., None], 0.0)
         return Memory(self.score.keys(memory), self.value(memory), mask)
 
@@ -198,10 +199,10 @@ class Attention(DescribedModule, name="attention.v1"):
         Raises:
             InputError: a shape does not fit, or ``position`` or ``covered`` is missing.
         """
-        one = query.ndim == 2
+        is_single = query.ndim == 2
         self._check(query, memory, covered)
         steps = _steps(query, position)
-        if one:
+        if is_single:
             query = query[:, None]
             covered = None if covered is None else covered[:, None]
         e = at_least_float32(self.score(query, memory.keys, covered))
@@ -216,7 +217,7 @@ class Attention(DescribedModule, name="attention.v1"):
             None if chosen.log_choice is None else chosen.log_choice.sum(1),
             None if chosen.entropy is None else chosen.entropy.sum(1),
         )
-        if not one:
+        if not is_single:
             return attended
         return Attended._make(part if part is None else part.squeeze(1) for part in attended)
 
@@ -239,12 +240,7 @@ class Attention(DescribedModule, name="attention.v1"):
             raise InputError(f"covered must be {wanted}, got {tuple(covered.shape)}")
 
 
-def _check_mask(mask: Tensor, memory: Tensor) -> None:
-    if mask.shape != memory.shape[:2] or mask.dtype != torch.bool:
-        raise InputError(
-            f"the mask must be bool of shape {tuple(memory.shape[:2])}, got {mask.dtype} of shape "
-            f"{tuple(mask.shape)}"
-        )
+def _check_rows(mask: Tensor) -> None:
     if torch.compiler.is_compiling() or exporter() is not None:
         return  # there are no numbers to look at
     empty = ~mask.any(-1)
@@ -257,18 +253,18 @@ def _check_mask(mask: Tensor, memory: Tensor) -> None:
 
 def _steps(query: Tensor, position: Tensor | int | None) -> Tensor | None:
     """The step of each query, ``(batch or 1, time)``; None if it has none."""
-    one = query.ndim == 2
-    if position is None and one:
+    is_single = query.ndim == 2
+    if position is None and is_single:
         return None
-    given = torch.as_tensor(0 if position is None else position, device=query.device)
-    if given.ndim == 0:
-        return given + torch.arange(1 if one else query.shape[1], device=query.device)[None]
-    if given.shape != query.shape[:-1]:
+    steps = torch.as_tensor(0 if position is None else position, device=query.device)
+    if steps.ndim == 0:
+        return steps + torch.arange(1 if is_single else query.shape[1], device=query.device)[None]
+    if steps.shape != query.shape[:-1]:
         raise InputError(
             f"position must be a number or of shape {tuple(query.shape[:-1])}, got "
-            f"{tuple(given.shape)}"
+            f"{tuple(steps.shape)}"
         )
-    return given[:, None] if one else given
+    return steps[:, None] if is_single else steps
 
 
 def coverage_loss(weights: Tensor, mask: Tensor | None = None) -> Tensor:

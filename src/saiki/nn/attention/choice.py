@@ -132,7 +132,7 @@ def reinforce_loss(
     if advantage.ndim < log_choice.ndim:
         advantage = advantage[:, None].expand_as(log_choice)
     if mask is not None:
-        _check_mask(mask, log_choice)
+        check_mask(mask, log_choice.shape)
         advantage = advantage.masked_fill(~mask, 0.0)
     loss = -advantage * log_choice
     if entropy is not None:
@@ -195,13 +195,13 @@ def mean_of_real(x: Tensor, mask: Tensor | None) -> Tensor:
     empty tensor, the mean of none is NaN."""
     if mask is None:
         return x.mean()
-    _check_mask(mask, x)
+    check_mask(mask, x.shape)
     return x.masked_fill(~mask, 0.0).sum() / mask.sum()
 
 
-def _check_mask(mask: Tensor, x: Tensor) -> None:
-    if mask.shape != x.shape or mask.dtype != torch.bool:
+def check_mask(mask: Tensor, shape: torch.Size) -> None:
+    if mask.shape != shape or mask.dtype != torch.bool:
         raise InputError(
-            f"the mask must be bool of shape {tuple(x.shape)}, got {mask.dtype} of shape "
+            f"the mask must be bool of shape {tuple(shape)}, got {mask.dtype} of shape "
             f"{tuple(mask.shape)}"
         )

@@ -17,12 +17,11 @@ from saiki.nn.drop_in.layout import (
     parameter_names,
     parameter_shapes,
 )
-from saiki.nn.drop_in.unscripted import Unscripted
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import leaf
 
 
-class DropInCell(Unscripted, Family, DescribedModule, name="drop_in.cell.v1"):
+class DropInCell(Family, DescribedModule, name="drop_in.cell.v1"):
     """One step; what the three have in common."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -52,11 +51,6 @@ class DropInCell(Unscripted, Family, DescribedModule, name="drop_in.cell.v1"):
         """Whether it computes what the class of ``torch.nn`` computes."""
         return self.options == self.defaults
 
-    def reset_parameters(self: Any) -> None:
-        """As in ``torch.nn``, uniform within ±1/√hidden_size; normalisations change nothing."""
-        super().reset_parameters()  # type: ignore[misc]
-        self._reset_norms()
-
     def forward(self: Any, input: Any, hx: Any = None) -> Any:
         """As in ``torch.nn``: input ``(batch, input_size)`` or ``(input_size,)``."""
         if not isinstance(input, Tensor):
@@ -82,8 +76,8 @@ class DropInCell(Unscripted, Family, DescribedModule, name="drop_in.cell.v1"):
         rows = (t if batched else t.unsqueeze(0) for t in (input, *states))
         names = parameter_names(cell)
         tensors = dict(zip(names, self._tensors(names, "", partial(getattr, self)), strict=True))
-        with own_precision(self.weight_hh, *rows) as given, holding(cell, tensors):
-            new = cell(*given)
+        with own_precision(self.weight_hh, *rows) as inputs, holding(cell, tensors):
+            new = cell(*inputs)
         new = new if batched else tuple(s.squeeze(0) for s in new)
         return new if count > 1 else new[0]
 

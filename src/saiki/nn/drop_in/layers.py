@@ -24,9 +24,8 @@ from saiki.nn.drop_in.layout import (
     parameter_shapes,
 )
 from saiki.nn.drop_in.noise import Noisy, dropout_mask, dropped, zoneout_mask
-from saiki.nn.drop_in.short import is_short, run_short
-from saiki.nn.drop_in.streamed import Streamed
-from saiki.nn.drop_in.unscripted import Unscripted
+from saiki.nn.drop_in.rows import Rows
+from saiki.nn.drop_in.short import Streamed, is_short, run_short
 from saiki.saving.pretrained import DescribedModule
 from saiki.torch_internals import (
     are_plain,
@@ -52,7 +51,7 @@ class Built(NamedTuple):
     shapes: list[torch.Size]
 
 
-class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.v1"):
+class DropIn(Streamed, Family, DescribedModule, name="drop_in.layer.v1"):
     """What the three have in common; see each for its options.
 
     Shapes, arguments, initial weights and errors are those of the class of ``torch.nn`` with the
@@ -140,8 +139,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
                 other._saiki_kernels = layers[0]._saiki_kernels
             wanted = shapes(cell.parameters())
             self._saiki_built[key] = Built(tuple(layers), parameter_names(cell), wanted)
-        found: Built = self._saiki_built[key]
-        return found
+        return self._saiki_built[key]  # type: ignore[no-any-return]
 
     @property
     def _directions(self: Any) -> list[bool]:
@@ -169,11 +167,6 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         self._flat_weights_names = [name for group in self._all_weights for name in group]
         self._init_flat_weights()
         return new
-
-    def reset_parameters(self: Any) -> None:
-        """As in ``torch.nn``, uniform within ±1/√hidden_size; normalisations change nothing."""
-        super().reset_parameters()  # type: ignore[misc]
-        self._reset_norms()
 
     def flatten_parameters(self: Any) -> None:
         """As in ``torch.nn``; cuDNN knows no options, so that with them nothing is done."""
@@ -203,53 +196,14 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         ours = self._serves(input, hx) or watcher() is not None
         if not ours and self.is_plain and self.backend == "auto":
             return super().forward(input, hx)
-        sizes = (self.proj_size or self.hidden_size, self.hidden_size)[: self._states]
-        batch_sizes = order = back = None
-        batched = True
-        if isinstance(input, PackedSequence):
-            x, batch_sizes, order, back = input
+        rows = Rows.of(input, self.torch_class.__name__, self.batch_first)
+        states = rows.states(hx, self)
+        if rows.batch_sizes is None and self._has_no_loop(rows.x):
+            y, ends = self._once(rows.x, states)
         else:
-            name = self.torch_class.__name__
-            if input.dim() not in (2, 3):
-                noun = "D tensor" if name == "RNN" else "D"
-                raise ValueError(
-                    f"{name}: Expected input to be 2D or 3D, got {input.dim()}{noun} instead"
-                )
-            batched = input.dim() == 3
-            x = input if batched else input.unsqueeze(0 if self.batch_first else 1)
-            if x.shape[self.batch_first] == 0:
-                raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-        if hx is None:
-            rows = int(batch_sizes[0]) if batch_sizes is not None else x.shape[not self.batch_first]
-            count = self.num_layers * len(self._directions)
-            states = tuple(x.new_zeros(count, rows, size) for size in sizes)
-        else:
-            states = (hx,) if self._states == 1 else tuple(hx)
-            if len(states) != self._states:
-                raise RuntimeError("lstm expects two hidden states")
-            if batch_sizes is None:
-                self._check_dimensions(states, batched)
-            if not batched:
-                states = tuple(state.unsqueeze(1) for state in states)
-        if hx is None:
-            self.check_input(x, batch_sizes)
-        else:
-            given = states if self._states > 1 else states[0]
-            sorted_ = given if order is None else self.permute_hidden(given, order)
-            self.check_forward_args(x, sorted_, batch_sizes)
-        if order is not None and hx is not None:
-            states = tuple(state.index_select(1, order) for state in states)
-        if batch_sizes is None and self._has_no_loop(x):
-            y, ends = self._once(x, states)
-        else:
-            y, ends = self._run(x, states, batch_sizes, self.training)
-        if isinstance(input, PackedSequence):
-            y = PackedSequence(y, batch_sizes, order, back)
-            if back is not None:
-                ends = [end.index_select(1, back) for end in ends]
-        elif not batched:
-            y, ends = y.squeeze(0 if self.batch_first else 1), [end.squeeze(1) for end in ends]
-        return y, ends[0] if self._states == 1 else tuple(ends)
+            y, ends = self._run(rows.x, states, rows.batch_sizes, self.training)
+        y, ends = rows.results(y, ends)
+        return y, tuple(ends) if self.mode == "LSTM" else ends[0]
 
     def _weights_are_attributes(self: Any) -> bool:
         """Whether each of ``_flat_weights`` was, when they were set, what is registered under its
@@ -268,7 +222,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             and x.dtype in (torch.float32, torch.float64)
             and x.is_cpu
             and 0 not in x.shape
-            and len(states) in (0, self._states)
+            and len(states) in (0, len(self.state_sizes))
             and len(weights) == len(self._flat_weights_names)
             and not is_watched()
         )
@@ -294,22 +248,10 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
         )
 
     @property
-    def _states(self: Any) -> int:
-        return 2 if self.mode == "LSTM" else 1
-
-    def _check_dimensions(self, states: tuple[Tensor, ...], batched: bool) -> None:
-        wanted = 3 if batched else 2
-        if all(state.dim() == wanted for state in states):
-            return
-        kind = f"{'' if batched else 'un'}batched {wanted}-D input"
-        if len(states) == 1:
-            raise RuntimeError(
-                f"For {kind}, hx should also be {wanted}-D but got {states[0].dim()}-D tensor"
-            )
-        raise RuntimeError(
-            f"For {kind}, hx and cx should also be {wanted}-D but got "
-            f"({states[0].dim()}-D, {states[1].dim()}-D) tensors"
-        )
+    def state_sizes(self: Any) -> tuple[int, ...]:
+        """Features of each state, the first of which is the output."""
+        h = self.proj_size or self.hidden_size
+        return (h, self.hidden_size) if self.mode == "LSTM" else (h,)
 
     def _run(
         self: Any,
@@ -333,22 +275,23 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
             starts = [tuple(s[first + i] for s in states) for i in range(len(directions))]
             if noisy:
                 starts = [(*s, dropout_mask(s[0], self.recurrent_dropout)) for s in starts]
-            given = [x] * len(layers)
+            inputs = [x] * len(layers)
             if self.zoneout > 0:
                 features = sum(s.shape[-1] for s in states)
-                given = [
+                inputs = [
                     torch.cat((x, zoneout_mask(x, features, self.zoneout, training)), -1)
                     for _ in layers
                 ]
             tensors = self._weights(built, layer)
             y, last = _run_directions(
-                layers, given, starts, batch_sizes, tensors, not self.batch_first
+                layers, inputs, starts, batch_sizes, tensors, not self.batch_first
             )
             ends += last
             x = merged(y, self.merge, layers[0].output_size) if len(layers) > 1 else y
+        count = len(states)
         if len(ends) == 1:
-            return x, [state.unsqueeze(0) for state in ends[0][: self._states]]
-        return x, [torch.stack([end[i] for end in ends]) for i in range(self._states)]
+            return x, [state.unsqueeze(0) for state in ends[0][:count]]
+        return x, [torch.stack([end[i] for end in ends]) for i in range(count)]
 
     def _weights(self: Any, built: Built, layer: int) -> list[list[Tensor]]:
         """What the cells of each direction of a layer take as their parameters."""
@@ -387,7 +330,7 @@ class DropIn(Unscripted, Streamed, Family, DescribedModule, name="drop_in.layer.
 
 def _run_directions(
     layers: Sequence[Recurrent],
-    given: Sequence[Tensor],
+    inputs: Sequence[Tensor],
     starts: Sequence[tuple[Tensor, ...]],
     batch_sizes: Tensor | None,
     tensors: Sequence[Sequence[Tensor]],
@@ -395,10 +338,10 @@ def _run_directions(
 ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
     """Directions that read the same input in one operation, and others one by one."""
     time_first = time_first and batch_sizes is None
-    if all(x is given[0] for x in given):
-        return run_layers(layers, given[0], starts, batch_sizes, tensors, time_first)
+    if all(x is inputs[0] for x in inputs):
+        return run_layers(layers, inputs[0], starts, batch_sizes, tensors, time_first)
     outputs, ends = [], []
-    for layer, x, start, own in zip(layers, given, starts, tensors, strict=True):
+    for layer, x, start, own in zip(layers, inputs, starts, tensors, strict=True):
         y, end = run_layers([layer], x, [start], batch_sizes, [own], time_first)
         outputs.append(y)
         ends += end

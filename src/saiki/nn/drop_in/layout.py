@@ -1,5 +1,6 @@
 """How the parameters of ``torch.nn`` become those of a cell, family by family."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -53,7 +54,8 @@ def _name(name: str) -> str:
 
 
 class Family:
-    """The cell behind a layer or cell of ``torch.nn``, and its options."""
+    """The cell behind a layer or cell of ``torch.nn``, and its options; neither TorchScript nor
+    quantisation reads a module of it, which says so."""
 
     defaults: ClassVar[Mapping[str, Any]]
     """The options that make it the cell of ``torch.nn``."""
@@ -88,11 +90,38 @@ class Family:
             biases = self._biases(read(f"bias_ih{end}"), read(f"bias_hh{end}"))
         return [biases[n] if n in biases else read(_name(n) + end) for n in names]
 
-    def _reset_norms(self: Any) -> None:
-        """Let normalisations change nothing, gain 1 and bias 0."""
+    def reset_parameters(self: Any) -> None:
+        """As in ``torch.nn``, uniform within ±1/√hidden_size; normalisations change nothing."""
+        super().reset_parameters()  # type: ignore[misc]
         for name, parameter in self.named_parameters():
             if name.startswith("norm"):
                 nn.init.constant_(parameter, float("weight" in name))
+
+    def __prepare_scriptable__(self: Any) -> Any:
+        raise InputError(
+            f"TorchScript cannot read {self}; saiki.swap(model, back=True) makes a layer without "
+            "options one of torch.nn, which it can, and saiki.export.onnx writes any"
+        )
+
+    @property
+    def qconfig(self: Any) -> Any:
+        """How quantisation should treat the module, which it does not."""
+        if "qconfig" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no qconfig")
+        return self.__dict__["qconfig"]
+
+    @qconfig.setter
+    def qconfig(self: Any, value: Any) -> None:
+        self.__dict__["qconfig"] = value
+        warnings.warn(
+            f"{self} stays in floating point: quantisation knows the layers of torch.nn alone, "
+            "which saiki.swap(model, back=True) gives back",
+            stacklevel=3,
+        )
+
+    @qconfig.deleter
+    def qconfig(self: Any) -> None:
+        del self.__dict__["qconfig"]
 
 
 class SimpleRNNFamily(Family):

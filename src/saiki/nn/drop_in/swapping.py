@@ -42,9 +42,9 @@ def swap(model: nn.Module, back: bool = False) -> tuple[str, ...]:
     """
     kinds: dict[Any, Any] = THEIRS if back else OURS
     reasons = {name: _why_not(m, kinds) for name, m in model.named_modules()}
-    found = {name: model.get_submodule(name) for name, why in reasons.items() if why == ""}
+    modules = {name: model.get_submodule(name) for name, why in reasons.items() if why == ""}
     if back:
-        for name, module in found.items():
+        for name, module in modules.items():
             if not module.is_plain:
                 raise InputError(
                     f"{name or 'the model'} is {module}, and torch.nn has no such layer; swap back "
@@ -54,8 +54,8 @@ def swap(model: nn.Module, back: bool = False) -> tuple[str, ...]:
     for name, why in reasons.items():
         if why is None:
             continue
-        said = f"left alone, {why}" if why else _exchange(found[name], kinds, back)
-        lines.append(f"{name or 'the model'}: {said}")
+        outcome = f"left alone, {why}" if why else _exchange(modules[name], kinds, back)
+        lines.append(f"{name or 'the model'}: {outcome}")
     return tuple(lines)
 
 
@@ -106,7 +106,7 @@ def _exchange(module: Any, kinds: Mapping[Any, Any], back: bool) -> str:
     old, new = type(module), kinds[type(module)]
     module.__class__ = new
     if back:
-        for own in OWN:
+        for own in ATTRIBUTES:
             module.__dict__.pop(own, None)
     else:
         module._setup(new.defaults)
@@ -117,7 +117,7 @@ def _full(kind: type) -> str:
     return f"{'saiki' if kind in THEIRS else 'torch'}.nn.{kind.__name__}"
 
 
-OWN = (
+ATTRIBUTES = (
     "options",
     "merge",
     "recurrent_dropout",

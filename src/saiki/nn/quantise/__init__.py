@@ -1,17 +1,1 @@
 """Vectors by the nearest of a few, and what that loses and uses."""
-
-from saiki.nn.quantise.gradients import GRADIENTS, rotated, straight_through
-from saiki.nn.quantise.quantised import Quantised, perplexity, usage
-from saiki.nn.quantise.scalars import ScalarQuantizer
-from saiki.nn.quantise.vectors import VectorQuantizer
-
-__all__ = [
-    "GRADIENTS",
-    "Quantised",
-    "ScalarQuantizer",
-    "VectorQuantizer",
-    "perplexity",
-    "rotated",
-    "straight_through",
-    "usage",
-]

@@ -110,11 +110,11 @@ class Codebook(nn.Module):
         z, codes = _of_all(z), self.vectors.shape[1]
         if not z.isfinite().all():
             return
-        numbers = self._drawn(z, codes)
+        numbers = self._sampled_rows(z, codes)
         centres = z.gather(1, numbers[:, :, None].expand(-1, -1, z.shape[2]))
         for _ in range(KMEANS_ITERATIONS):
-            near = nearest(z, centres)
-            counts, sums = count(near, codes).to(z), _sums(z, near, codes)
+            assignment = nearest(z, centres)
+            counts, sums = count(assignment, codes).to(z), _sums(z, assignment, codes)
             means = self.normalised(sums / counts.clamp(min=1)[:, :, None])
             centres = torch.where(counts[:, :, None] > 0, means, centres)
         self.vectors.copy_(centres)
@@ -122,20 +122,20 @@ class Codebook(nn.Module):
         self.sums.copy_(centres * counts[:, :, None])
 
     @torch.no_grad()
-    def update(self, z: Tensor, numbers: Tensor, given: Tensor) -> None:
+    def update(self, z: Tensor, numbers: Tensor, counts: Tensor) -> None:
         """Learn from a batch of all processes.
 
         Args:
             z: ``(books, vectors, size)``.
             numbers: of the codes given for them, ``(books, vectors)``.
-            given: how often each code was, in all processes, ``(books, codes)``.
+            counts: how often each code was given, in all processes, ``(books, codes)``.
         """
         codes = self.vectors.shape[1]
         sums = None if self.by_gradient else processes.total(_sums(z, numbers, codes))
         if sums is not None and not sums.isfinite().all():
             return  # the training stops at this batch, and the codes stay what they were
         self.updates += 1
-        self.counts.lerp_(given.to(self.counts), 1 - self.decay)
+        self.counts.lerp_(counts.to(self.counts), 1 - self.decay)
         if sums is not None:
             self.sums.lerp_(sums.to(self.sums), 1 - self.decay)
             total = self.counts.sum(1, keepdim=True)
@@ -157,9 +157,9 @@ class Codebook(nn.Module):
         waits = -chance.log().to(missed.device) / missed  # the first n are n draws by those weights
         for book, is_dead in enumerate(dead):
             # where more are dead than there are vectors amiss, some wait for the next batch
-            most = min(int(is_dead.sum()), int(waits[book].isfinite().sum()))
-            rows = is_dead.nonzero()[:most, 0]
-            new = z[book, waits[book].argsort()[:most]].to(self.vectors)
+            limit = min(int(is_dead.sum()), int(waits[book].isfinite().sum()))
+            rows = is_dead.nonzero()[:limit, 0]
+            new = z[book, waits[book].argsort()[:limit]].to(self.vectors)
             self.vectors[book, rows] = new
             self.counts[book, rows] = even[book]
             self.sums[book, rows] = new * even[book]
@@ -169,7 +169,7 @@ class Codebook(nn.Module):
         key = zlib.crc32(f"{int(self.seed)} {int(self.updates)}".encode())
         return torch.Generator().manual_seed(key)
 
-    def _drawn(self, z: Tensor, wanted: int) -> Tensor:
+    def _sampled_rows(self, z: Tensor, wanted: int) -> Tensor:
         """Numbers of ``wanted`` vectors of each book, all different while there are enough."""
         random = self._random()
         vectors, rows = z.shape[1], list[Tensor]()

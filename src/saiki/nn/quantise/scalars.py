@@ -8,8 +8,7 @@ from torch import Tensor
 
 from saiki import processes
 from saiki.errors import InputError
-from saiki.nn.quantise.gradients import straight_through
-from saiki.nn.quantise.quantised import Quantised, count
+from saiki.nn.quantise.quantised import Quantised, count, straight_through
 from saiki.saving.pretrained import DescribedModule
 
 SLACK = 1e-3

@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from saiki import processes
 from saiki.errors import InputError
 from saiki.nn.quantise.codebook import Codebook
-from saiki.nn.quantise.gradients import GRADIENTS
-from saiki.nn.quantise.quantised import Quantised, count
+from saiki.nn.quantise.quantised import GRADIENTS, Quantised, count
 from saiki.saving.pretrained import DescribedModule
 
 LEARNING = {
@@ -49,7 +48,7 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
             result then has length 1 in each head.
         learning: a name of :data:`LEARNING`, by which codes are learned.
         gradient: how it passes to z: ``"straight-through"``, or ``"rotation"``, see
-            :func:`saiki.nn.quantise.rotated`.
+            :func:`~saiki.nn.quantise.quantised.rotated`.
         commitment: β, which pulls z to its code.
         decay: of the moving averages.
         kmeans: whether the codes begin as centres of the first batch in training.
@@ -103,9 +102,9 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
         self.commitment, self.cosine = commitment, cosine
         self.by_gradient = learning == "gradient"
         self.pass_gradient = GRADIENTS[gradient]
-        how = (cosine, self.by_gradient, decay, kmeans, revive)
+        codebook = (cosine, self.by_gradient, decay, kmeans, revive)
         self.stages = nn.ModuleList(
-            Codebook(heads, codes, size // heads, *how) for _ in range(stages)
+            Codebook(heads, codes, size // heads, *codebook) for _ in range(stages)
         )
 
     def forward(self, z: Tensor) -> Quantised:
@@ -118,17 +117,17 @@ class VectorQuantizer(DescribedModule, name="vector_quantizer.v1"):
                 rest = start - q
                 if self.training:
                     stage.begin(rest)
-                near = stage.nearest(rest)
-                found = stage.look_up(near).to(rest)
-                numbers.append(near)
-                counts.append(count(near, self.codes))
-                loss = loss + self.commitment * F.mse_loss(rest, found.detach())
+                assignment = stage.nearest(rest)
+                code_vectors = stage.look_up(assignment).to(rest)
+                numbers.append(assignment)
+                counts.append(count(assignment, self.codes))
+                loss = loss + self.commitment * F.mse_loss(rest, code_vectors.detach())
                 if self.by_gradient:
-                    loss = loss + F.mse_loss(found, rest.detach())
+                    loss = loss + F.mse_loss(code_vectors, rest.detach())
                 if self.training:
                     counts[-1] = processes.total(counts[-1])
-                    stage.update(rest.detach(), near, counts[-1])
-                q = q + found.detach()
+                    stage.update(rest.detach(), assignment, counts[-1])
+                q = q + code_vectors.detach()
             vectors = self._joined(self.pass_gradient(start, q), z)
             return Quantised(vectors, self._of_vectors(numbers, z), loss, torch.cat(counts))
 

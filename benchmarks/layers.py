@@ -1,28 +1,28 @@
-"""The drop-ins of ``saiki.nn`` beside ``saiki.Recurrent``, and ragged batches beside full ones."""
+"""The drop-ins of ``saiki.nn`` beside ``saiki.Recurrent``, and ragged batches beside full ones.
+
+Ratios are of ``saiki.Recurrent``, or of the full batch.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from benchmarks.cells import LONG, SHORT, WIDE
+from benchmarks.grid import OURS
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from saiki import cells
-from saiki import nn as ours
-from saiki.bench import peers
-from saiki.bench.cells import LONG, SHORT, WIDE, Row, row
-from saiki.bench.harness import interleaved
+from saiki import cells, nn
+from saiki.bench.harness import Row, interleaved, row, training_step
 from saiki.cells import LSTM
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
 
-LAYERS: dict[str, Callable[..., nn.Module]] = {"rnn": ours.RNN, "lstm": ours.LSTM, "gru": ours.GRU}
 SPEECH = (32, 400, 40, 128)
 """batch, steps, input size, hidden size."""
 
 
-def rows(repeats: int) -> Iterator[Row]:
-    """Each workload measured; ratios are of ``saiki.Recurrent``, or of the full batch."""
+def rows(repeats: int = 15) -> Iterator[Row]:
     for family in ("rnn", "lstm", "gru"):
         yield _beside_recurrent(family, SHORT, True, repeats)
     yield _beside_recurrent("gru", LONG, False, repeats)
@@ -42,12 +42,10 @@ def _beside_recurrent(
     x = torch.randn(batch, steps, inputs)
     cell = cells.make(family, inputs, hidden, **options)
     layer = Bidirectional(cell) if bidirectional else Recurrent(cell)
-    drop_in = LAYERS[family](
-        inputs, hidden, batch_first=True, bidirectional=bidirectional, **options
-    )
+    drop_in = OURS[family](inputs, hidden, batch_first=True, bidirectional=bidirectional, **options)
     contenders = {
-        "saiki.Recurrent": peers.training_step(layer, x),
-        "saiki.nn": peers.training_step(drop_in, x),
+        "saiki.Recurrent": training_step(layer, x),
+        "saiki.nn": training_step(drop_in, x),
     }
     name = " ".join((*(["bidirectional"] if bidirectional else []), *options, family))
     return row(name, size, interleaved(contenders, repeats), "saiki.Recurrent")
@@ -60,7 +58,7 @@ def _ragged(repeats: int) -> Row:
     lengths = torch.linspace(1, steps - 1, batch).round().long()
     packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
     layer = Bidirectional(LSTM(inputs, hidden))
-    drop_in = ours.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
+    drop_in = nn.LSTM(inputs, hidden, batch_first=True, bidirectional=True)
 
     def step(outputs: Callable[[], Tensor]) -> Callable[[], None]:
         return lambda: outputs().sum().backward()

@@ -1,13 +1,36 @@
-"""The adder of preset ``report`` as a plain NumPy script, gradients written by hand.
+"""Training the adder with the preset ``report``, beside a plain NumPy script.
+
+The script has its gradients written by hand:
 
 Backpropagation through time for z = σ(W_in x + W z), y = σ(W_out z) and half the squared error:
 ∂E/∂W_in = Σ δᵗ xᵗᵀ, ∂E/∂W_out = Σ δ_outᵗ zᵗᵀ, ∂E/∂W = Σ δᵗ zᵗ⁻¹ᵀ; there are no biases.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
+import torch
+
+from saiki.bench.harness import Row, interleaved, row
+from saiki.experiments.adder import Adder
+from saiki.training import Training
+
+ITERATIONS = 10_000
 
 
-def train(iterations: int, bits: int = 8, hidden: int = 16, rate: float = 0.2) -> float:
+def rows(repeats: int = 3) -> Iterator[Row]:
+    adder = Adder.from_dict({**Adder.preset("report"), "iterations": ITERATIONS})
+
+    def ours() -> None:
+        torch.manual_seed(0)
+        Training(adder, adder.model()).run(lambda point: None)
+
+    torch.set_num_threads(Adder.threads)
+    timings = interleaved({"saiki": ours, "numpy": lambda: by_numpy(ITERATIONS)}, repeats)
+    yield row(f"adder, preset report, {ITERATIONS} iterations", (1, 8, 2, 16), timings)
+
+
+def by_numpy(iterations: int, bits: int = 8, hidden: int = 16, rate: float = 0.2) -> float:
     """Plain gradient descent on one random pair after another; returns the mean of the last 100
     losses."""
     random = np.random.default_rng(0)

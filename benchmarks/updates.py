@@ -5,22 +5,22 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from saiki.bench.harness import interleaved
+from saiki.bench.harness import Row, interleaved, row
 from saiki.experiment import Experiment
 from saiki.training.step import Step, clip
 
 
 def updates(
+    name: str,
     experiment: Experiment,
     ours: nn.Module,
     peer: nn.Module,
     loss: Callable[[Any], Tensor],
     batches: Sequence[Any],
     repeats: int,
-) -> dict[str, Any]:
-    """Seconds of an update (forward pass, backward pass, clipping, rule) from the same batches in
-    turn: the medians, the fastest and slowest, how many times as long the peer takes, and how many
-    weights both have.
+) -> Row:
+    """An update (forward pass, backward pass, clipping, rule) from the same batches in turn, and
+    the number of weights of both.
 
     Args:
         experiment: whose rule, rate and clipping both have.
@@ -46,19 +46,8 @@ def updates(
             clip(list(peer.parameters()), 0.0, norm)
             rules["torch.nn"].step()
 
-    found = interleaved({"saiki": saiki, "torch.nn": torch_nn}, repeats)
-    each = {name: timing.divided(len(batches)) for name, timing in found.items()}
-    seconds = {name: timing.median for name, timing in each.items()}
-    return {
-        "seconds": seconds,
-        "spread": {name: (timing.fastest, timing.slowest) for name, timing in each.items()},
-        "ratio": seconds["torch.nn"] / seconds["saiki"],
-        "weights": {n: sum(p.numel() for p in m.parameters()) for n, m in models.items()},
-    }
-
-
-def in_words(found: dict[str, Any]) -> str:
-    """What :func:`updates` found."""
-    said = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in found["seconds"].items())
-    weights = " and ".join(f"{count:,}" for count in found["weights"].values())
-    return f"{said}, {found['ratio']:.2f}×; weights {weights}"
+    each = interleaved({"saiki": saiki, "torch.nn": torch_nn}, repeats)
+    size = experiment.optimisation.batching.batch_size
+    report = row(name, size, {n: timing.divided(len(batches)) for n, timing in each.items()})
+    weights = {n: sum(p.numel() for p in model.parameters()) for n, model in models.items()}
+    return report | {"weights": weights}

@@ -1,7 +1,5 @@
 """How far more cores help at each shape of the grid, and whether the model of it fits.
 
-    python tools/scaling.py benchmarks/results/grid.json
-
 A training step is taken apart into what one thread does, the loops, whose rows are shared in
 pairs, or the columns of their products in blocks, and the large products before and after them,
 which PyTorch shares evenly. From the figures for one thread follow those for any number; for two
@@ -11,10 +9,12 @@ they are measured too.
 import json
 import math
 import statistics
-import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from saiki.bench.grid import PRODUCTS
+from benchmarks.grid import PRODUCTS
+
+from saiki.bench.harness import Row
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.loop import NEAR_BYTES
 from saiki.compiler.cpu.product import PAIR
@@ -28,7 +28,8 @@ MEETING = 0.0005
 COLUMNS = 64
 """Of a block of columns: four vectors."""
 MODES = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN_TANH"}
-CORES = (4, 8, 16, 64)
+CORES = (2, 4, 8, 16, 64)
+GRID = Path(__file__).parent / "results" / "grid.json"
 
 
 def parts(size: list[int], family: str, mode: str) -> tuple[float, float]:
@@ -66,31 +67,27 @@ def speedup(size: list[int], family: str, mode: str, milliseconds: float, cores:
     return milliseconds / (alone + rest * (loops * largest + around) + MEETING * meetings)
 
 
-def main() -> None:
-    found = json.loads(Path(sys.argv[1]).read_text())["rows"]
+def rows(figures: Path = GRID) -> Iterator[Row]:
+    measured_rows = json.loads(figures.read_text(encoding="utf-8"))["rows"]
     times = {
         (tuple(r["size"]), r["family"], r["mode"], r["threads"]): r["milliseconds"]["saiki.nn"]
-        for r in found
+        for r in measured_rows
         if r["mode"] in ALONE
     }
-    errors = []
-    print("| size | cell | two cores, measured | model | " + " | ".join(map(str, CORES)) + " |")
-    print("|---|---|---|---|" + "---|" * len(CORES))
     for (size, family, mode, threads), one in times.items():
         batch, steps, _, hidden = size
-        left = is_short(MODES[family], batch, steps, hidden, 1, mode == "train")
-        if threads != 1 or steps == 1 or left:
+        is_left = is_short(MODES[family], batch, steps, hidden, 1, mode == "train")
+        if threads != 1 or steps == 1 or is_left:
             continue
-        measured = one / times[size, family, mode, 2]
-        model, *more = (speedup(list(size), family, mode, one, c) for c in (2, *CORES))
-        errors.append(abs(math.log(measured / model)))
-        if mode == "train":
-            shape = " × ".join(map(str, size))
-            others = " | ".join(f"{m:.1f}" for m in more)
-            print(f"| {shape} | {family} | {measured:.2f} | {model:.2f} | {others} |")
+        by_model = {cores: round(speedup([*size], family, mode, one, cores), 2) for cores in CORES}
+        measured = round(one / times[size, family, mode, 2], 2)
+        yield {
+            "workload": f"{family}, {mode}", "size": size, "two cores, measured": measured,
+            "cores": by_model,
+        }  # fmt: skip
+
+
+def summary(rows: Sequence[Row]) -> str:
+    errors = [abs(math.log(row["two cores, measured"] / row["cores"][2])) for row in rows]
     typical = 100 * (math.exp(statistics.median(errors)) - 1)
-    print(f"\nmedian error of the model for two cores: {typical:.0f} % of {len(errors)} entries")
-
-
-if __name__ == "__main__":
-    main()
+    return f"median error of the model for two cores: {typical:.0f} % of {len(errors)} entries"

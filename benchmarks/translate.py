@@ -1,64 +1,57 @@
-"""The translation exercise: a training step beside ``torch.nn.LSTM``, and decoding together."""
+"""Training steps of the exercise translate, with the recurrent layers of three makes; everything
+else is the same.
 
+With input feeding, attention is inside the recurrence, as the equations of one cell, and step by
+step.
+"""
+
+import itertools
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from saiki.bench.cells import Row, row
-from saiki.bench.harness import Step, interleaved
+from saiki.bench.harness import Row, Step, interleaved, row
 from saiki.cell import Cell
-from saiki.decoding.decode import Search
-from saiki.errors import InputError
 from saiki.experiments.translate import Translate
 from saiki.layers.recurrent import Recurrent
 from saiki.models.decoder import Decoder
 from saiki.models.translator import Translator
-from saiki.runs.reopen import reopen
 
 BATCHES = 20
 """Timed together, one after the other: sentences have many lengths."""
-SENTENCES = 500
 
 
-def training(repeats: int) -> Iterator[Row]:
-    """Training steps of the preset ``good``, with the recurrent layers of three makes; everything
-    else is the same."""
+def rows(repeats: int = 3) -> Iterator[Row]:
     for precision in ("float32", "bfloat16"):
         experiment = Translate(precision=precision, device="cpu")
-        stream = experiment.data.batches(experiment.seed)
-        batches = [next(stream) for _ in range(BATCHES)]
         contenders = {
             "saiki": experiment.model(),
             "torch.nn.LSTM": _of_torch(experiment.model()),
             "step by step": _eager(experiment.model()),
         }
-        steps = {name: _steps(experiment, model, batches) for name, model in contenders.items()}
-        size = _size(experiment)
-        timings = interleaved(steps, max(3, repeats // 5))
-        yield row(f"translate, {BATCHES} iterations, {precision}", size, timings)
-
-
-def input_feeding(repeats: int) -> Iterator[Row]:
-    """The same with input feeding: attention inside the recurrence, as the equations of one cell,
-    and step by step."""
+        yield _compared(
+            f"translate, {BATCHES} iterations, {precision}", experiment, contenders, repeats
+        )
     experiment = Translate(input_feeding=True, device="cpu")
-    stream = experiment.data.batches(experiment.seed)
-    batches = [next(stream) for _ in range(BATCHES)]
     contenders = {"saiki": experiment.model(), "step by step": experiment.model()}
     contenders["step by step"].members[0].decoder.__class__ = _ByStep
-    steps = {name: _steps(experiment, model, batches) for name, model in contenders.items()}
-    size = _size(experiment)
-    timings = interleaved(steps, max(3, repeats // 5))
-    yield row(f"translate with input feeding, {BATCHES} iterations", size, timings)
+    yield _compared(
+        f"translate with input feeding, {BATCHES} iterations", experiment, contenders, repeats
+    )
 
 
-def _size(experiment: Translate) -> tuple[int, ...]:
+def _compared(
+    name: str, experiment: Translate, contenders: dict[str, Translator], repeats: int
+) -> Row:
+    """Iterations on the same batches by each contender in turn."""
+    batches = [*itertools.islice(experiment.data.batches(experiment.seed), BATCHES)]
+    steps = {n: _steps(experiment, model, batches) for n, model in contenders.items()}
     layers = experiment.recurrent
-    return experiment.optimisation.batching.batch_size, layers.embedding_size, layers.hidden_size
+    size = experiment.optimisation.batching.batch_size, layers.embedding_size, layers.hidden_size
+    return row(name, size, interleaved(steps, repeats))
 
 
 class _ByStep(Decoder, name="bench.decoder_by_step.v1"):
@@ -115,45 +108,12 @@ class _OfTorch(nn.Module):
     def forward(
         self, x: Tensor, state: Any = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Any]:
-        given = None if state is None else tuple(part[None].contiguous() for part in state)
+        start = None if state is None else tuple(part[None].contiguous() for part in state)
         if not self.lstm.bidirectional:  # padding comes after all that counts
-            y, ends = self.lstm(x, given)
+            y, ends = self.lstm(x, start)
             return y, tuple(part[0] for part in ends)
         assert lengths is not None
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        packed, (h, c) = self.lstm(packed, given)
+        packed, (h, c) = self.lstm(packed, start)
         y, _ = pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])
         return y, ((h[0], c[0]), (h[1], c[1]))
-
-
-def decoding(run: Path, repeats: int) -> Iterator[Row]:
-    """Sentences of the development set of a trained model: all of them together, and one by one.
-
-    Raises:
-        InputError: the run is not of the exercise.
-    """
-    experiment, model = reopen(run)
-    if not isinstance(experiment, Translate):
-        raise InputError(f"{run} is a run of {experiment.name}; give one of translate")
-    translator = cast(Translator, model)
-    texts = experiment.data.corpus.development.source[:SENTENCES]
-    for search in (Search("greedy"), Search("beam", beam=5)):
-        name = search.method if search.method == "greedy" else f"beam {search.beam}"
-
-        def together(search: Search = search) -> None:
-            translator.translate(texts, search)
-
-        def alone(search: Search = search) -> None:
-            for text in texts:
-                translator.translate([text], search)
-
-        timings = interleaved({"together": together, "one by one": alone}, max(3, repeats // 5))
-        found = row(
-            f"{name}, {len(texts)} sentences",
-            (experiment.recurrent.hidden_size,),
-            timings,
-            "together",
-        )
-        yield found | {
-            "sentences a second": {n: round(len(texts) / t.median, 1) for n, t in timings.items()}
-        }

@@ -1,18 +1,12 @@
-"""What remains of the memory of many shapes and of many layers that are gone.
+"""What remains of the memory of many shapes and of many layers that are gone."""
 
-python tools/memory_use.py shapes 2000
-python tools/memory_use.py layers 500
-"""
-
-import gc
 import random
-import sys
-import tracemalloc
+from collections.abc import Iterator
 
 import torch
 
 import saiki
-from saiki.bench.harness import resident
+from saiki.bench.harness import Row, resident
 
 
 def step(layer: saiki.Recurrent, batch: int, time: int, lengths: list[int] | None = None) -> None:
@@ -21,7 +15,7 @@ def step(layer: saiki.Recurrent, batch: int, time: int, lengths: list[int] | Non
     y.sum().backward()
 
 
-def shapes(count: int) -> None:
+def of_shapes(count: int) -> None:
     """Training steps of one layer on ``count`` shapes, every other one ragged."""
     draw = random.Random(0)
     layer = saiki.Recurrent(saiki.cells.LSTM(16, 32))
@@ -31,29 +25,18 @@ def shapes(count: int) -> None:
         step(layer, batch, time, lengths if i % 2 else None)
 
 
-def layers(count: int) -> None:
+def of_layers(count: int) -> None:
     """``count`` layers, each of a size of its own, built, trained for a step and dropped."""
     for i in range(count):
         step(saiki.Recurrent(saiki.cells.LSTM(3, 4 + i)), 2, 3)
 
 
-def main() -> None:
+def rows(shapes: int = 2000, layers: int = 500) -> Iterator[Row]:
     torch.set_num_threads(1)
-    what, count = {"shapes": shapes, "layers": layers}[sys.argv[1]], int(sys.argv[2])
-    layers(10)
-    shapes(10)
-    traced = "--trace" in sys.argv
-    if traced:
-        tracemalloc.start(12)
-        before = tracemalloc.take_snapshot()
-    start = resident()
-    what(count)
-    print(f"{what.__name__}: {(resident() - start) / 2**20:.1f} MiB more after {count} than before")
-    if traced:
-        gc.collect()
-        for line in tracemalloc.take_snapshot().compare_to(before, "lineno")[:25]:
-            print(line)
-
-
-if __name__ == "__main__":
-    main()
+    for work, count in ((of_shapes, shapes), (of_layers, layers)):
+        of_layers(10)
+        of_shapes(10)
+        before = resident()
+        work(count)
+        grown = round((resident() - before) / 2**20, 1)
+        yield {"workload": work.__name__.removeprefix("of_"), "count": count, "MiB more": grown}

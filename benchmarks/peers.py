@@ -7,19 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from saiki.bench.harness import Step
+from saiki.bench.harness import Step, training_step
 
 TORCH = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
-
-
-def training_step(layer: nn.Module, x: torch.Tensor) -> Step:
-    """Forward, the sum of the outputs as the loss, and backward."""
-
-    def step() -> None:
-        layer.zero_grad(set_to_none=True)
-        layer(x)[0].sum().backward()
-
-    return step
 
 
 def of_torch(family: str, x: torch.Tensor, hidden: int, bidirectional: bool) -> Step:
@@ -103,9 +93,9 @@ def of_keras(family: str, x: torch.Tensor, hidden: int, bidirectional: bool) -> 
 
 def all_of(family: str, x: torch.Tensor, hidden: int, bidirectional: bool) -> dict[str, Step]:
     """Every peer that is installed."""
-    found = {
+    steps = {
         "torch.nn": of_torch(family, x, hidden, bidirectional),
         "jax": of_jax(family, x, hidden, bidirectional),
         "keras on jax": of_keras(family, x, hidden, bidirectional),
     }
-    return {name: step for name, step in found.items() if step is not None}
+    return {name: step for name, step in steps.items() if step is not None}

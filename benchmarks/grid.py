@@ -1,4 +1,8 @@
-"""``saiki.nn`` beside ``torch.nn`` over a grid of shapes, with nothing left out that loses."""
+"""``saiki.nn`` beside ``torch.nn`` over a grid of shapes, with nothing left out that loses.
+
+Each shape, cell and mode, with one thread and with all there are; then a few shapes with all
+threads and other types of numbers. Ratios above 1 say how many times as long ``torch.nn`` takes.
+"""
 
 import itertools
 import math
@@ -6,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from benchmarks import peers
 from torch import Tensor, nn
 
 from saiki import nn as ours
-from saiki.bench import peers
-from saiki.bench.cells import Row, row
-from saiki.bench.harness import Step, interleaved, peak_memory
+from saiki.bench.harness import Row, Step, interleaved, peak_memory, row, training_step
 
 OURS: dict[str, Callable[..., nn.Module]] = {"lstm": ours.LSTM, "gru": ours.GRU, "rnn": ours.RNN}
 PRODUCTS = {"lstm": 4, "gru": 3, "rnn": 1}
@@ -39,20 +42,17 @@ LIMIT_SIZE = 1024
 """Rows, columns and depth of the product that says how fast products can be."""
 
 
-def rows(repeats: int) -> Iterator[Row]:
-    """Each shape, cell and mode, with one thread and with all there are; then a few shapes with all
-    threads and other types of numbers. Ratios above 1 say how many times as long ``torch.nn``
-    takes."""
+def rows(repeats: int = 15) -> Iterator[Row]:
     every = torch.get_num_threads()
     try:
         for threads in sorted({1, every}):
             torch.set_num_threads(threads)
             speed = product_speed()
             for shape, family, mode in itertools.product(SHAPES, OURS, MODES):
-                found = _entry(shape, family, mode, repeats)
+                report = _entry(shape, family, mode, repeats)
                 least = 1000 * operations(shape, family, mode) / speed
-                found["limit"] = float(f"{least / found['milliseconds']['saiki.nn']:.3g}")
-                yield found
+                report["limit"] = float(f"{least / report['milliseconds']['saiki.nn']:.3g}")
+                yield report
         for shape, family, name in itertools.product(OTHER, OURS, TYPES):
             yield _entry(shape, family, f"train, {name}", repeats)
     finally:
@@ -70,7 +70,7 @@ def _entry(shape: tuple[int, int, int, int], family: str, mode: str, repeats: in
     }
     layers["saiki.nn"].load_state_dict(layers["torch.nn"].state_dict())
     once = {
-        name: _inference(layer, x) if mode == "infer" else peers.training_step(layer, x)
+        name: _inference(layer, x) if mode == "infer" else training_step(layer, x)
         for name, layer in layers.items()
     }
     if kind == "autocast":
@@ -80,11 +80,11 @@ def _entry(shape: tuple[int, int, int, int], family: str, mode: str, repeats: in
     each = {name: timing.divided(calls) for name, timing in timings.items()}
     threads = torch.get_num_threads()
     name = f"{family}, {mode}, {threads} thread{'s' * (threads > 1)}"
-    found = row(name, shape, each, "saiki.nn")
-    found["threads"], found["family"], found["mode"] = threads, family, mode
+    report = row(name, shape, each, "saiki.nn")
+    report["threads"], report["family"], report["mode"] = threads, family, mode
     if mode == "train":
-        found["memory"] = {name: peak_memory(step) for name, step in once.items()}
-    return found
+        report["memory"] = {name: peak_memory(step) for name, step in once.items()}
+    return report
 
 
 def _inference(layer: nn.Module, x: Tensor) -> Step:
@@ -139,11 +139,11 @@ def product_speed() -> float:
     return 2.0 * LIMIT_SIZE**3 / min(taken)
 
 
-def summary(found: Sequence[Row]) -> str:
+def summary(reports: Sequence[Row]) -> str:
     """Geometric means of the ratios, and what loses."""
     lines = []
-    ratios = {(r["threads"], r["family"], r["mode"]): list[float]() for r in found}
-    for each in found:
+    ratios = {(r["threads"], r["family"], r["mode"]): list[float]() for r in reports}
+    for each in reports:
         key = each["threads"], each["family"], each["mode"]
         ratios[key].append(each["ratio"]["torch.nn"])
     for (threads, family, mode), values in ratios.items():
@@ -152,13 +152,13 @@ def summary(found: Sequence[Row]) -> str:
             f"{family}, {mode}, threads {threads}: {mean:.2f}× on the geometric mean of "
             f"{len(values)} shapes, {min(values):.2f}× at the least"
         )
-    lost = sorted((r["ratio"]["torch.nn"], r["workload"], r["size"]) for r in found)
+    lost = sorted((r["ratio"]["torch.nn"], r["workload"], r["size"]) for r in reports)
     slower = [each for each in lost if each[0] < 0.97]
-    lines.append(f"{len(slower)} of {len(found)} take longer than torch.nn by more than 3 %")
+    lines.append(f"{len(slower)} of {len(reports)} take longer than torch.nn by more than 3 %")
     lines += [f"  {ratio:.2f}×  {name}  {size}" for ratio, name, size in slower]
     measured = [
         (r["memory"]["saiki.nn"] / r["memory"]["torch.nn"], r["workload"], r["size"])
-        for r in found
+        for r in reports
         if (r.get("memory", {}).get("torch.nn") or 0) >= SMALL
     ]
     larger = sorted((each for each in measured if each[0] > 1.03), reverse=True)
