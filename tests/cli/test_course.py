@@ -28,8 +28,8 @@ def test_the_page_that_comes_with_saiki_is_that_of_the_docs():
 
 
 def test_the_contents_name_all_sections_in_their_order():
-    told = re.findall(r"^(\d+)\. \[(.*)\]\(#(.*)\) \(`(.*)`\)$", HEAD, re.MULTILINE)
-    assert told == [(str(s.number), s.title, s.name, s.name) for s in SECTIONS]
+    contents = re.findall(r"^(\d+)\. \[(.*)\]\(#(.*)\) \(`(.*)`\)$", HEAD, re.MULTILINE)
+    assert contents == [(str(s.number), s.title, s.name, s.name) for s in SECTIONS]
     assert [s.number for s in SECTIONS] == [*range(1, len(SECTIONS) + 1)]
     assert TEXT.count("\n## ") == len(SECTIONS)
 
@@ -62,9 +62,9 @@ def test_figures_stand_on_the_pages_that_a_section_names_or_are_printed_by_it(se
     code = "".join(re.findall(r"^```python\n.*?^```", section.text, re.M | re.S))
     prose = re.sub(r"^```.*?^```|`[^`]*`|\b[A-Z](\.\d)+", "", section.text, flags=re.M | re.S)
     pages = {PAGE.parent / name for name in re.findall(r"\]\(([\w-]+\.md)\)", section.text)}
-    told = "".join(page.read_text(encoding="utf-8") for page in pages) + code
+    sources = "".join(page.read_text(encoding="utf-8") for page in pages) + code
     figures = set(NUMBER.findall(prose))
-    assert figures - set(NUMBER.findall(told)) == SAID_ELSEWHERE.get(section.name, set())
+    assert figures - set(NUMBER.findall(sources)) == SAID_ELSEWHERE.get(section.name, set())
 
 
 def test_contents_are_printed_without_a_section():
@@ -139,11 +139,11 @@ def test_it_goes_through_a_pipe_and_a_reader_may_leave_early():
     assert "\x1b" not in done.stdout
     reading, writing = os.pipe()
     os.close(reading)
-    left = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "saiki", "course", "rnn"], stdout=writing, stderr=subprocess.PIPE
     )
     os.close(writing)
-    assert left.stderr == b""
+    assert done.stderr == b""
 
 
 @pytest.mark.parametrize(

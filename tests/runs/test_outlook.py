@@ -31,11 +31,11 @@ def test_what_takes_more_than_an_hour_is_told_once(monkeypatch, seconds, step, c
     clock = [100.0]
     monkeypatch.setattr(record, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     going, lines = training(), []
-    told = Outlook(going, lines.append)
+    estimate = Outlook(going, lines.append)
     clock[0] += seconds
     going.step = step
-    told.tell()
-    told.tell()
+    estimate.tell()
+    estimate.tell()
     assert len(lines) == count
     if lines:
         assert lines[0] == "this will take about 556 h; Ctrl-C pauses it"

@@ -84,7 +84,7 @@ def _end(lines: list[str], at: int) -> int:
 def words(text: str) -> str:
     """A line without the signs of Markdown."""
 
-    def said(match: re.Match[str]) -> str:
+    def plain(match: re.Match[str]) -> str:
         if match["formula"]:
             formula = in_a_line(match["formula"])
             return formula.replace(" ", TOGETHER) if len(formula) < SHORT else formula
@@ -98,7 +98,7 @@ def words(text: str) -> str:
             return words(match["link"]) + ("" if is_here else f" ({_from_root(place)})")
         return words(match["bold"] or match["italic"])
 
-    return _INLINE.sub(said, text)
+    return _INLINE.sub(plain, text)
 
 
 def _from_root(place: str) -> str:
