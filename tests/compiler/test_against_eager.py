@@ -104,6 +104,7 @@ FUNCTIONS = {
     "times a range": lambda u: torch.tanh(u * torch.arange(5)),
     "times a constant in float32": lambda u: u * torch.tensor(0.25),
     "count of comparisons": lambda u: torch.tanh(u) + (u > 0).sum(-1, keepdim=True),
+    "sum and difference with a factor": lambda u: torch.sub(u, torch.add(1, u, alpha=2), alpha=0.3),
 }
 
 
@@ -114,6 +115,11 @@ def learning(*shape, dtype=torch.float64):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_pointwise_work_and_reductions(name):
     layer = compiled(Pointwise(3, 5, FUNCTIONS[name]))
+    assert_agrees(layer, learning(3, 4, 3), draw(3, 5))
+
+
+def test_all_pointwise_work_and_reductions_in_one_step():
+    layer = compiled(Pointwise(3, 5, lambda u: sum(torch.tanh(f(u)) for f in FUNCTIONS.values())))
     assert_agrees(layer, learning(3, 4, 3), draw(3, 5))
 
 
