@@ -46,7 +46,7 @@ def rows(folder: Path = Path("runs/etth1"), seeds: int = 3) -> Iterator[Row]:
         losses, coverage, linear = list[tuple[float, float]](), list[float](), (0.0, 0.0)
         for seed in range(seeds):
             experiment, model = reopen(trained(folder, horizon, seed))
-            judgement = experiment.judged(model)
+            judgement = experiment.judgement(model)
             losses.append(errors(judgement))
             coverage.append(judgement.covered(0.8).share)
             linear = errors(judgement, "linear")

@@ -6,21 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-from saiki import cli
+import pytest
 
-SMALL = [
-    "adder",
-    "--iterations",
-    "30",
-    "--bits",
-    "4",
-    "--longer-bits",
-    "4",
-    "--hidden-size",
-    "4",
-    "--log-every",
-    "10",
-]
+from saiki import cli
+from saiki.errors import InputError
+
+
+def flags(**knobs):
+    """Knobs as words of a command."""
+    return [word for k, v in knobs.items() for word in (f"--{k.replace('_', '-')}", str(v))]
+
+
+SMALL = ["adder", *flags(iterations=30, bits=4, longer_bits=4, hidden_size=4, log_every=10)]
 
 
 def saiki(*words):
@@ -47,3 +44,11 @@ def refused(*words):
     assert (code, out, len(err)) == (2, [], 1), (code, out, err)
     assert sorted(Path().iterdir()) == before
     return err[0]
+
+
+def refusal(call):
+    """The one sentence with which a call refuses."""
+    with pytest.raises(InputError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

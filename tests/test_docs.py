@@ -275,7 +275,7 @@ def commands_in_text():
 def test_every_command_of_the_docs_names_what_there_is(tmp_path, monkeypatch):
     """Commands, flags, knobs and presets, and their values; in order, but nothing is trained."""
     monkeypatch.setattr(outlines, "_file", lambda: tmp_path / "names.json")
-    outlines._keep(outlines.names())
+    outlines._cache(outlines.names())
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     (tmp_path / "my-images").mkdir()
     commands = [words for words in map(shlex.split, COMMANDS) if words[0] != "make"]

@@ -22,7 +22,7 @@ class Tiny:
 
     Args:
         settings: with which a run takes a second or so.
-        given: an input of ``predict``, or what writes one into a folder.
+        input: an input of ``predict``, or what writes one into a folder.
         refused: an input that has no answer, if there is one.
         data: writes data into a folder, and returns the path; None where none is read.
         useless: of the same kind, by what is wrong with them.
@@ -111,7 +111,7 @@ def broken_tones(folder: Path) -> Path:
     return folder / "broken"
 
 
-def sentences_of(folder: Path) -> str:
+def recording(folder: Path) -> str:
     return str(tones(folder) / "low" / "0.wav")
 
 
@@ -286,7 +286,7 @@ TINY = {
     ),
     "spoken-digits": Tiny(
         {"hidden_size": 4, "layers": 1, "bands": 8, "epochs": 2.0, "updates": 4, "batch_size": 4},
-        input=sentences_of,
+        input=recording,
         refused="no-such-file.wav",
         data=tones,
         useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},
@@ -384,10 +384,20 @@ TINY = {
     "sound-codes": Tiny(
         {"hidden_size": 4, "code_size": 3, "codes": 8, "embedding_size": 4, "prior_size": 4}
         | {"window": 64, "hop": 16, "epochs": 2.0, "updates": 4, "batch_size": 4, "judge": 2},
-        input=sentences_of,
+        input=recording,
         refused="no-such-file.wav",
         data=tones,
         useless={"empty": no_tones, "broken": broken_tones, "one": one_tone},
         odd={"batch_size": 1, "code_size": 1, "codes": 1, "frames_per_code": 256, "judge": 1},
     ),
 }
+
+
+def with_quantiser(name: str, folder: Path, **changes: object) -> dict[str, object]:
+    """Tiny settings of an exercise with a codebook, without those that are nothing to its
+    quantiser."""
+    unused = {"scalars": ("codes", "code_size"), "gaussian": ("codes",), "plain": ("codes",)}
+    values = TINY[name].values(folder)
+    for knob in unused.get(str(changes.get("quantiser")), ()):
+        values.pop(knob, None)
+    return {**values, **changes}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,11 @@ from saiki.knobs import Knobs, Value, knob
 from saiki.optimisation import Optimisation
 from saiki.outline import Outline
 from saiki.prediction import Prediction
+from saiki.weak import WeakKeys
 
 Model = TypeVar("Model", bound=nn.Module)
 Batch = TypeVar("Batch")
+Values = TypeVar("Values")
 Figures = dict[str, float | None]
 Measures = dict[str, Tensor]
 Points = Sequence[Mapping[str, float | None]]
@@ -147,15 +149,15 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """The name, and what settings have in common: the largest preset they all keep to, and
         the knobs that they change from it."""
         first, *others = settings
-        common = {k: v for k, v in first.items() if all(its.get(k) == v for its in others)}
-        kept = {n: p for n, p in cls.presets.items() if p and p.items() <= common.items()}
-        preset = max(kept, key=lambda name: len(kept[name]), default="")
-        said = [cls.name, *([f"preset {preset}"] if preset else [])]
-        for name, its in cls.knobs().items():
-            value = common.get(name, its.default)
-            if value != kept.get(preset, {}).get(name, its.default):
-                said.append(f"{name} {Path(str(value)).name if its.is_path else value}")
-        return ", ".join(said)
+        common = {k: v for k, v in first.items() if all(setting.get(k) == v for setting in others)}
+        presets = {n: p for n, p in cls.presets.items() if p and p.items() <= common.items()}
+        preset = max(presets, key=lambda name: len(presets[name]), default="")
+        parts = [cls.name, *([f"preset {preset}"] if preset else [])]
+        for name, definition in cls.knobs().items():
+            value = common.get(name, definition.default)
+            if value != presets.get(preset, {}).get(name, definition.default):
+                parts.append(f"{name} {Path(str(value)).name if definition.is_path else value}")
+        return ", ".join(parts)
 
     @cached_property
     @abstractmethod
@@ -203,6 +205,11 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
                 answers.append(error)
         return answers
 
+    @cached_property
+    def evaluated(self) -> WeakKeys[Model, Any]:
+        """What was measured of a model when it was evaluated last, for its pictures and remarks."""
+        return WeakKeys()
+
     def describe_data(self) -> str:
         """What a person should know of the data, and of what is done with them, before the training
         begins; nothing if empty.
@@ -217,27 +224,18 @@ class Experiment(Knobs, ABC, Generic[Model, Batch]):
         """The model, as the equations it computes."""
 
 
-def only(answers: Sequence[Prediction | InputError]) -> Prediction:
-    """The one answer of :meth:`Experiment.predict_all`; raises if it is an error."""
-    [answer] = answers
-    if isinstance(answer, InputError):
-        raise answer
-    return answer
-
-
 def untrained(make: Callable[[], Model]) -> Model:
     """A model as it is made, without a trace in the random state: for what it says of itself."""
     with torch.random.fork_rng(devices=[]):
         return make()
 
 
-def placed(values: Any, model: nn.Module) -> Any:
+def placed(values: Values, model: nn.Module) -> Values:
     """Tensors, alone or in tuples, on the device of ``model``; numbers with a point in its type."""
     like = next(model.parameters(), None)
-    if like is None:
+    if like is None or values is None:
         return values
-    if values is None:
-        return None
     if isinstance(values, Tensor):
-        return values.to(like.device, like.dtype if values.is_floating_point() else None)
-    return tuple(placed(value, model) for value in values)
+        kind = like.dtype if values.is_floating_point() else None
+        return cast(Values, values.to(like.device, kind))
+    return cast(Values, tuple(placed(value, model) for value in cast(Any, values)))

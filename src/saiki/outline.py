@@ -48,16 +48,16 @@ class Outline:
 
     def parse(self, words: Iterable[str], flags: Mapping[str, Value]) -> dict[str, Value]:
         """Knobs given as flags, and those of words that are ``knob=value``."""
-        found = dict(flags)
+        values = dict(flags)
         for word in words:
             name, equals, value = word.partition("=")
             if not (name and equals):
                 raise InputError(f"expected knob=value, got {shown(word)}")
             knob = self.knob(name)
-            if knob.name in found:
+            if knob.name in values:
                 raise InputError(f"{knob.name} is given twice")
-            found[knob.name] = knob.parse(value)
-        return found
+            values[knob.name] = knob.parse(value)
+        return values
 
     def grid(self, words: Iterable[str]) -> list[dict[str, Value]]:
         """The settings that ``knob=a,b,c`` words span, in their order.

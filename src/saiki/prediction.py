@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from saiki.errors import InputError
+
 
 class FileOutput(ABC):
     """An output that becomes a file of its own, such as an image or a sound."""
@@ -54,3 +56,34 @@ class Prediction:
         each = {"output": self.output, **self.figures, **others}
         named = {name: value for name, value in each.items() if value is not None}
         return [asdict(row) for row in self.rows] or [{"input": self.input, **named}]
+
+
+class PredictsTogether(ABC):
+    """Answers several inputs at once, in less time than one after the other."""
+
+    predict_batch: ClassVar[int] = 64
+
+    @abstractmethod
+    def predict_together(
+        self, model: Any, texts: Sequence[str]
+    ) -> Sequence[Prediction | InputError]:
+        """:meth:`predict` of each input, or why there is no answer.
+
+        Raises:
+            InputError: there is none to one of them.
+        """
+
+    def predict(self, model: Any, text: str) -> Prediction:
+        [answer] = self.predict_all(model, [text])
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+    def predict_all(self, model: Any, texts: Sequence[str]) -> Sequence[Prediction | InputError]:
+        try:
+            return self.predict_together(model, texts) if texts else []
+        except InputError as error:
+            if len(texts) == 1:
+                return [error]
+        halves = texts[: len(texts) // 2], texts[len(texts) // 2 :]
+        return [answer for half in halves for answer in self.predict_all(model, half)]

@@ -49,7 +49,7 @@ def cached(known, tmp_path, monkeypatch):
     """The file in which they are kept."""
     monkeypatch.setattr(outlines, "_file", lambda: tmp_path / "names.json")
     monkeypatch.setattr(outlines, "_loaded", lambda: False)
-    outlines._keep(known)
+    outlines._cache(known)
     return tmp_path / "names.json"
 
 
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_said_before_pytorch_is_loaded(cached):
 
 
 def test_what_is_kept_is_what_the_classes_say(cached, known):
-    assert outlines._kept() == known
+    assert outlines._cached() == known
     assert set(known.exercises) == set(HOMES)
     assert known.exercises["adder"].knob("hidden-size").default == 16
 
@@ -71,7 +71,7 @@ def test_what_is_kept_is_what_the_classes_say(cached, known):
 def test_it_is_asked_for_anew_where_the_source_has_changed(cached, known, monkeypatch):
     monkeypatch.setattr(sources, "state", lambda: ("saiki/knobs.py 8123 17",))
     questions = []
-    monkeypatch.setattr(outlines, "_asked", lambda: questions.append(1) or known)
+    monkeypatch.setattr(outlines, "_of_classes", lambda: questions.append(1) or known)
     assert [outlines.names() for _ in range(2)] == [known, known]
     assert questions == [1]  # and kept
 
@@ -81,14 +81,14 @@ def test_a_file_that_is_damaged_or_not_the_users_own_is_as_good_as_none(cached):
     content = json.loads(text)
     for damaged in (text[:-9], "[]", "null", json.dumps({**content, "names": {"cells": []}})):
         cached.write_text(damaged)
-        assert outlines._kept() is None
+        assert outlines._cached() is None
     cached.write_text(text)
-    assert outlines._kept() is not None
+    assert outlines._cached() is not None
     cached.chmod(0o666)
-    assert outlines._kept() is None
+    assert outlines._cached() is None
     cached.unlink()
     os.mkfifo(cached)
-    assert outlines._kept() is None
+    assert outlines._cached() is None
 
 
 def test_a_cell_registered_in_a_program_is_known_to_its_command_line(monkeypatch):

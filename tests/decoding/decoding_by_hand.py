@@ -85,10 +85,10 @@ class Toy:
 
     def ranked(self, row, finished, cut, search):
         """The finished, then the cut, each best first: tokens, finished, score."""
-        found = [(tokens, True, self.score(row, tokens, True, search)) for tokens in finished]
-        found += [(tokens, False, self.score(row, tokens, False, search)) for tokens in cut]
-        found.sort(key=lambda one: (not one[1], -one[2]))
-        return found[: search.n_best]
+        candidates = [(tokens, True, self.score(row, tokens, True, search)) for tokens in finished]
+        candidates += [(tokens, False, self.score(row, tokens, False, search)) for tokens in cut]
+        candidates.sort(key=lambda one: (not one[1], -one[2]))
+        return candidates[: search.n_best]
 
     def possible(self, row, tokens, finished=False):
         return self.log_probability(row, tokens, finished) > -math.inf
@@ -140,11 +140,11 @@ def agree(toy, row, hypotheses, wanted, search):
     """That hypotheses are these, with these scores and the log-probabilities of the tables."""
     assert [(h.tokens, h.finished) for h in hypotheses] == [one[:2] for one in wanted]
     for h, (_, _, score) in zip(hypotheses, wanted, strict=True):
-        told(toy, row, h, search)
+        check_hypothesis(toy, row, h, search)
         assert math.isclose(h.score, score, rel_tol=1e-12, abs_tol=1e-12)
 
 
-def told(toy, row, h, search):
+def check_hypothesis(toy, row, h, search):
     """That what a hypothesis says of itself is so."""
     assert END not in h.tokens
     log_p = toy.log_probability(row, h.tokens, h.finished)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoding.decoding_by_hand import BEGIN, END, Toy, agree, told
+from decoding.decoding_by_hand import BEGIN, END, Toy, agree, check_hypothesis
 from saiki.decoding.decode import Ensemble, Search, decode
 from saiki.errors import InputError
 
@@ -30,8 +30,8 @@ def test_a_beam_as_wide_as_everything_finds_the_best_of_all_sequences(
     toy = toy_of(seed, vocabulary, 3, impossible)
     search = Search("beam", 200, 1.0, 0, 1.0, *penalty, n_best=n_best)
     limits = [1, 4, 3]
-    for row, found in enumerate(toy.decode(limits, search)):
-        agree(toy, row, found, toy.every(row, limits[row], search), search)
+    for row, hypotheses in enumerate(toy.decode(limits, search)):
+        agree(toy, row, hypotheses, toy.every(row, limits[row], search), search)
 
 
 @quickly
@@ -44,9 +44,9 @@ def test_a_narrow_beam_is_that_of_plain_python(
 ):
     toy = toy_of(seed, vocabulary, len(limits), impossible)
     search = Search("beam", n_best + wider, 1.0, 0, 1.0, *penalty, n_best=n_best)
-    for row, found in enumerate(toy.decode(limits, search)):
-        agree(toy, row, found, toy.beam(row, limits[row], search), search)
-        assert len({h.tokens for h in found}) == len(found)
+    for row, hypotheses in enumerate(toy.decode(limits, search)):
+        agree(toy, row, hypotheses, toy.beam(row, limits[row], search), search)
+        assert len({h.tokens for h in hypotheses}) == len(hypotheses)
 
 
 @quickly
@@ -57,7 +57,7 @@ def test_greedy_is_plain_python_and_a_beam_of_one(seed, vocabulary, limits, pena
     narrow = toy.decode(limits, Search("beam", 1))
     for row, (h,) in enumerate(toy.decode(limits, search)):
         assert (h.tokens, h.finished) == toy.greedy(row, limits[row])
-        told(toy, row, h, search)
+        check_hypothesis(toy, row, h, search)
         assert (h.tokens, h.finished) == (narrow[row][0].tokens, narrow[row][0].finished)
         assert h.log_probability == narrow[row][0].log_probability
 
@@ -80,7 +80,7 @@ def test_a_row_is_decoded_as_if_it_were_alone(method, seed, limits, penalty):
             (h.tokens, h.finished) for h in together[row]
         ]
         for h, other in zip(alone, together[row], strict=True):
-            told(toy, row, other, search)
+            check_hypothesis(toy, row, other, search)
             assert h.score == pytest.approx(other.score, rel=1e-12)
             assert h.tokens[: len(prefixes[row])] == tuple(prefixes[row])
             assert 3 not in h.tokens
@@ -109,18 +109,22 @@ def test_the_search_stops_as_soon_as_nothing_better_can_come():
 def test_fewer_hypotheses_than_wanted_where_no_more_exist():
     toy = Toy(3, 2, 2)  # BEGIN is the only word
     for search in (Search("beam", 50, n_best=50), Search("beam", 7, n_best=5)):
-        found = toy.decode([1, 3], search)
-        assert sorted(h.tokens for h in found[0]) == [(), (0,)]
-        assert sorted(h.tokens for h in found[1]) == [(), (0,), (0, 0), (0, 0, 0)]
+        hypotheses = toy.decode([1, 3], search)
+        assert sorted(h.tokens for h in hypotheses[0]) == [(), (0,)]
+        assert sorted(h.tokens for h in hypotheses[1]) == [(), (0,), (0, 0), (0, 0, 0)]
 
 
 def test_without_an_end_all_are_cut_at_the_limit():
     toy = Toy(4, 2, 4)
     for method in ("greedy", "beam", "sample"):
         search = Search(method, 3, n_best=1 if method == "greedy" else 3)
-        for limit, found in zip((2, 5), toy.decode([2, 5], search, banned=[END]), strict=True):
-            assert [(len(h.tokens), h.finished) for h in found] == [(limit, False)] * search.n_best
-            assert sorted((h.score for h in found), reverse=True) == [h.score for h in found]
+        for limit, hypotheses in zip((2, 5), toy.decode([2, 5], search, banned=[END]), strict=True):
+            assert [(len(h.tokens), h.finished) for h in hypotheses] == [
+                (limit, False)
+            ] * search.n_best
+            assert sorted((h.score for h in hypotheses), reverse=True) == [
+                h.score for h in hypotheses
+            ]
 
 
 @quickly
@@ -129,13 +133,13 @@ def test_prefixes_and_bans_restrict_the_search_and_share_nothing_out(seed, vocab
     toy = toy_of(seed, vocabulary, 3, 0.0)
     search = Search("beam", 100, 1.0, 0, 1.0, *penalty, n_best=3)
     prefixes, limits = [[2], [], [0, 2, 0]], [3, 4, 3]
-    for row, found in enumerate(toy.decode(limits, search, prefixes=prefixes, banned=[0])):
+    for row, hypotheses in enumerate(toy.decode(limits, search, prefixes=prefixes, banned=[0])):
         prefix = tuple(prefixes[row])
 
         def allowed(tokens, prefix=prefix):
             return tokens[: len(prefix)] == prefix and 0 not in tokens[len(prefix) :]
 
-        agree(toy, row, found, toy.every(row, limits[row], search, allowed), search)
+        agree(toy, row, hypotheses, toy.every(row, limits[row], search, allowed), search)
 
 
 @quickly
@@ -147,11 +151,11 @@ def test_an_ensemble_decodes_by_the_mean_of_probabilities(seed, method):
     mean.attention = torch.stack([toy.attention for toy in toys]).mean(0)
     search = Search(method, 4, length_penalty=0.5, coverage_penalty=0.2)
     start, rows = torch.zeros(2, dtype=torch.int64), torch.arange(2)
-    found = decode(
+    hypotheses = decode(
         Ensemble(toys), (start,) * 3, (rows,) * 3, [5, 7], search, begin=BEGIN, end=END,
         source_lengths=torch.tensor([2, 3]),
     )  # fmt: skip
-    for (h,), (other,) in zip(found, mean.decode([5, 7], search), strict=True):
+    for (h,), (other,) in zip(hypotheses, mean.decode([5, 7], search), strict=True):
         assert (h.tokens, h.finished) == (other.tokens, other.finished)
         assert h.score == pytest.approx(other.score, rel=1e-12)
         torch.testing.assert_close(h.weights, other.weights)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoding.decoding_by_hand import BEGIN, END, Toy, agree, told
+from decoding.decoding_by_hand import BEGIN, END, Toy, agree, check_hypothesis
 from saiki.decoding.beam import Beam
 from saiki.decoding.constraints import Forced, share
 from saiki.decoding.decode import Search
@@ -36,17 +36,17 @@ def test_forced_words_occur_wherever_there_is_room(seed, forced, beam, first):
     ]
     search = Search("beam", beam, 1.0, 0, 1.0, 0.7, 0.2, n_best=min(beam, 2))
     together = toy.decode(limits, search, prefixes=prefixes, forced=forced)
-    for row, found in enumerate(together):
-        assert found
-        for h in found:
+    for row, hypotheses in enumerate(together):
+        assert hypotheses
+        for h in hypotheses:
             assert holds(h.tokens, forced[row])
             assert h.tokens[: len(prefixes[row])] == tuple(prefixes[row])
-            told(toy, row, h, search)
-        assert len({h.tokens for h in found}) == len(found)
+            check_hypothesis(toy, row, h, search)
+        assert len({h.tokens for h in hypotheses}) == len(hypotheses)
         alone = toy.decode(
             [limits[row]], search, [row], prefixes=[prefixes[row]], forced=[forced[row]]
         )
-        assert [h.tokens for h in alone[0]] == [h.tokens for h in found]
+        assert [h.tokens for h in alone[0]] == [h.tokens for h in hypotheses]
 
 
 @quickly
@@ -68,19 +68,19 @@ def test_a_beam_as_wide_as_everything_finds_the_best_that_hold_the_words(seed, f
     toy = Toy(seed, 1, 3)
     search = Search("beam", 150, length_penalty=alpha, n_best=4)
     limit = max(4, sum(map(len, forced)))
-    (found,) = toy.decode([limit], search, forced=[forced])
+    (hypotheses,) = toy.decode([limit], search, forced=[forced])
     wanted = toy.every(0, limit, search, lambda tokens: holds(tokens, forced))
     # those that are cut at the limit have no end of probability 0 here
-    agree(toy, 0, found, [one for one in wanted if one[1]], search)
+    agree(toy, 0, hypotheses, [one for one in wanted if one[1]], search)
 
 
 def test_improbable_words_are_written_in_a_good_place_by_a_narrow_beam():
     toy = Toy(5, 1, 5)
     toy.table[..., 3] = -30.0
     for forced, times in (([[3]], 1), ([[3, 3]], 2), ([[0, 3], [2, 2]], 1)):
-        (found,) = toy.decode([8], Search("beam", 3, n_best=2), forced=[forced])
-        assert [h.tokens.count(3) for h in found] == [times] * 2
-        assert all(holds(h.tokens, forced) for h in found)
+        (hypotheses,) = toy.decode([8], Search("beam", 3, n_best=2), forced=[forced])
+        assert [h.tokens.count(3) for h in hypotheses] == [times] * 2
+        assert all(holds(h.tokens, forced) for h in hypotheses)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_how_far_a_hypothesis_is_with_its_words(tokens, met, wanted):
     for token in tokens:
         progress = forced.follow(progress, torch.tensor([[0], [token]]))
     assert int(forced.tokens_met(progress)[1]) == met
-    told = {token for token in forced.wanted(progress)[1, 0].tolist() if token != END}
-    assert told == wanted - {END}
+    words = {token for token in forced.wanted(progress)[1, 0].tolist() if token != END}
+    assert words == wanted - {END}
     assert bool(progress.met[1].all()) == (wanted == {END})
     assert int(forced.tokens_met(progress)[0]) == 0
 

@@ -67,17 +67,17 @@ def batch(seed=1):
 
 
 def found_by(models, search, source, lengths, limits, **arguments):
-    begun = [model.begin(source, lengths) for model in models]
-    states, memories = zip(*begun, strict=True)
+    starts = [model.begin(source, lengths) for model in models]
+    states, memories = zip(*starts, strict=True)
     return decode(
         Ensemble([model.advance for model in models]), states, memories, limits, search,
         begin=vocabulary.BEGIN, end=vocabulary.END, source_lengths=lengths, **arguments,
     )  # fmt: skip
 
 
-def same(found, others, source):
-    assert [(h.tokens, h.finished) for h in found] == [(h.tokens, h.finished) for h in others]
-    for h, other in zip(found, others, strict=True):
+def same(hypotheses, others, source):
+    assert [(h.tokens, h.finished) for h in hypotheses] == [(h.tokens, h.finished) for h in others]
+    for h, other in zip(hypotheses, others, strict=True):
         assert h.log_probability == pytest.approx(other.log_probability, rel=1e-9)
         assert h.score == pytest.approx(other.score, rel=1e-9)
         if other.weights is not None:
@@ -92,19 +92,19 @@ def test_rows_of_a_batch_are_decoded_as_if_alone_and_say_what_the_model_says(kin
     source, lengths = batch()
     prefixes = [[], [7, 8], [5], []]
     forced = [[], [[6, 9], [9, 5]], [[6]], []] if search.method == "beam" else [[]] * 4
-    found = model.decode(source, lengths, LIMITS, search, prefixes=prefixes, forced=forced)
+    hypotheses = model.decode(source, lengths, LIMITS, search, prefixes=prefixes, forced=forced)
     for row, size in enumerate(LENGTHS):
         (alone,) = model.decode(
             source[row : row + 1, :size], lengths[row : row + 1], [LIMITS[row]], search,
             prefixes=[prefixes[row]], forced=[forced[row]], keys=[row],
         )  # fmt: skip
-        same(found[row], alone, size)
-        for h in found[row]:
+        same(hypotheses[row], alone, size)
+        for h in hypotheses[row]:
             assert h.tokens[: len(prefixes[row])] == tuple(prefixes[row])
             assert all(set(phrase) <= set(h.tokens) for phrase in forced[row])
             assert not {vocabulary.PAD, vocabulary.UNKNOWN, vocabulary.MASK} & set(h.tokens)
             teacher_forced(model, source[row : row + 1, :size], h)
-    assert len({len(h.tokens) for each in found for h in each}) > 2
+    assert len({len(h.tokens) for each in hypotheses for h in each}) > 2
 
 
 def teacher_forced(model, source, h):
@@ -129,14 +129,14 @@ def test_the_penalty_for_coverage_sees_the_source_of_a_row_without_padding(kind,
     model = seq2seq(kind)
     search = Search(**{**vars(search), "coverage_penalty": 0.3})
     source, lengths = batch()
-    found = found_by([model], search, source, lengths, LIMITS)
+    hypotheses = found_by([model], search, source, lengths, LIMITS)
     for row, size in enumerate(LENGTHS):
         part = slice(row, row + 1)
         (alone,) = found_by(
             [model], search, source[part, :size], lengths[part], [LIMITS[row]], keys=[row]
         )
-        same(found[row], alone, size)
-        for h in found[row]:
+        same(hypotheses[row], alone, size)
+        for h in hypotheses[row]:
             factors = len(h.tokens) + h.finished
             lp = ((5 + factors) / 6) ** search.length_penalty
             cover = h.weights[:, :size].sum(0).clamp(2.0**-126, 1)
@@ -149,15 +149,15 @@ def test_several_models_decode_by_the_mean_of_their_probabilities():
         seq2seq(kind, seed) for seed, kind in enumerate(["rnn", "lstm, attention", "gru, local-m"])
     ]
     source, lengths = batch()
-    found = models[0].decode(source, lengths, LIMITS, METHODS[2], also=models[1:])
+    hypotheses = models[0].decode(source, lengths, LIMITS, METHODS[2], also=models[1:])
     for row, size in enumerate(LENGTHS):
-        for h in found[row]:
+        for h in hypotheses[row]:
             whole = [vocabulary.BEGIN, *h.tokens, *[vocabulary.END] * h.finished]
             target, steps = torch.tensor([whole]), torch.arange(len(whole) - 1)
             with torch.no_grad():
-                given = (source[row : row + 1, :size], torch.tensor([size]))
+                inputs = (source[row : row + 1, :size], torch.tensor([size]))
                 p = sum(
-                    model(*given, target[:, :-1], torch.tensor([len(steps)])).exp() / 3
+                    model(*inputs, target[:, :-1], torch.tensor([len(steps)])).exp() / 3
                     for model in models
                 )
             log_p = p[0, steps, target[0, 1:]].log().sum()
@@ -226,16 +226,16 @@ def test_nothing_can_follow(method, step):
     rows = torch.arange(3)
     search = Search(method, 3, n_best=2 if method == "sample" else 1)
 
-    def found(limit):
+    def decoded(limit):
         return decode(
             Broken(-math.inf, step, True), rows * 0, rows, [limit] * 3, search,
             begin=BEGIN, end=END, prefixes=[[2, 2][: limit]] * 3,
         )  # fmt: skip
 
     with pytest.raises(InputError, match=f"nothing can be found for row 1: after {step} tokens"):
-        found(9)
+        decoded(9)
     if step:  # at the limit nothing needs to follow
-        assert {(h.tokens, h.finished) for h in found(step)[1]} == {((2, 2), False)}
+        assert {(h.tokens, h.finished) for h in decoded(step)[1]} == {((2, 2), False)}
 
 
 @pytest.mark.parametrize(
@@ -262,17 +262,17 @@ def test_nothing_can_follow(method, step):
 @pytest.mark.parametrize("method", ["beam", "greedy"])
 def test_what_cannot_be_decoded(arguments, message, method):
     zeros = torch.zeros(2, dtype=torch.int64)
-    given = {
+    options = {
         "state": zeros,
         "memory": torch.arange(2),
         "limits": [3, 3],
         "begin": BEGIN,
         "end": END,
     }
-    given |= {"search": Search(), **arguments}
-    given["search"] = Search(**{**vars(given["search"]), "method": method})
+    options |= {"search": Search(), **arguments}
+    options["search"] = Search(**{**vars(options["search"]), "method": method})
     with pytest.raises(InputError, match=message):
-        decode(Toy(0, 2), **given)
+        decode(Toy(0, 2), **options)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from decoding.decoding_by_hand import END, Toy, told
+from decoding.decoding_by_hand import END, Toy, check_hypothesis
 from saiki.decoding.decode import Search
 from saiki.decoding.sampling import draw, uniforms
 from saiki.errors import InputError
@@ -45,8 +45,8 @@ def test_tokens_have_their_share_of_the_places(settings, wanted, dtype):
     count = 10_000
     places = (torch.arange(count, dtype=torch.float64) + 0.5) / count
     log_p = P.log().to(dtype).expand(count, 6)
-    drawn = draw(log_p, places, Search("sample", **settings)).bincount(minlength=6)
-    for got, p in zip(drawn.tolist(), wanted, strict=True):
+    counts = draw(log_p, places, Search("sample", **settings)).bincount(minlength=6)
+    for got, p in zip(counts.tolist(), wanted, strict=True):
         assert abs(got - count * p) <= 1
         assert (got == 0) == (p == 0)
 
@@ -62,8 +62,8 @@ def test_the_greatest_place_there_is_and_the_least_temperature():
     almost = torch.tensor([1 - 2.0**-53], dtype=torch.float64)
     rows = torch.randn(300, 50).double().log_softmax(-1)
     rows[:, 40:] = -torch.inf
-    drawn = draw(rows, almost.expand(300), Search("sample"))
-    assert (drawn < 40).all()
+    tokens = draw(rows, almost.expand(300), Search("sample"))
+    assert (tokens < 40).all()
     coldest = draw(rows, almost.expand(300), Search("sample", temperature=5e-324))
     assert torch.equal(coldest, rows.argmax(1))
 
@@ -73,10 +73,10 @@ def test_whole_sequences_come_as_often_as_they_are_probable(settings):
     toy = Toy(11, 1, 3)
     count = 3000
     search = Search("sample", n_best=count, seed=5, **settings)
-    (found,) = toy.decode([3], search)
-    assert len(found) == count
+    (hypotheses,) = toy.decode([3], search)
+    assert len(hypotheses) == count
     seen = {}
-    for h in found:
+    for h in hypotheses:
         seen[h.tokens, h.finished] = seen.get((h.tokens, h.finished), 0) + 1
     total = 0.0
     for (tokens, finished), times in seen.items():
@@ -93,28 +93,28 @@ def test_whole_sequences_come_as_often_as_they_are_probable(settings):
         assert abs(times - count * p) <= 4 * math.sqrt(count * p * (1 - p)) + 1
         total += p
     assert total > 0.99
-    assert [(h.finished, h.score) for h in found] == sorted(
-        ((h.finished, h.score) for h in found), reverse=True
+    assert [(h.finished, h.score) for h in hypotheses] == sorted(
+        ((h.finished, h.score) for h in hypotheses), reverse=True
     )
-    for h in found[:: count // 5]:
-        told(toy, 0, h, search)
+    for h in hypotheses[:: count // 5]:
+        check_hypothesis(toy, 0, h, search)
 
 
 def test_a_draw_follows_from_the_seed_the_key_and_its_number_alone():
     toy = Toy(1, 3, 5)
 
-    def drawn(rows, limits, n_best=2, seed=7, keys=None):
+    def sampled(rows, limits, n_best=2, seed=7, keys=None):
         search = Search("sample", n_best=n_best, seed=seed)
-        found = toy.decode(limits, search, rows, keys=keys)
-        return [{(h.tokens[:4], h.log_probability) for h in each} for each in found]
+        hypotheses = toy.decode(limits, search, rows, keys=keys)
+        return [{(h.tokens[:4], h.log_probability) for h in each} for each in hypotheses]
 
-    a, b, c = drawn([0, 1, 2], [9, 9, 9], keys=[4, 0, 2])
-    assert drawn([2, 0], [9, 9], keys=[2, 4]) == [c, a]
-    assert drawn([1], [9], keys=[0]) == [b]
-    assert a <= drawn([0], [9], n_best=5, keys=[4])[0]
-    assert drawn([0], [9], seed=8, keys=[4]) != [a]
-    assert drawn([0], [9], keys=[5]) != [a]
-    assert drawn([0], [9], keys=[0]) == drawn([0], [9])
+    a, b, c = sampled([0, 1, 2], [9, 9, 9], keys=[4, 0, 2])
+    assert sampled([2, 0], [9, 9], keys=[2, 4]) == [c, a]
+    assert sampled([1], [9], keys=[0]) == [b]
+    assert a <= sampled([0], [9], n_best=5, keys=[4])[0]
+    assert sampled([0], [9], seed=8, keys=[4]) != [a]
+    assert sampled([0], [9], keys=[5]) != [a]
+    assert sampled([0], [9], keys=[0]) == sampled([0], [9])
     assert torch.equal(uniforms(3, [1, 2], 2, 9)[:, :4], uniforms(3, [1, 2], 2, 4))
     assert len(uniforms(3, [1, 2], 2, 9).unique()) == 36
 

@@ -205,19 +205,19 @@ def test_a_run_that_is_stopped_and_goes_on_under_the_lens_has_the_same_bits(
 @EVERY
 def test_the_trained_model_answers_and_refuses_in_one_sentence(name, finished, tmp_path, capsys):
     folder, tiny = str(finished(name)), TINY[name]
-    given = tiny.input if isinstance(tiny.input, str) else tiny.input(tmp_path)
+    text = tiny.input if isinstance(tiny.input, str) else tiny.input(tmp_path)
     capsys.readouterr()
-    assert cli.main(["predict", folder, given, "--json"]) == 0
+    assert cli.main(["predict", folder, text, "--json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     if tiny.table:
         assert all({*tiny.table} <= json.loads(line).keys() for line in out.splitlines())
     else:
         answer = json.loads(one_line(out))
-        assert answer["input"] == given
+        assert answer["input"] == text
         assert {"output", "label"} & answer.keys()
         assert answer["seconds"] >= 0
-    assert cli.main(["predict", folder, given]) == 0
+    assert cli.main(["predict", folder, text]) == 0
     assert capsys.readouterr().out.strip()
     if tiny.refused is not None:
         assert cli.main(["predict", folder, tiny.refused, "--json"]) == 2

@@ -78,8 +78,8 @@ def test_it_learns_to_read_dates(tmp_path):
     outcome = run(experiment, RunFolder.create("date", tmp_path / "run"), None, Options())
     assert outcome.figures["exact_match"] > 0.8
     assert {"exact_match_en_US", "exact_match_de"} <= set(outcome.figures)
-    again, model = reopen(tmp_path / "run")
-    answer = again.predict(model, "März")
+    reopened, model = reopen(tmp_path / "run")
+    answer = reopened.predict(model, "März")
     assert re.fullmatch(r"[\d-]*", answer.output)
 
 

@@ -24,11 +24,11 @@ SECONDS = 20
 
 def refused(*words):
     """The sentence with which a command ends that must take neither long nor much memory."""
-    begun, had = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, had = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     code, _, err = saiki(*words)
     assert code == 2, (code, err)
     assert len(err) == 1, err
-    assert time.monotonic() - begun < SECONDS
+    assert time.monotonic() - start < SECONDS
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - had < ROOM
     return err[0]
 
@@ -82,10 +82,10 @@ def folders(path):
 def test_data_that_never_end_are_refused(name, endless, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = endless(named_like_data(name, tmp_path))
-    said = refused("run", name, *TINY[name].flags(tmp_path, data=path, out=tmp_path / "out"))
-    assert str(path) in said
+    message = refused("run", name, *TINY[name].flags(tmp_path, data=path, out=tmp_path / "out"))
+    assert str(path) in message
     if endless is pipe and TINY[name].data(tmp_path).is_file():
-        assert "it is a pipe" in said
+        assert "it is a pipe" in message
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_run_folder_is_no_way_in_either(tmp_path):
 
 def test_nor_is_a_folder_to_augment(tmp_path):
     top = folders(Path(tmp_path / "a.png"))
-    said = refused(
+    message = refused(
         "data", "augment", top, "--out", tmp_path / "out", "--copies", "1", "--noise", "1"
     )
-    assert "a.png cannot be read: it is a pipe" in said
+    assert "a.png cannot be read: it is a pipe" in message

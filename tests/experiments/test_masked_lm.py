@@ -1,6 +1,5 @@
 """Masked words in a made-up language: what is hidden, what is learned, and every figure by hand."""
 
-import itertools
 import json
 import math
 import shutil
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from batches import training_batches
+from batches import some
+from commands import flags, refusal
 from saiki import cli, processes
 from saiki.cells import LSTM
 from saiki.data.text import hidden_words
@@ -67,21 +67,10 @@ def corpus(data, **changes):
     return setting(data, **changes).data.corpus
 
 
-def some(experiment, count, start=0):
-    return list(itertools.islice(training_batches(experiment, start), count))
-
-
 def same(ours, theirs):
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(a, b, strict=True))
-
-
-def refusal(call):
-    with pytest.raises(InputError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # The text.
@@ -224,7 +213,7 @@ def test_what_is_measured_is_hidden_always_and_at_the_same_places(novel):
 
 def by_hand(experiment, model):
     """ln p of each hidden word, and whether it is the best, row by row."""
-    found = []
+    hidden = []
     for tokens, lengths, chosen, words in experiment.data.kept_apart():
         wanted = iter(words.tolist())
         for row, length, places in zip(tokens, lengths, chosen, strict=True):
@@ -232,8 +221,8 @@ def by_hand(experiment, model):
                 p = model(row[None, : int(length)], length[None])[0].softmax(-1)
             for t in places.nonzero()[:, 0].tolist():
                 word = next(wanted)
-                found.append((math.log(p[t, word]), int(p[t].argmax()) == word))
-    return found
+                hidden.append((math.log(p[t, word]), int(p[t].argmax()) == word))
+    return hidden
 
 
 def test_the_figures_are_those_of_the_hidden_words(novel):
@@ -242,16 +231,16 @@ def test_the_figures_are_those_of_the_hidden_words(novel):
     model = experiment.model().eval()
     with torch.no_grad():
         model.bias.normal_()
-    found = by_hand(experiment, model)
-    loss = -sum(value for value, _ in found) / len(found)
-    accuracy = sum(right for _, right in found) / len(found)
+    by_loops = by_hand(experiment, model)
+    loss = -sum(value for value, _ in by_loops) / len(by_loops)
+    accuracy = sum(right for _, right in by_loops) / len(by_loops)
     point, figures = experiment.monitor(model), experiment.evaluate(model)
     assert point["validation_loss"] == pytest.approx(loss, rel=1e-5)
     assert point["dev_perplexity"] == figures["dev_perplexity"]
     assert figures["dev_perplexity"] == pytest.approx(math.exp(loss), rel=1e-4)
     assert point["validation_accuracy"] == pytest.approx(accuracy)
     assert figures["dev_accuracy"] == pytest.approx(accuracy)
-    assert figures["dev_words"] == len(found)
+    assert figures["dev_words"] == len(by_loops)
 
 
 def test_the_unigram_model_counts_words(novel):
@@ -277,8 +266,8 @@ def test_what_is_lowered_is_the_mean_over_the_words_of_a_batch(novel):
         p = model(*batch[:2])[batch[2]].softmax(-1)
     right = p.gather(1, batch[3][:, None])
     assert measures["loss"].item() == pytest.approx(-right.log().mean().item(), rel=1e-5)
-    found = (p.argmax(1) == batch[3]).float().mean().item()
-    assert measures["accuracy"].item() == pytest.approx(found)
+    accuracy = (p.argmax(1) == batch[3]).float().mean().item()
+    assert measures["accuracy"].item() == pytest.approx(accuracy)
 
 
 def test_a_share_is_not_rounded_to_the_precision_of_the_products(novel):
@@ -302,10 +291,9 @@ def runs(novel, tmp_path_factory):
     for both in ("true", "false"):
         out = tmp_path_factory.mktemp("runs") / both
         values = {**SMALL, "data": novel, "bidirectional": both, "out": out}
-        flags = [w for k, v in values.items() for w in (f"--{k.replace('_', '-')}", str(v))]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(hidden_words, "HELD_SHARE", 0.3)  # 15 % would be 26 words
-            assert cli.main(["run", "masked-lm", *flags]) == 0
+            assert cli.main(["run", "masked-lm", *flags(**values)]) == 0
         folders[both] = out
     return folders
 
@@ -318,15 +306,6 @@ def test_two_directions_restore_what_one_cannot(runs):
     assert two["dev_perplexity"] < 0.92 * one["dev_perplexity"]
     assert one["dev_perplexity"] < 0.5 * one["unigram_perplexity"]
     assert two["dev_accuracy"] > one["dev_accuracy"] > one["unigram_accuracy"]
-
-
-def test_a_run_leaves_its_curve_and_its_pictures(runs):
-    lines = [json.loads(x) for x in (runs["true"] / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [100, 200, 300]
-    assert {"loss", "accuracy", "validation_loss", "validation_accuracy"} <= lines[0].keys()
-    assert lines[0]["dev_perplexity"] == pytest.approx(math.exp(lines[0]["validation_loss"]))
-    for name in ("loss.png", "accuracy.png", "perplexity.png"):
-        assert (runs["true"] / name).read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsys):
@@ -352,10 +331,10 @@ def test_the_trained_model_answers_without_its_text(runs, novel, tmp_path, capsy
     assert "write [MASK] in the place of each word" in err
     assert "corpus" not in vars(experiment.data)
     answer = experiment.predict(model, both.replace("bob", "zoe"))
-    told = answer.text.splitlines()
-    assert len(told) == 1 + 2 * 6
-    assert told[0].startswith("Now eve and eve ")
-    assert told[1] == "[MASK] 1"
+    lines = answer.text.splitlines()
+    assert len(lines) == 1 + 2 * 6
+    assert lines[0].startswith("Now eve and eve ")
+    assert lines[1] == "[MASK] 1"
     assert answer.unknown == ("zoe",)
 
 
@@ -403,9 +382,9 @@ def test_the_export_says_what_its_numbers_mean(runs, tmp_path):
     assert json.loads(about["tokeniser"])["class"] == "plain_words.v1"
     text = "then [MASK] and eve sees 0 bob now ."
     tokens = [[*map(words.index, text.split()), words.index("</s>")]]
-    given = (np.array(tokens), np.array([len(tokens[0])]))
+    inputs = (np.array(tokens), np.array([len(tokens[0])]))
     names = [node.name for node in session.get_inputs()]
-    (v,) = session.run(None, dict(zip(names, given, strict=True)))
+    (v,) = session.run(None, dict(zip(names, inputs, strict=True)))
     _, model = reopen(runs["true"])
     [wanted] = model.restore([text])
     assert words[first + v[0, 1].argmax()] == wanted.candidates[0][0][0]

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from batches import training_batches
+from commands import flags
 from saiki import cli, processes
 from saiki.data.text.mistyped import HELD_RATE
 from saiki.data.text.typos import KINDS, mend, mistype
@@ -53,14 +54,10 @@ def learned(book, tmp_path_factory):
     """A run of the command line, and its folder."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("runs") / "one"
-    assert cli.main(["run", "proofread", "--data", str(book), "--out", str(out), *flags()]) == 0
+    assert (
+        cli.main(["run", "proofread", "--data", str(book), "--out", str(out), *flags(**SMALL)]) == 0
+    )
     return out
-
-
-def flags(**changes):
-    values = {**SMALL, **changes}
-    return [word for name, value in values.items()
-            for word in (f"--{name.replace('_', '-')}", str(value))]  # fmt: skip
 
 
 def setting(book, **changes):
@@ -124,8 +121,8 @@ def test_batches_say_what_is_wrong_where(book):
                 letters[place] = characters.ids(letter)[0]
         assert torch.equal(kinds[row, :count], wanted)
         assert (kinds[row, count:] == -100).all()
-        told = {int(i): int(missing[row, i]) for i in (missing[row] != -100).nonzero()}
-        assert told == letters
+        dropped = {int(i): int(missing[row, i]) for i in (missing[row] != -100).nonzero()}
+        assert dropped == letters
 
 
 def test_two_processes_share_what_one_would_have(book, monkeypatch):
@@ -198,7 +195,7 @@ def test_what_is_monitored_is_of_the_validation_part(book, monkeypatch):
     right = marked = alarms = 0
     for example in experiment.data.validation:
         (marks,), (clean,) = (
-            experiment.found(model, [text]) for text in (example.text, example.clean)
+            experiment.marks(model, [text]) for text in (example.text, example.clean)
         )
         known = {(m.place, m.kind) for m in example.mistakes}
         right += sum((m.mistake.place, m.mistake.kind) in known for m in marks)
@@ -229,8 +226,8 @@ def test_a_trained_network_mends_what_it_has_never_seen(learned, book):
     texts = [experiment.predict(model, e.text).output for e in test]
     length = sum(len(e.clean) for e in test)
     before, after = (
-        sum(edit_distance(a, e.clean) for a, e in zip(its, test, strict=True)) / length
-        for its in ([e.text for e in test], texts)
+        sum(edit_distance(a, e.clean) for a, e in zip(part, test, strict=True)) / length
+        for part in ([e.text for e in test], texts)
     )
     assert result["character_error_rate_before"] == pytest.approx(before)
     assert result["character_error_rate_after"] == pytest.approx(after)
@@ -253,20 +250,20 @@ def test_only_in_both_directions_the_future_is_seen(book, bidirectional):
 @pytest.mark.long
 def test_a_text_is_mended_and_what_was_changed_is_told(learned, capsys):
     capsys.readouterr()
-    given = "The qiuck brwn fox jumpss over lazy dogs."
-    assert cli.main(["predict", str(learned), given, "--json"]) == 0
+    text = "The qiuck brwn fox jumpss over lazy dogs."
+    assert cli.main(["predict", str(learned), text, "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     answer = json.loads(line)
-    assert answer["input"] == given
+    assert answer["input"] == text
     assert answer["output"] == "The quick brown fox jumps over lazy dogs."
-    told = [(c["was"], c["is"], c["kind"], c["missing"], c["place"]) for c in answer["changes"]]
-    assert told == [
+    changes = [(c["was"], c["is"], c["kind"], c["missing"], c["place"]) for c in answer["changes"]]
+    assert changes == [
         ("qiuck", "quick", "swapped", "", 6),
         ("brwn", "brown", "dropped", "o", 12),
         ("jumpss", "jumps", "doubled", "", 24),
     ]
     assert all(0.5 <= change["probability"] <= 1 for change in answer["changes"])
-    assert cli.main(["predict", str(learned), given]) == 0
+    assert cli.main(["predict", str(learned), text]) == 0
     lines = capsys.readouterr().out.splitlines()
     shown = answer["changes"][1]["probability"]
     assert lines[0] == answer["output"]
@@ -309,7 +306,9 @@ def test_the_threshold_may_be_changed_at_use(learned):
         assert "threshold" in experiment.predict_knobs
         strict = Proofread.from_dict({**experiment.to_dict(), "threshold": threshold})
         marks = [
-            m for its in strict.found(model, [e.text for e in experiment.data.test]) for m in its
+            m
+            for of_text in strict.marks(model, [e.text for e in experiment.data.test])
+            for m in of_text
         ]
         assert all(mark.probability >= threshold for mark in marks)
         counts.append(len(marks))
@@ -341,9 +340,9 @@ def test_the_threshold_is_the_lowest_that_leaves_clean_sentences_alone(settled):
     touched, right = by_hand(least)
     assert touched <= 0.05 < right
     assert least == THRESHOLDS[0] or by_hand(round(least - 0.01, 2))[0] > 0.05
-    [found] = experiment.trade_offs(model).values()
-    assert found[THRESHOLDS.index(least)] == pytest.approx((touched, right))
-    assert [row[0] for row in found] == sorted((row[0] for row in found), reverse=True)
+    [curve] = experiment.trade_offs(model).values()
+    assert curve[THRESHOLDS.index(least)] == pytest.approx((touched, right))
+    assert [row[0] for row in curve] == sorted((row[0] for row in curve), reverse=True)
 
 
 def test_text_of_another_kind_has_a_say(settled, tmp_path):
@@ -374,14 +373,14 @@ def test_the_threshold_travels_with_the_weights(settled, learned, tmp_path):
     tensors.save(copy / "model.safetensors", model.state_dict(), about)
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "knobs": experiment.to_dict()}))
-    again, restored = reopen(copy)
-    assert again.least(restored) == experiment.least(model)
-    assert again.metadata(restored)["threshold"] == str(experiment.least(model))
+    reopened, restored = reopen(copy)
+    assert reopened.least(restored) == experiment.least(model)
+    assert reopened.metadata(restored)["threshold"] == str(experiment.least(model))
 
 
 def test_a_proofreader_that_harms_is_switched_off_and_says_so(learned, book, capsys, tmp_path):
     out = tmp_path / "run"
-    words = flags(iterations=2, threshold=0.0, touched=0.0)
+    words = flags(**{**SMALL, "iterations": 2, "threshold": 0.0, "touched": 0.0})
     assert cli.main(["run", "proofread", "--data", str(book), "--out", str(out), *words]) == 0
     assert f"  {proofread.OFF}" in capsys.readouterr().out.splitlines()
     result = json.loads((out / "result.json").read_text())
@@ -397,7 +396,7 @@ def test_impossible_marks_are_not_made(book):
     experiment = setting(book, threshold=1e-9)
     model = made(experiment)
     for example in experiment.data.test:
-        (marks,) = experiment.found(model, [example.text])
+        (marks,) = experiment.marks(model, [example.text])
         assert marks
         text = example.text
         for (place, kind, missing), _ in marks:
@@ -437,9 +436,9 @@ def test_the_model_is_exported(learned, tmp_path):
     assert json.loads(about["characters"]) == list(model.characters.words)
     assert json.loads(about["kinds"]) == ["none", *KINDS]
     names = [node.name for node in exported.get_inputs()]
-    found = exported.run(None, dict(zip(names, (tokens.numpy(), lengths.numpy()), strict=True)))
+    outputs = exported.run(None, dict(zip(names, (tokens.numpy(), lengths.numpy()), strict=True)))
     with torch.no_grad():
-        for ours, theirs in zip(model(tokens, lengths), found, strict=True):
+        for ours, theirs in zip(model(tokens, lengths), outputs, strict=True):
             np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-3, atol=1e-3)
 
 

@@ -1,6 +1,5 @@
 """From sine to cosine: the windows, what the decoder is told, every figure by hand."""
 
-import itertools
 import json
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from batches import training_batches
+from batches import some
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
@@ -20,10 +19,6 @@ from saiki.training import Training
 
 def setting(preset=None, **changes):
     return SinCos.from_dict({**SinCos.preset(preset), **changes})
-
-
-def some(experiment, count, start=0):
-    return list(itertools.islice(training_batches(experiment, start), count))
 
 
 def trained(experiment):
@@ -41,8 +36,8 @@ class Writes(nn.Module):
         self.off, self.forced = off, forced
         self.reads, self.writes = Units(), Units()
 
-    def write(self, z, told=None):
-        share = torch.zeros_like(z) if told is None else told[..., 1:]
+    def write(self, z, before=None):
+        share = torch.zeros_like(z) if before is None else before[..., 1:]
         return z + self.off + share * (self.forced - self.off)
 
 
@@ -79,10 +74,10 @@ def test_an_epoch_sees_each_window_of_training_once():
 
 
 def test_the_decoder_is_told_the_target_before_and_0_at_first():
-    _, told, target = some(setting("report"), 1)[0]
-    assert not told[:, 0, 0].any()
-    assert torch.equal(told[:, 1:, 0], target[:, :-1, 0])
-    assert (told[..., 1] == 1).all()
+    _, before, target = some(setting("report"), 1)[0]
+    assert not before[:, 0, 0].any()
+    assert torch.equal(before[:, 1:, 0], target[:, :-1, 0])
+    assert (before[..., 1] == 1).all()
     assert not some(setting(), 1)[0][1][..., 1].any()
 
 
@@ -90,8 +85,9 @@ def test_teacher_forcing_is_as_often_as_it_says_and_falls_along_a_line():
     half = torch.cat([b[1][..., 1] for b in some(setting(teacher_forcing=0.5), 40)])
     assert half.mean().item() == pytest.approx(0.5, abs=5 * 0.5 / half.numel() ** 0.5)
     falling = setting("report", forcing_schedule="linear")
-    assert [falling.forcing.share(i, 320) for i in (0, 319)] == [1, 0]
-    assert falling.forcing.share(100, falling.iterations) == pytest.approx(1 - 100 / 319)
+    share = falling.forcing.schedule(falling)
+    assert [share(i) for i in (0, 319)] == [1, 0]
+    assert share(100) == pytest.approx(1 - 100 / 319)
 
 
 @pytest.mark.parametrize("changes", [{}, {"noise": 0.1, "stretch": 2.0, "cut_short": 0.5}])
@@ -113,8 +109,8 @@ def test_noise_is_on_the_input_alone():
 def test_a_stretched_wave_is_one_and_a_short_one_its_beginning():
     experiment = setting(stretch=2.0, cut_short=1.0, precision="float64")
     sizes, factors = set(), []
-    for x, told, target in some(experiment, 40):
-        assert x.shape[1] == told.shape[1] == target.shape[1]
+    for x, before, target in some(experiment, 40):
+        assert x.shape[1] == before.shape[1] == target.shape[1]
         sizes.add(x.shape[1])
         torch.testing.assert_close(x**2 + target**2, torch.ones_like(x))
         angle = torch.atan2(
@@ -160,7 +156,7 @@ def test_good_runs_free_with_an_error_below_one_fiftieth():
     assert figures["unseen_rmse"] <= 0.02
 
 
-def judged(beginning, *trials):
+def decide(beginning, *trials):
     (claim,) = (c for c in SinCos.claims if c.statement.startswith(beginning))
     assert len(claim.changes) == len(trials)
     return claim.judge(trials)[0]
@@ -173,18 +169,18 @@ def trial(free, forced=0.1, **knobs):
 
 def test_a_claim_is_held_by_the_runs_that_show_it_and_by_no_others():
     one, other = {"forcing_schedule": "constant"}, {"forcing_schedule": "linear"}
-    assert judged("Running free", trial([0.15001, 0.4]))
-    assert not judged("Running free", trial([0.1, 0.4]))
-    assert judged("Ten times", trial([0.1, 0.149]))
-    assert not judged("Ten times", trial([0.1, 0.2]))
-    assert judged("Scheduled", trial([0.2, 0.4], **one), trial([0.1, 0.19], **other))
-    assert not judged("Scheduled", trial([0.2, 0.4], **one), trial([0.1, 0.21], **other))
+    assert decide("Running free", trial([0.15001, 0.4]))
+    assert not decide("Running free", trial([0.1, 0.4]))
+    assert decide("Ten times", trial([0.1, 0.149]))
+    assert not decide("Ten times", trial([0.1, 0.2]))
+    assert decide("Scheduled", trial([0.2, 0.4], **one), trial([0.1, 0.19], **other))
+    assert not decide("Scheduled", trial([0.2, 0.4], **one), trial([0.1, 0.21], **other))
     zero, ones = trial([0.3], teacher_forcing=0.0), trial([0.1], teacher_forcing=1.0)
-    assert not judged("Without any", zero, ones)
-    assert judged("The preset good", trial([0.001, 0.02]))
-    assert not judged("The preset good", trial([0.001, 0.021]))
-    assert judged("From a sine", trial([0.049]))
-    assert not judged("From a sine", trial([0.05]))
+    assert not decide("Without any", zero, ones)
+    assert decide("The preset good", trial([0.001, 0.02]))
+    assert not decide("The preset good", trial([0.001, 0.021]))
+    assert decide("From a sine", trial([0.049]))
+    assert not decide("From a sine", trial([0.05]))
 
 
 # Use.

@@ -12,8 +12,7 @@ import saiki
 from saiki import Bidirectional, Recurrent, Stack
 from saiki.cells import GRU, LSTM, SimpleRNN
 from saiki.errors import InputError
-from saiki.models import Convolution, SequenceClassifier
-from saiki.models.classifier import RecordingNorm
+from saiki.models.classifier import Convolution, RecordingNorm, SequenceClassifier
 from saiki.nn.mel import LogMel, Samples
 from saiki.nn.pooling import POOLINGS, real_steps
 
@@ -178,10 +177,10 @@ def test_a_saved_model_comes_back_with_the_same_logits(tmp_path, cell, pooling, 
     model = classifier(CELLS[cell], pooling, convolution, dropout=0.4, rate=8_000).eval()
     waves, lengths = ragged(2_000, 900)
     model.save_pretrained(tmp_path / "model")
-    again = saiki.load(tmp_path / "model")
-    assert not again.training
-    assert torch.equal(again(waves, lengths), model(waves, lengths))
-    assert (again.classes, again.rate, again.dropout.p) == (CLASSES, 8_000, 0.4)
+    restored = saiki.load(tmp_path / "model")
+    assert not restored.training
+    assert torch.equal(restored(waves, lengths), model(waves, lengths))
+    assert (restored.classes, restored.rate, restored.dropout.p) == (CLASSES, 8_000, 0.4)
 
 
 def test_a_model_of_samples_comes_back_too(tmp_path):

@@ -57,10 +57,10 @@ def test_what_is_drawn_is_as_frequent_as_it_is_probable():
     model = prior((1, 2, 1), codes=3, classes=2).double()
     label = torch.tensor([1])
     random = torch.Generator().manual_seed(0)
-    drawn = model.sample(20_000, label.expand(20_000), generator=random)
+    samples = model.sample(20_000, label.expand(20_000), generator=random)
     for a, b in itertools.product(range(3), repeat=2):
         p = (-2 * model.nll(torch.tensor([[[[a], [b]]]]), label)).exp().item()
-        share = (drawn.flatten(1) == torch.tensor([a, b])).all(1).double().mean().item()
+        share = (samples.flatten(1) == torch.tensor([a, b])).all(1).double().mean().item()
         assert share == pytest.approx(p, abs=4 * (p * (1 - p) / 20_000) ** 0.5)
 
 
@@ -79,29 +79,29 @@ def test_it_learns_what_goes_with_a_class():
         optimiser.zero_grad()
         model.nll(codes, labels).mean().backward()
         optimiser.step()
-    drawn = model.eval().sample(20, torch.arange(2).repeat(10), 0.3)
+    samples = model.eval().sample(20, torch.arange(2).repeat(10), 0.3)
     assert torch.equal(
-        drawn, (3 * torch.arange(2).repeat(10))[:, None, None, None].expand_as(drawn)
+        samples, (3 * torch.arange(2).repeat(10))[:, None, None, None].expand_as(samples)
     )
 
 
 def test_labels_are_asked_for_where_there_are_classes_and_there_alone():
     codes, labels = torch.zeros(2, 3, 2, 2, dtype=torch.long), torch.tensor([0, 1])
-    for model, wrong, said in (
+    for model, wrong, message in (
         (prior(), None, "has learned 3 classes; say the label of each example"),
         (prior(classes=0), labels, "has learned no classes; leave the labels out"),
     ):
         for ask in (
-            lambda its, y: its.nll(codes, y), lambda its, y: its.sample(2, y),
+            lambda m, y: m.nll(codes, y), lambda m, y: m.sample(2, y),
         ):  # fmt: skip
-            with pytest.raises(InputError, match=said):
+            with pytest.raises(InputError, match=message):
                 ask(model, wrong)
 
 
 def test_it_is_made_again_from_its_description():
     model = prior()
-    again = make(describe(model)).eval()
-    again.load_state_dict(model.state_dict())
+    restored = make(describe(model)).eval()
+    restored.load_state_dict(model.state_dict())
     codes = torch.randint(5, (2, 3, 2, 2))
-    assert torch.equal(again(codes, torch.tensor([0, 1])), model(codes, torch.tensor([0, 1])))
+    assert torch.equal(restored(codes, torch.tensor([0, 1])), model(codes, torch.tensor([0, 1])))
     assert "C[column] + B[book] + Y[class]" in model.equations()

@@ -111,18 +111,18 @@ def test_scales_are_those_of_what_is_learned_from(table):
         column.known[split.train :] = 1e6
         column.observed[split.train :] = 1e6
     states = []
-    for its in (columns, changed):
+    for values in (columns, changed):
         model = make(table, "segments")
-        model.fit_scales(its, [split.train for split in splits])
+        model.fit_scales(values, [split.train for split in splits])
         states.append(model.state_dict())
     for name, tensor in states[0].items():
         torch.testing.assert_close(states[1][name], tensor, msg=name)
     assert states[0]["network.scaling.mean"][1] == pytest.approx(200, rel=0.05)
 
 
-def within(found, window):
+def within(predicted, window):
     """The share of what came between the outer quantiles."""
-    low, high = found.quantiles[..., 0], found.quantiles[..., -1]
+    low, high = predicted.quantiles[..., 0], predicted.quantiles[..., -1]
     return ((low <= window.future) & (window.future <= high)).double().mean()
 
 
@@ -140,31 +140,31 @@ def test_it_learns_the_wave_and_goes_on_with_the_table(kind, table, tmp_path):
     model.eval()
     with torch.no_grad():
         [(window, _)] = validation.in_order(10_000, every=5)
-        found = model(*window, is_calibrated=False)
+        random = model(*window, is_calibrated=False)
         unit = model.network.scaling.unit(window.past, window.column)
-        model.calibrate(found.quantiles, window.future, unit)
+        model.calibrate(random.quantiles, window.future, unit)
         wider = model(*window, generator=torch.Generator().manual_seed(0))
-        again = model(*window, generator=torch.Generator().manual_seed(0), is_calibrated=False)
-        assert abs(within(wider, window) - 0.8) < abs(within(again, window) - 0.8)
+        restored = model(*window, generator=torch.Generator().manual_seed(0), is_calibrated=False)
+        assert abs(within(wider, window) - 0.8) < abs(within(restored, window) - 0.8)
         if kind == "segments":  # of paths others are drawn
             assert 0.8 <= within(wider, window) < 0.9
         [(window, _)] = test.in_order(10_000, every=5)
         draw = torch.Generator().manual_seed(0)
-        found = model(*window, generator=draw)
+        random = model(*window, generator=draw)
     scale = model.network.scaling.deviation[window.column][:, None]
     waves = window.column % 2 == 1
     error, of_last = (
         ((forecast - window.future) / scale)[waves].square().mean()
-        for forecast in (found.mean, window.past[:, -1:])
+        for forecast in (random.mean, window.past[:, -1:])
     )
     assert error < 0.3 * of_last
     model.save_pretrained(tmp_path / kind)
-    again = load(tmp_path / kind).eval()
-    a, b = (ahead(each, columns[2], 294, 6) for each in (model, again))
+    restored = load(tmp_path / kind).eval()
+    a, b = (ahead(each, columns[2], 294, 6) for each in (model, restored))
     torch.testing.assert_close(a.quantiles, b.quantiles)
 
 
-def kept(model, column, end, begin=0, number=3, memory=None):
+def remembered(model, column, end, begin=0, number=3, memory=None):
     """What is kept of a column up to a row."""
     parts = [
         torch.from_numpy(part[begin:end])[None]
@@ -177,7 +177,7 @@ def kept(model, column, end, begin=0, number=3, memory=None):
 
 def ahead(model, column, end, horizon, memory=None, number=3):
     """What comes after a row, by what is kept up to it."""
-    memory = memory or kept(model, column, end, number=number)
+    memory = memory or remembered(model, column, end, number=number)
     known = torch.from_numpy(column.known[end : end + model.reach(horizon)])[None]
     return model.ahead(memory, known, horizon, 20, torch.Generator().manual_seed(0))
 
@@ -198,14 +198,14 @@ def test_a_series_that_is_followed_is_forecast_as_from_the_whole_table(kind, num
     model, column = untrained(table, kind)
     column = replace(column, values=column.values.copy())
     column.values[[33, 60]] = np.nan
-    memory, end = kept(model, column, 10, number=number), 10
+    memory, end = remembered(model, column, 10, number=number), 10
     for further in (11, 12, 13, 20, 34, 61, 62, 100):
-        memory, end = kept(model, column, further, end, number, memory), further
+        memory, end = remembered(model, column, further, end, number, memory), further
         for horizon in (1, 4):
-            found = ahead(model, column, end, horizon, memory)
+            fans = ahead(model, column, end, horizon, memory)
             wanted = ahead(model, column, end, horizon, number=number)
-            torch.testing.assert_close(found.mean, wanted.mean, rtol=1e-9, atol=1e-9)
-            torch.testing.assert_close(found.quantiles, wanted.quantiles, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(fans.mean, wanted.mean, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(fans.quantiles, wanted.quantiles, rtol=1e-9, atol=1e-9)
 
 
 def test_long_series_are_read_in_pieces(table, monkeypatch):
@@ -228,11 +228,11 @@ def test_fewer_steps_are_the_first_of_more(kind, table):
 def test_steps_that_go_one_by_one_go_on_beyond_what_was_learned(table):
     """With the margin of the last step that was calibrated."""
     model, column = untrained(table, "steps")
-    found = ahead(model, column, 200, 20)
+    fans = ahead(model, column, 200, 20)
     model.calibration.margins.zero_()
     bare = ahead(model, column, 200, 20)
     model.calibration.margins.copy_(torch.rand(6, 1, 1))
-    wider = (bare.quantiles - found.quantiles)[0, :, 0]
+    wider = (bare.quantiles - fans.quantiles)[0, :, 0]
     assert wider.shape == (20,)
     torch.testing.assert_close(wider[6:], wider[5].expand(14))
     assert ((wider[:5] - wider[5]).abs() > 1e-3).all()

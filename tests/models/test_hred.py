@@ -24,13 +24,13 @@ from saiki.text import BEGIN, END, Text
 
 pytestmark = pytest.mark.one_in(2)
 
-SAID = [
+DIALOGUES = [
     ("a b c", "b", "c a a a", "d", "a b"),
     ("c", "d d d"),
     ("b a", "a", "c c", "d a b c d"),
     ("a", "b", "c"),
 ]
-TEXT = Text.learn("words", [turn for turns in SAID for turn in turns])
+TEXT = Text.learn("words", [turn for turns in DIALOGUES for turn in turns])
 SIZE = 8
 KINDS = ("seq2seq", "hred", "vhred")
 READS = [(None, 1), ("dot", 1), ("additive", 3)]
@@ -66,8 +66,8 @@ def draws_its_mean(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_tells_what_its_dialogues_tell_alone(kind, score, reach, draws_its_mean):
     model = make(kind, score, reach, LSTM, input_feeding=bool(score))
-    both = model(turns(SAID), 2, words=True)
-    alone = [model(turns([dialogue]), 2, words=True) for dialogue in SAID]
+    both = model(turns(DIALOGUES), 2, words=True)
+    alone = [model(turns([dialogue]), 2, words=True) for dialogue in DIALOGUES]
     for name in ("log_likelihood", "log_ratio", "divergence", "code"):
         parts = [getattr(each.bound, name) for each in alone]
         together = torch.cat(parts, dim=1 if name.startswith("log") else 0)
@@ -81,9 +81,9 @@ def test_a_batch_tells_what_its_dialogues_tell_alone(kind, score, reach, draws_i
 def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
     """By hand: layers called turn by turn, the decoder token by token."""
     model = make("hred")
-    told = model(turns(SAID))
+    likelihoods = model(turns(DIALOGUES))
     by_hand = []
-    for dialogue in SAID:
+    for dialogue in DIALOGUES:
         state = None
         for turn, reply in pairwise(dialogue):
             ids = torch.tensor([[*TEXT.encode(turn), END]])
@@ -105,32 +105,37 @@ def test_the_probability_of_a_reply_is_the_product_of_those_of_its_tokens():
                 total += F.log_softmax(model.decoder.output(r), -1)[0, token]
                 before = token
             by_hand.append(total)
-    torch.testing.assert_close(told.bound.log_likelihood[0], torch.stack(by_hand))
-    assert told.tokens.tolist() == [len(r.split()) + 1 for turns in SAID for r in turns[1:]]
+    torch.testing.assert_close(likelihoods.bound.log_likelihood[0], torch.stack(by_hand))
+    assert likelihoods.tokens.tolist() == [
+        len(r.split()) + 1 for turns in DIALOGUES for r in turns[1:]
+    ]
 
 
 @pytest.mark.parametrize(("score", "feeding"), [(None, False), ("dot", False), ("dot", True)])
 def test_a_reply_is_as_probable_token_by_token_as_all_at_once(score, feeding):
-    model, said = make("hred", score, input_feeding=feeding), turns(SAID)
-    replies = said.is_reply.nonzero()[:, 0]
-    tokens, lengths = said.tokens[replies], said.lengths[replies]
-    state, memory = model.begin(model.contexts(said, replies - 1)[0])
+    model, dialogues = make("hred", score, input_feeding=feeding), turns(DIALOGUES)
+    replies = dialogues.is_reply.nonzero()[:, 0]
+    tokens, lengths = dialogues.tokens[replies], dialogues.lengths[replies]
+    state, memory = model.begin(model.contexts(dialogues, replies - 1)[0])
     before, total = torch.full_like(lengths, BEGIN), 0.0
     for t in range(int(lengths.max())):
         p, _, state = model.advance(before, state, memory)
         before = tokens[:, t]
         total += p.gather(1, before[:, None])[:, 0].where(t < lengths, 0.0)
-    torch.testing.assert_close(model(said).bound.log_likelihood[0], total)
+    torch.testing.assert_close(model(dialogues).bound.log_likelihood[0], total)
 
 
 def test_attention_looks_at_the_tokens_of_the_last_turns_and_at_no_gaps_between_them():
-    model, said = make("hred", "dot", 2), turns(SAID)
-    last = torch.arange(len(said.place))
-    memory, _ = model.read(said.tokens, said.lengths)
-    context, _ = model.contexts(said, last)
+    model, dialogues = make("hred", "dot", 2), turns(DIALOGUES)
+    last = torch.arange(len(dialogues.place))
+    memory, _ = model.read(dialogues.tokens, dialogues.lengths)
+    context, _ = model.contexts(dialogues, last)
     for row in last.tolist():
         wanted = torch.cat(
-            [memory[i, : said.lengths[i]] for i in range(row - min(1, said.place[row]), row + 1)]
+            [
+                memory[i, : dialogues.lengths[i]]
+                for i in range(row - min(1, dialogues.place[row]), row + 1)
+            ]
         )
         assert context.mask[row].tolist() == [i < len(wanted) for i in range(context.mask.shape[1])]
         torch.testing.assert_close(context.memory[row, : len(wanted)], wanted, rtol=0, atol=0)
@@ -141,8 +146,8 @@ def test_attention_looks_at_the_tokens_of_the_last_turns_and_at_no_gaps_between_
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_said_later_changes_nothing_before(kind, score, reach, draws_its_mean):
     model = make(kind, score, reach)
-    before = model(turns(SAID[:1]))
-    after = model(turns([(*SAID[0][:4], "d d d d d d")]))
+    before = model(turns(DIALOGUES[:1]))
+    after = model(turns([(*DIALOGUES[0][:4], "d d d d d d")]))
     a, b = before.bound.log_likelihood, after.bound.log_likelihood
     torch.testing.assert_close(a[:, :3], b[:, :3])
     assert not torch.allclose(a[:, 3], b[:, 3])
@@ -164,29 +169,32 @@ def test_without_a_context_all_is_forgotten_but_the_turn_before(
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_exported_hears_as_the_model_does(kind, score, reach):
     model = make(kind, score, reach)
-    dialogues = [turns[:n] for turns, n in zip(SAID, (4, 2, 1, 3), strict=True)]
-    its = batch(DialogueRows.read(dialogues, TEXT, 20).pieces)
+    dialogues = [turns[:n] for turns, n in zip(DIALOGUES, (4, 2, 1, 3), strict=True)]
+    pieces = batch(DialogueRows.read(dialogues, TEXT, 20).pieces)
     counts = torch.tensor([len(turns) for turns in dialogues])
-    context, _ = model.contexts(its, counts.cumsum(0) - 1)
+    context, _ = model.contexts(pieces, counts.cumsum(0) - 1)
     noise = torch.randn(4, model.latent_size).double()
     latent = None
     if model.latent_size:
         prior = model.prior_of(context)
         latent = prior.at(noise)
     state, memory = model.begin(context, latent)
-    table = torch.zeros(4, 4, its.tokens.shape[1], dtype=torch.long)
+    table = torch.zeros(4, 4, pieces.tokens.shape[1], dtype=torch.long)
     lengths = torch.zeros(4, 4, dtype=torch.long)
-    table[its.dialogue, its.place], lengths[its.dialogue, its.place] = its.tokens, its.lengths
-    heard = Hearing(model)(table, lengths, counts, noise if model.latent_size else None)
+    table[pieces.dialogue, pieces.place], lengths[pieces.dialogue, pieces.place] = (
+        pieces.tokens,
+        pieces.lengths,
+    )
+    vectors = Hearing(model)(table, lengths, counts, noise if model.latent_size else None)
     count = 0 if memory is None else 3
     if memory is not None:
-        *looked_at, is_there = heard[:3]
+        *looked_at, is_there = vectors[:3]
         for ours, same in zip(looked_at, memory[:2], strict=True):
             torch.testing.assert_close(ours[is_there], same[memory.mask])
         assert is_there.sum(1).tolist() == memory.mask.sum(1).tolist()
     wanted = [tensor for layer in state.states for tensor in layer]
-    torch.testing.assert_close(heard[count : count + len(wanted)], tuple(wanted))
-    torch.testing.assert_close(heard[-2], state.given)
+    torch.testing.assert_close(vectors[count : count + len(wanted)], tuple(wanted))
+    torch.testing.assert_close(vectors[-2], state.conditioning)
 
 
 def test_pieces_hold_each_reply_once_and_the_turns_before_it():
@@ -194,7 +202,7 @@ def test_pieces_hold_each_reply_once_and_the_turns_before_it():
     cut = [(len(p.turns), p.first, p.number) for p in rows.pieces]
     assert cut == [(3, 1, 0), (5, 3, 0), (5, 3, 2)]
     assert rows.mean_tokens == 4
-    numbers = [n for _, its in rows.by_length(100) for n in its]
+    numbers = [n for _, numbered in rows.by_length(100) for n in numbered]
     assert sorted(numbers) == [1, 2, 3, 4, 5, 6]
     long = DialogueRows.of([("a b c a b c", "a")], TEXT, 4)
     assert [len(turn) for turn in long.pieces[0].turns] == [4, 2]  # what is cut has no end
@@ -204,8 +212,8 @@ def test_what_is_judged_together_is_bounded():
     """Whatever the longest dialogue: one of them may have more, alone."""
     long = [tuple("abcd"[i % 4] for i in range(n)) for n in (2, 3, 3, 9, 4, 30, 2, 7)]
     rows = DialogueRows.of(long, TEXT, 20)
-    parts = [its for its, _ in rows.by_length(12)]
-    sizes = [(len(its.tokens), int(its.dialogue.max()) + 1) for its in parts]
+    parts = [part for part, _ in rows.by_length(12)]
+    sizes = [(len(part.tokens), int(part.dialogue.max()) + 1) for part in parts]
     assert sizes == [(10, 4), (4, 1), (7, 1), (9, 1), (30, 1)]
 
 
@@ -216,12 +224,14 @@ def test_how_much_is_unknown_or_cut_is_counted():
 
 
 def test_each_turn_but_the_first_is_a_reply_in_one_piece():
-    rows = DialogueRows.of(SAID * 5, TEXT, 20, 2, 1)
-    assert int(batch(rows.pieces).is_reply.sum()) == 5 * sum(len(its) - 1 for its in SAID)
+    rows = DialogueRows.of(DIALOGUES * 5, TEXT, 20, 2, 1)
+    assert int(batch(rows.pieces).is_reply.sum()) == 5 * sum(
+        len(dialogue) - 1 for dialogue in DIALOGUES
+    )
 
 
 def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
-    model, replies = make("vhred"), turns(SAID)
+    model, replies = make("vhred"), turns(DIALOGUES)
     with torch.no_grad():
         torch.manual_seed(0)
         one = [model(replies, 1) for _ in range(100)]
@@ -235,10 +245,10 @@ def test_the_bound_of_a_latent_variable_is_below_the_estimate_of_many_draws():
 def test_every_weight_learns():
     for kind in KINDS:
         model = make(kind, "additive", 2)
-        told = model(turns(SAID), words=True)
-        loss = told.bound.divergence.sum() - told.bound.log_likelihood.sum()
-        if told.of_words is not None:
-            loss = loss - told.of_words.sum()
+        likelihoods = model(turns(DIALOGUES), words=True)
+        loss = likelihoods.bound.divergence.sum() - likelihoods.bound.log_likelihood.sum()
+        if likelihoods.of_words is not None:
+            loss = loss - likelihoods.of_words.sum()
         loss.backward()
         # nothing is learned of what is added to all scores of attention alike
         still = {n for n, p in model.named_parameters() if not p.grad.abs().sum() > 0}
@@ -253,18 +263,18 @@ def test_units_that_say_nothing_of_a_reply_are_not_active():
         model.posterior[0].weight[:, SIZE:] = 0
         model.posterior[0].bias.copy_(model.prior[0].bias)
         model.posterior[-1].load_state_dict(model.prior[-1].state_dict())
-    bound = model(turns(SAID)).bound
+    bound = model(turns(DIALOGUES)).bound
     assert bound.divergence.abs().max() < 1e-12
     assert bound.code.abs().max() < 1e-12
 
 
 def test_the_estimate_is_that_of_its_draws_by_hand():
     """ln of the mean of p(reply | v) p(v) / q(v) over draws v from q (Burda et al. 2016, eq. 8)."""
-    model, said, draws = make("vhred"), turns(SAID[:1]), 50
-    replies = said.is_reply.nonzero()[:, 0]
+    model, dialogue, draws = make("vhred"), turns(DIALOGUES[:1]), 50
+    replies = dialogue.is_reply.nonzero()[:, 0]
     with torch.no_grad():
-        found = model(said, draws, generator=torch.Generator().manual_seed(1)).bound
-        context, u = model.contexts(said, replies - 1)
+        bound = model(dialogue, draws, generator=torch.Generator().manual_seed(1)).bound
+        context, u = model.contexts(dialogue, replies - 1)
         prior = model.prior_of(context)
         posterior = Gaussian.of(model.posterior(torch.cat((context.vector, u[replies]), -1)))
         v = posterior.draw(draws, generator=torch.Generator().manual_seed(1))
@@ -272,28 +282,30 @@ def test_the_estimate_is_that_of_its_draws_by_hand():
             torch.distributions.Normal(law.mean, law.log_variance.exp().sqrt()).log_prob(v).sum(-1)
             for law in (prior, posterior)
         )
-        its = said._replace(tokens=said.tokens[replies], lengths=said.lengths[replies])
-        told = torch.stack([model._log_probabilities(its, context, one, 0.0) for one in v])
-        wanted = (told + p - q).logsumexp(0) - torch.tensor(draws).double().log()
-    torch.testing.assert_close(found.importance_weighted, wanted)
+        replied = dialogue._replace(
+            tokens=dialogue.tokens[replies], lengths=dialogue.lengths[replies]
+        )
+        log_p = torch.stack([model._log_probabilities(replied, context, one, 0.0) for one in v])
+        wanted = (log_p + p - q).logsumexp(0) - torch.tensor(draws).double().log()
+    torch.testing.assert_close(bound.importance_weighted, wanted)
 
 
 def test_words_are_told_by_a_model_that_was_made_for_it_alone():
     model = make("vhred")
     model.words = None
     with pytest.raises(InputError, match="made with bag_of_words"):
-        model(turns(SAID), words=True)
+        model(turns(DIALOGUES), words=True)
 
 
 def test_words_are_dropped_from_what_the_decoder_is_shown_alone():
     model = make("hred")
-    whole = model(turns(SAID))
+    whole = model(turns(DIALOGUES))
     torch.manual_seed(0)
-    dropped = model(turns(SAID), drop=1.0)
+    dropped = model(turns(DIALOGUES), drop=1.0)
     assert (whole.tokens == dropped.tokens).all()
     # all words but the first follow from UNKNOWN; replies of one word are the same up to their end
-    again = model(turns(SAID), drop=1.0)
-    torch.testing.assert_close(dropped.bound.log_likelihood, again.bound.log_likelihood)
+    second = model(turns(DIALOGUES), drop=1.0)
+    torch.testing.assert_close(dropped.bound.log_likelihood, second.bound.log_likelihood)
     assert not torch.allclose(whole.bound.log_likelihood, dropped.bound.log_likelihood)
 
 
@@ -303,14 +315,16 @@ def test_replies_are_those_of_each_dialogue_alone(kind, method):
     dialoguer = Dialoguer(make(kind, "dot", 2), TEXT)
     count = 1 if method == "greedy" and kind != "vhred" else 3
     search = Search(method, n_best=1 if method == "greedy" else count, seed=4)
-    together = dialoguer.replies(SAID, search, limit=6)
-    alone = [dialoguer.replies([dialogue], search, limit=6)[0] for dialogue in SAID]
-    assert [[r.tokens for r in its] for its in together] == [[r.tokens for r in i] for i in alone]
-    assert all(len(its) <= count for its in together)
-    for its, dialogue in zip(together, SAID, strict=True):
-        scores = [reply.score for reply in its]
+    together = dialoguer.replies(DIALOGUES, search, limit=6)
+    alone = [dialoguer.replies([dialogue], search, limit=6)[0] for dialogue in DIALOGUES]
+    assert [[r.tokens for r in replies] for replies in together] == [
+        [r.tokens for r in i] for i in alone
+    ]
+    assert all(len(replies) <= count for replies in together)
+    for replies, dialogue in zip(together, DIALOGUES, strict=True):
+        scores = [reply.score for reply in replies]
         assert scores == sorted(scores, reverse=True)
-        for reply in its:
+        for reply in replies:
             assert reply.weights.shape[0] == len(reply.tokens) + reply.finished
             seen = (reply.weights > 0).any(0).sum()
             assert seen == sum(len(turn.split()) + 1 for turn in dialogue[-2:])
@@ -319,11 +333,11 @@ def test_replies_are_those_of_each_dialogue_alone(kind, method):
 def test_a_reply_begins_with_and_holds_what_is_asked():
     dialoguer = Dialoguer(make("vhred"), TEXT)
     search = Search("beam", beam=4, n_best=2)
-    for reply in dialoguer.replies(SAID[:1], search, 8, "d c", ["a a"])[0]:
+    for reply in dialoguer.replies(DIALOGUES[:1], search, 8, "d c", ["a a"])[0]:
         assert reply.text.startswith("d c")
         assert "a a" in reply.text
     with pytest.raises(InputError, match="cannot write 'xyz'"):
-        dialoguer.replies(SAID[:1], search, must_hold=["xyz"])
+        dialoguer.replies(DIALOGUES[:1], search, must_hold=["xyz"])
     with pytest.raises(InputError, match="nothing has been said yet"):
         dialoguer.replies([["  "]], search)
 
@@ -332,9 +346,9 @@ def test_what_a_reply_looked_at_stands_in_the_order_in_which_it_was_said():
     dialoguer = Dialoguer(make("hred", "dot", 2), TEXT)
     search = Search("beam", beam=2)
     [[alone]] = dialoguer.replies([["c c c c", "a b", "d"]], search, 6)
-    [[beside], _] = dialoguer.replies([["c c c c", "a b", "d"], ["a b c d a b", "b"]], search, 6)
-    assert alone.seen == beside.seen == ("a", "b", "</s>", "d", "</s>")
-    torch.testing.assert_close(alone.weights, beside.weights)
+    [[batched], _] = dialoguer.replies([["c c c c", "a b", "d"], ["a b c d a b", "b"]], search, 6)
+    assert alone.source == batched.source == ("a", "b", "</s>", "d", "</s>")
+    torch.testing.assert_close(alone.weights, batched.weights)
     torch.testing.assert_close(alone.weights.sum(1), torch.ones(len(alone.weights)))
 
 
@@ -342,22 +356,22 @@ def test_a_latent_variable_makes_other_replies_by_the_seed():
     dialoguer = Dialoguer(make("vhred"), TEXT)
     with torch.no_grad():
         dialoguer.model.prior[-1].bias[3:] = 4.0
-    found = {
-        dialoguer.replies(SAID[:1], Search("beam", beam=1, seed=seed), 6)[0][0].text
+    pictures = {
+        dialoguer.replies(DIALOGUES[:1], Search("beam", beam=1, seed=seed), 6)[0][0].text
         for seed in range(20)
     }
-    assert len(found) > 1
+    assert len(pictures) > 1
 
 
 def test_it_comes_back_from_its_folder(tmp_path):
     dialoguer = Dialoguer(make("vhred", "dot", 2), TEXT)
     dialoguer.save_pretrained(tmp_path / "kept")
-    again = load(tmp_path / "kept").eval()
+    restored = load(tmp_path / "kept").eval()
     search = Search("sample", n_best=2)
-    for ours, its in zip(
-        dialoguer.replies(SAID, search, 6), again.replies(SAID, search, 6), strict=True
+    for ours, theirs in zip(
+        dialoguer.replies(DIALOGUES, search, 6), restored.replies(DIALOGUES, search, 6), strict=True
     ):
-        assert [reply.text for reply in ours] == [reply.text for reply in its]
+        assert [reply.text for reply in ours] == [reply.text for reply in theirs]
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,11 @@ def test_it_computes_its_equations_for_images_of_any_size(shape):
 def test_it_is_saved_and_loaded(tmp_path):
     model = ImageClassifier(["猫", "犬"], (3, 8, 8), width=4)
     model.save_pretrained(tmp_path / "model")
-    again = saiki.load(tmp_path / "model")
-    assert again.classes == ("猫", "犬")
-    assert again.shape == (3, 8, 8)
+    restored = saiki.load(tmp_path / "model")
+    assert restored.classes == ("猫", "犬")
+    assert restored.shape == (3, 8, 8)
     x = torch.rand(2, 3, 8, 8)
-    assert torch.equal(model.eval()(x), again.eval()(x))
+    assert torch.equal(model.eval()(x), restored.eval()(x))
 
 
 def test_it_is_exported_with_the_batch_open_and_the_size_fixed(tmp_path):

@@ -16,5 +16,5 @@ def test_it_tells_classes_apart_and_is_always_the_same():
     features = judge.features(pixels / 255)
     assert features.shape == (64, 64)
     assert torch.equal(judge.classifier(pixels / 255).argmax(1), labels)
-    again = ImageJudge.fitted(pixels, labels, 2, 40)
-    assert torch.equal(again.features(pixels / 255), features)
+    repeated = ImageJudge.fitted(pixels, labels, 2, 40)
+    assert torch.equal(repeated.features(pixels / 255), features)

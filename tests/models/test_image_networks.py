@@ -48,8 +48,8 @@ def test_every_pixel_depends_on_the_numbers_also_at_the_edge_of_an_odd_image():
 @pytest.mark.parametrize("kind", networks.ENCODERS)
 def test_networks_are_made_again_from_their_description(kind):
     for module in (networks.encoder((3, 9, 5), 4, kind, 8), networks.decoder((3, 9, 5), 4, kind)):
-        again = make(describe(module))
-        assert str(again) == str(module)
+        restored = make(describe(module))
+        assert str(restored) == str(module)
 
 
 @pytest.mark.parametrize("kind", networks.ENCODERS)

@@ -119,10 +119,10 @@ def test_it_is_read_back_as_it_was(tmp_path):
     model = LinearForecaster(6, 2, 3, window=3, from_last=True).fit_([series(60, 3)])
     model.save_pretrained(tmp_path)
     past = series(6, 3)[None].float()
-    again = saiki.load(tmp_path)
-    assert isinstance(again, LinearForecaster)
-    assert torch.equal(again(past), model(past))
-    assert "xᵀ" in again.equations()
+    restored = saiki.load(tmp_path)
+    assert isinstance(restored, LinearForecaster)
+    assert torch.equal(restored(past), model(past))
+    assert "xᵀ" in restored.equations()
 
 
 def test_the_moving_average_repeats_the_ends():
@@ -153,14 +153,14 @@ def test_what_does_not_fit_is_refused():
 
 def test_a_constant_series_is_forecast_as_it_is():
     x = torch.full((40, 1), 5.0)
-    found = LinearForecaster(6, 2).fit_([x])(x[None])
-    torch.testing.assert_close(found, torch.full((1, 2, 1), 5.0))
+    forecast = LinearForecaster(6, 2).fit_([x])(x[None])
+    torch.testing.assert_close(forecast, torch.full((1, 2, 1), 5.0))
 
 
 def better_than_the_last_value(x):
     """Of many series, ``(series, time)``, how many are said to be forecast better by a map that was
     fitted on the first half than by their last value."""
-    look_back, horizon, found = 5, 3, 0
+    look_back, horizon, better = 5, 3, 0
     for row in x:
         half = len(row) // 2
         model = LinearForecaster(look_back, horizon, window=3, from_last=True).double()
@@ -170,8 +170,8 @@ def better_than_the_last_value(x):
         with torch.no_grad():
             losses = [(f(past, horizon) - truth).square() for f in (model, last_value)]
         verdict = diebold_mariano(*losses, horizon).verdict()
-        found += verdict.startswith("better than the last value")
-    return found
+        better += verdict.startswith("better than the last value")
+    return better
 
 
 def test_on_random_walks_hardly_any_is_said_to_be_better_than_the_last_value():

@@ -102,13 +102,13 @@ def test_no_row_depends_on_the_others_or_on_its_padding():
 def test_one_direction_knows_what_stands_before_a_word_and_two_know_all(both):
     m = model(layers(both))
 
-    def said(text):
+    def logits(text):
         tokens, lengths = read(text)
         return m(tokens, lengths, tokens == MASK)[0]
 
-    here = said("the dog [MASK] on the mat")
-    assert not torch.allclose(here, said("the cat [MASK] on the mat"))
-    assert torch.equal(here, said("the dog [MASK] on the cat")) is not both
+    here = logits("the dog [MASK] on the mat")
+    assert not torch.allclose(here, logits("the cat [MASK] on the mat"))
+    assert torch.equal(here, logits("the dog [MASK] on the cat")) is not both
 
 
 def test_the_gradients_are_those_of_finite_differences():
@@ -132,8 +132,8 @@ def test_what_does_not_fit_is_refused():
 @pytest.mark.parametrize("tied", [False, True])
 def test_it_is_saved_and_loaded_with_its_words(tied, tmp_path):
     m = model(tied=tied)
-    again = saiki.load(m.save_pretrained(tmp_path / "model"))
-    assert again.restore(["the [MASK] sat"]) == m.restore(["the [MASK] sat"])
+    restored = saiki.load(m.save_pretrained(tmp_path / "model"))
+    assert restored.restore(["the [MASK] sat"]) == m.restore(["the [MASK] sat"])
 
 
 # Restoring.
@@ -164,10 +164,10 @@ def test_texts_together_are_restored_as_each_alone():
         [alone] = m.restore([text])
         assert restored.text == alone.text
         assert restored.unknown == alone.unknown
-        for its, own in zip(restored.candidates, alone.candidates, strict=True):
-            assert [w for w, _ in its] == [w for w, _ in own]
-            assert [p for _, p in its] == pytest.approx([p for _, p in own])
-        words = iter(its[0][0] for its in restored.candidates)
+        for candidates, own in zip(restored.candidates, alone.candidates, strict=True):
+            assert [w for w, _ in candidates] == [w for w, _ in own]
+            assert [p for _, p in candidates] == pytest.approx([p for _, p in own])
+        words = iter(candidates[0][0] for candidates in restored.candidates)
         wanted = "".join(c if c != "\0" else next(words) for c in text.replace("[MASK]", "\0"))
         assert restored.text == wanted
     assert together[2].unknown == ("flying",)
@@ -224,8 +224,8 @@ def test_an_encoder_reads_words_that_both_know_as_the_model_does(cell, both, dep
         assert not torch.equal(ids, same)
         lengths = torch.tensor([ids.shape[1]])
         torch.testing.assert_close(ours(ids, lengths), m.encoder(same, lengths), rtol=0, atol=1e-14)
-    kept = [vocabulary.ids([word])[0] for word in ("whale", "swam")]
-    assert torch.equal(ours.embedding.weight[kept], before[kept])
+    known = [vocabulary.ids([word])[0] for word in ("whale", "swam")]
+    assert torch.equal(ours.embedding.weight[known], before[known])
     assert ours.embedding.weight.data_ptr() != m.encoder.embedding.weight.data_ptr()
     assert ours.embedding.weight.requires_grad
 
@@ -239,7 +239,7 @@ def test_weights_of_another_precision_are_handed_over():
 
 
 @pytest.mark.parametrize(
-    ("ours", "words", "said"),
+    ("ours", "words", "message"),
     [
         (encoder(), OTHERS[1:], "the encoder knows 10 tokens, and its vocabulary has 9"),
         (encoder(LSTM(4, UNITS), size=4), OTHERS, "choose the same embedding size"),
@@ -253,11 +253,11 @@ def test_weights_of_another_precision_are_handed_over():
         (encoder(Bidirectional(LSTM(EMBEDDING, UNITS), merge="sum")), OTHERS, "merge='sum'"),
     ],
 )
-def test_an_encoder_that_differs_is_refused_and_left_as_it_is(ours, words, said):
+def test_an_encoder_that_differs_is_refused_and_left_as_it_is(ours, words, message):
     before = {name: p.clone() for name, p in ours.state_dict().items()}
     with pytest.raises(InputError) as refused:
         model().hand_over(ours, Vocabulary(words))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
     for name, p in ours.state_dict().items():
         assert torch.equal(p, before[name])
@@ -279,13 +279,13 @@ def test_a_translator_begins_with_what_was_handed_over():
 
 
 def test_many_hidden_words_are_restored_some_at_a_time(monkeypatch):
-    m, asked = model(), []
+    m, sizes = model(), []
     texts = ["the [MASK] sat on [MASK]", "[MASK] [MASK] [MASK] ran"]
     whole, scores = m.restore(texts), MaskedLM._scores
     monkeypatch.setattr(masked_lm, "SCORES_AT_ONCE", 2 * len(WORDS))
-    monkeypatch.setattr(MaskedLM, "_scores", lambda m, y: asked.append(len(y)) or scores(m, y))
+    monkeypatch.setattr(MaskedLM, "_scores", lambda m, y: sizes.append(len(y)) or scores(m, y))
     for ours, theirs in zip(m.restore(texts), whole, strict=True):
         assert ours.text == theirs.text
-        for its, wanted in zip(ours.candidates, theirs.candidates, strict=True):
-            assert dict(its) == pytest.approx(dict(wanted))
-    assert asked == [2, 2, 1]
+        for candidates, wanted in zip(ours.candidates, theirs.candidates, strict=True):
+            assert dict(candidates) == pytest.approx(dict(wanted))
+    assert sizes == [2, 2, 1]

@@ -20,8 +20,8 @@ def noise(length, seed=0):
 @pytest.mark.parametrize("law", ["white noise", "random walk"])
 def test_noise_and_random_walks_have_none(law, length):
     rows = noise(length) if law == "white noise" else noise(length).cumsum(1)
-    found = sum(period_of(row) is not None for row in rows)
-    assert found / SERIES <= 0.03
+    periodic = sum(period_of(row) is not None for row in rows)
+    assert periodic / SERIES <= 0.03
 
 
 def test_autoregressions_have_none():
@@ -38,8 +38,8 @@ def test_a_season_is_found_in_noise_and_on_a_trend(period):
     profile = torch.randn(period, generator=torch.Generator().manual_seed(period))
     profile = 3 * profile / profile.std()
     rows = profile.repeat(30) + 0.3 * t + noise(len(t))[:20]
-    found = [period_of(row) for row in rows]
-    assert found.count(period) >= 18, found
+    periods = [period_of(row) for row in rows]
+    assert periods.count(period) >= 18, periods
 
 
 def test_a_pure_wave_and_one_of_whole_numbers_are_found():

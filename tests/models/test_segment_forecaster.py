@@ -29,8 +29,8 @@ def test_is_what_its_equations_say():
     model = make(known=2, observed=1)
     model.scaling.fit([torch.randn(50) * n for n in (1, 2, 3)])
     past, column, known, observed = windows(known=2, observed=1)
-    found = model(past, column, known, observed)
-    assert found.shape == (5, 10, 3)
+    forecast = model(past, column, known, observed)
+    assert forecast.shape == (5, 10, 3)
     for row in range(5):
         x, number = past[row], int(column[row])
         s = model.scaling.deviation[number] if number else x.std(correction=0)
@@ -50,7 +50,7 @@ def test_is_what_its_equations_say():
             first, _, second = model.beside
             low, high = second(F.relu(first(o))).view(4, 2).split(1, 1)
             y = x[-1] + s * torch.cat((y + low, y, y + high), 1)
-            wanted = found[row, 4 * j : 4 * j + 4]
+            wanted = forecast[row, 4 * j : 4 * j + 4]
             torch.testing.assert_close(wanted, y[: len(wanted)])
 
 
@@ -137,9 +137,9 @@ def test_it_comes_back_with_its_scales(tmp_path):
     model.save_pretrained(tmp_path / "kept")
     past, _, *_ = windows()
     column = torch.tensor([1, 2, 0, 1, 2])
-    again = load(tmp_path / "kept").double()
-    assert again.decoder is again.encoder.cell
-    torch.testing.assert_close(again(past, column), model(past, column))
+    restored = load(tmp_path / "kept").double()
+    assert restored.decoder is restored.encoder.cell
+    torch.testing.assert_close(restored(past, column), model(past, column))
 
 
 @pytest.mark.parametrize(

@@ -24,22 +24,24 @@ def model():
     return SentenceClassifier(features, ["a", "b", "c"], recurrent, "attention+max", 0.5).eval()
 
 
-def said(model, *words):
+def probabilities(model, *words):
     """The probabilities of a row of words alone."""
     ids = torch.tensor([model.features.text.vocabulary.ids(words)])
     return model(ids, torch.tensor([len(words)])).softmax(1)[0]
 
 
 def test_the_influence_of_a_word_is_what_is_lost_without_it(model):
-    for text, its in zip(TEXTS, model.read(TEXTS), strict=True):
+    for text, reading in zip(TEXTS, model.read(TEXTS), strict=True):
         words = text.split()
-        whole = said(model, *words)
+        whole = probabilities(model, *words)
         order = whole.argsort(descending=True).tolist()
-        assert [label for label, _ in its.classes] == ["abc"[i] for i in order]
-        assert [p for _, p in its.classes] == pytest.approx(sorted(whole.tolist(), reverse=True))
-        assert its.words == words
-        for i, influence in enumerate(its.influence):
-            without = said(model, *(words[:i] + words[i + 1 :] or ["<unk>"]))
+        assert [label for label, _ in reading.classes] == ["abc"[i] for i in order]
+        assert [p for _, p in reading.classes] == pytest.approx(
+            sorted(whole.tolist(), reverse=True)
+        )
+        assert reading.words == words
+        for i, influence in enumerate(reading.influence):
+            without = probabilities(model, *(words[:i] + words[i + 1 :] or ["<unk>"]))
             assert influence == pytest.approx((whole - without)[order[0]].item(), abs=1e-6)
 
 
@@ -47,13 +49,13 @@ def test_a_long_text_is_left_out_a_piece_of_neighbours_at_a_time(model, monkeypa
     monkeypatch.setattr(sentence_classifier, "PIECES", 3)
     monkeypatch.setattr(sentence_classifier, "STEPS_AT_ONCE", 12)
     words = ["the", "cat", "sat", "on", "the", "mat", "a", "dog"]
-    [short, its] = model.read(["a dog", " ".join(words)])
+    [short, long] = model.read(["a dog", " ".join(words)])
     assert short.words == ["a", "dog"]
-    assert its.words == ["the cat sat", "on the mat", "a dog"]
-    whole = said(model, *words)
+    assert long.words == ["the cat sat", "on the mat", "a dog"]
+    whole = probabilities(model, *words)
     best = whole.argmax().item()
-    for i, influence in enumerate(its.influence):
-        without = said(model, *words[: 3 * i], *words[3 * i + 3 :])
+    for i, influence in enumerate(long.influence):
+        without = probabilities(model, *words[: 3 * i], *words[3 * i + 3 :])
         assert influence == pytest.approx((whole - without)[best].item(), abs=1e-6)
 
 
@@ -86,15 +88,15 @@ def test_what_cannot_be_read_does_not_disturb_the_others(model):
 def test_an_answer_is_for_people_and_for_programs():
     reading = Reading([("b", 0.75), ("a", 0.25)], ["a", "dog", "x"], [0.1, -0.5, 0.0], ["x"])
     answer = reading.prediction("a dog x")
-    [found] = answer.objects()
-    assert json.loads(json.dumps(found)) == found
-    assert (found["input"], found["label"], found["probability"]) == ("a dog x", "b", 0.75)
+    [row] = answer.objects()
+    assert json.loads(json.dumps(row)) == row
+    assert (row["input"], row["label"], row["probability"]) == ("a dog x", "b", 0.75)
     assert answer.figures["words"][1] == {"word": "dog", "influence": -0.5}
     assert answer.text == "a dog x: b (75.0%), a (25.0%)\n  dog -0.50, a +0.10, x +0.00"
 
 
 def test_it_comes_back_from_its_files(model, tmp_path):
-    again = saiki.load(model.save_pretrained(tmp_path / "m"))
-    assert isinstance(again.features.text.tokeniser, Words)
-    for ours, theirs in zip(again.read(TEXTS), model.read(TEXTS), strict=True):
+    restored = saiki.load(model.save_pretrained(tmp_path / "m"))
+    assert isinstance(restored.features.text.tokeniser, Words)
+    for ours, theirs in zip(restored.read(TEXTS), model.read(TEXTS), strict=True):
         assert ours == theirs

@@ -247,11 +247,11 @@ def test_reinforce_on_average_is_the_gradient_of_the_sum_over_all_positions(base
     for choices in itertools.product(range(2), repeat=2):
         log_p, log_y = forced_choices(model, source, lengths, target, choices)
         exact += torch.autograd.grad(-log_p.exp() * log_y / 2, query)[0]
-    ten, found = [t.expand(10, *t.shape[1:]) for t in (source, lengths, target, steps)], []
+    ten, samples = [t.expand(10, *t.shape[1:]) for t in (source, lengths, target, steps)], []
     for _ in range(150):  # the loss is the mean of ten draws
         loss = model.loss(model.write(*ten), entropy_weight=0.0)
-        found.append(torch.autograd.grad(loss, query)[0])
-    each = torch.stack(found)
+        samples.append(torch.autograd.grad(loss, query)[0])
+    each = torch.stack(samples)
     error = each.std(0) / math.sqrt(len(each))
     # many entries: five standard errors, which one of a million such means leaves
     assert ((each.mean(0) - exact).abs() <= 5 * error + 1e-9).all()
@@ -281,7 +281,7 @@ def forced_choices(model, source, lengths, target, choices):
 def test_the_marginal_is_the_sum_over_positions_by_hand():
     model = make(choice="marginal").eval()
     source, lengths, target, steps = batch(rows=1, longest=3)
-    found = model(source, lengths, target, steps)
+    likelihood = model(source, lengths, target, steps)
     state, memory = model.begin(source, lengths)
     h, attended = model.decoder.run(target, steps, state, memory)
     by_hand = sum(
@@ -289,7 +289,7 @@ def test_the_marginal_is_the_sum_over_positions_by_hand():
         * model.decoder.log_probabilities(h, memory.values[:, i].expand(1, 4, 6)).exp()
         for i in range(3)
     )
-    torch.testing.assert_close(found.exp(), by_hand)
+    torch.testing.assert_close(likelihood.exp(), by_hand)
 
 
 @pytest.mark.parametrize("choice", ["soft", "reinforce", "gumbel", "marginal"])
@@ -360,8 +360,8 @@ def test_a_saved_model_is_the_same_model(way, tmp_path):
     more = {"choice": "reinforce"} if way == "reinforce" else WAYS[way]
     model = make("peephole", layers=2, **more).float().eval()
     pretrained.save(model, tmp_path / "model")
-    again = pretrained.load(tmp_path / "model")
-    assert torch.equal(model(*batch_of(model)), again(*batch_of(model)))
+    restored = pretrained.load(tmp_path / "model")
+    assert torch.equal(model(*batch_of(model)), restored(*batch_of(model)))
 
 
 def batch_of(model):

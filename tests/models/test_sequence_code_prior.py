@@ -8,7 +8,7 @@ import torch
 from saiki.cells import GRU
 from saiki.errors import InputError
 from saiki.layers.recurrent import Recurrent
-from saiki.models import SequenceCodePrior
+from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.saving.description import describe, make
 
 
@@ -72,10 +72,10 @@ def test_what_is_drawn_is_as_frequent_as_it_is_probable():
     assert (lengths >= 1).all()
     for steps in (1, 2):
         for wanted in itertools.product(range(2), repeat=2 * steps):
-            its = torch.tensor(wanted).view(1, steps, 2)
-            p = (-(2 * steps + 1) * model.nll(its, label)).exp().item()
-            found = (lengths == steps) & (codes[:, :steps] == its).flatten(1).all(1)
-            share = found.double().mean().item()
+            sequence = torch.tensor(wanted).view(1, steps, 2)
+            p = (-(2 * steps + 1) * model.nll(sequence, label)).exp().item()
+            matches = (lengths == steps) & (codes[:, :steps] == sequence).flatten(1).all(1)
+            share = matches.double().mean().item()
             assert share == pytest.approx(p, abs=4 * (p * (1 - p) / count) ** 0.5)
     beyond = torch.arange(codes.shape[1]) >= lengths[:, None]
     assert (codes[beyond] == 0).all()
@@ -103,9 +103,9 @@ def test_it_learns_how_long_a_class_is():
         optimiser.zero_grad()
         model.nll(codes, labels, lengths).mean().backward()
         optimiser.step()
-    drawn, steps = model.eval().sample(4, 9, torch.tensor([0, 1, 0, 1]), temperature=0.3)
+    samples, steps = model.eval().sample(4, 9, torch.tensor([0, 1, 0, 1]), temperature=0.3)
     assert steps.tolist() == [2, 5, 2, 5]
-    assert (drawn[1] == 1).all()
+    assert (samples[1] == 1).all()
 
 
 def test_labels_are_asked_for_where_there_are_classes_and_there_alone():
@@ -118,8 +118,8 @@ def test_labels_are_asked_for_where_there_are_classes_and_there_alone():
 
 def test_it_is_made_again_from_its_description():
     model, labels = prior(), torch.tensor([0, 1])
-    again = make(describe(model)).eval()
-    again.load_state_dict(model.state_dict())
+    restored = make(describe(model)).eval()
+    restored.load_state_dict(model.state_dict())
     codes = torch.randint(5, (2, 3, 2))
-    assert torch.equal(again(codes, labels), model(codes, labels))
+    assert torch.equal(restored(codes, labels), model(codes, labels))
     assert "p(code or end) = softmax" in model.equations()

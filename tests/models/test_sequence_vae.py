@@ -60,7 +60,7 @@ def test_what_a_step_says_follows_from_the_steps_before_and_the_code(name):
     model = made(name)
     x = sequences(model)
     z = torch.randn(4, model.latent_size, dtype=torch.float64, generator=noise())
-    found = model.log_likelihood(x, z[None])[0]
+    log_p = model.log_likelihood(x, z[None])[0]
     features = x if model.embedding is None else model.embedding(x)
     state, wanted = model.begin(z), torch.zeros(4, dtype=torch.float64)
     for t in range(6):
@@ -72,7 +72,7 @@ def test_what_a_step_says_follows_from_the_steps_before_and_the_code(name):
             wanted += says.log_prob(x[:, t]).sum(1)
         else:
             wanted += torch.distributions.Categorical(logits=v[:, 0]).log_prob(x[:, t])
-    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(log_p, wanted)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -127,8 +127,8 @@ def test_the_bound_weighs_each_draw_by_how_probable_it_and_the_sequence_are(name
     q = torch.distributions.Normal(posterior.mean, (posterior.log_variance / 2).exp())
     prior = torch.distributions.Normal(torch.zeros_like(z), 1.0)
     wanted = model.log_likelihood(x, z, LENGTHS) + (prior.log_prob(z) - q.log_prob(z)).sum(2)
-    found = model.bound(x, LENGTHS, 3, noise())
-    torch.testing.assert_close(found.importance_weighted, wanted.logsumexp(0) - math.log(3))
+    bound = model.bound(x, LENGTHS, 3, noise())
+    torch.testing.assert_close(bound.importance_weighted, wanted.logsumexp(0) - math.log(3))
 
 
 @pytest.mark.parametrize(("name", "padding"), [("vectors", math.nan), ("tokens", -1)])
@@ -139,8 +139,10 @@ def test_what_lies_beyond_the_end_reaches_no_gradient(name, padding):
     for row, length in enumerate(LENGTHS):
         other[row, length:] = padding
     gradients = [
-        torch.autograd.grad(model.bound(its, LENGTHS, 2, noise()).elbo.sum(), [*model.parameters()])
-        for its in (x, other)
+        torch.autograd.grad(
+            model.bound(tokens, LENGTHS, 2, noise()).elbo.sum(), [*model.parameters()]
+        )
+        for tokens in (x, other)
     ]
     torch.testing.assert_close(gradients[1], gradients[0])
 
@@ -169,8 +171,8 @@ def writer(name="tokens"):
 def test_each_token_that_is_written_is_the_most_probable_one_up_to_the_end(name):
     model = writer(name)
     z = torch.randn(20, model.latent_size, dtype=torch.float64, generator=noise())
-    found = [its[0] for its in model.hypotheses(z, [6] * 20, Search("greedy"))]
-    for code, best in zip(z, found, strict=True):
+    greedy = [hypotheses[0] for hypotheses in model.hypotheses(z, [6] * 20, Search("greedy"))]
+    for code, best in zip(z, greedy, strict=True):
         row = torch.tensor([[*best.tokens, *[END] * best.finished]])
         v = []
         for t in range(1, row.shape[1] + 1):  # of what it has written itself
@@ -184,8 +186,8 @@ def test_each_token_that_is_written_is_the_most_probable_one_up_to_the_end(name)
         whole = model.log_likelihood(row, code[None, None]).item()
         assert best.log_probability == pytest.approx(whole)
     if name == "tokens":
-        ends = {best.finished for best in found}
-        assert len({len(best.tokens) for best in found}) > 1
+        ends = {best.finished for best in greedy}
+        assert len({len(best.tokens) for best in greedy}) > 1
         assert ends == {True, False} or ends == {True}
 
 
@@ -193,10 +195,10 @@ def test_what_is_written_ends_with_its_end_and_then_there_is_padding():
     model = writer()
     z = torch.randn(20, 2, dtype=torch.float64, generator=noise())
     table = model.write(z, 6)
-    for row, its in zip(
+    for row, hypotheses in zip(
         table.tolist(), model.hypotheses(z, [6] * 20, Search("greedy")), strict=True
     ):
-        best = its[0]
+        best = hypotheses[0]
         wanted = [*best.tokens, *[END] * best.finished]
         assert row == wanted + [PAD] * (len(row) - len(wanted))
     alone = [model.write(code[None], 6)[0].tolist() for code in z]
@@ -208,14 +210,19 @@ def test_what_is_written_ends_with_its_end_and_then_there_is_padding():
 def test_tokens_are_drawn_as_often_as_they_are_probable_and_beams_find_better_sequences():
     model = writer()
     z = torch.randn(1, 2, dtype=torch.float64, generator=noise())
-    drawn = model.hypotheses(z, [1], Search("sample", n_best=4000))[0]
-    first = torch.tensor([its.tokens[0] if its.tokens else END for its in drawn])
+    samples = model.hypotheses(z, [1], Search("sample", n_best=4000))[0]
+    first = torch.tensor(
+        [hypotheses.tokens[0] if hypotheses.tokens else END for hypotheses in samples]
+    )
     p = model.advance(torch.tensor([BEGIN]), model.begin(z), z)[0][0].exp()
     p[[PAD, UNKNOWN, BEGIN, MASK]] = 0
     shares = torch.bincount(first, minlength=7) / 4000
     torch.testing.assert_close(shares.double(), p / p.sum(), atol=0.03, rtol=0)
     greedy, beam = (
-        [its[0].log_probability for its in model.hypotheses(z.expand(3, -1), [9] * 3, search)]
+        [
+            hypotheses[0].log_probability
+            for hypotheses in model.hypotheses(z.expand(3, -1), [9] * 3, search)
+        ]
         for search in (Search("greedy"), Search("beam", beam=8))
     )
     assert all(b >= a - 1e-9 for a, b in zip(greedy, beam, strict=True))
@@ -266,10 +273,10 @@ def test_the_code_learns_what_a_sequence_is_like():
 @pytest.mark.parametrize("name", ["deep", "tokens", "language"])
 def test_a_model_is_written_and_read_back(name, tmp_path):
     model = made(name).float()
-    again = load(model.save_pretrained(tmp_path))
+    restored = load(model.save_pretrained(tmp_path))
     z = torch.randn(4, model.latent_size)
-    assert torch.equal(again.write(z, 5), model.write(z, 5))
-    assert ("KL = " in again.equations()) == (model.latent_size > 0)
+    assert torch.equal(restored.write(z, 5), model.write(z, 5))
+    assert ("KL = " in restored.equations()) == (model.latent_size > 0)
 
 
 def test_steps_are_hidden_from_the_decoder_in_training_alone():

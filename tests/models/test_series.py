@@ -25,7 +25,7 @@ def simple(**units):
     return randomised(SeriesSeq2Seq(SimpleRNN(2, 5), SimpleRNN(2, 5), **units))
 
 
-def told(d, epsilon):
+def decoder_input(d, epsilon):
     return torch.cat((d, epsilon), -1)
 
 
@@ -56,7 +56,9 @@ def test_what_is_written_is_that_of_numpy(kind):
     shares = {"free": 0.0, "forced": 1.0, "sampled": 0.5}
     epsilon = torch.bernoulli(torch.full((3, 7, 1), shares[kind]).double())
     wanted = by_hand(model, z, d, epsilon)
-    np.testing.assert_allclose(model.write(z, told(d, epsilon)).detach(), wanted, atol=1e-12)
+    np.testing.assert_allclose(
+        model.write(z, decoder_input(d, epsilon)).detach(), wanted, atol=1e-12
+    )
     if kind == "free":
         np.testing.assert_allclose(model.write(z).detach(), wanted, atol=1e-12)
 
@@ -75,8 +77,8 @@ def test_teacher_forcing_is_torchs_network_on_the_true_values():
         networks.append(theirs)
     _, end = networks[0](z)
     wanted = model.decoder.cell.readout(networks[1](d, end)[0])
-    found = model.write(z[:, :4], told(d, torch.ones(3, 7, 1).double()))
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+    written = model.write(z[:, :4], decoder_input(d, torch.ones(3, 7, 1).double()))
+    torch.testing.assert_close(written, wanted, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -123,10 +125,10 @@ def test_numbers_are_those_of_the_user_outside_and_normalised_inside():
 def test_it_is_made_again_from_its_description():
     parts = Stack([Bidirectional(GRU(1, 3)), LSTM(6, 4)]), SimpleRNN(1, 5)
     model = randomised(SeriesSeq2Seq(*parts, Units(1.0, 2.0), Units(3.0, 4.0)))
-    again = make(describe(model)).double()
-    again.load_state_dict(model.state_dict())
+    restored = make(describe(model)).double()
+    restored.load_state_dict(model.state_dict())
     x = torch.randn(2, 6, 1).double()
-    assert torch.equal(again(x), model(x))
+    assert torch.equal(restored(x), model(x))
 
 
 def test_a_decoder_is_a_cell():

@@ -1,6 +1,9 @@
 """Simple forecasts, by hand."""
 
+import math
+import sys
 from functools import partial
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from saiki.models import simple_forecasts as simple
 
 NAN = torch.nan
 SEASONAL = partial(simple.seasonal_last_value, period=3)
-ALL = [simple.last_value, SEASONAL, simple.drift, simple.mean]
+ALL = [simple.last_value, SEASONAL, simple.drift]
 
 
 def by_loops(name, past, horizon):
@@ -27,8 +30,6 @@ def by_loops(name, past, horizon):
                 end = known[-1]
                 if name == "last_value":
                     out[b, h, i] = x[end]
-                elif name == "mean":
-                    out[b, h, i] = sum(x[t] for t in known) / len(known)
                 elif name == "drift":
                     slope = (x[end] - x[known[0]]) / max(1, end - known[0])
                     out[b, h, i] = x[end] + (len(x) + h - end) * slope
@@ -67,48 +68,67 @@ def test_what_cannot_be_forecast_is_refused():
         SEASONAL(torch.zeros(1, 2, 1), 1)
 
 
-def test_quantiles_are_those_of_numpy_without_what_is_missing():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(41, 3, 2, generator=generator, dtype=torch.float64)
-    x[torch.rand(x.shape, generator=generator) < 0.3] = NAN
-    levels = [0.0, 0.1, 0.5, 0.975, 1.0]
-    wanted = torch.from_numpy(np.moveaxis(np.nanquantile(x.numpy(), levels, axis=0), 0, -1))
-    torch.testing.assert_close(simple.quantiles_of_known(x, levels), wanted)
-    assert simple.quantiles_of_known(x[:2] * NAN, [0.5]).isnan().all()
+class Counting:
+    """In the place of statsforecast: the last value and a season more for each step."""
+
+    def __init__(self, season_length):
+        self.season_length = season_length
+
+    def forecast(self, y, h):
+        assert np.isfinite(y).all()
+        return {"mean": y[-1] + self.season_length * np.arange(1, h + 1)}
 
 
-def test_errors_by_steps_ahead_are_those_of_all_origins():
-    series = torch.randn(60, 2, generator=torch.Generator().manual_seed(0)).cumsum(0)
-    found = simple.ErrorQuantiles.of(simple.last_value, series, 5, 4, [0.1, 0.9])
-    for h in range(4):
-        errors = [(series[t + h] - series[t - 1]).tolist() for t in range(5, 57)]
-        wanted = np.quantile(errors, [0.1, 0.9], axis=0).T
-        np.testing.assert_allclose(found.values[h].numpy(), wanted, rtol=1e-5)
-    around = found.around(torch.zeros(3, 2, 2))
-    torch.testing.assert_close(around, found.values[:2].expand(3, 2, 2, 2))
+def forecast(method, past, horizon, period=1):
+    return simple.StatisticalForecast(method, period)(past, horizon)
 
 
-def test_intervals_of_a_random_walk_are_as_wide_as_its_law():
-    walk = torch.randn(20_000, 1, generator=torch.Generator().manual_seed(0)).cumsum(0)
-    found = simple.ErrorQuantiles.of(simple.last_value, walk, 1, 9, [0.1, 0.9], origins=10**6)
-    for h in (1, 4, 9):
-        low, high = found.values[h - 1, 0].tolist()
-        assert high - low == pytest.approx(2 * 1.2816 * h**0.5, rel=0.05)
+@pytest.fixture
+def statsforecast(monkeypatch):
+    package, models = ModuleType("statsforecast"), ModuleType("statsforecast.models")
+    models.AutoETS = type("AutoETS", (Counting,), {})
+    models.AutoARIMA = type("AutoARIMA", (Counting,), {})
+    package.models = models
+    monkeypatch.setitem(sys.modules, "statsforecast", package)
+    monkeypatch.setitem(sys.modules, "statsforecast.models", models)
+    return models
 
 
-def test_origins_are_spread_over_several_series():
-    series = [torch.zeros(30, 1), torch.zeros(3, 1), torch.ones(70, 1).cumsum(0)]
-    seen = []
+def test_each_series_has_a_model_of_its_own(statsforecast):
+    past = torch.tensor([[[1.0, 10.0], [2.0, 20.0]], [[3.0, math.nan], [4.0, 40.0]]])
+    wanted = torch.tensor([[[5.0, 23.0], [8.0, 26.0]], [[7.0, math.nan], [10.0, math.nan]]])
+    means = forecast("arima", past, 2, period=3)
+    torch.testing.assert_close(means, wanted, equal_nan=True)
+    torch.testing.assert_close(
+        forecast("exponential_smoothing", past, 2, 3), wanted, equal_nan=True
+    )
 
-    def noted(past, horizon):
-        seen.extend(past[:, -1, 0].tolist())
-        return simple.last_value(past, horizon)
 
-    simple.ErrorQuantiles.of(noted, series, 4, 2, [0.5], origins=30)
-    assert len(seen) == 30
-    assert 6 <= seen.count(0.0) <= 9  # 25 of 90 origins
-    assert len({*seen}) > 20
-    with pytest.raises(InputError, match=r"4 \+ 100 steps"):
-        simple.ErrorQuantiles.of(simple.mean, series, 4, 100, [0.5])
-    with pytest.raises(InputError, match="no forecast"):
-        simple.ErrorQuantiles.of(simple.mean, torch.full((9, 1), NAN), 4, 2, [0.5])
+def test_methods_are_the_classes_of_their_names(statsforecast, monkeypatch):
+    monkeypatch.setattr(statsforecast.AutoETS, "forecast", lambda self, y, h: {"mean": np.ones(h)})
+    past = torch.zeros(1, 5, 1)
+    assert forecast("exponential_smoothing", past, 2).tolist() == [[[1.0], [1.0]]]
+    assert forecast("arima", past, 2).tolist() == [[[1.0], [2.0]]]
+
+
+def test_what_is_missing_in_front_is_passed_over_and_gaps_are_not_filled(statsforecast):
+    past = torch.tensor([math.nan, math.nan, 3.0, 4.0]).view(1, 4, 1)
+    assert forecast("arima", past, 1).item() == 5
+    gap = torch.tensor([1.0, math.nan, 3.0, 4.0]).view(1, 4, 1)
+    assert math.isnan(forecast("arima", gap, 1).item())
+    assert forecast("arima", gap * math.nan, 1).isnan().all()
+
+
+def test_without_it_one_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "statsforecast", None)
+    with pytest.raises(InputError, match=r"pip install 'saiki\[series\]'"):
+        forecast("arima", torch.zeros(1, 5, 1), 1)
+
+
+def test_what_there_is_not_is_refused(statsforecast):
+    with pytest.raises(InputError, match="one of exponential_smoothing, arima"):
+        simple.StatisticalForecast("prophet")
+    with pytest.raises(InputError, match="period"):
+        simple.StatisticalForecast("arima", 0)
+    with pytest.raises(InputError, match="1 step or more"):
+        forecast("arima", torch.zeros(5, 1), 1)

@@ -7,8 +7,9 @@ from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
-from saiki.models import SequenceCodePrior, SoundVQVAE
-from saiki.models.sound_vqvae import SoundDecoding, SoundEncoding
+from saiki.models.parts import Part
+from saiki.models.sequence_code_prior import SequenceCodePrior
+from saiki.models.sound_vqvae import SoundVQVAE
 from saiki.models.vqvae import GaussianLatent, PlainLatent
 from saiki.nn import ScalarQuantizer, VectorQuantizer
 from saiki.nn.spectrum import LogSpectrum
@@ -45,31 +46,31 @@ def waves(seed=0, kind=torch.float32):
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_a_batch_equals_its_rows_one_by_one_whatever_the_padding_holds(latent):
-    its, x = model(latent).double().eval(), waves(kind=torch.float64)
-    codes, steps = its.encode(x, LENGTHS)
+    vqvae, x = model(latent).double().eval(), waves(kind=torch.float64)
+    codes, steps = vqvae.encode(x, LENGTHS)
     assert steps.tolist() == [13, 1, 1, 7]
-    z, frames = its.spectrum(x, LENGTHS)
-    found = its.autoencode(z, frames)
-    assert found.spectra.shape == z.shape
-    together = its.waves(found.spectra, frames, LENGTHS)
+    z, frames = vqvae.spectrum(x, LENGTHS)
+    autoencoded = vqvae.autoencode(z, frames)
+    assert autoencoded.spectra.shape == z.shape
+    together = vqvae.waves(autoencoded.spectra, frames, LENGTHS)
     for row, length in enumerate(LENGTHS):
         count, steps_of_row = frames[row], steps[row]
-        alone = its.autoencode(z[row : row + 1, :count], frames[row : row + 1])
-        assert torch.allclose(alone.spectra[0], found.spectra[row, :count], atol=1e-9)
-        assert torch.equal(alone.codes[0], found.codes[row, :steps_of_row])
-        assert (found.codes[row, steps_of_row:] == 0).all()
-        assert alone.error.item() == pytest.approx(found.errors[row].item())
-        ours, _ = its.encode(x[row : row + 1, :length], LENGTHS[row : row + 1])
+        alone = vqvae.autoencode(z[row : row + 1, :count], frames[row : row + 1])
+        assert torch.allclose(alone.spectra[0], autoencoded.spectra[row, :count], atol=1e-9)
+        assert torch.equal(alone.codes[0], autoencoded.codes[row, :steps_of_row])
+        assert (autoencoded.codes[row, steps_of_row:] == 0).all()
+        assert alone.error.item() == pytest.approx(autoencoded.errors[row].item())
+        ours, _ = vqvae.encode(x[row : row + 1, :length], LENGTHS[row : row + 1])
         assert torch.allclose(ours[0], codes[row, :steps_of_row])
-        [wave] = its.waves(alone.spectra, frames[row : row + 1], LENGTHS[row : row + 1])
+        [wave] = vqvae.waves(alone.spectra, frames[row : row + 1], LENGTHS[row : row + 1])
         assert wave.shape == (length,)
         assert torch.allclose(wave, together[row], atol=1e-6)
-    if its.quantiser.books:
-        assert torch.equal(codes, found.codes)
-    encoded = SoundEncoding(its)(x, LENGTHS)
+    if vqvae.quantiser.books:
+        assert torch.equal(codes, autoencoded.codes)
+    encoded = Part(vqvae, "encode")(x, LENGTHS)
     real = torch.arange(z.shape[1]) < frames[:, None]
-    decoded = SoundDecoding(its)(*encoded)[:, : z.shape[1]]
-    assert torch.allclose(decoded[real], found.spectra[real], atol=1e-9)
+    decoded = Part(vqvae, "spectra")(*encoded)[:, : z.shape[1]]
+    assert torch.allclose(decoded[real], autoencoded.spectra[real], atol=1e-9)
 
 
 @pytest.mark.parametrize("latent", ["codes", "product", "residual", "scalars"])
@@ -77,13 +78,13 @@ def test_codes_of_padding_are_neither_counted_nor_learned_from(latent):
     x, steps = waves(), 13 + 1 + 1 + 7
     ours, theirs = model(latent).train(), model(latent).train()
     for _ in range(3):
-        found = ours.autoencode(*ours.spectrum(x, LENGTHS))
-        assert (found.latent.counts.sum(1) == steps).all()
+        autoencoded = ours.autoencode(*ours.spectrum(x, LENGTHS))
+        assert (autoencoded.latent.counts.sum(1) == steps).all()
         wider = torch.cat((x, torch.full((4, 200), 9.0)), 1)  # more padding, of something else
         wider[1:, 164:] = -7.0
         same = theirs.autoencode(*theirs.spectrum(wider, LENGTHS))
-        assert torch.equal(same.latent.codes, found.latent.codes)
-        assert same.loss.item() == pytest.approx(found.loss.item())
+        assert torch.equal(same.latent.codes, autoencoded.latent.codes)
+        assert same.loss.item() == pytest.approx(autoencoded.loss.item())
     for (name, a), b in zip(
         ours.quantiser.state_dict().items(), theirs.quantiser.state_dict().values(), strict=True
     ):
@@ -92,41 +93,43 @@ def test_codes_of_padding_are_neither_counted_nor_learned_from(latent):
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_all_that_learns_has_a_gradient_and_the_prior_pulls_no_codes(latent):
-    its = model(latent).train()
-    found = its.autoencode(*its.spectrum(waves(), LENGTHS))
-    found.loss.backward()
-    own = [p for name, p in its.named_parameters() if not name.startswith("prior.")]
+    vqvae = model(latent).train()
+    autoencoded = vqvae.autoencode(*vqvae.spectrum(waves(), LENGTHS))
+    autoencoded.loss.backward()
+    own = [p for name, p in vqvae.named_parameters() if not name.startswith("prior.")]
     assert all(torch.isfinite(p.grad).all() for p in own)
-    assert its.to_latent.weight.grad.abs().sum() > 0
-    if its.prior is not None:
+    assert vqvae.to_latent.weight.grad.abs().sum() > 0
+    if vqvae.prior is not None:
         before = [p.grad.clone() for p in own]
         labels = torch.tensor([0, 1, 0, 1])
-        its.prior.nll(found.codes, labels, found.steps).mean().backward()
+        vqvae.prior.nll(autoencoded.codes, labels, autoencoded.steps).mean().backward()
         assert all(torch.equal(p.grad, grad) for p, grad in zip(own, before, strict=True))
-        assert all(torch.isfinite(p.grad).all() for p in its.prior.parameters())
+        assert all(torch.isfinite(p.grad).all() for p in vqvae.prior.parameters())
 
 
 def test_the_divergence_is_weighed_against_the_values_of_a_step():
     """D/2 ln(mean square error) + KL is the negative ELBO of a step at the best variance."""
     gradients = []
     for bound in (False, True):
-        its, x = model("gaussian").double(), waves(kind=torch.float64)
+        vqvae, x = model("gaussian").double(), waves(kind=torch.float64)
         torch.manual_seed(3)
         full = torch.full((4,), 8 * 3 * 4 - 1)  # steps without padding
-        found = its.autoencode(*its.spectrum(x[:, :95], full))
-        size, error = 3 * 17, found.error
-        loss = size / 2 * error.log() + found.latent.loss if bound else found.loss
+        autoencoded = vqvae.autoencode(*vqvae.spectrum(x[:, :95], full))
+        size, error = 3 * 17, autoencoded.error
+        loss = size / 2 * error.log() + autoencoded.latent.loss if bound else autoencoded.loss
         loss.backward()
         scale = 2 * error.detach() / size if bound else 1
-        gradients.append([scale * p.grad for p in its.parameters()])
+        gradients.append([scale * p.grad for p in vqvae.parameters()])
     for a, b in zip(*gradients, strict=True):
         assert torch.allclose(a, b, atol=1e-12)
 
 
 def test_new_sounds_are_drawn_of_a_class_and_the_same_for_a_seed():
-    its, labels = model("residual").eval(), torch.tensor([0, 1, 0])
-    drawn = [its.sample(3, 6, labels, generator=torch.Generator().manual_seed(1)) for _ in range(2)]
-    for one, other in zip(*drawn, strict=True):
+    vqvae, labels = model("residual").eval(), torch.tensor([0, 1, 0])
+    samples = [
+        vqvae.sample(3, 6, labels, generator=torch.Generator().manual_seed(1)) for _ in range(2)
+    ]
+    for one, other in zip(*samples, strict=True):
         assert torch.equal(one, other)
         assert 1 <= (len(one) + 1) / (8 * 3) <= 6
         assert torch.isfinite(one).all()
@@ -135,26 +138,26 @@ def test_new_sounds_are_drawn_of_a_class_and_the_same_for_a_seed():
 
 
 def test_it_learns_tones_of_two_pitches():
-    its = model(each=4).train()
+    vqvae = model(each=4).train()
     t = torch.arange(300) / 8000
     x = torch.stack([torch.sin(2 * torch.pi * hertz * t) for hertz in (700, 2500)] * 4)
-    z, frames = its.spectrum(x, torch.tensor([300, 120] * 4))
-    optimiser = torch.optim.Adam(its.parameters(), 0.01)
+    z, frames = vqvae.spectrum(x, torch.tensor([300, 120] * 4))
+    optimiser = torch.optim.Adam(vqvae.parameters(), 0.01)
     for _ in range(150):
         optimiser.zero_grad()
-        found = its.autoencode(z, frames)
-        found.loss.backward()
+        autoencoded = vqvae.autoencode(z, frames)
+        autoencoded.loss.backward()
         optimiser.step()
-    assert its.eval().autoencode(z, frames).error < 0.1 * z[0].var()
-    assert not torch.equal(found.codes[0, :3], found.codes[1, :3])
+    assert vqvae.eval().autoencode(z, frames).error < 0.1 * z[0].var()
+    assert not torch.equal(autoencoded.codes[0, :3], autoencoded.codes[1, :3])
 
 
 def test_it_is_made_again_from_its_description():
-    its = model("product").eval()
-    again = make(describe(its)).eval()
-    again.load_state_dict(its.state_dict())
-    assert torch.equal(again(waves(), LENGTHS), its(waves(), LENGTHS))
-    assert "ẑ ← V y + c, of 3 frames" in its.equations()
+    vqvae = model("product").eval()
+    restored = make(describe(vqvae)).eval()
+    restored.load_state_dict(vqvae.state_dict())
+    assert torch.equal(restored(waves(), LENGTHS), vqvae(waves(), LENGTHS))
+    assert "ẑ ← V y + c, of 3 frames" in vqvae.equations()
 
 
 def test_layers_that_do_not_fit_are_refused():

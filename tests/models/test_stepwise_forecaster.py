@@ -31,8 +31,8 @@ def test_is_what_its_equations_say(scaling):
     model = make(scaling=scaling)
     past, column, known = windows()
     past[1, 3] = past[0, 0] = torch.nan
-    found = model(past, column, known)
-    laws = model.laws(found, past, column)
+    forecast = model(past, column, known)
+    laws = model.laws(forecast, past, column)
     for row in range(3):
         number, values = int(column[row]), past[row]
         m, s = model.scaling.mean[number], model.scaling.deviation[number]
@@ -46,9 +46,9 @@ def test_is_what_its_equations_say(scaling):
             vector = model.column(column[row : row + 1])[0]
             x = torch.cat((torch.tensor([before]), known[row, t], vector))
             state = model.layer.cell(x[None].double(), *state)
-            said = model.readout(state[0])[0]
-            torch.testing.assert_close(found[row, t], said)
-            torch.testing.assert_close(laws.location[row, t, 0], m + s * said[0])
+            output = model.readout(state[0])[0]
+            torch.testing.assert_close(forecast[row, t], output)
+            torch.testing.assert_close(laws.location[row, t, 0], m + s * output[0])
             before = 0.0 if values[t].isnan() else ((values[t] - m) / s).item()
             if scaling == "difference" and not values[t].isnan():
                 m = values[t]
@@ -94,11 +94,11 @@ def test_what_was_thought_to_be_known_changes_nothing_that_is_read():
     past, column, known = windows()
     before, other = (model.read(past[:, :5], column, known) for _ in range(2))
     model.follow(before, known[:, 6])
-    found = model.read(past[:, 5:6], column, known[:, 5:6], before)
+    state = model.read(past[:, 5:6], column, known[:, 5:6], before)
     wanted = model.read(past[:, 5:6], column, known[:, 5:6], other)
-    torch.testing.assert_close(found.state, wanted.state)
-    model.follow(found, known[:, 6])
-    assert found.step[1] is model._next(found, known[:, 6].clone())[0]
+    torch.testing.assert_close(state.state, wanted.state)
+    model.follow(state, known[:, 6])
+    assert state.step[1] is model._next(state, known[:, 6].clone())[0]
 
 
 def test_what_comes_later_changes_no_law_before():
@@ -117,11 +117,11 @@ def test_changes_are_the_same_at_every_level():
     low, high = (model.laws(model(p, column, known), p, column) for p in (past, past + 1000))
     torch.testing.assert_close(low.location + 1000, high.location)
     torch.testing.assert_close(low.scale, high.scale)
-    drawn = []
+    samples = []
     for each in (past, past + 1000):
         read, draw = model.read(each, column, known), torch.Generator().manual_seed(0)
-        drawn.append(model.paths(read, 4, 50, known[:, 7:], draw)[1])
-    torch.testing.assert_close(drawn[0] + 1000, drawn[1])
+        samples.append(model.paths(read, 4, 50, known[:, 7:], draw)[1])
+    torch.testing.assert_close(samples[0] + 1000, samples[1])
 
 
 def test_changes_that_are_drawn_add_up():
@@ -174,8 +174,8 @@ def test_it_comes_back_and_every_weight_learns(tmp_path):
     model.loss(past, column, known).backward()
     assert all(p.grad.abs().sum() > 0 for p in model.parameters())
     model.save_pretrained(tmp_path / "kept")
-    again = load(tmp_path / "kept").double()
-    torch.testing.assert_close(again(past, column, known), model(past, column, known))
+    restored = load(tmp_path / "kept").double()
+    torch.testing.assert_close(restored(past, column, known), model(past, column, known))
     assert "NB(μ, α)" in model.equations()
 
 

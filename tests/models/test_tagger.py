@@ -130,9 +130,9 @@ def test_gradients_agree_with_finite_differences():
 def test_it_is_saved_and_loaded(tmp_path):
     model = made()
     model.save_pretrained(tmp_path)
-    again = saiki.load(tmp_path)
-    assert (again.kinds, again.characters.words) == (KINDS, CHARACTERS.words)
-    for one, two in zip(model.read(TEXTS), again.read(TEXTS), strict=True):
+    restored = saiki.load(tmp_path)
+    assert (restored.kinds, restored.characters.words) == (KINDS, CHARACTERS.words)
+    for one, two in zip(model.read(TEXTS), restored.read(TEXTS), strict=True):
         assert torch.equal(one.kinds, two.kinds)
         assert one.missing == two.missing
 

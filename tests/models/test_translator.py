@@ -52,10 +52,10 @@ def trained():
 
 def test_each_text_has_its_translation_in_the_order_given(trained):
     texts = ["a b c", "d", "e a", "b", "c c b"] * 30
-    found = trained.translate(texts, GREEDY)
-    assert [t.text for [t] in found] == [text.upper() for text in texts]
+    translations = trained.translate(texts, GREEDY)
+    assert [t.text for [t] in translations] == [text.upper() for text in texts]
     alone = trained.translate(["e a"], GREEDY)[0][0]
-    assert alone.log_probability == pytest.approx(found[2][0].log_probability, abs=1e-5)
+    assert alone.log_probability == pytest.approx(translations[2][0].log_probability, abs=1e-5)
     assert alone.finished
     assert alone.source == ("e", "a", "</s>")
     assert alone.weights.shape == (3, 3)
@@ -65,38 +65,38 @@ def test_each_text_has_its_translation_in_the_order_given(trained):
 def test_unknown_words_are_copied_when_asked_and_never_written_otherwise(trained):
     [[copied]] = trained.translate(["a zebra c"], GREEDY, copy_unknown=True)
     assert copied.text == "A zebra C"
-    [[kept]] = trained.translate(["a zebra c"], GREEDY)
-    assert "<unk>" not in kept.tokens
-    assert "zebra" not in kept.tokens
+    [[translation]] = trained.translate(["a zebra c"], GREEDY)
+    assert "<unk>" not in translation.tokens
+    assert "zebra" not in translation.tokens
 
 
 def test_a_translation_begins_and_holds_what_it_must(trained):
-    [[begun]] = trained.translate(["a b"], Search(), prefixes=["E"])
-    assert begun.tokens[0] == "E"
+    [[continued]] = trained.translate(["a b"], Search(), prefixes=["E"])
+    assert continued.tokens[0] == "E"
     [[held]] = trained.translate(["a b"], Search(), forced=[["D", "C E"]])
     assert "D" in held.tokens
     assert "C E" in held.text
 
 
 def test_the_best_of_several_come_first(trained):
-    [found] = trained.translate(["a b c"], Search(beam=4, n_best=4))
-    scores = [t.score for t in found]
+    [hypotheses] = trained.translate(["a b c"], Search(beam=4, n_best=4))
+    scores = [t.score for t in hypotheses]
     assert scores == sorted(scores, reverse=True)
-    assert len({t.tokens for t in found}) == 4
-    assert found[0].text == "A B C"
+    assert len({t.tokens for t in hypotheses}) == 4
+    assert hypotheses[0].text == "A B C"
 
 
 def test_a_penalty_for_coverage_counts_the_real_source_alone(trained):
     search = Search(beam=3, coverage_penalty=0.5, length_penalty=0.3)
     together = trained.translate(["a b c d", "b"], search)
-    for text, found in zip(["a b c d", "b"], together, strict=True):
+    for text, hypotheses in zip(["a b c d", "b"], together, strict=True):
         [alone] = trained.translate([text], search)
-        assert alone[0].tokens == found[0].tokens
-        assert alone[0].score == pytest.approx(found[0].score, abs=1e-5)
-        read = found[0].weights.sum(0).clamp(max=1).log().sum().item()
-        count = len(found[0].tokens) + 1
-        expected = found[0].log_probability / ((5 + count) / 6) ** 0.3 + 0.5 * read
-        assert found[0].score == pytest.approx(expected, abs=1e-4)
+        assert alone[0].tokens == hypotheses[0].tokens
+        assert alone[0].score == pytest.approx(hypotheses[0].score, abs=1e-5)
+        read = hypotheses[0].weights.sum(0).clamp(max=1).log().sum().item()
+        count = len(hypotheses[0].tokens) + 1
+        expected = hypotheses[0].log_probability / ((5 + count) / 6) ** 0.3 + 0.5 * read
+        assert hypotheses[0].score == pytest.approx(expected, abs=1e-4)
 
 
 def test_several_models_are_the_mean_of_their_probabilities(trained):
@@ -113,9 +113,9 @@ def test_several_models_are_the_mean_of_their_probabilities(trained):
 
 def test_a_saved_translator_says_the_same(trained, tmp_path):
     pretrained.save(trained, tmp_path / "model")
-    again = pretrained.load(tmp_path / "model")
-    assert again.source.encode("a q") == [5, UNKNOWN]
-    assert again.translate(["a b"], GREEDY)[0][0].text == "A B"
+    restored = pretrained.load(tmp_path / "model")
+    assert restored.source.encode("a q") == [5, UNKNOWN]
+    assert restored.translate(["a b"], GREEDY)[0][0].text == "A B"
 
 
 def test_what_cannot_be_is_refused(trained):
@@ -143,22 +143,24 @@ def test_a_text_without_spaces_is_cut_into_known_words_where_its_script_has_none
     assert source.read("私はペンを") == ["私", "は", "ペン", "を"]
     assert source.read("私 はペン") == ["私", "はペン"]
     assert source.read("abc") == ["abc"]
-    [[found]] = model.eval().translate(["私はペンを"], GREEDY)
-    assert found.source == ("私", "は", "ペン", "を", "</s>")
+    [[translation]] = model.eval().translate(["私はペンを"], GREEDY)
+    assert translation.source == ("私", "は", "ペン", "を", "</s>")
 
 
 def test_long_texts_are_written_few_at_a_time(trained, monkeypatch):
-    asked, decode = [], Seq2Seq.decode
+    sizes, decode = [], Seq2Seq.decode
 
-    def counted(self, tokens, lengths, limits, *given, **options):
-        asked.append(tokens.numel() * max(limits))
-        return decode(self, tokens, lengths, limits, *given, **options)
+    def counted(self, tokens, lengths, limits, *arguments, **options):
+        sizes.append(tokens.numel() * max(limits))
+        return decode(self, tokens, lengths, limits, *arguments, **options)
 
     monkeypatch.setattr(Seq2Seq, "decode", counted)
     monkeypatch.setattr(translator, "WEIGHTS_AT_ONCE", 20_000)
     texts = ["a b", *[" ".join("abcde" * 5)] * 9]
     few = trained.translate(texts, Search("greedy"))
-    assert len(asked) > 4
-    assert max(asked) <= 20_000
+    assert len(sizes) > 4
+    assert max(sizes) <= 20_000
     monkeypatch.setattr(translator, "WEIGHTS_AT_ONCE", 10**9)
-    assert [its[0].text for its in trained.translate(texts, GREEDY)] == [t.text for [t] in few]
+    assert [hypotheses[0].text for hypotheses in trained.translate(texts, GREEDY)] == [
+        t.text for [t] in few
+    ]

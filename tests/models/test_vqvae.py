@@ -8,7 +8,8 @@ from saiki.cells import LSTM
 from saiki.errors import InputError
 from saiki.layers.recurrent import Recurrent
 from saiki.models import VQVAE, CodePrior
-from saiki.models.vqvae import Decoding, Encoding, GaussianLatent, PlainLatent
+from saiki.models.parts import Part
+from saiki.models.vqvae import GaussianLatent, PlainLatent
 from saiki.nn import ScalarQuantizer, VectorQuantizer
 from saiki.saving.description import describe, make
 
@@ -33,38 +34,38 @@ def model(latent="codes", shape=(3, 9, 7), seed=0, classes=("a", "b")):
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_an_image_of_odd_size_comes_back_in_its_size(latent):
-    its = model(latent)
+    vqvae = model(latent)
     x = torch.rand(4, 3, 9, 7)
-    found = its.autoencode(x)
-    assert found.images.shape == x.shape
-    assert found.latent.vectors.shape == (4, 3, 2, its.quantiser.size)
-    assert found.latent.codes.shape == (4, 3, 2, its.quantiser.books)
-    its.eval()
-    assert torch.allclose(its.images(its.encode(x)), its(x), atol=1e-6)
-    assert torch.allclose(Decoding(its)(Encoding(its)(x)), its(x), atol=1e-6)
-    again = make(describe(its)).eval()
-    again.load_state_dict(its.state_dict())
-    assert torch.equal(again(x), its(x))
+    autoencoded = vqvae.autoencode(x)
+    assert autoencoded.images.shape == x.shape
+    assert autoencoded.latent.vectors.shape == (4, 3, 2, vqvae.quantiser.size)
+    assert autoencoded.latent.codes.shape == (4, 3, 2, vqvae.quantiser.books)
+    vqvae.eval()
+    assert torch.allclose(vqvae.images(vqvae.encode(x)), vqvae(x), atol=1e-6)
+    assert torch.allclose(Part(vqvae, "images")(Part(vqvae, "encode")(x)), vqvae(x), atol=1e-6)
+    restored = make(describe(vqvae)).eval()
+    restored.load_state_dict(vqvae.state_dict())
+    assert torch.equal(restored(x), vqvae(x))
 
 
 @pytest.mark.parametrize("latent", LATENTS)
 def test_all_that_learns_has_a_gradient(latent):
-    its = model(latent)
-    found = its.autoencode(torch.rand(4, 3, 9, 7))
-    loss = found.loss
-    if its.prior is not None:
-        loss = loss + its.prior.nll(found.latent.codes, torch.tensor([0, 1, 0, 1])).mean()
+    vqvae = model(latent)
+    autoencoded = vqvae.autoencode(torch.rand(4, 3, 9, 7))
+    loss = autoencoded.loss
+    if vqvae.prior is not None:
+        loss = loss + vqvae.prior.nll(autoencoded.latent.codes, torch.tensor([0, 1, 0, 1])).mean()
     loss.backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in its.parameters())
-    assert its.encoder[0][0].weight.grad.abs().sum() > 0
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in vqvae.parameters())
+    assert vqvae.encoder[0][0].weight.grad.abs().sum() > 0
 
 
 def test_the_prior_pulls_no_codes():
-    its = model()
-    codes = its.autoencode(torch.rand(4, 3, 9, 7)).latent.codes
-    its.prior.nll(codes, torch.tensor([0, 1, 0, 1])).mean().backward()
-    assert its.encoder[0][0].weight.grad is None
-    assert its.prior.readout.weight.grad.abs().sum() > 0
+    vqvae = model()
+    codes = vqvae.autoencode(torch.rand(4, 3, 9, 7)).latent.codes
+    vqvae.prior.nll(codes, torch.tensor([0, 1, 0, 1])).mean().backward()
+    assert vqvae.encoder[0][0].weight.grad is None
+    assert vqvae.prior.readout.weight.grad.abs().sum() > 0
 
 
 def test_beside_it_the_gradient_of_the_vae_is_that_of_its_bound_at_the_best_variance():
@@ -72,14 +73,14 @@ def test_beside_it_the_gradient_of_the_vae_is_that_of_its_bound_at_the_best_vari
     x = torch.rand(5, 3, 9, 7, dtype=torch.float64)
     gradients = []
     for bound in (False, True):
-        its = model("gaussian").double()
+        vqvae = model("gaussian").double()
         torch.manual_seed(3)
-        found = its.autoencode(x)
-        size, error = 3 * 9 * 7, F.mse_loss(found.images, x)
-        loss = size / 2 * error.log() + found.latent.loss if bound else found.loss
+        autoencoded = vqvae.autoencode(x)
+        size, error = 3 * 9 * 7, F.mse_loss(autoencoded.images, x)
+        loss = size / 2 * error.log() + autoencoded.latent.loss if bound else autoencoded.loss
         loss.backward()
         scale = 2 * error.detach() / size if bound else 1
-        gradients.append([scale * p.grad for p in its.parameters()])
+        gradients.append([scale * p.grad for p in vqvae.parameters()])
     for a, b in zip(*gradients, strict=True):
         assert torch.allclose(a, b, atol=1e-12)
 
@@ -93,23 +94,23 @@ def test_new_images_need_something_to_draw_from():
 
 
 def test_the_probe_reads_classes_out_of_latent_vectors():
-    its = model().eval()
+    vqvae = model().eval()
     vectors = torch.randn(200, 3, 2, 6)
     labels = (vectors[:, 1, 1, 2] - vectors[:, 0, 0, 5] > 0.3).long()
-    its.fit_probe(vectors[:150], labels[:150])
-    assert (its.probed(vectors[150:]).argmax(1) == labels[150:]).double().mean() > 0.85
-    assert torch.allclose(its.probed(vectors).sum(1), torch.ones(200))
+    vqvae.fit_probe(vectors[:150], labels[:150])
+    assert (vqvae.probed(vectors[150:]).argmax(1) == labels[150:]).double().mean() > 0.85
+    assert torch.allclose(vqvae.probed(vectors).sum(1), torch.ones(200))
 
 
 def test_learning_makes_reconstructions_better_and_uses_codes():
-    its = model(shape=(1, 8, 8), classes=())
+    vqvae = model(shape=(1, 8, 8), classes=())
     x = torch.zeros(64, 1, 8, 8)
     x[torch.arange(64), 0, torch.arange(64) % 8] = 1
-    optimiser = torch.optim.Adam(its.parameters(), 0.003)
+    optimiser = torch.optim.Adam(vqvae.parameters(), 0.003)
     for _ in range(400):
         optimiser.zero_grad()
-        found = its.autoencode(x)
-        found.loss.backward()
+        autoencoded = vqvae.autoencode(x)
+        autoencoded.loss.backward()
         optimiser.step()
-    assert its.eval().autoencode(x).error < 0.02
-    assert found.latent.usage > 0.5
+    assert vqvae.eval().autoencode(x).error < 0.02
+    assert autoencoded.latent.usage > 0.5

@@ -31,7 +31,7 @@ def features(size=2, embedding_size=3, tuned=False, minimum=2):
     vocabulary, learned = known(minimum)
     made = WordFeatures(Text(Lemmas(), vocabulary), learned, size, embedding_size, tuned)
     if size:
-        made.take(TABLE)
+        made.load_vectors(TABLE)
     return made
 
 

@@ -53,10 +53,10 @@ def test_words_in_the_same_place_are_alike(learned):
 
 def test_it_is_saved_as_data(learned, tmp_path):
     learned.save_pretrained(tmp_path)
-    again = load(tmp_path)
-    assert again.words == learned.words
-    assert (again.vectors.matrix == learned.vectors.matrix).all()
-    assert again.equations() == learned.equations()
+    restored = load(tmp_path)
+    assert restored.words == learned.words
+    assert (restored.vectors.matrix == learned.vectors.matrix).all()
+    assert restored.equations() == learned.equations()
 
 
 def test_the_seed_decides_and_threads_do_not():
@@ -127,9 +127,9 @@ def test_phrases_are_learned_and_found_again(tmp_path):
     assert "in_new_york" in model.words
     assert not {"new", "york", "new_york"} & {*model.words}
     model.save_pretrained(tmp_path)
-    again, before = load(tmp_path), model.vectors["in_new_york"]
-    again.partial_fit(["a in new york i"] * 50)
-    assert not np.array_equal(again.vectors["in_new_york"], before)
+    restored, before = load(tmp_path), model.vectors["in_new_york"]
+    restored.partial_fit(["a in new york i"] * 50)
+    assert not np.array_equal(restored.vectors["in_new_york"], before)
 
 
 def test_unknown_words_are_made_of_their_n_grams():

@@ -51,7 +51,7 @@ class Beam(Method, name="beam"):
         hypotheses = torch.arange(total.shape[1], device=total.device)
         parents = hypotheses[:, None].expand_as(tokens).flatten(1)
         tokens = tokens.flatten(1)
-        then = self.forced.follow(progress.take(parents), tokens)
+        then = self.forced.follow(progress.select(parents), tokens)
 
         banks = torch.cat([self.forced.tokens_met(then), self.forced.tokens_met(progress)], 1)
         order = share(torch.cat([sums, ends], 1), banks)
@@ -60,4 +60,4 @@ class Beam(Method, name="beam"):
         in_beam = torch.zeros_like(grows).scatter(1, order[:, : self.size], True)
         ends = ends.masked_fill(~in_beam[:, sums.shape[1] :], -torch.inf)
         total, tokens, parents = (part.gather(1, lives) for part in (sums, tokens, parents))
-        return Chosen(ends, whole, Grown(total, tokens, parents, then.take(lives)))
+        return Chosen(ends, whole, Grown(total, tokens, parents, then.select(lives)))

@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     met: Tensor
     """Which phrases they have had, ``(rows, hypotheses, phrases)``."""
 
-    def take(self, hypotheses: Tensor) -> "Progress":
+    def select(self, hypotheses: Tensor) -> "Progress":
         """Of each row these hypotheses, ``(rows, any number)``."""
         rows = torch.arange(len(hypotheses), device=hypotheses.device)
         return Progress(self.place.gather(1, hypotheses), self.met[rows[:, None], hypotheses])
@@ -88,8 +88,8 @@ class Forced:
     def follow(self, progress: Progress, tokens: Tensor) -> Progress:
         """After one more token of each hypothesis."""
         key = progress.place * TOKENS + tokens
-        found = torch.searchsorted(self._keys, key).clamp(max=len(self._keys) - 1)
-        place = self._to[found].where(self._keys[found] == key, self._home[progress.place])
+        index = torch.searchsorted(self._keys, key).clamp(max=len(self._keys) - 1)
+        place = self._to[index].where(self._keys[index] == key, self._home[progress.place])
         return Progress(place, progress.met | (self._reached[place] == self._length[place]))
 
     def wanted(self, progress: Progress) -> Tensor:
@@ -103,8 +103,8 @@ class Forced:
         """How many tokens of their phrases hypotheses have met: those of whole phrases, and the
         most of one that is begun."""
         whole = (self._length[progress.place] * progress.met).sum(-1)
-        begun = (self._reached[progress.place] * ~progress.met).amax(-1)
-        return whole + begun
+        partial = (self._reached[progress.place] * ~progress.met).amax(-1)
+        return whole + partial
 
 
 def _check(task: Task, row: int, phrases: Sequence[Phrase]) -> None:
@@ -114,7 +114,7 @@ def _check(task: Task, row: int, phrases: Sequence[Phrase]) -> None:
         for token in phrase:
             if token == task.end or token in task.banned:
                 raise InputError(f"token {token} is forced in row {row}, but is the end or banned")
-        task.given.extend(phrase)
+        task.named_tokens.extend(phrase)
     limit, prefix = int(task.limits[row]), int((task.prefixes[row] >= 0).sum())
     needed = sum(map(len, phrases))
     if prefix + needed > limit:
@@ -126,8 +126,8 @@ def _check(task: Task, row: int, phrases: Sequence[Phrase]) -> None:
 
 def _places(phrases: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
     """The beginnings of the phrases, numbered; the empty one first."""
-    begun = {phrase[:size] for phrase in phrases for size in range(len(phrase) + 1)}
-    return {place: number for number, place in enumerate(sorted(begun))}
+    prefixes = {phrase[:size] for phrase in phrases for size in range(len(phrase) + 1)}
+    return {place: number for number, place in enumerate(sorted(prefixes))}
 
 
 def _ends(tokens: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

@@ -103,7 +103,7 @@ def _follow(task: Task, search: Search, choose: Method) -> list[list[Hypothesis]
     tokens = torch.full_like(rows, task.begin)
     total = torch.zeros(task.rows, 1, dtype=torch.float64, device=task.device)
     scoring, trellis = Scoring(search, task.source_lengths), Trellis()
-    found = Ends.none(task.rows, search.n_best // task.copies, task.device)
+    finished = Ends.none(task.rows, search.n_best // task.copies, task.device)
     cover, progress = None, choose.start
     for step in range(task.longest + 1):
         log_probs, weights, state = task.advance(tokens, state, memory)
@@ -126,11 +126,11 @@ def _follow(task: Task, search: Search, choose: Method) -> list[list[Hypothesis]
             those = Ends(
                 score, ends.where(ended, total), torch.full_like(slots, step), slots, ended
             )
-            found.offer(rows[some], select(those, some))
+            finished.offer(rows[some], select(those, some))
 
         best = grown.total.amax(1)
         over = last | (best == -torch.inf)
-        worst = found.score[rows]
+        worst = finished.score[rows]
         stuck = over & (worst[:, 0] == -torch.inf)
         if stuck.any():
             raise task.dead_end(rows[stuck][0], step)
@@ -144,23 +144,25 @@ def _follow(task: Task, search: Search, choose: Method) -> list[list[Hypothesis]
         if len(going) < len(rows):
             rows, memory = rows[going], select(memory, going)
         total, tokens, progress = lived.total, lived.tokens.flatten(), lived.progress
-    return _hypotheses(trellis, found.map(lambda field: field.view(-1, search.n_best)))
+    return _hypotheses(trellis, finished.map(lambda field: field.view(-1, search.n_best)))
 
 
 def _hypotheses(trellis: Trellis, ends: Ends) -> list[list[Hypothesis]]:
     """Those of each row, ``(rows, n_best)``, the best first."""
     ends = ends.best(ends.score.shape[1])
-    found: list[list[Hypothesis]] = [[] for _ in ends.score]
+    hypotheses: list[list[Hypothesis]] = [[] for _ in ends.score]
     row, place = (ends.score > -torch.inf).nonzero(as_tuple=True)
-    its = ends.map(lambda field: field[row, place])
-    tokens, weights = trellis.trace(its.step, its.slot)
-    numbers = (values.tolist() for values in (row, tokens, *its[:3], its.finished))
+    ends_found = ends.map(lambda field: field[row, place])
+    tokens, weights = trellis.trace(ends_found.step, ends_found.slot)
+    numbers = (values.tolist() for values in (row, tokens, *ends_found[:3], ends_found.finished))
     for i, (of, ids, score, log_probability, length, finished) in enumerate(
         zip(*numbers, strict=True)
     ):
         read = None if weights is None else weights[i, : length + finished]
-        found[of].append(Hypothesis(tuple(ids[:length]), log_probability, score, finished, read))
-    return found
+        hypotheses[of].append(
+            Hypothesis(tuple(ids[:length]), log_probability, score, finished, read)
+        )
+    return hypotheses
 
 
 class Ensemble:
@@ -182,7 +184,9 @@ class Ensemble:
         self, tokens: Tensor, state: State, memory: State, /
     ) -> tuple[Tensor, Tensor | None, State]:
         parts = zip(self.models, state, memory, strict=True)
-        log_probs, weights, states = zip(*(m(tokens, s, its) for m, s, its in parts), strict=True)
+        log_probs, weights, states = zip(
+            *(m(tokens, s, memory_of_model) for m, s, memory_of_model in parts), strict=True
+        )
         if len({p.shape for p in log_probs}) > 1:
             sizes = ", ".join(str(p.shape[1]) for p in log_probs)
             raise InputError(f"the models of an ensemble need the same tokens, got {sizes} of them")

@@ -82,13 +82,13 @@ def draw(log_probs: Tensor, uniform: Tensor, search: Search) -> Tensor:
         log_probs: ``(rows, vocabulary)``; where all of a row are −∞, any token comes.
         uniform: ``(rows,)`` in float64, of [0, 1).
     """
-    kept, tokens = log_probs.double(), None
-    if search.top_p < 1 or 0 < search.top_k < kept.shape[1]:
-        kept, tokens = kept.sort(dim=1, descending=True, stable=True)
+    scores, tokens = log_probs.double(), None
+    if search.top_p < 1 or 0 < search.top_k < scores.shape[1]:
+        scores, tokens = scores.sort(dim=1, descending=True, stable=True)
     if search.top_k > 0:
-        kept = kept[:, : search.top_k]
-    best = kept.amax(1, keepdim=True).clamp(min=torch.finfo(kept.dtype).min)
-    p = ((kept - best) / search.temperature).exp()
+        scores = scores[:, : search.top_k]
+    best = scores.amax(1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+    p = ((scores - best) / search.temperature).exp()
     if search.top_p < 1:
         sums = p.cumsum(1)
         p = p.masked_fill(sums - p >= search.top_p * sums[:, -1:], 0)

@@ -41,7 +41,7 @@ class Task:
         self.begin = begin
         self.end = end
         self.copies = copies
-        self.given = [end, *banned]
+        self.named_tokens = [end, *banned]
         self.keys = range(len(limits)) if keys is None else keys
         prefixes = [()] * len(limits) if prefixes is None else prefixes
         for name, values in (("keys", self.keys), ("prefixes", prefixes)):
@@ -75,7 +75,7 @@ class Task:
                 )
             if self.end in prefix:
                 raise InputError(f"the prefix of row {row} has the end in it, token {self.end}")
-            self.given.extend(prefix)
+            self.named_tokens.extend(prefix)
 
     def allowed(self, log_probs: Tensor, rows: Tensor, step: int) -> Tensor:
         """A copy of the log-probabilities of the token after ``step`` tokens, ``(hypotheses,
@@ -107,7 +107,7 @@ class Task:
         return allowed
 
     def _check_tokens(self, vocabulary: int) -> None:
-        for token in self.given:
+        for token in self.named_tokens:
             if not 0 <= token < vocabulary:
                 raise InputError(
                     f"the model has tokens from 0 to {vocabulary - 1}, got token {token}"

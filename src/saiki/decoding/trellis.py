@@ -74,5 +74,5 @@ class Ends(NamedTuple):
         """Keep the best of what these rows have and of ``others``, ``(rows, any number)``."""
         pairs = zip(self, others, strict=True)
         both = Ends._make(torch.cat([mine[rows], theirs], 1) for mine, theirs in pairs)
-        for mine, kept in zip(self, both.best(self.score.shape[1]), strict=True):
-            mine[rows] = kept
+        for mine, best in zip(self, both.best(self.score.shape[1]), strict=True):
+            mine[rows] = best

@@ -217,8 +217,8 @@ class Adder(Monitors, Samples, Summarises, Experiment[AdderNetwork, sums.Bits]):
     def _cell(self) -> Cell:
         if self.wrong_derivative:
             return WrongDerivativeRNN(2, self.recurrent.hidden_size, self.bias)
-        asked = {"activation": self.activation, "bias": self.bias}
-        changed = {n: value for n, value in asked.items() if value != self.knob(n).default}
+        options = {"activation": self.activation, "bias": self.bias}
+        changed = {n: value for n, value in options.items() if value != self.knob(n).default}
         return cells.make(self.recurrent.cell, 2, self.recurrent.hidden_size, **changed)
 
     def measure(self, model: AdderNetwork, batch: sums.Bits) -> Measures:

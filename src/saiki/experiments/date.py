@@ -15,7 +15,8 @@ from saiki.experiments.groups.targets import label_smoothing
 from saiki.experiments.groups.text_to_text import TextToText
 from saiki.knobs import Value
 from saiki.metrics.text import exact_match
-from saiki.models.translator import Translation, Translator
+from saiki.models.seq2seq import WrittenText
+from saiki.models.translator import Translator
 from saiki.optimisation import Optimisation
 
 WRONG_SHOWN = 5
@@ -78,17 +79,19 @@ class Date(Describes, TextToText):
     def data(self) -> Dates:
         return Dates(self.optimisation.batching, self.dates, self.seed)
 
-    def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
+    def figures_of(self, pairs: Pairs, written: Sequence[WrittenText]) -> dict[str, float]:
         return {"exact_match": exact_match([t.text for t in written], pairs.target)}
 
     def evaluate(self, model: Translator) -> Figures:
         held = self.data.corpus.development
         written = self.written(model, held)
-        figures: Figures = dict(self.judged(held, written))
+        figures: Figures = dict(self.figures_of(held, written))
         for language in self.dates.languages.split():
-            its = [i for i, spoken in enumerate(self.data.languages_of_held) if spoken == language]
-            if its:
-                right = self.judged(held.select(its), [written[i] for i in its])
+            places = [
+                i for i, spoken in enumerate(self.data.languages_of_held) if spoken == language
+            ]
+            if places:
+                right = self.figures_of(held.select(places), [written[i] for i in places])
                 figures[f"exact_match_{language}"] = right["exact_match"]
         return figures
 

@@ -16,18 +16,7 @@ from saiki.data.text.hidden_words import Batch, CorpusSource, HiddenWords
 from saiki.data.text.masking import Masking
 from saiki.data.text.plain_text import LINE
 from saiki.duration import Updates
-from saiki.errors import InputError
-from saiki.experiment import (
-    Claim,
-    Experiment,
-    Figures,
-    Measures,
-    Points,
-    Trial,
-    only,
-    placed,
-    untrained,
-)
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.groups.layers import TokenLayers
 from saiki.experiments.groups.targets import tied
 from saiki.knobs import Value
@@ -36,7 +25,7 @@ from saiki.metrics.text import perplexity
 from saiki.models.masked_lm import MaskedLM
 from saiki.optimisation import Optimisation
 from saiki.plots.curves import Curve, curves_of, draw_curves
-from saiki.prediction import Prediction
+from saiki.prediction import Prediction, PredictsTogether
 from saiki.text import FIRST, Text
 
 SHOWN, CANDIDATES = 6, 5
@@ -79,7 +68,9 @@ CLAIMS = (
 )
 
 
-class MaskedLanguage(Annotates, Describes, Draws, Monitors, Samples, Experiment[MaskedLM, Batch]):
+class MaskedLanguage(
+    Annotates, Describes, Draws, Monitors, PredictsTogether, Samples, Experiment[MaskedLM, Batch]
+):
     """A bidirectional recurrent network learns to restore words that are hidden from it, of English
     novels or of a text of yours. What it has learned can be handed over to the encoder of a
     translator.
@@ -106,7 +97,6 @@ class MaskedLanguage(Annotates, Describes, Draws, Monitors, Samples, Experiment[
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "dev_perplexity")
     takes = LINE
-    predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "small": SMALL,
@@ -174,22 +164,9 @@ class MaskedLanguage(Annotates, Describes, Draws, Monitors, Samples, Experiment[
         path, name = folder / "perplexity.png", "perplexity of hidden words"
         return [draw_curves(path, lines, ylabel=name, kind="magnitude", title=self.title)]
 
-    def predict(self, model: MaskedLM, text: str) -> Prediction:
-        return only(self.predict_all(model, [text]))
-
-    def predict_all(self, model: MaskedLM, texts: Sequence[str]) -> list[Prediction | InputError]:
-        errors: dict[int, InputError] = {}
-        for i, text in enumerate(texts):
-            try:
-                model.read(text)
-            except InputError as error:
-                errors[i] = error
-        good = [text for i, text in enumerate(texts) if i not in errors]
-        found = iter(model.restore(good, CANDIDATES) if good else [])
-        return [
-            errors[i] if i in errors else next(found).prediction(text)
-            for i, text in enumerate(texts)
-        ]
+    def predict_together(self, model: MaskedLM, texts: Sequence[str]) -> list[Prediction]:
+        restored = model.restore(texts, CANDIDATES)
+        return [each.prediction(text) for each, text in zip(restored, texts, strict=True)]
 
     def metadata(self, model: MaskedLM) -> dict[str, str]:
         return {**model.text.metadata(), "first_word": str(FIRST)}

@@ -72,19 +72,19 @@ def exercise(name: str) -> Outline:
 def names() -> Names:
     """All that can be named: as the classes say it, or as it was kept of them."""
     if _loaded():
-        return _asked()
-    found = _kept()
-    if found is None:
-        found = _asked()
-        _keep(found)
-    return found
+        return _of_classes()
+    known = _cached()
+    if known is None:
+        known = _of_classes()
+        _cache(known)
+    return known
 
 
 def _loaded() -> bool:
     return "torch" in sys.modules
 
 
-def _asked() -> Names:
+def _of_classes() -> Names:
     from saiki.activations import CATALOGUE
     from saiki.cells import VARIANTS
 
@@ -108,9 +108,9 @@ def _source() -> str:
     return hashlib.sha256("\0".join((sys.version, *sources.state())).encode()).hexdigest()
 
 
-def _kept() -> Names | None:
-    """What is kept, if the source is still that; a file that is damaged, or that another user may
-    have written, is as good as none."""
+def _cached() -> Names | None:
+    """What the file holds, if the source is still that; one that is damaged, or that another user
+    may have written, is as good as none."""
     path = _file()
     damage = (OSError, ValueError, LookupError, TypeError, AttributeError)
     with suppress(*damage):
@@ -124,17 +124,17 @@ def _own(path: Path) -> bytes:
     """The bytes of a file that only this user can have written."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags), "rb") as file:
-        found = os.fstat(file.fileno())
-        is_own = os.name == "nt" or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
-        if not (stat.S_ISREG(found.st_mode) and is_own):
+        status = os.fstat(file.fileno())
+        is_own = os.name == "nt" or (status.st_uid == os.getuid() and not status.st_mode & 0o022)
+        if not (stat.S_ISREG(status.st_mode) and is_own):
             raise PermissionError(f"{path} is not a file of this user alone")
         return file.read(MOST)
 
 
-def _keep(found: Names) -> None:
+def _cache(known: Names) -> None:
     path = _file()
     if path is None:
         return
-    text = json.dumps({"source": _source(), "names": found.to_dict()}, ensure_ascii=False)
+    text = json.dumps({"source": _source(), "names": known.to_dict()}, ensure_ascii=False)
     with suppress(SaikiError, OSError):  # where nothing can be written, nothing is kept
         files.write_text(path, text).chmod(0o600)

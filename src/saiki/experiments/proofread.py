@@ -15,17 +15,7 @@ from saiki.data.text.plain_text import LINE
 from saiki.data.text.typos import KINDS, Example, Mark, mended
 from saiki.duration import Updates
 from saiki.errors import InputError
-from saiki.experiment import (
-    Claim,
-    Experiment,
-    Figures,
-    Measures,
-    Points,
-    Trial,
-    only,
-    placed,
-    untrained,
-)
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.groups.layers import TokenLayers
 from saiki.files import to_json
 from saiki.knobs import Value, knob
@@ -35,7 +25,7 @@ from saiki.models.tagger import Tagger
 from saiki.optimisation import Optimisation
 from saiki.plots.corrections import draw_marks, draw_trade_off
 from saiki.plots.curves import curves_of, draw_curves
-from saiki.prediction import Prediction
+from saiki.prediction import Prediction, PredictsTogether
 from saiki.text import Vocabulary
 
 EVALUATED, SHOWN = 64, 6
@@ -70,7 +60,10 @@ CLAIMS = (
 )
 
 
-class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experiment[Tagger, Batch]):
+class Proofread(
+    Annotates, Describes, Draws, Monitors, PredictsTogether, Samples, Settles,
+    Experiment[Tagger, Batch],
+):  # fmt: skip
     """A text is read character by character. For each the network says whether a mistake shows
     there, swapped neighbours, a character dropped before it, or one doubled, and which character
     was dropped. The mistakes it learns from are made at random, anew at each step.
@@ -94,7 +87,6 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_f1")
     predict_knobs = ("threshold",)
-    predict_batch = 64
     takes = LINE
     presets: ClassVar[dict[str, dict[str, Value]]] = {
         "good": {},
@@ -132,17 +124,17 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
             rows = held[at : at + EVALUATED]
             batch = placed(self.data.encode(rows), model)
             total += len(rows) * self.measure(model, batch)["loss"].item()
-        found = self.found(model, [example.text for example in held])
+        marks = self.marks(model, [example.text for example in held])
         return {
             "validation_loss": total / len(held),
-            "validation_f1": scores(held, found)["f1"],
+            "validation_f1": scores(held, marks)["f1"],
             "validation_false_alarms": self.false_alarms(model, held),
         }
 
     def false_alarms(self, model: Tagger, examples: Sequence[Example]) -> float:
         """Marks in 1000 characters of the clean texts."""
-        found = self.found(model, [example.clean for example in examples])
-        return 1000 * sum(map(len, found)) / sum(len(example.clean) for example in examples)
+        marks = self.marks(model, [example.clean for example in examples])
+        return 1000 * sum(map(len, marks)) / sum(len(example.clean) for example in examples)
 
     def trade_offs(self, model: Tagger) -> dict[str, list[tuple[float, float]]]:
         """What each threshold spoils and mends, in sentences to validate and, if there are any, in
@@ -151,7 +143,11 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
             "text of this kind": self.data.validation,
             "of another": self.data.other_validation,
         }
-        marks = {name: self.both(model, its, THRESHOLDS[0]) for name, its in kinds.items() if its}
+        marks = {
+            name: self.both(model, examples, THRESHOLDS[0])
+            for name, examples in kinds.items()
+            if examples
+        }
         return {
             name: [rates(kinds[name], *both, least) for least in THRESHOLDS]
             for name, both in marks.items()
@@ -162,7 +158,7 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
     ) -> tuple[list[list[Mark]], list[list[Mark]]]:
         """The marks in clean texts, and in the same with mistakes."""
         clean, typed = [e.clean for e in examples], [e.text for e in examples]
-        return self.found(model, clean, least), self.found(model, typed, least)
+        return self.marks(model, clean, least), self.marks(model, typed, least)
 
     def settle(self, model: Tagger) -> None:
         """Set the lowest threshold that harms no kind of text; infinity if each does."""
@@ -172,13 +168,13 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
     def evaluate(self, model: Tagger) -> Figures:
         test, least = self.data.test, self.least(model)
         figures: Figures = {
-            **quality(test, self.found(model, [example.text for example in test])),
+            **quality(test, self.marks(model, [example.text for example in test])),
             "false_alarms": self.false_alarms(model, test),
             "threshold": least if math.isfinite(least) else None,
         }
-        for kind, its in (("", test), ("other_", self.data.other_test)):
-            if its:
-                shares = rates(its, *self.both(model, its))
+        for kind, examples in (("", test), ("other_", self.data.other_test)):
+            if examples:
+                shares = rates(examples, *self.both(model, examples))
                 figures[f"{kind}clean_touched"], figures[f"{kind}typed_right"] = shares
         return figures
 
@@ -186,7 +182,7 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
         """The probability from which on a mistake is marked."""
         return self.threshold or round(model.threshold.item(), 6)
 
-    def found(
+    def marks(
         self, model: Tagger, texts: Sequence[str], least: float | None = None
     ) -> list[list[Mark]]:
         """The mistakes that the model marks in each text, if they are ``least`` probable."""
@@ -197,37 +193,36 @@ class Proofread(Annotates, Describes, Draws, Monitors, Samples, Settles, Experim
             for text, reading in zip(texts, readings, strict=True)
         ]
 
-    def predict(self, model: Tagger, text: str) -> Prediction:
-        return only(self.predict_all(model, [text]))
-
-    def predict_all(self, model: Tagger, texts: Sequence[str]) -> list[Prediction | InputError]:
+    def predict_together(
+        self, model: Tagger, texts: Sequence[str]
+    ) -> list[Prediction | InputError]:
         lines = [line for text in texts for _, line in typos.lines_of(text)]
-        marks = iter(self.found(model, lines))
+        marks = iter(self.marks(model, lines))
         remark = OFF if math.isinf(self.least(model)) else ""
         return [typos.prediction_of(text, marks, remark) for text in texts]
 
     def sample(self, model: Tagger) -> str:
         text = self.data.input_example()
-        return f"{text} → {mended(text, self.found(model, [text])[0])}"
+        return f"{text} → {mended(text, self.marks(model, [text])[0])}"
 
     def describe_model(self, model: Tagger) -> str:
         shown = [example for example in self.data.test if example.mistakes][:SHOWN]
-        found = self.found(model, [example.text for example in shown])
+        marks = self.marks(model, [example.text for example in shown])
         lines = [f"  {OFF}"] if math.isinf(self.least(model)) else []
-        for example, its in zip(shown, found, strict=True):
-            got = mended(example.text, its)
+        for example, mistakes in zip(shown, marks, strict=True):
+            got = mended(example.text, mistakes)
             lines += [f"  {example.text}", f"    mended: {got}"]
             lines += [f"    wanted: {example.clean}"] if got != example.clean else []
         return "\n".join(lines)
 
     def draw(self, model: Tagger, points: Points, folder: Path) -> list[Path]:
         test = self.data.test
-        found = self.found(model, [example.text for example in test])
-        values = scores(test, found)
+        marks = self.marks(model, [example.text for example in test])
+        values = scores(test, marks)
         each = {kind: values[f"f1_{kind}"] for kind in KINDS} | {"all": values["f1"]}
         f1 = curves_of(points).get("validation_f1", ([], []))
         kinds, least = self.trade_offs(model), self.least(model)
-        wrong, axis, title = metrics.taken_for(test, found), "F1, validation", self.title
+        wrong, axis, title = metrics.taken_for(test, marks), "F1, validation", self.title
         place = THRESHOLDS.index(least) if least in THRESHOLDS else None
         return [
             draw_trade_off(folder / "trade_off.png", kinds, place, f"threshold {least:g}"),

@@ -42,20 +42,20 @@ SCORED = "free_running_rmse"
 def _ratios(trial: Trial) -> list[float]:
     """The error of running free over that with teacher forcing, of each seed."""
     forced = trial.values("teacher_forced_rmse")
-    return [free / told for free, told in zip(trial.values(SCORED), forced, strict=True)]
+    return [free / guided for free, guided in zip(trial.values(SCORED), forced, strict=True)]
 
 
 def _errors(trials: Sequence[Trial], *knobs: str) -> str:
     """The error of running free, its extremes, and that with teacher forcing, of each trial."""
-    said = []
+    errors = []
     for trial in trials:
         values = trial.values(SCORED)
         named = "".join(f"{knob} {trial.knobs[knob]}: " for knob in knobs)
-        said.append(
+        errors.append(
             f"{named}{trial.mean(SCORED):.4f} ({min(values):.4f} to {max(values):.4f}) free, "
             f"{trial.mean('teacher_forced_rmse'):.4f} with teacher forcing"
         )
-    return "; ".join(said)
+    return "; ".join(errors)
 
 
 CLAIMS = (
@@ -245,9 +245,7 @@ class SinCos(Annotates, Draws, Monitors, Samples, Experiment[SeriesSeq2Seq, Batc
 
     @cached_property
     def data(self) -> SeriesPairs:
-        def share(update: int) -> float:
-            return self.forcing.share(update, self.iterations)
-
+        share = self.forcing.schedule(self)
         return SeriesPairs(self.optimisation.batching, self.source, share, self.dtype)
 
     def model(self) -> SeriesSeq2Seq:
@@ -268,12 +266,12 @@ class SinCos(Annotates, Draws, Monitors, Samples, Experiment[SeriesSeq2Seq, Batc
         """What is written minus what should be, ``(rows, steps)``, in units of the target; the
         noise and what is told are always the same."""
         random = np.random.default_rng(0)
-        found = [np.empty((0, pair.x.shape[1]))]
+        errors = [np.empty((0, pair.x.shape[1]))]
         for at in range(0, len(pair), EVALUATED):
             batch = self.data.normalised(pair[at : at + EVALUATED], share, random)
             x, before, target = placed(batch, model)
-            found.append((model.write(x, before) - target)[..., 0].double().cpu().numpy())
-        return np.concatenate(found) * model.writes.scale
+            errors.append((model.write(x, before) - target)[..., 0].double().cpu().numpy())
+        return np.concatenate(errors) * model.writes.scale
 
     def monitor(self, model: SeriesSeq2Seq) -> dict[str, float]:
         pair = self.data.series.pairs[self.data.series.learnt :]

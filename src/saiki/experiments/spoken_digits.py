@@ -137,15 +137,15 @@ class SpokenDigits(
     @torch.no_grad()
     def tested(self, model: SequenceClassifier) -> list[classes.Answer]:
         """What the model says of each recording kept apart, in their order."""
-        data, found = self.data.recordings, {}
+        data, answers = self.data.recordings, {}
         ordered = sorted(self.data.parts.test, key=lambda i: len(data.waves[i]))
         rest = iter(ordered)
         for features, steps, _ in self.data.unchanged(ordered):
             v = model.classify(*placed((features, steps), model))
             for p in v.softmax(1).cpu():
                 i = next(rest)
-                found[i] = classes.Answer.of(data.entries[i], model.classes, p)
-        return [found[i] for i in self.data.parts.test]
+                answers[i] = classes.Answer.of(data.entries[i], model.classes, p)
+        return [answers[i] for i in self.data.parts.test]
 
     def evaluate(self, model: SequenceClassifier) -> Figures:
         skipped = float(len(self.data.recordings.skipped))

@@ -12,18 +12,10 @@ from saiki.decoding.decode import Search
 from saiki.experiment import Claim, Figures, Points, Trial
 from saiki.experiments.groups.text_to_text import TextToText
 from saiki.knobs import Value, knob
-from saiki.metrics.bleu import (
-    BLEUS,
-    BOUNDS,
-    BY_LENGTH,
-    UNITS,
-    bleu,
-    by_length,
-    fitting,
-    of_lengths,
-)
+from saiki.metrics import bleu as bleus
 from saiki.metrics.text import exact_match
-from saiki.models.translator import Translation, Translator
+from saiki.models.seq2seq import WrittenText
+from saiki.models.translator import Translator
 from saiki.plots.curves import curves_of, draw_curves
 
 SHOWN = 5
@@ -34,7 +26,7 @@ SMALL: dict[str, Value] = {"hidden_size": 256, "embedding_size": 128, "epochs": 
 def _falls(trial: Trial) -> float:
     """BLEU of sentences of 7 to 9 tokens less that of those of 13 to 15; the corpus has more than a
     hundred of both to develop."""
-    middle, long = (trial.mean(f"{BY_LENGTH}{name}") for name in ("7_to_9", "13_to_15"))
+    middle, long = (trial.mean(f"{bleus.BY_LENGTH}{name}") for name in ("7_to_9", "13_to_15"))
     return middle - long
 
 
@@ -102,7 +94,7 @@ class Translate(Describes, DrawsComparisons, TextToText):
     bleu: str = knob(
         "auto",
         "tokenisation of sacrebleu; auto: char without spaces, none for words, otherwise 13a",
-        choices=BLEUS,
+        choices=bleus.BLEUS,
     )
 
     name: ClassVar[str] = "translate"
@@ -132,24 +124,24 @@ class Translate(Describes, DrawsComparisons, TextToText):
         """How sacrebleu cuts what is compared."""
         if self.bleu != "auto":
             return self.bleu
-        return fitting(self.pairs.target_tokens, self.data.all_lengths.train.target)
+        return bleus.fitting(self.pairs.target_tokens, self.data.all_lengths.train.target)
 
     def describe_data(self) -> str:
-        measure = f"BLEU of {UNITS.get(self.cut, f'words cut by {self.cut}')}, and exact match"
-        return f"{super().describe_data()}\nmeasured by {measure}"
+        measure = bleus.UNITS.get(self.cut, f"words cut by {self.cut}")
+        return f"{super().describe_data()}\nmeasured by BLEU of {measure}, and exact match"
 
-    def bleu_of(self, pairs: Pairs, written: Sequence[Translation]) -> float:
+    def bleu_of(self, pairs: Pairs, written: Sequence[WrittenText]) -> float:
         """Of a corpus, in per cent (Papineni et al. 2002)."""
         texts = [t.text for t in written]
-        return float(bleu(self.cut).corpus_score(texts, [pairs.target]).score)
+        return float(bleus.bleu(self.cut).corpus_score(texts, [pairs.target]).score)
 
-    def exact_match_of(self, pairs: Pairs, written: Sequence[Translation]) -> float:
+    def exact_match_of(self, pairs: Pairs, written: Sequence[WrittenText]) -> float:
         """Share of translations that are the wanted ones, but for white space that tokens lack."""
         _, text = self.data.texts
         wanted = [text.tokeniser.join(text.split(target)) for target in pairs.target]
         return exact_match([t.text for t in written], wanted)
 
-    def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
+    def figures_of(self, pairs: Pairs, written: Sequence[WrittenText]) -> dict[str, float]:
         measures = {"bleu": self.bleu_of, "exact_match": self.exact_match_of}
         return {f"dev_{name}_greedy": of(pairs, written) for name, of in measures.items()}
 
@@ -160,12 +152,13 @@ class Translate(Describes, DrawsComparisons, TextToText):
         figures: Figures = {
             "dev_bleu": self.bleu_of(held, best),
             "dev_exact_match": self.exact_match_of(held, best),
-            **self.judged(held, self.written(model, held, Search("greedy"))),
+            **self.figures_of(held, self.written(model, held, Search("greedy"))),
             "dev_cut": sum(not t.finished for t in best) / len(best),
         }
-        for label, places in of_lengths(len(source.split(text)) for text in held.source).items():
-            its = self.bleu_of(held.select(places), [best[i] for i in places]) if places else None
-            figures[f"{BY_LENGTH}{label}"] = its
+        lengths = (len(source.split(text)) for text in held.source)
+        for label, places in bleus.of_lengths(lengths).items():
+            some = held.select(places), [best[i] for i in places]
+            figures[f"{bleus.BY_LENGTH}{label}"] = self.bleu_of(*some) if places else None
         if len(test):
             written = self.written(model, test)
             figures["test_bleu"] = self.bleu_of(test, written)
@@ -184,19 +177,19 @@ class Translate(Describes, DrawsComparisons, TextToText):
 
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pictures = super().draw(model, points, folder)
-        if bleu := curves_of(points).get("dev_bleu_greedy"):
-            path, lines = folder / "bleu.png", {"": [bleu]}
-            axis = f"BLEU of {UNITS.get(self.cut, self.cut)}, greedy"
+        if curve := curves_of(points).get("dev_bleu_greedy"):
+            path, lines = folder / "bleu.png", {"": [curve]}
+            axis = f"BLEU of {bleus.UNITS.get(self.cut, self.cut)}, greedy"
             pictures.append(draw_curves(path, lines, ylabel=axis, kind="score", title=self.title))
         return pictures
 
     @classmethod
     def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
         """BLEU by length of the source, a line for each setting."""
-        every = {label: its.means() for label, its in trials.items()}
-        lines = {n: [line] for n, its in every.items() if (line := by_length(its)) is not None}
+        every = {label: bleus.by_length(trial.means()) for label, trial in trials.items()}
+        lines = {label: [line] for label, line in every.items() if line is not None}
         if not lines:
             return []
-        picture = folder / "bleu_by_length.png"
-        axis = f"tokens of the source, the middle of each class; the last is over {BOUNDS[-1]}"
+        picture, last = folder / "bleu_by_length.png", bleus.BOUNDS[-1]
+        axis = f"tokens of the source, the middle of each class; the last is over {last}"
         return [draw_curves(picture, lines, xlabel=axis, ylabel="BLEU", kind="score")]

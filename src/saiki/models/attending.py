@@ -106,8 +106,8 @@ class Attending(Cell, name="attending.v1"):
         counts = [len(cell.state_sizes) for cell in self._ordered()]
         top, *lower = _parted(old, counts)
         below, news = torch.cat((e, r), -1), []
-        for i, (cell, its) in enumerate(zip(self.cells, (*lower, top), strict=True)):
-            news.append(as_states(cell.step(below, *its)))  # type: ignore[operator]
+        for i, (cell, states) in enumerate(zip(self.cells, (*lower, top), strict=True)):
+            news.append(as_states(cell.step(below, *states)))  # type: ignore[operator]
             below = news[-1][0]
             if self.dropout and i < len(lower):
                 below = below * factors[1 + i]

@@ -43,9 +43,13 @@ class Autoencoder(DescribedModule, name="autoencoder.v1"):
         z: Tensor = self.encoder(x)
         return z
 
-    def decode(self, z: Tensor) -> Tensor:
+    def encoding(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """All that the encoder says of each image: its code."""
+        return self.encode(image)
+
+    def decode(self, code: Tensor) -> Tensor:
         """The image of each code, ``(batch, *shape)``, from 0 to 1."""
-        return self.likelihood.mean(self.decoder(z))
+        return self.likelihood.mean(self.decoder(code))
 
     def forward(self, x: Tensor) -> Tensor:
         """Each image as it comes back, ``(batch, *shape)``."""
@@ -93,6 +97,11 @@ class VAE(Autoencoder, name="vae.v1"):
     def encode(self, x: Tensor) -> Tensor:
         return self.posterior(x).mean
 
+    def encoding(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the code of each image."""
+        posterior = self.posterior(image)
+        return posterior.mean, posterior.log_variance
+
     def bound(self, x: Tensor, samples: int = 1, generator: torch.Generator | None = None) -> Bound:
         """Of ``samples`` codes drawn for each image from its posterior."""
         posterior = self.posterior(x)
@@ -104,29 +113,3 @@ class VAE(Autoencoder, name="vae.v1"):
             "μ, ln σ² ← encoder(x)\nz ← μ + σ ε,  ε from N(0, 1)\nv ← decoder(z)\n"
             f"{self.likelihood.equation}\nKL = Σ ½ (σ² + μ² − 1 − ln σ²)"
         )
-
-
-class Encoding(nn.Module):
-    """The encoder alone: from images to the means and log-variances of their codes, or, of a plain
-    autoencoder, to the codes."""
-
-    def __init__(self, model: Autoencoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        if isinstance(self.model, VAE):
-            posterior = self.model.posterior(image)
-            return posterior.mean, posterior.log_variance
-        return self.model.encode(image)
-
-
-class Decoding(nn.Module):
-    """The decoder alone: from codes to images."""
-
-    def __init__(self, model: Autoencoder) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, code: Tensor) -> Tensor:
-        return self.model.decode(code)

@@ -29,8 +29,8 @@ class DecoderState(NamedTuple):
     """The last attentional vector, with input feeding."""
     covered: Tensor | None
     """The sum of all attention weights until now, with coverage."""
-    given: Tensor | None
-    """What it is given at every step, ``(hypotheses, given_size)``."""
+    conditioning: Tensor | None
+    """What does not change from step to step, ``(hypotheses, given_size)``."""
     position: Tensor
     """The number of tokens written, ``(hypotheses,)``."""
 
@@ -156,7 +156,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         states: Sequence[Tensor],
         memory: Tensor,
         mask: Tensor,
-        given: Tensor | None = None,
+        conditioning: Tensor | None = None,
     ) -> tuple[DecoderState, Memory | None]:
         """Before the first token: the state, and the memory as the attention reads it.
 
@@ -164,7 +164,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
             states: of all layers, ``(batch, size)`` each, as ``state_sizes`` counts them.
             memory: ``(batch, source, memory_size)``.
             mask: ``(batch, source)``, true where a position is real.
-            given: ``(batch, given_size)``, where that is not 0.
+            conditioning: ``(batch, given_size)``, where that is not 0.
         """
         rows = memory.shape[0]
         rest = iter(states)
@@ -176,7 +176,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
             covered = memory.new_zeros(mask.shape)
         prepared = None if attention is None else attention.prepare(memory, mask)
         position = torch.zeros(rows, dtype=torch.long, device=memory.device)
-        return DecoderState(of_layers, fed, covered, given, position), prepared
+        return DecoderState(of_layers, fed, covered, conditioning, position), prepared
 
     def embed(self, tokens: Tensor) -> Tensor:
         embedded: Tensor = self.dropout(self.embedding(tokens))
@@ -193,29 +193,29 @@ class Decoder(DescribedModule, name="decoder.v1"):
                 for each, stand side by side.
             best: whether a hard attention takes its most probable position and draws none.
         """
-        x = _beside(self.embed(tokens), state.given)
+        x = _with_conditioning(self.embed(tokens), state.conditioning)
         if state.fed is not None:
             x = torch.cat((x, state.fed), -1)
         states: list[tuple[Tensor, ...]] = []
-        for i, (cell, its) in enumerate(zip(self.cells, state.states, strict=True)):
-            states.append(cell(self.dropout(x) if i else x, *its))
+        for i, (cell, states_of_layer) in enumerate(zip(self.cells, state.states, strict=True)):
+            states.append(cell(self.dropout(x) if i else x, *states_of_layer))
             x = states[-1][0]
-        top = _beside(x, state.given)
+        top = _with_conditioning(x, state.conditioning)
         attended, covered, fed = None, state.covered, None
         if self.attention is not None:
             assert memory is not None
 
             rows = memory.mask.shape[0]
             seen = None if covered is None else covered.view(rows, -1, covered.shape[1])
-            found = self.attention(
+            attention = self.attention(
                 x.view(rows, -1, x.shape[1]), memory, state.position.view(rows, -1), seen, best
             )
-            attended = Attended._make(p if p is None else p.flatten(0, 1) for p in found)
+            attended = Attended._make(p if p is None else p.flatten(0, 1) for p in attention)
             if covered is not None:
                 covered = covered + attended.weights
         if self.input_feeding:
             fed = self.readout(top, None if attended is None else attended.context)
-        new = DecoderState(tuple(states), fed, covered, state.given, state.position + 1)
+        new = DecoderState(tuple(states), fed, covered, state.conditioning, state.position + 1)
         return top, attended, new
 
     def run(
@@ -237,21 +237,25 @@ class Decoder(DescribedModule, name="decoder.v1"):
             What :meth:`readout` takes, the top states and g, ``(batch, time, size)``, and what was
             read at each.
         """
-        given = (
-            None if state.given is None else state.given[:, None].expand(-1, tokens.shape[1], -1)
+        conditioning = (
+            None
+            if state.conditioning is None
+            else state.conditioning[:, None].expand(-1, tokens.shape[1], -1)
         )
-        x = _beside(self.embed(tokens), given)
+        x = _with_conditioning(self.embed(tokens), conditioning)
         attended = None
         if state.fed is not None:
             assert memory is not None
             x, attended = self._run_fed(x, lengths, state, state.fed, memory)
         else:
-            for i, (layer, its) in enumerate(zip(self.layers, state.states, strict=True)):
-                x, _ = layer(self.dropout(x) if i else x, its, lengths)
+            for i, (layer, states_of_layer) in enumerate(
+                zip(self.layers, state.states, strict=True)
+            ):
+                x, _ = layer(self.dropout(x) if i else x, states_of_layer, lengths)
             if self.attention is not None:
                 assert memory is not None
                 attended = self.attention(x, memory, best=best)
-        return _beside(x, given), attended
+        return _with_conditioning(x, conditioning), attended
 
     def _run_fed(
         self,
@@ -279,7 +283,7 @@ class Decoder(DescribedModule, name="decoder.v1"):
         bias = torch.where(memory.mask, 0.0, -torch.inf).to(memory.keys)
         h, _ = layers[drops](
             x,
-            (*top, *(s for its in lower for s in its), fed),
+            (*top, *(s for states_of_layer in lower for s in states_of_layer), fed),
             lengths,
             memory={"keys": memory.keys, "values": memory.values, "mask": bias},
         )
@@ -310,12 +314,12 @@ class Decoder(DescribedModule, name="decoder.v1"):
             values: ``(rows, source, memory_size)``.
         """
         each = h[:, None].expand(-1, values.shape[1], -1)
-        given = self.log_probabilities(each, values)
-        return marginal_log_likelihood(log_weights[:, None], given.transpose(1, 2))
+        p = self.log_probabilities(each, values)
+        return marginal_log_likelihood(log_weights[:, None], p.transpose(1, 2))
 
 
-def _beside(features: Tensor, given: Tensor | None) -> Tensor:
-    return features if given is None else torch.cat((features, given), -1)
+def _with_conditioning(features: Tensor, conditioning: Tensor | None) -> Tensor:
+    return features if conditioning is None else torch.cat((features, conditioning), -1)
 
 
 def _together(*names: str) -> str:

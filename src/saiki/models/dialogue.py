@@ -1,48 +1,23 @@
 """What answers: a model of dialogue with the language that it speaks."""
 
-import itertools
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from saiki.data.text.dialogue_rows import DialogueRows, Turns, batch
-from saiki.decoding.decode import Hypothesis, Search, decode
+from saiki.decoding.decode import Search, decode
 from saiki.errors import InputError
 from saiki.models.hred import HRED, VHRED, Context, Likelihoods
-from saiki.models.seq2seq import NEVER_WRITTEN
+from saiki.models.seq2seq import NEVER_WRITTEN, WrittenText
 from saiki.saving.pretrained import DescribedModule
 from saiki.text import BEGIN, END, UNKNOWN, Text
 
 AT_ONCE = 64
 """Dialogues that are answered together."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One thing to say."""
-
-    text: str
-    tokens: tuple[str, ...]
-    log_probability: float
-    """Of its tokens, given the latent variable where there is one."""
-    score: float
-    finished: bool
-    seen: tuple[str, ...]
-    """Tokens of the turns before that attention looked at, the first turn first."""
-    weights: Tensor | None
-    """``(tokens, and the end if finished; tokens seen)``, with attention."""
-
-    @property
-    def alignment(self) -> tuple[tuple[str, ...], tuple[str, ...], Tensor] | None:
-        """Tokens seen, tokens, and the weights between them, if there was attention."""
-        if self.weights is None:
-            return None
-        return self.seen, (*self.tokens, *["</s>"] * self.finished), self.weights
 
 
 class Dialoguer(DescribedModule, name="dialoguer.v1"):
@@ -80,8 +55,8 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
     ) -> Likelihoods:
         """See :meth:`saiki.models.hred.HRED.forward`; the first five are those of ``Turns``."""
         turns = Turns(tokens, lengths, dialogue, place, is_reply)
-        found: Likelihoods = self.model(turns, draws, drop, words, generator)
-        return found
+        likelihoods: Likelihoods = self.model(turns, draws, drop, words, generator)
+        return likelihoods
 
     def equations(self) -> str:
         return self.model.equations()
@@ -94,7 +69,7 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
         limit: int = 40,
         begin_with: str = "",
         must_hold: Sequence[str] = (),
-    ) -> list[list[Reply]]:
+    ) -> list[list[WrittenText]]:
         """``search.n_best`` things to say after each dialogue, the best first.
 
         With a latent variable each of them has one of its own, drawn by the seed of ``search`` and
@@ -109,61 +84,62 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
         Raises:
             InputError: nothing has been said, or a phrase cannot be written.
         """
-        said = [[turn for turn in dialogue if turn.strip()] for dialogue in dialogues]
-        if not all(said):
+        dialogues = [[turn for turn in dialogue if turn.strip()] for dialogue in dialogues]
+        if not all(dialogues):
             raise InputError("nothing has been said yet, so there is nothing to reply to")
-        begun = self.text.phrase(begin_with)
+        prefix = self.text.phrase(begin_with)
         held = [self.text.phrase(phrase) for phrase in must_hold]
-        found = list[list[Reply]]()
-        for at in range(0, len(said), AT_ONCE):
-            found += self._replies(said[at : at + AT_ONCE], search, limit, begun, held)
-        return found
+        replies = list[list[WrittenText]]()
+        for at in range(0, len(dialogues), AT_ONCE):
+            replies += self._replies(dialogues[at : at + AT_ONCE], search, limit, prefix, held)
+        return replies
 
     def _replies(
         self,
-        said: Sequence[Sequence[str]],
+        dialogues: Sequence[Sequence[str]],
         search: Search,
         limit: int,
-        begun: list[int],
+        prefix: list[int],
         held: list[list[int]],
-    ) -> list[list[Reply]]:
-        turns = self._read(said)
+    ) -> list[list[WrittenText]]:
+        turns = batch(DialogueRows.read(dialogues, self.text, self.longest).pieces)
         last = torch.cat((turns.place[1:] == 0, torch.ones(1, dtype=torch.bool))).nonzero()[:, 0]
         device = next(self.parameters()).device
         turns, last = Turns(*(part.to(device) for part in turns)), last.to(device)
         context, _ = self.model.contexts(turns, last)
-        keys = [zlib.crc32("\n".join(dialogue).encode()) for dialogue in said]
+        keys = [zlib.crc32("\n".join(dialogue).encode()) for dialogue in dialogues]
         copies = search.n_best if isinstance(self.model, VHRED) else 1
         latent = None
         if isinstance(self.model, VHRED):
             prior, size = self.model.prior_of(context), self.model.latent_size
-            drawn = [[_normal(search.seed, key, i, size) for i in range(copies)] for key in keys]
-            noise = torch.from_numpy(np.array(drawn)).to(prior.mean)
+            seeds = [(search.seed, key, i) for key in keys for i in range(copies)]
+            normals = np.stack([np.random.default_rng(s).standard_normal(size) for s in seeds])
+            noise = torch.from_numpy(normals).view(len(keys), copies, size).to(prior.mean)
             latent = prior.at(noise.transpose(0, 1)).transpose(0, 1).flatten(0, 1)
             context = Context(*(part.repeat_interleave(copies, 0) for part in context))
             search = replace(search, n_best=1)
-        rows = len(said) * copies
+        rows = len(dialogues) * copies
         state, memory = self.model.begin(context, latent)
-        found = decode(
+        hypotheses = decode(
             self.model.advance,
             state,
             memory,
-            [limit + len(begun) + sum(map(len, held))] * rows,
+            [limit + len(prefix) + sum(map(len, held))] * rows,
             search,
             begin=BEGIN,
             end=END,
             banned=(*NEVER_WRITTEN, UNKNOWN),
-            prefixes=[begun] * rows if begun else None,
+            prefixes=[prefix] * rows if prefix else None,
             forced=[held] * rows if held else None,
             keys=[zlib.crc32(f"{key} {i}".encode()) for key in keys for i in range(copies)],
         )
-        seen = [self._seen(turns, int(row)) for row in last]
-        each = [
-            [self._reply(hypothesis, seen[row // copies]) for hypothesis in hypotheses]
-            for row, hypotheses in enumerate(found)
-        ]
-        parts = (itertools.chain(*each[at : at + copies]) for at in range(0, rows, copies))
-        return [sorted(replies, key=lambda reply: -reply.score) for replies in parts]
+        replies: list[list[WrittenText]] = [[] for _ in dialogues]
+        for row, several in enumerate(hypotheses):
+            seen = self._seen(turns, int(last[row // copies]))
+            for each in several:
+                tokens = self.text.vocabulary.tokens(each.tokens)
+                replies[row // copies].append(WrittenText.of(each, tokens, self.text, seen))
+        return [sorted(of_one, key=lambda reply: -reply.score) for of_one in replies]
 
     def _seen(self, turns: Turns, last: int) -> tuple[str, ...]:
         """The tokens that attention sees from a turn on back, in the order in which they were
@@ -175,18 +151,3 @@ class Dialoguer(DescribedModule, name="dialoguer.v1"):
             for token in turns.tokens[row, : turns.lengths[row]].tolist()
         ]
         return tuple(self.text.vocabulary.tokens(tokens))
-
-    def _read(self, dialogues: Sequence[Sequence[str]]) -> Turns:
-        return batch(DialogueRows.read(dialogues, self.text, self.longest).pieces)
-
-    def _reply(self, found: Hypothesis, seen: tuple[str, ...]) -> Reply:
-        tokens = self.text.vocabulary.tokens(found.tokens)
-        weights = None if found.weights is None else found.weights[:, : len(seen)].float().cpu()
-        text = self.text.tokeniser.join(tokens)
-        chance, score = found.log_probability, found.score
-        return Reply(text, tuple(tokens), chance, score, found.finished, seen, weights)
-
-
-def _normal(seed: int, key: int, number: int, size: int) -> Any:
-    """Numbers from N(0, 1) that follow from what was said and the seed."""
-    return np.random.default_rng((seed, key, number)).standard_normal(size)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from saiki.errors import InputError
 from saiki.layers.bidirectional import Bidirectional
 from saiki.layers.recurrent import Recurrent
-from saiki.layers.stack import Layer, Stack, as_layer
+from saiki.layers.stack import Layer, as_layer
 from saiki.saving.pretrained import DescribedModule
 
 
@@ -73,12 +73,9 @@ def end_sizes(layer: Layer) -> list[int]:
     """The sizes of the states that :func:`leaves` finds in what ``layer`` returns."""
     if isinstance(layer, Recurrent):
         return list(layer.cell.state_sizes)
-    parts = layer.layers if isinstance(layer, Stack) else _directions(layer)
-    return [size for part in parts for size in end_sizes(part)]  # type: ignore[arg-type]
-
-
-def _directions(layer: Bidirectional) -> tuple[Recurrent, Recurrent]:
-    return layer.forward_layer, layer.backward_layer
+    if isinstance(layer, Bidirectional):
+        return end_sizes(layer.forward_layer) + end_sizes(layer.backward_layer)
+    return [size for part in layer.layers for size in end_sizes(part)]  # type: ignore[arg-type]
 
 
 class Bridge(DescribedModule, name="bridge.v1"):

@@ -184,7 +184,7 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
             )
             read = self.network.read(past, column, before)
             steps = known.shape[1] - time
-            return self._drawn(self.network, read, steps, ahead, unit, paths, generator)
+            return self._from_paths(self.network, read, steps, ahead, unit, paths, generator)
         quantiles = self.network(past, column, of_steps, self.features("observed", observed))
         return self._forecast(quantiles[..., len(self.levels) // 2], quantiles, unit)
 
@@ -264,17 +264,17 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         if memory.read is not None:
             assert isinstance(self.network, StepwiseForecaster)
             features = self.features("known", known)
-            return self._drawn(
+            return self._from_paths(
                 self.network, memory.read, horizon, features, memory.unit, paths,
                 generator,
             )  # fmt: skip
         both = torch.cat((memory.known, known), 1)
-        found: Forecast = self(
+        forecast: Forecast = self(
             memory.past, memory.column, both, memory.observed, None, paths, generator
         )
-        return Forecast(found.mean[:, :horizon], found.quantiles[:, :horizon])
+        return Forecast(forecast.mean[:, :horizon], forecast.quantiles[:, :horizon])
 
-    def _drawn(
+    def _from_paths(
         self,
         network: StepwiseForecaster,
         read: Read,
@@ -288,9 +288,9 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
         if horizon == 1:
             law, _ = network.follow(read, None if known is None else known[:, 0])
             return self._forecast(law.mean, law.quantiles(self.levels), unit)
-        law, drawn = network.paths(read, horizon, paths, known, generator)
-        further = drawn[..., 1:]
-        levels = drawn.new_tensor(self.levels)
+        law, samples = network.paths(read, horizon, paths, known, generator)
+        further = samples[..., 1:]
+        levels = samples.new_tensor(self.levels)
         mean = torch.cat((law.mean, further.mean(0)), 1)
         # step by step, since no more than 16 million numbers are taken at once
         of_steps = [step.quantile(levels, 0).mT for step in further.unbind(-1)]
@@ -300,16 +300,11 @@ class Forecaster(DescribedModule, name="forecaster.v1"):
     def _forecast(self, mean: Tensor, quantiles: Tensor, unit: Tensor | None) -> Forecast:
         """With intervals as wide as the validation part asked for, where there is a unit."""
         if unit is not None:
-            quantiles = self.calibrated(quantiles, unit)
+            scale = unit[:, None, None, None]
+            quantiles = (self.calibration(quantiles[:, :, None] / scale) * scale)[:, :, 0]
             if self.network.scaling.kind == "size":  # of counts
                 quantiles = quantiles.clamp(min=0)
         return Forecast(mean, quantiles)
-
-    def calibrated(self, quantiles: Tensor, unit: Tensor) -> Tensor:
-        """Quantiles of rows with margins that count in ``unit``, ``(rows,)``."""
-        scale = unit[:, None, None, None]
-        found: Tensor = self.calibration(quantiles[:, :, None] / scale) * scale
-        return found[:, :, 0]
 
     def calibrate(self, quantiles: Tensor, truth: Tensor, unit: Tensor) -> None:
         """Make intervals as wide as these forecasts of a part that was not learned from ask for.

@@ -173,8 +173,8 @@ class HRED(DescribedModule, name="hred.v1"):
     ) -> tuple[DecoderState, Memory | None]:
         """The decoder's state before its first token, and what it can look at."""
         known = context.vector if latent is None else torch.cat((context.vector, latent), -1)
-        given = torch.tanh(self.given(known))
-        return self.decoder.begin(self.bridge([known]), context.memory, context.mask, given)
+        conditioning = torch.tanh(self.given(known))
+        return self.decoder.begin(self.bridge([known]), context.memory, context.mask, conditioning)
 
     def forward(
         self,
@@ -198,34 +198,31 @@ class HRED(DescribedModule, name="hred.v1"):
         lengths = turns.lengths.to(replies.device)[replies]
         written = Turns(*(part.to(replies.device)[replies] for part in turns))
         written = written._replace(tokens=written.tokens[:, : int(lengths.max())], lengths=lengths)
-        return self._likelihoods(written, context, u[replies], draws, drop, words, generator)
+        posterior, prior = self.laws(context, u[replies])
+        v = posterior.draw(draws if self.latent_size else 1, generator=generator)
+        p = torch.stack([self._log_probabilities(written, context, latent, drop) for latent in v])
+        of_words = self._of_words(written, context, v[0]) if words else None
+        return Likelihoods(Bound.of(p, v, posterior, prior), lengths, of_words)
 
-    def _likelihoods(
-        self,
-        replies: Turns,
-        context: Context,
-        u: Tensor,
-        draws: int,
-        drop: float,
-        words: bool,
-        generator: torch.Generator | None,
-    ) -> Likelihoods:
-        p = self._log_probabilities(replies, context, None, drop)
-        none = p.new_zeros(len(p), 0)
-        return Likelihoods(
-            Bound(p[None], none, p.new_zeros(1, len(p)), none), replies.lengths, None
-        )
+    def laws(self, context: Context, u: Tensor) -> tuple[Gaussian, Gaussian]:
+        """Posterior and prior of the latent variable of each reply, whose u is known, too; here it
+        has no units."""
+        none = Gaussian.standard(context.vector[:, :0])
+        return none, none
+
+    def _of_words(self, replies: Turns, context: Context, v: Tensor) -> Tensor | None:
+        return None
 
     def _log_probabilities(
-        self, replies: Turns, context: Context, latent: Tensor | None, drop: float
+        self, replies: Turns, context: Context, latent: Tensor, drop: float
     ) -> Tensor:
         """ln p of each reply, ``(replies,)``."""
-        given = F.pad(replies.tokens[:, :-1], (1, 0), value=BEGIN)
+        tokens_before = F.pad(replies.tokens[:, :-1], (1, 0), value=BEGIN)
         if drop:
-            dropped = torch.rand(given.shape, device=given.device) < drop
-            given = given.masked_fill(dropped & (given != BEGIN), UNKNOWN)
+            dropped = torch.rand(tokens_before.shape, device=tokens_before.device) < drop
+            tokens_before = tokens_before.masked_fill(dropped & (tokens_before != BEGIN), UNKNOWN)
         state, memory = self.begin(context, latent)
-        h, attended = self.decoder.run(given, replies.lengths, state, memory)
+        h, attended = self.decoder.run(tokens_before, replies.lengths, state, memory)
         real = _is_token(replies)
         read = None if attended is None else attended.context[real]
         each = self.decoder.log_likelihood(h[real], read, replies.tokens[real])
@@ -293,22 +290,9 @@ class VHRED(HRED, name="vhred.v1"):
         """p(v | d) of each reply."""
         return Gaussian.of(self.prior(context.vector))
 
-    def _likelihoods(
-        self,
-        replies: Turns,
-        context: Context,
-        u: Tensor,
-        draws: int,
-        drop: float,
-        words: bool,
-        generator: torch.Generator | None,
-    ) -> Likelihoods:
-        prior = self.prior_of(context)
+    def laws(self, context: Context, u: Tensor) -> tuple[Gaussian, Gaussian]:
         posterior = Gaussian.of(self.posterior(torch.cat((context.vector, u), -1)))
-        v = posterior.draw(draws, generator=generator)
-        p = torch.stack([self._log_probabilities(replies, context, one, drop) for one in v])
-        of_words = self._of_words(replies, context, v[0]) if words else None
-        return Likelihoods(Bound.of(p, v, posterior, prior), replies.lengths, of_words)
+        return posterior, self.prior_of(context)
 
     def _of_words(self, replies: Turns, context: Context, v: Tensor) -> Tensor:
         if self.words is None:

@@ -129,14 +129,14 @@ class LinearForecaster(DescribedModule, name="linear_forecaster.v1"):
         values, vectors = torch.linalg.eigh(both @ covariance @ both.T)
         towards = vectors.transpose(1, 2) @ both @ crossed
         scale = values.mean(-1, keepdim=True).clamp(min=1e-300)
-        judged = self._sums(validation) if len(ridges) > 1 and validation is not None else None
+        held_out = self._sums(validation) if len(ridges) > 1 and validation is not None else None
         best = torch.inf
         for ridge in ridges:
             shrunk = (values.clamp(min=0) + ridge * scale)[..., None]
             maps = (vectors @ (towards / shrunk)).transpose(1, 2)  # (columns, horizon, 2 look_back)
             weights = maps @ both
             bias = sums.bias(weights)
-            error = judged.squared_error(weights, bias) if judged else 0.0
+            error = held_out.squared_error(weights, bias) if held_out else 0.0
             if error < best:
                 best = error
                 for parameter, value in zip(

@@ -168,11 +168,11 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
         rows = pad_sequence([torch.tensor(ids) for _, ids in read], True, PAD).to(self.bias.device)
         y, _ = self.encoder(rows, lengths)
         most = max(1, SCORES_AT_ONCE // len(self.bias))
-        found = iter(
+        candidates = iter(
             [each for part in y[rows == MASK].split(most) for each in self._best(part, count)]
         )
         return [
-            self._filled(self._closed(text), [next(found) for i in ids if i == MASK], tokens)
+            self._filled(self._closed(text), [next(candidates) for i in ids if i == MASK], tokens)
             for text, (tokens, ids) in zip(texts, read, strict=True)
         ]
 
@@ -190,10 +190,12 @@ class MaskedLM(DescribedModule, name="masked_lm.v1"):
             for numbers, _ in best
         ]
         first, *rest = text.split(SPECIAL[MASK])
-        filled = (f"{its[0]}{part}" for its, part in zip(words, rest, strict=True))
+        filled = (
+            f"{words_of_place[0]}{part}" for words_of_place, part in zip(words, rest, strict=True)
+        )
         candidates = tuple(
-            tuple(zip((word.strip() or word for word in its), values, strict=True))
-            for its, (_, values) in zip(words, best, strict=True)
+            tuple(zip((word.strip() or word for word in words_of_place), values, strict=True))
+            for words_of_place, (_, values) in zip(words, best, strict=True)
         )
         unknown = (token for token in tokens if token not in self.text.vocabulary)
         return Restored(first + "".join(filled), candidates, tuple(dict.fromkeys(unknown)))
@@ -255,6 +257,8 @@ def _in_words(layer: Layer) -> str:
 def _cell(cell: Cell) -> str:
     """Its name and the arguments that are not as they are by default."""
     parameters = inspect.signature(type(cell)).parameters
-    given = cell.arguments().items()
-    said = (f"{n}={v!r}" for n, v in given if n not in parameters or v != parameters[n].default)
-    return f"{type(cell).__name__}({', '.join(said)})"
+    arguments = cell.arguments().items()
+    changed = (
+        f"{n}={v!r}" for n, v in arguments if n not in parameters or v != parameters[n].default
+    )
+    return f"{type(cell).__name__}({', '.join(changed)})"

@@ -1,6 +1,7 @@
-"""A translator in two parts, for programs that decode by themselves."""
+"""Models in parts, for programs that go on by themselves."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,19 @@ from saiki.models.decoder import DecoderState
 from saiki.models.hred import HRED, VHRED, Context
 from saiki.models.seq2seq import NEVER_WRITTEN, Seq2Seq
 from saiki.nn.attention.attention import Memory
-from saiki.text import UNKNOWN
+from saiki.text import SPECIAL, UNKNOWN
+
+Parts = dict[str, tuple[nn.Module, Any]]
+"""Parts of a model by their names, each with an example of its arguments."""
+
+
+class Part(nn.Module):
+    """A method of a model as a module of its own, whose arguments keep their names."""
+
+    def __init__(self, model: nn.Module, method: str) -> None:
+        super().__init__()
+        self.model = model
+        self.forward = getattr(model, method)
 
 
 class Reading(nn.Module):
@@ -110,14 +123,38 @@ class Writing(nn.Module):
         fed = next(rest) if decoder.input_feeding else None
         covers = decoder.attention is not None and decoder.attention.coverage
         covered = next(rest) if covers else None
-        given = next(rest) if decoder.given_size else None
-        before = DecoderState(states, fed, covered, given, next(rest))
+        conditioning = next(rest) if decoder.given_size else None
+        before = DecoderState(states, fed, covered, conditioning, next(rest))
         p, _, after = self.model.advance(token, before, Memory(*memory) if memory else None)
         never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)
         return p.index_fill(-1, never, -torch.inf), *_leaves(after)
 
 
+@torch.no_grad()
+def in_two(model: Seq2Seq | HRED, reads: nn.Module, arguments: tuple[Tensor, ...]) -> Parts:
+    """What reads and one step of what writes, by an example of what is read."""
+    state: tuple[Tensor, ...] = reads(*arguments)
+    count = 3 if model.decoder.attention is not None else 0
+    writing = Writing(model, [tensor.shape[2] for tensor in state[:count][:2]])
+    tokens = arguments[0].flatten(1)[:, 0]
+    return {
+        "encoder": (reads, arguments),
+        "decoder": (writing, (tokens, state[:count], state[count:])),
+    }
+
+
+def parts_of_dialogue(model: HRED) -> Parts:
+    """What hears dialogues, and one step of what writes the replies."""
+    like, random = model.norm_of_turn.weight, torch.Generator().manual_seed(0)
+    turns = torch.randint(len(SPECIAL), (2, 3, 5), generator=random)
+    lengths, counts = torch.tensor([[5, 2, 3], [4, 5, 1]]), torch.tensor([3, 2])
+    example = tuple(part.to(like.device) for part in (turns, lengths, counts))
+    if model.latent_size:
+        example += (like.new_zeros(2, model.latent_size),)
+    return in_two(model, Hearing(model), example)
+
+
 def _leaves(state: DecoderState) -> tuple[Tensor, ...]:
-    of_layers = (tensor for its in state.states for tensor in its)
-    rest = (state.fed, state.covered, state.given, state.position)
+    of_layers = (tensor for states in state.states for tensor in states)
+    rest = (state.fed, state.covered, state.conditioning, state.position)
     return *of_layers, *(tensor for tensor in rest if tensor is not None)

@@ -54,9 +54,9 @@ def period_of(series: Tensor, longest: int | None = None, level: float = LEVEL) 
     series = series[-NEWEST:].detach().cpu().double()
     columns = series[None] if series.ndim == 1 else series.T
     longest = min(longest or len(series), len(series) // FEWEST)
-    found = Counter(_period(column, longest, level) for column in columns)
-    found.pop(None, None)
-    return found.most_common(1)[0][0] if found else None
+    periods = Counter(_period(column, longest, level) for column in columns)
+    periods.pop(None, None)
+    return periods.most_common(1)[0][0] if periods else None
 
 
 def _period(x: Tensor, longest: int, level: float) -> int | None:
@@ -80,8 +80,8 @@ def _period(x: Tensor, longest: int, level: float) -> int | None:
     best = max(scores.values(), default=0.0)
     correlation = torch.fft.irfft(torch.fft.rfft(x, 2 * n).abs().square())
     for period in candidates:
-        again = [float(correlation[k * period]) for k in (1, 2)]
-        if scores[period] >= ENOUGH * best > 0 and min(again) > 0:
+        correlations = [float(correlation[k * period]) for k in (1, 2)]
+        if scores[period] >= ENOUGH * best > 0 and min(correlations) > 0:
             return period
     return None
 

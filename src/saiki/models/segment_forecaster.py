@@ -16,7 +16,7 @@ from saiki.nn.column_embedding import ColumnEmbedding
 from saiki.nn.series_scaling import WindowScaling
 from saiki.saving.pretrained import DescribedModule
 
-BESIDE = 0.01
+OUTER_WEIGHT = 0.01
 """Weight of the errors of quantiles beside the one in the middle, so that what the network looks
 for, and which weights are kept, is decided by the forecast and not by how sure it is."""
 
@@ -185,8 +185,8 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         several = [state.repeat_interleave(self.segments, 0) for state in states]
         o = self.dropout(as_states(self.decoder(queries.flatten(0, 1), *several))[0])
         middle = self.readout(o).view(rows, -1, 1)
-        beside = middle.detach() + self.beside(o).view(*middle.shape[:2], -1)
-        low, high = beside.chunk(2, -1)
+        quantile_offsets = middle.detach() + self.beside(o).view(*middle.shape[:2], -1)
+        low, high = quantile_offsets.chunk(2, -1)
         return self.scaling.undo(torch.cat((low, middle, high), -1)[:, : self.horizon], scales)
 
     def loss(self, forecast: Tensor, truth: Tensor, unit: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ class SegmentForecaster(DescribedModule, name="segment_forecaster.v1"):
         levels = forecast.new_tensor(self.levels)
         error = (truth[..., None] - forecast) / unit[:, None, None]
         each = torch.maximum(levels * error, (levels - 1) * error)
-        weights = torch.full_like(levels, BESIDE)
+        weights = torch.full_like(levels, OUTER_WEIGHT)
         weights[len(levels) // 2] = 1.0
         return (each[~truth.isnan()] @ (weights / weights.sum())).mean()
 

@@ -90,9 +90,11 @@ class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):
             others: where words that are not in the vocabulary may have a vector.
         """
         read = [self._read_or_error(sentence, others) for sentence in sentences]
-        rows = [row for its in read if isinstance(its, _Read) for row in its.rows]
+        rows = [row for parsed in read if isinstance(parsed, _Read) for row in parsed.rows]
         p = iter(self._probabilities(rows))
-        return [self._reading(its, p) if isinstance(its, _Read) else its for its in read]
+        return [
+            self._reading(parsed, p) if isinstance(parsed, _Read) else parsed for parsed in read
+        ]
 
     def _read_or_error(self, sentence: str, others: VectorTable | None) -> "_Read | InputError":
         try:
@@ -120,12 +122,12 @@ class SentenceClassifier(SequenceClassifier, name="sentence_classifier.v1"):
 
     def _probabilities(self, rows: Sequence["_Row"]) -> Tensor:
         """Of the classes, ``(rows, classes)``."""
-        found = torch.empty(len(rows), len(self.classes))
+        p = torch.empty(len(rows), len(self.classes))
         for some in together([row.length for row in rows], AT_ONCE, STEPS_AT_ONCE):
             lengths = torch.tensor([rows[i].length for i in some])
             z = nn.utils.rnn.pad_sequence([rows[i].features for i in some], batch_first=True)
-            found[some] = self.classify(z, lengths).softmax(1).to(found)
-        return found
+            p[some] = self.classify(z, lengths).softmax(1).to(p)
+        return p
 
 
 class _Row(NamedTuple):

@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saiki.decoding.decode import Hypothesis, Search
 from saiki.errors import InputError
-from saiki.models.encoder import leaves
-from saiki.models.seq2seq import NEVER_WRITTEN
-from saiki.models.sequence_vae import SequenceVAE, nested
+from saiki.models.parts import Part, Parts
+from saiki.models.sequence_vae import SequenceVAE
 from saiki.nn.latent import Bound
 from saiki.saving.pretrained import DescribedModule
-from saiki.text import END, FIRST, UNKNOWN, Text
+from saiki.text import END, FIRST, Text
 
 CODES_AT_ONCE = 256
 """That are decoded together."""
@@ -57,8 +55,8 @@ class SentenceVAE(DescribedModule, name="sentence_vae.v1"):
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """See :meth:`SequenceVAE.forward`."""
-        found: Tensor = self.model(tokens, lengths)
-        return found
+        likelihood: Tensor = self.model(tokens, lengths)
+        return likelihood
 
     def equations(self) -> str:
         return self.model.equations()
@@ -117,91 +115,39 @@ class SentenceVAE(DescribedModule, name="sentence_vae.v1"):
             InputError: a phrase cannot be written.
         """
         search, limit = search or Search("greedy"), limit or self.longest
-        begun = self.text.phrase(begin_with)
+        prefix = self.text.phrase(begin_with)
         held = [self.text.phrase(phrase) for phrase in must_hold]
-        limit += len(begun) + sum(map(len, held))
-        found = list[list[Sentence]]()
+        limit += len(prefix) + sum(map(len, held))
+        sentences = list[list[Sentence]]()
         for at in range(0, len(z), CODES_AT_ONCE):
             codes = z[at : at + CODES_AT_ONCE]
             hypotheses = self.model.hypotheses(
                 codes,
                 [limit] * len(codes),
                 search,
-                prefixes=[begun] * len(codes) if begun else None,
+                prefixes=[prefix] * len(codes) if prefix else None,
                 forced=[held] * len(codes) if held else None,
                 keys=range(at, at + len(codes)),
             )
-            found += [[self._sentence(each) for each in its] for its in hypotheses]
-        return found
+            sentences += [[self._sentence(each) for each in row] for row in hypotheses]
+        return sentences
 
-    def _sentence(self, found: Hypothesis) -> Sentence:
-        text = self.text.decode(found.tokens)
-        return Sentence(text, found.tokens, found.log_probability, found.finished)
-
-
-class SentenceEncoding(nn.Module):
-    """The encoder alone: from tokens and lengths to the means and log-variances of codes."""
-
-    def __init__(self, model: SequenceVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Of sentences ``(batch, time)``, each with END as its last token."""
-        posterior = self.model.posterior(tokens, lengths)
-        return posterior.mean, posterior.log_variance
+    def _sentence(self, hypothesis: Hypothesis) -> Sentence:
+        text = self.text.decode(hypothesis.tokens)
+        return Sentence(text, hypothesis.tokens, hypothesis.log_probability, hypothesis.finished)
 
 
-class SentenceStart(nn.Module):
-    """From codes ``(batch, latent_size)`` to the states of the decoder before its first step."""
-
-    def __init__(self, model: SequenceVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, code: Tensor) -> tuple[Tensor, ...]:
-        return tuple(leaves(self.model.begin(code)))
-
-
-class SentenceStep(nn.Module):
-    """One token further, for programs that decode by themselves."""
-
-    def __init__(self, model: SequenceVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, token: Tensor, state: tuple[Tensor, ...], code: Tensor | None = None
-    ) -> tuple[Tensor, ...]:
-        """ln p of the next token, ``(batch, vocabulary)``, −∞ for what is no word, and the states
-        after it.
-
-        Args:
-            token: the last one of each row, ``(batch,)``; BEGIN at first.
-            state: that of the step before; at first that of :class:`SentenceStart`, and 0 without a
-                code.
-            code: ``(batch, latent_size)``, where there is one.
-        """
-        z = self.model.readout.weight.new_zeros(token.shape[0], 0) if code is None else code
-        before = nested(self.model.decoder, iter(state))
-        p, _, after = self.model.advance(token, before, z)
-        never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)
-        return p.index_fill(-1, never, -torch.inf), *leaves(after)
-
-
-def parts_of(model: SentenceVAE) -> dict[str, tuple[nn.Module, Any]]:
+@torch.no_grad()
+def parts_of(model: SequenceVAE) -> Parts:
     """What makes codes, the first states of them, and one step of what writes; of a language model
     without codes the last alone."""
-    of_tokens, random = model.model, torch.Generator().manual_seed(0)
-    tokens = torch.randint(FIRST, (3, 7), generator=random).to(model.device)
-    z = of_tokens.codes(3)
-    start, step = SentenceStart(of_tokens), SentenceStep(of_tokens)
-    with torch.no_grad():
-        states = start(z)
-    if of_tokens.encoder is None:
+    random, z = torch.Generator().manual_seed(0), model.codes(3)
+    tokens = torch.randint(FIRST, (3, 7), generator=random).to(z.device)
+    step, states = Part(model, "next_token"), model.start_states(z)
+    if model.encoder is None:
         return {"decoder": (step, (tokens[:, 0], states))}
     return {
-        "encoder": (SentenceEncoding(of_tokens), (tokens, torch.tensor([4, 7, 2]))),
-        "start": (start, z),
+        "encoder": (Part(model, "encoding"), (tokens, torch.tensor([4, 7, 2]))),
+        "start": (Part(model, "start_states"), z),
         "decoder": (step, (tokens[:, 0], states, z)),
     }

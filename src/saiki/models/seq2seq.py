@@ -1,7 +1,8 @@
 """Encoder-decoder models: one sequence of tokens is read, another one is written."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from saiki.models.encoder import Bridge, Encoder, end_sizes
 from saiki.nn.attention.attention import Attended, Memory
 from saiki.nn.attention.choice import MovingBaseline, reinforce_loss
 from saiki.saving.pretrained import DescribedModule
-from saiki.text.vocabulary import BEGIN, END, MASK, PAD, UNKNOWN
+from saiki.text import BEGIN, END, MASK, PAD, UNKNOWN, Text
 
 
 class Written(NamedTuple):
@@ -33,6 +34,61 @@ class Written(NamedTuple):
     ``(steps,)``; for a self-critical baseline alone."""
     forced: bool
     """Whether each token before was that of the target."""
+
+
+Alignment = tuple[tuple[str, ...], tuple[str, ...], Tensor]
+"""Source tokens, tokens, and the weights between them."""
+
+
+@dataclass(frozen=True)
+class WrittenText:
+    """A text that was written for another one: a translation, or a reply."""
+
+    text: str
+    tokens: tuple[str, ...]
+    log_probability: float
+    """Of its tokens, given the latent variable where there is one."""
+    score: float
+    finished: bool
+    source: tuple[str, ...]
+    """Tokens that attention could look at."""
+    weights: Tensor | None
+    """``(tokens, and the end if finished; source tokens)``, with attention."""
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """None without attention."""
+        if self.weights is None:
+            return None
+        return self.source, (*self.tokens, *["</s>"] * self.finished), self.weights
+
+    @classmethod
+    def of(
+        cls, hypothesis: Hypothesis, tokens: Sequence[str], text: Text, source: Sequence[str]
+    ) -> Self:
+        """From these tokens of a hypothesis."""
+        weights = hypothesis.weights
+        return cls(
+            text.tokeniser.join(tokens),
+            tuple(tokens),
+            hypothesis.log_probability,
+            hypothesis.score,
+            hypothesis.finished,
+            tuple(source),
+            None if weights is None else weights[:, : len(source)].float().cpu(),
+        )
+
+
+def alignments(texts: Iterable[WrittenText]) -> list[Alignment]:
+    """Those of all texts.
+
+    Raises:
+        InputError: there is no attention.
+    """
+    maps = [alignment for text in texts if (alignment := text.alignment) is not None]
+    if not maps:
+        raise InputError("a model without attention has none to draw")
+    return maps
 
 
 class Seq2Seq(DescribedModule, name="seq2seq.v1"):
@@ -111,21 +167,21 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
                 the decoder itself (scheduled sampling; Bengio et al. 2015).
         """
         state, memory = self.begin(source, source_lengths)
-        given, wanted = target[:, :-1], target[:, 1:]
+        inputs, wanted = target[:, :-1], target[:, 1:]
         steps = target_lengths.to(target.device) - 1
-        real = torch.arange(given.shape[1], device=target.device) < steps[:, None]
+        real = torch.arange(inputs.shape[1], device=target.device) < steps[:, None]
         best = None
         if self.training and self.draws and self.baseline is None:
             with torch.no_grad():
-                h, attended = self._forced(given, steps, state, memory, teacher_forcing, best=True)
+                h, attended = self._forced(inputs, steps, state, memory, teacher_forcing, best=True)
                 best = _of(self._probabilities(h, attended, memory, real), wanted[real])
-        h, attended = self._forced(given, steps, state, memory, teacher_forcing)
+        h, attended = self._forced(inputs, steps, state, memory, teacher_forcing)
         p = self._probabilities(h, attended, memory, real)
         return Written(p, wanted[real], attended, real, best, teacher_forcing >= 1)
 
     def _forced(
         self,
-        given: Tensor,
+        inputs: Tensor,
         steps: Tensor,
         state: DecoderState,
         memory: Memory | None,
@@ -134,13 +190,13 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
     ) -> tuple[Tensor, Attended | None]:
         """The top states at all steps, ``(batch, time, size)``, and what was read."""
         if teacher_forcing >= 1 and self.decoder.whole:
-            return self.decoder.run(given, steps, state, memory, best)
-        tokens = given[:, 0]
+            return self.decoder.run(inputs, steps, state, memory, best)
+        tokens = inputs[:, 0]
         tops: list[Tensor] = []
         reads: list[Attended | None] = []
-        for t in range(given.shape[1]):
+        for t in range(inputs.shape[1]):
             if t:
-                tokens = given[:, t]
+                tokens = inputs[:, t]
                 if teacher_forcing < 1:
                     with torch.no_grad():
                         p = self._probabilities(tops[-1], reads[-1], memory)
@@ -248,8 +304,8 @@ class Seq2Seq(DescribedModule, name="seq2seq.v1"):
         """
         device = next(self.parameters()).device
         models = (self, *also)
-        begun = [model.begin(source.to(device), lengths) for model in models]
-        states, memories = zip(*begun, strict=True)
+        beginnings = [model.begin(source.to(device), lengths) for model in models]
+        states, memories = zip(*beginnings, strict=True)
         return decode(
             Ensemble([model.advance for model in models]) if also else self.advance,
             states if also else states[0],

@@ -44,9 +44,9 @@ class SequenceCodePrior(CodeNetwork, name="sequence_code_prior.v1"):
             InputError: there are classes and no labels, or the other way round.
         """
         self.check_labels(labels)
-        given = F.pad(codes.flatten(1), (0, 1))
+        before = F.pad(codes.flatten(1), (0, 1))
         y, _ = self.recurrent(
-            self.inputs(given, slice(None), labels),
+            self.inputs(before, slice(None), labels),
             lengths=None if lengths is None else lengths * self.books + 1,
         )
         return self._log_probabilities(y, slice(None))
@@ -96,11 +96,11 @@ class SequenceCodePrior(CodeNetwork, name="sequence_code_prior.v1"):
             here = slice(at, at + 1)
             y, state = self.recurrent(self.inputs(codes, here, labels), state)
             p = (self._log_probabilities(y, here)[:, 0] / temperature).softmax(1)
-            drawn = torch.multinomial(p, 1, generator=generator)[:, 0]
-            ends = (drawn == self.codes) & (lengths == longest)
+            code = torch.multinomial(p, 1, generator=generator)[:, 0]
+            ends = (code == self.codes) & (lengths == longest)
             lengths = lengths.masked_fill(ends, at // self.books)
             has_ended = lengths * self.books <= at
-            codes[:, at] = drawn.masked_fill(has_ended, 0)
+            codes[:, at] = code.masked_fill(has_ended, 0)
             if has_ended.all():
                 break
         return codes.view(count, longest, self.books)[:, : int(lengths.max())], lengths

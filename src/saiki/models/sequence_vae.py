@@ -126,8 +126,8 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         real = real_steps(y, every)
         each = self._log_prob(y[real], x.repeat(samples, *[1] * (x.ndim - 1))[real])
         steps = each.new_zeros(real.shape).masked_scatter(real, each)
-        found: Tensor = steps.sum(1).unflatten(0, (samples, batch))
-        return found
+        likelihood: Tensor = steps.sum(1).unflatten(0, (samples, batch))
+        return likelihood
 
     def bound(
         self,
@@ -155,8 +155,8 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
         steps, and PAD beyond; see :meth:`hypotheses`.
         """
         if self.embedding is not None:
-            found = self.hypotheses(z, [steps] * len(z), search or Search("greedy"))
-            rows = padded([[*best.tokens, *[END] * best.finished] for best, *_ in found])[0]
+            hypotheses = self.hypotheses(z, [steps] * len(z), search or Search("greedy"))
+            rows = padded([[*best.tokens, *[END] * best.finished] for best, *_ in hypotheses])[0]
             return rows.to(z.device)
         x, state, written = z.new_zeros(len(z), self.features), self.begin(z), list[Tensor]()
         for _ in range(steps):
@@ -216,6 +216,31 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
             return _initial(self.decoder, z)
         return nested(self.decoder, iter(self.start([z])))
 
+    def encoding(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances of the codes of sequences, each with END as its last token."""
+        posterior = self.posterior(tokens, lengths)
+        return posterior.mean, posterior.log_variance
+
+    def start_states(self, code: Tensor) -> tuple[Tensor, ...]:
+        """:meth:`begin`, as one tensor after the other."""
+        return tuple(leaves(self.begin(code)))
+
+    def next_token(
+        self, token: Tensor, state: tuple[Tensor, ...], code: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """:meth:`advance` for programs that decode by themselves: ln p of the next token, ``(batch,
+        vocabulary)``, −∞ for what is no word, and the states after it.
+
+        Args:
+            token: the last one of each row, ``(batch,)``; BEGIN at first.
+            state: that of the step before; at first :meth:`start_states`, and 0 without a code.
+            code: ``(batch, latent_size)``, where there is one.
+        """
+        z = self.readout.weight.new_zeros(token.shape[0], 0) if code is None else code
+        p, _, after = self.advance(token, nested(self.decoder, iter(state)), z)
+        never = torch.tensor([*NEVER_WRITTEN, UNKNOWN], device=p.device)
+        return p.index_fill(-1, never, -torch.inf), *leaves(after)
+
     def equations(self) -> str:
         says = "N(v, s²)" if self.embedding is None else "softmax(v)"
         writes = equations.of_layer(self.decoder)
@@ -243,8 +268,8 @@ class SequenceVAE(DescribedModule, name="sequence_vae.v1"):
 
     def _step(self, before: Tensor, z: Tensor, state: Any) -> tuple[Tensor, Any]:
         """The same of one step, ``(batch, features)``."""
-        found: tuple[Tensor, Any] = self.decoder.step(torch.cat((before, z), -1), state)
-        return found
+        step: tuple[Tensor, Any] = self.decoder.step(torch.cat((before, z), -1), state)
+        return step
 
     def _log_prob(self, y: Tensor, x: Tensor) -> Tensor:
         """ln p of each step, ``(steps,)``, from what the decoder makes of it, ``(steps, size)``."""
@@ -269,8 +294,8 @@ def nested(layer: nn.Module, states: Iterator[Tensor]) -> Any:
     if isinstance(layer, Stack):
         return tuple(nested(part, states) for part in layer.layers)
     assert isinstance(layer, Recurrent)
-    its = tuple(next(states) for _ in layer.cell.state_sizes)
-    return its if len(its) > 1 else its[0]
+    states_of_layer = tuple(next(states) for _ in layer.cell.state_sizes)
+    return states_of_layer if len(states_of_layer) > 1 else states_of_layer[0]
 
 
 def _initial(layer: nn.Module, z: Tensor) -> Any:
@@ -278,5 +303,5 @@ def _initial(layer: nn.Module, z: Tensor) -> Any:
     if isinstance(layer, Stack):
         return tuple(_initial(part, z) for part in layer.layers)
     assert isinstance(layer, Recurrent)
-    its = layer.start(z, None)
-    return its if len(its) > 1 else its[0]
+    states_of_layer = layer.start(z, None)
+    return states_of_layer if len(states_of_layer) > 1 else states_of_layer[0]

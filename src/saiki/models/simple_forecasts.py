@@ -5,9 +5,10 @@ targets)`` (Hyndman & Athanasopoulos 2021, §5.2). NaN in the past is missing an
 nothing is known, neither is the forecast, and it is NaN.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +16,6 @@ from saiki.errors import InputError
 
 Forecast = Callable[[Tensor, int], Tensor]
 """From the past, ``(batch, time, targets)``, to so many steps, ``(batch, horizon, targets)``."""
-ORIGINS = 2000
-"""Origins at most whose errors make the intervals around a forecast."""
-VALUES = 2**22
-"""That are forecast at once."""
 
 
 def last_value(past: Tensor, horizon: int) -> Tensor:
@@ -67,12 +64,6 @@ def drift(past: Tensor, horizon: int) -> Tensor:
     return last.unsqueeze(1) + (ahead + (past.shape[1] - 1 - end).unsqueeze(1)) * slope.unsqueeze(1)
 
 
-def mean(past: Tensor, horizon: int) -> Tensor:
-    """yᵀ⁺ʰ = the mean of all that is known."""
-    _check(past, horizon)
-    return past.nanmean(1, keepdim=True).expand(-1, horizon, -1)
-
-
 def _last_known(past: Tensor) -> tuple[Tensor, Tensor]:
     """Of ``(batch, time, …)``, the last value along time that is not NaN, and when it was."""
     times = torch.arange(past.shape[1], device=past.device)
@@ -82,6 +73,7 @@ def _last_known(past: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _check(past: Tensor, horizon: int) -> None:
+    """Raise :class:`InputError` unless it is a past of which so many steps can be forecast."""
     if past.ndim != 3 or past.shape[1] == 0 or horizon < 1:
         raise InputError(
             f"a past of the shape (batch, time, targets) is forecast 1 step or more, got the shape "
@@ -89,89 +81,52 @@ def _check(past: Tensor, horizon: int) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class ErrorQuantiles:
-    """How far what came was from a forecast, by steps ahead and target: with it, intervals.
+Method = Literal["exponential_smoothing", "arima"]
+CLASSES: dict[Method, str] = {"exponential_smoothing": "AutoETS", "arima": "AutoARIMA"}
+
+
+class StatisticalForecast:
+    """A model of its own for each past and target, chosen by an information criterion (Hyndman &
+    Khandakar 2008) and fitted when it forecasts: seconds for each where the period is long.
 
     Args:
-        levels: rising, such as (0.1, 0.5, 0.9).
-        values: the quantiles of truth − forecast, ``(horizon, targets, levels)``, in units of the
-            series.
+        method: ``"exponential_smoothing"`` or ``"arima"``.
+        period: of the season, in steps; 1: there is none.
+
+    Raises:
+        InputError: statsforecast is not installed, or there is no such method.
     """
 
-    levels: tuple[float, ...]
-    values: Tensor
-
-    def around(self, forecast: Tensor) -> Tensor:
-        """The quantiles of what may come, ``(batch, horizon, targets, levels)``, for as many steps
-        as there are errors of, or fewer."""
-        return forecast[..., None] + self.values[: forecast.shape[1]].to(forecast)
-
-    @classmethod
-    @torch.no_grad()
-    def of(
-        cls, forecast: Forecast, series: Sequence[Tensor] | Tensor, look_back: int, horizon: int,
-        levels: Sequence[float], origins: int = ORIGINS,
-    ) -> "ErrorQuantiles":  # fmt: skip
-        """From the errors that a forecast makes within a part that is known to its end.
-
-        Of the part a forecast was fitted on, its errors are too small; take another, or calibrate
-        the intervals (:class:`saiki.nn.calibration.ConformalIntervals`).
-
-        Args:
-            series: ``(time, targets)``, or several such.
-            look_back: steps of the past that it reads.
-            origins: so many at most, evenly spread over all there are.
-
-        Raises:
-            InputError: no series is as long as look-back and horizon, or a target is nowhere
-                known.
-        """
-        several = [series] if isinstance(series, Tensor) else list(series)
-        counts = [max(0, len(one) - look_back - horizon + 1) for one in several]
-        total = sum(counts)
-        if not total:
+    def __init__(self, method: Method, period: int = 1) -> None:
+        if method not in CLASSES:
+            raise InputError(f"the method must be one of {', '.join(CLASSES)}, got {method!r}")
+        if period < 1:
+            raise InputError(f"the period must be 1 step or more, got {period}")
+        try:
+            from statsforecast import models
+        except ImportError:
             raise InputError(
-                f"a series of {look_back} + {horizon} steps or more is needed, the longest has "
-                f"{max(map(len, several), default=0)}"
-            )
-        chosen = torch.arange(min(origins, total)) * total // min(origins, total)
-        found, before = [], 0
-        for one, count in zip(several, counts, strict=True):
-            starts = chosen[(chosen >= before) & (chosen < before + count)] - before
-            before += count
-            found += _errors_at(forecast, one, starts, look_back, horizon)
-        values = quantiles_of_known(torch.cat(found), levels)
-        if bool(values.isnan().any()):
-            raise InputError("there is a target of which no forecast can be compared with a truth")
-        return cls(tuple(levels), values)
+                "exponential smoothing and ARIMA need statsforecast: pip install 'saiki[series]'"
+            ) from None
+        self.method, self.period = method, period
+        self._class = getattr(models, CLASSES[method])
 
+    def __call__(self, past: Tensor, horizon: int) -> Tensor:
+        """The mean of what follows ``past: (batch, time, targets)``, ``(batch, horizon, targets)``.
 
-def _errors_at(
-    forecast: Forecast, series: Tensor, starts: Tensor, look_back: int, horizon: int
-) -> list[Tensor]:
-    if not len(starts):
-        return []
-    windows = series.unfold(0, look_back + horizon, 1).transpose(1, 2)  # (origins, time, targets)
-    at_once = max(1, VALUES // windows[0].numel())
-    pieces = [windows[part] for part in starts.to(series.device).split(at_once)]
-    return [piece[:, look_back:] - forecast(piece[:, :look_back], horizon) for piece in pieces]
+        Missing values in front of a series are passed over; one that has others, or is shorter than
+        two values, is not forecast: NaN.
+        """
+        _check(past, horizon)
+        batch, _, targets = past.shape
+        rows = past.detach().cpu().double().transpose(1, 2).flatten(0, 1).numpy()
+        means = np.stack([self._mean(row, horizon) for row in rows])
+        return torch.from_numpy(means).view(batch, targets, horizon).transpose(1, 2).to(past)
 
-
-def quantiles_of_known(values: Tensor, levels: Sequence[float]) -> Tensor:
-    """Quantiles along the first dimension, which becomes the last, of what is not NaN, linear
-    between the values (Hyndman & Fan 1996, definition 7); NaN of nothing.
-
-    >>> quantiles_of_known(torch.tensor([4.0, torch.nan, 0.0, 2.0]), [0.25, 0.5])
-    tensor([1., 2.])
-    """
-    in_order = values.sort(0).values  # NaN comes last
-    last = (~values.isnan()).sum(0) - 1
-    found = []
-    for level in levels:
-        place = level * last.clamp(min=0).to(values)
-        below = place.floor().long()
-        above = torch.minimum(below + 1, last.clamp(min=0))
-        low, high = (in_order.gather(0, i[None])[0] for i in (below, above))
-        found.append(low + (place - below) * (high - low))
-    return torch.stack(found, -1)
+    def _mean(self, row: np.ndarray, horizon: int) -> np.ndarray:
+        known = np.flatnonzero(np.isfinite(row))
+        row = row[known[0] :] if len(known) else row[:0]
+        if len(row) < 2 or not np.isfinite(row).all():
+            return np.full(horizon, np.nan)
+        model = self._class(season_length=self.period)
+        return np.asarray(model.forecast(y=row, h=horizon)["mean"])

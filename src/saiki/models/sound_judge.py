@@ -45,7 +45,7 @@ class SoundJudge:
             layers = Bidirectional(GRU(mel.size, UNITS))
             names = [str(i) for i in range(classes)]
             model = SequenceClassifier(mel, names, layers, dropout=0.3, rate=rate)
-            z, steps = _heard(mel, waves)
+            z, steps = _features_of(mel, waves)
             optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
             for _ in range(updates):
@@ -60,13 +60,13 @@ class SoundJudge:
     def accuracy(self, waves: Sequence[Tensor], labels: Tensor) -> float:
         """The share of waves that it takes for what they are."""
         assert isinstance(self.classifier.features, LogMel)
-        z, steps = _heard(self.classifier.features, waves)
-        said = self.classifier.classify(z, steps).argmax(1)
-        return (said == labels).double().mean().item()
+        z, steps = _features_of(self.classifier.features, waves)
+        predicted = self.classifier.classify(z, steps).argmax(1)
+        return (predicted == labels).double().mean().item()
 
 
 @torch.no_grad()
-def _heard(mel: LogMel, waves: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _features_of(mel: LogMel, waves: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """The features of all waves, made some at a time, and the steps of each."""
     parts = []
     for at in range(0, len(waves), TOGETHER):

@@ -179,25 +179,3 @@ class SoundVQVAE(DescribedModule, name="sound_vqvae.v1"):
         if self.prior is not None:
             lines.append(self.prior.equations())
         return "\n".join(lines)
-
-
-class SoundEncoding(nn.Module):
-    """:meth:`SoundVQVAE.encode` as a module of its own."""
-
-    def __init__(self, model: SoundVQVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, waves: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.encode(waves, lengths)
-
-
-class SoundDecoding(nn.Module):
-    """:meth:`SoundVQVAE.spectra` as a module of its own."""
-
-    def __init__(self, model: SoundVQVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, codes: Tensor, steps: Tensor) -> Tensor:
-        return self.model.spectra(codes, steps)

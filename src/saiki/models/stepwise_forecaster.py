@@ -132,14 +132,14 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         z, _, _ = self._scaled(past, column)
         before = torch.cat((torch.zeros_like(z[:, :1]), z[:, :-1]), 1)
         h, _ = self.layer(self._inputs(before, self.column(column), known))
-        said: Tensor = self.readout(h)
-        return said
+        output: Tensor = self.readout(h)
+        return output
 
-    def laws(self, said: Tensor, past: Tensor, column: Tensor) -> SeriesLikelihood:
+    def laws(self, output: Tensor, past: Tensor, column: Tensor) -> SeriesLikelihood:
         """The law of each value in the units of ``past``; its mean is ``(rows, time, 1)``. Of the
         first value, which nothing foretells, the m of changes is that value."""
         _, shift, scale = self._scaled(past, column)
-        return self.law.of(said).restored(shift[:, : said.shape[1], None], scale[..., None])
+        return self.law.of(output).restored(shift[:, : output.shape[1], None], scale[..., None])
 
     def _scaled(
         self, past: Tensor, column: Tensor, before: Read | None = None
@@ -218,17 +218,17 @@ class StepwiseForecaster(DescribedModule, name="stepwise_forecaster.v1"):
         """
         coming = [None if known is None else known[:, step] for step in range(horizon)]
         law, state = self.follow(read, coming[0])
-        drawn = [law.sample(count, generator).reshape(-1, 1)]
+        samples = [law.sample(count, generator).reshape(-1, 1)]
         shift, scale, vector, state = (
             _repeated(part, count) for part in (read.shift, read.scale, read.vector, state)
         )
         for features in coming[1:]:
-            last = ((drawn[-1] - shift) / scale)[:, 0].to(read.last)
-            shift = drawn[-1] if self.scaling.is_of_changes else shift
+            last = ((samples[-1] - shift) / scale)[:, 0].to(read.last)
+            shift = samples[-1] if self.scaling.is_of_changes else shift
             features = None if features is None else features.repeat(count, 1)
             next_law, state = self.follow(Read(last, state, shift, scale, vector), features)
-            drawn.append(next_law.sample(1, generator)[0])
-        return law, torch.cat(drawn, 1).view(count, -1, horizon)
+            samples.append(next_law.sample(1, generator)[0])
+        return law, torch.cat(samples, 1).view(count, -1, horizon)
 
     def _next(self, read: Read, known: Tensor | None) -> tuple[Tensor, Any]:
         """What the layers make of the next step, ``(rows, output_size)``, and the state then."""

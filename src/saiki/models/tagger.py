@@ -89,9 +89,9 @@ class Tagger(DescribedModule, name="tagger.v1"):
         """
         device = self.kind.weight.device
         numbers = [tokens_of(text, self.characters) for text in texts]
-        kinds = [torch.empty(len(its), len(self.kinds)) for its in numbers]
-        missing = [torch.empty(len(its), dtype=torch.int64) for its in numbers]
-        windows = [(i, *window) for i, its in enumerate(numbers) for window in _windows(len(its))]
+        kinds = [torch.empty(len(ids), len(self.kinds)) for ids in numbers]
+        missing = [torch.empty(len(ids), dtype=torch.int64) for ids in numbers]
+        windows = [(i, *window) for i, ids in enumerate(numbers) for window in _windows(len(ids))]
         windows.sort(key=lambda window: window[4] - window[1])  # little padding
         for at in each(range(0, len(windows), ROWS)):
             some = windows[at : at + ROWS]

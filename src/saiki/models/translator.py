@@ -3,7 +3,6 @@
 import math
 import zlib
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from saiki.decoding.decode import Hypothesis, Search
 from saiki.errors import InputError
-from saiki.models.seq2seq import Seq2Seq
+from saiki.models.seq2seq import Seq2Seq, WrittenText
 from saiki.prediction import Prediction
 from saiki.progress import each
 from saiki.saving.pretrained import DescribedModule
@@ -21,27 +20,6 @@ from saiki.text.rows import padded, together
 ROWS_AT_ONCE, WEIGHTS_AT_ONCE = 64, 2**26
 """Sentences decoded together, sorted by length, so that there is little padding; and weights that
 are kept of them: a token of each hypothesis may look at each token of its source."""
-
-
-@dataclass(frozen=True)
-class Translation:
-    """One way to say a source."""
-
-    text: str
-    tokens: tuple[str, ...]
-    log_probability: float
-    score: float
-    finished: bool
-    source: tuple[str, ...]
-    weights: Tensor | None
-    """``(tokens, and the end if finished; source tokens, and the end)``: the alignment."""
-
-    @property
-    def alignment(self) -> tuple[tuple[str, ...], tuple[str, ...], Tensor] | None:
-        """Source tokens, tokens, and the weights between them, if there was attention."""
-        if self.weights is None:
-            return None
-        return self.source, (*self.tokens, *["</s>"] * self.finished), self.weights
 
 
 class Translator(DescribedModule, name="translator.v1"):
@@ -79,8 +57,10 @@ class Translator(DescribedModule, name="translator.v1"):
     ) -> Tensor:
         """Log-probabilities ``(batch, time, vocabulary)`` of what follows each token of ``target``:
         those of :class:`saiki.models.seq2seq.Seq2Seq`, or of the mean of several."""
-        found = [model(source, source_lengths, target, target_lengths) for model in self.members]
-        return torch.stack(found).logsumexp(0) - math.log(len(found))
+        log_probabilities = [
+            model(source, source_lengths, target, target_lengths) for model in self.members
+        ]
+        return torch.stack(log_probabilities).logsumexp(0) - math.log(len(log_probabilities))
 
     def equations(self) -> str:
         """Those of its model, or of one of several."""
@@ -92,8 +72,8 @@ class Translator(DescribedModule, name="translator.v1"):
         Raises:
             InputError: it does not know the same tokens.
         """
-        for mine, its in ((self.source, other.source), (self.target, other.target)):
-            if mine.vocabulary.words != its.vocabulary.words:
+        for mine, theirs in ((self.source, other.source), (self.target, other.target)):
+            if mine.vocabulary.words != theirs.vocabulary.words:
                 raise InputError("does not know the same tokens, so it cannot decide too")
         return Translator([*self.members, *other.members], self.source, self.target)
 
@@ -109,7 +89,7 @@ class Translator(DescribedModule, name="translator.v1"):
         copy_unknown: bool = False,
         prefixes: Sequence[str] | None = None,
         forced: Sequence[Sequence[str]] | None = None,
-    ) -> list[list[Translation]]:
+    ) -> list[list[WrittenText]]:
         """The best translations of each text, the best first.
 
         Args:
@@ -132,20 +112,20 @@ class Translator(DescribedModule, name="translator.v1"):
         for text, ids in zip(texts, sources, strict=True):
             if len(ids) < 2:
                 raise InputError(f"there is nothing to translate in {text!r}")
-        begun = [self.target.phrase(text) for text in prefixes] if prefixes else None
+        beginnings = [self.target.phrase(text) for text in prefixes] if prefixes else None
         held = None
         if forced is not None:
             held = [[self.target.phrase(phrase) for phrase in phrases] for phrases in forced]
         limits = [
             int(longest * len(ids))
             + 10
-            + (len(begun[i]) if begun else 0)
+            + (len(beginnings[i]) if beginnings else 0)
             + (sum(map(len, held[i])) if held else 0)
             for i, ids in enumerate(sources)
         ]
         count = max(search.beam, search.n_best)
         sizes = [len(ids) * limit * count for ids, limit in zip(sources, limits, strict=True)]
-        found: dict[int, list[Translation]] = {}
+        translations: dict[int, list[WrittenText]] = {}
         for rows in each(list(together(sizes, ROWS_AT_ONCE, WEIGHTS_AT_ONCE))):
             tokens, lengths = padded([sources[i] for i in rows])
             hypotheses = first.decode(
@@ -155,15 +135,17 @@ class Translator(DescribedModule, name="translator.v1"):
                 search,
                 also=others,
                 unknown=copy_unknown,
-                prefixes=[begun[i] for i in rows] if begun else None,
+                prefixes=[beginnings[i] for i in rows] if beginnings else None,
                 forced=[held[i] for i in rows] if held else None,
                 keys=[zlib.crc32(texts[i].encode()) for i in rows],
             )
-            for i, its in zip(rows, hypotheses, strict=True):
-                found[i] = [self._translation(h, texts[i], copy_unknown) for h in its]
-        return [found[i] for i in range(len(texts))]
+            for i, hypotheses_of_row in zip(rows, hypotheses, strict=True):
+                translations[i] = [
+                    self._translation(h, texts[i], copy_unknown) for h in hypotheses_of_row
+                ]
+        return [translations[i] for i in range(len(texts))]
 
-    def _translation(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> Translation:
+    def _translation(self, hypothesis: Hypothesis, text: str, copy_unknown: bool) -> WrittenText:
         source = [*self.source.read(text), "</s>"]
         tokens = self.target.vocabulary.tokens(hypothesis.tokens)
         weights = hypothesis.weights
@@ -171,33 +153,28 @@ class Translator(DescribedModule, name="translator.v1"):
             for i, token in enumerate(hypothesis.tokens):
                 if token == UNKNOWN:  # the end of the source is no word
                     tokens[i] = source[int(weights[i, : len(source) - 1].argmax())]
-        return Translation(
-            self.target.tokeniser.join(tokens),
-            tuple(tokens),
-            hypothesis.log_probability,
-            hypothesis.score,
-            hypothesis.finished,
-            tuple(source),
-            None if weights is None else weights[:, : len(source)].float().cpu(),
-        )
+        return WrittenText.of(hypothesis, tokens, self.target, source)
 
 
-def prediction_of(text: str, found: Sequence[Translation], known: Container[str]) -> Prediction:
+def prediction_of(
+    text: str, translations: Sequence[WrittenText], known: Container[str]
+) -> Prediction:
     """The translations of a text, the best first, by name and for people.
 
     Args:
         known: the tokens of a source that the model knows.
     """
-    best = found[0]
+    best = translations[0]
     several = [
-        {"output": t.text, "log_probability": t.log_probability, "score": t.score} for t in found
+        {"output": t.text, "log_probability": t.log_probability, "score": t.score}
+        for t in translations
     ]
-    lines = [f"{t.score:8.3f}  {t.text}" for t in found]
+    lines = [f"{t.score:8.3f}  {t.text}" for t in translations]
     return Prediction(
         input=text,
         output=best.text,
         figures={"log_probability": best.log_probability, "finished": best.finished},
-        alternatives=several if len(found) > 1 else None,
+        alternatives=several if len(translations) > 1 else None,
         unknown=[token for token in best.source[:-1] if token not in known],
-        text="\n".join(lines) if len(found) > 1 else best.text,
+        text="\n".join(lines) if len(translations) > 1 else best.text,
     )

@@ -181,28 +181,6 @@ class VQVAE(DescribedModule, name="vqvae.v1"):
         return "\n".join(lines)
 
 
-class Encoding(nn.Module):
-    """:meth:`VQVAE.encode` as a module of its own."""
-
-    def __init__(self, model: VQVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.encode(x)
-
-
-class Decoding(nn.Module):
-    """:meth:`VQVAE.images` as a module of its own."""
-
-    def __init__(self, model: VQVAE) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, codes: Tensor) -> Tensor:
-        return self.model.images(codes)
-
-
 class GaussianLatent(DescribedModule, name="gaussian_latent.v1"):
     """The latent vectors of a variational autoencoder in place of codes, each held to N(0, 1):
 

@@ -66,7 +66,7 @@ class WordFeatures(DescribedModule, name="word_features.v1"):
             nn.init.normal_(self.embedding.weight, std=embedding_size**-0.5)
 
     @torch.no_grad()
-    def take(self, table: VectorTable) -> None:
+    def load_vectors(self, table: VectorTable) -> None:
         """Take the vectors of all words that ``table`` has."""
         for i, word in enumerate(self.text.vocabulary.words):
             if i >= FIRST and word in table:
@@ -75,9 +75,9 @@ class WordFeatures(DescribedModule, name="word_features.v1"):
     def forward(self, tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """``(batch, time, output_size)`` of the numbers of words ``(batch, time)``, and the lengths
         as they are."""
-        return self._beside(F.embedding(tokens, self.vectors), tokens), lengths
+        return self._with_embedding(F.embedding(tokens, self.vectors), tokens), lengths
 
-    def _beside(self, vectors: Tensor, tokens: Tensor) -> Tensor:
+    def _with_embedding(self, vectors: Tensor, tokens: Tensor) -> Tensor:
         if self.embedding is None:
             return vectors
         own = self.embedding(torch.where(tokens < self.learned, tokens, UNKNOWN))
@@ -91,7 +91,7 @@ class WordFeatures(DescribedModule, name="word_features.v1"):
     def nothing(self) -> Tensor:
         """The features of a word of which nothing is known, ``(1, output_size)``."""
         token = torch.tensor([UNKNOWN], device=self.vectors.device)
-        return self._beside(F.embedding(token, self.vectors), token)
+        return self._with_embedding(F.embedding(token, self.vectors), token)
 
     @torch.no_grad()
     def read(
@@ -117,7 +117,7 @@ class WordFeatures(DescribedModule, name="word_features.v1"):
                 unknown.append(words[i])
             else:
                 vectors[i] = torch.tensor(others[form]).to(vectors)
-        return words, unknown, self._beside(vectors, tokens)
+        return words, unknown, self._with_embedding(vectors, tokens)
 
 
 def found_in(word: Word, table: Container[str]) -> str | None:

@@ -33,7 +33,7 @@ LEAST = 0.002
 """Of the learning rate, what is left of it at the end of :meth:`WordVectors.fit`."""
 
 
-def drawn(seed: int, number: int) -> int:
+def piece_seed(seed: int, number: int) -> int:
     """A seed for a piece of a text."""
     return int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)[0] >> 2)
 
@@ -132,8 +132,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         wide = padded(self.size)
         inputs = torch.zeros(len(words) + (self.buckets if words else 0), wide)
         inputs[:, : self.size].uniform_(-0.5 / self.size, 0.5 / self.size)
-        told = len(words) if self.negatives else max(len(words) - 1, 0)
-        self.inputs, self.outputs = nn.Parameter(inputs), nn.Parameter(torch.zeros(told, wide))
+        outputs = len(words) if self.negatives else max(len(words) - 1, 0)
+        self.inputs, self.outputs = nn.Parameter(inputs), nn.Parameter(torch.zeros(outputs, wide))
 
     def reset_parameters(self) -> None:
         """Vectors drawn anew."""
@@ -276,7 +276,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             words = text.piece(number % pieces * PIECE, PIECE, places)
             begin, end = (1 - (number + i) / (epochs * pieces) for i in (0, 1))
             rates = rate * max(begin, LEAST), rate * max(end, LEAST)
-            train.learn(words, rates, drawn(seed, number))
+            train.learn(words, rates, piece_seed(seed, number))
         if not self._is_finite:
             raise InputError(f"the vectors grew beyond all numbers; try a rate below {rate:g}")
         return self
@@ -325,7 +325,7 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
         steps = np.linspace(*rates, len(parts) + 1)
         for i, part in enumerate(parts):
             before = [matrix.clone() for matrix in matrices] if parts[1:] else matrices
-            seed_of_part = drawn(seed, number * len(parts) + i)
+            seed_of_part = piece_seed(seed, number * len(parts) + i)
             train = self._saiki_trainer[1].learn
             costs += torch.tensor(train(part, (steps[i], steps[i + 1]), seed_of_part))
             for old, matrix in zip(before, matrices, strict=True):
@@ -340,8 +340,8 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
 
     def equations(self) -> str:
         """What it computes, and what is lowered."""
-        heard, told = ("c", "w") if self.method == "cbow" or not self.buckets else ("w", "c")
-        source = f"the vector of {heard}"
+        near, label = ("c", "w") if self.method == "cbow" or not self.buckets else ("w", "c")
+        source = f"the vector of {near}"
         if self.method == "cbow":
             source = "the mean of the vectors of all c"
         if self.buckets:
@@ -353,9 +353,9 @@ class WordVectors(DescribedModule, name="word_vectors.v1"):
             (
                 f"w is a word, and c one of those around it, {self.window} words away at most",
                 f"e = {source}",
-                f"gₖ = α (labelₖ − σ(e · oₖ))    the label of {told} is 1, the others are {others}"
+                f"gₖ = α (labelₖ − σ(e · oₖ))    the label of {label} is 1, the others are {others}"
                 if self.negatives
-                else f"gₖ = α (labelₖ − σ(e · oₖ))    the labels of {told} are {others}",
+                else f"gₖ = α (labelₖ − σ(e · oₖ))    the labels of {label} are {others}",
                 "e ← e + Σₖ gₖ oₖ",
                 "oₖ ← oₖ + gₖ e",
                 "E = −Σₖ (labelₖ ln σ(e · oₖ) + (1 − labelₖ) ln σ(−e · oₖ))",

@@ -14,17 +14,8 @@ from saiki.data import store
 from saiki.data.images.augmentation import REPORT, read_policy
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.augment.claims import (
-    CLAIMS,
-    COMPARED,
-    OFF,
-    POLICY,
-    SETTINGS,
-    TECHNIQUES,
-    gains,
-    lines,
-)
-from saiki.experiments.augment.exercise import Augment
+from saiki.experiments.augment import exercise
+from saiki.experiments.augment.exercise import SETTINGS, TECHNIQUES, Augment
 from saiki.experiments.augment.sheets import by_technique, reduced, variants
 from tiny import TINY, squares
 
@@ -84,9 +75,9 @@ def test_an_image_is_changed_alike_in_an_epoch_whatever_the_size_of_batches(tmp_
 def test_other_labels_for_the_same_images_are_other_data(tmp_path):
     experiment = setting(tmp_path)
     test = experiment.data.parts.test
-    before = {name: list(its) for name, its in experiment.data.items().items()}
+    before = {name: list(values) for name, values in experiment.data.items().items()}
     test.labels.copy_(1 - test.labels)
-    after = {name: list(its) for name, its in experiment.data.items().items()}
+    after = {name: list(values) for name, values in experiment.data.items().items()}
     assert [name for name in before if before[name] != after[name]] == ["labels"]
 
 
@@ -123,9 +114,11 @@ def test_one_class_leaves_nothing_to_learn(tmp_path):
 
 def test_the_policy_that_is_judged_is_the_default_and_plain_is_without():
     default = Augment().to_dict()
-    assert {n: v for n, v in default.items() if n in OFF and v != OFF[n]} == POLICY
+    assert {
+        n: v for n, v in default.items() if n in exercise.OFF and v != exercise.OFF[n]
+    } == exercise.POLICY
     plain = Augment(**Augment.preset("plain")).to_dict()
-    assert all(plain[name] == off for name, off in OFF.items())
+    assert all(plain[name] == off for name, off in exercise.OFF.items())
     report = Augment(**Augment.preset("report"))
     assert report.augmentation == REPORT
 
@@ -138,17 +131,17 @@ def trial(accuracies, **changes):
 def trials_of_claims(**gained):
     """All the settings of the claims; techniques that are not named gain by chance alone."""
     without, chance = [0.70, 0.74, 0.72, 0.76, 0.73], [0.01, -0.01, 0.02, -0.02, 0.0]
-    found = []
+    matches = []
     for how in SETTINGS:
         changed = how.keys() - {"examples", "updates"}
         more = next((gained[name] for name in changed & gained.keys()), chance)
         values = [a + b for a, b in zip(without, more, strict=True)] if changed else without
-        found.append(trial(values, **how))
-    return found
+        matches.append(trial(values, **how))
+    return matches
 
 
 def verdict(statement, trials):
-    [claim] = [claim for claim in CLAIMS if statement in claim.statement]
+    [claim] = [claim for claim in exercise.CLAIMS if statement in claim.statement]
     return claim.judge(trials)
 
 
@@ -158,49 +151,50 @@ def test_a_claim_holds_where_the_gain_is_more_than_chance_among_so_many_comparis
         blur=[-0.02, -0.021, -0.019, -0.022, -0.018],
         rotation=[0.02, 0.01, 0.03, 0.004, 0.03],
     )
-    held, said = verdict("noise raises", trials)
+    held, message = verdict("noise raises", trials)
     assert held
-    assert said == (
+    assert message == (
         "without 0.73 ± 0.022, with 0.75 ± 0.023, gained +0.02 ± 0.0016, p = 9.3e-06, as one of "
         "16 comparisons 0.00015: helps"
     )
-    held, said = verdict("blur raises", trials)
+    held, message = verdict("blur raises", trials)
     assert not held
-    assert said.endswith("hurts")
-    held, said = verdict("rotation by up to 15° raises", trials)  # alone it would be enough
+    assert message.endswith("hurts")
+    held, message = verdict("rotation by up to 15° raises", trials)  # alone it would be enough
     assert not held
-    assert "p = 0.023" in said
-    assert said.endswith("cannot be told")
+    assert "p = 0.023" in message
+    assert message.endswith("cannot be told")
     one_seed = [
         trial(t.values("accuracy")[:1], **how) for t, how in zip(trials, SETTINGS, strict=True)
     ]
-    assert not any(claim.judge(one_seed)[0] for claim in CLAIMS)
+    assert not any(claim.judge(one_seed)[0] for claim in exercise.CLAIMS)
 
 
 def test_of_tables_without_any_difference_one_in_twenty_has_a_verdict():
-    random, found = np.random.default_rng(0), 0
+    random, decided = np.random.default_rng(0), 0
     for _ in range(60):
         rows = random.normal(0.7, 0.01, (len(SETTINGS), 5))
         trials = [Trial({}, tuple({"accuracy": a} for a in row)) for row in rows.tolist()]
-        said = [claim.judge(trials)[1] for claim in CLAIMS]
-        found += any(not each.endswith("cannot be told") for each in said)
-    assert found <= 6
+        messages = [claim.judge(trials)[1] for claim in exercise.CLAIMS]
+        decided += any(not each.endswith("cannot be told") for each in messages)
+    assert decided <= 6
 
 
 def test_rows_of_a_sweep_become_lines_and_gains(tmp_path):
     trials = [
         trial([0.7, 0.8], examples=500), trial([0.9, 0.9], examples=2000),
-        trial([0.75, 0.8], examples=500, **POLICY), trial([0.91, 0.9], examples=2000, **POLICY),
+        trial([0.75, 0.8], examples=500, **exercise.POLICY),
+        trial([0.91, 0.9], examples=2000, **exercise.POLICY),
         trial([0.71, 0.82], examples=500, **TECHNIQUES["noise"]),
         trial([0.6, 0.6], examples=2000, width=8, **TECHNIQUES["mixup"]),
     ]  # fmt: skip
-    assert lines(trials) == {
+    assert exercise.lines(trials) == {
         "as they are": {500.0: [0.7, 0.8], 2000.0: [0.9, 0.9]},
         "augmented": {500.0: [0.75, 0.8], 2000.0: [0.91, 0.9]},
     }
-    assert gains(trials) == {"noise": [pytest.approx(0.01), pytest.approx(0.02)]}
+    assert exercise.gains(trials) == {"noise": [pytest.approx(0.01), pytest.approx(0.02)]}
     named = dict(enumerate(trials))
-    [picture] = Augment.compare_plots({str(n): its for n, its in named.items()}, tmp_path)
+    [picture] = Augment.compare_plots({str(n): setting for n, setting in named.items()}, tmp_path)
     assert picture.name == "accuracy.png"
     assert Augment.compare_plots({"one": trials[0]}, tmp_path) == []
 
@@ -219,13 +213,13 @@ def test_a_table_of_try_holds_the_accuracy_of_each_setting(tmp_path, monkeypatch
 
 
 def test_each_claim_compares_a_technique_with_the_same_examples_as_they_are():
-    assert len(CLAIMS) == len(COMPARED) == 3 + len(TECHNIQUES)
-    for claim, (without, with_) in zip(CLAIMS, COMPARED, strict=True):
+    assert len(exercise.CLAIMS) == len(exercise.COMPARED) == 3 + len(TECHNIQUES)
+    for claim, (without, with_) in zip(exercise.CLAIMS, exercise.COMPARED, strict=True):
         assert claim.changes == SETTINGS
         changed = dict(SETTINGS[with_].items() - SETTINGS[without].items())
         assert SETTINGS[without].keys() == {"examples", "updates"}
         assert SETTINGS[with_] == {**SETTINGS[without], **changed}
         assert f"{SETTINGS[without]['examples']:,} examples" in claim.statement
         named = [name for name, how in TECHNIQUES.items() if how == changed]
-        assert changed == POLICY or f"By itself, {named[0]} raises" in claim.statement
-        assert set(changed) <= set(OFF)
+        assert changed == exercise.POLICY or f"By itself, {named[0]} raises" in claim.statement
+        assert set(changed) <= set(exercise.OFF)

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from batches import training_batches
+from commands import flags
 from saiki import cli
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.errors import InputError
 from saiki.experiment import Trial
-from saiki.experiments.dialogue.claims import CLAIMS
-from saiki.experiments.dialogue.exercise import Conversing
+from saiki.experiments.dialogue.exercise import CLAIMS, Conversing
 from saiki.experiments.dialogue.model import judge
 from saiki.experiments.dialogue.replies import prediction_of
 from saiki.metrics.replies import distinct
-from saiki.models.dialogue import Reply
+from saiki.models.seq2seq import WrittenText
 from saiki.runs.reopen import reopen
 
 NAMES = ["ann", "bob", "cleo", "dan", "eve", "finn", "gus", "hal"]
@@ -34,7 +34,7 @@ def talk(random):
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def talks(tmp_path_factory):
     random = np.random.default_rng(0)
     path = tmp_path_factory.mktemp("data") / "talks.jsonl"
     path.write_text("".join(json.dumps(talk(random)) + "\n" for _ in range(900)))
@@ -51,7 +51,7 @@ def setting(data, **changes):
 
 
 @pytest.fixture(scope="module")
-def runs(said, tmp_path_factory):
+def runs(talks, tmp_path_factory):
     """A run of each model."""
     folder = tmp_path_factory.mktemp("runs")
     torch.set_num_threads(1)
@@ -61,10 +61,9 @@ def runs(said, tmp_path_factory):
         "hred": {"epochs": 90.0, "given_size": 32, "attention": "none"},
         "vhred": {"epochs": 3.0, **latent},
     }.items():  # fmt: skip
-        knobs = setting(said, model=model, **changes).to_dict()
+        knobs = setting(talks, model=model, **changes).to_dict()
         changed = {k: v for k, v in knobs.items() if v != Conversing().to_dict()[k]}
-        words = [w for k, v in changed.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-        assert cli.main(["run", "dialogue", *words, "--out", str(folder / model)]) == 0
+        assert cli.main(["run", "dialogue", *flags(**changed), "--out", str(folder / model)]) == 0
     return folder
 
 
@@ -84,7 +83,7 @@ def test_context_tells_what_the_turn_before_does_not(runs):
         model: json.loads((runs / model / "result.json").read_text())
         for model in ("seq2seq", "hred")
     }
-    figures = {model: its.get("figures", its) for model, its in figures.items()}
+    figures = {model: result.get("figures", result) for model, result in figures.items()}
     plain, with_context = figures["seq2seq"], figures["hred"]
     assert with_context["perplexity_at_3"] < 0.7 * plain["perplexity_at_3"]
     assert with_context["perplexity_at_1"] == pytest.approx(plain["perplexity_at_1"], rel=0.1)
@@ -99,25 +98,25 @@ def test_a_file_is_scored_with_the_figures_of_the_run(model, runs, tmp_path, cap
     test = tmp_path / "test.jsonl"
     lines = (json.dumps(turns) + "\n" for turns in experiment.data.parts.test)
     test.write_text("".join(lines))
-    asked = ["score", str(runs / model), str(test), str(test), "--json"]
-    assert cli.main(asked) == 0
-    found, again = map(json.loads, capsys.readouterr().out.splitlines())
-    assert found == again  # what is drawn for the one is drawn for the other
+    command = ["score", str(runs / model), str(test), str(test), "--json"]
+    assert cli.main(command) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == second  # what is drawn for the one is drawn for the other
     figures = json.loads((runs / model / "result.json").read_text())
     figures = figures.get("figures", figures)
     for name in ("perplexity", "perplexity_turn_3", "kl", "active_units", "distinct_2", "nll"):
-        assert found[name] == pytest.approx(figures[name], rel=1e-6), name
-    cli.main([*asked, "--context", "1"])
+        assert first[name] == pytest.approx(figures[name], rel=1e-6), name
+    cli.main([*command, "--context", "1"])
     forgetful = json.loads(capsys.readouterr().out.splitlines()[0])
-    assert forgetful["perplexity_at_1"] == pytest.approx(found["perplexity_at_1"], rel=1e-2)
-    assert forgetful["perplexity_at_3"] > 1.1 * found["perplexity_at_3"] or model == "vhred"
+    assert forgetful["perplexity_at_1"] == pytest.approx(first["perplexity_at_1"], rel=1e-2)
+    assert forgetful["perplexity_at_3"] > 1.1 * first["perplexity_at_3"] or model == "vhred"
     test.write_text('["alone"]\n')
     assert cli.main(["score", str(runs / "hred"), str(test)]) == 2
     assert "no dialogue of two turns" in capsys.readouterr().err
 
 
-def test_the_plain_model_looks_at_the_last_turn_alone(said):
-    models = (setting(said, model=name).model() for name in ("seq2seq", "hred"))
+def test_the_plain_model_looks_at_the_last_turn_alone(talks):
+    models = (setting(talks, model=name).model() for name in ("seq2seq", "hred"))
     assert [model.model.reach for model in models] == [1, 6]
 
 
@@ -140,24 +139,24 @@ def test_flags_without_use_are_refused(runs, capsys):
 def test_figures_are_those_by_hand(runs):
     experiment, model = reopen(runs / "hred")
     part = experiment.data.parts.test
-    found = judge(model, experiment.source.whole(part, model.text, 0), 1)
+    judgement = judge(model, experiment.source.whole(part, model.text, 0), 1)
     nll, tokens = 0.0, 0
     for turns in part:
         for n in range(1, len(turns)):
             rows = DialogueRows.of([turns[: n + 1]], model.text, 60)
-            for its, numbers in rows.by_length(100):
+            for some, numbers in rows.by_length(100):
                 with torch.no_grad():
-                    p = model(*its).bound.log_likelihood[0]
+                    p = model(*some).bound.log_likelihood[0]
                 if n >= 3:
                     nll -= p[numbers.index(n)].item()
                     tokens += len(model.text.split(turns[n])) + 1
-    assert found.perplexity(3) == pytest.approx(math.exp(nll / tokens), rel=1e-5)
-    assert found.replies == sum(len(turns) - 1 for turns in part)
+    assert judgement.perplexity(3) == pytest.approx(math.exp(nll / tokens), rel=1e-5)
+    assert judgement.replies == sum(len(turns) - 1 for turns in part)
 
 
-def test_the_latent_variable_costs_what_its_weight_says(said):
+def test_the_latent_variable_costs_what_its_weight_says(talks):
     experiment = setting(
-        said, model="vhred", annealing=0.5, free_bits=0.0, bag_of_words=0.0, epochs=2.0, updates=0
+        talks, model="vhred", annealing=0.5, free_bits=0.0, bag_of_words=0.0, epochs=2.0, updates=0
     )
     batches = training_batches(experiment)
     first = next(batches)
@@ -240,16 +239,17 @@ def test_what_the_model_would_not_do_is_refused(changes, sentence):
 
 
 def test_the_most_probable_reply_comes_first_and_none_twice():
-    drawn = [
-        Reply(text, (text,), p, p, True, (), None) for text, p in (("a", -1), ("b", -2), ("a", -3))
+    replies = [
+        WrittenText(text, (text,), p, p, True, (), None)
+        for text, p in (("a", -1), ("b", -2), ("a", -3))
     ]
-    found = prediction_of("hello", drawn)
-    assert (found.output, found.figures["log_probability"]) == ("a", -1)
-    assert [each["output"] for each in found.alternatives] == ["a", "b"]
+    prediction = prediction_of("hello", replies)
+    assert (prediction.output, prediction.figures["log_probability"]) == ("a", -1)
+    assert [each["output"] for each in prediction.alternatives] == ["a", "b"]
 
 
-def test_words_are_dropped_while_it_learns_alone(said):
-    experiment = setting(said, word_drop=0.9)
+def test_words_are_dropped_while_it_learns_alone(talks):
+    experiment = setting(talks, word_drop=0.9)
     model, batch = experiment.model(), next(training_batches(experiment))
 
     def losses(model):
@@ -259,22 +259,22 @@ def test_words_are_dropped_while_it_learns_alone(said):
     assert len(losses(model.eval())) == 1
 
 
-def test_what_cannot_be_written_and_bad_vectors_are_told_before_it_learns(said, tmp_path):
+def test_what_cannot_be_written_and_bad_vectors_are_told_before_it_learns(talks, tmp_path):
     with pytest.raises(InputError, match="cannot write 'xyzzy'"):
-        setting(said, method="beam", must_hold="xyzzy").describe_data()
+        setting(talks, method="beam", must_hold="xyzzy").describe_data()
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("no vectors\n")
     with pytest.raises(InputError, match=r"vectors\.txt"):
-        setting(said, vectors=str(vectors)).describe_data()
+        setting(talks, vectors=str(vectors)).describe_data()
 
 
 def test_words_that_are_cut_badly_are_told(tmp_path):
     path = tmp_path / "japanese.jsonl"
     names = ["山田", "田中", "鈴木", "佐藤", "高橋"]
-    said = [f"{a}さんは{b}さんと{i}回会いました" for i in range(20) for a in names for b in names]
-    path.write_text("".join(json.dumps([turn, "はい"]) + "\n" for turn in said))
-    told = setting(path, minimum=2).describe_data()
-    assert "another way to cut them, --tokens, may know more" in told
+    turns = [f"{a}さんは{b}さんと{i}回会いました" for i in range(20) for a in names for b in names]
+    path.write_text("".join(json.dumps([turn, "はい"]) + "\n" for turn in turns))
+    description = setting(path, minimum=2).describe_data()
+    assert "another way to cut them, --tokens, may know more" in description
     assert "another way" not in setting(path, tokens="characters").describe_data()
 
 
@@ -308,9 +308,9 @@ def test_claims_are_decided_seed_by_seed():
         return trial(model, **{f"perplexity_at_{turn}": perplexities for turn in (2, 3, 5, 8)})
 
     plain = by_turn("seq2seq", 60.0, 61.0, 62.0)
-    held, said = context.judge([plain, by_turn("hred", 58.0, 59.1, 60.0)])
+    held, message = context.judge([plain, by_turn("hred", 58.0, 59.1, 60.0)])
     assert held
-    assert said.startswith("lower after 2 turns by +3.2")
+    assert message.startswith("lower after 2 turns by +3.2")
     assert not context.judge([plain, by_turn("hred", 58.0, 63.0, 60.0)])[0]
     manner = {"most_frequent": (0.1, 0.1, 0.1), "mean_length": (9.0, 9.0, 9.0)}
     pairs = {"hred": (0.3, 0.31, 0.3), "vhred": (0.4, 0.41, 0.41)}
@@ -323,9 +323,9 @@ def test_claims_are_decided_seed_by_seed():
     assert not collapse.judge([used, used])[0]
 
 
-def test_one_position_may_be_looked_at(said):
+def test_one_position_may_be_looked_at(talks):
     """With gumbel, which needs no loss of its own."""
-    experiment = setting(said, attention="dot", choice="gumbel")
+    experiment = setting(talks, attention="dot", choice="gumbel")
     loss = experiment.measure(experiment.model().train(), next(training_batches(experiment)))[
         "loss"
     ]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands import flags
 from saiki import cli
 from saiki.cells import GRU, LSTM
 from saiki.errors import InputError
@@ -46,15 +47,15 @@ def words(table, **changes):
     if knobs.get("steps") == "one-by-one":
         window = {"segment", "dropout", *({"scaling"} - changes.keys())}
         knobs = {k: v for k, v in knobs.items() if k not in window}
-    return [w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    return flags(**knobs)
 
 
 @pytest.fixture(scope="module")
 def runs(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     for steps in ("together", "one-by-one"):
-        asked = words(table, steps=steps, paths=50)
-        assert cli.main(["run", "forecast", *asked, "--out", str(folder / steps)]) == 0
+        flags = words(table, steps=steps, paths=50)
+        assert cli.main(["run", "forecast", *flags, "--out", str(folder / steps)]) == 0
     return folder
 
 
@@ -119,11 +120,11 @@ def test_a_series_that_was_not_learned_from_is_forecast_in_its_own_units(runs, t
     path.write_text("\n".join(lines) + "\n")
     experiment, model = reopen(runs / "together")
     outlook = experiment.outlook(model)
-    found = {
+    forecasts = {
         columns[0].series: forecast.quantiles
         for columns, forecast in outlook.of_table(outlook.read(path))
     }
-    torch.testing.assert_close(found["east"], 50 * found["west"], rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(forecasts["east"], 50 * forecasts["west"], rtol=1e-3, atol=1e-2)
 
 
 def test_rows_of_another_distance_are_refused_and_too_few_are_told(runs, table, tmp_path, capsys):
@@ -133,9 +134,9 @@ def test_rows_of_another_distance_are_refused_and_too_few_are_told(runs, table, 
     rows = [f"{day},north,{20 + i % 7},0" for i, day in enumerate(days)]
     daily.write_text("\n".join(["when,shop,sold,sale", *rows]))
     assert cli.main(["predict", str(runs / "together"), str(daily)]) == 2
-    said = capsys.readouterr().err
-    assert "the model learned from rows 1 hour apart, and those of" in said
-    assert "are 1 day apart" in said
+    errors = capsys.readouterr().err
+    assert "the model learned from rows 1 hour apart, and those of" in errors
+    assert "are 1 day apart" in errors
     few = tmp_path / "few.csv"
     north = [line for line in lines if ",north," in line]
     few.write_text("\n".join([lines[0], *north[-26:]]) + "\n")
@@ -163,7 +164,7 @@ def test_the_examples_are_the_origins_of_each_series(table):
 
 def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path):
     experiment, model = reopen(runs / "together")
-    whole = experiment.judged(model)
+    whole = experiment.judgement(model)
     changed = tmp_path / "changed.csv"
     rows = [line.split(",") for line in table.read_text().splitlines()]
     for row in rows[1:]:
@@ -171,7 +172,7 @@ def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path)
             row[2] = str(float(row[2]) + 1000)
     with changed.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
-    other = experiment.changed({"data": str(changed)}).judged(model)
+    other = experiment.changed({"data": str(changed)}).judgement(model)
     before = 27 * 24 - experiment.source.splits[0].validation - 6
     assert before > 20
     np.testing.assert_array_equal(
@@ -208,8 +209,8 @@ def test_what_comes_later_changes_no_forecast_of_the_test(runs, table, tmp_path)
     ],
 )
 def test_what_cannot_be_forecast_is_refused(changes, sentence, table, tmp_path, capsys):
-    asked = words(table, **changes)
-    assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "run")]) == 2
+    flags = words(table, **changes)
+    assert cli.main(["run", "forecast", *flags, "--out", str(tmp_path / "run")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -224,10 +225,10 @@ def test_what_is_exported_forecasts_as_the_model_does(runs, tmp_path):
     session = runtime.InferenceSession(path)
     names = [each.name for each in session.get_inputs()]
     inputs = zip(names, (window.past, window.column, window.known), strict=True)
-    [found] = session.run(None, {name: tensor.numpy() for name, tensor in inputs})
+    [forecast] = session.run(None, {name: tensor.numpy() for name, tensor in inputs})
     with torch.no_grad():
         wanted = model(*window).quantiles
-    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(forecast, wanted.numpy(), rtol=1e-4, atol=1e-2)
 
 
 def test_an_exported_step_can_be_followed(runs, tmp_path):
@@ -245,20 +246,20 @@ def test_an_exported_step_can_be_followed(runs, tmp_path):
     known = torch.from_numpy(np.stack([column.known[:30] for column in columns])).float()
     column = torch.tensor([1, 2])
     with torch.no_grad():
-        said = network(values, column, model.features("known", known))
-        wanted = network.laws(said, values, column)
+        output = network(values, column, model.features("known", known))
+        wanted = network.laws(output, values, column)
     value, state = torch.full((2,), torch.nan), np.zeros((2, 32), np.float32)
     newest = value.numpy()
     for t in range(30):
-        given = (value, column, state, newest, known[:, t])
+        arrays = (value, column, state, newest, known[:, t])
         inputs = [each.name for each in session.get_inputs()]
-        *law, state, newest = session.run(None, {n: np.asarray(v) for n, v in zip(inputs, given,
+        *law, state, newest = session.run(None, {n: np.asarray(v) for n, v in zip(inputs, arrays,
                                          strict=True)})  # fmt: skip
-        for name, found in zip(names, law, strict=True):
+        for name, exported in zip(names, law, strict=True):
             if t == 0 and name == "location":
-                assert np.isnan(found).all()  # nothing says how high a series begins
+                assert np.isnan(exported).all()  # nothing says how high a series begins
                 continue
-            np.testing.assert_allclose(found, getattr(wanted, name)[:, t, 0], rtol=1e-4)
+            np.testing.assert_allclose(exported, getattr(wanted, name)[:, t, 0], rtol=1e-4)
         value = values[:, t]
 
 
@@ -284,25 +285,25 @@ def test_steps_of_counts_and_of_several_layers_are_exported_too(tmp_path):
 def test_each_part_of_what_is_tested_is_judged_by_what_learned_from_all_before(
     table, tmp_path, capsys
 ):
-    asked = [*words(table, epochs=0.1, updates=0, origins=3), "--out", str(tmp_path / "once")]
-    assert cli.main(["run", "forecast", *asked]) == 0
+    command = [*words(table, epochs=0.1, updates=0, origins=3), "--out", str(tmp_path / "once")]
+    assert cli.main(["run", "forecast", *command]) == 0
     once = json.loads((tmp_path / "once" / "result.json").read_text())
     assert {f"skill_origin_{part}" for part in (1, 2, 3)} <= once.keys()
-    asked = [*words(table, epochs=0.1, updates=0, origins=3), "--cross-validate", "origins"]
-    assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "anew")]) == 0
-    anew = [reopen(tmp_path / "anew" / f"origin={part}") for part in (1, 2, 3)]
+    command = [*words(table, epochs=0.1, updates=0, origins=3), "--cross-validate", "origins"]
+    assert cli.main(["run", "forecast", *command, "--out", str(tmp_path / "anew")]) == 0
+    folds = [reopen(tmp_path / "anew" / f"origin={part}") for part in (1, 2, 3)]
     # the first part is forecast by a network that learned from the same rows, once and anew
-    first = anew[0][0].evaluate(anew[0][1])["skill"]
+    first = folds[0][0].evaluate(folds[0][1])["skill"]
     assert first == pytest.approx(once["skill_origin_1"], rel=1e-4)
     # parts follow each other, and hold all origins of what is tested together
     whole = reopen(tmp_path / "once")[0]
-    found = np.concatenate([e.data.test.origin[e.data.test.number == 0] for e, _ in anew])
-    np.testing.assert_array_equal(found, whole.data.test.origin[whole.data.test.number == 0])
-    for experiment, _ in anew:
+    origins = np.concatenate([e.data.test.origin[e.data.test.number == 0] for e, _ in folds])
+    np.testing.assert_array_equal(origins, whole.data.test.origin[whole.data.test.number == 0])
+    for experiment, _ in folds:
         split = experiment.source.splits[0]
         assert int(experiment.data.test.origin.min()) == split.validation
         assert split.validation - split.train == len(experiment.source.columns[0].values) // 10
-    learned = [experiment.source.splits[0].train for experiment, _ in anew]
+    learned = [experiment.source.splits[0].train for experiment, _ in folds]
     assert learned == sorted({*learned})
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from commands import flags
 from saiki import cli
 from saiki.runs.reopen import reopen
 
@@ -29,13 +30,13 @@ KINDS = ("together", "one-by-one")
 def lines(shops=("north", "south")):
     """The header, and rows of some shops, one after the other at each hour."""
     dice = np.random.default_rng(0)
-    found = ["when,shop,sold,visits"]
+    lines = ["when,shop,sold,visits"]
     for t in range(ROWS):
         for shop in shops:
             when = np.datetime64("2024-03-01T00") + np.timedelta64(t, "h")
             wave = 20 * (2 + np.sin(2 * np.pi * t / 24)) + dice.standard_normal()
-            found.append(f"{when},{shop},{wave:.3f},{wave / 2 + dice.standard_normal():.3f}")
-    return found
+            lines.append(f"{when},{shop},{wave:.3f},{wave / 2 + dice.standard_normal():.3f}")
+    return lines
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,7 @@ def folder(tmp_path_factory):
         knobs = {**TINY, "data": table, "target": "sold,visits", "series": "shop", "steps": steps}
         if steps == "together":
             knobs |= {"segment": 4}
-        words = [w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-        assert cli.main(["run", "forecast", *words, "--out", str(folder / steps)]) == 0
+        assert cli.main(["run", "forecast", *flags(**knobs), "--out", str(folder / steps)]) == 0
     return folder
 
 
@@ -68,12 +68,12 @@ def followed(monkeypatch, capsys, text, *words):
     return predicted(capsys, *words, command="follow")
 
 
-def assert_close(found, wanted):
-    assert [{k: row[k] for k in ("time", "series", "target")} for row in found] == [
+def assert_close(forecasts, wanted):
+    assert [{k: row[k] for k in ("time", "series", "target")} for row in forecasts] == [
         {k: row[k] for k in ("time", "series", "target")} for row in wanted
     ]
     numbers = [[[row["mean"], *row["quantiles"].values()] for row in rows] for rows in
-               (found, wanted)]  # fmt: skip
+               (forecasts, wanted)]  # fmt: skip
     np.testing.assert_allclose(*numbers, rtol=2e-6, atol=2e-5)
 
 
@@ -82,16 +82,16 @@ def assert_close(found, wanted):
 def test_the_numbers_are_those_of_the_whole_table(steps, begin, folder, monkeypatch, capsys):
     """After every row, of two series in turn."""
     rows = lines(("north", "west") if begin == "new series" else ("north", "south"))
-    given = [folder / steps] + [folder / "past.csv"] * (begin != "without")
+    paths = [folder / steps] + [folder / "past.csv"] * (begin != "without")
     start = 1 + 2 * PAST if begin == "with a table" else 1
     if begin == "new series":  # the table has no west
         rows = [rows[0], *(row for row in rows if ",west," in row)]
     stop = min(len(rows), start + 24)
-    code, found, _ = followed(
-        monkeypatch, capsys, "\n".join(rows[:1] + rows[start:stop]), *given, "--horizon", 2
+    code, followed_rows, _ = followed(
+        monkeypatch, capsys, "\n".join(rows[:1] + rows[start:stop]), *paths, "--horizon", 2
     )
     assert code == 0
-    assert len(found) == 4 * (stop - start)
+    assert len(followed_rows) == 4 * (stop - start)
     for end in (start + 6, start + 7, stop):
         table = folder / "so-far.csv"
         table.write_text("\n".join(rows[:end]))
@@ -99,7 +99,7 @@ def test_the_numbers_are_those_of_the_whole_table(steps, begin, folder, monkeypa
         name = rows[end - 1].split(",")[1]
         wanted = [row for row in wanted if row["series"] == name]
         at = 4 * (end - start)
-        assert_close(found[at - 4 : at], wanted)
+        assert_close(followed_rows[at - 4 : at], wanted)
 
 
 @pytest.mark.parametrize("steps", KINDS)
@@ -125,21 +125,21 @@ def test_what_was_done_to_a_table_is_told(folder, tmp_path, capsys):
     run, table = folder / "together", tmp_path / "table.csv"
     north = [row for row in rows if ",north," in row]
     table.write_text("\n".join([head, *north[::-1]]))
-    _, found, err = predicted(capsys, run, table)
+    _, forecasts, err = predicted(capsys, run, table)
     _, wanted, _ = predicted(capsys, run, folder / "past.csv")
-    assert_close(found, wanted[:8])
+    assert_close(forecasts, wanted[:8])
     assert len(err) == 1
     assert "the newest row came first, so the order was turned round" in err[0]
     table.write_text("\n".join([head, *north, "2024-03-05T04,north,NaN,"]))
-    _, found, err = predicted(capsys, run, table)
-    assert_close(found, wanted[:8])
+    _, forecasts, err = predicted(capsys, run, table)
+    assert_close(forecasts, wanted[:8])
     assert "rows at the end left out because all targets are empty: 1" in err[0]
     table.write_text("\n".join([head, *north[:50], *north[51:]]))
-    code, found, err = predicted(capsys, run, table)
-    assert (code, found) == (2, [])
+    code, forecasts, err = predicted(capsys, run, table)
+    assert (code, forecasts) == (2, [])
     assert "lacks 1 row" in err[0]
-    code, found, err = predicted(capsys, run, table, "--gaps", "linear")
-    assert (code, len(found)) == (0, 8)
+    code, forecasts, err = predicted(capsys, run, table, "--gaps", "linear")
+    assert (code, len(forecasts)) == (0, 8)
     assert "empty cells filled with values on a line between their neighbours: 2" in err[0]
 
 
@@ -147,10 +147,10 @@ def test_what_was_done_to_a_table_is_told(folder, tmp_path, capsys):
 def test_a_table_and_a_picture_of_what_comes(name, folder, tmp_path, capsys):
     run, table, out = folder / "together", folder / "past.csv", tmp_path / "new" / name
     picture = tmp_path / "forecast.png"
-    asked = ["--out", str(out), "--picture", str(picture)]
-    assert cli.main(["predict", str(run), str(table), *asked]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert (len(said), said[-1]) == (17, str(out))
+    flags = ["--out", str(out), "--picture", str(picture)]
+    assert cli.main(["predict", str(run), str(table), *flags]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (len(lines), lines[-1]) == (17, str(out))
     with out.open(newline="") as file:
         rows = [*csv.DictReader(file, delimiter="\t" if name.endswith("tsv") else ",")]
     _, wanted, _ = predicted(capsys, run, table)
@@ -177,8 +177,8 @@ def test_a_table_and_a_picture_of_what_comes(name, folder, tmp_path, capsys):
 def test_what_is_read_is_not_written_over(flag, name, sentence, folder, tmp_path, capsys):
     table = tmp_path / "past.csv"
     table.write_bytes((folder / "past.csv").read_bytes())
-    asked = [str(table), flag, str(tmp_path / name)]
-    assert cli.main(["predict", str(folder / "together"), *asked]) == 2
+    flags = [str(table), flag, str(tmp_path / name)]
+    assert cli.main(["predict", str(folder / "together"), *flags]) == 2
     assert sentence in capsys.readouterr().err
     assert table.read_bytes() == (folder / "past.csv").read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["past.csv"]
@@ -187,25 +187,25 @@ def test_what_is_read_is_not_written_over(flag, name, sentence, folder, tmp_path
 def test_rows_that_do_not_fit_get_a_sentence_and_the_others_an_answer(folder, monkeypatch, capsys):
     rows, run = lines()[1 + 2 * PAST :], folder / "one-by-one"
     north = [row for row in rows if ",north," in row]
-    given = [
+    arriving = [
         lines()[0], north[0], north[0], north[2], "2024-03-05T04:30,north,1,1", "x,north,1,1",
         "2024-03-05T05+01:00,north,1,1", lines()[5], "2024-03-05T05,north,NaN,1", north[1],
     ]  # fmt: skip
-    code, found, err = followed(
-        monkeypatch, capsys, "\n".join(given), run, folder / "past.csv", "--horizon", 1
+    code, answers, err = followed(
+        monkeypatch, capsys, "\n".join(arriving), run, folder / "past.csv", "--horizon", 1
     )
-    assert (code, len(found), len(err)) == (2, 4, 7)
-    for sentence, said in zip(
+    assert (code, len(answers), len(err)) == (2, 4, 7)
+    for sentence, message in zip(
         ("no date or time", "again in line 3", "lacks 1 row", "not regular",
          "with its distance to UTC", "after 2024-03-05 04:00 in line 8", "nothing in the column"),
         sorted(err, key=lambda line: "no date or time" not in line), strict=True,
     ):  # fmt: skip
-        assert sentence in said
-    code, found, err = followed(
-        monkeypatch, capsys, "\n".join([given[0], north[0], north[2], north[3]]), run,
+        assert sentence in message
+    code, answers, err = followed(
+        monkeypatch, capsys, "\n".join([arriving[0], north[0], north[2], north[3]]), run,
         folder / "past.csv", "--horizon", 1, "--gaps", "last",
     )  # fmt: skip
-    assert (code, len(found), len(err)) == (0, 6, 1)
+    assert (code, len(answers), len(err)) == (0, 6, 1)
     assert "north 2024-03-05 06:00: rows put in where they were missing: 1" in err[0]
 
 
@@ -219,8 +219,8 @@ def test_rows_that_do_not_fit_get_a_sentence_and_the_others_an_answer(folder, mo
     ],
 )
 def test_what_has_other_columns_is_refused(text, sentence, folder, monkeypatch, capsys):
-    code, found, err = followed(monkeypatch, capsys, text, folder / "together")
-    assert (code, found, len(err)) == (2, [], 1)
+    code, answers, err = followed(monkeypatch, capsys, text, folder / "together")
+    assert (code, answers, len(err)) == (2, [], 1)
     assert sentence in err[0]
 
 
@@ -266,33 +266,32 @@ def test_what_is_known_beforehand_is_given_before(tmp_path, monkeypatch, capsys)
     rows = [f"{day},{10 + 5 * (t % 3 == 0)},{int(t % 3 == 0)}" for t, day in enumerate(days)]
     knobs = {**TINY, "data": known_table(tmp_path / "past.csv", rows[:250]), "target": "load",
              "known": "sale", "steps": "one-by-one", "horizon": 2}  # fmt: skip
-    words = [w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-    assert cli.main(["run", "forecast", *words, "--out", str(tmp_path / "run")]) == 0
+    assert cli.main(["run", "forecast", *flags(**knobs), "--out", str(tmp_path / "run")]) == 0
     future = [f"{days[t]},,{int(t % 3 == 0)}" for t in range(250, 254)]
     text = "\n".join(["day,load,sale", *future[:3], rows[250], rows[251]])
-    code, found, err = followed(monkeypatch, capsys, text, tmp_path / "run", knobs["data"])
-    assert (code, len(found)) == (2, 2)
+    code, answers, err = followed(monkeypatch, capsys, text, tmp_path / "run", knobs["data"])
+    assert (code, len(answers)) == (2, 2)
     assert err == [
         "saiki follow: to forecast 2 steps, what is known beforehand must reach 1 rows further"
     ]
     table = known_table(tmp_path / "now.csv", [*rows[:251], *future[1:3]])
     _, wanted, _ = predicted(capsys, tmp_path / "run", table)
-    assert_close(found, wanted)
+    assert_close(answers, wanted)
 
 
 def test_lines_among_which_no_row_ever_comes_are_told(folder, monkeypatch, capsys):
     for text in (lines()[0], "\n".join(lines()[:9]).replace("\n", " ")):
-        code, found, err = followed(monkeypatch, capsys, text, folder / "one-by-one")
-        assert (code, found) == (2, [])
+        code, answers, err = followed(monkeypatch, capsys, text, folder / "one-by-one")
+        assert (code, answers) == (2, [])
         assert err == ["saiki follow: standard input ended before a row of numbers came"]
 
 
 def test_a_name_is_told_without_what_a_terminal_would_act_on(folder, monkeypatch, capsys):
     text = "\n".join([lines()[0], lines()[1].replace("north", "no\x1brth")])
     words = folder / "one-by-one", "--horizon", 1
-    _, answers, [said] = followed(monkeypatch, capsys, text, *words)
+    _, answers, [message] = followed(monkeypatch, capsys, text, *words)
     assert {each["series"] for each in answers} == {"no\x1brth"}
-    assert said.startswith("saiki follow: no\\u001brth begins")
+    assert message.startswith("saiki follow: no\\u001brth begins")
 
 
 def mutated(text, dice):
@@ -345,12 +344,12 @@ def test_a_damaged_table_or_stream_is_answered_or_refused(
     for number in range(count):
         if number % 2:
             data = mutated("\n".join(lines()[:40]), dice)
-            code, found, err = followed(monkeypatch, capsys, data, folder / steps, "--horizon", 1)
+            code, answers, err = followed(monkeypatch, capsys, data, folder / steps, "--horizon", 1)
         else:
             path.write_bytes(mutated(text, dice))
-            code, found, err = predicted(capsys, folder / steps, path, "--horizon", 1)
+            code, answers, err = predicted(capsys, folder / steps, path, "--horizon", 1)
         assert code in (0, 2)
-        assert found or err
+        assert answers or err
         assert all(line.startswith(("saiki predict: ", "saiki follow: ")) for line in err)
         refused += code == 2
     assert refused
@@ -366,7 +365,7 @@ def test_the_state_is_kept_and_nothing_is_read_again(folder, monkeypatch):
     )  # fmt: skip
     rows = [line.encode() for line in lines()]
     arriving = [[row] for row in rows[1 + 2 * PAST :][:6]]
-    asked = experiment.changed({"horizon": 1})
-    answers = [*asked.follow(model, [str(folder / "past.csv")], arriving)]
+    nearest = experiment.changed({"horizon": 1})
+    answers = [*nearest.follow(model, [str(folder / "past.csv")], arriving)]
     assert len(answers) == 6
     assert steps == [PAST, PAST]

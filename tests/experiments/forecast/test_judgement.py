@@ -47,9 +47,9 @@ def test_better_is_said_of_series_that_can_be_forecast_and_of_no_random_walk(kin
     better = round(SERIES * figures["better_than_last_value"])
     if kind == "walk":
         assert better <= 3  # more than that in 1 of 500 cases, if each is at most 1 in 40
-        said = experiment.describe_model(model).split("\n")[0]
-        assert "not better than the last value (p = " in said or "worse than the last" in said
-        assert said.endswith(f"and in {better} of 20 columns by itself")
+        verdict = experiment.describe_model(model).split("\n")[0]
+        assert "not better than the last value (p = " in verdict or "worse than the last" in verdict
+        assert verdict.endswith(f"and in {better} of 20 columns by itself")
         return
     assert better == SERIES
 
@@ -59,8 +59,8 @@ def test_better_is_said_of_series_that_can_be_forecast_and_of_no_random_walk(kin
             steps.append(0.6 * steps[-1] - 0.4 * steps[-2])
         return torch.stack(steps[2:], 1)
 
-    found = judge(model, experiment.data.test, 1, {"last_value": law, "law": law}, 2)
-    assert found.errors().mean() < 1.05 * found.errors("law").mean()
+    judgement = judge(model, experiment.data.test, 1, {"last_value": law, "law": law}, 2)
+    assert judgement.errors().mean() < 1.05 * judgement.errors("law").mean()
 
 
 @pytest.mark.long
@@ -123,18 +123,18 @@ def test_errors_of_returns_count_in_shares_of_the_last_price():
     )  # fmt: skip
     model = experiment.model()
     simple = simple_forecasts(experiment.source, 10, 2)
-    found = judge(model, experiment.data.test, 3, simple, 2)
+    judgement = judge(model, experiment.data.test, 3, simple, 2)
     [column] = experiment.source.columns
     price, begin = column.values, experiment.source.splits[0].validation
-    at = begin + 3 * np.arange(len(found.truth))
+    at = begin + 3 * np.arange(len(judgement.truth))
     log_returns = np.diff(np.log(price[:2800]))
     for step in (0, 1):
         wanted = (price[at + step] / price[at - 1] - 1) / log_returns.std()
         np.testing.assert_allclose(
-            found.errors("last_value")[:, step, 0], wanted**2, rtol=1e-3, atol=1e-5
+            judgement.errors("last_value")[:, step, 0], wanted**2, rtol=1e-3, atol=1e-5
         )
-    assert (found.quantiles > 0).all()
-    step = first_step(found, column, experiment.data.test, 3)
+    assert (judgement.quantiles > 0).all()
+    step = first_step(judgement, column, experiment.data.test, 3)
     np.testing.assert_allclose(step.truth, price[at], rtol=1e-6)
     np.testing.assert_allclose(
         step.change(step.truth), 100 * (price[at] / price[at - 1] - 1), atol=1e-3

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from commands import flags
 from saiki import cli
 from saiki.experiment import Trial
-from saiki.experiments.forecast.claims import CELLS, HORIZONS
-from saiki.experiments.forecast.exercise import Forecasting
+from saiki.experiments.forecast.exercise import CELLS, HORIZONS, Forecasting
 from saiki.experiments.forecast.model import ForecastModel
 from saiki.runs.reopen import reopen
 
@@ -24,10 +24,7 @@ PRICES, MEMORY, LONG, COVER, OF_OIL, BOTH_WAYS = (0, 1, 4, 5, 6, 7)
 
 
 def words(preset, **changes):
-    knobs = {**TINY[preset], "device": "cpu", **changes}
-    return ["--preset", preset, *(
-        w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))
-    )]  # fmt: skip
+    return flags(preset=preset, **{**TINY[preset], "device": "cpu", **changes})
 
 
 @pytest.fixture(scope="module", params=TINY)
@@ -88,8 +85,8 @@ def test_what_is_made_up_is_forecast_and_drawn(run, tmp_path, capsys):
 def test_what_cannot_be_made_up_is_refused(changes, sentence, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("x.csv").write_text("close\n" + "50\n" * 900)
-    asked = words("prices", **changes)
-    assert cli.main(["run", "forecast", *asked, "--out", str(tmp_path / "run")]) == 2
+    flags = words("prices", **changes)
+    assert cli.main(["run", "forecast", *flags, "--out", str(tmp_path / "run")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -127,16 +124,16 @@ def decided(number, settings, **figures):
 
 def test_a_claim_about_prices_holds_where_all_prices_say_so():
     settings, of_last = [{}] * 5, [[1.0, 1.0]] * 5
-    said = [[0.0, 1.0]] * 5
+    verdicts = [[0.0, 1.0]] * 5
     better = [[0.9, 0.92], [0.91, 0.9], [0.93, 0.9], [0.9, 0.9], [0.89, 0.9]]
     held, figures = decided(
-        PRICES, settings, mse=better, mse_last_value=of_last, better_than_last_value=said
+        PRICES, settings, mse=better, mse_last_value=of_last, better_than_last_value=verdicts
     )
     assert held
     assert "better is said of 5 of 10 runs" in figures
     worse = [[1.0 + 0.1 * i, 1.1 - 0.1 * i] for i in range(5)]
     held, _ = decided(
-        PRICES, settings, mse=worse, mse_last_value=of_last, better_than_last_value=said
+        PRICES, settings, mse=worse, mse_last_value=of_last, better_than_last_value=verdicts
     )
     assert not held
 
@@ -146,16 +143,16 @@ def test_memory_is_judged_among_all_horizons():
     values = [[1.0, 1.01, 0.99], [0.9, 0.9, 0.9], [0.9, 0.91, 0.89]] * len(HORIZONS)
     values[-1] = [1.0, 0.99, 1.01]  # at 168 LSTM helps nobody
     values = [[v + 0.001 * i for i, v in enumerate(row)] for row in values]
-    found = [decided(MEMORY + i, settings, mse=values) for i in range(3)]
-    assert [held for held, _ in found] == [True, True, False]
-    assert "as one of 6" in found[0][1]
-    assert found[2][1].startswith("mse rnn 1.001 ±")
+    decisions = [decided(MEMORY + i, settings, mse=values) for i in range(3)]
+    assert [held for held, _ in decisions] == [True, True, False]
+    assert "as one of 6" in decisions[0][1]
+    assert decisions[2][1].startswith("mse rnn 1.001 ±")
 
 
 @pytest.mark.parametrize("number", [LONG, BOTH_WAYS])
 def test_the_first_of_two_has_less_error_or_not(number):
     settings = Forecasting.claims[number].changes
-    knobs = [Forecasting.from_dict({**its}).to_dict() for its in settings]
+    knobs = [Forecasting.from_dict({**changes}).to_dict() for changes in settings]
     assert decided(number, knobs, mse=[[0.8, 0.81, 0.8], [0.9, 0.91, 0.92]])[0]
     assert not decided(number, knobs, mse=[[0.9, 0.91, 0.92], [0.8, 0.81, 0.8]])[0]
     assert not decided(number, knobs, mse=[[0.8], [0.9]])[0]  # one seed shows nothing

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from commands import flags
 from saiki import cli
 from saiki.runs.reopen import reopen
 
@@ -30,7 +31,7 @@ def statsforecast(monkeypatch):
     monkeypatch.setitem(sys.modules, "statsforecast.models", models)
 
 
-def asked(folder, **changes):
+def command(folder, **changes):
     draw = np.random.default_rng(0)
     rows = [f"{5 + 2 * np.sin(i * np.pi / 6) + draw.normal() / 9}" for i in range(600)]
     (folder / "table.csv").write_text("\n".join(["load", *rows]) + "\n")
@@ -39,19 +40,18 @@ def asked(folder, **changes):
         "segment": 12, "hidden_size": 4, "epochs": 0.1, "device": "cpu", "statistical": 9,
         **changes,
     }  # fmt: skip
-    words = [w for k, v in knobs.items() for w in (f"--{k.replace('_', '-')}", str(v))]
-    return ["run", "forecast", *words, "--out", str(folder / "run")]
+    return ["run", "forecast", *flags(**knobs), "--out", str(folder / "run")]
 
 
 @pytest.mark.long
 def test_statistical_models_stand_beside_the_network_on_the_same_origins(
     statsforecast, tmp_path, capsys
 ):
-    assert cli.main(asked(tmp_path)) == 0
-    said = capsys.readouterr().out
-    assert "than ARIMA" in said
-    assert "than exponential smoothing" in said
-    assert "from 9 origins" in said
+    assert cli.main(command(tmp_path)) == 0
+    printed = capsys.readouterr().out
+    assert "than ARIMA" in printed
+    assert "than exponential smoothing" in printed
+    assert "from 9 origins" in printed
     figures = json.loads((tmp_path / "run" / "result.json").read_text())
     experiment, model = reopen(tmp_path / "run")
     test, column = experiment.data.test, experiment.source.columns[0].values
@@ -63,13 +63,13 @@ def test_statistical_models_stand_beside_the_network_on_the_same_origins(
     wanted = (((truth - before) / unit) ** 2).mean()
     assert figures["mse_arima"] == pytest.approx(wanted, rel=1e-3)
     assert figures["mse_exponential_smoothing"] == pytest.approx(wanted, rel=1e-3)
-    judgement = experiment.judged(model)
+    judgement = experiment.judgement(model)
     mine = float(judgement.errors()[::every].double().mean())
     assert figures["skill_beside_arima"] == pytest.approx(1 - mine / wanted, rel=1e-3)
 
 
 def test_what_is_not_installed_is_said_before_training(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "statsforecast", None)
-    assert cli.main(asked(tmp_path)) == 2
+    assert cli.main(command(tmp_path)) == 2
     assert "pip install 'saiki[series]'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -14,12 +14,12 @@ def trial(*values):
 
 def test_a_difference_counts_where_it_is_more_than_chance_seed_by_seed():
     first, second = trial(0.1, 0.5, 0.9), trial(0.2, 0.61, 0.99)
-    found = compare(first, second, "accuracy")
-    assert found.values == pytest.approx((0.1, 0.11, 0.09))
-    assert found.is_more
-    assert not found.is_less
+    difference = compare(first, second, "accuracy")
+    assert difference.values == pytest.approx((0.1, 0.11, 0.09))
+    assert difference.is_more
+    assert not difference.is_less
     assert compare(second, first, "accuracy").is_less
-    assert str(found) == "+0.1 ± 0.01 (p = 0.0033)"
+    assert str(difference) == "+0.1 ± 0.01 (p = 0.0033)"
     noisy = compare(first, trial(0.3, 0.5, 0.91), "accuracy")
     assert not noisy.is_more
     assert not noisy.is_less

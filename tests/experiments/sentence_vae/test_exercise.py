@@ -88,13 +88,13 @@ def test_perplexity_is_of_a_token_of_the_sentences_that_nll_is_of(trained):
 def test_a_batch_of_sentences_counts_as_much_as_each_alone(trained):
     experiment, model = reopen(trained)
     test = experiment.data.parts.test
-    found = measure_sentences(model, test)
+    measures = measure_sentences(model, test)
     for i, row in enumerate(itertools.islice(test.rows(), 8)):
         alone = model.model.posterior(torch.from_numpy(row.astype(int))[None])
-        np.testing.assert_allclose(alone.mean[0].detach(), found.codes[i], atol=1e-5)
+        np.testing.assert_allclose(alone.mean[0].detach(), measures.codes[i], atol=1e-5)
         divergence = alone.divergence()[0].detach()
-        np.testing.assert_allclose(divergence, found.divergences[i], rtol=1e-4, atol=1e-5)
-    z = found.codes[None].float()
+        np.testing.assert_allclose(divergence, measures.divergences[i], rtol=1e-4, atol=1e-5)
+    z = measures.codes[None].float()
     rows = [torch.from_numpy(row.astype(int))[None] for row in test.rows()]
     lengths = torch.tensor([row.shape[1] for row in rows])
     table = torch.full((len(rows), int(lengths.max())), 1)
@@ -142,7 +142,7 @@ def test_a_language_model_of_the_same_decoder_is_one_knob_away(trained, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"latent_size": 0, "beta": 2.0}, "beta is of a code"),
         ({"latent_size": 0, "annealing": 0.1}, "annealing is of a code"),
@@ -154,8 +154,8 @@ def test_a_language_model_of_the_same_decoder_is_one_knob_away(trained, tmp_path
         ({"method": "greedy", "n_best": 2}, "n_best"),
     ],
 )
-def test_knobs_that_do_not_fit_each_other_are_refused(tmp_path, changes, said):
-    with pytest.raises(InputError, match=said):
+def test_knobs_that_do_not_fit_each_other_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
         setting(tmp_path, nll_samples=50, **changes)
 
 
@@ -163,9 +163,9 @@ def test_the_loss_is_its_two_parts_weighed(tmp_path):
     for changes in ({}, {"beta": 3.0, "annealing": 0.0}, {"annealing": 1.0, "accumulate": 2}):
         experiment = setting(tmp_path, free_bits=0.0, **changes)
         for batch in itertools.islice(training_batches(experiment), 3):
-            its = experiment.measure(experiment.model().eval(), batch)
-            wanted = its["reconstruction"] + batch[2] * its["kl"]
-            torch.testing.assert_close(its["loss"].detach(), wanted)
+            measures = experiment.measure(experiment.model().eval(), batch)
+            wanted = measures["reconstruction"] + batch[2] * measures["kl"]
+            torch.testing.assert_close(measures["loss"].detach(), wanted)
 
 
 def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
@@ -225,9 +225,9 @@ def test_lines_are_answered_as_each_alone_and_empty_ones_are_named(trained, tmp_
     assert code == 2
     assert "there is nothing to read in ''" in err[0]
     assert "unknown to the model: zebra" in err[1]
-    found = [json.loads(line) for line in out]
-    assert [answer["input"] for answer in found] == [line for line in lines if line]
-    for answer in found:
+    answers = [json.loads(line) for line in out]
+    assert [answer["input"] for answer in answers] == [line for line in lines if line]
+    for answer in answers:
         _, alone, _ = saiki("predict", trained, answer["input"], "--json")
         assert {**json.loads(alone[0]), "seconds": 0} == {**answer, "seconds": 0}
 
@@ -258,19 +258,19 @@ def test_between_two_sentences_are_the_sentences_of_codes_between_theirs(trained
 
 
 def test_what_is_written_is_asked_for_by_the_knobs_of_decoding(trained):
-    asked = ["--method", "beam", "--n-best", "3", "--begin-with", "the", "--must-hold", "queen"]
-    code, out, _ = saiki("predict", trained, "the king saw a dog .", "--json", *asked)
+    flags = ["--method", "beam", "--n-best", "3", "--begin-with", "the", "--must-hold", "queen"]
+    code, out, _ = saiki("predict", trained, "the king saw a dog .", "--json", *flags)
     assert code == 0
     answer = json.loads(out[0])
     every = [answer["output"], *answer["alternatives"]]
     assert len({*every}) == 3
     assert all(text.startswith("the ") and "queen" in text for text in every)
-    drawn = [
+    outputs = [
         saiki("predict", trained, "a zebra", "--method", "sample", "--seed", seed, "--json")[1]
         for seed in ("1", "1", "2")
     ]
-    first, again, other = (json.loads(text)["output"] for [text] in drawn)
-    assert first == again
+    first, repeated, other = (json.loads(text)["output"] for [text] in outputs)
+    assert first == repeated
     assert other != first
 
 
@@ -322,8 +322,8 @@ def test_the_parts_that_are_exported_write_what_the_model_writes(trained, tmp_pa
     assert json.loads(about["words"]) == list(model.text.vocabulary.words)
     tokens, _ = model.read("the king saw a dog .")
     names = [each.name for each in encoder.get_inputs()]
-    given = dict(zip(names, (tokens.numpy(), np.array([tokens.shape[1]])), strict=True))
-    code, _ = encoder.run(None, given)
+    inputs = dict(zip(names, (tokens.numpy(), np.array([tokens.shape[1]])), strict=True))
+    code, _ = encoder.run(None, inputs)
     state = start.run(None, {start.get_inputs()[0].name: code})
     written, token = [], np.array([BEGIN])
     names = [each.name for each in decoder.get_inputs()]
@@ -336,28 +336,31 @@ def test_the_parts_that_are_exported_write_what_the_model_writes(trained, tmp_pa
     assert model.text.decode(written) == experiment.predict(model, "the king saw a dog .").output
 
 
-def judged(number, *figures):
+def decide(number, *figures):
     """The verdict of a claim on trials whose figures are these, a list for each seed."""
     trials = [
         Trial(
-            {}, tuple(dict(zip(its, seed, strict=True)) for seed in zip(*its.values(), strict=True))
+            {},
+            tuple(
+                dict(zip(values, seed, strict=True)) for seed in zip(*values.values(), strict=True)
+            ),
         )
-        for its in figures
+        for values in figures
     ]
     return SentenceCodes.claims[number].judge(trials)[0]
 
 
 def test_claims_hold_where_figures_say_so_in_every_seed_or_by_more_than_chance():
     used, free = {"kl": [3.0, 4.0, 3.5]}, {"kl": [0.01, 0.02, 0.03]}
-    assert judged(0, used, free)
-    assert not judged(0, used, {"kl": [0.01, 0.2, 0.03]})
-    assert not judged(0, {"kl": [3.0, 0.9, 3.5]}, free)
+    assert decide(0, used, free)
+    assert not decide(0, used, {"kl": [0.01, 0.2, 0.03]})
+    assert not decide(0, {"kl": [3.0, 0.9, 3.5]}, free)
     little, much = (
-        {"reconstruction_accuracy": its} for its in ([0.1, 0.1, 0.11], [0.3, 0.31, 0.3])
+        {"reconstruction_accuracy": values} for values in ([0.1, 0.1, 0.11], [0.3, 0.31, 0.3])
     )
-    assert judged(1, little, much)
-    assert not judged(1, much, little)
+    assert decide(1, little, much)
+    assert not decide(1, much, little)
     plain = {"perplexity": [30.0, 30.2, 29.8]}
-    assert judged(2, plain, {"perplexity": [30.5, 30.6, 30.3]})
-    assert not judged(2, plain, {"perplexity": [34.0, 34.4, 33.7]})
-    assert not judged(2, plain, {"perplexity": [31.6, 31.5, 31.2]})
+    assert decide(2, plain, {"perplexity": [30.5, 30.6, 30.3]})
+    assert not decide(2, plain, {"perplexity": [34.0, 34.4, 33.7]})
+    assert not decide(2, plain, {"perplexity": [31.6, 31.5, 31.2]})

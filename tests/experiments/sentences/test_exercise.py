@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from batches import training_batches
+from commands import flags
 from saiki import cli
 from saiki.errors import InputError
 from saiki.experiment import Trial
@@ -60,10 +61,7 @@ def setting(files, **changes):
 @pytest.fixture(scope="module")
 def finished(files, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    words = [
-        f"--{name.replace('_', '-')}={value}"
-        for name, value in {**SMALL, "data": files[0], "vectors": files[1]}.items()
-    ]
+    words = flags(**{**SMALL, "data": files[0], "vectors": files[1]})
     assert cli.main(["run", "sentences", *words, "--out", str(out)]) == 0
     return out
 
@@ -88,7 +86,7 @@ def test_sentences_of_files_and_of_the_standard_input_are_answered(finished, tmp
     first, second = map(json.loads, out.splitlines())
     assert (first["input"], first["label"]) == ("the room was rude .", "-1")
     assert first["probability"] > 0.5
-    assert max(first["words"], key=lambda its: its["influence"])["word"] == "rude"
+    assert max(first["words"], key=lambda word: word["influence"])["word"] == "rude"
     assert second["unknown"] == ["a", "whale"]
     assert err == "saiki predict: unknown to the model: a whale (in 'The bath was a whale')\n"
     picture = tmp_path / "words.svg"
@@ -226,27 +224,27 @@ def test_a_baseline_without_its_library_is_said_to_be_missing(files, monkeypatch
 
 def test_words_that_are_one_vector_are_named(files):
     experiment = setting(files)
-    said = experiment.describe_model(experiment.model().eval())
-    assert {*said.splitlines()} & {"  kind = nice", "  nice = kind"}
+    description = experiment.describe_model(experiment.model().eval())
+    assert {*description.splitlines()} & {"  kind = nice", "  nice = kind"}
 
 
 def test_japanese_is_cut_by_ginza_and_known_by_its_vectors(tmp_path, capsys):
     pytest.importorskip("ja_ginza")
     table, out = tmp_path / "t.tsv", str(tmp_path / "run")
     words = {"good": ("広い", "ありがとう", "親切"), "bad": ("狭い", "酷い", "不親切")}
-    rows = [f"{label}\t{thing}が{word}です。\n" for label, its in words.items()
-            for thing in ("部屋", "風呂") for word in its]  # fmt: skip
+    rows = [f"{label}\t{thing}が{word}です。\n" for label, each in words.items()
+            for thing in ("部屋", "風呂") for word in each]  # fmt: skip
     table.write_text("".join(rows), encoding="utf-8")
     flags = ["--hidden-size", "3", "--epochs", "1", "--updates", "0", "--out", out]
     assert cli.main(["run", "sentences", "--data", str(table), *flags]) == 0
     printed = capsys.readouterr().out
     assert "480,443 words of the pipeline share 20,000 vectors" in printed
     # 朝食 is none of its words, and GiNZA knows it; 夜鳴きそば has no vector
-    given = "朝食は夜鳴きそばでした"
-    assert cli.main(["predict", out, given, "--json"]) == 0
+    text = "朝食は夜鳴きそばでした"
+    assert cli.main(["predict", out, text, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["unknown"] == ["夜鳴きそば"]
-    assert [its["word"] for its in answer["words"]] == ["朝食", "は", "夜鳴きそば", "でし", "た"]
+    assert [each["word"] for each in answer["words"]] == ["朝食", "は", "夜鳴きそば", "でし", "た"]
     vocabulary = reopen(Path(out))[1].features.text.vocabulary.words
     assert "有り難う" in vocabulary  # which has a vector, where ありがとう has none
 
@@ -260,6 +258,6 @@ def test_each_claim_can_be_held_and_not_held():
         better, worse = trial(0.8, 0.81), trial(0.71, 0.72)
         count = len(claim.changes)
         assert claim.judge([better, worse][:count])[0]
-        held, said = claim.judge([worse, better][:count])
+        held, message = claim.judge([worse, better][:count])
         assert not held
-        assert "macro-F1" in said
+        assert "macro-F1" in message

@@ -16,23 +16,19 @@ from saiki.data.sound.files import read
 from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.sound_codes.exercise import SoundCodes
-from saiki.experiments.sound_codes.measures import drawn, judged, measured, returned
+from saiki.experiments.sound_codes.measures import judge_figures, measured, new_sounds, returned
 from saiki.runs.reopen import reopen
-from tiny import TINY, tones
+from tiny import TINY, tones, with_quantiser
 
 FIGURES = {
     "reconstruction_error", "log_spectral_distance", "spectral_snr", "codebook_usage",
     "codebook_perplexity", "codes_per_second", "bits_per_second", "entropy_per_second",
     "prior_nll", "judge_accuracy", "judge_accuracy_reconstructions", "judge_accuracy_samples",
 }  # fmt: skip
-OTHERS = {"scalars": ("codes", "code_size"), "gaussian": ("codes",), "plain": ("codes",)}
-"""Small settings that are nothing to these quantisers."""
 
 
 def setting(folder, **changes):
-    values = TINY["sound-codes"].values(folder)
-    kept = {n: v for n, v in values.items() if n not in OTHERS.get(changes.get("quantiser"), ())}
-    return SoundCodes(**{**kept, **changes})
+    return SoundCodes(**with_quantiser("sound-codes", folder, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -80,21 +76,21 @@ def test_sounds_of_all_kinds_are_written_as_files(trained):
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (22_050, 2), (4000, 1)])
 def test_a_sound_of_any_rate_comes_back_as_a_file_in_its_length(trained, rate, channels):
     t = np.arange(round(0.12 * rate)) / rate
-    given = trained / f"sound-{rate}.wav"
-    soundfile.write(given, np.stack([0.2 * np.sin(6.28 * 300 * t)] * channels, 1), rate)
+    path = trained / f"sound-{rate}.wav"
+    soundfile.write(path, np.stack([0.2 * np.sin(6.28 * 300 * t)] * channels, 1), rate)
     answers = trained / "answers"
-    code, out, _ = saiki("predict", trained / "run", given, "--json", "--out", answers)
+    code, out, _ = saiki("predict", trained / "run", path, "--json", "--out", answers)
     assert code == 0
     answer = json.loads(out[0])
     assert answer["output"] == str(answers / f"sound-{rate}.wav")
     back, at = soundfile.read(answer["output"])
     assert at == 8000
-    assert len(back) == len(read(given, 8000))
+    assert len(back) == len(read(path, 8000))
     steps = -(-(len(back) // 16 + 1) // 2)
     assert np.shape(answer["codes"]) == (steps, 1)
     assert answer["codes_per_second"] == pytest.approx(steps / (len(back) / 8000))
     assert answer["reconstruction_error"] < 0.2
-    code, out, _ = saiki("predict", trained / "run", given, "--out", answers)
+    code, out, _ = saiki("predict", trained / "run", path, "--out", answers)
     assert code == 0
     assert f"codes a second: {answer['codes'][0][0]} " in out[0]
     assert out[0].endswith(f"; {answers / f'sound-{rate}-2.wav'}")  # nothing is replaced
@@ -124,9 +120,9 @@ def test_encoder_and_decoder_are_exported_and_say_the_same(trained):
         onnxruntime.InferenceSession(trained / f"m.{part}.onnx") for part in ("encoder", "decoder")
     )
 
-    def answer(session, *given):
+    def answer(session, *inputs):
         names = [each.name for each in session.get_inputs()]
-        return session.run(None, dict(zip(names, map(np.asarray, given), strict=True)))
+        return session.run(None, dict(zip(names, map(np.asarray, inputs), strict=True)))
 
     codes, steps = answer(encoder, waves, lengths)
     ours, our_steps = model.encode(waves, lengths)
@@ -155,9 +151,9 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
     experiment = setting(tmp_path, **changes)
     model = experiment.model().to(experiment.dtype)
     for batch in itertools.islice(training_batches(experiment), 3):
-        found = experiment.measure(model.train(), batch)
-        found["loss"].backward()
-        assert all(torch.isfinite(value) for value in found.values())
+        measures = experiment.measure(model.train(), batch)
+        measures["loss"].backward()
+        assert all(torch.isfinite(value) for value in measures.values())
     figures = experiment.evaluate(model.eval())
     has_codes = changes.get("quantiser") not in ("gaussian", "plain")
     has_prior = has_codes and changes.get("prior", True)
@@ -167,14 +163,14 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
     assert ("judge_accuracy_samples" in figures) == by_class
     assert ("judge_accuracy" in figures) == (changes.get("judge", 1) > 0)
     assert all(np.isfinite(value) for value in figures.values())
-    drawn = experiment.draw(model, [], tmp_path / "run")
-    assert [path.name for path in drawn][-1] == "sounds"
+    pictures = experiment.draw(model, [], tmp_path / "run")
+    assert [path.name for path in pictures][-1] == "sounds"
     news = {path.name for path in (tmp_path / "run" / "sounds").glob("new-*")}
     assert ("new-sound-1.wav" in news) == (has_prior and not by_class)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"hop": 30}, "hop a third of it at most.*got window 64 and hop 30"),
         ({"quantiser": "scalars", "codes": 9}, "codes goes with quantiser codes, got scalars"),
@@ -182,8 +178,8 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
         ({"heads": 2}, "heads must divide the 3 features"),
     ],
 )
-def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, said):
-    with pytest.raises(InputError, match=said):
+def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
         setting(tmp_path, **changes)
 
 
@@ -198,9 +194,9 @@ def test_what_is_measured_is_that_of_each_recording_by_itself(tmp_path, monkeypa
     for i in test:
         waves, lengths, _ = data.padded([i])
         z, _ = model.spectrum(waves, lengths)
-        found, count = model.encode(waves, lengths)
+        encoded, count = model.encode(waves, lengths)
         squares += (model(waves, lengths).clamp(-1, 1) - z.clamp(-1, 1)).square().mean(2)[0]
-        steps, codes = steps + count.item(), codes | set(found.flatten().tolist())
+        steps, codes = steps + count.item(), codes | set(encoded.flatten().tolist())
     squares = torch.stack(squares)
     assert whole["reconstruction_error"] == pytest.approx(squares.mean().item(), rel=1e-4)
     distance = 30 * squares.sqrt().mean().item()
@@ -221,7 +217,7 @@ def test_sounds_come_back_in_their_order_and_are_drawn_the_same_each_time(tmp_pa
         assert len(wave) == len(data.recordings.waves[i])
         assert torch.allclose(wave, next(returned(model, data, [i])), atol=1e-3)
     labels = torch.tensor([0, 1, 1])
-    for one, other in zip(*(drawn(model, labels, 5) for _ in range(2)), strict=True):
+    for one, other in zip(*(new_sounds(model, labels, 5) for _ in range(2)), strict=True):
         assert torch.equal(one, other)
         assert len(one) < 5 * 2 * 16
 
@@ -233,10 +229,10 @@ def test_the_judge_hears_whether_what_comes_back_is_what_it_was(tmp_path, monkey
         "saiki.experiments.sound_codes.measures.returned",
         lambda model, data, indices: iter(data.waves(indices)[::-1]),  # each is another
     )
-    found = judged(model, data, parts.train, parts.test, 40, 5, 2)
-    assert found["judge_accuracy"] == 1
-    assert found["judge_accuracy_reconstructions"] == 0
-    assert judged(model, data, parts.train, parts.test, 0, 5, 2) == {}
+    figures = judge_figures(model, data, parts.train, parts.test, 40, 5, 2)
+    assert figures["judge_accuracy"] == 1
+    assert figures["judge_accuracy_reconstructions"] == 0
+    assert judge_figures(model, data, parts.train, parts.test, 0, 5, 2) == {}
 
 
 def test_a_class_may_be_called_anything_and_a_long_sound_comes_back_whole(tmp_path):
@@ -256,25 +252,25 @@ def test_a_class_may_be_called_anything_and_a_long_sound_comes_back_whole(tmp_pa
 def trial(knobs, **figures):
     count = len(next(iter(figures.values())))
     fixed = {"bits_per_second": 100.0, "codes_per_second": 10.0, "judge_accuracy": 1.0}
-    results = [fixed | {name: its[i] for name, its in figures.items()} for i in range(count)]
+    results = [fixed | {name: values[i] for name, values in figures.items()} for i in range(count)]
     return Trial({"stages": 1, "codes": 64, **knobs}, tuple(results))
 
 
 def test_claims_are_decided_seed_by_seed():
     easier, nearer, used = (claim.judge for claim in SoundCodes.claims)
     name = "judge_accuracy_reconstructions"
-    few, more = (trial({}, **{name: its}) for its in ([0.4, 0.5, 0.45], [0.8, 0.9, 0.86]))
+    few, more = (trial({}, **{name: values}) for values in ([0.4, 0.5, 0.45], [0.8, 0.9, 0.86]))
     assert easier([few, more])[0]
     assert not easier([more, few])[0]
     near, far = (
-        trial({}, **{name: [0.5] * 3, "reconstruction_error": its})
-        for its in ([0.02, 0.021, 0.02], [0.04, 0.042, 0.041])
+        trial({}, **{name: [0.5] * 3, "reconstruction_error": values})
+        for values in ([0.02, 0.021, 0.02], [0.04, 0.042, 0.041])
     )
     assert nearer([far, near])[0]
     assert not nearer([near, far])[0]
     full, half = (
-        trial({}, codebook_usage=its, codebook_perplexity=[9.0, 9.0])
-        for its in ([0.95, 0.9], [0.95, 0.89])
+        trial({}, codebook_usage=values, codebook_perplexity=[9.0, 9.0])
+        for values in ([0.95, 0.9], [0.95, 0.89])
     )
     assert used([full, full])[0]
     assert not used([full, half])[0]

@@ -87,9 +87,9 @@ def test_the_loss_is_its_two_parts_weighed(tmp_path):
     for changes in ({}, {"beta": 3.0}, {"annealing": 0.5}):
         experiment = setting(tmp_path, **changes)
         for x, weight in itertools.islice(training_batches(experiment), 2):
-            its = experiment.measure(experiment.model(), (x, weight))
-            wanted = its["reconstruction"] + weight * its["kl"]
-            torch.testing.assert_close(its["loss"].detach(), wanted)
+            measures = experiment.measure(experiment.model(), (x, weight))
+            wanted = measures["reconstruction"] + weight * measures["kl"]
+            torch.testing.assert_close(measures["loss"].detach(), wanted)
 
 
 def test_the_weight_of_the_divergence_rises_over_the_training(tmp_path):
@@ -105,8 +105,8 @@ def test_pixels_are_drawn_anew_in_training_and_stay_the_same_where_they_are_test
     first, second = (x for x, _ in itertools.islice(training_batches(experiment), 2))
     assert set(first.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(first.mean(0), second.mean(0))
-    again = setting(tmp_path, likelihood="bernoulli", binarise="drawn", seed=5)
-    assert torch.equal(experiment.tested, again.tested)
+    reseeded = setting(tmp_path, likelihood="bernoulli", binarise="drawn", seed=5)
+    assert torch.equal(experiment.tested, reseeded.tested)
     grey = experiment.data.parts.test.pixels / 255
     many = torch.stack(
         [experiment.data.seen(experiment.data.parts.test.pixels, (i,)) for i in range(400)]
@@ -117,7 +117,7 @@ def test_pixels_are_drawn_anew_in_training_and_stay_the_same_where_they_are_test
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"variational": False, "beta": 2.0}, "are of a variational autoencoder"),
         ({"variational": False, "samples": 2}, "are of a variational autoencoder"),
@@ -128,8 +128,8 @@ def test_pixels_are_drawn_anew_in_training_and_stay_the_same_where_they_are_test
         ({"cycles": 2}, "cycles are of annealing"),
     ],
 )
-def test_knobs_that_do_not_go_together_are_refused(changes, said):
-    with pytest.raises(InputError, match=said):
+def test_knobs_that_do_not_go_together_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
         Autoencoding(**changes)
 
 
@@ -212,8 +212,8 @@ def test_images_of_any_size_come_back_as_files(trained, tmp_path):
 
 
 def test_answers_lie_in_the_run_and_no_image_hides_another_of_its_name(trained):
-    given = [trained / "squares" / label / "0.png" for label in ("left", "right")]
-    code, out, _ = saiki("predict", trained / "run", *given)
+    paths = [trained / "squares" / label / "0.png" for label in ("left", "right")]
+    code, out, _ = saiki("predict", trained / "run", *paths)
     assert code == 0
     folder = trained / "run" / "predictions"
     assert [line.rpartition("; ")[2] for line in out] == [
@@ -252,22 +252,22 @@ def test_what_is_no_image_is_refused_in_one_sentence_and_the_others_are_answered
 
 
 def test_the_way_from_one_image_to_another_is_drawn(trained, tmp_path, monkeypatch):
-    given = [trained / "squares" / label / "0.png" for label in ("left", "right")]
+    paths = [trained / "squares" / label / "0.png" for label in ("left", "right")]
     picture, back = tmp_path / "between.png", tmp_path / "back"
-    code, _, err = saiki("predict", trained / "run", *given, "--out", back, "--picture", picture)
+    code, _, err = saiki("predict", trained / "run", *paths, "--out", back, "--picture", picture)
     assert (code, err) == (0, [])
     assert picture.read_bytes()[:4] == b"\x89PNG"
-    drawn = []
+    pictures = []
     monkeypatch.setattr(
         "saiki.experiments.vae.exercise.draw_rows",
-        lambda path, rows, title: drawn.append(rows) or path,
+        lambda path, rows, title: pictures.append(rows) or path,
     )
     experiment, model = reopen(trained / "run")
-    experiment.draw_answers(model, list(map(str, given)), picture)
+    experiment.draw_answers(model, list(map(str, paths)), picture)
     with torch.no_grad():
-        x = torch.cat([experiment.read(model, str(path)) for path in given])
+        x = torch.cat([experiment.read(model, str(path)) for path in paths])
         z = model.encode(x)
-        [rows] = drawn
+        [rows] = pictures
         torch.testing.assert_close(rows["image"], x)
         torch.testing.assert_close(rows["back"], model.decode(z))
         way = rows["1 to 2"]
@@ -314,19 +314,21 @@ def trial(figure, values, **knobs):
 
 
 def test_claims_are_decided_over_seeds():
-    halved, kept, lower = (claim.judge for claim in Autoencoding.claims)
+    halved, active, lower = (claim.judge for claim in Autoencoding.claims)
     units = [trial("active_units", values) for values in ([30, 31, 29], [9, 10, 8], [15, 14, 15])]
     assert halved([units[0], units[1]])[0]
     assert not halved([units[0], units[2]])[0]
     free = [trial("active_units", values, free_bits=0.1) for values in ([40, 36, 38], [40, 35, 40])]
-    assert kept([free[1], free[0]])[0]
-    assert not kept([free[0], free[1]])[0]
+    assert active([free[1], free[0]])[0]
+    assert not active([free[0], free[1]])[0]
     nll = [
         trial("nll", values, samples=1)
         for values in ([100, 102, 98], [99, 101.1, 97.1], [97, 103, 99])
     ]
-    held, said = lower([nll[0], nll[1]])
+    held, message = lower([nll[0], nll[1]])
     assert held  # though the ranges overlap, each seed gains as much
-    assert said.startswith("samples 1: nll 100 ± 2; samples 1: nll 99.07 ± 2; risen by -0.9333 ±")
+    assert message.startswith(
+        "samples 1: nll 100 ± 2; samples 1: nll 99.07 ± 2; risen by -0.9333 ±"
+    )
     assert not lower([nll[0], nll[2]])[0]
     assert not lower([trial("nll", [9], samples=1), trial("nll", [1], samples=5)])[0]

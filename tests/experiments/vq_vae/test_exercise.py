@@ -14,31 +14,19 @@ from saiki.data.images.files import read_image
 from saiki.data.images.labelled import Images
 from saiki.errors import InputError
 from saiki.experiment import Trial
+from saiki.experiments.vq_vae import measures
 from saiki.experiments.vq_vae.exercise import VQVAEs
-from saiki.experiments.vq_vae.measures import (
-    drawn,
-    fit_probe,
-    measured,
-    perceptual_figures,
-    probe_accuracy,
-    some_at_a_time,
-)
+from saiki.experiments.vq_vae.measures import fit_probe, measured, new_images, probe_accuracy
 from saiki.runs.reopen import reopen
-from tiny import TINY, squares
+from tiny import TINY, squares, with_quantiser
 
 pytestmark = pytest.mark.one_in(2)
 
 FIGURES = {"reconstruction_error", "codebook_usage", "codebook_perplexity", "prior_nll"}
 
 
-OTHERS = {"scalars": ("codes", "code_size"), "gaussian": ("codes",), "plain": ("codes",)}
-"""Small settings that are nothing to these quantisers."""
-
-
 def setting(folder, **changes):
-    values = TINY["vq-vae"].values(folder)
-    kept = {n: v for n, v in values.items() if n not in OTHERS.get(changes.get("quantiser"), ())}
-    return VQVAEs(**{**kept, **changes})
+    return VQVAEs(**with_quantiser("vq-vae", folder, **changes))
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +59,10 @@ def test_a_folder_of_odd_sized_colour_images_is_learned(trained):
 
 
 def test_an_image_of_another_size_gets_codes_a_class_and_comes_back(trained):
-    given = trained / "wide.png"
+    path = trained / "wide.png"
     seen = Image.open(trained / "squares" / "right" / "3.png").resize((70, 45))
-    seen.save(given)
-    code, out, _ = saiki("predict", trained / "run", given, "--json", "--out", trained / "answers")
+    seen.save(path)
+    code, out, _ = saiki("predict", trained / "run", path, "--json", "--out", trained / "answers")
     assert code == 0
     answer = json.loads(out[0])
     assert answer["label"] == "right"
@@ -117,9 +105,9 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
     experiment = setting(tmp_path, **changes)
     model = experiment.model().to(experiment.dtype)
     for batch in itertools.islice(training_batches(experiment), 3):
-        found = experiment.measure(model.train(), batch)
-        found["loss"].backward()
-        assert all(torch.isfinite(value) for value in found.values())
+        measures = experiment.measure(model.train(), batch)
+        measures["loss"].backward()
+        assert all(torch.isfinite(value) for value in measures.values())
     experiment.settle(model.eval())
     figures = experiment.evaluate(model)
     has_codes = changes.get("quantiser") not in ("gaussian", "plain")
@@ -130,7 +118,7 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"heads": 2}, "heads must divide the 3 features"),
         ({"cosine": True, "stages": 2}, "give cosine or stages"),
@@ -142,8 +130,8 @@ def test_every_kind_of_code_trains_and_is_judged(tmp_path, changes):
         ({"levels": "3,4"}, "levels goes with quantiser scalars, got codes"),
     ],
 )
-def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, said):
-    with pytest.raises(InputError, match=said):
+def test_knobs_that_do_not_go_together_are_refused(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
         setting(tmp_path, **changes)
 
 
@@ -164,16 +152,15 @@ def test_no_more_images_are_held_at_once_than_fit_with_their_distances_from_all_
 ):
     experiment = setting(tmp_path, codes=128, heads=3)
     monkeypatch.setattr("saiki.experiments.vq_vae.measures.NUMBERS", 3 * 2 * 128 * 3 * 2)
-    parts = some_at_a_time(experiment.model(), experiment.data.parts.train)
+    parts = measures.batches_of(experiment.model(), experiment.data.parts.train)
     assert max(len(x) for x, _ in parts) == 2
 
 
 def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
-    home = "saiki.experiments.vq_vae.exercise."
     experiment = setting(tmp_path, data=str(squares(tmp_path, count=40)))
     model, seen = experiment.model().eval(), []
-    monkeypatch.setattr(home + "VALIDATED", 2)
-    monkeypatch.setattr(home + "measured", lambda _, images: seen.append(images) or {
+    monkeypatch.setattr("saiki.experiments.vq_vae.exercise.VALIDATED", 2)
+    monkeypatch.setattr(measures, "measured", lambda _, images: seen.append(images) or {
         "reconstruction_error": 0.0
     })  # fmt: skip
     experiment.monitor(model)
@@ -184,10 +171,10 @@ def test_some_images_are_of_all_classes(tmp_path, monkeypatch):
     new = []
     monkeypatch.setattr("saiki.experiments.vq_vae.measures.NEW_COMPARED", 12)
     monkeypatch.setattr(
-        "saiki.experiments.vq_vae.measures.drawn",
+        "saiki.experiments.vq_vae.measures.new_images",
         lambda _, labels: new.append(labels) or torch.zeros(len(labels), *model.shape),
     )
-    perceptual_figures(model, many, many, 1)
+    measures.perceptual_figures(model, many, many, 1)
     assert 2 < new[0].sum() < 10
 
 
@@ -217,8 +204,8 @@ def test_images_of_one_class_have_no_probe_and_no_judge(tmp_path):
     assert "frechet_samples" not in figures
     assert "label" not in experiment.predict(model, str(tmp_path / "all" / "0.png")).figures
     assert model.prior.classes == 0
-    drawn = [path.name for path in experiment.draw(model, POINTS, tmp_path)]
-    assert drawn == ["reconstructions.png", "codes.png", "usage.png", "samples.png"]
+    pictures = [path.name for path in experiment.draw(model, POINTS, tmp_path)]
+    assert pictures == ["reconstructions.png", "codes.png", "usage.png", "samples.png"]
 
 
 def test_new_images_of_no_class_have_rows_of_their_own(tmp_path):
@@ -231,11 +218,14 @@ def test_the_usage_is_a_share_of_the_codes_there_are(tmp_path, monkeypatch):
     lines = {}
     monkeypatch.setattr(
         "saiki.experiments.groups.quantisation.draw_curves",
-        lambda path, its, **_: lines.update(its) or path,
+        lambda path, curve, **_: lines.update(curve) or path,
     )
     experiment = setting(tmp_path, quantiser="scalars", levels="3,4")
     experiment.draw(experiment.model().eval(), POINTS, tmp_path)
-    assert {name: its[0][1] for name, its in lines.items()} == {"usage": [0.5], "perplexity": [0.5]}
+    assert {name: curve[0][1] for name, curve in lines.items()} == {
+        "usage": [0.5],
+        "perplexity": [0.5],
+    }
 
 
 def test_blurred_images_are_less_sharp_and_farther_away(tmp_path):
@@ -253,24 +243,24 @@ def test_blurred_images_are_less_sharp_and_farther_away(tmp_path):
             size = self.kernel
             return torch.nn.functional.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
 
-    found = []
+    figures = []
     for kernel in (1, 3, 5):
         model.__class__, Blurring.kernel = Blurring, kernel
         model.prior = None
-        found.append(perceptual_figures(model, images, images, 20))
-    assert found[0]["sharpness"] == pytest.approx(1)
-    assert found[0]["frechet_reconstructions"] == pytest.approx(0, abs=1e-6)
-    assert found[0]["sharpness"] > found[1]["sharpness"] > found[2]["sharpness"]
-    near, far = (its["frechet_reconstructions"] for its in found[1:])
+        figures.append(measures.perceptual_figures(model, images, images, 20))
+    assert figures[0]["sharpness"] == pytest.approx(1)
+    assert figures[0]["frechet_reconstructions"] == pytest.approx(0, abs=1e-6)
+    assert figures[0]["sharpness"] > figures[1]["sharpness"] > figures[2]["sharpness"]
+    near, far = (values["frechet_reconstructions"] for values in figures[1:])
     assert 1e-3 < near < far
 
 
 def test_new_images_are_always_the_same_and_follow_from_the_class(trained):
     _, model = reopen(trained / "run")
     labels = torch.arange(2).repeat(20)
-    images = drawn(model, labels)
-    assert torch.equal(drawn(model, labels), images)
-    assert not torch.equal(drawn(model, 1 - labels), images)
+    images = new_images(model, labels)
+    assert torch.equal(new_images(model, labels), images)
+    assert not torch.equal(new_images(model, 1 - labels), images)
 
 
 @pytest.mark.long
@@ -302,9 +292,11 @@ def test_claims_are_decided_by_their_figures_over_seeds():
         sharpness=[0.7, 0.73, 0.68], frechet_reconstructions=far, frechet_samples=near,
         probe_accuracy=[0.82, 0.831, 0.809],
     )  # fmt: skip
-    held, said = sharper([one, two])
+    held, message = sharper([one, two])
     assert held
-    assert said.startswith("VQ-VAE of width 8: sharpness 0.8 ± 0.02, frechet_reconstructions 9 ± 0")
+    assert message.startswith(
+        "VQ-VAE of width 8: sharpness 0.8 ± 0.02, frechet_reconstructions 9 ± 0"
+    )
     assert not sharper([two, one])[0]
     noisy = trial(sharpness=[0.7, 0.7, 0.9], frechet_reconstructions=far, frechet_samples=near)
     assert not sharper([one, noisy])[0]  # in the mean it is, but not in each seed
@@ -316,8 +308,8 @@ def test_claims_are_decided_by_their_figures_over_seeds():
     assert not in_use([full, half, full] + [collapsed] * 3)[0]
     assert not in_use([full] * 3 + [collapsed, collapsed, active])[0]
     full, half = (
-        trial(codebook_usage=its.values("codebook_usage"), codebook_perplexity=[400.0, 380.0])
-        for its in (full, half)
+        trial(codebook_usage=each.values("codebook_usage"), codebook_perplexity=[400.0, 380.0])
+        for each in (full, half)
     )
     assert used([full])[0]
     assert not used([half])[0]

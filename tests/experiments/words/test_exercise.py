@@ -39,8 +39,8 @@ def tests(tmp_path, monkeypatch):
 
 def run(folder, *more):
     flags = [f"{name}={value}" for name, value in SMALL.items()]
-    given = ["run", "words", "--data", str(book(folder)), "--out", str(folder / "run")]
-    assert cli.main([*given, *flags, *more]) == 0
+    command = ["run", "words", "--data", str(book(folder)), "--out", str(folder / "run")]
+    assert cli.main([*command, *flags, *more]) == 0
     return json.loads((folder / "run" / "result.json").read_text())
 
 
@@ -72,26 +72,28 @@ def test_one_kind_of_tests_is_enough(tmp_path, lacks):
 @pytest.mark.usefixtures("tests")
 def test_tests_that_cannot_be_read_are_refused_before_anything_is_learned(tmp_path, capsys):
     (tmp_path / "data" / "word_similarity" / "accounts.csv").write_text("rent\n")
-    given = ["--data", str(book(tmp_path)), "--out", str(tmp_path / "run")]
-    assert cli.main(["run", "words", *given]) == 2
+    flags = ["--data", str(book(tmp_path)), "--out", str(tmp_path / "run")]
+    assert cli.main(["run", "words", *flags]) == 2
     assert "accounts.csv has one column; it needs two or more" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("tests")
 def test_the_tests_are_asked_once(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(exercise, "judge", lambda *given: asked.append(given) or judge(*given))
+    calls = []
+    monkeypatch.setattr(
+        exercise, "judge", lambda *arguments: calls.append(arguments) or judge(*arguments)
+    )
     run(tmp_path)
-    assert len(asked) == 1
+    assert len(calls) == 1
 
 
 def test_a_run_begins_with_vectors_of_a_file_or_of_another_run(tmp_path, capsys):
     def first(*more):
         out = tmp_path / f"{len([*tmp_path.iterdir()])}"
         flags = [f"{name}={value}" for name, value in SMALL.items()]
-        given = ["--data", str(book(tmp_path)), *flags, "learning_rate=0", "--out", str(out)]
-        assert cli.main(["run", "words", *given, *more]) == 0
+        command = ["--data", str(book(tmp_path)), *flags, "learning_rate=0", "--out", str(out)]
+        assert cli.main(["run", "words", *command, *more]) == 0
         return reopen(out)[1], out
 
     one, folder = first("seed=1")
@@ -101,8 +103,8 @@ def test_a_run_begins_with_vectors_of_a_file_or_of_another_run(tmp_path, capsys)
     assert "3 of the known words begin with vectors of " in capsys.readouterr().out
     assert (other.vectors[known] == 1).all()
     assert np.abs(other.vectors[other.words[3:]]).max() < 0.1
-    again, _ = first(f"start_from={folder}")
-    assert torch.equal(again.inputs, one.inputs)
+    second, _ = first(f"start_from={folder}")
+    assert torch.equal(second.inputs, one.inputs)
 
 
 def test_vectors_that_do_not_fit_are_refused(tmp_path, capsys):
@@ -112,13 +114,13 @@ def test_vectors_that_do_not_fit_are_refused(tmp_path, capsys):
         (("fox",), 5, "v.txt needs --size 5, got 6"),
     ):
         path = write(Vectors(known, np.ones((1, size), np.float32)), tmp_path / "v.txt")
-        given = ["--data", data, "--size", "6", "--start-from", str(path)]
-        assert cli.main(["run", "words", *given, "--out", str(tmp_path / "run")]) == 2
+        flags = ["--data", data, "--size", "6", "--start-from", str(path)]
+        assert cli.main(["run", "words", *flags, "--out", str(tmp_path / "run")]) == 2
         assert sentence in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
     (tmp_path / "empty").mkdir()
-    given = ["--data", data, "--start-from", str(tmp_path / "empty")]
-    assert cli.main(["run", "words", *given, "--out", str(tmp_path / "run")]) == 2
+    flags = ["--data", data, "--start-from", str(tmp_path / "empty")]
+    assert cli.main(["run", "words", *flags, "--out", str(tmp_path / "run")]) == 2
     assert "empty holds no model.safetensors" in capsys.readouterr().err
 
 
@@ -127,8 +129,8 @@ def test_phrases_are_words(tmp_path, capsys):
     lines = [f"{a} in new york {b}" for a in "abcdefgh" for b in "ijklmnop"]
     data.write_text("\n\n".join(lines))
     flags = [f"{name}={value}" for name, value in {**SMALL, "minimum": 5}.items()]
-    given = [f"data={data}", *flags, "phrases=2", "phrase_threshold=2"]
-    assert cli.main(["run", "words", *given, "--out", str(tmp_path / "run")]) == 0
+    knobs = [f"data={data}", *flags, "phrases=2", "phrase_threshold=2"]
+    assert cli.main(["run", "words", *knobs, "--out", str(tmp_path / "run")]) == 0
     assert "1 of those are phrases, such as in_new_york" in capsys.readouterr().out
     assert cli.main(["predict", str(tmp_path / "run"), "in_new_york"]) == 0
 
@@ -156,12 +158,12 @@ def test_words_are_added_and_taken_away(tmp_path, capsys):
 
 def test_words_are_asked_for_as_people_write_them(tmp_path, capsys):
     run(tmp_path)
-    said = []
+    messages = []
     for text in ("fox -quick +lazy", "Fox, - quick + LAZY", "+fox \N{MINUS SIGN}quick lazy"):
         capsys.readouterr()
         assert cli.main(["predict", str(tmp_path / "run"), text]) == 0
-        said.append(capsys.readouterr().out)
-    assert said[0] == said[1] == said[2]
+        messages.append(capsys.readouterr().out)
+    assert messages[0] == messages[1] == messages[2]
     for text in ("", "+", "fox -", "- +fox", "brown fox's_"):
         assert cli.main(["predict", str(tmp_path / "run"), text]) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -169,20 +171,20 @@ def test_words_are_asked_for_as_people_write_them(tmp_path, capsys):
 
 
 def test_what_a_text_could_do_better_with_is_said(tmp_path, capsys):
-    def told(text, *more):
+    def trained_on(text, *more):
         path = tmp_path / "t.txt"
         path.write_text(text)
-        given = ["--data", str(path), "--out", str(tmp_path / "run"), "--size", "4", *more]
-        return cli.main(["run", "words", *given]), *capsys.readouterr()
+        command = ["--data", str(path), "--out", str(tmp_path / "run"), "--size", "4", *more]
+        return cli.main(["run", "words", *command]), *capsys.readouterr()
 
-    code, out, err = told("".join(f"私は猫{i}。\n" for i in range(40)))
+    code, out, err = trained_on("".join(f"私は猫{i}。\n" for i in range(40)))
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "a text of 40 words; take a longer text" in err
     assert "is cut by --tokens japanese" in err
-    code, out, err = told("")
+    code, out, err = trained_on("")
     assert "got 0 that occur 5 times or more in a text of 0 words" in err
     assert "japanese" not in err
-    code, out, _ = told("one two\n" * 20)
+    code, out, _ = trained_on("one two\n" * 20)
     assert code == 0
     assert "so short a text teaches little; --subsample 0 --epochs 100 may help" in out
     assert f"saiki export {tmp_path / 'run'} --vectors words.txt" in out
@@ -190,9 +192,9 @@ def test_what_a_text_could_do_better_with_is_said(tmp_path, capsys):
 
 
 def test_a_learning_rate_that_is_too_large_stops_the_run(tmp_path, capsys):
-    given = ["--data", str(book(tmp_path)), "--size", "4", "--out", str(tmp_path / "run")]
+    flags = ["--data", str(book(tmp_path)), "--size", "4", "--out", str(tmp_path / "run")]
     more = ["--learning-rate", "1e6", "--minimum", "1", "--subsample", "0"]
-    assert cli.main(["run", "words", *given, *more, "--epochs", "100"]) == 1
+    assert cli.main(["run", "words", *flags, *more, "--epochs", "100"]) == 1
     stopped = json.loads((tmp_path / "run" / "result.json").read_text())["stopped"]
     assert stopped.startswith("the loss is nan at iteration ")
     assert stopped.endswith(": try a learning_rate below 1e+06")

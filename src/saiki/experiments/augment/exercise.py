@@ -1,8 +1,8 @@
 """Images changed at random while a classifier learns from few of them: does it help?"""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,23 +22,131 @@ from saiki.data.images.folder import IMAGE
 from saiki.data.images.labelled import Images, Parts
 from saiki.duration import Epochs
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, Points, Trial, placed, untrained
-from saiki.experiments.augment.claims import CLAIMS, gains, lines
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.augment.sheets import ACROSS, by_technique, reduced, variants
+from saiki.experiments.groups.comparison import compare, spread
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
 from saiki.metrics.classes import Answer
+from saiki.metrics.significance import holm
 from saiki.models.image_classifier import GROUP, ImageClassifier
 from saiki.optimisation import Optimisation
 from saiki.plots.augmentation import draw_techniques, draw_variants
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.spread import draw_spread
 from saiki.prediction import Prediction
-from saiki.weak import WeakKeys
 
 if TYPE_CHECKING:
     from saiki.data.images.augmenter import Augmenter, Mixer
+
+SCORE = "accuracy"
+SHORT: Mapping[str, Value] = {"updates": 1000}
+"""Of each run, so that the many there are take half an hour together."""
+EXAMPLES = (500, 2000, 10_000)
+"""To learn from."""
+ALONE = 500
+"""Examples, where each technique is judged by itself."""
+POLICY: Mapping[str, Value] = {"flip_horizontal": 0.5, "shift": 0.05, "cutmix": 1.0}
+TECHNIQUES: Mapping[str, Mapping[str, Value]] = {
+    "horizontal flip": {"flip_horizontal": 0.5},
+    "vertical flip": {"flip_vertical": 0.5},
+    "quarter turns": {"quarter_turns": 3},
+    "rotation by up to 15°": {"rotation": 15.0},
+    "shift by up to 5 %": {"shift": 0.05},
+    "crop of up to 20 %": {"crop": 0.2},
+    "brightness ± 0.3": {"brightness": 0.3},
+    "contrast 0.7 to 1.3": {"contrast_from": 0.7, "contrast_to": 1.3},
+    "blur": {"blur": 0.03},
+    "noise": {"noise": 0.1},
+    "erasing of up to 20 %": {"erasing": 0.2},
+    "mixup": {"mixup": 0.2},
+    "CutMix": {"cutmix": 1.0},
+}
+"""Each by itself; hue and saturation are nothing to a grey image."""
+OFF: Mapping[str, Value] = {**Augmentation().to_dict(), **Mixing().to_dict()}
+"""Of all knobs that change an image."""
+
+
+def lines(trials: Sequence[Trial]) -> dict[str, dict[float, list[float]]]:
+    """The accuracies by the number of examples, without any change and with those of the policy."""
+    curves: dict[str, dict[float, list[float]]] = {}
+    for label, wanted in (("as they are", {}), ("augmented", POLICY)):
+        by_examples = {
+            float(examples): trial.values(SCORE)
+            for trial in trials
+            if _changes(trial) == wanted and isinstance(examples := trial.knobs["examples"], int)
+        }
+        if by_examples:
+            curves[label] = dict(sorted(by_examples.items()))
+    return curves if len(curves) > 1 else {}
+
+
+def gains(trials: Sequence[Trial]) -> dict[str, list[float]]:
+    """What each technique by itself adds to the accuracy, seed by seed."""
+    alone = {
+        n: trial for trial in trials for n, how in TECHNIQUES.items() if _changes(trial) == how
+    }
+    gained = {}
+    for name, trial in alone.items():
+        same = [t for t in trials if not _changes(t) and _rest(t) == _rest(trial)]
+        if same:
+            gained[name] = [*compare(same[0], trial, SCORE).values]
+    return gained
+
+
+def _changes(trial: Trial) -> dict[str, Value]:
+    """The knobs that change images."""
+    return {n: trial.knobs[n] for n, off in OFF.items() if trial.knobs[n] != off}
+
+
+def _rest(trial: Trial) -> dict[str, Value]:
+    return {name: value for name, value in trial.knobs.items() if name not in OFF}
+
+
+SETTINGS: tuple[Mapping[str, Value], ...] = (
+    *({**SHORT, "examples": examples} for examples in EXAMPLES),
+    *({**SHORT, "examples": examples, **POLICY} for examples in EXAMPLES),
+    *({**SHORT, "examples": ALONE, **how} for how in TECHNIQUES.values()),
+)
+"""Those of all claims. Each claim asks for all of them: how sure one may be of a difference depends
+on how many others were looked for."""
+COMPARED = tuple(
+    (SETTINGS.index({**SHORT, "examples": with_["examples"]}), len(EXAMPLES) + i)
+    for i, with_ in enumerate(SETTINGS[len(EXAMPLES) :])
+)
+"""Of each claim the numbers of the settings without any change, and with it."""
+
+
+def _judge(number: int, trials: Sequence[Trial]) -> tuple[bool, str]:
+    """Whether the second of this pair is better, seed by seed, which stands for the same examples
+    and first weights; see :func:`saiki.metrics.significance.holm`."""
+    every = [compare(trials[a], trials[b], SCORE) for a, b in COMPARED]
+    p = every[number].p
+    gained = replace(every[number], p=holm([each.p for each in every])[number])
+    verdict = "helps" if gained.is_more else "hurts" if gained.is_less else "cannot be told"
+    without, with_ = (spread(trials[i].values(SCORE)) for i in COMPARED[number])
+    return gained.is_more, (
+        f"without {without}, with {with_}, gained {spread(gained.values, sign='+')}, p = {p:.2g}, "
+        f"as one of {len(COMPARED)} comparisons {gained.p:.2g}: {verdict}"
+    )
+
+
+_STATEMENTS = (
+    *(
+        f"Augmentation raises the accuracy of what learns from {examples:,} examples"
+        for examples in EXAMPLES
+    ),
+    *(
+        f"By itself, {name} raises the accuracy of what learns from {ALONE:,} examples"
+        for name in TECHNIQUES
+    ),
+)
+CLAIMS = tuple(
+    Claim(statement, "plain", SETTINGS, partial(_judge, number))
+    for number, statement in enumerate(_STATEMENTS)
+)
+
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and how much of each class they are,
@@ -176,28 +284,23 @@ class Augment(
     @torch.no_grad()
     def answers(self, model: ImageClassifier, images: Images) -> list[Answer]:
         """What the model says of images as they are."""
-        found = list[Answer]()
+        answers = list[Answer]()
         for at in range(0, len(images), EVALUATED):
-            its = images[torch.arange(at, min(at + EVALUATED, len(images)))]
-            p = model(placed(its.pixels.to(self.dtype) / 255, model)).softmax(1).cpu()
-            names = its.names or [f"image {at + i}" for i in range(len(its))]
-            for name, label, row in zip(names, its.labels.tolist(), p, strict=True):
-                found.append(Answer.of_text(name, its.classes[label], model.classes, row))
-        return found
+            batch = images[torch.arange(at, min(at + EVALUATED, len(images)))]
+            p = model(placed(batch.pixels.to(self.dtype) / 255, model)).softmax(1).cpu()
+            names = batch.names or [f"image {at + i}" for i in range(len(batch))]
+            for name, label, row in zip(names, batch.labels.tolist(), p, strict=True):
+                answers.append(Answer.of_text(name, batch.classes[label], model.classes, row))
+        return answers
 
     def monitor(self, model: ImageClassifier) -> dict[str, float]:
         some = self.data.parts.validation.some(VALIDATED, 0)
         answers = self.answers(model, some)
-        found = {"validation_loss": classes.loss(answers)}
-        return {**found, "validation_accuracy": classes.accuracy(answers)}
-
-    @cached_property
-    def _tested(self) -> WeakKeys[ImageClassifier, list[Answer]]:
-        """What a model said of the test images when it was evaluated last."""
-        return WeakKeys()
+        figures = {"validation_loss": classes.loss(answers)}
+        return {**figures, "validation_accuracy": classes.accuracy(answers)}
 
     def evaluate(self, model: ImageClassifier) -> Figures:
-        answers = self._tested[model] = self.answers(model, self.data.parts.test)
+        answers = self.evaluated[model] = self.answers(model, self.data.parts.test)
         return {
             "accuracy": classes.accuracy(answers),
             "test_loss": classes.loss(answers),
@@ -206,7 +309,7 @@ class Augment(
         }
 
     def draw(self, model: ImageClassifier, points: Points, folder: Path) -> list[Path]:
-        answers = self._tested.get(model) or self.answers(model, self.data.parts.test)
+        answers = self.evaluated.get(model) or self.answers(model, self.data.parts.test)
         pairs = [(a.label, a.predicted) for a in answers]
         sheet = variants(self.data.photo, self.augmentation, self.seed)
         rows = by_technique(self.data.photo, self.seed)
@@ -221,12 +324,12 @@ class Augment(
     def compare_plots(cls, trials: Mapping[str, Trial], folder: Path) -> list[Path]:
         """Accuracy by the number of examples, with augmentation and without, and what each
         technique gains, with the spread over seeds."""
-        drawn, gained = lines(list(trials.values())), gains(list(trials.values()))
-        if not (drawn or gained):
+        curves, gained = lines(list(trials.values())), gains(list(trials.values()))
+        if not (curves or gained):
             return []
         path = folder / "accuracy.png"
         axes = {"xlabel": "examples", "ylabel": "accuracy on test images"}
-        return [draw_spread(path, drawn, gained, gained="accuracy gained", **axes)]
+        return [draw_spread(path, curves, gained, gained="accuracy gained", **axes)]
 
     @torch.no_grad()
     def predict(self, model: ImageClassifier, text: str) -> Prediction:

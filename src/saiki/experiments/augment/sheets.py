@@ -24,8 +24,8 @@ def reduced(photo: Tensor, side: int = SIDE) -> Tensor:
 def variants(photo: Tensor, augmentation: Augmentation, seed: int) -> Tensor:
     """What may become of a photo, ``(36, channels, side, side)``, always the same for a seed."""
     augmenter = augmentation.build()
-    drawn = (augmentation.draw(seed, number) for number in range(VARIANTS))
-    return _on_squares([augmenter.changed(photo, changes) for changes in drawn])
+    every_change = (augmentation.draw(seed, number) for number in range(VARIANTS))
+    return _on_squares([augmenter.changed(photo, changes) for changes in every_change])
 
 
 def by_technique(photo: Tensor, seed: int) -> dict[str, Row]:
@@ -50,7 +50,7 @@ def _on_squares(pictures: list[Tensor]) -> Tensor:
     squares = torch.ones(len(pictures), pictures[0].shape[0], side, side)
     for square, x in zip(squares, pictures, strict=True):
         height, width = x.shape[1:]
-        top, left = (side - height) // 2, (side - width) // 2
+        row, column = (side - height) // 2, (side - width) // 2
         share = x / 255 if x.dtype == torch.uint8 else x
-        square[:, top : top + height, left : left + width] = share
+        square[:, row : row + height, column : column + width] = share
     return squares

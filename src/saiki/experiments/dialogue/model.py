@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.errors import InputError
@@ -21,8 +20,7 @@ from saiki.metrics.text import perplexity
 from saiki.models.decoder import Decoder
 from saiki.models.dialogue import Dialoguer
 from saiki.models.hred import HRED, VHRED
-from saiki.models.parts import Hearing, Writing
-from saiki.text import SPECIAL, Text
+from saiki.text import Text
 
 MODELS = ("seq2seq", "hred", "vhred")
 TURNS_AT_ONCE = 400
@@ -128,24 +126,6 @@ class DialogueModel(Knobs):
         return Dialoguer(HRED(*parts, *last), text, longest)
 
 
-def parts_of(model: Dialoguer) -> dict[str, tuple[nn.Module, Any]]:
-    """What hears dialogues, and one step of what writes the replies, for programs that decode by
-    themselves."""
-    of_turns, hearing = model.model, Hearing(model.model)
-    like, random = of_turns.norm_of_turn.weight, torch.Generator().manual_seed(0)
-    turns = torch.randint(len(SPECIAL), (2, 3, 5), generator=random)
-    lengths, counts = torch.tensor([[5, 2, 3], [4, 5, 1]]), torch.tensor([3, 2])
-    heard_of: tuple[Tensor, ...] = placed((turns, lengths, counts), model)
-    if of_turns.latent_size:
-        heard_of += (like.new_zeros(2, of_turns.latent_size),)
-    with torch.no_grad():
-        heard = hearing(*heard_of)
-    count = 3 if of_turns.decoder.attention is not None else 0
-    writing = Writing(of_turns, [tensor.shape[2] for tensor in heard[:count][:2]])
-    example = heard_of[0][:, 0, 0], heard[:count], heard[count:]
-    return {"encoder": (hearing, heard_of), "decoder": (writing, example)}
-
-
 @dataclass
 class Judgement:
     """How well replies are told, by the number that each has in its dialogue."""
@@ -164,12 +144,18 @@ class Judgement:
         return perplexity(sum(self.nll[n] for n in numbers) / tokens) if tokens else None
 
     @property
-    def nll_of_reply(self) -> float:
-        return sum(self.nll.values()) / self.replies
-
-    @property
     def active_units(self) -> int:
         return active_units(torch.cat(self.codes)) if self.codes else 0
+
+    def validation(self) -> dict[str, float]:
+        """The curves of what validates."""
+        later = self.perplexity(LATER)
+        return {
+            "validation_loss": sum(self.nll.values()) / sum(self.tokens.values()),
+            f"perplexity_turn_{LATER}": float("nan") if later is None else later,
+            "validation_kl": self.kl / self.replies,
+            "active_units": float(self.active_units),
+        }
 
     def figures(self) -> dict[str, float | None]:
         """Those of a result."""
@@ -177,7 +163,7 @@ class Judgement:
             "perplexity": self.perplexity(),
             f"perplexity_turn_{LATER}": self.perplexity(LATER),
             **{f"perplexity_at_{n}": self.perplexity(n, n) for n in ALONE},
-            "nll": self.nll_of_reply,
+            "nll": sum(self.nll.values()) / self.replies,
             "kl": self.kl / self.replies,
             "active_units": self.active_units,
         }
@@ -190,17 +176,17 @@ def judge(model: Dialoguer, rows: DialogueRows, draws: int) -> Judgement:
     With a latent variable −ln p is estimated by ``draws`` draws from its posterior (Burda et al.
     2016, eq. 8), or, with one, bounded by −E ln p(reply | v) + KL; the draws are always the same.
     """
-    found, device = Judgement(), next(model.parameters()).device
+    judgement, device = Judgement(), next(model.parameters()).device
     same = torch.Generator(device).manual_seed(0)
     for turns, numbers in rows.by_length(TURNS_AT_ONCE):
         replies = model(*placed(tuple(turns), model), draws=draws, generator=same)
         bound = replies.bound
         p = bound.importance_weighted if draws > 1 else bound.elbo
         for number, value, tokens in zip(numbers, p.tolist(), replies.tokens.tolist(), strict=True):
-            found.nll[number] -= value
-            found.tokens[number] += tokens
-        found.replies += len(numbers)
-        found.kl += float(bound.divergence.sum())
+            judgement.nll[number] -= value
+            judgement.tokens[number] += tokens
+        judgement.replies += len(numbers)
+        judgement.kl += float(bound.divergence.sum())
         if bound.code.shape[1]:
-            found.codes.append(bound.code.cpu())
-    return found
+            judgement.codes.append(bound.code.cpu())
+    return judgement

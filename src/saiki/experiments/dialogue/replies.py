@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from saiki.data.text.dialogue_rows import DialogueRows
 from saiki.data.text.dialogues import Dialogue
-from saiki.errors import InputError
 from saiki.experiment import Trial
 from saiki.experiments.dialogue.model import ALONE, judge
 from saiki.experiments.groups.markdown import table
 from saiki.files import write_json, write_text
 from saiki.inputs import read_json
 from saiki.metrics.replies import distinct, mean_length, most_frequent, similarities
-from saiki.models.dialogue import Dialoguer, Reply
+from saiki.models.dialogue import Dialoguer
+from saiki.models.seq2seq import WrittenText
 from saiki.plots.spread import draw_spread
 from saiki.prediction import Prediction
 from saiki.text.vectors import Vectors
@@ -38,26 +36,18 @@ def shown_of(test: Sequence[Dialogue]) -> list[Dialogue]:
     return [turns[: BEFORE + 1] for turns in test[::every][:SHOWN]]
 
 
-def in_words(shown: Sequence[Dialogue], found: Sequence[Sequence[Reply]]) -> str:
-    """What is replied to the last turn of each."""
-    lines = list[str]()
-    for turns, replies in zip(shown, found, strict=True):
-        lines += [f"  {turns[-2]}", *(f"    {reply.text}" for reply in replies)]
-    return "\n".join(lines)
-
-
-def keep(path: Path, shown: Sequence[Dialogue], found: Sequence[Sequence[Reply]]) -> None:
-    """Write it for :func:`side_by_side`."""
+def write(path: Path, written: Sequence[tuple[Dialogue, Sequence[WrittenText]]]) -> None:
+    """Write the replies to contexts, each with its true reply, for :func:`side_by_side`."""
     each = [
         {"context": turns[:-1], "said": turns[-1], "replies": [reply.text for reply in replies]}
-        for turns, replies in zip(shown, found, strict=True)
+        for turns, replies in written
     ]
     write_json(path, {"contexts": each}, indent=1)
 
 
-def prediction_of(turn: str, replies: Sequence[Reply]) -> Prediction:
+def prediction_of(turn: str, replies: Sequence[WrittenText]) -> Prediction:
     """Different replies to what was said last, the best first, by name and for people."""
-    unlike: dict[str, Reply] = {}
+    unlike: dict[str, WrittenText] = {}
     for reply in replies:
         unlike.setdefault(reply.text, reply)
     best, *others = unlike.values()
@@ -72,20 +62,6 @@ def prediction_of(turn: str, replies: Sequence[Reply]) -> Prediction:
     )
 
 
-def alignments(
-    found: Sequence[Sequence[Reply]],
-) -> list[tuple[tuple[str, ...], tuple[str, ...], Tensor]]:
-    """What the best reply to each dialogue looked at.
-
-    Raises:
-        InputError: there is no attention.
-    """
-    maps = [seen for replies in found if (seen := replies[0].alignment) is not None]
-    if not maps:
-        raise InputError("a model without attention has none to draw")
-    return maps
-
-
 def manner_of(
     replies: Sequence[Sequence[str]], true: Sequence[Sequence[str]], vectors: Vectors | None
 ) -> dict[str, float]:
@@ -97,7 +73,7 @@ def manner_of(
         "most_frequent": most_frequent(replies)[1],
     }
     if vectors is not None:
-        words = {word for its in (*replies, *true) for word in its if word in vectors}
+        words = {word for reply in (*replies, *true) for word in reply if word in vectors}
         near = similarities(replies, true, {word: vectors[word] for word in words})
         figures |= {f"embedding_{name}": value for name, value in near.items()}
     return figures
@@ -111,8 +87,8 @@ def by_turn(
     known = {"all turns before": (), "the last turn alone": (1, 1)}
     lines = {}
     for label, cut in known.items():
-        found = judge(model, DialogueRows.of(part, model.text, longest, *cut), 1)
-        each = {float(n): found.perplexity(n, n) for n in ALONE}
+        judgement = judge(model, DialogueRows.of(part, model.text, longest, *cut), 1)
+        each = {float(n): judgement.perplexity(n, n) for n in ALONE}
         lines[label] = {n: [value] for n, value in each.items() if value is not None}
     axes = {"xlabel": "turns before", "ylabel": "perplexity of a token"}
     return draw_spread(path, lines, {}, **axes, gained="", title=title)
@@ -136,9 +112,9 @@ def compared(trials: Mapping[str, Trial], path: Path) -> Path:
             100 * (1 - with_ / without)
             for with_, without in zip(values, plain[number], strict=True)
         ]
-        for label, its in lines.items()
+        for label, perplexities in lines.items()
         if models[label] == "hred"
-        for number, values in its.items()
+        for number, values in perplexities.items()
         if len(plain.get(number, ())) == len(values)
     }
     axes = {"xlabel": "turns before", "ylabel": "perplexity of a token"}
@@ -149,21 +125,19 @@ def compared(trials: Mapping[str, Trial], path: Path) -> Path:
 def side_by_side(trials: Mapping[str, Trial], path: Path) -> Path | None:
     """A table of what the first runs of several settings reply to the same contexts, in Markdown;
     nothing where they have none in common."""
-    kept = {label: its.folders[0] / "replies.json" for label, its in trials.items() if its.folders}
-    found = {
+    contexts = {
         label: {tuple(each["context"]): each for each in read_json(file)["contexts"]}
-        for label, file in kept.items()
-        if file.exists()
+        for label, trial in trials.items()
+        if trial.folders and (file := trial.folders[0] / FILE).exists()
     }
-    common = [context for context in next(iter(found.values()), ()) if all(
-        context in its for its in found.values()
-    )]  # fmt: skip
-    if len(found) < 2 or not common:
+    first = next(iter(contexts.values()), {})
+    common = [context for context in first if all(context in each for each in contexts.values())]
+    if len(contexts) < 2 or not common:
         return None
     rows = list[list[str]]()
     for context in common:
-        truth = next(iter(found.values()))[context]["said"]
-        said = ["<br>".join(its[context]["replies"]) for its in found.values()]
-        rows.append(["<br>".join(f"– {turn}" for turn in context), truth, *said])
-    write_text(path, table(["context", "in truth", *found], rows))
+        answers = ["<br>".join(of_run[context]["replies"]) for of_run in contexts.values()]
+        turns = "<br>".join(f"– {turn}" for turn in context)
+        rows.append([turns, first[context]["said"], *answers])
+    write_text(path, table(["context", "in truth", *contexts], rows))
     return path

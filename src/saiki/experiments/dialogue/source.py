@@ -98,12 +98,12 @@ class DialogueDataset(IndexedDataset[Batch]):
         unknown, cut, longest = self.rows.unknown, self.rows.cut, self.source.known.longest
         how = " (another way to cut them, --tokens, may know more)" * (unknown > MUCH)
         notes = f"; {self.parts.notes}" if self.parts.notes else ""
-        said = (
+        summary = (
             f"{self.parts.in_words()}; {len(self.text.vocabulary):,} tokens, and {unknown:.1%} of "
             f"what is said is none of them{how}; {cut:.1%} of the turns have more than "
             f"{longest}, and what is beyond is left out{notes}"
         )
-        return "\n".join((said, *in_words(self.source.unusable.left_out.files)))
+        return "\n".join((summary, *in_words(self.source.unusable.left_out.files)))
 
     def example(self) -> Batch:
         random = torch.Generator().manual_seed(0)

@@ -160,35 +160,38 @@ def fans_of(
             continue
         row = own[(2 * place + 1) * len(own) // (2 * FANS)]
         window = test.window(np.array([row]))
-        found = model(*placed(tuple(window), model), paths, draw, is_calibrated)
-        fans.append(fan_of(source.columns[number], int(test.origin[row]), found, model.horizon))
+        forecast = model(*placed(tuple(window), model), paths, draw, is_calibrated)
+        fans.append(fan_of(source.columns[number], int(test.origin[row]), forecast, model.horizon))
     return fans
 
 
-def fan_of(column: Column, origin: int, found: Forecast, horizon: int) -> Fan:
+def fan_of(column: Column, origin: int, forecast: Forecast, horizon: int) -> Fan:
     """One forecast, with some of the past before it and what came, as far as that is known."""
     begin = max(0, origin - max(SHOWN * horizon, LEAST))
     truth = column.values[origin : origin + horizon]
     title = " ".join(filter(None, (column.series, column.target)))
     return Fan(
         title, column.times[begin : origin + horizon], column.values[begin:origin],
-        truth if len(truth) == horizon else None, found.mean[0].cpu().numpy(),
-        found.quantiles[0].cpu().numpy(),
+        truth if len(truth) == horizon else None, forecast.mean[0].cpu().numpy(),
+        forecast.quantiles[0].cpu().numpy(),
     )  # fmt: skip
 
 
 def draw_ahead(outlook: Outlook, tables: Sequence[str], path: Path, title: str) -> Path:
     """What comes after the last rows of tables."""
-    found = [each for table in tables for each in outlook.of_table(outlook.read(Path(table)))]
-    fans, count = fans_ahead(found, outlook.horizon), sum(len(columns) for columns, _ in found)
+    forecasts = [each for table in tables for each in outlook.of_table(outlook.read(Path(table)))]
+    fans, count = (
+        fans_ahead(forecasts, outlook.horizon),
+        sum(len(columns) for columns, _ in forecasts),
+    )
     some = f"; the first {len(fans)} of {count:,} columns" if len(fans) < count else ""
     return draw_fans(path, fans, outlook.model.levels, f"{title}{some}")
 
 
-def fans_ahead(found: Sequence[tuple[Sequence[Column], Forecast]], horizon: int) -> list[Fan]:
+def fans_ahead(forecasts: Sequence[tuple[Sequence[Column], Forecast]], horizon: int) -> list[Fan]:
     """What comes after the last rows of columns, of the first of them where there are many."""
     return [
         fan_of(column, len(column), Forecast(mean[None], quantiles[None]), horizon)
-        for columns, (means, many) in found
+        for columns, (means, many) in forecasts
         for column, mean, quantiles in zip(columns, means, many, strict=True)
     ][:AHEAD]

@@ -1,7 +1,8 @@
 """How good forecasts are beside simple ones, and how sure one may be of that."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from saiki.data.series.features import Column
 from saiki.data.series.origins import Origins, Window
-from saiki.experiment import placed
+from saiki.experiment import Figures, placed
 from saiki.experiments.forecast.model import LEVELS, Simple, season_of
 from saiki.experiments.forecast.source import SeriesSource
+from saiki.knobs import Knobs, knob
 from saiki.metrics.forecast_comparison import Comparison, Coverage, coverage, diebold_mariano
 from saiki.metrics.forecasts import crps_of_quantiles, mean_of_known, seasonal_naive_error
 from saiki.models.forecaster import Forecaster
+from saiki.models.simple_forecasts import CLASSES, StatisticalForecast
 from saiki.nn.calibration import interval
 from saiki.plots.first_step import FirstStep
 
@@ -72,19 +75,19 @@ class Judgement:
         """
         absolute = (self.forecasts[""] - self.truth).abs()
         crps = crps_of_quantiles(self.quantiles, LEVELS, self.truth)
-        found: dict[str, float | None] = {
+        figures: dict[str, float | None] = {
             "mse": mean_of_known(self.errors()),
             "mae": mean_of_known(absolute / self.unit),
             "mase": mean_of_known(absolute / scales),
             "crps": mean_of_known(crps / self.unit),
         }
         for share in SHARES:
-            found[f"coverage_{100 * share:.0f}"] = self.covered(share).share
+            figures[f"coverage_{100 * share:.0f}"] = self.covered(share).share
         for name in self.forecasts:
             if name:
-                found[f"mse_{name}"] = mean_of_known(self.errors(name))
-        found["better_than_last_value"] = self.better("last_value") / self.truth.shape[2]
-        return found
+                figures[f"mse_{name}"] = mean_of_known(self.errors(name))
+        figures["better_than_last_value"] = self.better("last_value") / self.truth.shape[2]
+        return figures
 
     def covered(self, share: float, is_open: bool = False) -> Coverage:
         """How many values lie within the interval of that share.
@@ -143,18 +146,18 @@ class Judgement:
         not as many by more than chance. They are too wide only where the values between their
         bounds are too many, without those on them: intervals of counts cannot hold any share."""
         covered, between = self.covered(share), self.covered(share, is_open=True)
-        said = f"{100 * share:g} % intervals covered {covered}"
+        message = f"{100 * share:g} % intervals covered {covered}"
         is_wide = between.share > share
         counted = between if is_wide else covered
         if between.share <= share <= covered.share or not counted.differs_from(
             share, self.calibrated_on
         ):
-            return said
+            return message
         what = "wider than they had to be" if is_wide else "and are too narrow"
         if not self.calibrated_on:
-            return f"{said}, {what}"
+            return f"{message}, {what}"
         how = "calmer" if is_wide else "rougher"
-        return f"{said}, {what}: what is tested is {how} than what validated"
+        return f"{message}, {what}: what is tested is {how} than what validated"
 
 
 @torch.no_grad()
@@ -180,13 +183,13 @@ def judge(
     draw = torch.Generator(next(model.parameters()).device).manual_seed(0)
     for window, rows in origins.in_order(ROWS_AT_ONCE, every):
         at = torch.from_numpy(places[rows]), slice(None), torch.from_numpy(origins.number[rows])
-        its = Window(*placed(tuple(window), model))
-        found = model(*its, paths, draw, bool(calibrated_on))
+        moved = Window(*placed(tuple(window), model))
+        forecast = model(*moved, paths, draw, bool(calibrated_on))
         truth[at] = window.future
-        unit[at] = model.network.scaling.error_unit(its.past, its.column).cpu()[:, None]
-        forecasts[""][at], quantiles[at] = found.mean.cpu(), found.quantiles.cpu()
-        for name, forecast in simple.items():
-            forecasts[name][at] = forecast(window.past.double(), window.column).float()
+        unit[at] = model.network.scaling.error_unit(moved.past, moved.column).cpu()[:, None]
+        forecasts[""][at], quantiles[at] = forecast.mean.cpu(), forecast.quantiles.cpu()
+        for name, simple_forecast in simple.items():
+            forecasts[name][at] = simple_forecast(window.past.double(), window.column).float()
     overlap = -(-origins.horizon // every)
     of_returns = model.network.scaling.kind == "log-return"
     return Judgement(truth, quantiles, forecasts, unit, overlap, calibrated_on, of_returns)
@@ -196,13 +199,13 @@ def judge(
 def calibrate(model: Forecaster, origins: Origins, every: int, paths: int, seed: int) -> None:
     """Make intervals as wide as every so many origins of a part ask for."""
     draw = torch.Generator(next(model.parameters()).device).manual_seed(seed)
-    found = []
+    parts_of_rows = []
     for window, _ in origins.in_order(ROWS_AT_ONCE, every):
-        its = Window(*placed(tuple(window), model))
-        forecast = model(*its, paths, draw, is_calibrated=False)
-        unit = model.network.scaling.unit(its.past, its.column)
-        found.append((forecast.quantiles, its.future, unit))
-    model.calibrate(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        moved = Window(*placed(tuple(window), model))
+        forecast = model(*moved, paths, draw, is_calibrated=False)
+        unit = model.network.scaling.unit(moved.past, moved.column)
+        parts_of_rows.append((forecast.quantiles, moved.future, unit))
+    model.calibrate(*(torch.cat(parts) for parts in zip(*parts_of_rows, strict=True)))
 
 
 def first_step(judgement: Judgement, column: Column, origins: Origins, every: int) -> FirstStep:
@@ -230,3 +233,91 @@ def seasonal_scales(source: SeriesSource) -> Tensor:
     ]
     period = season_of(parts) or 1
     return torch.stack([seasonal_naive_error(part, period)[0] for part in parts]).float()
+
+
+LONGEST = 24
+"""Steps of a season that they are told of; with longer ones a single fit takes minutes."""
+
+
+@dataclass(frozen=True)
+class BesideStatistical:
+    """A judgement on few origins."""
+
+    judgement: Judgement
+
+    def figures(self) -> Figures:
+        """Of each method its error, and the share of it that the network does without on the same
+        origins."""
+        figures: Figures = {}
+        mine = mean_of_known(self.judgement.errors())
+        for name in self._known():
+            error = mean_of_known(self.judgement.errors(name))
+            figures[f"mse_{name}"] = error
+            figures[f"skill_beside_{name}"] = 1 - mine / error if error else None
+        return figures
+
+    def _known(self) -> Iterator[str]:
+        """Those that forecast anything: none does from a past with gaps."""
+        for name in CLASSES:
+            if not self.judgement.forecasts[name].isnan().all():
+                yield name
+
+    def verdicts(self) -> Iterator[str]:
+        count = len(self.judgement.truth)
+        for name in self._known():
+            verdict = self.judgement.compared(name).verdict(IN_WORDS[name])
+            yield f"{verdict}, from {count} origins"
+
+
+Judgements = tuple[Judgement, BesideStatistical | None]
+"""Of all origins, and of those few, where they are."""
+
+
+class StatisticalPeers(Knobs):
+    """How many forecasts of statistical models stand beside the network's."""
+
+    statistical: int = knob(
+        0, "origins, far apart in what is tested, from which exponential smoothing and ARIMA "
+        "forecast as well; each fit takes seconds, and statsforecast does it", minimum=0,
+        maximum=10**6,
+    )  # fmt: skip
+
+    def check(self) -> None:
+        """Whether what forecasts is installed, before anything is trained.
+
+        Raises:
+            InputError: it is not.
+        """
+        if self.statistical:
+            StatisticalForecast("arima")
+
+    def judgement(
+        self,
+        model: Forecaster,
+        source: SeriesSource,
+        test: Origins,
+        paths: int,
+        calibrated_on: float,
+    ) -> BesideStatistical | None:
+        """None where nobody asks."""
+        if not self.statistical:
+            return None
+        learned = [
+            torch.from_numpy(column.values[: split.train, None])
+            for column, split in zip(source.columns, source.splits, strict=True)
+        ]
+        period = season_of(learned) or 1
+        period = period if period <= LONGEST else 1
+        forecasts: dict[str, Simple] = {
+            name: partial(_of_windows, StatisticalForecast(name, period), test.horizon)
+            for name in CLASSES
+        }
+        span = int((test.origin - test.first()).max()) + 1
+        every = max(1, -(-span // self.statistical))
+        return BesideStatistical(judge(model, test, every, forecasts, paths, calibrated_on))
+
+
+def _of_windows(
+    forecast: StatisticalForecast, horizon: int, past: Tensor, column: Tensor
+) -> Tensor:
+    return forecast(past[..., None], horizon)[..., 0]

@@ -19,7 +19,7 @@ from saiki.layers.stack import Layer, Stack
 from saiki.models.forecaster import Forecaster
 from saiki.models.linear_forecaster import LinearForecaster
 from saiki.models.season import period_of
-from saiki.models.segment_forecaster import BESIDE, SegmentForecaster
+from saiki.models.segment_forecaster import OUTER_WEIGHT, SegmentForecaster
 from saiki.models.simple_forecasts import Forecast, drift, last_value, seasonal_last_value
 from saiki.models.stepwise_forecaster import STEPWISE, StepwiseForecaster
 from saiki.nn.series_likelihoods import LIKELIHOODS
@@ -149,7 +149,7 @@ class ForecastModel(Knobs):
         if self.steps == "together":
             return (
                 "Σ_q w_q max(q (y − ŷ_q), (q − 1)(y − ŷ_q)) / s, over all steps and quantiles q, w "
-                f"1 in the middle, {BESIDE:g} beside it"
+                f"1 in the middle, {OUTER_WEIGHT:g} beside it"
             )
         return "−Σₜ ln p(xᵗ)"
 
@@ -177,13 +177,13 @@ def simple_forecasts(source: SeriesSource, look_back: int, horizon: int) -> dict
     season before if there is a season, the line from the first to the last value, and a linear map
     in closed form."""
     parts = _standardised(source, 0, lambda split: split.train)
-    found: dict[str, Forecast] = {"last_value": last_value, "drift": drift}
+    forecasts: dict[str, Forecast] = {"last_value": last_value, "drift": drift}
     period = season_of(parts)
     if period is not None and period <= look_back:
-        found["seasonal"] = partial(seasonal_last_value, period=period)
+        forecasts["seasonal"] = partial(seasonal_last_value, period=period)
     linear = LinearForecaster(look_back, horizon, from_last=True)
     held = _standardised(source, look_back, lambda split: split.validation)
-    found["linear"] = linear.fit_(parts, RIDGES, held)
+    forecasts["linear"] = linear.fit_(parts, RIDGES, held)
     means, deviations = torch.tensor(_standards(source), dtype=torch.float64).T
 
     def of_values(forecast: Forecast, past: Tensor, column: Tensor) -> Tensor:
@@ -192,13 +192,13 @@ def simple_forecasts(source: SeriesSource, look_back: int, horizon: int) -> dict
         found_ahead: Tensor = mean + deviation * z
         return found_ahead
 
-    return {name: partial(of_values, forecast) for name, forecast in found.items()}
+    return {name: partial(of_values, forecast) for name, forecast in forecasts.items()}
 
 
 def season_of(parts: Sequence[Tensor]) -> int | None:
     """Steps of the season that most columns have; None where most have none."""
-    found = [period_of(part[:, 0]) for part in parts[:COLUMNS_LOOKED_AT]]
-    return max(set(found), key=found.count) if found else None
+    periods = [period_of(part[:, 0]) for part in parts[:COLUMNS_LOOKED_AT]]
+    return max(set(periods), key=periods.count) if periods else None
 
 
 def _standards(source: SeriesSource) -> list[tuple[float, float]]:
@@ -213,11 +213,11 @@ def _standards(source: SeriesSource) -> list[tuple[float, float]]:
 def _standardised(source: SeriesSource, before: int, end: Callable[[Split], int]) -> list[Tensor]:
     """Each column from ``before`` rows in front of the validation part, or from its beginning, up
     to a place, by the mean and deviation of what is learned from: ``(time, 1)``."""
-    found = []
+    series = []
     standards = _standards(source)
     for column, split, of_column in zip(source.columns, source.splits, standards, strict=True):
         mean, deviation = of_column
         begin = max(0, split.train - before) if before else 0
         values = (column.values[begin : end(split)] - mean) / deviation
-        found.append(torch.from_numpy(values)[:, None])
-    return found
+        series.append(torch.from_numpy(values)[:, None])
+    return series

@@ -119,13 +119,13 @@ class Outlook:
         Raises:
             InputError: see :meth:`forecast`.
         """
-        found = []
+        forecasts = []
         for columns in self.columns_of(table):
             known = columns[0].known[len(columns[0]) :]
-            found.append((columns, self.forecast(self.remember(columns), known)))
-        return found
+            forecasts.append((columns, self.forecast(self.remember(columns), known)))
+        return forecasts
 
-    def rows(self, series: str, times: NDArray[Any], found: Forecast) -> list[ForecastRow]:
+    def rows(self, series: str, times: NDArray[Any], forecast: Forecast) -> list[ForecastRow]:
         """A forecast of a series, a row for each target and time."""
         levels = [f"{level:g}" for level in self.model.levels]
         return [
@@ -133,8 +133,8 @@ class Outlook:
                 time,
                 series,
                 target,
-                found.mean[place, step].item(),
-                dict(zip(levels, found.quantiles[place, step].tolist(), strict=True)),
+                forecast.mean[place, step].item(),
+                dict(zip(levels, forecast.quantiles[place, step].tolist(), strict=True)),
             )
             for place, target in enumerate(self.model.targets)
             for step, time in enumerate(in_iso(times[: self.horizon]))
@@ -188,8 +188,8 @@ class Outlook:
 def in_iso(times: NDArray[Any]) -> list[Any]:
     """Times as text, without a clock where all are days; numbers as they are."""
     if not np.issubdtype(times.dtype, np.datetime64):
-        found: list[Any] = times.tolist()
-        return found
+        numbers: list[Any] = times.tolist()
+        return numbers
     are_days = bool((times == times.astype("M8[D]")).all())
     return np.datetime_as_string(times, unit="D" if are_days else "s").tolist()  # type: ignore[no-any-return]
 

@@ -64,3 +64,17 @@ def spread(values: Sequence[float], sign: str = "") -> str:
         return f"{mean:{sign}.4g} (one seed)"
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
     return f"{mean:{sign}.4g} ± {deviation:.2g}"
+
+
+def in_words(trials: Sequence[Trial], label: str | Callable[[Trial], str], *figures: str) -> str:
+    """The figures of each trial, with their spread over the seeds.
+
+    Args:
+        label: of a trial; of a knob its name and value.
+    """
+    parts = []
+    for trial in trials:
+        name = f"{label} {trial.knobs[label]}" if isinstance(label, str) else label(trial)
+        values = ", ".join(f"{figure} {spread(trial.values(figure))}" for figure in figures)
+        parts.append(f"{name}: {values}")
+    return "; ".join(parts)

@@ -1,11 +1,13 @@
 """How texts are written by a trained model, by its knobs."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from saiki.decoding import METHODS, Search
 from saiki.errors import InputError
 from saiki.knobs import Knobs, knob
+from saiki.text import Text
 
 
 class Decoding(Knobs):
@@ -37,19 +39,20 @@ class Decoding(Knobs):
 
     def build(self, seed: int) -> Search:
         """The search; ``seed`` is that of sampling."""
-        return Search(
-            self.method,
-            self.beam,
-            self.temperature,
-            self.top_k,
-            self.top_p,
-            self.length_penalty,
-            self.coverage_penalty,
-            self.n_best,
-            seed,
-        )
+        of_search = {field.name: getattr(self, field.name) for field in fields(Search)[:-1]}
+        return Search(**of_search, seed=seed)
 
-    def asked(self, texts: Sequence[str]) -> dict[str, Any]:
+    def refuse_copies(self, reason: str) -> None:
+        """Raise :class:`InputError` where words are to be copied or covered, for this reason."""
+        if self.copy_unknown or self.coverage_penalty:
+            raise InputError(f"{reason}; leave out copy_unknown and coverage_penalty")
+
+    def check_phrases(self, text: Text) -> None:
+        """Raise :class:`InputError` where the beginning or a phrase cannot be written."""
+        for phrase in (self.begin_with, *self.phrases):
+            text.phrase(phrase)
+
+    def constraints(self, texts: Sequence[str]) -> dict[str, Any]:
         """What each translation has to hold, as a translator is told."""
         phrases = self.phrases
         return {

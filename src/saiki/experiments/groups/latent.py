@@ -1,15 +1,20 @@
 """How strongly latent vectors are held to their prior, by its knobs, and what becomes of them."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from saiki.errors import InputError
-from saiki.experiment import Measures
+from saiki.experiment import Experiment, Measures, Trial
+from saiki.experiments.groups.comparison import in_every_seed, spread
 from saiki.knobs import Knobs, knob
 from saiki.metrics.latent import active_units
 from saiki.nn.latent import Bound, annealed, free_bits
+
+USED, UNUSED = 1.0, 0.1
+"""Nats, from which on a latent variable says something and below which it says nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +91,38 @@ class Divergence(Knobs):
         """Whether training lowers the bound itself, at all times."""
         return self.beta == 1 and self.free_bits == 0 and self.annealing == 0
 
-    def weight(self, step: int, updates: int) -> float:
-        """At update ``step``, counted from 0, of ``updates``."""
-        return annealed(self.beta, self.annealing, self.cycles, step, updates)
+    def schedule(self, experiment: Experiment) -> Callable[[int], float]:
+        """The weight at each update of a training, counted from 0."""
+        how = self.beta, self.annealing, self.cycles
+        return lambda update: annealed(*how, update, experiment.iterations)
 
     def cost(self, divergence: Tensor) -> Tensor:
         """What training lowers of the divergence of each unit, ``(batch, size)``; one number."""
         return free_bits(divergence, self.free_bits)
 
-    def measures(self, found: Bound, weight: Tensor) -> Measures:
+    def measures(self, bound: Bound, weight: Tensor) -> Measures:
         """What training lowers, −ln p(x | z) and so much of the divergence, and both parts."""
-        error, kl = -found.log_likelihood.mean(), found.divergence.sum(1).mean()
-        loss = error + weight * self.cost(found.divergence)
+        error, kl = -bound.log_likelihood.mean(), bound.divergence.sum(1).mean()
+        loss = error + weight * self.cost(bound.divergence)
         return {"loss": loss, "reconstruction": error.detach(), "kl": kl.detach()}
 
     def equation(self) -> str:
         kl = f"Σⱼ max({self.free_bits:g}, KLⱼ)" if self.free_bits else "KL"
         beta = "" if self.beta == 1 and not self.annealing else "β "
         return f"{beta}{kl}"
+
+
+def collapses(trials: Sequence[Trial], unit: str) -> tuple[bool, str]:
+    """Whether a latent variable says something in the first setting, and nothing in the second.
+
+    Args:
+        unit: what there is one latent variable of, such as a sentence.
+    """
+    used, free = trials
+    nats = [spread(trial.values("kl")) for trial in trials]
+    message = f"KL with them {nats[0]} nats a {unit}, without {nats[1]}"
+    is_used = in_every_seed([used], "kl", lambda kl: kl >= USED)
+    return is_used and in_every_seed([free], "kl", lambda kl: kl <= UNUSED), message
 
 
 def between(a: Tensor, b: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from saiki import cells
 from saiki.errors import InputError
-from saiki.experiment import Points
+from saiki.experiment import Measures, Points
 from saiki.experiments.groups.layers import CellChoice
 from saiki.knobs import Knobs, knob
 from saiki.layers.recurrent import Recurrent
@@ -17,7 +17,7 @@ from saiki.models.code_network import CodeNetwork
 from saiki.models.code_prior import CodePrior
 from saiki.models.sequence_code_prior import SequenceCodePrior
 from saiki.models.vqvae import GaussianLatent, Latent, PlainLatent
-from saiki.nn.quantise.quantised import GRADIENTS
+from saiki.nn.quantise.quantised import GRADIENTS, Quantised, perplexity, usage
 from saiki.nn.quantise.scalars import ScalarQuantizer
 from saiki.nn.quantise.vectors import LEARNING, VectorQuantizer
 from saiki.plots.curves import Curve, curves_of, draw_curves
@@ -141,11 +141,41 @@ class SequencePriorChoice(PriorKnobs):
         return SequenceCodePrior(latent.books, latent.codes, recurrent, self.known(classes))
 
 
+def coded_measures(latent: Quantised, loss: Tensor, error: Tensor, nll: Tensor | None) -> Measures:
+    """What a batch tells of an autoencoder with codes, and of its prior where there is one."""
+    measures = {"loss": loss, "reconstruction_error": error.detach()}
+    if nll is not None:
+        measures |= {"loss": loss + nll, "prior_nll": nll.detach()}
+    if latent.counts.numel():
+        measures |= {"batch_usage": latent.usage, "batch_perplexity": latent.perplexity}
+    return measures
+
+
+def codebook_figures(counts: Tensor) -> dict[str, float]:
+    """How evenly codes are used."""
+    return {
+        "codebook_usage": usage(counts).item(),
+        "codebook_perplexity": perplexity(counts).item(),
+    }
+
+
+def of_validation(figures: dict[str, float]) -> dict[str, float]:
+    """Figures of an autoencoder, as curves of what validates."""
+    error = {"validation_error": figures.pop("reconstruction_error")}
+    return error | {f"validation_{name}": value for name, value in figures.items()}
+
+
+def error_with_costs(error: str, latent: Latent, prior: str) -> str:
+    """What training lowers, as an equation; ``prior`` is empty without one."""
+    cost = f" + {latent.cost}" if latent.cost else ""
+    return f"E = {error}{cost}{f' − ln p({prior})' if prior else ''}"
+
+
 def draw_usage(points: Points, codes: int, path: Path, title: str) -> Path:
     """How much of the codebook is used over the course of a training, from its ``points``."""
-    found, lines = curves_of(points), dict[str, list[Curve]]()
+    curves, lines = curves_of(points), dict[str, list[Curve]]()
     for name in ("usage", "perplexity"):
-        if curve := found.get(f"validation_codebook_{name}"):
+        if curve := curves.get(f"validation_codebook_{name}"):
             share = 1 if name == "usage" else codes
             lines[name] = [(curve[0], [value / share for value in curve[1]])]
     return draw_curves(path, lines, ylabel="share of the codes", kind="share", title=title)

@@ -1,9 +1,11 @@
 """What a network is told while it learns: softened targets, and what it goes on from."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from saiki.experiment import Experiment
 from saiki.knobs import Knobs, knob
 
 
@@ -39,11 +41,15 @@ class ScheduledForcing(Forcing):
         choices=("constant", "linear"),
     )
 
-    def share(self, done: int, iterations: int) -> float:
-        """The probability after ``done`` of so many iterations."""
+    def schedule(self, experiment: Experiment) -> Callable[[int], float]:
+        """The probability at each update of a training, counted from 0."""
         if self.forcing_schedule == "constant":
-            return self.teacher_forcing
-        return self.teacher_forcing * max(0.0, 1 - done / max(iterations - 1, 1))
+            return lambda update: self.teacher_forcing
+
+        def falling(update: int) -> float:
+            return self.teacher_forcing * max(0.0, 1 - update / max(experiment.iterations - 1, 1))
+
+        return falling
 
     @property
     def last(self) -> float:

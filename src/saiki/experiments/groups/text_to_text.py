@@ -5,28 +5,18 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import nn
 
-from saiki import processes
-from saiki.capabilities import (
-    Annotates,
-    Draws,
-    DrawsAnswers,
-    Exports,
-    Monitors,
-    Samples,
-    Summarises,
-)
+from saiki import capabilities, processes
 from saiki.data.text.pair_rows import Batch, PairRows, TextPairs
 from saiki.data.text.pairs import Pairs
 from saiki.data.text.plain_text import LINE
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
+from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
 from saiki.experiments.groups.attention import Attending
 from saiki.experiments.groups.decoding import Decoding
 from saiki.experiments.groups.layers import TokenLayers
@@ -35,27 +25,28 @@ from saiki.knobs import knob
 from saiki.models.decoder import Decoder
 from saiki.models.encoder import Encoder
 from saiki.models.masked_lm import MaskedLM
-from saiki.models.parts import Reading, Writing
-from saiki.models.seq2seq import Seq2Seq
-from saiki.models.translator import Translation, Translator, prediction_of
+from saiki.models.parts import Parts, Reading, in_two
+from saiki.models.seq2seq import Seq2Seq, WrittenText
+from saiki.models.translator import Translator, prediction_of
 from saiki.optimisation import Optimisation
 from saiki.plots.attention import draw_attention
-from saiki.prediction import Prediction
+from saiki.prediction import Prediction, PredictsTogether
 from saiki.saving.pretrained import of_run
 from saiki.text import Text
 
-DRAWN = 4
+MOST_DRAWN = 4
 """Translations whose attention is drawn."""
 
 
 class TextToText(
-    Annotates,
-    Draws,
-    DrawsAnswers,
-    Exports,
-    Monitors,
-    Samples,
-    Summarises,
+    capabilities.Annotates,
+    capabilities.Draws,
+    capabilities.DrawsAnswers,
+    capabilities.Exports,
+    capabilities.Monitors,
+    PredictsTogether,
+    capabilities.Samples,
+    capabilities.Summarises,
     Experiment[Translator, Batch],
 ):
     """An encoder-decoder from text to text; a subclass says from where the texts come."""
@@ -103,7 +94,7 @@ class TextToText(
         """What is read, and what is to be written."""
 
     @abstractmethod
-    def judged(self, pairs: Pairs, written: Sequence[Translation]) -> dict[str, float]:
+    def figures_of(self, pairs: Pairs, written: Sequence[WrittenText]) -> dict[str, float]:
         """Figures of what was written for the sources of ``pairs``."""
 
     def model(self) -> Translator:
@@ -141,16 +132,10 @@ class TextToText(
         (source, _), parts = self.data.texts, self.data.corpus
         return 2 * max(len(source.split(text)) + 1 for part in parts for text in part.source)
 
-    def exported(self, model: Translator) -> Mapping[str, tuple[nn.Module, Any]]:
+    def exported(self, model: Translator) -> Parts:
         """What reads a source, and one step of what writes."""
-        reading = Reading(model.members[0])
-        source, lengths, target, _ = placed(self.data.example(), model)
-        with torch.no_grad():
-            read = reading(source, lengths)
-        count = 3 if model.members[0].decoder.attention is not None else 0
-        writing = Writing(model.members[0], [tensor.shape[2] for tensor in read[:count][:2]])
-        example = target[:, 0], read[:count], read[count:]
-        return {"encoder": (reading, (source, lengths)), "decoder": (writing, example)}
+        source, lengths, _, _ = placed(self.data.example(), model)
+        return in_two(model.members[0], Reading(model.members[0]), (source, lengths))
 
     def metadata(self, model: Translator) -> dict[str, str]:
         return {**model.source.metadata("source_"), **model.target.metadata("target_")}
@@ -184,44 +169,36 @@ class TextToText(
         if not math.isfinite(total):  # nor would there be anything to decode
             return dict.fromkeys(self.shown[1:], math.nan) | figures
         shown = self.written(model, self.data.corpus.development, Search("greedy"))
-        return figures | self.judged(self.data.corpus.development, shown)
+        return figures | self.figures_of(self.data.corpus.development, shown)
 
     def summarise(self, curve: Sequence[Mapping[str, float]]) -> Figures:
         return {"loss": curve[-1]["validation_loss"]} if curve else {}
 
     def written(
         self, model: Translator, pairs: Pairs, search: Search | None = None
-    ) -> list[Translation]:
+    ) -> list[WrittenText]:
         """The best translation of each source."""
         search = search or self.decoding.build(self.seed)
-        found = model.translate(pairs.source, search, copy_unknown=self.decoding.copy_unknown)
-        return [its[0] for its in found]
+        hypotheses = model.translate(pairs.source, search, copy_unknown=self.decoding.copy_unknown)
+        return [translations[0] for translations in hypotheses]
 
     def sample(self, model: Translator) -> str:
         pairs = self.data.corpus.development
         one = pairs.select([0])
         return f"{one.source[0]} → {self.written(model, one, Search('greedy'))[0].text}"
 
-    def predict(self, model: Translator, text: str) -> Prediction:
-        return only(self.predict_all(model, [text]))
-
-    def predict_all(self, model: Translator, texts: Sequence[str]) -> list[Prediction | InputError]:
-        good = [text for text in texts if text.strip()]
-        try:
-            found = iter(self._translated(model, good) if good else [])
-        except InputError as error:
-            if len(texts) == 1:
-                return [error]
-            return [self.predict_all(model, [text])[0] for text in texts]
+    def predict_together(self, model: Translator, texts: Sequence[str]) -> list[Prediction]:
+        some = [text for text in texts if text.strip()]
+        written = iter(self._translated(model, some) if some else [])
         known = model.source.vocabulary
         return [
-            prediction_of(text, next(found), known)
+            prediction_of(text, next(written), known)
             if text.strip()
             else Prediction(input=text, output="", text="")
             for text in texts
         ]
 
-    def _translated(self, model: Translator, texts: Sequence[str]) -> list[list[Translation]]:
+    def _translated(self, model: Translator, texts: Sequence[str]) -> list[list[WrittenText]]:
         for text in texts:
             count = len(model.encoded(text)) - 1
             if count > self.most_tokens:
@@ -231,18 +208,18 @@ class TextToText(
                     "of a file each, or raise --most-tokens"
                 )
         search = self.decoding.build(self.seed)
-        return self._together(model).translate(texts, search, **self.decoding.asked(texts))
+        return self._together(model).translate(texts, search, **self.decoding.constraints(texts))
 
     @cached_property
     def _others(self) -> list[tuple[str, Translator]]:
         """The folders of the other runs, and their models."""
-        found = []
+        models = []
         for folder in filter(None, (part.strip() for part in self.also.split(","))):
             other, about = of_run(folder)
             if not isinstance(other, Translator):
                 raise InputError(f"{folder} is a run of {about['run'][0]}, which decodes no text")
-            found.append((folder, other))
-        return found
+            models.append((folder, other))
+        return models
 
     def _together(self, model: Translator) -> Translator:
         """The model with those of the other runs."""
@@ -255,17 +232,17 @@ class TextToText(
 
     def draw_answers(self, model: Translator, texts: Sequence[str], path: Path) -> Path:
         """What was read for each word of the best answers."""
-        if len(texts) > DRAWN:
-            raise InputError(f"a picture has room for {DRAWN} texts, got {len(texts)}")
-        maps = [its[0].alignment for its in self._translated(model, texts)]
-        drawn = [alignment for alignment in maps if alignment is not None]
-        if not drawn:
+        if len(texts) > MOST_DRAWN:
+            raise InputError(f"a picture has room for {MOST_DRAWN} texts, got {len(texts)}")
+        maps = [translations[0].alignment for translations in self._translated(model, texts)]
+        alignments = [alignment for alignment in maps if alignment is not None]
+        if not alignments:
             raise InputError("a model without attention has none to draw")
-        return draw_attention(path, drawn)
+        return draw_attention(path, alignments)
 
     def draw(self, model: Translator, points: Points, folder: Path) -> list[Path]:
         pairs = self.data.corpus.development
-        shown = self.written(model, pairs.select(range(min(DRAWN, len(pairs)))))
+        shown = self.written(model, pairs.select(range(min(MOST_DRAWN, len(pairs)))))
         maps = [alignment for t in shown if (alignment := t.alignment) is not None]
         return [draw_attention(folder / "attention.png", maps, self.title)] if maps else []
 

@@ -1,7 +1,10 @@
 """What a model of sentences makes of those that it has not learned from."""
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +17,24 @@ from saiki.experiment import placed
 from saiki.experiments.groups.latent import LatentMeasures, between
 from saiki.experiments.groups.markdown import table
 from saiki.files import write_text
+from saiki.metrics.text import perplexity
 from saiki.models.sentence_vae import Sentence, SentenceVAE
+from saiki.prediction import Prediction
 from saiki.text import END, UNKNOWN
 
 FILE = "sentences.md"
 SHOWN, NEIGHBOURS, AMONG = 10, 3, 5000
 """New sentences in it; and near ones, among so many of those learned from."""
-WAYS, BETWEEN = 3, 4
+PATHS, BETWEEN = 3, 4
 """Ways from one sentence to another, and sentences between them."""
 SHORT = 10
 """Tokens of a sentence that is shown at most."""
+
+
+NEXT = " | "
+"""What stands between sentences whose way to each other is wanted."""
+Writer = Callable[[Tensor, int], list[list[Sentence]]]
+"""From codes, and tokens that there must be room for, to the sentences of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,12 +64,13 @@ def measure_sentences(model: SentenceVAE, rows: TokenRows, samples: int = 1) -> 
     noise, parts, places = torch.Generator(model.device).manual_seed(0), [], []
     for at, batch in by_length(rows):
         tokens, lengths = placed(tuple(batch), model)
-        found = model.judge(tokens, lengths, samples, noise)
-        its = found.log_likelihood.mean(0), found.divergence, found.code, found.importance_weighted
-        parts.append(tuple(tensor.to("cpu", torch.float64) for tensor in its))
+        bound = model.judge(tokens, lengths, samples, noise)
+        p, q = bound.log_likelihood.mean(0), bound.importance_weighted
+        columns = (p, bound.divergence, bound.code, q)
+        parts.append(tuple(column.to("cpu", torch.float64) for column in columns))
         places.append(at)
     order = torch.from_numpy(np.concatenate(places).argsort())
-    a, b, c, d = (torch.cat(its)[order] for its in zip(*parts, strict=True))
+    a, b, c, d = (torch.cat(column)[order] for column in zip(*parts, strict=True))
     return SentenceMeasures(a, b, c, d, len(rows.tokens))
 
 
@@ -66,9 +78,9 @@ def reconstruction_accuracy(model: SentenceVAE, rows: TokenRows, codes: Tensor) 
     """The share of tokens, the ends among them, that stand at their place in what is written
     greedily from the codes of sentences."""
     longest = int(rows.lengths.max()) - 1
-    found = model.write(placed(codes, model), limit=max(1, longest))
+    written = model.write(placed(codes, model), limit=max(1, longest))
     right = 0
-    for row, (best, *_) in zip(rows.rows(), found, strict=True):
+    for row, (best, *_) in zip(rows.rows(), written, strict=True):
         back = [*best.tokens, *[END] * best.finished]
         right += sum(a == b for a, b in zip(row.tolist(), back, strict=False))
     return right / len(rows.tokens)
@@ -77,23 +89,18 @@ def reconstruction_accuracy(model: SentenceVAE, rows: TokenRows, codes: Tensor) 
 def shown_of(rows: TokenRows) -> TokenRows:
     """Short sentences of known words; all where there are none."""
     known = [row for row in rows.rows() if len(row) <= SHORT + 1 and UNKNOWN not in row]
-    return spread(TokenRows.of(known or rows.rows()), 2 * WAYS)
+    return spread(TokenRows.of(known or rows.rows()), 2 * PATHS)
 
 
-def way(model: SentenceVAE, a: Tensor, b: Tensor, count: int) -> list[list[Sentence]]:
-    """What is written on the way from one code to another, so many sentences between both."""
-    return model.write(between(a, b, count + 2))
-
-
-def ways(model: SentenceVAE, rows: TokenRows) -> list[list[str]]:
+def paths(model: SentenceVAE, rows: TokenRows) -> list[list[str]]:
     """Each pair of two sentences, as they stand in the text, and what is written between them."""
     codes = placed(measure_sentences(model, rows).codes, model)
     texts = [model.text.decode(row.tolist()) for row in rows.rows()]
-    found = list[list[str]]()
+    pairs = list[list[str]]()
     for i in range(0, len(texts) - 1, 2):
-        written = [best.text for best, *_ in way(model, codes[i], codes[i + 1], BETWEEN)]
-        found.append([texts[i], *written, texts[i + 1]])
-    return found
+        written = model.write(between(codes[i], codes[i + 1], BETWEEN + 2))
+        pairs.append([texts[i], *(best.text for best, *_ in written), texts[i + 1]])
+    return pairs
 
 
 def new(model: SentenceVAE, count: int, search: Search) -> list[str]:
@@ -105,7 +112,7 @@ def new(model: SentenceVAE, count: int, search: Search) -> list[str]:
 def near(model: SentenceVAE, rows: TokenRows, others: TokenRows) -> list[list[str]]:
     """Each of the sentences, and those of the others whose codes are nearest to its own."""
     some = spread(others, AMONG)
-    mine, theirs = (measure_sentences(model, its).codes for its in (rows, some))
+    mine, theirs = (measure_sentences(model, part).codes for part in (rows, some))
     texts, count = list(some.rows()), min(NEIGHBOURS, len(some))
     nearest = torch.cdist(mine, theirs).topk(count, largest=False).indices.tolist()
     decode = model.text.decode
@@ -121,7 +128,7 @@ def write_table(path: Path, model: SentenceVAE, test: TokenRows, learned: TokenR
     parts, columns = list[str](), {"drawn word by word": new(model, SHOWN, Search("sample"))}
     if model.model.latent_size:
         rows = shown_of(test)
-        for first, *middle, last in ways(model, rows):
+        for first, *middle, last in paths(model, rows):
             written = table(["written"], [[text] for text in middle])
             parts.append(f"From “{first}” to “{last}”\n\n{written}")
         nearest = table(["sentence", "nearest"], near(model, rows, learned))
@@ -131,3 +138,54 @@ def write_table(path: Path, model: SentenceVAE, test: TokenRows, learned: TokenR
     parts.append(f"New sentences\n\n{table([*columns], rows_of_new)}")
     write_text(path, "\n".join(parts))
     return path
+
+
+@torch.no_grad()
+def prediction_of(
+    model: SentenceVAE, text: str, write: Writer, samples: int, count: int, seed: int
+) -> Prediction:
+    """What comes back of a sentence; of several with ``NEXT`` between them, what is written on the
+    way from each to the next.
+
+    Args:
+        samples: codes drawn for the bound of a sentence, by this seed.
+        count: sentences between two.
+
+    Raises:
+        InputError: nothing stands in a sentence.
+    """
+    sentences = [part for part in text.split(NEXT) if part.strip()] or [text]
+    read = [model.read(sentence) for sentence in sentences]
+    words = model.text.vocabulary
+    unknown = [token for _, tokens in read for token in tokens if token not in words]
+    rows = [tokens for tokens, _ in read]
+    codes = torch.cat([model.model.posterior(tokens).mean for tokens in rows])
+    longest = max(tokens.shape[1] for tokens in rows)
+    if len(rows) > 1:
+        pairs = itertools.pairwise(codes)
+        line = torch.cat([*(between(*pair, count + 2)[:-1] for pair in pairs), codes[-1:]])
+        texts = [best.text for best, *_ in write(line, longest)]
+        figures: dict[str, Any] = {"code": codes.tolist()}
+        return Prediction(
+            input=text, output=texts, figures=figures, unknown=unknown, text="\n".join(texts)
+        )
+    texts = [sentence.text for sentence in write(codes, longest)[0]]
+    noise = torch.Generator(model.device).manual_seed(seed)
+    bound = model.judge(rows[0], None, samples, noise)
+    p = bound.importance_weighted.item()
+    figures = {
+        "code": codes[0].tolist(),
+        "log_probability": p,
+        "kl": bound.divergence.sum().item(),
+        "perplexity": perplexity(-p / longest),
+    }
+    least = "at least " if codes.shape[1] else ""
+    line_of_p = f"  ln p {least}{p:.1f}, perplexity {figures['perplexity']:.1f}"
+    return Prediction(
+        input=text,
+        output=texts[0],
+        alternatives=texts[1:],
+        figures=figures,
+        unknown=unknown,
+        text="\n".join([*texts, line_of_p]),
+    )

@@ -1,39 +1,30 @@
 """Sentences as codes: a few numbers that each becomes, and new sentences from such numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from saiki.capabilities import Annotates, Describes, Draws, Exports, Monitors
+from saiki.data.text import sentence_rows
 from saiki.data.text.plain_text import LINE
-from saiki.data.text.sentence_rows import spread
 from saiki.decoding.decode import Search
 from saiki.duration import Epochs
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, Points, untrained
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, untrained
+from saiki.experiments.groups.comparison import Difference, compare, spread
 from saiki.experiments.groups.decoding import Decoding
-from saiki.experiments.groups.latent import Divergence
+from saiki.experiments.groups.latent import Divergence, collapses
 from saiki.experiments.groups.layers import TokenLayers
-from saiki.experiments.sentence_vae.answers import prediction_of
-from saiki.experiments.sentence_vae.claims import CLAIMS
-from saiki.experiments.sentence_vae.codes import (
-    FILE,
-    SentenceMeasures,
-    measure_sentences,
-    new,
-    reconstruction_accuracy,
-    shown_of,
-    ways,
-    write_table,
-)
+from saiki.experiments.sentence_vae import codes
 from saiki.experiments.sentence_vae.source import Batch, SentenceDataset, SentenceSource
 from saiki.knobs import Value, knob
 from saiki.layers.stack import Stack
 from saiki.metrics.latent import active_units
 from saiki.metrics.text import perplexity
+from saiki.models.parts import Parts
 from saiki.models.sentence_vae import Sentence, SentenceVAE, parts_of
 from saiki.models.sequence_vae import SequenceVAE
 from saiki.optimisation import Optimisation
@@ -41,7 +32,53 @@ from saiki.plots.latent import draw_course
 from saiki.plots.sentences import draw_by_length
 from saiki.prediction import Prediction
 from saiki.text import Text
-from saiki.weak import WeakKeys
+
+DEAR = 5.0
+"""Per cent by which the perplexity may be above that of the language model."""
+FREE: Mapping[str, Value] = {"annealing": 0.0, "free_bits": 0.0, "word_dropout": 0.0}
+"""Nothing that keeps the code in use."""
+PLAIN: Mapping[str, Value] = {"latent_size": 0, "word_dropout": 0.0}
+"""The decoder alone."""
+
+
+def _comes_back(trials: Sequence[Trial]) -> tuple[bool, str]:
+    without, with_code = (spread(trial.values("reconstruction_accuracy")) for trial in trials)
+    gained = compare(trials[0], trials[1], "reconstruction_accuracy")
+    return gained.is_more, f"with a code {with_code}, without {without}; more by {gained}"
+
+
+def _costs_little(trials: Sequence[Trial]) -> tuple[bool, str]:
+    plain, coded = (trial.values("perplexity") for trial in trials)
+    dearer = [100 * (b / a - 1) for a, b in zip(plain, coded, strict=True)]
+    beyond = Difference.of([percent - DEAR for percent in dearer])
+    message = f"with a code {spread(coded)}, without {spread(plain)}, above by {spread(dearer)} %"
+    return beyond.is_less, f"{message}; beyond {DEAR:g} % {beyond}"
+
+
+CLAIMS = (
+    Claim(
+        "Without annealing, free bits and word dropout the posterior of a code is its prior, 0.1 "
+        "nats a sentence at most; with them it tells 1 nat at least",
+        "small",
+        ({}, FREE),
+        partial(collapses, unit="sentence"),
+    ),
+    Claim(
+        "With a code more of the words of a sentence come back at their place than the language "
+        "model says by itself",
+        "small",
+        (PLAIN, {}),
+        _comes_back,
+    ),
+    Claim(
+        "A code that is used costs less than 5 % of perplexity beside the language model of the "
+        "same decoder",
+        "small",
+        (PLAIN, {}),
+        _costs_little,
+    ),
+)
+
 
 SAMPLED = 5
 """New sentences that are shown in the end."""
@@ -107,8 +144,8 @@ class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[S
         "good": {},
         "small": SMALL,
         "quick": SMALL | {"updates": 100, "most_updates": 120},
-        "collapse": {"annealing": 0.0, "free_bits": 0.0, "word_dropout": 0.0},
-        "plain": {"latent_size": 0, "word_dropout": 0.0},
+        "collapse": FREE,
+        "plain": PLAIN,
     }  # fmt: skip
     claims = CLAIMS
 
@@ -120,22 +157,17 @@ class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[S
                     f"{name} is of a code, and without one (latent_size 0) has no effect; leave it "
                     "out"
                 )
-        if self.decoding.copy_unknown or self.decoding.coverage_penalty:
-            raise InputError(
-                "a sentence is written from a code, so no word is copied and none covered; leave "
-                "out copy_unknown and coverage_penalty"
-            )
+        self.decoding.refuse_copies(
+            "a sentence is written from a code, so no word is copied and none covered"
+        )
 
     @cached_property
     def data(self) -> SentenceDataset:
-        def weight(update: int) -> float:
-            return self.divergence.weight(update, self.iterations)
-
-        return SentenceDataset(self.optimisation.batching, self.source, weight, self.dtype)
+        batching, weight = self.optimisation.batching, self.divergence.schedule(self)
+        return SentenceDataset(batching, self.source, weight, self.dtype)
 
     def describe_data(self) -> str:
-        for phrase in (self.decoding.begin_with, *self.decoding.phrases):
-            self.data.text.phrase(phrase)  # what cannot be written is told now
+        self.decoding.check_phrases(self.data.text)
         return super().describe_data()
 
     def model(self) -> SentenceVAE:
@@ -152,64 +184,59 @@ class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[S
 
     def measure(self, model: SentenceVAE, batch: Batch) -> Measures:
         tokens, lengths, weight = batch
-        found = model.model.bound(tokens, lengths)
-        return self.divergence.measures(found, weight)
+        bound = model.model.bound(tokens, lengths)
+        return self.divergence.measures(bound, weight)
 
     def monitor(self, model: SentenceVAE) -> dict[str, float]:
-        found = measure_sentences(model, self.data.parts.development)
-        return found.validation(self.divergence.beta)
-
-    @cached_property
-    def _measured(self) -> WeakKeys[SentenceVAE, SentenceMeasures]:
-        """What a model made of the test sentences when it was evaluated last."""
-        return WeakKeys()
+        measures = codes.measure_sentences(model, self.data.parts.development)
+        return measures.validation(self.divergence.beta)
 
     def evaluate(self, model: SentenceVAE) -> Figures:
         test = self.data.parts.test
-        found = self._measured[model] = measure_sentences(model, test)
-        some, draws = spread(test, self.nll_sentences), self.nll_samples
-        closer = measure_sentences(model, some, draws if self.latent_size else 1)
+        measures = self.evaluated[model] = codes.measure_sentences(model, test)
+        some, draws = sentence_rows.spread(test, self.nll_sentences), self.nll_samples
+        closer = codes.measure_sentences(model, some, draws if self.latent_size else 1)
         return {
-            "elbo": -found.reconstruction - found.kl,
+            "elbo": -measures.reconstruction - measures.kl,
             "nll": closer.nll,
-            "kl": found.kl,
-            "active_units": active_units(found.codes),
+            "kl": measures.kl,
+            "active_units": active_units(measures.codes),
             "perplexity": perplexity(closer.nll_of_token),
-            "reconstruction_accuracy": reconstruction_accuracy(model, test, found.codes),
+            "reconstruction_accuracy": codes.reconstruction_accuracy(model, test, measures.codes),
         }
 
     def describe_model(self, model: SentenceVAE) -> str:
-        lines = [f"  {text}" for text in new(model, SAMPLED, Search("sample", seed=self.seed))]
-        for said in ways(model, shown_of(self.data.parts.test))[: bool(self.latent_size)]:
-            lines += ["between two sentences:", *(f"  {text}" for text in said)]
-        return "\n".join(["new sentences:", *lines])
+        search = Search("sample", seed=self.seed)
+        lines = ["new sentences:", *codes.new(model, SAMPLED, search)]
+        if self.latent_size:
+            first, *_ = codes.paths(model, codes.shown_of(self.data.parts.test))
+            lines += ["between two sentences:", *first]
+        return "\n".join(line if line.endswith(":") else f"  {line}" for line in lines)
 
     def draw(self, model: SentenceVAE, points: Points, folder: Path) -> list[Path]:
         rows = self.data.parts
-        drawn = [write_table(folder / FILE, model, rows.test, rows.train)]
+        pictures = [codes.write_table(folder / codes.FILE, model, rows.test, rows.train)]
         if self.latent_size:
-            found = self._measured.get(model) or measure_sentences(model, rows.test)
-            cost = found.divergences.mean(0).tolist()
-            drawn.append(draw_course(folder / "course.png", points, cost, self.title))
+            measures = self.evaluated.get(model) or codes.measure_sentences(model, rows.test)
+            cost = measures.divergences.mean(0).tolist()
+            pictures.append(draw_course(folder / "course.png", points, cost, self.title))
         if self.latent_size > 1:
             lengths = (rows.test.lengths - 1).tolist()
             path = folder / "codes.png"
-            drawn.append(draw_by_length(path, found.codes, lengths, self.title))
-        return drawn
+            pictures.append(draw_by_length(path, measures.codes, lengths, self.title))
+        return pictures
 
     def predict(self, model: SentenceVAE, text: str) -> Prediction:
         samples = self.nll_samples if self.latent_size else 1
-        write = partial(self.written, model)
-        return prediction_of(model, text, write, samples, self.between, self.seed)
 
-    def written(self, model: SentenceVAE, codes: Tensor, tokens: int) -> list[list[Sentence]]:
-        """What codes lead to, of as many ``tokens`` at least where it takes them."""
-        search, limit = self.decoding.build(self.seed), max(model.longest, tokens)
-        return model.write(codes, search, limit, self.decoding.begin_with, self.decoding.phrases)
+        def write(z: Tensor, tokens: int) -> list[list[Sentence]]:
+            search, limit = self.decoding.build(self.seed), max(model.longest, tokens)
+            return model.write(z, search, limit, self.decoding.begin_with, self.decoding.phrases)
 
-    def exported(self, model: SentenceVAE) -> Mapping[str, tuple[nn.Module, Any]]:
-        """What makes codes, what the decoder begins with, and one step of it."""
-        return parts_of(model)
+        return codes.prediction_of(model, text, write, samples, self.between, self.seed)
+
+    def exported(self, model: SentenceVAE) -> Parts:
+        return parts_of(model.model)
 
     def metadata(self, model: SentenceVAE) -> dict[str, str]:
         return model.text.metadata()
@@ -217,5 +244,5 @@ class SentenceCodes(Annotates, Describes, Draws, Exports, Monitors, Experiment[S
     def equations(self) -> str:
         model = untrained(lambda: self.network(Text.learn("words", ["word"]))).equations()
         weighed = f" + {self.divergence.equation()}" if self.latent_size else ""
-        given = ", z" if self.latent_size else ""
-        return f"{model}\nE = −Σₜ ln p(xᵗ | x¹ … xᵗ⁻¹{given}){weighed}"
+        code = ", z" if self.latent_size else ""
+        return f"{model}\nE = −Σₜ ln p(xᵗ | x¹ … xᵗ⁻¹{code}){weighed}"

@@ -49,10 +49,10 @@ class SentenceSource(Knobs):
         if not self.data:
             path /= f"train.{self.language}"
         if self.lines:
-            found = plain_text.lines(path, left_out=self.unusable.left_out)
+            sentences = plain_text.lines(path, left_out=self.unusable.left_out)
         else:
-            found = iter(plain_text.sentences(path, self.unusable.left_out))
-        return Sentences.parted(found, self.sentences)
+            sentences = iter(plain_text.sentences(path, self.unusable.left_out))
+        return Sentences.parted(sentences, self.sentences)
 
 
 class SentenceDataset(IndexedDataset[Batch]):

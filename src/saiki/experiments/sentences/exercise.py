@@ -13,9 +13,8 @@ from saiki.data.text.labelled import FOLDS, Batch
 from saiki.data.text.plain_text import LINE
 from saiki.duration import Epochs
 from saiki.errors import InputError
-from saiki.experiment import Experiment, Figures, Measures, Points, only, placed, untrained
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed, untrained
 from saiki.experiments.groups.layers import Layers
-from saiki.experiments.sentences.claims import CLAIMS
 from saiki.experiments.sentences.labelled_words import LabelledWords, TableSource
 from saiki.experiments.sentences.source import WordSource
 from saiki.files import to_json
@@ -29,10 +28,71 @@ from saiki.optimisation import Optimisation
 from saiki.plots.confusion import draw_confusion
 from saiki.plots.curves import curves_of, draw_curves
 from saiki.plots.influence import Moved, draw_influence
-from saiki.prediction import Prediction
+from saiki.prediction import Prediction, PredictsTogether
 from saiki.text import FIRST, Text
 
-EVALUATED, SHOWN, DRAWN = 256, 6, 20
+SCORE, MEAN = "macro_f1", "mean_vector_macro_f1"
+
+
+def _share(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
+def _layers(trials: Sequence[Trial]) -> tuple[bool, str]:
+    [trial] = trials
+    ours, plain = trial.values(SCORE), trial.values(MEAN)
+    message = f"macro-F1 {_share(ours)}, of the mean vector {_share(plain)}"
+    gained = trial.mean(SCORE) - trial.mean(MEAN)
+    return gained >= 0.03, f"{message}, of the majority {trial.mean('majority_macro_f1'):.3f}"
+
+
+def _better(what: Sequence[str], trials: Sequence[Trial]) -> tuple[bool, str]:
+    """Whether each seed of the first trial is better than all of the second."""
+    first, second = (trial.values(SCORE) for trial in trials)
+    message = ", ".join(
+        f"{label} {_share(v)}" for label, v in zip(what, (first, second), strict=True)
+    )
+    return min(first) > max(second), f"macro-F1 {message}"
+
+
+def _lower_loss(trials: Sequence[Trial]) -> tuple[bool, str]:
+    both, alone = (trial.values("test_loss") for trial in trials)
+    f1 = ", ".join(f"{trial.mean(SCORE):.3f}" for trial in trials)
+    message = f"loss with both {_share(both)}, with vectors alone {_share(alone)}"
+    return max(both) < min(alone), f"{message}; macro-F1 {f1}"
+
+
+CLAIMS = (
+    Claim(
+        "Recurrent layers over the words are at least 3 points of macro-F1 better than a logistic "
+        "regression over the mean of the same vectors",
+        "good",
+        ({},),
+        _layers,
+    ),
+    Claim(
+        "Words that are looked up by their norms are understood better than as they stand",
+        "good",
+        ({}, {"norms": False}),
+        lambda trials: _better(("by norms", "as they stand"), trials),
+    ),
+    Claim(
+        "With vectors that exist already it is better than with features learned from scratch",
+        "good",
+        ({}, {"vectors": "scratch", "embedding_size": 300}),
+        lambda trials: _better(("with vectors", "from scratch"), trials),
+    ),
+    Claim(
+        "Features that are learned beside the vectors lower the loss of what is tested, as "
+        "different words share a vector",
+        "good",
+        ({}, {"embedding_size": 0}),
+        _lower_loss,
+    ),
+)
+
+
+EVALUATED, SHOWN, MOST_DRAWN = 256, 6, 20
 """Rows of a batch where nothing is learned, mistakes that are shown, and sentences of a user's that
 are drawn."""
 
@@ -44,6 +104,7 @@ class Sentences(
     DrawsAnswers,
     Folds,
     Monitors,
+    PredictsTogether,
     Experiment[SentenceClassifier, Batch],
 ):
     """Which class a sentence belongs to, from the vectors of its words: Japanese reviews of hotels
@@ -79,7 +140,6 @@ class Sentences(
     selected_by = "validation_loss"
     shown = ("loss", "validation_loss", "validation_macro_f1")
     takes = LINE
-    predict_batch = 64
     presets: ClassVar[Mapping[str, Mapping[str, Value]]] = {
         "good": {},
         "quick": {"epochs": 3.0, "updates": 150, "most_updates": 600},
@@ -113,12 +173,14 @@ class Sentences(
     @torch.no_grad()
     def answers(self, model: SentenceClassifier, part: str = "test") -> list[Answer]:
         """What the model says of the texts of a part, in their order."""
-        texts, found = getattr(self.data.parts, part), dict[int, Answer]()
+        texts, answers = getattr(self.data.parts, part), dict[int, Answer]()
         for places, (tokens, lengths, _) in self.data.rows[part].by_length(EVALUATED):
             p = model(*placed((tokens, lengths), model)).softmax(1).cpu()
-            for i, its in zip(places.tolist(), p, strict=True):
-                found[i] = Answer.of_text(texts.texts[i], texts.labels[i], model.classes, its)
-        return [found[i] for i in range(len(texts))]
+            for i, p_of_text in zip(places.tolist(), p, strict=True):
+                answers[i] = Answer.of_text(
+                    texts.texts[i], texts.labels[i], model.classes, p_of_text
+                )
+        return [answers[i] for i in range(len(texts))]
 
     def monitor(self, model: SentenceClassifier) -> dict[str, float]:
         answers = self.answers(model, "development")
@@ -148,19 +210,19 @@ class Sentences(
             :SHOWN
         ]
         pairs, f1 = [(a.label, a.predicted) for a in answers], curves_of(points)
-        drawn = [draw_confusion(folder / "confusion.png", pairs, model.classes, {}, self.title)]
+        pictures = [draw_confusion(folder / "confusion.png", pairs, model.classes, {}, self.title)]
         moved = self._moved(model, [a.name for a in wrong], [f"was {a.label}, " for a in wrong])
         if moved:
-            drawn.append(draw_influence(folder / "mistakes.png", moved, self.title))
+            pictures.append(draw_influence(folder / "mistakes.png", moved, self.title))
         if lines := f1.get("validation_macro_f1"):
             path, axis = folder / "f1.png", "macro-F1 of what is set apart"
-            drawn.append(
+            pictures.append(
                 draw_curves(path, {"": [lines]}, ylabel=axis, kind="share", title=self.title)
             )
-        return drawn
+        return pictures
 
     def draw_answers(self, model: SentenceClassifier, texts: Sequence[str], path: Path) -> Path:
-        some, rest = texts[:DRAWN], len(texts) - DRAWN
+        some, rest = texts[:MOST_DRAWN], len(texts) - MOST_DRAWN
         moved = self._moved(model, some, [""] * len(some))
         if not moved:
             raise InputError("there is no sentence with a word to draw")
@@ -172,24 +234,21 @@ class Sentences(
     ) -> list[Moved]:
         """What the words of each text did that has any, to be drawn under a heading."""
         moved = []
-        for begin, its in zip(before, model.read(texts, self.words.others()), strict=True):
-            if not isinstance(its, InputError):
-                (label, p), (word, by) = its.classes[0], its.most_influential[0]
+        for begin, reading in zip(before, model.read(texts, self.words.others()), strict=True):
+            if not isinstance(reading, InputError):
+                (label, p), (word, by) = reading.classes[0], reading.most_influential[0]
                 heading = f"{begin}said {label} ({p:.0%}), most by {word} ({by:+.2f})"
-                moved.append(Moved(heading, its.words, its.influence))
+                moved.append(Moved(heading, reading.words, reading.influence))
         return moved
 
-    def predict(self, model: SentenceClassifier, text: str) -> Prediction:
-        return only(self.predict_all(model, [text]))
-
-    def predict_all(
+    def predict_together(
         self, model: SentenceClassifier, texts: Sequence[str]
     ) -> list[Prediction | InputError]:
         model.features.text.tokeniser.words(".")  # where its library is missing, that is told once
-        found = model.read(texts, self.words.others())
+        readings = model.read(texts, self.words.others())
         return [
             reading if isinstance(reading, InputError) else reading.prediction(text)
-            for text, reading in zip(texts, found, strict=True)
+            for text, reading in zip(texts, readings, strict=True)
         ]
 
     def metadata(self, model: SentenceClassifier) -> dict[str, str]:

@@ -81,11 +81,11 @@ class LabelledWords(IndexedDataset[Batch]):
     @cached_property
     def cut(self) -> dict[str, list[list[Word]]]:
         """The words of the texts of each part, to learn from, to develop and to test."""
-        found = {}
+        words = {}
         for name in ("train", "development", "test"):
             texts = getattr(self.parts, name).texts
-            found[name] = [self.cutter.words(text) for text in each(texts)]
-        return found
+            words[name] = [self.cutter.words(text) for text in each(texts)]
+        return words
 
     @cached_property
     def known(self) -> tuple[Text, int]:
@@ -96,11 +96,11 @@ class LabelledWords(IndexedDataset[Batch]):
     @cached_property
     def rows(self) -> dict[str, LabelledRows]:
         """Each part as numbers, with its targets."""
-        vocabulary, found = self.known[0].vocabulary, {}
-        for name, its in self.cut.items():
+        vocabulary, rows = self.known[0].vocabulary, {}
+        for name, texts in self.cut.items():
             targets = getattr(self.parts, name).targets(self.parts.classes, self.voted)
-            found[name] = LabelledRows([numbers(words, vocabulary) for words in its], targets)
-        return found
+            rows[name] = LabelledRows([numbers(words, vocabulary) for words in texts], targets)
+        return rows
 
     @property
     def lengths(self) -> list[tuple[int]]:
@@ -126,7 +126,7 @@ class LabelledWords(IndexedDataset[Batch]):
 
     def describe(self) -> str:
         lines, table = [self.parts.in_words()], self.words.table
-        words = [word for its in self.cut.values() for words in its for word in words]
+        words = [word for texts in self.cut.values() for words in texts for word in words]
         if table is not None:
             without = sum(found_in(word, table) is None for word in words) / max(1, len(words))
             hint = "; --vectors takes others" if without > MANY else ""
@@ -149,7 +149,7 @@ class LabelledWords(IndexedDataset[Batch]):
         words = self.known[0].vocabulary.words
         held = Counter(words[i] for row in self.rows["test"].rows for i in row)
         groups = sharing(words, self.matrix, held)
-        return groups, sum(word in held for its in groups for word in its) / max(1, len(held))
+        return groups, sum(word in held for group in groups for word in group) / max(1, len(held))
 
     @cached_property
     def _mean_vector(self) -> float | InputError:
@@ -174,8 +174,8 @@ class LabelledWords(IndexedDataset[Batch]):
         groups, share = self.shared
         if groups:
             yield f"{share:.0%} of the different words tested share their vector, such as"
-            for its in groups[:GROUPS]:
-                more = f" and {len(its) - TOGETHER} more" if len(its) > TOGETHER else ""
-                yield f"  {' = '.join(its[:TOGETHER])}{more}"
+            for group in groups[:GROUPS]:
+                more = f" and {len(group) - TOGETHER} more" if len(group) > TOGETHER else ""
+                yield f"  {' = '.join(group[:TOGETHER])}{more}"
         if self.matrix.any() and isinstance(self._mean_vector, InputError):
             yield str(self._mean_vector)

@@ -127,13 +127,13 @@ class WordSource(Knobs):
         """A module that knows these words, with their vectors."""
         made = self.network(text, learned, 0 if self.table is None else self.table.size)
         if self.table is not None:
-            made.take(self.table)
+            made.load_vectors(self.table)
         return made
 
     def network(self, text: Text, learned: int, size: int) -> WordFeatures:
         """The same without vectors, of which there is room for ``size`` numbers each."""
-        beside = 0 if self.layers is not None else self.embedding_size
-        return WordFeatures(text, learned, size, beside, self.tuned)
+        embedding_size = 0 if self.layers is not None else self.embedding_size
+        return WordFeatures(text, learned, size, embedding_size, self.tuned)
 
     def others(self) -> VectorTable | None:
         """Where words that a trained model does not know may have a vector: in a pipeline, if it is

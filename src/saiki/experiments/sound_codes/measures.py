@@ -11,10 +11,10 @@ from saiki.data.dataset import Draw, IndexedDataset
 from saiki.data.sound.files import Wave
 from saiki.data.sound.recorded import RecordedSounds
 from saiki.experiment import Figures, placed
-from saiki.experiments.groups.quantisation import known_labels
+from saiki.experiments.groups.quantisation import codebook_figures, known_labels
 from saiki.models.sound_judge import SoundJudge
 from saiki.models.sound_vqvae import AutoencodedSound, SoundVQVAE
-from saiki.nn.quantise.quantised import entropy, perplexity, usage
+from saiki.nn.quantise.quantised import entropy
 
 TOGETHER = 64
 """Recordings that are measured at once."""
@@ -41,8 +41,8 @@ class LabelledWaves(RecordedSounds[Batch], IndexedDataset[Batch]):
 
     def waves(self, indices: Sequence[int]) -> list[Tensor]:
         """Each for itself, ``(samples,)``."""
-        heard = (self.hearing.cut(self.recordings.waves[i]) for i in indices)
-        return [torch.from_numpy(wave) for wave in heard]
+        waves = (self.hearing.cut(self.recordings.waves[i]) for i in indices)
+        return [torch.from_numpy(wave) for wave in waves]
 
     def labels(self, indices: Sequence[int]) -> Tensor:
         """The numbers of the classes."""
@@ -56,7 +56,7 @@ class Coded(NamedTuple):
     frames: Tensor
     lengths: Tensor
     labels: Tensor
-    found: AutoencodedSound
+    autoencoded: AutoencodedSound
 
 
 @torch.no_grad()
@@ -72,20 +72,22 @@ def measured(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -
     spectrum, counts = model.spectrum, torch.zeros(0)
     squares, frames, distance, power, noise, nll, steps, seconds = 8 * [0.0]
     for batch in sounds.by_length(indices):
-        z, count, lengths, labels, found = coded(model, batch)
+        z, count, lengths, labels, autoencoded = coded(model, batch)
         real = torch.arange(z.shape[1], device=z.device) < count[:, None]
-        back, z = found.spectra[real].clamp(-1, 1), z[real].clamp(-1, 1)
+        back, z = autoencoded.spectra[real].clamp(-1, 1), z[real].clamp(-1, 1)
         apart = (back - z).square().mean(1).double()
         squares, frames = squares + apart.sum().item(), frames + len(z)
         distance += spectrum.decibels * apart.sqrt().sum().item()
         wanted = spectrum.magnitudes(z).double()
         power += wanted.square().sum().item()
         noise += (spectrum.magnitudes(back) - wanted).square().sum().item()
-        counts = found.latent.counts + (counts if len(counts) else 0)
-        steps += found.steps.sum().item()
+        counts = autoencoded.latent.counts + (counts if len(counts) else 0)
+        steps += autoencoded.steps.sum().item()
         seconds += lengths.sum().item() / spectrum.rate
         if model.prior is not None:
-            each = model.prior.nll(found.codes, known_labels(model.prior, labels), found.steps)
+            each = model.prior.nll(
+                autoencoded.codes, known_labels(model.prior, labels), autoencoded.steps
+            )
             nll += each.sum().item()
     figures = {
         "reconstruction_error": squares / frames,
@@ -95,8 +97,7 @@ def measured(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -
     if model.quantiser.books:
         pace, books = steps / seconds, model.quantiser.books
         figures |= {
-            "codebook_usage": usage(counts).item(),
-            "codebook_perplexity": perplexity(counts).item(),
+            **codebook_figures(counts),
             "codes_per_second": pace * books,
             "bits_per_second": pace * books * math.log2(model.quantiser.codes),
             "entropy_per_second": pace * entropy(counts).sum().item() / math.log(2),
@@ -110,12 +111,14 @@ def measured(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -
 def returned(model: SoundVQVAE, sounds: LabelledWaves, indices: Sequence[int]) -> Iterator[Tensor]:
     """The waves of recordings as they come back from codes, in their order."""
     for at in range(0, len(indices), TOGETHER):
-        _, frames, lengths, _, found = coded(model, sounds.padded(indices[at : at + TOGETHER]))
-        for wave in model.waves(found.spectra, frames, lengths):
+        _, frames, lengths, _, autoencoded = coded(
+            model, sounds.padded(indices[at : at + TOGETHER])
+        )
+        for wave in model.waves(autoencoded.spectra, frames, lengths):
             yield wave.cpu()
 
 
-def drawn(model: SoundVQVAE, labels: Tensor, longest: int) -> list[Tensor]:
+def new_sounds(model: SoundVQVAE, labels: Tensor, longest: int) -> list[Tensor]:
     """New sounds, one for each label, always the same; where the model knows no classes, of none in
     particular."""
     device = next(model.parameters()).device
@@ -134,7 +137,7 @@ def longest_of(model: SoundVQVAE, waves: Sequence[Wave], seconds: float) -> int:
     return -(-(samples // hop + 1) // model.frames_per_code)
 
 
-def judged(
+def judge_figures(
     model: SoundVQVAE,
     sounds: LabelledWaves,
     train: Sequence[int],
@@ -164,5 +167,7 @@ def judged(
     }
     if model.prior is not None and model.prior.classes:
         wanted = torch.arange(len(classes)).repeat_interleave(new)
-        figures["judge_accuracy_samples"] = judge.accuracy(drawn(model, wanted, longest), wanted)
+        figures["judge_accuracy_samples"] = judge.accuracy(
+            new_sounds(model, wanted, longest), wanted
+        )
     return figures

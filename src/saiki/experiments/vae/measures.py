@@ -45,11 +45,11 @@ def measure_images(model: Autoencoder, images: Tensor) -> ImageMeasures:
     parts, noise = list[tuple[Tensor, ...]](), _noise(model)
     for x in images.split(TOGETHER):
         x = placed(x, model)
-        found = model.bound(x, generator=noise)
-        error = (model.decode(found.code) - x).square().mean((1, 2, 3))
-        its = found.log_likelihood[0], found.divergence, found.code, error
-        parts.append(tuple(tensor.to("cpu", torch.float64) for tensor in its))
-    return ImageMeasures(*(torch.cat(its) for its in zip(*parts, strict=True)))
+        bound = model.bound(x, generator=noise)
+        error = (model.decode(bound.code) - x).square().mean((1, 2, 3))
+        columns = bound.log_likelihood[0], bound.divergence, bound.code, error
+        parts.append(tuple(column.to("cpu", torch.float64) for column in columns))
+    return ImageMeasures(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 @torch.no_grad()
@@ -61,8 +61,8 @@ def nll(model: VAE, images: Tensor, samples: int) -> float:
     bounds = list[Tensor]()
     for x in images.split(max(1, most // samples)):
         x = placed(x, model)
-        drawn = (min(most, samples - at) for at in range(0, samples, most))
-        weights = [model.bound(x, count, noise).log_weights for count in drawn]
+        counts = (min(most, samples - at) for at in range(0, samples, most))
+        weights = [model.bound(x, count, noise).log_weights for count in counts]
         bounds.append(importance_bound(torch.cat(weights)).to("cpu", torch.float64))
     return -torch.cat(bounds).mean().item()
 

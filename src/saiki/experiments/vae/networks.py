@@ -47,8 +47,8 @@ class LikelihoodChoice(Knobs):
         if self.binarise == "threshold":
             return (x > 0.5).to(dtype)
         if self.binarise == "drawn":
-            drawn = np.random.default_rng(key).random(x.shape, np.float32)
-            return (torch.from_numpy(drawn) < x).to(dtype)
+            uniform = np.random.default_rng(key).random(x.shape, np.float32)
+            return (torch.from_numpy(uniform) < x).to(dtype)
         return x
 
     def build(self, channels: int) -> Likelihood:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from saiki.capabilities import Annotates, Draws, Exports, Monitors, Settles
 from saiki.data.dataset import Draw
@@ -15,32 +15,102 @@ from saiki.data.images.dataset import ImageSource, LabelledImages, image_of
 from saiki.data.images.files import Picture
 from saiki.data.images.folder import IMAGE
 from saiki.duration import Epochs
-from saiki.experiment import Experiment, Figures, Measures, Points, placed, untrained
+from saiki.experiment import Claim, Experiment, Figures, Measures, Points, Trial, placed, untrained
+from saiki.experiments.groups.comparison import compare, in_every_seed, in_words
 from saiki.experiments.groups.quantisation import (
     PriorChoice,
     Quantisation,
+    coded_measures,
     draw_usage,
+    error_with_costs,
     known_labels,
+    of_validation,
 )
-from saiki.experiments.vq_vae.claims import CLAIMS
-from saiki.experiments.vq_vae.measures import (
-    as_seen,
-    coded,
-    drawn,
-    fit_probe,
-    measured,
-    perceptual_figures,
-    probe_accuracy,
-)
+from saiki.experiments.vq_vae import measures as images
 from saiki.files import to_json
 from saiki.knobs import Value, knob
 from saiki.metrics import classes
 from saiki.models.image_networks import features_shape
-from saiki.models.vqvae import VQVAE, Decoding, Encoding
+from saiki.models.parts import Part, Parts
+from saiki.models.vqvae import VQVAE
 from saiki.optimisation import Optimisation
 from saiki.plots.codes import draw_codes
 from saiki.plots.images import draw_rows
 from saiki.prediction import Prediction
+
+REDUCED: Mapping[str, Value] = {"examples": 10_000, "epochs": 6.0, "judge": 200}
+"""Fewer images and a smaller judge, so that all claims are decided within an hour."""
+VAE: Mapping[str, Value] = {**REDUCED, "quantiser": "gaussian"}
+WIDTHS = (16, 32, 64)
+USED = 0.9
+ALLOWED = 0.01
+"""Of the accuracy of a probe, by which it may fall short."""
+
+
+def _of(trial: Trial) -> str:
+    name = "VAE" if trial.knobs.get("quantiser") == "gaussian" else "VQ-VAE"
+    return f"{name} of width {trial.knobs['width']}"
+
+
+def _sharper(trials: Sequence[Trial]) -> tuple[bool, str]:
+    codes, gaussian = trials
+    sharper = compare(gaussian, codes, "sharpness")
+    nearer = compare(gaussian, codes, "frechet_reconstructions")
+    shown = in_words(trials, _of, "sharpness", "frechet_reconstructions", "frechet_samples")
+    message = f"{shown}; sharper by {sharper}, farther by {nearer}"
+    return sharper.is_more and nearer.is_less, message
+
+
+def _carries_the_class(trials: Sequence[Trial]) -> tuple[bool, str]:
+    codes, gaussian = trials
+    above = compare(gaussian, codes, "probe_accuracy", ALLOWED)
+    return (
+        above.is_more,
+        f"{in_words(trials, _of, 'probe_accuracy')}; above what is asked by {above}",
+    )
+
+
+def _stays_in_use(trials: Sequence[Trial]) -> tuple[bool, str]:
+    codes, gaussian = trials[: len(WIDTHS)], trials[len(WIDTHS) :]
+    in_use = in_every_seed(codes, "codebook_usage", lambda usage: usage >= USED)
+    collapsed = in_every_seed(gaussian, "active_share", lambda share: share < USED)
+    shown = (in_words(codes, _of, "codebook_usage"), in_words(gaussian, _of, "active_share", "kl"))
+    return in_use and collapsed, "; ".join(shown)
+
+
+CLAIMS = (
+    Claim(
+        "Images come back from codes with sharper contours than from the latent vectors of a VAE "
+        "of equal size, and nearer to what they were in the eyes of a classifier",
+        "good",
+        (REDUCED, VAE),
+        _sharper,
+    ),
+    Claim(
+        "A linear layer reads the class out of codes as well as out of the latent vectors of a VAE "
+        "of equal size, to 1 %",
+        "good",
+        (REDUCED, VAE),
+        _carries_the_class,
+    ),
+    Claim(
+        "Whether encoder and decoder have 16, 32 or 64 channels, 90 % of the codes are used, where "
+        "a VAE of equal size leaves more than a tenth of its latent features to the prior",
+        "good",
+        tuple({**kind, "width": width} for kind in (REDUCED, VAE) for width in WIDTHS),
+        _stays_in_use,
+    ),
+    Claim(
+        "At least 90 % of 512 codes are used on held-out images",
+        "good",
+        (REDUCED,),
+        lambda trials: (
+            in_every_seed(trials, "codebook_usage", lambda usage: usage >= USED),
+            in_words(trials, _of, "codebook_usage", "codebook_perplexity"),
+        ),
+    ),
+)
+
 
 Batch = tuple[Tensor, Tensor]
 """Images from 0 to 1, ``(batch, channels, height, width)``, and their classes, ``(batch,)``."""
@@ -123,87 +193,81 @@ class VQVAEs(Annotates, Draws, Exports, Monitors, Settles, Experiment[VQVAE, Bat
 
     def measure(self, model: VQVAE, batch: Batch) -> Measures:
         x, labels = batch
-        found = model.autoencode(x)
-        latent, error = found.latent, found.error.detach()
-        measures = {"loss": found.loss, "reconstruction_error": error}
+        back, nll = model.autoencode(x), None
         if model.prior is not None:
-            nll = model.prior.nll(latent.codes, known_labels(model.prior, labels)).mean()
-            measures |= {"loss": found.loss + nll, "prior_nll": nll.detach()}
-        if latent.counts.numel():
-            measures["batch_usage"], measures["batch_perplexity"] = latent.usage, latent.perplexity
-        return measures
+            codes = back.latent.codes
+            nll = model.prior.nll(codes, known_labels(model.prior, labels)).mean()
+        return coded_measures(back.latent, back.loss, back.error, nll)
 
     def monitor(self, model: VQVAE) -> dict[str, float]:
-        found = measured(model, self.data.parts.validation.some(VALIDATED, 0))
-        return {"validation_error": found.pop("reconstruction_error")} | {
-            f"validation_{name}": value for name, value in found.items()
-        }
+        some = self.data.parts.validation.some(VALIDATED, 0)
+        return of_validation(images.measured(model, some))
 
     def settle(self, model: VQVAE) -> None:
-        fit_probe(model, self.data.parts.train)
+        images.fit_probe(model, self.data.parts.train)
 
     def evaluate(self, model: VQVAE) -> Figures:
         test = self.data.parts.test
-        figures: Figures = {**measured(model, test), **self.data.skipped}
+        figures: Figures = {**images.measured(model, test), **self.data.skipped}
         error = figures["reconstruction_error"] or 0.0
         figures["psnr"] = -10 * math.log10(error) if error > 0 else None
-        figures["probe_accuracy"] = probe_accuracy(model, test)
-        return {**figures, **perceptual_figures(model, self.data.parts.train, test, self.judge)}
+        figures["probe_accuracy"] = images.probe_accuracy(model, test)
+        return {
+            **figures,
+            **images.perceptual_figures(model, self.data.parts.train, test, self.judge),
+        }
 
     @torch.no_grad()
     def draw(self, model: VQVAE, points: Points, folder: Path) -> list[Path]:
-        x, _ = as_seen(self.data.parts.test.some(SHOWN, 0), model)
-        found = model.autoencode(x)
-        rows, title = {"image": x, "back": found.images}, self.title
+        x, _ = images.as_seen(self.data.parts.test.some(SHOWN, 0), model)
+        autoencoded = model.autoencode(x)
+        rows, title = {"image": x, "back": autoencoded.images}, self.title
         pictures = [draw_rows(folder / "reconstructions.png", rows, title)]
         if model.quantiser.books:
-            counts, codes = self._counts(model), found.latent.codes
-            path = folder / "codes.png"
-            pictures.append(draw_codes(path, counts, x, codes, found.images, title))
-            path = folder / "usage.png"
-            pictures.append(draw_usage(points, model.quantiser.codes, path, title))
+            seen = images.batches_of(model, self.data.parts.test)
+            counts = torch.stack([model.latent(x).counts for x, _ in seen]).sum(0)
+            of_picture = (x, autoencoded.latent.codes, autoencoded.images)
+            pictures += [
+                draw_codes(folder / "codes.png", counts, *of_picture, title),
+                draw_usage(points, model.quantiser.codes, folder / "usage.png", title),
+            ]
         if model.can_draw:
             pictures.append(draw_rows(folder / "samples.png", self._new(model), title))
         return pictures
-
-    def _counts(self, model: VQVAE) -> Tensor:
-        """Of each code on the test images."""
-        return torch.stack([found.counts for _, found in coded(model, self.data.parts.test)]).sum(0)
 
     def _new(self, model: VQVAE) -> dict[str, Tensor]:
         """New images of each class, or of none in particular."""
         by_class = model.prior is not None and model.prior.classes > 0
         names = model.classes if by_class else ("new 1", "new 2", "new 3")
         labels = torch.arange(len(names)).repeat_interleave(NEW_OF_A_CLASS)
-        return dict(zip(names, drawn(model, labels).split(NEW_OF_A_CLASS), strict=True))
+        return dict(zip(names, images.new_images(model, labels).split(NEW_OF_A_CLASS), strict=True))
 
     @torch.no_grad()
     def predict(self, model: VQVAE, text: str) -> Prediction:
-        x: Tensor = placed(image_of(text, model.shape).to(self.dtype) / 255, model)
-        found = model.autoencode(x)
-        back = found.images.clamp(0, 1)
+        x = placed(image_of(text, model.shape).to(self.dtype) / 255, model)
+        autoencoded = model.autoencode(x)
+        back = autoencoded.images.clamp(0, 1)
         error = (back - x).square().mean().item()
         figures: dict[str, Any] = {"reconstruction_error": error}
         if model.quantiser.books:
-            figures["codes"] = found.latent.codes[0].tolist()
+            figures["codes"] = autoencoded.latent.codes[0].tolist()
         line = f"{text}: squared error {error:.4f} a pixel"
         if model.can_probe:
-            best = classes.likeliest(model.classes, model.probed(found.latent.vectors)[0])
+            best = classes.likeliest(model.classes, model.probed(autoencoded.latent.vectors)[0])
             figures |= {**best[0], "classes": best}
             line += f", {best[0]['label']} ({best[0]['probability']:.1%})"
         output = Picture((back[0] * 255).round().to("cpu", torch.uint8))
         return Prediction(input=text, output=output, figures=figures, text=line)
 
-    def exported(self, model: VQVAE) -> Mapping[str, tuple[nn.Module, Any]]:
+    def exported(self, model: VQVAE) -> Parts:
         x = torch.zeros(2, *model.shape, dtype=self.dtype)
-        encoding = Encoding(model)
-        return {"encoder": (encoding, x), "decoder": (Decoding(model), encoding(x))}
+        encoder, decoder = Part(model, "encode"), Part(model, "images")
+        return {"encoder": (encoder, x), "decoder": (decoder, encoder(x))}
 
     def metadata(self, model: VQVAE) -> dict[str, str]:
         return {"shape": to_json(model.shape), "classes": to_json(model.classes)}
 
     def equations(self) -> str:
         model = untrained(self.network)
-        cost = f" + {model.quantiser.cost}" if model.quantiser.cost else ""
-        prior = " − ln p(codes)" if model.prior is not None else ""
-        return f"{model.equations()}\nE = |x − x̂|²{cost}{prior}"
+        prior = "codes" if model.prior is not None else ""
+        return f"{model.equations()}\n{error_with_costs('|x − x̂|²', model.quantiser, prior)}"

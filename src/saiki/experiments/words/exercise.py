@@ -13,17 +13,23 @@ from saiki.data.text.word_tests import Analogies, Pairs, read_tests
 from saiki.duration import Epochs
 from saiki.errors import InputError
 from saiki.experiment import Experiment, Figures, Measures, Points, untrained
-from saiki.experiments.words.phrases import Phrases, SubWords, signed, vectors_of
-from saiki.experiments.words.text import Batch, TextPieces, TextSource
+from saiki.experiments.words.text import (
+    Batch,
+    Phrases,
+    SubWords,
+    TextPieces,
+    TextSource,
+    signed,
+    vectors_of,
+)
 from saiki.files import to_json
 from saiki.knobs import Value, knob
-from saiki.metrics.vectors import LEAST, Judgement, judge
+from saiki.metrics.vectors import LEAST, judge
 from saiki.models.word_vectors import METHODS, PIECE, WordVectors
 from saiki.optimisation import Optimisation
 from saiki.plots.words import draw_words
 from saiki.prediction import Prediction
 from saiki.text.vectors import Vectors
-from saiki.weak import WeakKeys
 
 SHOWN, NEAREST, SHORTEST_SHOWN = 300, 10, 4
 """Words on the map, neighbours of one, and characters of a word on the map at least."""
@@ -96,20 +102,22 @@ class Words(Annotates, Describes, Draws, ExportsVectors, Experiment[WordVectors,
     @cached_property
     def first(self) -> Vectors:
         """The vectors to begin with, of words that are known."""
-        found = vectors_of(Path(self.start_from))
-        both = tuple(word for word in self.data.known[0] if word in found)
+        vectors = vectors_of(Path(self.start_from))
+        both = tuple(word for word in self.data.known[0] if word in vectors)
         if not both:
             raise InputError(f"{self.start_from} has a vector of none of the words that are known")
-        if found.size != self.size:
-            raise InputError(f"{self.start_from} needs --size {found.size}, got {self.size}")
-        return Vectors(both, found[both], subwords=found.subwords)
+        if vectors.size != self.size:
+            raise InputError(f"{self.start_from} needs --size {vectors.size}, got {self.size}")
+        return Vectors(both, vectors[both], subwords=vectors.subwords)
 
     def describe_data(self) -> str:
-        said, _ = super().describe_data(), self.tests  # which may be refused
+        message, _ = super().describe_data(), self.tests  # which may be refused
         if not self.start_from:
-            return said
-        begun = f"{len(self.first):,} of the known words begin with vectors of {self.start_from}"
-        return f"{said}\n{begun}"
+            return message
+        beginning = (
+            f"{len(self.first):,} of the known words begin with vectors of {self.start_from}"
+        )
+        return f"{message}\n{beginning}"
 
     def model(self) -> WordVectors:
         model = self.untaught().know(self.data.text)
@@ -138,11 +146,6 @@ class Words(Annotates, Describes, Draws, ExportsVectors, Experiment[WordVectors,
         folder = store.where("word_similarity")
         return None if folder is None else read_tests(folder)
 
-    @cached_property
-    def _judged(self) -> WeakKeys[WordVectors, Judgement]:
-        """What the tests said of a model when it was evaluated last."""
-        return WeakKeys()
-
     def evaluate(self, model: WordVectors) -> Figures:
         seconds, vectors = self._spent["seconds"], model.vectors
         figures: Figures = {
@@ -151,25 +154,31 @@ class Words(Annotates, Describes, Draws, ExportsVectors, Experiment[WordVectors,
             "words_per_second": self._spent["words"] / seconds if seconds else None,
         }
         if self.tests is not None:
-            said = self._judged[model] = judge(vectors, *self.tests)
-            figures["analogy_accuracy"] = said.total.accuracy if said.total.known >= LEAST else None
-            figures["analogies_known"] = said.total.coverage if said.total.questions else None
-            figures |= {name: found.rho for name, found in said.agreements.items()}
+            judgement = self.evaluated[model] = judge(vectors, *self.tests)
+            figures["analogy_accuracy"] = (
+                judgement.total.accuracy if judgement.total.known >= LEAST else None
+            )
+            figures["analogies_known"] = (
+                judgement.total.coverage if judgement.total.questions else None
+            )
+            figures |= {name: agreement.rho for name, agreement in judgement.agreements.items()}
         return figures
 
     def describe_model(self, model: WordVectors) -> str:
         if self.tests is None:
             return "saiki data get word_similarity brings the analogies to test it with"
-        return str(self._judged.get(model) or judge(model.vectors, *self.tests))
+        return str(self.evaluated.get(model) or judge(model.vectors, *self.tests))
 
     def predict(self, model: WordVectors, text: str) -> Prediction:
         vectors = model.vectors
-        found = vectors.most_similar(*signed(text, vectors, self.source.split), NEAREST)
+        neighbours = vectors.most_similar(*signed(text, vectors, self.source.split), NEAREST)
         return Prediction(
             input=text,
-            output=found[0][0] if found else "",
-            figures={"nearest": [{"word": word, "similarity": cosine} for word, cosine in found]},
-            text="\n".join(f"{cosine:6.3f}  {word}" for word, cosine in found),
+            output=neighbours[0][0] if neighbours else "",
+            figures={
+                "nearest": [{"word": word, "similarity": cosine} for word, cosine in neighbours]
+            },
+            text="\n".join(f"{cosine:6.3f}  {word}" for word, cosine in neighbours),
         )
 
     def draw(self, model: WordVectors, points: Points, folder: Path) -> list[Path]:
