@@ -12,8 +12,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.grid import PRODUCTS
-
+from saiki.bench.grid import PRODUCTS
 from saiki.bench.harness import Row
 from saiki.compiler.cpu.backend import CPU
 from saiki.compiler.cpu.loop import NEAR_BYTES

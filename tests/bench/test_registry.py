@@ -18,7 +18,8 @@ def test_all_are_listed_without_a_name():
     assert code == 0
     assert [line.split()[0] for line in lines] == [*bench.BENCHMARKS]
     modules = {path.stem for path in (bench.SOURCE / "benchmarks").glob("*.py")}
-    assert modules - {"updates", "peers"} == {n.replace("-", "_") for n in bench.BENCHMARKS}
+    elsewhere = {n.replace("-", "_") for n in bench.BENCHMARKS} - bench.OF_LAYERS
+    assert modules - {"updates"} == elsewhere
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -37,6 +38,7 @@ def test_one_that_is_not_there_is_refused(tmp_path, monkeypatch):
     assert "forecast-laws needs the package darts" in refused("bench", "forecast-laws")
     monkeypatch.setattr(bench, "SOURCE", tmp_path)
     assert "dialogue lies beside the source of saiki" in refused("bench", "dialogue")
+    assert bench.load("grid").SHAPES  # which comes with saiki
 
 
 def test_what_is_missed_ends_with_1_and_all_rows_are_kept(tmp_path, monkeypatch):

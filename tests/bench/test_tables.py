@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 import torch
-from benchmarks import adder, cells, decoding, grid, layers, peers, spoken_digits, translate
+from benchmarks import adder, decoding, spoken_digits, translate
 
 from saiki import cli
+from saiki.bench import cells, grid, layers, peers
 from saiki.bench.harness import peak_memory
 from saiki.errors import InputError
 from saiki.experiments.translate import Translate

@@ -1,8 +1,8 @@
 """Benchmarks: ours and the peers' do the same work in turn, in one run.
 
 A benchmark is a module with a generator ``rows``, whose arguments are its options, and, where
-there is more to say of all rows together, a function ``summary`` of them. They lie in
-``benchmarks/``, beside the source.
+there is more to say of all rows together, a function ``summary`` of them. Those of layers lie
+here, those of exercises in ``benchmarks/``, beside the source.
 """
 
 import importlib
@@ -35,6 +35,8 @@ BENCHMARKS = {
     "long-inputs": "what predict takes for inputs of any length",
 }
 """What each measures."""
+OF_LAYERS = {"cells", "grid", "layers"}
+"""Those that come with saiki."""
 
 
 def load(name: str) -> ModuleType:
@@ -48,6 +50,8 @@ def load(name: str) -> ModuleType:
         raise InputError(
             f"there is no benchmark {name!r}; there are {known}{near(name, BENCHMARKS)}"
         )
+    if name in OF_LAYERS:
+        return importlib.import_module(f"saiki.bench.{name}")
     if not (SOURCE / "benchmarks").is_dir():
         raise InputError(f"the benchmark {name} lies beside the source of saiki, which is not here")
     if str(SOURCE) not in sys.path:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-from benchmarks import peers
 
 from saiki import cells
+from saiki.bench import peers
 from saiki.bench.harness import Row, Step, interleaved, row, training_step
 from saiki.cell import Cell
 from saiki.cells import GRU, LSTM

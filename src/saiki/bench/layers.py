@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from benchmarks.cells import LONG, SHORT, WIDE
-from benchmarks.grid import OURS
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from saiki import cells, nn
+from saiki.bench.cells import LONG, SHORT, WIDE
+from saiki.bench.grid import OURS
 from saiki.bench.harness import Row, interleaved, row, training_step
 from saiki.cells import LSTM
 from saiki.layers.bidirectional import Bidirectional

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from benchmarks import peers
 from torch import Tensor, nn
 
 from saiki import nn as ours
+from saiki.bench import peers
 from saiki.bench.harness import Row, Step, interleaved, peak_memory, row, training_step
 
 OURS: dict[str, Callable[..., nn.Module]] = {"lstm": ours.LSTM, "gru": ours.GRU, "rnn": ours.RNN}
