@@ -82,6 +82,7 @@ FUNCTIONS = {
     "selu": F.selu,
     "hardswish": F.hardswish,
     "logsigmoid": F.logsigmoid,
+    "remainder of multiples": lambda u: u * torch.remainder(torch.round(4 * u), -2.0),
     "lerp": lambda u: torch.lerp(u, torch.tanh(u), torch.sigmoid(u)),
     "layer norm": lambda u: F.layer_norm(u, u.shape[-1:]),
     "rms norm": lambda u: F.rms_norm(u, u.shape[-1:]),
