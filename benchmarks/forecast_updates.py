@@ -15,7 +15,7 @@ from saiki.bench.harness import Row
 from saiki.data.series.origins import Window
 from saiki.experiments.forecast.exercise import Forecasting
 from saiki.experiments.forecast.model import LEVELS
-from saiki.models.segment_forecaster import BESIDE
+from saiki.models.segment_forecaster import OUTER_WEIGHT
 
 BATCHES = 4
 """Each repeat does all of them."""
@@ -61,7 +61,7 @@ class Peer(nn.Module):
         y = torch.cat((low, middle, high), -1)[:, : self.horizon]
         error = ((window.future - last) / deviation)[..., None] - y
         levels = y.new_tensor(LEVELS)
-        weights = torch.where(levels == 0.5, 1.0, BESIDE)
+        weights = torch.where(levels == 0.5, 1.0, OUTER_WEIGHT)
         each = torch.maximum(levels * error, (levels - 1) * error)
         return (each @ (weights / weights.sum())).mean()
 
