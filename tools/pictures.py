@@ -166,8 +166,8 @@ def _sounds(run: Path, target: Path) -> None:
         if {answer.speaker, answer.label} & seen:  # another speaker and another digit each
             continue
         seen |= {answer.speaker, answer.label}
-        name = f"was {answer.label}, heard {answer.said} ({answer.probability:.0%})"
-        waves[name] = experiment.hearing.heard(experiment.data.recordings.waves[i])
+        name = f"was {answer.label}, heard {answer.predicted} ({answer.probability:.0%})"
+        waves[name] = experiment.hearing.cut(experiment.data.recordings.waves[i])
     draw_sounds(target, dict([*waves.items()][:3]), experiment.hearing.rate, experiment.title)
 
 

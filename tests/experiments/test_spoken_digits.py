@@ -442,7 +442,7 @@ def test_the_final_figures_and_those_of_each_speaker_are_counted_by_hand(
             entry.label,
             entry.speaker,
         )
-        assert answer.said == str(p.argmax())
+        assert answer.predicted == str(p.argmax())
         assert (answer.probability, answer.right) == pytest.approx((p.max(), p[int(entry.label)]))
 
 
