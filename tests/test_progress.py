@@ -48,7 +48,7 @@ def test_whole_lines_stand_beside_it(monkeypatch):
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
     with progress.line() as line:
-        say = line.beside(lambda text: stream.write(text + "\n"))
+        say = line.clearing(lambda text: stream.write(text + "\n"))
         line.stage = lambda: "a long line"
         line.write()
         line.stage = lambda: "b"

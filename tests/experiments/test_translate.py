@@ -20,7 +20,7 @@ from saiki.metrics.bleu import CLASSES
 from saiki.runs.folder import RunFolder
 from saiki.runs.record import Options
 from saiki.runs.reopen import reopen
-from saiki.runs.run import _judged, run
+from saiki.runs.run import _evaluated, run
 from saiki.saving.pretrained import of_run
 from saiki.training import Training
 
@@ -282,9 +282,9 @@ def test_weights_that_are_no_numbers_are_told_and_have_no_figures(finished):
     with torch.no_grad():
         model.members[0].decoder.combine.weight.fill_(np.nan)
     assert np.isnan(experiment.monitor(model)["dev_bleu_greedy"])
-    assert _judged(experiment, model, "it exploded") is None
+    assert _evaluated(experiment, model, "it exploded") is None
     with pytest.raises(InputError, match="got nan"):
-        _judged(experiment, model, None)
+        _evaluated(experiment, model, None)
 
 
 @pytest.mark.long

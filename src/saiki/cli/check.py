@@ -147,11 +147,13 @@ def cells_in(target: str) -> "list[type[Cell]]":
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module  # where dataclasses and pickles look for it
     sys.path.insert(0, str(path.parent.resolve()))  # the file may import its neighbours
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # nothing is left beside it
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # whatever a user's own code may raise
         raise InputError(f"{file} does not run: {_error_and_line(error)}") from error
     finally:
+        sys.dont_write_bytecode = writes
         sys.path.remove(str(path.parent.resolve()))
     cells = {
         key: value
