@@ -10,7 +10,7 @@ than 5 % above that of the law on average, is a failure.
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,21 +85,26 @@ def outcome(made: str, seed: int, horizon: int) -> Outcome:
     return Outcome(is_better, ours / of_last, of_law / of_last)
 
 
+def row_of(made: str, horizon: int, outcomes: Sequence[Outcome]) -> Row:
+    """How often the network is said to be better, and how far it is from the law."""
+    count, better = len(outcomes), sum(each.is_better for each in outcomes)
+    ratios = sorted(each.error / each.of_law for each in outcomes)
+    share, mean = better / count, sum(ratios) / count
+    is_wrong = share > 0.05 if made == "random-walk" else share < 0.95
+    return {
+        "workload": f"{made}, {horizon} steps",
+        "count": count,
+        "better": better,
+        "share": round(share, 3),
+        "interval": [round(bound, 3) for bound in clopper_pearson(better, count)],
+        "error beside the law's": round(mean, 4),
+        "its 95th percentile": round(ratios[int(0.95 * (count - 1))], 4),
+        **({"missed": "too often, or too far from the law"} if is_wrong or mean > 1.05 else {}),
+    }
+
+
 def rows(count: int = 200) -> Iterator[Row]:
     torch.set_num_threads(1)
     for horizon, made in itertools.product(HORIZONS, SCALING):
         outcomes = [outcome(made, seed, horizon) for seed in range(FIRST, FIRST + count)]
-        better = sum(each.is_better for each in outcomes)
-        share, mean = better / count, sum(each.error / each.of_law for each in outcomes) / count
-        ratios = sorted(each.error / each.of_law for each in outcomes)
-        is_wrong = share > 0.05 if made == "random-walk" else share < 0.95
-        yield {
-            "workload": f"{made}, {horizon} steps",
-            "count": count,
-            "better": better,
-            "share": round(share, 3),
-            "interval": [round(bound, 3) for bound in clopper_pearson(better, count)],
-            "error beside the law's": round(mean, 4),
-            "its 95th percentile": round(ratios[int(0.95 * (count - 1))], 4),
-            **({"missed": "too often, or too far from the law"} if is_wrong or mean > 1.05 else {}),
-        }
+        yield row_of(made, horizon, outcomes)
