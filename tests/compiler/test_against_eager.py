@@ -92,6 +92,8 @@ FUNCTIONS = {
     "sum without its axis": lambda u: torch.tanh(u.sum(-1).unsqueeze(1) + u),
     "mean": lambda u: u - u.mean(-1, keepdim=True),
     "variance": lambda u: torch.tanh(u * u.var(-1, keepdim=True)),
+    "variance without correction": lambda u: torch.tanh(u * u.var(-1, correction=0)[:, None]),
+    "some features replaced": lambda u: u.slice_scatter(torch.sin(u[:, 1:3]), 1, 1, 3),
     "amax": lambda u: u - u.amax(-1, keepdim=True),
     "amax, detached": lambda u: u - u.detach().amax(-1, keepdim=True),
     "amin": lambda u: u - u.amin(-1, keepdim=True),
