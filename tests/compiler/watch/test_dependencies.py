@@ -32,7 +32,6 @@ from compiler.changing import Cases, check, scaled
 from compiler.twins import OF_PYTORCH, ignored
 
 pytestmark = [
-    pytest.mark.one_in(6),
     ignored("running step by step:UserWarning"),
     *map(ignored, OF_PYTORCH),
 ]

@@ -31,7 +31,6 @@ from compiler.twins import OF_PYTORCH, ignored
 from saiki import Cell
 
 pytestmark = [
-    pytest.mark.one_in(4),
     ignored("running step by step:UserWarning"),
     *map(ignored, OF_PYTORCH),
 ]

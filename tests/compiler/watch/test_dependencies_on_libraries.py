@@ -39,7 +39,6 @@ from compiler.changing import Cases, check_change, scaled
 from compiler.twins import OF_PYTORCH, ignored
 
 pytestmark = [
-    pytest.mark.one_in(5),
     ignored("running step by step:UserWarning"),
     *map(ignored, OF_PYTORCH),
 ]

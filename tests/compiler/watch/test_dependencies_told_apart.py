@@ -26,7 +26,6 @@ from compiler.twins import OF_PYTORCH, ignored, inputs, layer, results
 from saiki import Recurrent
 
 pytestmark = [
-    pytest.mark.one_in(4),
     ignored("running step by step:UserWarning"),
     *map(ignored, OF_PYTORCH),
 ]
